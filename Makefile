@@ -1,0 +1,104 @@
+# `make` alone lists what there is to do.
+
+PYTHON ?= python3
+ARGS   ?=
+
+VENV := .venv
+BIN  := $(VENV)/bin
+PIP  := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-input --no-deps
+# A lock is all there is: left to resolve, pip 23 stops at any release newer than the one locked.
+LOCKED := $(PIP) --require-hashes -r
+
+# An environment that was moved, or whose Python is gone, is made anew.
+ifneq ($(wildcard $(VENV)),)
+  ifneq ($(shell cat $(VENV)/.made 2>/dev/null && $(BIN)/python -c ''  2>/dev/null && echo works),$(CURDIR) works)
+    STALE := FORCE
+  endif
+endif
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: FORCE help run test faults coverage check format lint types schema bench lock clean
+
+help: ## list the targets
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+
+run: $(VENV)/.run ## start the server, by default on http://127.0.0.1:8000 with its data in ./data
+	@exec $(BIN)/strongroom serve $(ARGS)
+
+test: $(VENV)/.dev ## run the whole test suite (ARGS="-k name" for a part of it)
+	@$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
+
+faults: $(VENV)/.dev ## break servers under load, and hold what is left against what was promised (ARGS=--help)
+	@$(BIN)/python -m tests.faults $(ARGS)
+
+coverage: $(VENV)/.dev ## run the suite, and fail below 95 % of repositories, services and database
+	@$(BIN)/python -m pytest --cov --cov-report= $(ARGS)
+	@$(BIN)/python -m coverage report --fail-under=95 \
+	  --include='backend/repositories/*,backend/services/*,database/*'
+
+check: $(VENV)/.dev lint types ## lint, type check, and the tests of the architecture and of the docs
+	@$(BIN)/python -m pytest -q tests/test_architecture.py tests/test_docs.py
+
+format: $(VENV)/.dev ## put every file into the one format
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+lint: $(VENV)/.dev ## check format and lint rules
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+
+types: $(VENV)/.dev ## type check, code and tests
+	@$(BIN)/mypy
+
+schema: $(VENV)/.dev ## write database/schema.sql and openapi.json anew from the code
+	@$(BIN)/python -m database.migrator --dump-schema >database/schema.sql.new
+	@mv database/schema.sql.new database/schema.sql
+	@$(BIN)/python -m backend.cli.openapi >openapi.json.new
+	@mv openapi.json.new openapi.json
+
+bench: $(VENV)/.bench ## compare with what people would use instead (ARGS="--quick", ARGS=--help for all)
+	@$(BIN)/python -m bench $(ARGS)
+
+lock: $(VENV)/.dev ## renew the hash-pinned locks from pyproject.toml (ARGS=--upgrade for newer releases)
+	@$(UV_COMPILE) $(ARGS) --output-file backend/requirements.txt
+	@$(UV_COMPILE) $(ARGS) --extra dev --constraints backend/requirements.txt --output-file requirements-dev.txt
+	@$(UV_COMPILE) $(ARGS) --extra bench --constraints backend/requirements.txt --output-file bench/requirements.txt
+
+clean: ## remove the environment and all caches; the data stays
+	@rm -rf $(VENV) build dist htmlcov .cache .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# One lock for every Python from 3.11 on, and for Linux and macOS alike.
+UV_COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+  --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' pyproject.toml
+
+# What is installed, by stamp: a second run installs nothing.
+$(VENV)/.made: $(STALE)
+	@command -v $(PYTHON) >/dev/null || \
+	  { echo "make: $(PYTHON) was not found: install Python 3.11 or newer, or say make PYTHON=/path/to/python" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "make: $(PYTHON) is $$($(PYTHON) -V 2>&1): Strongroom needs Python 3.11 or newer (make PYTHON=/path/to/python)" >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
+	  { echo "make: $(PYTHON) has no venv module: install it (on Debian and Ubuntu: apt install python3-venv)" >&2; exit 1; }
+	@echo "Making $(VENV) ..." >&2
+	@rm -rf $(VENV)
+	@$(PYTHON) -m venv $(VENV)
+	@echo "$(CURDIR)" >$@
+
+$(VENV)/.run: $(VENV)/.made backend/requirements.txt pyproject.toml
+	@echo "Installing what the server needs ..." >&2
+	@$(LOCKED) backend/requirements.txt
+	@$(PIP) --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.made requirements-dev.txt pyproject.toml
+	@echo "Installing what development needs ..." >&2
+	@$(LOCKED) requirements-dev.txt
+	@$(PIP) --editable .
+	@touch $(VENV)/.run $@
+
+$(VENV)/.bench: $(VENV)/.run bench/requirements.txt pyproject.toml
+	@echo "Installing what the benchmark needs ..." >&2
+	@$(LOCKED) bench/requirements.txt
+	@touch $@

@@ -1,0 +1,53 @@
+"""`strongroom audit`: who did what."""
+
+import asyncio
+from typing import Annotated, BinaryIO
+
+import typer
+
+from backend.cli.common import DataDir, counted, quiet_settings
+from backend.cli.exporting import output
+from backend.cli.failures import ended_by_sigterm
+from backend.runtime import find_keyring, inspection
+from config.settings import Settings
+
+app = typer.Typer(rich_markup_mode=None)
+
+
+@app.callback(invoke_without_command=True)
+def _audit(context: typer.Context) -> None:
+    """Read what was recorded of every change."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+@app.command("export")
+def export_audit(
+    file: Annotated[
+        str,
+        typer.Argument(metavar="FILE.jsonl", help="The file to make; - writes to a pipe."),
+    ],
+    after_id: Annotated[
+        int, typer.Option("--after-id", min=0, help="Only what came after this entry.")
+    ] = 0,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Write the audit to a file, one JSON object a line, oldest first.
+
+    It works while the server runs.
+    """
+    settings = quiet_settings(data_dir)
+    with ended_by_sigterm(), output(file, force=force, private=True) as stream:
+        count = asyncio.run(_export(settings, stream, after_id))
+    if file != "-":
+        print(f"{counted(count, 'row')} exported to {file}")
+
+
+async def _export(settings: Settings, stream: BinaryIO, after_id: int) -> int:
+    count = 0
+    async with inspection(settings, find_keyring(settings), check=False) as opened:
+        async for lines in opened.service.export_audit(after_id=after_id):
+            stream.write(lines)
+            count += lines.count(b"\n")
+    return count

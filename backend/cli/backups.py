@@ -1,0 +1,115 @@
+"""`strongroom backup` and `strongroom restore`."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from backend.cli.common import (
+    AsJson,
+    DataDir,
+    counted,
+    make_files_private,
+    print_json,
+    quiet_settings,
+)
+from backend.cli.failures import CommandFailed, ended_by_sigterm
+from backend.runtime import (
+    DataDirectory,
+    HeadsFile,
+    StartRefused,
+    find_keyring,
+    make_backup,
+    read_only_manager,
+    restore_backup,
+    verified,
+)
+from backend.schemas.backups import BackupVerified
+from backend.services.keyring import Keyring
+from config.settings import Settings
+
+
+def backup(
+    dest: Annotated[
+        Path, typer.Argument(metavar="DEST", help="The file to make; one that exists is refused.")
+    ],
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Copy the whole database to one file, and verify the copy.
+
+    It works while the server runs. Master keys are not part of a backup.
+    """
+    settings = quiet_settings(data_dir)
+    make_files_private()
+    target = dest.absolute()
+    if not target.parent.is_dir():
+        raise CommandFailed(f"there is no directory {target.parent}: make it first")
+    manager = read_only_manager(settings)
+    heads = HeadsFile(DataDirectory(settings.data_dir).audit_heads)
+    with ended_by_sigterm():
+        try:
+            made = make_backup(manager, _keyring(settings), heads, target, datetime.now(UTC))
+        finally:
+            manager.sync_pool.close()
+    if as_json:
+        print_json({"path": str(target), **made.model_dump(mode="json")})
+        return
+    print(f"{target}: {made.size_bytes} bytes, in {made.duration_seconds:.1f} seconds")
+    print(f"sha256 {made.sha256}")
+    _print_verified(made.verified)
+    print(_keys_apart(made.verified))
+
+
+def restore(
+    src: Annotated[Path, typer.Argument(metavar="SRC", help="A backup; it stays as it is.")],
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make an installation of a backup, in an empty data directory.
+
+    The master keys that the backup was made with must be configured, or be in the directory's
+    master.key.
+    """
+    settings = quiet_settings(data_dir)
+    make_files_private()
+    directory = DataDirectory(settings.data_dir)
+    with ended_by_sigterm():
+        found = verified(restore_backup(src.absolute(), directory, _keyring(settings)))
+    if as_json:
+        result: dict[str, Any] = {"path": str(directory.database)}
+        print_json({**result, "verified": found.model_dump(mode="json")})
+        return
+    print(f"{src} restored to {directory.database}")
+    _print_verified(found)
+    print("start it with strongroom serve; tokens work as before")
+
+
+def _keyring(settings: Settings) -> Keyring:
+    keyring = find_keyring(settings)
+    if keyring is None:
+        raise StartRefused(
+            "no master key is configured, and without it nothing can be verified: set "
+            "STRONGROOM_MASTER_KEYS_FILE, STRONGROOM_MASTER_KEYS_COMMAND or "
+            "STRONGROOM_MASTER_KEYS, or put master.key into the data directory"
+        )
+    return keyring
+
+
+def _print_verified(found: BackupVerified) -> None:
+    rows = counted(sum(found.rows.values()), "row")
+    print(
+        f"verified: integrity, references, schema {found.schema_version:04}, "
+        f"master keys {', '.join(found.master_keys)}, "
+        f"audit ({counted(found.audit_entries, 'entry').replace('entrys', 'entries')}), {rows}"
+    )
+
+
+def _keys_apart(found: BackupVerified) -> str:
+    many = len(found.master_keys) != 1
+    names = ", ".join(found.master_keys)
+    return (
+        f"master key{'s' if many else ''} {names} {'are' if many else 'is'} not in it: keep "
+        f"{'them' if many else 'it'} in another place, since nothing can be read without"
+    )

@@ -1,0 +1,64 @@
+"""What commands share: options, settings, and how a result is shown."""
+
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from backend.log import configure_logging
+from config.settings import Settings, load_settings
+
+DataDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--data-dir",
+        help="The directory of the installation, in the place of STRONGROOM_DATA_DIR.",
+        show_default=False,
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
+
+
+def quiet_settings(data_dir: Path | None) -> Settings:
+    """The settings of a command that logs warnings only, unless a level was asked for.
+
+    Raises `SettingsError`.
+    """
+    settings = load_settings(data_dir=data_dir)
+    asked_for = "log_level" in settings.model_fields_set
+    configure_logging(settings.log_level if asked_for else "WARNING", settings.log_format)
+    return settings
+
+
+def make_files_private() -> None:
+    """Let nobody but the owner read the files that this process makes from here on."""
+    os.umask(0o077)
+
+
+def print_json(result: Mapping[str, Any]) -> None:
+    """One JSON object on standard output, on one line."""
+    print(json.dumps(result, ensure_ascii=False))
+
+
+def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table on standard output; for other programs, columns set apart by tabs."""
+    if not sys.stdout.isatty():
+        for row in (header, *rows):
+            print("\t".join(row))
+        return
+    table = Table(*header, box=box.SIMPLE_HEAD)
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table, markup=False, highlight=False)
+
+
+def counted(number: int, thing: str) -> str:
+    """`number` and the thing, in the plural if need be: `2 lines`."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"

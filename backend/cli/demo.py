@@ -1,0 +1,76 @@
+"""`strongroom demo`: something to look at."""
+
+import asyncio
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from backend.cli.common import AsJson, DataDir, print_json, quiet_settings
+from backend.cli.demo_week import RUNS, WEEK, DemoClock, DemoWeek
+from backend.cli.failures import CommandFailed
+from backend.runtime import DataDirectory, Runtime, connection_config
+from config.settings import Settings
+from database.backup import row_counts
+from database.connection_manager import DatabaseManager
+
+
+def demo(
+    until: Annotated[
+        datetime | None,
+        typer.Option(
+            formats=["%Y-%m-%d"], help="The day, in UTC, before which the week ends; today's."
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same week.")] = 1,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Fill an empty data directory with a team's made-up week."""
+    settings = quiet_settings(data_dir)
+    end = (until or datetime.now(UTC)).replace(
+        hour=0, minute=0, second=0, microsecond=0, tzinfo=UTC
+    )
+    with _progress() as on_run:
+        rows = asyncio.run(_fill(settings, end, seed, on_run))
+    if as_json:
+        print_json({"rows": rows, "total": sum(rows.values())})
+    else:
+        print(f"{sum(rows.values())} rows in {settings.data_dir}; look at them with")
+        print(f"  strongroom serve --data-dir {settings.data_dir}")
+
+
+async def _fill(
+    settings: Settings, end: datetime, seed: int, on_run: Callable[[], None]
+) -> dict[str, int]:
+    directory = DataDirectory(settings.data_dir)
+    if directory.path.exists() and any(directory.path.iterdir()):
+        raise CommandFailed(
+            f"{directory.path} is not empty: choose another directory with --data-dir"
+        )
+    clock = DemoClock(end - WEEK)
+    # One row after the other and nobody else, so there is nothing to share a commit with.
+    config = replace(connection_config(settings), readers=1)
+    runtime = await Runtime.start(settings, manager=DatabaseManager(config), clock=clock)
+    try:
+        await DemoWeek(runtime.service, clock, seed=seed, on_run=on_run).fill()
+        return await runtime.manager.async_pool.run_read(row_counts)
+    finally:
+        await runtime.stop()
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[], None]]:
+    """Progress on standard error; nothing unless that is a terminal."""
+    columns = (TextColumn("working"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    bar = Progress(*columns, console=Console(stderr=True), transient=True)
+    bar.disable = not sys.stderr.isatty()
+    with bar:
+        task = bar.add_task("", total=RUNS)
+        yield lambda: bar.advance(task)

@@ -1,0 +1,173 @@
+"""`strongroom import` and `strongroom export`: project documents."""
+
+import asyncio
+import os
+import stat
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, BinaryIO
+
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+from backend.cli.common import (
+    AsJson,
+    DataDir,
+    counted,
+    make_files_private,
+    print_json,
+    quiet_settings,
+)
+from backend.cli.exporting import ExportReport, export_stream, output
+from backend.cli.failures import (
+    FAILURE,
+    INTERRUPTED,
+    CommandFailed,
+    WrongUse,
+    complain,
+    ended_by_sigterm,
+)
+from backend.cli.importing import import_stream
+from backend.cli.report import ImportReport
+from database.errors import ProcessLockHeld
+
+
+def import_documents(
+    file: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE.jsonl", help="Project documents, one JSON object a line; - reads a pipe."
+        ),
+    ],
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Load project documents from a file.
+
+    Each line is stored whole or not at all; a project that exists is updated.
+    """
+    settings = quiet_settings(data_dir)
+    make_files_private()
+    report = ImportReport()
+    try:
+        with _input(file) as stream, _bytes_bar(stream) as advance, ended_by_sigterm():
+            asyncio.run(import_stream(settings, stream, report, advance))
+    except ProcessLockHeld as error:
+        raise CommandFailed(
+            f"process {error.pid or 'unknown'} is using {settings.data_dir}: stop it first, or "
+            "send each document to the running server with POST /api/projects "
+            "(PUT /api/projects/{id} for a project that exists)"
+        ) from None
+    except KeyboardInterrupt:
+        complain(
+            f"interrupted: {counted(report.stored, 'line')} stored, and importing again goes on"
+        )
+        raise typer.Exit(INTERRUPTED) from None
+    if as_json:
+        print_json(report.as_json())
+    else:
+        print("\n".join(report.lines()))
+    if report.rejected:
+        complain(
+            f"{counted(report.rejected, 'line')} rejected: correct them and import the file again; "
+            "the others are stored"
+        )
+        raise typer.Exit(FAILURE)
+
+
+def export_documents(
+    file: Annotated[
+        str,
+        typer.Argument(metavar="FILE.jsonl", help="The file to make; - writes to a pipe."),
+    ],
+    reveal_secrets: Annotated[
+        bool,
+        typer.Option(
+            "--reveal-secrets", help="Write the values of secrets, into a file for its owner only."
+        ),
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write all projects to a file.
+
+    Deleted ones are left out. It works while the server runs.
+    """
+    if file == "-" and as_json:
+        raise WrongUse("--json and - would both write to standard output: name a file")
+    settings = quiet_settings(data_dir)
+    report = ExportReport()
+    with (
+        ended_by_sigterm(),
+        output(file, force=force, private=reveal_secrets) as stream,
+        _count_bar() as advance,
+    ):
+        asyncio.run(export_stream(settings, stream, report, advance, reveal=reveal_secrets))
+    if as_json:
+        print_json(
+            {
+                "exported": report.exported,
+                "secrets": report.secrets,
+                "unreadable_secrets": report.unreadable_secrets,
+                "unreadable": report.unreadable,
+            }
+        )
+    elif file != "-":
+        print(f"{counted(report.exported, 'project')} exported to {file}")
+    if report.unreadable_secrets:
+        complain(
+            f"{counted(report.unreadable_secrets, 'secret')} can't be decrypted, the first is "
+            f"{report.unreadable[0]}: their names are in secret_keys; restore the key or a backup, "
+            "or write the values anew"
+        )
+        raise typer.Exit(FAILURE)
+
+
+@contextmanager
+def _input(file: str) -> Iterator[BinaryIO]:
+    if file == "-":
+        yield sys.stdin.buffer
+        return
+    try:
+        stream = Path(file).open("rb")  # noqa: SIM115 - closed below, apart from this error
+    except OSError as error:
+        raise CommandFailed(f"{file} can't be read ({error.strerror}): name another file") from None
+    with stream:
+        yield stream
+
+
+@contextmanager
+def _bytes_bar(stream: BinaryIO) -> Iterator[Callable[[int], None]]:
+    status = os.fstat(stream.fileno())
+    total = status.st_size if stat.S_ISREG(status.st_mode) else None
+    columns = (TextColumn("importing"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    with _bar(Progress(*columns, console=Console(stderr=True), transient=True), total) as advance:
+        yield advance
+
+
+@contextmanager
+def _count_bar() -> Iterator[Callable[[int], None]]:
+    columns = (SpinnerColumn(), TextColumn("exporting"), MofNCompleteColumn())
+    with _bar(Progress(*columns, console=Console(stderr=True), transient=True), None) as advance:
+        yield advance
+
+
+@contextmanager
+def _bar(progress: Progress, total: int | None) -> Iterator[Callable[[int], None]]:
+    """Progress on standard error; nothing unless that is a terminal."""
+    progress.disable = not sys.stderr.isatty()
+    with progress:
+        task = progress.add_task("", total=total)
+        yield lambda amount: progress.advance(task, amount)

@@ -1,0 +1,148 @@
+"""Exporting all projects as documents, a page at a time."""
+
+import errno
+import json
+import os
+import secrets
+import stat
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from backend.cli.failures import CommandFailed
+from backend.runtime import find_keyring, inspection
+from backend.runtime.installation import StartRefused
+from backend.services.document_use_cases import ExportedDocument
+from config.settings import Settings
+
+PAGE = 50
+LISTED_SECRETS = 1000
+
+# Valid in JSON, and line ends to some who read lines.
+_LINE_ENDS = {0x85: "\\u0085", 0x2028: "\\u2028", 0x2029: "\\u2029"}
+
+
+@dataclass(slots=True)
+class ExportReport:
+    """What was written."""
+
+    exported: int = 0
+    secrets: int = 0
+    """Values, when they were asked for, else names."""
+    unreadable_secrets: int = 0
+    unreadable: list[str] = field(default_factory=list)
+    """The first of them, as `owner/repository KEY`."""
+
+    def add(self, document: ExportedDocument) -> None:
+        """Count a document."""
+        content = document.content
+        self.exported += 1
+        self.secrets += len(content.get("secrets", content.get("secret_keys", ())))
+        self.unreadable_secrets += len(document.unreadable)
+        name = f"{content['github_owner']}/{content['github_repo']}"
+        room = LISTED_SECRETS - len(self.unreadable)
+        self.unreadable += [f"{name} {key}" for key in document.unreadable[:room]]
+
+
+async def export_stream(
+    settings: Settings,
+    stream: BinaryIO,
+    report: ExportReport,
+    advance: Callable[[int], None],
+    *,
+    reveal: bool,
+) -> None:
+    """Write every project that is not deleted to `stream`, a line each.
+
+    Works while the server runs: each line is of one moment, the whole file is not. Raises
+    `StartRefused` and `DatabaseError`.
+    """
+    keyring = find_keyring(settings) if reveal else None
+    if reveal and keyring is None:
+        raise StartRefused(
+            "secrets can't be read without a master key: set STRONGROOM_MASTER_KEYS_FILE"
+        )
+    async with inspection(settings, keyring) as opened:
+        after = None
+        while True:
+            page = await opened.service.export_documents(limit=PAGE, after=after, reveal=reveal)
+            for document in page.documents:
+                stream.write(encoded(document.content))
+                report.add(document)
+            advance(len(page.documents))
+            after = page.next_position
+            if after is None:
+                return
+
+
+def encoded(content: dict[str, Any]) -> bytes:
+    """A document as a line."""
+    text = json.dumps(content, ensure_ascii=False)
+    return text.translate(_LINE_ENDS).encode() + b"\n"
+
+
+@contextmanager
+def output(target: str, *, force: bool, private: bool) -> Iterator[BinaryIO]:
+    """A stream whose bytes are the file `target` once the block has ended well; `-` is standard
+    output.
+
+    The file appears whole, or nothing changes. Only its owner can read it if it is `private`.
+    Raises `CommandFailed` when it exists and `force` does not say to replace it, and when it can't
+    be written.
+    """
+    if target == "-":
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    path = Path(target)
+    _check_target(path, force=force)
+    temporary = path.with_name(f".{path.name[:200]}.{secrets.token_hex(6)}.tmp")
+    try:
+        with open(temporary, "xb", opener=_private if private else None) as file:
+            try:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+                _put_in_place(temporary, path, force=force)
+            finally:
+                temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise CommandFailed(
+            f"{target} can't be written ({error.strerror}): choose another file, or make room"
+        ) from None
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, stat.S_IRUSR | stat.S_IWUSR)
+
+
+def _check_target(path: Path, *, force: bool) -> None:
+    if not (path.exists() or path.is_symlink()):
+        return
+    if not path.is_file() or path.is_symlink():
+        raise CommandFailed(f"{path} is not an ordinary file: choose another name, or - for a pipe")
+    if not force:
+        raise CommandFailed(f"{path} exists: choose another name, or replace it with --force")
+
+
+def _put_in_place(temporary: Path, path: Path, *, force: bool) -> None:
+    if force:
+        temporary.replace(path)
+    else:
+        try:
+            # Unlike a renaming, it fails when somebody made the file meanwhile.
+            path.hardlink_to(temporary)
+        except FileExistsError:
+            _check_target(path, force=False)
+        except OSError as error:
+            if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK):
+                raise
+            temporary.replace(path)
+    descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,66 @@
+"""`strongroom keys`: master keys."""
+
+import asyncio
+from typing import Any
+
+import typer
+
+from backend.cli.common import AsJson, DataDir, print_json, print_table, quiet_settings
+from backend.runtime import find_keyring, inspection
+from backend.services.keyring import Keyring, generate_master_key
+from config.settings import Settings
+
+app = typer.Typer(rich_markup_mode=None)
+
+
+@app.callback(invoke_without_command=True)
+def _keys(context: typer.Context) -> None:
+    """Make and rotate master keys, and see what they protect."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+@app.command()
+def generate() -> None:
+    """Print a new master key, alone."""
+    print(generate_master_key())
+
+
+@app.command()
+def status(data_dir: DataDir = None, as_json: AsJson = False) -> None:
+    """Show what is encrypted under which key."""
+    settings = quiet_settings(data_dir)
+    result = asyncio.run(_status(settings, find_keyring(settings)))
+    if as_json:
+        print_json(result)
+        return
+    print_table(
+        ("key", "configured", "fits", "installation", "project keys", "secrets"),
+        [
+            (
+                key["id"],
+                "current" if key["current"] else _YES_NO[key["configured"]],
+                _YES_NO[key["fits"]],
+                _YES_NO[key["installation"]],
+                str(key["project_keys"]),
+                str(key["secrets"]),
+            )
+            for key in result["keys"]
+        ],
+    )
+
+
+_YES_NO = {True: "yes", False: "no", None: "-"}
+
+
+async def _status(settings: Settings, keyring: Keyring | None) -> dict[str, Any]:
+    """The status as HTTP has it, and for each key that is configured and known, whether it is the
+    one that the database knows under its id."""
+    async with inspection(settings, keyring, check=False) as opened:
+        status = await opened.service.key_status()
+        canaries, vault = opened.records.canaries, opened.service.vault
+    result = status.model_dump(mode="json")
+    for key in result["keys"]:
+        both = key["configured"] and key["id"] in canaries
+        key["fits"] = vault.check_canary(key["id"], canaries[key["id"]]) if both else None
+    return result

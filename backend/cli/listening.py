@@ -1,0 +1,88 @@
+"""The addresses that the service listens on, taken before anything is started."""
+
+import errno
+import socket
+from contextlib import ExitStack
+from ipaddress import ip_address
+
+from backend.cli.failures import CommandFailed
+
+
+class PortInUse(CommandFailed):
+    """Another program listens there."""
+
+    def __init__(self, host: str, port: int) -> None:
+        super().__init__(
+            f"port {port} of {host} is in use: stop the program that uses it, or choose another "
+            "one with --port"
+        )
+
+
+def open_sockets(host: str, port: int) -> list[socket.socket]:
+    """A bound socket for each address of `host`; port 0 takes one free port for all of them.
+
+    Raises `PortInUse`, and `CommandFailed` when the host or the port can't be used.
+    """
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (socket.gaierror, UnicodeError):
+        raise CommandFailed(
+            f"the host {host} is not known here: choose an address of this machine with --host"
+        ) from None
+    sockets: list[socket.socket] = []
+    failure = OSError(errno.EADDRNOTAVAIL, "no address")
+    with ExitStack() as opened:
+        for family, address in dict.fromkeys((item[0], item[4][0]) for item in found):
+            try:
+                taken = sockets[0].getsockname()[1] if sockets else port
+                sockets.append(opened.enter_context(_bind(family, str(address), taken)))
+            except OSError as error:
+                if error.errno not in _NO_SUCH_ADDRESS:
+                    raise _refusal(error, host, port) from None
+                # A name such as localhost has addresses of both kinds also where one is off.
+                failure = error
+        if not sockets:
+            raise _refusal(failure, host, port)
+        opened.pop_all()
+    return sockets
+
+
+def url_of(host: str, sockets: list[socket.socket]) -> str:
+    """The URL under which a client on this machine reaches the sockets of `host`."""
+    port = sockets[0].getsockname()[1]
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return f"http://{host}:{port}"
+    if address.is_unspecified:
+        address = ip_address("127.0.0.1" if address.version == 4 else "::1")
+    return f"http://{address}:{port}" if address.version == 4 else f"http://[{address}]:{port}"
+
+
+_NO_SUCH_ADDRESS = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+
+
+def _bind(family: int, address: str, port: int) -> socket.socket:
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        # Else a restart would wait for the connections of its predecessor to be forgotten.
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        bound.bind((address, port))
+    except BaseException:
+        bound.close()
+        raise
+    return bound
+
+
+def _refusal(error: OSError, host: str, port: int) -> CommandFailed:
+    if error.errno == errno.EADDRINUSE:
+        return PortInUse(host, port)
+    if error.errno == errno.EACCES:
+        return CommandFailed(f"port {port} is not for this user: choose one above 1023 with --port")
+    if error.errno in _NO_SUCH_ADDRESS:
+        return CommandFailed(
+            f"{host} is not an address of this machine: choose another one with --host"
+        )
+    return CommandFailed(f"{host} port {port} can't be listened on: {error.strerror}")

@@ -1,0 +1,71 @@
+"""`strongroom migrate`: the schema."""
+
+from typing import Annotated
+
+import typer
+
+from backend.cli.common import (
+    AsJson,
+    DataDir,
+    counted,
+    make_files_private,
+    print_json,
+    quiet_settings,
+)
+from backend.cli.failures import FAILURE, CommandFailed
+from backend.runtime import DataDirectory, migrate_installation, read_only_manager
+from config.settings import Settings
+from database.errors import ProcessLockHeld
+from database.migrator import load_migrations, pending
+
+
+def migrate(
+    check: Annotated[
+        bool,
+        typer.Option("--check", help="Only tell; the exit status is 1 when some are pending."),
+    ] = False,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Apply the pending migrations."""
+    settings = quiet_settings(data_dir)
+    if check:
+        _check(settings, as_json=as_json)
+        return
+    make_files_private()
+    try:
+        applied = migrate_installation(settings)
+    except ProcessLockHeld as error:
+        raise CommandFailed(
+            f"process {error.pid or 'unknown'} is using {settings.data_dir}: a server migrates "
+            "when it starts, and GET /ready shows the state; stop it first to migrate without it"
+        ) from None
+    if as_json:
+        print_json({"applied": applied})
+    elif applied:
+        print(f"applied {counted(len(applied), 'migration')}: {', '.join(applied)}")
+    else:
+        print("the schema is up to date")
+
+
+def _check(settings: Settings, *, as_json: bool) -> None:
+    names = _pending(settings)
+    if as_json:
+        print_json({"pending": names})
+    elif names:
+        print(f"{counted(len(names), 'migration')} pending: {', '.join(names)}")
+    else:
+        print("the schema is up to date")
+    if names:
+        raise typer.Exit(FAILURE)
+
+
+def _pending(settings: Settings) -> list[str]:
+    if not DataDirectory(settings.data_dir).database.exists():
+        return [migration.name for migration in load_migrations()]
+    manager = read_only_manager(settings)
+    try:
+        with manager.sync_pool.connection() as connection:
+            return [migration.name for migration in pending(connection)]
+    finally:
+        manager.sync_pool.close()

@@ -1,0 +1,16 @@
+"""Prints the OpenAPI document, as it is kept in `openapi.json`: `python -m backend.cli.openapi`."""
+
+import sys
+
+from backend.main import create_app
+from backend.openapi import document_text
+from config.settings import Settings
+
+
+def main() -> None:
+    """Write the document to standard output. It is the same whatever the configuration is."""
+    sys.stdout.write(document_text(create_app(Settings.model_construct())))
+
+
+if __name__ == "__main__":
+    main()

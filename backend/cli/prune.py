@@ -1,0 +1,144 @@
+"""`strongroom prune`: remove what is older, or more, than is to be kept."""
+
+import asyncio
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from backend.cli.changing import changing
+from backend.cli.common import AsJson, DataDir, counted, print_json, print_table, quiet_settings
+from backend.cli.failures import INTERRUPTED, complain, ended_by_sigterm
+from backend.runtime import inspection, retention_limits
+from backend.schemas.retention import Removed, RetentionPlan
+from backend.services.pruner import Pruner
+from config.settings import Settings
+from database.space import compact as write_anew
+from database.space import space
+
+OnRemoved = Callable[[Removed], None]
+Bar = Callable[[int], OnRemoved]
+
+_UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
+
+
+def prune(
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run", help="Only show what would go and what it frees; a server may be running."
+        ),
+    ] = False,
+    compact: Annotated[
+        bool,
+        typer.Option(
+            "--compact", help="Write the file anew afterwards, which gives free room to the system."
+        ),
+    ] = False,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Remove logs, runs and deliveries beyond their limits.
+
+    The limits are the settings STRONGROOM_KEEP_…. A running server does it by itself.
+    """
+    settings = quiet_settings(data_dir)
+    if dry_run:
+        plan = asyncio.run(_plan(settings))
+        _show(plan, as_json=as_json)
+        return
+    try:
+        with _progress() as bar, ended_by_sigterm():
+            result = asyncio.run(_prune(settings, bar, compact=compact))
+    except KeyboardInterrupt:
+        complain("interrupted: what is removed is gone, and the same command goes on")
+        raise typer.Exit(INTERRUPTED) from None
+    if as_json:
+        print_json(result)
+    else:
+        print("\n".join(_sentences(result)))
+
+
+async def _plan(settings: Settings) -> RetentionPlan:
+    async with inspection(settings, None) as opened:
+        return await opened.service.retention_plan(retention_limits(settings))
+
+
+async def _prune(settings: Settings, bar: Bar, *, compact: bool) -> dict[str, Any]:
+    async with changing(settings, "POST /api/retention/prune") as service:
+        limits = retention_limits(settings)
+        plan = await service.retention_plan(limits)
+        if plan.rows:
+            await service.record_prune()
+        pruner = Pruner(service, limits, considerate=False, on_removed=bar(plan.rows))
+        removed = await pruner.start()
+        pool = service.db_manager.async_pool
+        if compact:
+            await pruner.tidy()
+            await pool.run_alone(write_anew)
+        after = await pool.run_alone(space)
+        return {
+            "removed": removed.model_dump(),
+            "file_bytes": after.file,
+            "free_bytes": after.free,
+        }
+
+
+def _show(plan: RetentionPlan, *, as_json: bool) -> None:
+    if as_json:
+        print_json({"would_remove": plan.model_dump()})
+        return
+    rows = [
+        (name, str(part.rows), shown_size(part.bytes))
+        for name, part in (
+            ("logs", plan.logs),
+            ("runs", plan.runs),
+            ("deliveries", plan.deliveries),
+        )
+    ]
+    print_table(
+        ("what", "rows", "frees about"),
+        [*rows, ("all", str(plan.rows), shown_size(plan.bytes))],
+    )
+
+
+def _sentences(result: dict[str, Any]) -> Iterator[str]:
+    removed = result["removed"]
+    yield (
+        f"{counted(removed['logs'], 'log')}, {counted(removed['runs'], 'run')} and "
+        f"{removed['deliveries']} {'delivery' if removed['deliveries'] == 1 else 'deliveries'} "
+        "removed"
+    )
+    file, free = shown_size(result["file_bytes"]), shown_size(result["free_bytes"])
+    yield f"the file has {file}, {free} of them free for what comes"
+
+
+def shown_size(size: int) -> str:
+    """A number of bytes for a person: `12.3 MiB`."""
+    number, unit = float(size), 0
+    while number >= 1024 and unit < len(_UNITS) - 1:
+        number, unit = number / 1024, unit + 1
+    return f"{number:.1f} {_UNITS[unit]}" if unit else f"{size} {_UNITS[0]}"
+
+
+@contextmanager
+def _progress() -> Iterator[Bar]:
+    """Progress on standard error; nothing unless that is a terminal."""
+    columns = (TextColumn("removing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    bar = Progress(*columns, console=Console(stderr=True), transient=True)
+    bar.disable = not sys.stderr.isatty()
+    with bar:
+        task = bar.add_task("", total=None)
+
+        def begin(total: int) -> OnRemoved:
+            def show(removed: Removed) -> None:
+                done = removed.logs + removed.runs + removed.deliveries
+                bar.update(task, total=total, completed=done)
+
+            return show
+
+        yield begin

@@ -1,0 +1,89 @@
+"""What an import did, and what it left out."""
+
+import json
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from backend.services.document_use_cases import ImportOutcome
+
+LISTED_LINES = 1000
+"""Rejected lines that are listed; further ones are only counted."""
+LISTED_FIELDS = 50
+"""Unknown fields that are counted by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A line that was left out, and why."""
+
+    line: int
+    reason: str
+
+
+@dataclass(slots=True)
+class ImportReport:
+    """Counts of lines; its size does not grow with the file."""
+
+    created: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    rejected: int = 0
+    rejections: list[Rejection] = field(default_factory=list)
+    secret_keys_ignored: int = 0
+    """Names of secrets that came without values."""
+    unknown_fields: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def stored(self) -> int:
+        """Lines that are in the database now, whether they changed it or not."""
+        return self.created + self.updated + self.unchanged
+
+    def add(self, outcome: ImportOutcome) -> None:
+        """Count a line that was imported."""
+        setattr(self, outcome.value, getattr(self, outcome.value) + 1)
+
+    def reject(self, line: int, reason: str) -> None:
+        """Count a line that was left out."""
+        self.rejected += 1
+        if len(self.rejections) < LISTED_LINES:
+            self.rejections.append(Rejection(line, reason))
+
+    def note_unknown(self, name: str) -> None:
+        """Count a field that documents do not have."""
+        shown = shown_name(name)
+        if shown not in self.unknown_fields and len(self.unknown_fields) >= LISTED_FIELDS:
+            shown = "(others)"
+        self.unknown_fields[shown] += 1
+
+    def counts(self) -> str:
+        """The four counts as a sentence."""
+        return (
+            f"{self.created} created, {self.updated} updated, {self.unchanged} unchanged, "
+            f"{self.rejected} rejected"
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """The report as one JSON object."""
+        return {**asdict(self), "unknown_fields": dict(self.unknown_fields)}
+
+    def lines(self) -> list[str]:
+        """The report for a person."""
+        lines = [f"line {item.line}: {item.reason}" for item in self.rejections]
+        if self.rejected > len(self.rejections):
+            lines.append(f"… and {self.rejected - len(self.rejections)} more")
+        if self.secret_keys_ignored:
+            lines.append(
+                f"note: {self.secret_keys_ignored} names in secret_keys came without values and "
+                "were ignored"
+            )
+        for name, count in sorted(self.unknown_fields.items()):
+            lines.append(f"note: the field {name} is not known and was ignored ({count} times)")
+        lines.append(self.counts())
+        return lines
+
+
+def shown_name(name: str) -> str:
+    """A field's name as it may be shown: short, and without what steers a terminal."""
+    short = name if len(name) <= 60 else f"{name[:60]}…"
+    return short if short.isprintable() else json.dumps(short)

@@ -1,0 +1,93 @@
+"""`strongroom serve`: the service, in this process."""
+
+import shlex
+import socket
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from backend.cli.common import DataDir, make_files_private
+from backend.cli.failures import CommandFailed
+from backend.cli.listening import PortInUse, open_sockets, url_of
+from backend.log import configure_logging, get_logger
+from backend.runtime import DataDirectory
+from config.settings import Settings, load_settings
+from database.process_lock import ProcessLock
+
+logger = get_logger("strongroom.serve")
+
+
+def serve(
+    host: Annotated[
+        str | None,
+        typer.Option(
+            "--host",
+            help="The address to listen on, in the place of STRONGROOM_HOST.",
+            show_default=False,
+        ),
+    ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            "--port",
+            min=0,
+            max=65535,
+            help="The port to listen on, in the place of STRONGROOM_PORT; 0 takes a free one.",
+            show_default=False,
+        ),
+    ] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Run the service until SIGTERM or SIGINT."""
+    settings = load_settings(host=host, port=port, data_dir=data_dir)
+    configure_logging(settings.log_level, settings.log_format)
+    make_files_private()
+    sockets = _open_sockets(settings)
+    url = url_of(settings.host, sockets)
+    # The web framework takes longer to import than all other commands take to run.
+    from backend.cli.server import run_server  # noqa: PLC0415
+
+    run_server(settings, sockets, lambda first_token: _announce(url, first_token))
+
+
+def _open_sockets(settings: Settings) -> list[socket.socket]:
+    try:
+        return open_sockets(settings.host, settings.port)
+    except PortInUse:
+        holder = ProcessLock(DataDirectory(settings.data_dir).database).holder()
+        if holder is None:
+            raise
+        # The likelier wish is the server that runs already, not a second one elsewhere.
+        raise CommandFailed(
+            f"process {holder or 'unknown'} is serving {settings.data_dir} already, and port "
+            f"{settings.port} is in use: stop it first, or choose another --data-dir and --port"
+        ) from None
+
+
+def _announce(url: str, first_token: Path | None) -> None:
+    """Say where the service is, and after the first start how to call it."""
+    try:
+        _say("Strongroom is running at", url)
+        if first_token is not None:
+            path = first_token.absolute()
+            _say("The admin token, for you alone, is in", str(path))
+            _say("Try it, in another terminal:")
+            # Quotes inside $(...) are their own, so the path may hold any character.
+            header = f'"Authorization: Bearer $(cat {shlex.quote(str(path))})"'
+            _say(f"curl -sS -H {header} {url}/api/projects")
+        sys.stdout.flush()
+    except OSError:
+        logger.warning("nobody reads what the service says of its start")
+
+
+def _say(text: str, value: str = "") -> None:
+    """A line, its last part in bold where that can be shown."""
+    if sys.stdout.isatty():
+        console = Console(highlight=False, markup=False, soft_wrap=True)
+        console.print(Text(f"{text} " if value else text).append(value, style="bold"))
+    else:
+        print(text, value, sep=" " if value else "")

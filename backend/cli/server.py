@@ -1,0 +1,89 @@
+"""uvicorn in this process, with the application's lifespan around it."""
+
+import asyncio
+import errno
+import signal
+import socket
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+import uvicorn
+import uvloop
+from fastapi import FastAPI
+
+from backend.cli.garbage import tuned_garbage_collection
+from backend.cli.listening import PortInUse
+from backend.main import create_app
+from config.settings import Settings
+
+GRACE_SECONDS = 5
+"""How long running requests may take after a signal to end."""
+CANCELLED_SECONDS = 1.0
+"""How long those that were cancelled then may take."""
+KEEP_ALIVE_SECONDS = 75
+"""Longer than proxies keep a connection, so that none sends a request into a closing one."""
+
+
+class Server(uvicorn.Server):
+    """A uvicorn server that says when it takes connections."""
+
+    def __init__(self, app: FastAPI, on_started: Callable[[], None]) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                http="httptools",
+                ws="none",
+                # The caller runs it, and so meets its exceptions instead of lines in the log.
+                lifespan="off",
+                interface="asgi3",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                proxy_headers=False,
+                timeout_keep_alive=KEEP_ALIVE_SECONDS,
+                timeout_graceful_shutdown=GRACE_SECONDS,
+            )
+        )
+        self._on_started = on_started
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Take connections on `sockets`."""
+        await super().startup(sockets=sockets)
+        self._on_started()
+
+
+def run_server(
+    settings: Settings, sockets: list[socket.socket], announce: Callable[[Path | None], None]
+) -> None:
+    """Serve on the bound `sockets` until SIGTERM or SIGINT, and close them.
+
+    `announce` is called once requests are answered, with the path of the admin token if this
+    start made it. Raises what the application's lifespan raises, and `PortInUse`.
+    """
+    app = create_app(settings)
+    server = Server(app, lambda: announce(app.state.runtime.first_token))
+    with ExitStack() as stack:
+        for taken in sockets:
+            stack.enter_context(taken)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            # Before uvicorn does the same, so that a signal during a long start is not lost; and
+            # uvicorn raises the signals again, for these handlers, when it is done.
+            stack.callback(signal.signal, number, signal.signal(number, server.handle_exit))
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            try:
+                runner.run(_serve(app, server, sockets))
+            except OSError as error:
+                # Two processes may bind one port; the second to listen is told.
+                if error.errno != errno.EADDRINUSE:
+                    raise
+                raise PortInUse(settings.host, settings.port) from None
+
+
+async def _serve(app: FastAPI, server: Server, sockets: list[socket.socket]) -> None:
+    async with app.router.lifespan_context(app):
+        with tuned_garbage_collection():
+            await server.serve(sockets=sockets)
+        # Requests that were cancelled still use the database until they have ended.
+        if server.server_state.tasks:
+            await asyncio.wait(set(server.server_state.tasks), timeout=CANCELLED_SECONDS)

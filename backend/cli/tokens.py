@@ -1,0 +1,150 @@
+"""`strongroom token`: API tokens."""
+
+import asyncio
+from typing import Annotated, Any
+
+import typer
+
+from backend.cli.changing import changing
+from backend.cli.common import AsJson, DataDir, print_json, print_table, quiet_settings
+from backend.cli.failures import WrongUse
+from backend.errors import ValidationFailed
+from backend.runtime import find_keyring, inspection
+from backend.schemas.tokens import TokenCreate, TokenCreated, TokenInfo
+from backend.services.database_service import validated
+from config.settings import Settings
+from models import Scope
+
+PAGE = 500
+
+app = typer.Typer(rich_markup_mode=None)
+
+
+@app.callback(invoke_without_command=True)
+def _token(context: typer.Context) -> None:
+    """Make, list and revoke API tokens."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+@app.command()
+def create(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Who or what uses the token.")],
+    scopes: Annotated[
+        list[Scope], typer.Option("--scope", help="What it may do; give it again for more.")
+    ],
+    projects: Annotated[
+        list[int] | None,
+        typer.Option(
+            "--project",
+            metavar="ID",
+            help="A project that is there for it; without any, all of them are.",
+            show_default=False,
+        ),
+    ] = None,
+    expires_in: Annotated[
+        str | None,
+        typer.Option(
+            "--expires-in",
+            metavar="DURATION",
+            help="How long it lives: 90d, 12h, 30m.",
+            show_default=False,
+        ),
+    ] = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a token and print it, alone and only this once."""
+    settings = quiet_settings(data_dir)
+    try:
+        request = validated(
+            TokenCreate,
+            {
+                "name": name,
+                "scopes": [scope.value for scope in scopes],
+                "project_ids": projects or None,
+                "expires_in": expires_in,
+            },
+        )
+        created = asyncio.run(_create(settings, request))
+    except ValidationFailed as error:
+        raise WrongUse(_first(error)) from None
+    if as_json:
+        print_json(created.model_dump(mode="json"))
+    else:
+        print(created.token)
+
+
+@app.command("list")
+def list_tokens(
+    revoked: Annotated[bool, typer.Option("--revoked", help="Revoked ones as well.")] = False,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show the tokens there are, newest first, without what it takes to use them.
+
+    It works while the server runs, whose last uses show within a minute.
+    """
+    tokens = asyncio.run(_list(quiet_settings(data_dir), revoked=revoked))
+    if as_json:
+        print_json({"tokens": [token.model_dump(mode="json") for token in tokens]})
+        return
+    print_table(
+        ("id", "name", "scopes", "projects", "created", "expires", "last used", "revoked"),
+        [_row(token) for token in tokens],
+    )
+
+
+@app.command()
+def revoke(
+    token_id: Annotated[int, typer.Argument(metavar="ID", min=1, help="The token's id.")],
+    data_dir: DataDir = None,
+) -> None:
+    """End a token for good."""
+    asyncio.run(_revoke(quiet_settings(data_dir), token_id))
+
+
+async def _create(settings: Settings, request: TokenCreate) -> TokenCreated:
+    async with changing(settings, "POST /api/tokens") as service:
+        return await service.create_token(request)
+
+
+async def _revoke(settings: Settings, token_id: int) -> None:
+    async with changing(settings, f"DELETE /api/tokens/{token_id}") as service:
+        await service.revoke_token(token_id)
+
+
+async def _list(settings: Settings, *, revoked: bool) -> list[TokenInfo]:
+    tokens: list[TokenInfo] = []
+    cursor: str | None = None
+    async with inspection(settings, find_keyring(settings), check=False) as opened:
+        while True:
+            page = await opened.service.list_tokens(revoked=revoked, limit=PAGE, cursor=cursor)
+            tokens += page.tokens
+            cursor = page.next_cursor
+            if cursor is None:
+                return tokens
+
+
+def _row(token: TokenInfo) -> tuple[str, ...]:
+    projects = token.project_ids
+    return (
+        str(token.id),
+        token.name,
+        " ".join(token.scopes),
+        "all" if projects is None else " ".join(map(str, projects)),
+        token.created_at,
+        token.expires_at or "never",
+        token.last_used_at or "never",
+        token.revoked_at or "no",
+    )
+
+
+_OPTIONS = {"name": "NAME", "scopes": "--scope", "project_ids": "--project"}
+
+
+def _first(error: ValidationFailed) -> str:
+    """The first thing that is wrong, named as the command names it."""
+    first: dict[str, Any] = error.extra["errors"][0]
+    field = str(first["pointer"]).split("/")[1]
+    return f"{_OPTIONS.get(field, '--' + field.replace('_', '-'))}: {first['message']}"

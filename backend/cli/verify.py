@@ -1,0 +1,183 @@
+"""`strongroom verify`: whether everything that is stored can be read and is what it was."""
+
+import asyncio
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from typing import Protocol
+
+import typer
+
+from backend.cli.common import AsJson, DataDir, counted, print_json, print_table, quiet_settings
+from backend.cli.failures import FAILURE, complain, sentence
+from backend.runtime import (
+    DataDirectory,
+    HeadsFile,
+    Inspection,
+    StartRefused,
+    find_keyring,
+    inspection,
+    read_only_manager,
+)
+from backend.services.audit_verification import verify_audit
+from backend.services.keyring import Keyring
+from backend.services.maintenance import CheckedPage
+from config.settings import Settings
+from database.connection_manager import DatabaseManager
+from database.errors import DatabaseError
+from database.integrity import (
+    FILE_CHECKS,
+    WAL_RESET_DEFECT,
+    has_wal_reset_defect,
+    sqlite_version,
+)
+
+PAGE = 100
+
+_RESTORE = "restore a backup"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at."""
+
+    name: str
+    problem: str | None = None
+    """What is wrong; None when all is well."""
+    advice: str = _RESTORE
+    """What to do then; empty when the problem says it."""
+    checked: int | None = None
+    """How many there were, of what is counted."""
+    failed: int = 0
+    """How many of them are bad."""
+
+
+class Paged(Protocol):
+    """A use case that checks rows page by page."""
+
+    def __call__(self, *, after_id: int, limit: int) -> Awaitable[CheckedPage]: ...
+
+
+def verify(data_dir: DataDir = None, as_json: AsJson = False) -> None:
+    """Check the file, the keys, every secret and the audit.
+
+    Nothing is changed. It works while the server runs.
+    """
+    settings = quiet_settings(data_dir)
+    checks = _file_checks(read_only_manager(settings))
+    if not any(check.problem for check in checks):
+        checks += asyncio.run(_content_checks(settings))
+    _report(checks, as_json=as_json)
+    bad = next((check for check in checks if check.problem), None)
+    if bad is not None:
+        complain(": ".join(filter(None, (bad.name, bad.problem, bad.advice))))
+        raise typer.Exit(FAILURE)
+
+
+def _file_checks(manager: DatabaseManager) -> list[Check]:
+    checks = []
+    try:
+        for name, look in FILE_CHECKS:
+            try:
+                with manager.sync_pool.connection() as connection:
+                    problem = look(connection)
+            except DatabaseError as error:
+                problem = sentence(error)
+            checks.append(Check(name, problem, "" if name == "schema" else _RESTORE))
+    finally:
+        manager.sync_pool.close()
+    return checks
+
+
+async def _content_checks(settings: Settings) -> list[Check]:
+    try:
+        keyring = find_keyring(settings)
+    except StartRefused as error:
+        return [Check("keys", str(error), "configure the keys that this database was used with")]
+    checks: list[Check] = []
+    try:
+        async with inspection(settings, keyring, check=False) as opened:
+            checks.append(_keys(opened, keyring))
+            if checks[0].problem is None:
+                service = opened.service
+                checks.append(await _all("project keys", service.check_project_keys))
+                checks.append(await _all("secrets", service.check_values))
+                checks.append(await _audit(settings, opened))
+    except (DatabaseError, StartRefused) as error:
+        checks.append(Check("content", sentence(error)))
+    return checks
+
+
+def _keys(opened: Inspection, keyring: Keyring | None) -> Check:
+    advice = "configure the keys that this database was used with"
+    canaries = opened.records.canaries
+    if keyring is None:
+        return Check("keys", "no master key is configured", advice)
+    for key_id in keyring.ids():
+        if key_id in canaries and not opened.service.vault.check_canary(key_id, canaries[key_id]):
+            problem = f"master key {key_id} is not the key that this database knows as {key_id}"
+            return Check("keys", problem, advice)
+    missing = sorted(opened.records.in_use.difference(keyring.ids()))
+    if missing:
+        return Check("keys", f"master key {', '.join(missing)} is missing and in use", advice)
+    if not opened.has_service_keys:
+        return Check("keys", "the installation's own key can't be decrypted")
+    return Check("keys", checked=len(canaries))
+
+
+async def _all(name: str, check_page: Paged) -> Check:
+    """Every row of a kind, page by page."""
+    after_id, checked, failed, first = 0, 0, 0, ""
+    while (page := await check_page(after_id=after_id, limit=PAGE)).last_id is not None:
+        after_id = page.last_id
+        checked += page.checked
+        failed += len(page.unreadable)
+        first = first or next(iter(page.unreadable), "")
+    if not failed:
+        return Check(name, checked=checked)
+    return Check(
+        name,
+        f"{failed} of {checked} can't be decrypted, the first is {first}",
+        "write these values anew, or restore a backup",
+        checked,
+        failed,
+    )
+
+
+async def _audit(settings: Settings, opened: Inspection) -> Check:
+    heads = HeadsFile(DataDirectory(settings.data_dir).audit_heads)
+    problem = verify_audit(opened.manager, opened.service.audit_chain, heads.heads())
+    head = await opened.service.audit_head()
+    if problem is None:
+        return Check("audit", checked=head.id if head is not None else 0)
+    return Check("audit", str(problem), "find out what happened, and restore a backup", failed=1)
+
+
+def _report(checks: list[Check], *, as_json: bool) -> None:
+    warning = WAL_RESET_DEFECT if has_wal_reset_defect() else None
+    if as_json:
+        print_json(
+            {
+                "ok": not any(check.problem for check in checks),
+                "sqlite_version": sqlite_version(),
+                "sqlite_warning": warning,
+                "checks": [
+                    {
+                        "name": check.name,
+                        "ok": check.problem is None,
+                        "problem": check.problem,
+                        "checked": check.checked,
+                        "failed": check.failed,
+                    }
+                    for check in checks
+                ],
+            }
+        )
+        return
+    print_table(("check", "result"), [(check.name, _result(check)) for check in checks])
+    print(f"SQLite {sqlite_version()}" + (f": {warning}" if warning else ""))
+
+
+def _result(check: Check) -> str:
+    if check.problem is not None:
+        return f"FAILED: {check.problem}"
+    return "ok" if check.checked is None else f"ok ({counted(check.checked, 'row')})"

@@ -1,0 +1,253 @@
+"""What routes ask for, and how errors become answers."""
+
+import json
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Annotated, Any
+from urllib.parse import unquote_to_bytes
+
+from fastapi import Depends, FastAPI, Path, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from pydantic import BeforeValidator, Field
+from pydantic_core import PydanticCustomError
+from starlette.exceptions import HTTPException
+
+from backend.access import OPEN, ROUTE_SCOPES
+from backend.errors import (
+    ERROR_TABLE,
+    BadRequest,
+    StrongroomError,
+    Unauthenticated,
+    ValidationFailed,
+)
+from backend.rate_limits import RequestLimits
+from backend.services.database_service import DatabaseService
+from backend.services.principal import EVERYBODY, Principal, acting_as
+from backend.strict_json import read_json
+from database.errors import DatabaseBusy, DatabaseError, InvalidValue
+from models import MAX_INT64
+
+PROBLEM_JSON = "application/problem+json"
+
+
+async def _service(request: Request) -> DatabaseService:
+    service: DatabaseService = request.app.state.service
+    return service
+
+
+def _decimal(value: object) -> object:
+    # Pydantic reads " 1", "+1", "01", "1_0" and "1.0" as well: one thing would have many addresses.
+    if isinstance(value, str) and not _DECIMAL.fullmatch(value):
+        raise PydanticCustomError("int_parsing", "Input should be an integer in plain digits")
+    return value
+
+
+_DECIMAL = re.compile(r"0|-?[1-9][0-9]{0,18}")
+PlainDigits = BeforeValidator(_decimal)
+Id = Annotated[int, Field(ge=1, le=MAX_INT64), PlainDigits]
+"""An id in a path or a query."""
+Service = Annotated[DatabaseService, Depends(_service)]
+ProjectId = Annotated[Id, Path(description="The project's id.", examples=[1])]
+RunId = Annotated[Id, Path(description="The run's id.", examples=[1])]
+Limit = Annotated[
+    int,
+    Field(ge=1, le=500),
+    PlainDigits,
+    Query(description="The most items that a page may have."),
+]
+Cursor = Annotated[
+    str | None,
+    Query(description="`next_cursor` of the page before, with the same filters."),
+]
+
+
+class GuardedRoute(APIRoute):
+    """A route that knows its scope, checks it before anything else, and reads JSON strictly."""
+
+    def get_route_handler(self) -> Callable[[Request], Awaitable[Response]]:  # type: ignore[override]
+        """The handler. Raises `KeyError` for a route that the table of scopes does not have."""
+        handle = super().get_route_handler()
+        (method,) = self.methods or {"GET"}
+        scope = ROUTE_SCOPES[method, self.path_format]
+        if scope is OPEN:
+            return handle
+        body = self.body_field
+        metrics = self.path_format == "/metrics"
+
+        async def guarded(request: Request) -> Response:
+            if not (metrics and request.app.state.open_metrics):
+                principal = await authenticate(request)
+                principal.require(scope)
+            else:
+                principal = EVERYBODY
+            check_query(request)
+            if body is not None:
+                await read_json(request, required=body.field_info.is_required())
+            elif "transfer-encoding" in request.headers:
+                # Nobody reads it, and yet it may not be larger than the limit.
+                await request.body()
+            with acting_as(principal):
+                return await handle(request)
+
+        return guarded
+
+
+def problems(*codes: str, body: bool = False) -> dict[int | str, dict[str, Any]]:
+    """The OpenAPI responses of a route: these codes, and those that every route may answer."""
+    common = ["unauthenticated", "forbidden", "validation_failed", "rate_limited", "internal"]
+    common.append("database_busy")
+    if body:
+        common += ["malformed_json", "body_too_large", "unsupported_media_type", "database_full"]
+    return problem_responses([*codes, *common])
+
+
+def problem_responses(codes: Sequence[str]) -> dict[int | str, dict[str, Any]]:
+    """The OpenAPI responses of these codes, by status; `x-codes` has the codes for machines."""
+    by_status: dict[int, list[str]] = {}
+    for code in codes:
+        by_status.setdefault(ERROR_TABLE[code][0], []).append(code)
+    return {
+        status: {
+            "description": "; ".join(f"`{code}`: {ERROR_TABLE[code][1]}" for code in found),
+            "x-codes": found,
+            "content": {PROBLEM_JSON: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+        }
+        for status, found in sorted(by_status.items())
+    }
+
+
+def check_query(request: Request) -> None:
+    """Raises `BadRequest` for a query string that can't be read one way only: bytes that are no
+    UTF-8 would be replaced, and what stands behind a NUL be overlooked."""
+    query: bytes = request.scope["query_string"]
+    if b"%" not in query and query.isascii():
+        return
+    try:
+        if query.isascii() and "\0" not in unquote_to_bytes(query).decode("utf-8"):
+            return
+    except UnicodeDecodeError:
+        pass
+    raise BadRequest("write the query in percent-encoded UTF-8, without NUL")
+
+
+async def authenticate(request: Request) -> Principal:
+    """Who sends the request. Raises `Unauthenticated` and `RateLimited`."""
+    state = request.app.state
+    if not state.auth_required:
+        return EVERYBODY
+    header = request.headers.get("authorization")
+    if header is None:
+        raise Unauthenticated
+    scheme, _, token = header.partition(" ")
+    if scheme.lower() != "bearer":
+        raise Unauthenticated
+    service: DatabaseService = state.service
+    limits: RequestLimits = state.limits
+    try:
+        principal = await service.authenticate(token.strip())
+    except Unauthenticated:
+        limits.count_failure(request.client.host if request.client is not None else "")
+        raise
+    limits.count_request(principal.token_id)
+    return principal
+
+
+def problem(
+    request_id: str,
+    code: str,
+    detail: str,
+    *,
+    headers: dict[str, str] | None = None,
+    extra: dict[str, Any] | None = None,
+) -> Response:
+    """The problem document of an error code (RFC 9457)."""
+    status, title = ERROR_TABLE[code]
+    document = {
+        "type": f"/problems/{code}",
+        "title": title,
+        "status": status,
+        "detail": detail,
+        "code": code,
+        "request_id": request_id,
+        **(extra or {}),
+    }
+    return Response(
+        json.dumps(document, ensure_ascii=False).encode("utf-8", "replace"),
+        status_code=status,
+        headers=headers,
+        media_type=PROBLEM_JSON,
+    )
+
+
+def problem_of(request_id: str, error: Exception) -> Response | None:
+    """The answer to an error that clients may know of; `None` for any other."""
+    if isinstance(error, StrongroomError):
+        return problem(
+            request_id, error.code, error.detail, headers=error.headers, extra=error.extra
+        )
+    if isinstance(error, RequestValidationError):
+        return problem_of(request_id, ValidationFailed(_details(error)))
+    if isinstance(error, HTTPException):
+        return _http_problem(request_id, error)
+    if isinstance(error, InvalidValue):
+        # No rule of a request knows it, and no place is known.
+        detail = {"loc": (), "type": "value_error", "msg": str(error)}
+        return problem_of(request_id, ValidationFailed([detail]))
+    if isinstance(error, DatabaseError) and error.code != "internal":
+        headers = {}
+        if isinstance(error, DatabaseBusy):
+            headers["Retry-After"] = str(error.retry_after)
+        return problem(request_id, error.code, str(error), headers=headers)
+    return None
+
+
+_HTTP_CODES = {
+    400: ("bad_request", "the request can't be understood"),
+    404: ("not_found", "no such path; /docs lists what there is"),
+    405: ("method_not_allowed", "see the Allow header"),
+    413: ("body_too_large", "send less at once"),
+}
+
+
+_ALLOWED: dict[str, list[str]] = {}
+for _method, _path in ROUTE_SCOPES:
+    _ALLOWED.setdefault(_path, []).extend(["GET", "HEAD"] if _method == "GET" else [_method])
+
+
+def _allow_header(request: Request, error: HTTPException) -> Mapping[str, str] | None:
+    # Each route has one method, and Starlette names those of the first one that has the path.
+    path = getattr(request.scope.get("route"), "path_format", "")
+    return {"Allow": ", ".join(_ALLOWED[path])} if path in _ALLOWED else error.headers
+
+
+def _http_problem(request_id: str, error: HTTPException) -> Response | None:
+    # What frameworks say in `detail` may repeat the input; the text here does not.
+    known = _HTTP_CODES.get(error.status_code)
+    if known is None:
+        return None
+    code, detail = known
+    return problem(request_id, code, detail, headers=dict(error.headers or {}))
+
+
+def _details(error: RequestValidationError) -> list[dict[str, Any]]:
+    """What pydantic tells, with places in the body as seen from the body itself."""
+    return [
+        {**item, "loc": item["loc"][1:] if item["loc"][:1] == ("body",) else item["loc"]}
+        for item in error.errors()
+    ]
+
+
+def install_error_handlers(app: FastAPI) -> None:
+    """Answer every error that clients may know of with its problem document."""
+
+    async def handle(request: Request, error: Exception) -> Response:
+        if isinstance(error, HTTPException) and error.status_code == 405:
+            error.headers = _allow_header(request, error)
+        answer = problem_of(request.scope["strongroom.request_id"], error)
+        if answer is None:
+            raise error
+        return answer
+
+    for kind in (StrongroomError, DatabaseError, RequestValidationError, HTTPException):
+        app.add_exception_handler(kind, handle)

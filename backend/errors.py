@@ -1,0 +1,272 @@
+"""Every error that a client can meet: one hierarchy, one table from code to HTTP."""
+
+import re
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any, ClassVar
+
+ERROR_TABLE: dict[str, tuple[int, str]] = {
+    "malformed_json": (400, "The body is not valid JSON"),
+    "bad_cursor": (400, "The cursor does not belong to this list"),
+    "bad_request": (400, "The request can't be understood"),
+    "unauthenticated": (401, "A valid token is needed"),
+    "forbidden": (403, "The token may not do this"),
+    "not_found": (404, "There is nothing here"),
+    "project_not_found": (404, "There is no such project"),
+    "secret_not_found": (404, "There is no such secret"),
+    "snapshot_not_found": (404, "There is no such snapshot"),
+    "webhook_not_found": (404, "There is no such webhook"),
+    "delivery_not_found": (404, "There is no such delivery"),
+    "agent_run_not_found": (404, "There is no such agent run"),
+    "token_not_found": (404, "There is no such token"),
+    "method_not_allowed": (405, "The method is not allowed here"),
+    "project_exists": (409, "The repository belongs to another project"),
+    "snapshot_exists": (409, "The run has this snapshot"),
+    "secret_exists": (409, "The secret exists"),
+    "secret_unreadable": (409, "The secret's value can't be decrypted"),
+    "invalid_transition": (409, "The present status does not permit this"),
+    "rotation_running": (409, "Another rotation of keys is going on"),
+    "lease_lost": (409, "The run's lease is another's"),
+    "body_too_large": (413, "The body is too large"),
+    "unsupported_media_type": (415, "The body must be JSON"),
+    "validation_failed": (422, "The request has invalid values"),
+    "rate_limited": (429, "Too much at once"),
+    "internal": (500, "Something went wrong on the server"),
+    "database_busy": (503, "The database is busy"),
+    "database_full": (507, "The database's disk is full"),
+}
+"""For each code its HTTP status and the title of its problem document."""
+
+
+class StrongroomError(Exception):
+    """Base of the errors that are answers. `detail` says what to do and repeats no input."""
+
+    code: ClassVar[str] = "internal"
+
+    def __init__(self, detail: str, *, headers: dict[str, str] | None = None, **extra: Any) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.headers = headers or {}
+        self.extra = extra
+        """Further members of the problem document, such as `existing_id`."""
+
+    @property
+    def status(self) -> HTTPStatus:
+        """The HTTP status of the answer."""
+        return HTTPStatus(ERROR_TABLE[self.code][0])
+
+
+class MalformedJson(StrongroomError):
+    code = "malformed_json"
+
+
+class BadCursor(StrongroomError):
+    code = "bad_cursor"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "use next_cursor as it came, with the same filters and sort, or start without one"
+        )
+
+
+class BadRequest(StrongroomError):
+    code = "bad_request"
+
+
+class Unauthenticated(StrongroomError):
+    code = "unauthenticated"
+
+    def __init__(self, detail: str = "send a valid token: Authorization: Bearer sr_…") -> None:
+        super().__init__(detail, headers={"WWW-Authenticate": 'Bearer realm="strongroom"'})
+
+
+class BadSignature(Unauthenticated):
+    """A body that is signed wrongly or not at all, where a signature stands in for a token."""
+
+    def __init__(
+        self,
+        detail: str = "sign the body with the webhook's secret token, in X-Hub-Signature-256",
+    ) -> None:
+        super().__init__(detail)
+        self.headers = {"WWW-Authenticate": 'HMAC-SHA256 header="X-Hub-Signature-256"'}
+
+
+class Forbidden(StrongroomError):
+    code = "forbidden"
+
+    def __init__(self, scope: str, detail: str | None = None) -> None:
+        super().__init__(detail or f"the token needs the scope {scope}", scope=scope)
+
+
+class NotFound(StrongroomError):
+    code = "not_found"
+
+
+class ProjectNotFound(NotFound):
+    code = "project_not_found"
+
+    def __init__(self) -> None:
+        super().__init__("no project with this id or repository")
+
+
+class SecretNotFound(NotFound):
+    code = "secret_not_found"
+
+    def __init__(self) -> None:
+        super().__init__("the project has no secret with this key")
+
+
+class AgentRunNotFound(NotFound):
+    code = "agent_run_not_found"
+
+    def __init__(self) -> None:
+        super().__init__("no agent run with this id")
+
+
+class TokenNotFound(NotFound):
+    code = "token_not_found"
+
+    def __init__(self) -> None:
+        super().__init__("no token with this id, or it is revoked")
+
+
+class InvalidTransition(StrongroomError):
+    """What is asked of a run or a snapshot does not go with its status."""
+
+    code = "invalid_transition"
+
+    def __init__(self, detail: str, *, current: str, allowed: list[str]) -> None:
+        super().__init__(detail, current=current, allowed=allowed)
+
+
+class LeaseLost(StrongroomError):
+    code = "lease_lost"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "this lease token is not the one of the run's present lease: stop working on the run"
+        )
+
+
+class SnapshotNotFound(NotFound):
+    code = "snapshot_not_found"
+
+    def __init__(self) -> None:
+        super().__init__("no snapshot with this id")
+
+
+class WebhookNotFound(NotFound):
+    code = "webhook_not_found"
+
+    def __init__(self, detail: str = "no webhook with this id") -> None:
+        super().__init__(detail)
+
+
+class DeliveryNotFound(NotFound):
+    code = "delivery_not_found"
+
+    def __init__(self) -> None:
+        super().__init__("the webhook has no delivery with this id")
+
+
+class ProjectExists(StrongroomError):
+    code = "project_exists"
+
+    def __init__(self, existing_id: int | None) -> None:
+        super().__init__(
+            "another project has this repository; change that one, or delete it first",
+            existing_id=existing_id,
+        )
+
+
+class SnapshotExists(StrongroomError):
+    code = "snapshot_exists"
+
+    def __init__(self, existing_id: int | None) -> None:
+        super().__init__(
+            "the run has a snapshot with this snapshot_id; change that one",
+            existing_id=existing_id,
+        )
+
+
+class SecretExists(StrongroomError):
+    code = "secret_exists"
+
+    def __init__(self) -> None:
+        super().__init__("the project has a secret with this key; use PUT to change its value")
+
+
+class SecretUnreadable(StrongroomError):
+    code = "secret_unreadable"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the stored value can't be decrypted with the configured master keys; "
+            "restore the key or the database, or write the value anew"
+        )
+
+
+class RotationRunning(StrongroomError):
+    code = "rotation_running"
+
+    def __init__(self) -> None:
+        super().__init__("wait for it to end: GET /api/keys shows how far it is")
+
+
+class BodyTooLarge(StrongroomError):
+    code = "body_too_large"
+
+
+class UnsupportedMediaType(StrongroomError):
+    code = "unsupported_media_type"
+
+
+class RateLimited(StrongroomError):
+    code = "rate_limited"
+
+    def __init__(self, detail: str, retry_after: int = 1) -> None:
+        """`retry_after` is in seconds."""
+        super().__init__(detail, headers={"Retry-After": str(retry_after)})
+
+
+class ValidationFailed(StrongroomError):
+    """What was sent breaks rules. `details` is what pydantic tells of it."""
+
+    code = "validation_failed"
+
+    def __init__(self, details: Sequence[Mapping[str, Any]]) -> None:
+        super().__init__("see errors", errors=field_errors(details))
+
+
+class InvalidField(ValidationFailed):
+    """One value that breaks a rule which only the rest of the data shows."""
+
+    def __init__(self, location: Sequence[str | int], kind: str, message: str) -> None:
+        super().__init__([{"loc": location, "type": kind, "msg": message}])
+
+
+MAX_FIELD_ERRORS = 100
+_FIELD_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
+
+
+def field_errors(details: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
+    """What is wrong, by place, for the first `MAX_FIELD_ERRORS` places; never a value."""
+    return [
+        {
+            "pointer": pointer(detail["loc"], unknown=detail["type"] == "extra_forbidden"),
+            "code": str(detail["type"]),
+            "message": str(detail["msg"]),
+        }
+        for detail in details[:MAX_FIELD_ERRORS]
+    ]
+
+
+def pointer(location: Sequence[str | int], *, unknown: bool = False) -> str:
+    """The JSON pointer of a place in a body; `/query/…` or `/path/…` for a parameter.
+
+    With `unknown`, whose last name the sender made up, it is the object around it unless that
+    looks like the name of a field: it could be a value in the wrong place.
+    """
+    if unknown and not _FIELD_NAME.fullmatch(str(location[-1])):
+        location = location[:-1]
+    return "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in location)

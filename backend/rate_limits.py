@@ -1,0 +1,88 @@
+"""How often somebody may do something: a bucket of permissions for each of them.
+
+A bucket holds a minute's worth and fills evenly, so that a short burst passes and the average
+holds. Belongs to the event loop's thread.
+"""
+
+import math
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from ipaddress import IPv6Address, ip_address, ip_network
+
+from backend.errors import RateLimited
+
+_MAX_BUCKETS = 10_000
+
+
+class Buckets:
+    """A bucket for each key, in bounded memory: the one that was not used for longest goes."""
+
+    def __init__(
+        self,
+        per_minute: int,
+        *,
+        max_buckets: int = _MAX_BUCKETS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`clock` gives seconds."""
+        self._capacity = float(per_minute)
+        self._per_second = per_minute / 60
+        self._max_buckets = max_buckets
+        self._clock = clock
+        self._buckets: OrderedDict[Hashable, tuple[float, float]] = OrderedDict()
+        """What each bucket held, and when."""
+
+    def take(self, key: Hashable) -> int:
+        """Take one permission of the key's; 0, or the seconds until there will be one."""
+        now = self._clock()
+        held, since = self._buckets.pop(key, (self._capacity, now))
+        held = min(self._capacity, held + (now - since) * self._per_second)
+        granted = held >= 1
+        self._buckets[key] = (held - 1 if granted else held, now)
+        if len(self._buckets) > self._max_buckets:
+            self._buckets.popitem(last=False)
+        return 0 if granted else max(1, math.ceil((1 - held) / self._per_second))
+
+    def __len__(self) -> int:
+        return len(self._buckets)
+
+
+class RequestLimits:
+    """The limits that requests are held to. A limit of 0 is none."""
+
+    def __init__(self, *, token_per_minute: int, failed_per_minute: int) -> None:
+        self._tokens = Buckets(token_per_minute) if token_per_minute else None
+        self._failures = Buckets(failed_per_minute) if failed_per_minute else None
+
+    def count_request(self, token_id: int | None) -> None:
+        """Count a request of a token. Raises `RateLimited` when it has had too many."""
+        if self._tokens is None or token_id is None:
+            return
+        wait = self._tokens.take(token_id)
+        if wait:
+            raise RateLimited(
+                "the token has sent too many requests; wait as Retry-After says", wait
+            )
+
+    def count_failure(self, address: str) -> None:
+        """Count a request whose token was not valid. Raises `RateLimited` when the address has
+        sent too many of them. Valid tokens are never counted, whatever their address sent."""
+        if self._failures is None:
+            return
+        wait = self._failures.take(_network(address))
+        if wait:
+            raise RateLimited(
+                "too many requests without a valid token; wait as Retry-After says", wait
+            )
+
+
+def _network(address: str) -> str:
+    """Who an address belongs to: with IPv6 one client has all of a /64."""
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(parsed, IPv6Address):
+        return str(parsed.ipv4_mapped or ip_network((parsed, 64), strict=False))
+    return address

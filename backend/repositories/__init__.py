@@ -1,0 +1,93 @@
+"""The repositories of one database, and bringing its schema up to date."""
+
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+from backend.repositories.agent_run_repository import AgentRunRepository
+from backend.repositories.api_token_repository import ApiTokenRepository
+from backend.repositories.audit_repository import AuditRepository
+from backend.repositories.grainchain_snapshot_repository import GrainchainSnapshotRepository
+from backend.repositories.key_rotation_repository import KeyRotationRepository
+from backend.repositories.keys_repository import KeysRepository
+from backend.repositories.pipeline_state_repository import PipelineStateRepository
+from backend.repositories.project_repository import ProjectRepository
+from backend.repositories.project_secrets_repository import ProjectSecretsRepository
+from backend.repositories.project_settings_repository import ProjectSettingsRepository
+from backend.repositories.retention_repository import RetentionRepository
+from backend.repositories.run_queue_repository import RunQueueRepository
+from backend.repositories.sealed_repository import SealedRepository
+from backend.repositories.system_log_repository import SystemLogRepository
+from backend.repositories.test_result_repository import TestResultRepository
+from backend.repositories.webhook_delivery_repository import WebhookDeliveryRepository
+from backend.repositories.webhook_repository import WebhookRepository
+from database.base import Clock, TableAccess, utc_now
+from database.connection import Executor
+from database.connection_manager import DatabaseManager
+from database.migrator import migrate
+
+R = TypeVar("R", bound=TableAccess)
+
+__all__ = ["Repositories", "initialize_database"]
+
+
+class _Table(Generic[R]):
+    """A repository, bound to what its `Repositories` are bound to when it is first used."""
+
+    def __init__(self, make: Callable[..., R]) -> None:
+        self.make = make
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, repositories: "Repositories", owner: type) -> R:
+        # Later look-ups find it in the instance: this descriptor has no `__set__`.
+        bound: R = repositories.roots[self._name].using(repositories.executor)
+        repositories.__dict__[self._name] = bound
+        return bound
+
+
+class Repositories:
+    """Every repository over one database."""
+
+    projects = _Table(ProjectRepository)
+    settings = _Table(ProjectSettingsRepository)
+    secrets = _Table(ProjectSecretsRepository)
+    keys = _Table(KeysRepository)
+    tokens = _Table(ApiTokenRepository)
+    audit = _Table(AuditRepository)
+    rotations = _Table(KeyRotationRepository)
+    sealed = _Table(SealedRepository)
+    runs = _Table(AgentRunRepository)
+    run_queues = _Table(RunQueueRepository)
+    pipeline_states = _Table(PipelineStateRepository)
+    test_results = _Table(TestResultRepository)
+    snapshots = _Table(GrainchainSnapshotRepository)
+    webhooks = _Table(WebhookRepository)
+    deliveries = _Table(WebhookDeliveryRepository)
+    logs = _Table(SystemLogRepository)
+    retention = _Table(RetentionRepository)
+
+    def __init__(self, db_manager: DatabaseManager, clock: Clock = utc_now) -> None:
+        self.executor: Executor = db_manager.async_pool
+        self.roots: dict[str, Any] = {
+            name: table.make(db_manager, clock=clock)
+            for name, table in vars(type(self)).items()
+            if isinstance(table, _Table)
+        }
+
+    def using(self, executor: Executor) -> "Repositories":
+        """The same repositories, working inside `executor`, which is usually a transaction."""
+        bound = object.__new__(Repositories)
+        bound.roots = self.roots
+        bound.executor = executor
+        return bound
+
+
+def initialize_database(db_manager: DatabaseManager) -> list[str]:
+    """Apply the pending migrations; their names in order.
+
+    Call it before the asynchronous pool opens. Raises `MigrationError` when the schema can't be
+    brought up to date: it is as before the migration that failed.
+    """
+    with db_manager.sync_pool.connection() as connection:
+        return migrate(connection)

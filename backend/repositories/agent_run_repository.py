@@ -1,0 +1,203 @@
+"""Agent runs: pages, conditional steps from one status to another, and leases."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from backend.repositories.paging import JsonPage, Page, Position, Query, json_members, page_of
+from database.base import BaseRepository, Clock, utc_now
+from database.connection import Value
+from database.connection_manager import DatabaseManager
+from database.json_pages import fetch_json_page
+from models import AgentRun, RunStatus
+
+
+@dataclass(frozen=True, slots=True)
+class RunFilter:
+    """What a list of runs holds."""
+
+    project_ids: tuple[int, ...] | None = None
+    """Only runs of these projects; `None` for all."""
+    status: RunStatus | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """Whose a run is, and until when."""
+
+    worker: str
+    token_hash: str
+    seconds: int
+    expires_at: str
+
+
+class AgentRunRepository(BaseRepository[AgentRun]):
+    """The table `agent_runs`."""
+
+    writable = frozenset(
+        {
+            "project_id",
+            "run_number",
+            "target_text",
+            "planning_statement",
+            "run_type",
+            "result",
+            "error_message",
+            "pr_number",
+            "pr_url",
+            "web_url",
+            "codegen_run_id",
+            "validation_status",
+            "auto_merge_enabled",
+            "merge_completed",
+            "metadata",
+            "settings_version",
+        }
+    )
+
+    def __init__(
+        self, db_manager: DatabaseManager | None = None, *, clock: Clock = utc_now
+    ) -> None:
+        super().__init__(AgentRun, "agent_runs", db_manager, clock=clock)
+
+    async def page(
+        self, filter: RunFilter, *, limit: int, after: Position | None
+    ) -> Page[AgentRun]:
+        """Up to `limit` runs, newest first, after the position `after`."""
+        if filter.project_ids == ():
+            return Page([], None)
+        query = _page_query(filter, limit=limit, after=after)
+        rows = await self.db.fetch_all(*query.build())
+        return page_of(rows, limit, self.model, ("id",))
+
+    async def json_page(self, filter: RunFilter, *, limit: int, after: Position | None) -> JsonPage:
+        """The same page as JSON."""
+        if filter.project_ids == ():
+            return JsonPage([], None)
+        query = _page_query(filter, limit=limit, after=after)
+        return JsonPage(
+            *await fetch_json_page(
+                self.db, *query.build(), members=_MEMBERS, keys=("id",), limit=limit
+            )
+        )
+
+    async def transition(
+        self,
+        id: int,
+        target: RunStatus,
+        *,
+        sources: Sequence[RunStatus],
+        final: bool,
+        outcome: Mapping[str, str | None],
+        lease_expires_at: str | None,
+    ) -> AgentRun | None:
+        """Take the run from one of `sources` to `target` and set the columns of `outcome`; the run
+        as it is then, or `None` when its status was none of `sources`.
+
+        A run that starts takes the version of its project's settings with it, and one that runs
+        has its lease until `lease_expires_at`, `None` if it has none.
+        """
+        now = self.now()
+        sets: dict[str, tuple[Value, ...]] = {"status = ?": (target.value,)}
+        sets |= {f"{name} = ?": (value,) for name, value in self.columns(outcome).items()}
+        if target is RunStatus.RUNNING:
+            sets[_STARTED] = (now,)
+            sets["lease_expires_at = ?"] = (lease_expires_at,)
+        if final:
+            sets["completed_at = ?"] = (now,)
+        marks = ", ".join("?" * len(sources))
+        rows = await self.db.execute_returning(
+            f"UPDATE agent_runs SET {', '.join(sets)}, updated_at = ?, version = version + 1"
+            f" WHERE id = ? AND status IN ({marks}) RETURNING *",
+            (
+                *(value for values in sets.values() for value in values),
+                now,
+                id,
+                *(source.value for source in sources),
+            ),
+        )
+        return self.model(rows[0]) if rows else None
+
+    async def oldest_pending(self, project_id: int) -> int | None:
+        """The id of the project's pending run that was made first, or `None`."""
+        row = await self.db.fetch_one(
+            "SELECT id FROM agent_runs WHERE project_id = ? AND status = 'pending'"
+            " ORDER BY id LIMIT 1",
+            (project_id,),
+        )
+        return row["id"] if row is not None else None
+
+    async def claim(self, id: int, lease: Lease) -> AgentRun:
+        """Start the run, which is pending in this very transaction, under a lease."""
+        now = self.now()
+        rows = await self.db.execute_returning(
+            f"UPDATE agent_runs SET status = 'running', {_STARTED}, lease_worker = ?,"
+            " lease_token_hash = ?, lease_seconds = ?, lease_expires_at = ?,"
+            " updated_at = ?, version = version + 1"
+            " WHERE id = ? AND status = 'pending' RETURNING *",
+            (now, lease.worker, lease.token_hash, lease.seconds, lease.expires_at, now, id),
+        )
+        return self.model(rows[0])
+
+    async def extend_lease(
+        self, id: int, token_hash: str, expires_at: str | None
+    ) -> AgentRun | None:
+        """Let the lease of an unfinished run last until then, which is no change of the run;
+        `None` when the run is finished, or the lease is another."""
+        rows = await self.db.execute_returning(
+            "UPDATE agent_runs SET lease_expires_at = ?"
+            " WHERE id = ? AND lease_token_hash = ? AND status IN ('running', 'paused')"
+            " RETURNING *",
+            (expires_at, id, token_hash),
+        )
+        return self.model(rows[0]) if rows else None
+
+    async def has_expired_lease(self) -> bool:
+        """Whether there is a running run whose lease has run out."""
+        row = await self.db.fetch_one(
+            "SELECT 1 FROM agent_runs WHERE status = 'running' AND lease_expires_at <= ? LIMIT 1",
+            (self.now(),),
+        )
+        return row is not None
+
+    async def expire_leases(self, error_message: str, *, limit: int) -> list[AgentRun]:
+        """Take up to `limit` running runs back whose lease has run out, as they are then: pending
+        the first time, the second time failed with `error_message`."""
+        now = self.now()
+        rows = await self.db.execute_returning(
+            "UPDATE agent_runs SET"
+            " status = CASE lease_expiries WHEN 0 THEN 'pending' ELSE 'failed' END,"
+            " started_at = CASE lease_expiries WHEN 0 THEN NULL ELSE started_at END,"
+            " completed_at = CASE lease_expiries WHEN 0 THEN NULL ELSE ? END,"
+            " error_message = CASE lease_expiries WHEN 0 THEN error_message ELSE ? END,"
+            " lease_worker = NULL, lease_token_hash = NULL, lease_seconds = NULL,"
+            " lease_expires_at = NULL, lease_expiries = lease_expiries + 1,"
+            " updated_at = ?, version = version + 1"
+            " WHERE status = 'running' AND id IN"
+            " (SELECT id FROM agent_runs WHERE status = 'running' AND lease_expires_at <= ?"
+            " ORDER BY lease_expires_at, id LIMIT ?)"
+            " RETURNING *",
+            (now, error_message, now, now, limit),
+        )
+        return [self.model(row) for row in rows]
+
+
+_STARTED = (
+    "started_at = COALESCE(started_at, ?), settings_version = CASE status WHEN 'pending'"
+    " THEN COALESCE((SELECT s.version FROM project_settings AS s"
+    " WHERE s.project_id = agent_runs.project_id), 0) ELSE settings_version END"
+)
+"""A pending run has not started, and starts with the settings of that moment; a paused one goes on
+with those that it has."""
+
+
+_MEMBERS = json_members(AgentRun)
+
+
+def _page_query(filter: RunFilter, *, limit: int, after: Position | None) -> Query:
+    query = Query("SELECT * FROM agent_runs")
+    if filter.status is not None:
+        query.where("status = ?", filter.status.value)
+    if filter.project_ids is not None:
+        query.branch("project_id", filter.project_ids)
+    query.keyset(("id",), after, descending=True, limit=limit)
+    return query

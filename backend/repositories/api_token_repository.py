@@ -1,0 +1,115 @@
+"""API tokens: who they are and what they may do, never the token itself."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from backend.repositories.paging import Page, Position, Query, page_of
+from database.base import TableAccess
+from database.connection import Row
+
+
+@dataclass(frozen=True, slots=True)
+class StoredToken:
+    """A token as its row holds it."""
+
+    id: int
+    name: str
+    mac: str = field(repr=False)
+    """HMAC of the token's secret part, in hexadecimal."""
+    scopes: frozenset[str]
+    project_ids: frozenset[int] | None
+    """The projects it is bound to; `None` for all."""
+    created_at: str
+    expires_at: str | None
+    last_used_at: str | None
+    revoked_at: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class NewToken:
+    """What a token is made with."""
+
+    name: str
+    scopes: frozenset[str]
+    project_ids: frozenset[int] | None = None
+    expires_at: str | None = None
+
+
+class ApiTokenRepository(TableAccess):
+    """The table `api_tokens`."""
+
+    async def get(self, token_id: int) -> StoredToken | None:
+        """The token with this id, revoked and expired ones included; `None` if there is none."""
+        row = await self.db.fetch_one("SELECT * FROM api_tokens WHERE id = ?", (token_id,))
+        return _token(row) if row is not None else None
+
+    async def count(self) -> int:
+        """The number of tokens ever made."""
+        row = await self.db.fetch_one("SELECT count(*) FROM api_tokens")
+        return int(row[0]) if row is not None else 0
+
+    async def reserve(self, token: NewToken) -> int:
+        """The id of a new token, still without its MAC; `set_mac` follows in the same
+        transaction, because the id is part of the token."""
+        projects = token.project_ids
+        rows = await self.db.execute_returning(
+            "INSERT INTO api_tokens (name, mac, scopes, project_ids, created_at, expires_at)"
+            " VALUES (?, 'reserved', ?, ?, ?, ?) RETURNING id",
+            (
+                token.name,
+                json.dumps(sorted(token.scopes)),
+                json.dumps(sorted(projects)) if projects is not None else None,
+                self.now(),
+                token.expires_at,
+            ),
+        )
+        return int(rows[0]["id"])
+
+    async def set_mac(self, token_id: int, mac: str) -> StoredToken:
+        """Store the MAC of a token's secret part; the token as it is then."""
+        rows = await self.db.execute_returning(
+            "UPDATE api_tokens SET mac = ? WHERE id = ? RETURNING *", (mac, token_id)
+        )
+        return _token(rows[0])
+
+    async def page(self, *, revoked: bool, limit: int, after: Position | None) -> Page[StoredToken]:
+        """Up to `limit` tokens, newest first, after the position `after`; revoked ones too if
+        `revoked` says so."""
+        query = Query("SELECT * FROM api_tokens")
+        if not revoked:
+            query.where("revoked_at IS NULL")
+        query.keyset(("id",), after, descending=True, limit=limit)
+        rows = await self.db.fetch_all(*query.build())
+        return page_of(rows, limit, _token, ("id",))
+
+    async def revoke(self, token_id: int) -> bool:
+        """Mark the token revoked; `False` when there is none, or it is revoked already."""
+        changed = await self.db.execute(
+            "UPDATE api_tokens SET revoked_at = ? WHERE id = ? AND revoked_at IS NULL",
+            (self.now(), token_id),
+        )
+        return changed > 0
+
+    async def set_last_used(self, uses: Mapping[int, str]) -> None:
+        """Store when tokens were last used, by id; a later time that is stored stays."""
+        await self.db.execute_many(
+            "UPDATE api_tokens SET last_used_at = ?"
+            " WHERE id = ? AND (last_used_at IS NULL OR last_used_at < ?)",
+            [(at, token_id, at) for token_id, at in uses.items()],
+        )
+
+
+def _token(row: Row) -> StoredToken:
+    projects = row["project_ids"]
+    return StoredToken(
+        id=row["id"],
+        name=row["name"],
+        mac=row["mac"],
+        scopes=frozenset(json.loads(row["scopes"])),
+        project_ids=frozenset(json.loads(projects)) if projects is not None else None,
+        created_at=row["created_at"],
+        expires_at=row["expires_at"],
+        last_used_at=row["last_used_at"],
+        revoked_at=row["revoked_at"],
+    )

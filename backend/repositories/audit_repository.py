@@ -1,0 +1,149 @@
+"""The audit: rows that are only ever added."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from backend.repositories.paging import Page, Position, Query, page_of
+from database.base import TableAccess
+from database.connection import Row
+from database.connection_manager import DatabaseManager
+
+
+class AuditRow(NamedTuple):
+    """A row as the table has it, but for its MAC."""
+
+    id: int
+    at: str
+    actor: str
+    actor_token_id: int | None
+    action: str
+    target: str
+    project_id: int | None
+    fields: str
+    """The names of the changed fields: a JSON list, sorted, without spaces."""
+    request_id: str | None
+
+
+class AuditHead(NamedTuple):
+    """The end of the chain."""
+
+    id: int
+    mac: str
+
+
+class StoredAuditRow(NamedTuple):
+    """A row with its MAC."""
+
+    row: AuditRow
+    mac: str
+
+
+@dataclass(frozen=True, slots=True)
+class AuditFilter:
+    """What a list of the audit holds."""
+
+    project_id: int | None = None
+    action: str | None = None
+    actor: str | None = None
+    """The name of who acted."""
+    visible: tuple[int, ...] | None = None
+    """Only what is about these projects; `None` for all of it."""
+
+
+class AuditRepository(TableAccess):
+    """The table `audit_entries`."""
+
+    async def head(self) -> AuditHead | None:
+        """The newest row's id and MAC, or `None` before the first row."""
+        row = await self.db.fetch_one("SELECT id, mac FROM audit_entries ORDER BY id DESC LIMIT 1")
+        return AuditHead(row[0], row[1]) if row is not None else None
+
+    async def append(self, rows: Sequence[StoredAuditRow]) -> None:
+        """Add rows. Raises `UniqueViolation` when an id is taken."""
+        await self.db.execute_many(_INSERT, [(*row, mac) for row, mac in rows])
+
+    async def mac_of(self, id: int) -> str | None:
+        """The MAC of the row with this id, or `None` if there is none."""
+        row = await self.db.fetch_one("SELECT mac FROM audit_entries WHERE id = ?", (id,))
+        return row["mac"] if row is not None else None
+
+    async def has(self, action: str, target: str) -> bool:
+        """Whether this was ever done to this target."""
+        row = await self.db.fetch_one(
+            "SELECT 1 FROM audit_entries WHERE action = ? AND target = ? LIMIT 1", (action, target)
+        )
+        return row is not None
+
+    async def page(
+        self, filter: AuditFilter, *, limit: int, after: Position | None
+    ) -> Page[AuditRow]:
+        """Up to `limit` rows, newest first, after the position `after`."""
+        query = _filtered(filter)
+        query.keyset(("id",), after, descending=True, limit=limit)
+        rows = await self.db.fetch_all(*query.build())
+        return page_of(rows, limit, _audit_row, ("id",))
+
+    async def following(self, filter: AuditFilter, id: int, limit: int) -> list[StoredAuditRow]:
+        """Up to `limit` rows with greater ids than `id`, oldest first."""
+        query = _filtered(filter)
+        query.keyset(("id",), (id,), descending=False, limit=limit - 1)
+        return [
+            StoredAuditRow(_audit_row(row), row["mac"])
+            for row in await self.db.fetch_all(*query.build())
+        ]
+
+
+def _filtered(filter: AuditFilter) -> Query:
+    query = Query(f"SELECT {', '.join(_COLUMNS)} FROM audit_entries")
+    if filter.project_id is not None:
+        query.where("project_id = ?", filter.project_id)
+    if filter.action is not None:
+        query.where("action = ?", filter.action)
+    if filter.actor is not None:
+        query.where("actor = ?", filter.actor)
+    if filter.visible is not None:
+        query.branch("project_id", filter.visible)
+    return query
+
+
+def _audit_row(row: Row) -> AuditRow:
+    return AuditRow(*tuple(row)[:-1])
+
+
+_COLUMNS = (*AuditRow._fields, "mac")
+_INSERT = (
+    f"INSERT INTO audit_entries ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"
+)
+
+
+# For whoever looks at a database that is not being served: synchronous, and in small reads.
+
+
+def read_audit_rows(db_manager: DatabaseManager, after_id: int, limit: int) -> list[StoredAuditRow]:
+    """Up to `limit` rows with greater ids than `after_id`, in order. Raises `DatabaseError`."""
+    rows = db_manager.execute_query(
+        f"SELECT {', '.join(_COLUMNS)} FROM audit_entries WHERE id > ? ORDER BY id LIMIT ?",
+        (after_id, limit),
+    )
+    return [
+        StoredAuditRow(AuditRow(*(row[name] for name in AuditRow._fields)), row["mac"])
+        for row in rows
+    ]
+
+
+def read_audit_ids(db_manager: DatabaseManager, after_id: int, limit: int) -> list[int]:
+    """The ids of those rows. Raises `DatabaseError`."""
+    rows = db_manager.execute_query(
+        "SELECT id FROM audit_entries WHERE id > ? ORDER BY id LIMIT ?", (after_id, limit)
+    )
+    return [row["id"] for row in rows]
+
+
+def read_audit_macs(db_manager: DatabaseManager, ids: Sequence[int]) -> dict[int, str]:
+    """The MACs of those of the rows that there are, by id. Raises `DatabaseError`."""
+    marks = ", ".join("?" * len(ids))
+    rows = db_manager.execute_query(
+        f"SELECT id, mac FROM audit_entries WHERE id IN ({marks})", tuple(ids)
+    )
+    return {row["id"]: row["mac"] for row in rows}

@@ -1,0 +1,70 @@
+"""Grainchain snapshots of runs."""
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from backend.errors import SnapshotExists
+from backend.repositories.paging import Page, Position, Query, page_of
+from database.base import BaseRepository, Clock, utc_now
+from database.connection_manager import DatabaseManager
+from database.errors import UniqueViolation
+from models import GrainchainSnapshot, SnapshotStatus
+
+
+class GrainchainSnapshotRepository(BaseRepository[GrainchainSnapshot]):
+    """The table `grainchain_snapshots`."""
+
+    writable = frozenset(
+        {
+            "agent_run_id",
+            "snapshot_id",
+            "status",
+            "config",
+            "validation_results",
+            "error_message",
+            "destroyed_at",
+        }
+    )
+
+    def __init__(
+        self, db_manager: DatabaseManager | None = None, *, clock: Clock = utc_now
+    ) -> None:
+        super().__init__(GrainchainSnapshot, "grainchain_snapshots", db_manager, clock=clock)
+
+    async def create(self, data: Mapping[str, Any]) -> GrainchainSnapshot:
+        """Insert a snapshot. Raises `SnapshotExists` when the run has one of its `snapshot_id`."""
+        try:
+            return await super().create(data)
+        except UniqueViolation:
+            row = await self.db.fetch_one(
+                "SELECT id FROM grainchain_snapshots WHERE agent_run_id = ? AND snapshot_id = ?",
+                (data["agent_run_id"], data["snapshot_id"]),
+            )
+            raise SnapshotExists(row["id"] if row is not None else None) from None
+
+    async def change(
+        self, id: int, data: Mapping[str, Any], *, sources: Collection[SnapshotStatus]
+    ) -> GrainchainSnapshot | None:
+        """Set the columns in `data` if the status is one of `sources`; the snapshot as it is then,
+        or `None` when it has another status or is gone."""
+        columns = {**self.columns(data), "updated_at": self.now()}
+        if data.get("status") is SnapshotStatus.DESTROYED:
+            columns["destroyed_at"] = columns["updated_at"]
+        assignments = ", ".join(f"{name} = ?" for name in columns)
+        marks = ", ".join("?" * len(sources))
+        rows = await self.db.execute_returning(
+            f"UPDATE grainchain_snapshots SET {assignments}, version = version + 1"
+            f" WHERE id = ? AND status IN ({marks}) RETURNING *",
+            (*columns.values(), id, *(source.value for source in sources)),
+        )
+        return self.model(rows[0]) if rows else None
+
+    async def page(
+        self, run_id: int, *, limit: int, after: Position | None
+    ) -> Page[GrainchainSnapshot]:
+        """Up to `limit` snapshots of a run, newest first, after the position `after`."""
+        query = Query("SELECT * FROM grainchain_snapshots")
+        query.where("agent_run_id = ?", run_id)
+        query.keyset(("id",), after, descending=True, limit=limit)
+        rows = await self.db.fetch_all(*query.build())
+        return page_of(rows, limit, self.model, ("id",))

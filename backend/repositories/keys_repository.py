@@ -1,0 +1,191 @@
+"""What encryption needs to find again: the installation, its master keys' canaries, project keys.
+
+All of it is wrapped or public; no key that could open anything is stored.
+"""
+
+from dataclasses import dataclass, field
+
+from backend.repositories.sealed_repository import SEALED_KINDS
+from database.base import TableAccess
+from database.connection import Row
+from database.connection_manager import DatabaseManager
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """Who this database is."""
+
+    id: str
+    wrapped_key: str = field(repr=False)
+    """Root of token MACs, cursors and the audit chain, wrapped under a master key."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectKey:
+    """A project's key, wrapped under a master key."""
+
+    id: int
+    project_id: int
+    wrapped: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class MasterKeyUsage:
+    """What is protected by one master key."""
+
+    key_id: str
+    canary: str = field(repr=False)
+    """Text by which the key can be recognised."""
+    installation: bool
+    """Whether the installation's own key is wrapped under it."""
+    project_keys: int
+    secrets: int
+    """Values under these, of every kind."""
+
+
+class KeysRepository(TableAccess):
+    """The tables `installation`, `master_keys` and `project_keys`."""
+
+    async def installation(self) -> Installation | None:
+        """The installation, or `None` before `install`."""
+        row = await self.db.fetch_one("SELECT * FROM installation WHERE id = 1")
+        if row is None:
+            return None
+        return Installation(row["installation_id"], row["wrapped_key"])
+
+    async def install(self, installation: Installation, master_key_id: str) -> None:
+        """Give the database its identity. Raises `UniqueViolation` when it has one."""
+        await self.db.execute(
+            "INSERT INTO installation"
+            " (id, installation_id, master_key_id, wrapped_key, created_at)"
+            " VALUES (1, ?, ?, ?, ?)",
+            (installation.id, master_key_id, installation.wrapped_key, self.now()),
+        )
+
+    async def canaries(self) -> dict[str, str]:
+        """The canary of every master key that has ever been used and not retired, by key id."""
+        rows = await self.db.fetch_all("SELECT key_id, canary FROM master_keys ORDER BY key_id")
+        return {row["key_id"]: row["canary"] for row in rows}
+
+    async def add_canary(self, key_id: str, canary: str) -> None:
+        """Store a master key's canary. Raises `UniqueViolation` when it has one."""
+        await self.db.execute(
+            "INSERT INTO master_keys (key_id, canary, created_at) VALUES (?, ?, ?)",
+            (key_id, canary, self.now()),
+        )
+
+    async def master_key_usage(self) -> dict[str, int]:
+        """How many keys are wrapped under each master key that has any."""
+        rows = await self.db.fetch_all(
+            "SELECT master_key_id, count(*) AS keys FROM"
+            " (SELECT master_key_id FROM project_keys"
+            " UNION ALL SELECT master_key_id FROM installation) AS wrapped"
+            " GROUP BY master_key_id ORDER BY master_key_id"
+        )
+        return {row["master_key_id"]: row["keys"] for row in rows}
+
+    async def usage(self) -> list[MasterKeyUsage]:
+        """What is protected by each master key that has ever been used and not retired, by id."""
+        rows = await self.db.fetch_all(
+            "SELECT m.key_id, m.canary,"
+            " (SELECT count(*) FROM installation AS i WHERE i.master_key_id = m.key_id)"
+            " AS installations,"
+            " (SELECT count(*) FROM project_keys AS k WHERE k.master_key_id = m.key_id)"
+            " AS project_keys,"
+            f" {_SEALED_VALUES} AS secrets"
+            " FROM master_keys AS m ORDER BY m.key_id"
+        )
+        return [
+            MasterKeyUsage(
+                key_id=row["key_id"],
+                canary=row["canary"],
+                installation=row["installations"] > 0,
+                project_keys=row["project_keys"],
+                secrets=row["secrets"],
+            )
+            for row in rows
+        ]
+
+    async def project_keys_after(self, id: int, limit: int) -> list[ProjectKey]:
+        """Up to `limit` project keys, retired ones included, that follow `id`, by id."""
+        rows = await self.db.fetch_all(
+            "SELECT id, project_id, wrapped FROM project_keys WHERE id > ? ORDER BY id LIMIT ?",
+            (id, limit),
+        )
+        return [_project_key(row) for row in rows]
+
+    async def current_project_key(self, project_id: int) -> ProjectKey | None:
+        """The key that new values of the project are encrypted with, or `None` before the first."""
+        row = await self.db.fetch_one(
+            "SELECT id, project_id, wrapped FROM project_keys"
+            " WHERE project_id = ? AND retired_at IS NULL",
+            (project_id,),
+        )
+        return _project_key(row) if row is not None else None
+
+    async def reserve_project_key(self, project_id: int, master_key_id: str) -> int:
+        """The id of a new current key of the project, still without key; `set_wrapped` follows in
+        the same transaction, because the id is part of what the key is bound to."""
+        rows = await self.db.execute_returning(
+            "INSERT INTO project_keys (project_id, master_key_id, wrapped, created_at)"
+            " VALUES (?, ?, 'reserved', ?) RETURNING id",
+            (project_id, master_key_id, self.now()),
+        )
+        return int(rows[0]["id"])
+
+    async def set_wrapped(self, key_id: int, master_key_id: str, wrapped: str) -> None:
+        """Store a project key, wrapped under this master key."""
+        await self.db.execute(
+            "UPDATE project_keys SET wrapped = ?, master_key_id = ? WHERE id = ?",
+            (wrapped, master_key_id, key_id),
+        )
+
+
+_SEALED_VALUES = " + ".join(
+    f"(SELECT count(*) FROM project_keys AS k JOIN {kind.table} AS s ON s.project_key_id = k.id"
+    " WHERE k.master_key_id = m.key_id)"
+    for kind in SEALED_KINDS
+)
+
+
+def _project_key(row: Row) -> ProjectKey:
+    return ProjectKey(row["id"], row["project_id"], row["wrapped"])
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRecords:
+    """What the database says of its keys, read before anything is opened or changed."""
+
+    installation_id: str
+    canaries: dict[str, str]
+    in_use: frozenset[str]
+    """Master keys that something is wrapped under."""
+    wrapped_key: str = field(repr=False)
+    """The installation's own key, wrapped under a master key."""
+
+
+def read_key_records(db_manager: DatabaseManager) -> KeyRecords | None:
+    """The key records of the database as it is, whatever its schema; `None` when it has none yet.
+
+    Raises `DatabaseError`.
+    """
+    tables = db_manager.execute_query(
+        "SELECT name FROM sqlite_master WHERE name IN ('installation', 'master_keys')"
+    )
+    if len(tables) < 2:
+        return None
+    installations = db_manager.execute_query(
+        "SELECT installation_id, wrapped_key FROM installation"
+    )
+    if not installations:
+        return None
+    canaries = db_manager.execute_query("SELECT key_id, canary FROM master_keys")
+    used = db_manager.execute_query(
+        "SELECT master_key_id FROM installation UNION SELECT master_key_id FROM project_keys"
+    )
+    return KeyRecords(
+        installation_id=installations[0]["installation_id"],
+        canaries={row["key_id"]: row["canary"] for row in canaries},
+        in_use=frozenset(row["master_key_id"] for row in used),
+        wrapped_key=installations[0]["wrapped_key"],
+    )

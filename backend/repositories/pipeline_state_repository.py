@@ -1,0 +1,61 @@
+"""Pipeline states: an append-only history for each run."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from backend.repositories.paging import Page, Position, Query, page_of
+from database.base import BaseRepository, Clock, encode, utc_now
+from database.connection import Row
+from database.connection_manager import DatabaseManager
+from models import PipelineState, PipelineStateName
+
+
+@dataclass(frozen=True, slots=True)
+class TimedState:
+    """A state, and when the next one came; `None` while it is the last."""
+
+    state: PipelineState
+    next_at: str | None
+
+
+class PipelineStateRepository(BaseRepository[PipelineState]):
+    """The table `pipeline_states`. Rows are only ever added, and go with their run."""
+
+    versioned = False
+
+    def __init__(
+        self, db_manager: DatabaseManager | None = None, *, clock: Clock = utc_now
+    ) -> None:
+        super().__init__(PipelineState, "pipeline_states", db_manager, clock=clock)
+
+    async def append(
+        self, run_id: int, state: PipelineStateName, metadata: dict[str, Any]
+    ) -> PipelineState:
+        """Add a state behind the run's last one, which becomes its previous state.
+
+        Raises `ForeignKeyViolation` when there is no such run.
+        """
+        rows = await self.db.execute_returning(
+            "INSERT INTO pipeline_states"
+            " (agent_run_id, state, previous_state, metadata, created_at)"
+            " SELECT ?, ?, (SELECT last.state FROM pipeline_states AS last"
+            " WHERE last.agent_run_id = ? ORDER BY last.id DESC LIMIT 1), ?, ?"
+            " RETURNING *",
+            (run_id, state.value, run_id, encode(metadata), self.now()),
+        )
+        return self.model(rows[0])
+
+    async def history(self, run_id: int, *, limit: int, after: Position | None) -> Page[TimedState]:
+        """Up to `limit` states of the run, the first one first, after the position `after`."""
+        query = Query(
+            "SELECT s.*, (SELECT n.created_at FROM pipeline_states AS n"
+            " WHERE n.agent_run_id = s.agent_run_id AND n.id > s.id ORDER BY n.id LIMIT 1)"
+            " AS next_at FROM pipeline_states AS s"
+        )
+        query.where("s.agent_run_id = ?", run_id)
+        query.keyset(("s.id",), after, descending=False, limit=limit)
+        rows = await self.db.fetch_all(*query.build())
+        return page_of(rows, limit, self._timed, ("id",))
+
+    def _timed(self, row: Row) -> TimedState:
+        return TimedState(self.model(row), row["next_at"])

@@ -1,0 +1,230 @@
+"""Projects: look-ups, filtered and sorted pages, deletion that can be taken back."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from backend.errors import ProjectExists
+from backend.repositories.paging import JsonPage, Page, Position, Query, json_members, page_of
+from database.base import BaseRepository, Clock, utc_now
+from database.connection import Row, Value
+from database.connection_manager import DatabaseManager
+from database.errors import UniqueViolation
+from database.json_pages import fetch_json_page
+from models import Project, ProjectStatus
+
+SORT_COLUMNS = {"created_at": "created_at", "updated_at": "updated_at", "name": "name_key"}
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectFilter:
+    """What a list of projects holds. Deleted ones only when `status` says so."""
+
+    status: ProjectStatus | None = None
+    owner: str | None = None
+    """GitHub owner, without regard to case."""
+    text: str | None = None
+    """A part of the name, owner or repository, without regard to case."""
+    ids: tuple[int, ...] | None = None
+    """Only these projects; `None` for all."""
+
+
+class ProjectRepository(BaseRepository[Project]):
+    """The table `projects`."""
+
+    writable = frozenset(
+        {
+            "name",
+            "github_owner",
+            "github_repo",
+            "status",
+            "webhook_url",
+            "auto_merge_enabled",
+            "auto_confirm_plans",
+        }
+    )
+
+    def __init__(
+        self, db_manager: DatabaseManager | None = None, *, clock: Clock = utc_now
+    ) -> None:
+        super().__init__(Project, "projects", db_manager, clock=clock)
+
+    async def create(self, data: Mapping[str, Any]) -> Project:
+        """Insert a project. Raises `ProjectExists` when its repository belongs to another one."""
+        try:
+            return await super().create(data)
+        except UniqueViolation:
+            holder = await self.get_by_github_repo(data["github_owner"], data["github_repo"])
+            raise ProjectExists(holder.id if holder is not None else None) from None
+
+    async def update(self, id: int, data: Mapping[str, Any]) -> Project | None:
+        """Set the columns in `data`; the project, or `None` if there is none with this id.
+
+        Raises `ProjectExists` when its repository belongs, or would belong, to another one.
+        """
+        columns = self.columns(data)
+        if not columns:
+            return await self.get_by_id(id)
+        assignments = [f"{name} = ?" for name in columns]
+        params = list(columns.values())
+        if not columns.keys().isdisjoint(_KEYS):
+            # Of what is stored as far as it does not change, so that no other change gets lost.
+            parts = ["?" if key in columns else key for key in _KEYS]
+            assignments.append(f"search_text = {_SEPARATED.join(parts)}")
+            params += [columns[key] for key in _KEYS if key in columns]
+        try:
+            rows = await self.db.execute_returning(
+                f"UPDATE projects SET {', '.join(assignments)},"
+                " updated_at = ?, version = version + 1 WHERE id = ? RETURNING *",
+                (*params, self.now(), id),
+            )
+        except UniqueViolation:
+            raise await self._holder(id, columns) from None
+        return self.model(rows[0]) if rows else None
+
+    async def get_by_github_repo(self, owner: str, repo: str) -> Project | None:
+        """The project of this repository, without regard to case, that is not deleted; else
+        `None`."""
+        row = await self.db.fetch_one(
+            "SELECT * FROM projects WHERE owner_key = ? AND repo_key = ? AND status <> 'deleted'",
+            (owner.casefold(), repo.casefold()),
+        )
+        return self.model(row) if row is not None else None
+
+    async def list_active_projects(self) -> list[Project]:
+        """All projects whose status is `active`, newest first."""
+        rows = await self.db.fetch_all(
+            "SELECT * FROM projects WHERE status = 'active' ORDER BY created_at DESC, id DESC"
+        )
+        return [self.model(row) for row in rows]
+
+    async def update_webhook_url(self, project_id: int, webhook_url: str | None) -> bool:
+        """Set or clear the webhook URL; whether there is such a project."""
+        changed = await self.db.execute(
+            "UPDATE projects SET webhook_url = ?, updated_at = ?, version = version + 1"
+            " WHERE id = ?",
+            (webhook_url, self.now(), project_id),
+        )
+        return changed > 0
+
+    async def page(
+        self, filter: ProjectFilter, *, sort: str, limit: int, after: Position | None
+    ) -> Page[Project]:
+        """Up to `limit` projects in the order of `sort` (a name in `SORT_COLUMNS`, `-` in front
+        for descending) that come after the position `after`."""
+        query, keys = _page_query(filter, sort=sort, limit=limit, after=after)
+        rows = await self.db.fetch_all(*query.build())
+        return page_of(rows, limit, self.model, keys)
+
+    async def json_page(
+        self, filter: ProjectFilter, *, sort: str, limit: int, after: Position | None
+    ) -> JsonPage:
+        """The same page as JSON."""
+        query, keys = _page_query(filter, sort=sort, limit=limit, after=after)
+        return JsonPage(
+            *await fetch_json_page(
+                self.db, *query.build(), members=_MEMBERS, keys=keys, limit=limit
+            )
+        )
+
+    async def soft_delete(self, project_id: int) -> bool:
+        """Mark the project deleted; `False` when there is none, or it is deleted already."""
+        return bool(await self._set_status(project_id, "deleted", "status <> 'deleted'"))
+
+    async def restore(self, project_id: int) -> Project | None:
+        """Make a deleted project active; `None` when there is none with this id that is deleted.
+
+        Raises `ProjectExists` when its repository belongs to another project now.
+        """
+        try:
+            rows = await self._set_status(project_id, "active", "status = 'deleted'")
+        except UniqueViolation:
+            raise await self._holder(project_id, {}) from None
+        return self.model(rows[0]) if rows else None
+
+    async def purge(self, project_id: int) -> bool:
+        """Remove the project and all that belongs to it, for good; whether there was one."""
+        return await self.delete(project_id)
+
+    async def _set_status(self, project_id: int, status: str, condition: str) -> list[Row]:
+        return await self.db.execute_returning(
+            "UPDATE projects SET status = ?, updated_at = ?, version = version + 1"
+            f" WHERE id = ? AND {condition} RETURNING *",
+            (status, self.now(), project_id),
+        )
+
+    async def _holder(self, id: int, changes: Mapping[str, Value]) -> ProjectExists:
+        """The error for a project that has, or would have by `changes`, another's repository."""
+        row = await self.db.fetch_one(
+            "SELECT other.id FROM projects AS mine JOIN projects AS other"
+            " ON other.owner_key = coalesce(?, mine.owner_key)"
+            " AND other.repo_key = coalesce(?, mine.repo_key)"
+            " AND other.status <> 'deleted' WHERE mine.id = ?",
+            (changes.get("owner_key"), changes.get("repo_key"), id),
+        )
+        return ProjectExists(row["id"] if row is not None else None)
+
+    def columns(self, data: Mapping[str, Any]) -> dict[str, Value]:
+        """`data` with the case-folded copies that look-ups, sorting and search go by."""
+        columns = super().columns(data)
+        for key, name in _KEYS.items():
+            if name in data:
+                columns[key] = data[name].casefold()
+        return columns
+
+    async def insert(self, columns: Mapping[str, Value]) -> Row:
+        """Insert a row of these columns, and what is searched; the row as stored."""
+        searched = "\n".join(str(columns[key]) for key in _KEYS)
+        return await super().insert({**columns, "search_text": searched})
+
+
+_KEYS = {"name_key": "name", "owner_key": "github_owner", "repo_key": "github_repo"}
+"""The case-folded copies, and what they are copies of."""
+_SEPARATED = " || '\n' || "
+
+
+def contains(text: str) -> str:
+    """The LIKE pattern, with `\\` as its escape, for texts that have `text` in them."""
+    for special in "\\%_":
+        text = text.replace(special, "\\" + special)
+    return f"%{text}%"
+
+
+_MEMBERS = json_members(Project)
+_LISTED = [status.value for status in ProjectStatus if status is not ProjectStatus.DELETED]
+"""The statuses of projects that are listed unless a status is asked for."""
+
+
+def _page_query(
+    filter: ProjectFilter, *, sort: str, limit: int, after: Position | None
+) -> tuple[Query, tuple[str, str]]:
+    column = SORT_COLUMNS[sort.removeprefix("-")]
+    if filter.ids:
+        # Those few first: each index of the list would lead through everybody else's, too.
+        marks = ", ".join("?" * len(filter.ids))
+        query = Query(
+            f"WITH own AS MATERIALIZED (SELECT * FROM projects WHERE id IN ({marks}))"
+            " SELECT * FROM own",
+            *filter.ids,
+        )
+    else:
+        query = Query("SELECT * FROM projects")
+    if filter.status is not None:
+        query.where("status = ?", filter.status.value)
+    elif filter.owner is not None and not filter.ids:
+        query.branch("status", _LISTED)
+    else:
+        query.where("status <> 'deleted'")
+    if filter.owner is not None:
+        query.where("owner_key = ?", filter.owner.casefold())
+    if filter.text:
+        pattern = contains(filter.text.casefold())
+        query.where("search_text LIKE ? ESCAPE '\\'", pattern)
+        if "\n" in filter.text:
+            # It stands between the three, too, and they are searched each for itself.
+            each = " OR ".join(f"{key} LIKE ? ESCAPE '\\'" for key in _KEYS)
+            query.where(f"({each})", pattern, pattern, pattern)
+    if filter.ids == ():
+        query.where("1 = 0")
+    query.keyset((column, "id"), after, descending=sort.startswith("-"), limit=limit)
+    return query, (column, "id")

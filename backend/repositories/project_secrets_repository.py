@@ -1,0 +1,117 @@
+"""The secrets of projects, as ciphertext: this layer never sees a value."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from backend.errors import SecretExists
+from backend.repositories.keys_repository import ProjectKey
+from backend.repositories.paging import Page, Position, Query, page_of
+from database.base import BaseRepository, Clock, utc_now
+from database.connection import Row
+from database.connection_manager import DatabaseManager
+from database.errors import UniqueViolation
+from models import ProjectSecret
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSecret:
+    """A secret's row and the row of the key that its value is encrypted with."""
+
+    secret: ProjectSecret
+    key: ProjectKey
+
+
+class ProjectSecretsRepository(BaseRepository[ProjectSecret]):
+    """The table `project_secrets`."""
+
+    writable = frozenset({"project_id", "key_name", "ciphertext", "project_key_id"})
+
+    def __init__(
+        self, db_manager: DatabaseManager | None = None, *, clock: Clock = utc_now
+    ) -> None:
+        super().__init__(ProjectSecret, "project_secrets", db_manager, clock=clock)
+
+    async def add(
+        self, project_id: int, key: str, *, project_key_id: int, ciphertext: str
+    ) -> ProjectSecret:
+        """Insert a secret with version 1. Raises `SecretExists` when the project has the key."""
+        try:
+            return await self.create(
+                {
+                    "project_id": project_id,
+                    "key_name": key,
+                    "project_key_id": project_key_id,
+                    "ciphertext": ciphertext,
+                }
+            )
+        except UniqueViolation:
+            raise SecretExists from None
+
+    async def replace(
+        self, id: int, *, version: int, project_key_id: int, ciphertext: str
+    ) -> ProjectSecret | None:
+        """Put a new value, encrypted for `version`, in the place of the one before it.
+
+        `None` when the secret is gone or was not at `version - 1`.
+        """
+        rows = await self.db.execute_returning(
+            "UPDATE project_secrets SET ciphertext = ?, project_key_id = ?, version = ?,"
+            " updated_at = ?"
+            " WHERE id = ? AND version = ? RETURNING *",
+            (ciphertext, project_key_id, version, self.now(), id, version - 1),
+        )
+        return self.model(rows[0]) if rows else None
+
+    async def get(self, project_id: int, key: str) -> StoredSecret | None:
+        """The secret of this key, or `None`."""
+        row = await self.db.fetch_one(
+            f"{_WITH_KEY} WHERE s.project_id = ? AND s.key_name = ?", (project_id, key)
+        )
+        return self._stored(row) if row is not None else None
+
+    async def get_many(self, project_id: int, keys: Sequence[str]) -> dict[str, StoredSecret]:
+        """Those secrets of `keys` that the project has, by key."""
+        query = Query(_WITH_KEY)
+        query.where("s.project_id = ?", project_id)
+        query.where_in("s.key_name", keys)
+        stored = [self._stored(row) for row in await self.db.fetch_all(*query.build())]
+        return {item.secret.key_name: item for item in stored}
+
+    async def page(
+        self, project_id: int, *, limit: int, after: Position | None
+    ) -> Page[StoredSecret]:
+        """Up to `limit` secrets of a project, newest first, after the position `after`."""
+        query = Query(_WITH_KEY)
+        query.where("s.project_id = ?", project_id)
+        query.keyset(("s.id",), after, descending=True, limit=limit)
+        rows = await self.db.fetch_all(*query.build())
+        return page_of(rows, limit, self._stored, ("id",))
+
+    async def all_of(self, project_id: int) -> list[StoredSecret]:
+        """All secrets of a project, newest first."""
+        rows = await self.db.fetch_all(
+            f"{_WITH_KEY} WHERE s.project_id = ? ORDER BY s.id DESC", (project_id,)
+        )
+        return [self._stored(row) for row in rows]
+
+    async def remove(self, project_id: int, key: str) -> bool:
+        """Delete the secret of this key; whether there was one."""
+        return (
+            await self.db.execute(
+                "DELETE FROM project_secrets WHERE project_id = ? AND key_name = ?",
+                (project_id, key),
+            )
+            > 0
+        )
+
+    def _stored(self, row: Row) -> StoredSecret:
+        return StoredSecret(
+            secret=self.model(row),
+            key=ProjectKey(row["project_key_id"], row["key_project_id"], row["wrapped"]),
+        )
+
+
+_WITH_KEY = (
+    "SELECT s.*, k.project_id AS key_project_id, k.wrapped"
+    " FROM project_secrets AS s JOIN project_keys AS k ON k.id = s.project_key_id"
+)

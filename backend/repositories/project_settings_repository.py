@@ -1,0 +1,49 @@
+"""The configuration of projects: one row for each project that has one."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from database.base import BaseRepository, Clock, utc_now
+from database.connection_manager import DatabaseManager
+from models import ProjectSettings
+
+
+class ProjectSettingsRepository(BaseRepository[ProjectSettings]):
+    """The table `project_settings`."""
+
+    writable = frozenset(
+        {"project_id", "planning_statement", "repository_rules", "setup_commands", "branch_name"}
+    )
+
+    def __init__(
+        self, db_manager: DatabaseManager | None = None, *, clock: Clock = utc_now
+    ) -> None:
+        super().__init__(ProjectSettings, "project_settings", db_manager, clock=clock)
+
+    async def get_by_project_id(self, project_id: int) -> ProjectSettings | None:
+        """The settings of a project, or `None` when it has none of its own."""
+        row = await self.db.fetch_one(
+            "SELECT * FROM project_settings WHERE project_id = ?", (project_id,)
+        )
+        return self.model(row) if row is not None else None
+
+    async def upsert(self, project_id: int, data: Mapping[str, Any]) -> ProjectSettings:
+        """Set the columns in `data` and leave the others, making the row if there is none.
+
+        Raises `ForeignKeyViolation` when there is no such project.
+        """
+        now = self.now()
+        columns = self.columns({**data, "project_id": project_id})
+        names = [*columns, "created_at", "updated_at"]
+        assignments = "".join(
+            f"{name} = excluded.{name}, " for name in columns if name != "project_id"
+        )
+        rows = await self.db.execute_returning(
+            f"INSERT INTO project_settings ({', '.join(names)})"
+            f" VALUES ({', '.join('?' * len(names))})"
+            f" ON CONFLICT (project_id) DO UPDATE SET {assignments}"
+            " updated_at = excluded.updated_at, version = project_settings.version + 1"
+            " RETURNING *",
+            (*columns.values(), now, now),
+        )
+        return self.model(rows[0])

@@ -1,0 +1,70 @@
+"""The queues of projects: the numbers of their runs, and whose turn it is to be worked for."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from backend.repositories.paging import Query
+from database.base import TableAccess
+
+
+@dataclass(frozen=True, slots=True)
+class QueueHead:
+    """A project with pending runs, and an id that none of them is below."""
+
+    project_id: int
+    next_run_id: int
+
+
+class RunQueueRepository(TableAccess):
+    """The table `run_queues`."""
+
+    async def next_number(self, project_id: int) -> int:
+        """A number for a new run of the project: one more than the last, never one given before.
+
+        Raises `ForeignKeyViolation` when there is no such project.
+        """
+        rows = await self.db.execute_returning(
+            "INSERT INTO run_queues (project_id, last_run_number) VALUES (?, 1)"
+            " ON CONFLICT (project_id) DO UPDATE"
+            " SET last_run_number = run_queues.last_run_number + 1 RETURNING last_run_number",
+            (project_id,),
+        )
+        return int(rows[0]["last_run_number"])
+
+    async def enqueue(self, project_id: int, run_id: int) -> None:
+        """Tell that this run of the project is pending now. Its number was given before."""
+        await self.db.execute(
+            "UPDATE run_queues SET next_run_id = ?"
+            " WHERE project_id = ? AND (next_run_id IS NULL OR next_run_id > ?)",
+            (run_id, project_id, run_id),
+        )
+
+    async def first_waiting(self, project_ids: Sequence[int] | None) -> QueueHead | None:
+        """The queue whose turn it is: of those with pending runs, in projects that are not
+        deleted, the one served least recently; among equals the one with the oldest run. `None`
+        when none waits. With `project_ids` only these projects are looked at."""
+        # The order of the join and the plus keep to the index that has the turns in order.
+        query = Query(
+            "SELECT q.project_id, q.next_run_id FROM run_queues AS q CROSS JOIN projects AS p"
+        )
+        query.where("p.id = q.project_id AND p.status <> 'deleted' AND q.next_run_id IS NOT NULL")
+        if project_ids is not None:
+            query.where_in("+q.project_id", project_ids)
+        query.keyset(("q.claim_turn", "q.next_run_id"), None, descending=False, limit=0)
+        row = await self.db.fetch_one(*query.build())
+        return QueueHead(row["project_id"], row["next_run_id"]) if row is not None else None
+
+    async def set_next(self, project_id: int, run_id: int | None) -> None:
+        """Set the id of the project's oldest pending run, `None` when it has none."""
+        await self.db.execute(
+            "UPDATE run_queues SET next_run_id = ? WHERE project_id = ?", (run_id, project_id)
+        )
+
+    async def end_turn(self, project_id: int, next_run_id: int | None) -> None:
+        """Put the project behind all others, with its oldest run that is pending still."""
+        await self.db.execute(
+            "UPDATE run_queues SET next_run_id = ?,"
+            " claim_turn = (SELECT max(claim_turn) FROM run_queues) + 1"
+            " WHERE project_id = ?",
+            (next_run_id, project_id),
+        )

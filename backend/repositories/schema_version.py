@@ -1,0 +1,18 @@
+"""Which migrations a database has, beside those that this code has."""
+
+from functools import cache
+
+from database.connection import Executor
+from database.migrator import load_migrations
+
+
+async def schema_version(db: Executor) -> int | None:
+    """The number of the newest migration that was applied; `None` when none was."""
+    row = await db.fetch_one("SELECT max(version) AS version FROM schema_migrations")
+    return row["version"] if row is not None else None
+
+
+@cache
+def newest_schema_version() -> int:
+    """The number of the newest migration that this code has. Reads the files once."""
+    return load_migrations()[-1].version

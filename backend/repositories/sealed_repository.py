@@ -1,0 +1,63 @@
+"""Everything that is encrypted under a project's key, whatever table it is in."""
+
+from dataclasses import dataclass, field
+
+from database.base import TableAccess
+
+
+@dataclass(frozen=True, slots=True)
+class SealedKind:
+    """Where one kind of sealed value is stored, and what it is bound to."""
+
+    purpose: str
+    table: str
+    ciphertext: str
+    """The column of the sealed text."""
+    name: str
+    """The expression of the name that it is bound to."""
+    version: str
+    """The column of the version that it is bound to."""
+
+
+SEALED_KINDS = (
+    SealedKind("secret", "project_secrets", "ciphertext", "key_name", "version"),
+    SealedKind("webhook", "webhooks", "secret_ciphertext", "CAST(id AS TEXT)", "secret_version"),
+)
+"""Every table that refers to `project_keys`."""
+
+
+@dataclass(frozen=True, slots=True)
+class SealedValue:
+    """A sealed value and what it is bound to."""
+
+    id: int
+    project_id: int
+    name: str
+    version: int
+    ciphertext: str = field(repr=False)
+
+
+class SealedRepository(TableAccess):
+    """The columns that hold sealed values, in the tables of `SEALED_KINDS`."""
+
+    async def under(
+        self, kind: SealedKind, project_key_id: int, after_id: int, limit: int
+    ) -> list[SealedValue]:
+        """Up to `limit` values of a kind under this key that follow `after_id`, by id."""
+        rows = await self.db.fetch_all(
+            f"SELECT id, project_id, {kind.name} AS name, {kind.version} AS version,"
+            f" {kind.ciphertext} AS ciphertext FROM {kind.table}"
+            " WHERE project_key_id = ? AND id > ? ORDER BY id LIMIT ?",
+            (project_key_id, after_id, limit),
+        )
+        return [SealedValue(*tuple(row)) for row in rows]
+
+    async def move(
+        self, kind: SealedKind, value: SealedValue, project_key_id: int, ciphertext: str
+    ) -> None:
+        """Store the same value sealed under another key; nothing else of its row changes."""
+        await self.db.execute(
+            f"UPDATE {kind.table} SET {kind.ciphertext} = ?, project_key_id = ?"
+            f" WHERE id = ? AND {kind.version} = ?",
+            (ciphertext, project_key_id, value.id, value.version),
+        )

@@ -1,0 +1,263 @@
+"""Logs: many at once, filtered and searched pages, removal in batches."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import chain
+from typing import Literal
+
+from backend.repositories.paging import Page, Position, Query, page_of
+from database.base import TableAccess, time_text
+from database.connection import Value
+from database.full_text import FullTextIndex
+from models import LogLevel, SystemLog, utc_datetime
+
+NewLog = tuple[str, int, str, str | None, str, str | None, int | None, int | None]
+"""Level, its number, message, component, context as JSON text, correlation id, project, run."""
+
+_COLUMNS = (
+    "level, level_no, message, component, context, correlation_id, project_id, agent_run_id,"
+    " created_at"
+)
+_ROW = "(?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_LARGEST_INSERT = 128
+"""Rows of one statement, a power of two, so that a few statements serve batches of every size. A
+statement of many rows takes half the time of as many statements, and leaves the interpreter to
+others while it runs."""
+_CLOCK_SLACK = timedelta(minutes=10)
+"""When the clock was set back by less, new logs get the time of the last one until it has caught
+up; times then rise with ids, which is how ranges of time are found."""
+
+_INDEX = FullTextIndex("system_log_index", "system_log_terms", "message", "labels")
+# The index gives the order; the tables the other way round would have to be sorted.
+_FROM_INDEX = "SELECT l.* FROM system_log_index AS i CROSS JOIN system_logs AS l ON l.id = i.rowid"
+_MAX_PROJECT_LABELS = 100
+"""A token of more projects sees most rows anyway: they are looked through."""
+_BEYOND = 2**63 - 1
+_NOT_REMOVED = (
+    "NOT EXISTS (SELECT 1 FROM system_log_removals AS r WHERE r.project_id = l.project_id)",
+    "NOT EXISTS (SELECT 1 FROM system_log_removals AS r WHERE r.agent_run_id = l.agent_run_id)",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LogFilter:
+    """What a list of logs holds; `None` stands for all."""
+
+    level: LogLevel | None = None
+    """This level and above."""
+    component: str | None = None
+    correlation_id: str | None = None
+    agent_run_id: int | None = None
+    project_ids: tuple[int, ...] | None = None
+    """Logs of these projects only."""
+    since: str | None = None
+    until: str | None = None
+    """From the one to the other, both included, as `time_text` writes times."""
+    words: tuple[str, ...] = ()
+    """All of them stand in the message, in whatever case and with or without accents."""
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """A project or a run that is gone, and whose logs have to go."""
+
+    id: int
+    column: Literal["project_id", "agent_run_id"]
+    owner_id: int
+
+
+class SystemLogRepository(TableAccess):
+    """The table `system_logs`, its full-text index, and the notes of whose logs have to go."""
+
+    index = _INDEX
+
+    async def append(self, logs: Sequence[NewLog]) -> None:
+        """Insert `logs`, with ids and times in their order."""
+        last = await self.db.fetch_one(
+            "SELECT id, created_at FROM system_logs WHERE id = (SELECT max(id) FROM system_logs)"
+        )
+        now = _not_before(last["created_at"], self.clock()) if last is not None else self.now()
+        done = 0
+        size = _LARGEST_INSERT
+        while done < len(logs):
+            while size > len(logs) - done:
+                size //= 2
+            rows = logs[done : done + size]
+            await self.db.execute(
+                f"INSERT INTO system_logs ({_COLUMNS}) VALUES {', '.join([_ROW] * size)}",
+                list(chain.from_iterable((*row, now) for row in rows)),
+            )
+            done += size
+        await self.index.add_after(self.db, last["id"] if last is not None else 0)
+
+    async def projects_of_runs(self, run_ids: Sequence[int]) -> dict[int, int]:
+        """The project of each of these runs, without those that there are not."""
+        if not run_ids:
+            return {}
+        query = Query("SELECT id, project_id FROM agent_runs")
+        query.where_in("id", run_ids)
+        rows = await self.db.fetch_all(*query.build())
+        return {row["id"]: row["project_id"] for row in rows}
+
+    async def existing_projects(self, project_ids: Sequence[int]) -> frozenset[int]:
+        """Those of the projects that there are, deleted or not."""
+        if not project_ids:
+            return frozenset()
+        query = Query("SELECT id FROM projects")
+        query.where_in("id", project_ids)
+        return frozenset(row["id"] for row in await self.db.fetch_all(*query.build()))
+
+    async def page(
+        self, filter: LogFilter, *, limit: int, after: Position | None
+    ) -> Page[SystemLog]:
+        """Up to `limit` logs, newest first, that come after the position `after`. Use it inside a
+        transaction: it may take several statements."""
+        first, last = await self._ids_between(filter.since, filter.until)
+        query, id_column = self._query(filter)
+        if first is not None:
+            query.where(f"{id_column} >= ?", first)
+        if last is not None:
+            query.where(f"{id_column} <= ?", last)
+        query.keyset((id_column,), after, descending=True, limit=limit)
+        rows = await self.db.fetch_all(*query.build())
+        return page_of(rows, limit, lambda row: SystemLog.model_validate(dict(row)), ("id",))
+
+    async def _ids_between(
+        self, since: str | None, until: str | None
+    ) -> tuple[int | None, int | None]:
+        """The ids that a range of time comes to; `None` for an open end."""
+        first = last = None
+        if since is not None:
+            row = await self.db.fetch_one(
+                "SELECT id FROM system_logs WHERE created_at >= ? ORDER BY created_at, id LIMIT 1",
+                (since,),
+            )
+            first = row["id"] if row is not None else _BEYOND
+        if until is not None:
+            row = await self.db.fetch_one(
+                "SELECT id FROM system_logs WHERE created_at <= ?"
+                " ORDER BY created_at DESC, id DESC LIMIT 1",
+                (until,),
+            )
+            last = row["id"] if row is not None else 0
+        return first, last
+
+    def _query(self, filter: LogFilter) -> tuple[Query, str]:
+        """The logs that the filter means, and the column that gives them in their order."""
+        traits = list(_traits(filter))
+        labelled = [trait for trait in traits if trait.labels]
+        if filter.words or len(labelled) > 1 or not all(trait.ordered for trait in labelled):
+            labels = [trait.labels for trait in labelled]
+            query, id_column = Query(_FROM_INDEX), "i.rowid"
+            query.where("i.system_log_index MATCH ?", self.index.matching(filter.words, labels))
+        else:
+            query, id_column = Query("SELECT l.* FROM system_logs AS l"), "l.id"
+        # Also for rows that the index found: a message may say what only labels should.
+        for trait in traits:
+            query.where(trait.condition, *trait.params)
+        if filter.since is not None:
+            query.where("l.created_at || '' >= ?", filter.since)
+        if filter.until is not None:
+            query.where("l.created_at || '' <= ?", filter.until)
+        for condition in _NOT_REMOVED:
+            query.where(condition)
+        return query, id_column
+
+    async def remove_until(self, last_id: int, limit: int) -> int:
+        """Remove the oldest logs, `limit` of them at most and none with a greater id than
+        `last_id`; how many they were."""
+        rows = await self.db.fetch_all(
+            "SELECT id FROM system_logs WHERE id <= ? ORDER BY id LIMIT ?", (last_id, limit)
+        )
+        if not rows:
+            return 0
+        span = rows[0]["id"], rows[-1]["id"]
+        await self.index.remove(self.db, *span)
+        return await self.db.execute("DELETE FROM system_logs WHERE id BETWEEN ? AND ?", span)
+
+    async def tidy_index(self, *, begin: bool) -> bool:
+        """Put a part of the full-text index together anew: see `FullTextIndex.tidy`."""
+        return await self.index.tidy(self.db, begin=begin)
+
+    async def next_removal(self) -> Removal | None:
+        """A project or run whose logs have to go; `None` when there is none."""
+        row = await self.db.fetch_one(
+            "SELECT * FROM system_log_removals WHERE id = (SELECT min(id) FROM system_log_removals)"
+        )
+        if row is None:
+            return None
+        if row["project_id"] is not None:
+            return Removal(row["id"], "project_id", row["project_id"])
+        return Removal(row["id"], "agent_run_id", row["agent_run_id"])
+
+    async def remove_of(self, removal: Removal, limit: int) -> int:
+        """Remove up to `limit` of the logs that have to go; how many they were. Fewer than
+        `limit` were the last of them, and the note of them is gone too."""
+        rows = await self.db.fetch_all(
+            f"SELECT id FROM system_logs WHERE {removal.column} = ? ORDER BY id LIMIT ?",
+            (removal.owner_id, limit),
+        )
+        ids = [row["id"] for row in rows]
+        if ids:
+            await self.index.remove_each(self.db, ids)
+            await self.db.execute(
+                f"DELETE FROM system_logs WHERE id IN ({', '.join('?' * len(ids))})", ids
+            )
+        if len(ids) < limit:
+            await self.db.execute("DELETE FROM system_log_removals WHERE id = ?", (removal.id,))
+        return len(ids)
+
+
+def _not_before(last: str, now: datetime) -> str:
+    text = time_text(now)
+    if text < last and utc_datetime(last) - now < _CLOCK_SLACK:
+        return last
+    return text
+
+
+@dataclass(frozen=True, slots=True)
+class _Trait:
+    """One thing that logs are filtered by."""
+
+    condition: str
+    params: tuple[Value, ...] = ()
+    labels: tuple[str, ...] = ()
+    """The labels of which such a log has one, as the view `system_log_terms` makes them."""
+    ordered: bool = False
+    """Whether an index of the table gives just these logs in the order of their ids."""
+
+
+def _traits(filter: LogFilter) -> Iterator[_Trait]:
+    if filter.level is not None and filter.level is not LogLevel.DEBUG:
+        least = filter.level.number
+        numbers = [level.number for level in LogLevel if level.number >= least]
+        yield _Trait(
+            # Spelled out, since a parameter would not say that a partial index has all the rows.
+            f"l.level_no >= {least:d}",
+            labels=tuple(f"l{number}" for number in numbers),
+            ordered=filter.level is not LogLevel.INFO,
+        )
+    if filter.component is not None:
+        label = "c" + filter.component.encode().hex()
+        yield _Trait("l.component = ?", (filter.component,), (label,))
+    if filter.correlation_id is not None:
+        label = "i" + filter.correlation_id.encode().hex()
+        yield _Trait("l.correlation_id = ?", (filter.correlation_id,), (label,))
+    if filter.agent_run_id is not None:
+        run = filter.agent_run_id
+        yield _Trait("l.agent_run_id = ?", (run,), (f"r{run}",), ordered=True)
+    if filter.project_ids is not None:
+        yield _project_trait(filter.project_ids)
+
+
+def _project_trait(ids: tuple[int, ...]) -> _Trait:
+    if not ids:
+        return _Trait("1 = 0")
+    if len(ids) > _MAX_PROJECT_LABELS:
+        # The plus keeps it from choosing an index, whose rows would have to be sorted.
+        return _Trait(f"+l.project_id IN ({', '.join('?' * len(ids))})", ids)
+    labels = tuple(f"p{project_id}" for project_id in ids)
+    if len(ids) == 1:
+        return _Trait("l.project_id = ?", ids, labels, ordered=True)
+    return _Trait(f"l.project_id IN ({', '.join('?' * len(ids))})", ids, labels)

@@ -1,0 +1,150 @@
+"""Test results of runs: one for each test of a run, however often it is uploaded."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from backend.repositories.paging import Page, Position, Query, page_of
+from database.base import BaseRepository, Clock, encode, utc_now
+from database.connection_manager import DatabaseManager
+from models import TestResult, TestStatus
+
+_TEST = ("test_type", "test_name")
+_NULLABLE = ("duration_seconds", "result_data", "error_message", "screenshot_path", "log_path")
+_UPLOADED = (*_TEST, "status", *_NULLABLE)
+_INSERTED = ("agent_run_id", *_UPLOADED, "created_at", "updated_at")
+_REPLACED = ("status", *_NULLABLE, "updated_at")
+
+# A row that is the same again stays as it is. Spelled out, because the two engines share no
+# operator that tells null from null; and qualified, as an upsert asks for it.
+_DIFFERS = " OR ".join(
+    [
+        "test_results.status <> excluded.status",
+        *(
+            f"test_results.{name} <> excluded.{name}"
+            f" OR (test_results.{name} IS NULL) <> (excluded.{name} IS NULL)"
+            for name in _NULLABLE
+        ),
+    ]
+)
+_UPSERT = (
+    f"INSERT INTO test_results ({', '.join(_INSERTED)})"
+    f" VALUES ({', '.join('?' * len(_INSERTED))})"
+    " ON CONFLICT (agent_run_id, test_type, test_name)"
+    f" DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in _REPLACED)}"
+    f" WHERE {_DIFFERS}"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ResultFilter:
+    """What a list of a run's results holds; `None` does not narrow it."""
+
+    status: TestStatus | None = None
+    test_type: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryFilter:
+    """Which tests a history is about; `None` does not narrow it."""
+
+    test_name: str | None = None
+    test_type: str | None = None
+
+
+class RunNumber(NamedTuple):
+    """A run, as its project counts it."""
+
+    id: int
+    run_number: int
+
+
+class Outcome(NamedTuple):
+    """How a test went in a run."""
+
+    test_type: str
+    test_name: str
+    status: str
+    duration_seconds: float | None
+    updated_at: str
+
+
+class TestResultRepository(BaseRepository[TestResult]):
+    """The table `test_results`."""
+
+    __test__ = False
+    versioned = False
+
+    def __init__(
+        self, db_manager: DatabaseManager | None = None, *, clock: Clock = utc_now
+    ) -> None:
+        super().__init__(TestResult, "test_results", db_manager, clock=clock)
+
+    async def upsert(self, run_id: int, results: Sequence[Mapping[str, Any]]) -> int:
+        """Insert these results of a run in their order, or put them in the place of those of the
+        same test; how many rows changed: what is the same already does not."""
+        now = self.now()
+        return await self.db.execute_many(
+            _UPSERT,
+            [
+                (run_id, *(encode(result[name]) for name in _UPLOADED), now, now)
+                for result in results
+            ],
+        )
+
+    async def get_by_test(self, run_id: int, test_type: str, test_name: str) -> TestResult | None:
+        """The run's result of this test, or `None`."""
+        row = await self.db.fetch_one(
+            "SELECT * FROM test_results WHERE agent_run_id = ? AND test_type = ? AND test_name = ?",
+            (run_id, test_type, test_name),
+        )
+        return self.model(row) if row is not None else None
+
+    async def page(
+        self, run_id: int, filter: ResultFilter, *, limit: int, after: Position | None
+    ) -> Page[TestResult]:
+        """Up to `limit` results of a run, newest first, after the position `after`."""
+        query = Query("SELECT * FROM test_results")
+        query.where("agent_run_id = ?", run_id)
+        if filter.status is not None:
+            query.where("status = ?", filter.status.value)
+        if filter.test_type is not None:
+            query.where("test_type = ?", filter.test_type)
+        query.keyset(("id",), after, descending=True, limit=limit)
+        rows = await self.db.fetch_all(*query.build())
+        return page_of(rows, limit, self.model, ("id",))
+
+    async def summary(self, run_id: int) -> dict[TestStatus, int]:
+        """How many of all the run's results have each status; only those that there are."""
+        rows = await self.db.fetch_all(
+            "SELECT status, count(*) AS results FROM test_results"
+            " WHERE agent_run_id = ? GROUP BY status ORDER BY status",
+            (run_id,),
+        )
+        return {TestStatus(row["status"]): row["results"] for row in rows}
+
+    async def last_runs(self, project_id: int, runs: int) -> list[RunNumber]:
+        """The project's last runs, the newest first."""
+        rows = await self.db.fetch_all(
+            "SELECT id, run_number FROM agent_runs WHERE project_id = ? ORDER BY id DESC LIMIT ?",
+            (project_id, runs),
+        )
+        return [RunNumber(*row) for row in rows]
+
+    async def outcomes(
+        self, run_id: int, filter: HistoryFilter, *, limit: int, after: Position | None
+    ) -> list[Outcome]:
+        """Results of a run in the order of type and name, after the position of that pair: up to
+        `limit`, and one more if there is one."""
+        query = Query(f"SELECT {', '.join(Outcome._fields)} FROM test_results")
+        query.where("agent_run_id = ?", run_id)
+        start = dict(zip(_TEST, after, strict=True)) if after is not None else None
+        # A part that is given orders nothing any more; left in the order, it would cost a sort.
+        keys = [name for name in _TEST if getattr(filter, name) is None]
+        for name in _TEST:
+            if name not in keys:
+                query.where(f"{name} = ?", getattr(filter, name))
+        if keys:
+            position = tuple(start[name] for name in keys) if start is not None else None
+            query.keyset(keys, position, descending=False, limit=limit)
+        return [Outcome(*row) for row in await self.db.fetch_all(*query.build())]

@@ -1,0 +1,83 @@
+"""Webhooks of projects; their secret tokens as ciphertext, which this layer never opens."""
+
+from dataclasses import dataclass
+
+from backend.repositories.keys_repository import ProjectKey
+from backend.repositories.paging import Page, Position, Query, page_of
+from database.base import BaseRepository, Clock, utc_now
+from database.connection_manager import DatabaseManager
+from models import Webhook
+
+
+@dataclass(frozen=True, slots=True)
+class StoredWebhook:
+    """A webhook's row, and what decides whether it takes deliveries."""
+
+    webhook: Webhook
+    key: ProjectKey | None
+    """The row of the key that the secret token is encrypted with; `None` without a token."""
+    in_deleted_project: bool
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it takes deliveries at all."""
+        return self.webhook.is_active and not self.in_deleted_project
+
+
+class WebhookRepository(BaseRepository[Webhook]):
+    """The table `webhooks`."""
+
+    writable = frozenset(
+        {
+            "project_id",
+            "webhook_type",
+            "webhook_url",
+            "events",
+            "is_active",
+            "secret_ciphertext",
+            "project_key_id",
+            "secret_version",
+        }
+    )
+
+    def __init__(
+        self, db_manager: DatabaseManager | None = None, *, clock: Clock = utc_now
+    ) -> None:
+        super().__init__(Webhook, "webhooks", db_manager, clock=clock)
+
+    async def get_stored(self, id: int) -> StoredWebhook | None:
+        """The webhook with the key of its secret token, or `None`."""
+        row = await self.db.fetch_one(
+            "SELECT w.*, k.project_id AS key_project_id, k.wrapped,"
+            " p.status = 'deleted' AS in_deleted_project"
+            " FROM webhooks AS w JOIN projects AS p ON p.id = w.project_id"
+            " LEFT JOIN project_keys AS k ON k.id = w.project_key_id WHERE w.id = ?",
+            (id,),
+        )
+        if row is None:
+            return None
+        key = None
+        if row["wrapped"] is not None:
+            key = ProjectKey(row["project_key_id"], row["key_project_id"], row["wrapped"])
+        return StoredWebhook(self.model(row), key, bool(row["in_deleted_project"]))
+
+    async def set_first_token(self, id: int, *, project_key_id: int, ciphertext: str) -> Webhook:
+        """Store the secret token that a webhook is made with: part of its making, no change."""
+        rows = await self.db.execute_returning(
+            "UPDATE webhooks SET secret_ciphertext = ?, project_key_id = ?, secret_version = 1"
+            " WHERE id = ? RETURNING *",
+            (ciphertext, project_key_id, id),
+        )
+        return self.model(rows[0])
+
+    async def page(self, project_id: int, *, limit: int, after: Position | None) -> Page[Webhook]:
+        """Up to `limit` webhooks of a project, newest first, after the position `after`."""
+        query = Query("SELECT * FROM webhooks")
+        query.where("project_id = ?", project_id)
+        query.keyset(("id",), after, descending=True, limit=limit)
+        rows = await self.db.fetch_all(*query.build())
+        return page_of(rows, limit, self.model, ("id",))
+
+    async def set_triggered(self, id: int, at: str) -> None:
+        """Note when a delivery came. It is no change of the webhook: its version stays."""
+        await self.db.execute("UPDATE webhooks SET last_triggered_at = ? WHERE id = ?", (at, id))

@@ -1,0 +1,101 @@
+"""Agent runs over HTTP."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Response, status
+
+from backend.dependencies import Cursor, GuardedRoute, Id, Limit, RunId, Service, problems
+from backend.schemas.runs import (
+    AgentRunCreate,
+    AgentRunList,
+    AgentRunUpdate,
+    ClaimedRun,
+    LeasedRun,
+    RunCancel,
+    RunClaim,
+    RunHeartbeat,
+    RunTransition,
+)
+from models import AgentRun, RunStatus
+
+router = APIRouter(prefix="/api/agent-runs", tags=["agent runs"], route_class=GuardedRoute)
+
+_CHANGED = problems("agent_run_not_found", "invalid_transition", "lease_lost", body=True)
+
+
+@router.get("/{run_id}", responses=problems("agent_run_not_found"))
+async def get_agent_run(run_id: RunId, service: Service) -> AgentRun:
+    """The run."""
+    return await service.get_run(run_id)
+
+
+@router.get("", response_model=AgentRunList, responses=problems("bad_cursor"))
+async def list_agent_runs(
+    service: Service,
+    project_id: Annotated[Id | None, Query(description="Only runs of this project.")] = None,
+    status: Annotated[RunStatus | None, Query(description="Only runs of this status.")] = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> Response:
+    """One page of runs, newest first."""
+    text_page = await service.list_runs_json(
+        project_id=project_id, status=status, limit=limit, cursor=cursor
+    )
+    return Response(text_page, media_type="application/json")
+
+
+@router.post(
+    "",
+    status_code=status.HTTP_201_CREATED,
+    responses=problems("project_not_found", body=True),
+)
+async def create_agent_run(run: AgentRunCreate, service: Service, response: Response) -> AgentRun:
+    """Make a run, pending, with the next number of its project."""
+    created = await service.create_run(run)
+    response.headers["Location"] = f"/api/agent-runs/{created.id}"
+    return created
+
+
+@router.post(
+    "/claim",
+    response_model=ClaimedRun,
+    responses={
+        204: {"description": "No run is pending.", "model": None},
+        **problems(body=True),
+    },
+)
+async def claim_agent_run(claim: RunClaim, service: Service) -> ClaimedRun | Response:
+    """Get the oldest pending run, started and leased to you; 204 when there is none.
+
+    Of several projects with pending runs the one served least recently comes first.
+    """
+    claimed = await service.claim_run(claim)
+    return claimed if claimed is not None else Response(status_code=status.HTTP_204_NO_CONTENT)
+
+
+@router.patch("/{run_id}", responses=_CHANGED)
+async def patch_agent_run(run_id: RunId, update: AgentRunUpdate, service: Service) -> AgentRun:
+    """Change the given fields and leave the others; the status changes by transitions only."""
+    return await service.update_run(run_id, update)
+
+
+@router.post("/{run_id}/transitions", responses=_CHANGED)
+async def transition_agent_run(run_id: RunId, step: RunTransition, service: Service) -> AgentRun:
+    """Take the run to another status; of two that race exactly one succeeds."""
+    return await service.transition_run(run_id, step)
+
+
+@router.post("/{run_id}/cancel", responses=_CHANGED)
+async def cancel_agent_run(
+    run_id: RunId, service: Service, outcome: RunCancel | None = None
+) -> AgentRun:
+    """Short for the transition to cancelled; the body may be left out."""
+    return await service.cancel_run(run_id, outcome or RunCancel())
+
+
+@router.post(
+    "/{run_id}/heartbeat", responses=problems("agent_run_not_found", "lease_lost", body=True)
+)
+async def heartbeat_agent_run(run_id: RunId, beat: RunHeartbeat, service: Service) -> LeasedRun:
+    """Keep a claimed run for as long again as the claim asked for."""
+    return await service.heartbeat(run_id, beat)

@@ -1,0 +1,67 @@
+"""The audit over HTTP."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from fastapi.responses import StreamingResponse
+from pydantic import Field
+
+from backend.dependencies import Cursor, GuardedRoute, Id, Limit, PlainDigits, Service, problems
+from backend.schemas.audit import AuditList, ExportedAuditEntry
+from models import MAX_INT64
+
+router = APIRouter(prefix="/api/audit", tags=["audit"], route_class=GuardedRoute)
+
+NDJSON = "application/x-ndjson"
+OfProject = Annotated[Id | None, Query(description="Only what is about this project.")]
+OfAction = Annotated[
+    str | None, Query(max_length=100, description="Only this, such as `secret.revealed`.")
+]
+OfActor = Annotated[
+    str | None, Query(max_length=255, description="Only what the token of this name did.")
+]
+
+
+@router.get("", responses=problems("bad_cursor"))
+async def list_audit(
+    service: Service,
+    project_id: OfProject = None,
+    action: OfAction = None,
+    actor: OfActor = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> AuditList:
+    """One page of the audit, newest first."""
+    return await service.list_audit(
+        project_id=project_id, action=action, actor=actor, limit=limit, cursor=cursor
+    )
+
+
+@router.get(
+    "/export",
+    response_class=StreamingResponse,
+    responses={
+        200: {
+            "description": "An entry a line, oldest first.",
+            "content": {NDJSON: {"schema": ExportedAuditEntry.model_json_schema()}},
+        },
+        **problems(),
+    },
+)
+async def export_audit(
+    service: Service,
+    project_id: OfProject = None,
+    action: OfAction = None,
+    actor: OfActor = None,
+    after_id: Annotated[
+        int,
+        Field(ge=0, le=MAX_INT64),
+        PlainDigits,
+        Query(description="Only what came after this entry."),
+    ] = 0,
+) -> StreamingResponse:
+    """The audit as JSON lines, each with its MAC."""
+    lines = service.export_audit(
+        project_id=project_id, action=action, actor=actor, after_id=after_id
+    )
+    return StreamingResponse(lines, media_type=NDJSON)

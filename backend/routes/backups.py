@@ -1,0 +1,37 @@
+"""Backups over HTTP, for administrators: into the data directory's own folder, nowhere else."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request, status
+
+from backend.dependencies import Cursor, GuardedRoute, Limit, problems
+from backend.schemas.backups import BackupCreated, BackupList, BackupRequest
+from backend.services.backup_runner import BackupRunner
+
+router = APIRouter(prefix="/api/backups", tags=["backups"], route_class=GuardedRoute)
+
+
+async def _runner(request: Request) -> BackupRunner:
+    runner: BackupRunner = request.app.state.runtime.backups
+    return runner
+
+
+Runner = Annotated[BackupRunner, Depends(_runner)]
+
+
+@router.get("", responses=problems("bad_cursor"))
+async def list_backups(runner: Runner, limit: Limit = 50, cursor: Cursor = None) -> BackupList:
+    """One page of the backups in the data directory's folder `backups`, newest first."""
+    return await runner.list(limit=limit, cursor=cursor)
+
+
+@router.post("", status_code=status.HTTP_201_CREATED, responses=problems(body=True))
+async def create_backup(
+    runner: Runner,
+    request: BackupRequest | None = None,  # noqa: ARG001 - only so that what it holds is refused
+) -> BackupCreated:
+    """Copy the whole database, while serving, to a new file in the data directory's folder
+    `backups`, and verify it. It holds all that was answered before this call; master keys are
+    not in it.
+    """
+    return await runner.create()

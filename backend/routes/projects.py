@@ -1,0 +1,159 @@
+"""Projects and their configuration over HTTP."""
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Path, Query, Response, status
+
+from backend.dependencies import (
+    Cursor,
+    GuardedRoute,
+    Limit,
+    ProjectId,
+    Service,
+    problems,
+)
+from models import (
+    NO_NUL_PATTERN,
+    Project,
+    ProjectCreate,
+    ProjectFull,
+    ProjectList,
+    ProjectSettings,
+    ProjectSettingsUpdate,
+    ProjectStatus,
+    ProjectUpdate,
+)
+
+router = APIRouter(prefix="/api/projects", tags=["projects"], route_class=GuardedRoute)
+
+Sort = Literal["created_at", "-created_at", "updated_at", "-updated_at", "name", "-name"]
+Owner = Annotated[str, Path(max_length=100, description="GitHub owner, in any case.")]
+Repo = Annotated[str, Path(max_length=100, description="GitHub repository, in any case.")]
+
+
+@router.get("/{project_id}", responses=problems("project_not_found"))
+async def get_project(project_id: ProjectId, service: Service) -> Project:
+    """The project; a deleted one too, until it is purged."""
+    return await service.get_project(project_id)
+
+
+@router.get("/{project_id}/full", responses=problems("project_not_found"))
+async def get_full(project_id: ProjectId, service: Service) -> ProjectFull:
+    """Project, configuration and the metadata of its secrets, of one moment."""
+    return await service.get_full(project_id)
+
+
+@router.get("/{project_id}/configuration", responses=problems("project_not_found"))
+async def get_configuration(project_id: ProjectId, service: Service) -> ProjectSettings:
+    """The project's configuration, or the defaults."""
+    return await service.get_settings(project_id)
+
+
+@router.get("", response_model=ProjectList, responses=problems("bad_cursor"))
+async def list_projects(
+    service: Service,
+    status: Annotated[
+        ProjectStatus | None, Query(description="Only these; without it, all but deleted ones.")
+    ] = None,
+    owner: Annotated[
+        str | None,
+        Query(
+            max_length=100,
+            pattern=NO_NUL_PATTERN,
+            description="Only this GitHub owner's, in any case.",
+        ),
+    ] = None,
+    q: Annotated[
+        str | None,
+        Query(
+            max_length=255,
+            pattern=NO_NUL_PATTERN,
+            description="A part of the name, owner or repository.",
+        ),
+    ] = None,
+    sort: Annotated[Sort, Query(description="`-` in front for descending.")] = "-created_at",
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> Response:
+    """One page of projects."""
+    text_page = await service.list_projects_json(
+        status=status, owner=owner, text=q, sort=sort, limit=limit, cursor=cursor
+    )
+    return Response(text_page, media_type="application/json")
+
+
+@router.post(
+    "",
+    status_code=status.HTTP_201_CREATED,
+    responses=problems("project_exists", body=True),
+)
+async def create_project(project: ProjectCreate, service: Service, response: Response) -> Project:
+    """Make a project, with its settings and secrets if given: all of it, or nothing."""
+    created = await service.create_project(project)
+    response.headers["Location"] = f"/api/projects/{created.id}"
+    return created
+
+
+@router.get("/by-repo/{owner}/{repo}", responses=problems("project_not_found"))
+async def get_project_by_repo(owner: Owner, repo: Repo, service: Service) -> Project:
+    """The project of a repository that is not deleted."""
+    return await service.get_project_by_repo(owner, repo)
+
+
+_CHANGED = problems("project_not_found", "project_exists", body=True)
+
+
+@router.put("/{project_id}", responses=_CHANGED)
+async def put_project(project_id: ProjectId, update: ProjectUpdate, service: Service) -> Project:
+    """Change the given fields and leave the others."""
+    return await service.update_project(project_id, update)
+
+
+@router.patch("/{project_id}", responses=_CHANGED)
+async def patch_project(project_id: ProjectId, update: ProjectUpdate, service: Service) -> Project:
+    """The same as PUT."""
+    return await service.update_project(project_id, update)
+
+
+@router.delete(
+    "/{project_id}",
+    status_code=status.HTTP_204_NO_CONTENT,
+    responses=problems("project_not_found"),
+)
+async def delete_project(
+    project_id: ProjectId,
+    service: Service,
+    purge: Annotated[
+        bool, Query(description="Remove it and all that belongs to it, for good.")
+    ] = False,
+) -> None:
+    """Mark the project deleted, which `restore` takes back, or purge it."""
+    if purge:
+        await service.purge_project(project_id)
+    else:
+        await service.delete_project(project_id)
+
+
+@router.post("/{project_id}/restore", responses=problems("project_not_found", "project_exists"))
+async def restore_project(project_id: ProjectId, service: Service) -> Project:
+    """Make a deleted project active again."""
+    return await service.restore_project(project_id)
+
+
+_CONFIGURED = problems("project_not_found", body=True)
+
+
+@router.put("/{project_id}/configuration", responses=_CONFIGURED)
+async def put_configuration(
+    project_id: ProjectId, update: ProjectSettingsUpdate, service: Service
+) -> ProjectSettings:
+    """Change the given fields and leave the others; null clears a text."""
+    return await service.update_settings(project_id, update)
+
+
+@router.patch("/{project_id}/configuration", responses=_CONFIGURED)
+async def patch_configuration(
+    project_id: ProjectId, update: ProjectSettingsUpdate, service: Service
+) -> ProjectSettings:
+    """The same as PUT."""
+    return await service.update_settings(project_id, update)

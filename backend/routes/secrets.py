@@ -1,0 +1,102 @@
+"""Secrets over HTTP: values come in everywhere and go out in one place."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Response, status
+
+from backend.dependencies import Cursor, GuardedRoute, Limit, ProjectId, Service, problems
+from models import (
+    KEY_PATTERN,
+    SecretCreate,
+    SecretList,
+    SecretMetadata,
+    SecretReveal,
+    SecretsUpsert,
+    SecretUpsertResult,
+    SecretValue,
+)
+
+router = APIRouter(
+    prefix="/api/projects/{project_id}/secrets", tags=["secrets"], route_class=GuardedRoute
+)
+
+Key = Annotated[
+    str,
+    Path(pattern=KEY_PATTERN, description="The secret's key.", examples=["API_KEY"]),
+]
+_MISSING = problems("project_not_found", "secret_not_found")
+
+
+@router.get("", responses=problems("project_not_found", "bad_cursor"))
+async def list_secrets(
+    project_id: ProjectId, service: Service, limit: Limit = 50, cursor: Cursor = None
+) -> SecretList:
+    """One page of secrets, newest first, without their values."""
+    return await service.list_secrets(project_id, limit=limit, cursor=cursor)
+
+
+@router.post(
+    "",
+    status_code=status.HTTP_201_CREATED,
+    responses=problems("project_not_found", "secret_exists", "secret_unreadable", body=True),
+)
+async def create_secret(
+    project_id: ProjectId, secret: SecretCreate, service: Service, response: Response
+) -> SecretMetadata:
+    """Make a secret."""
+    created = await service.create_secret(project_id, secret)
+    response.headers["Location"] = f"/api/projects/{project_id}/secrets/{created.key}"
+    return created
+
+
+@router.put("", responses=problems("project_not_found", "secret_unreadable", body=True))
+async def upsert_secrets(
+    project_id: ProjectId, upsert: SecretsUpsert, service: Service
+) -> SecretUpsertResult:
+    """Set all of these secrets in one transaction, and leave the others."""
+    return await service.upsert_secrets(project_id, upsert.secrets)
+
+
+@router.put(
+    "/{key}",
+    responses={
+        201: {"model": SecretMetadata, "description": "The secret is new."},
+        **problems("project_not_found", "secret_unreadable", body=True),
+    },
+)
+async def put_secret(
+    project_id: ProjectId, key: Key, secret: SecretValue, service: Service, response: Response
+) -> SecretMetadata:
+    """Set a secret's value, making the secret if there is none of this key."""
+    metadata, created = await service.put_secret(project_id, key, secret.value)
+    if created:
+        response.status_code = status.HTTP_201_CREATED
+        response.headers["Location"] = f"/api/projects/{project_id}/secrets/{key}"
+    return metadata
+
+
+@router.get("/{key}", responses=_MISSING)
+async def get_secret(project_id: ProjectId, key: Key, service: Service) -> SecretMetadata:
+    """A secret without its value."""
+    return await service.get_secret(project_id, key)
+
+
+@router.get(
+    "/{key}/value",
+    responses={
+        200: {"headers": {"Cache-Control": {"required": True, "schema": {"const": "no-store"}}}},
+        **problems("project_not_found", "secret_not_found", "secret_unreadable"),
+    },
+)
+async def reveal_secret(
+    project_id: ProjectId, key: Key, service: Service, response: Response
+) -> SecretReveal:
+    """A secret's value. Not to be stored by anything on the way."""
+    response.headers["Cache-Control"] = "no-store"
+    return await service.reveal_secret(project_id, key)
+
+
+@router.delete("/{key}", status_code=status.HTTP_204_NO_CONTENT, responses=_MISSING)
+async def delete_secret(project_id: ProjectId, key: Key, service: Service) -> None:
+    """Remove a secret."""
+    await service.delete_secret(project_id, key)

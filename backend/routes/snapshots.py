@@ -1,0 +1,54 @@
+"""Grainchain snapshots over HTTP."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Response, status
+
+from backend.dependencies import Cursor, GuardedRoute, Id, Limit, RunId, Service, problems
+from backend.schemas.snapshots import SnapshotCreate, SnapshotList, SnapshotUpdate
+from models import GrainchainSnapshot
+
+router = APIRouter(tags=["snapshots"], route_class=GuardedRoute)
+
+SnapshotId = Annotated[Id, Path(description="The snapshot's id here.", examples=[1])]
+
+
+@router.get(
+    "/api/agent-runs/{run_id}/snapshots", responses=problems("agent_run_not_found", "bad_cursor")
+)
+async def list_snapshots(
+    run_id: RunId, service: Service, limit: Limit = 50, cursor: Cursor = None
+) -> SnapshotList:
+    """One page of the run's snapshots, newest first."""
+    return await service.list_snapshots(run_id, limit=limit, cursor=cursor)
+
+
+@router.post(
+    "/api/agent-runs/{run_id}/snapshots",
+    status_code=status.HTTP_201_CREATED,
+    responses=problems("agent_run_not_found", "lease_lost", "snapshot_exists", body=True),
+)
+async def create_snapshot(
+    run_id: RunId, snapshot: SnapshotCreate, service: Service, response: Response
+) -> GrainchainSnapshot:
+    """Tell of a snapshot."""
+    created = await service.create_snapshot(run_id, snapshot)
+    response.headers["Location"] = f"/api/snapshots/{created.id}"
+    return created
+
+
+@router.get("/api/snapshots/{snapshot_id}", responses=problems("snapshot_not_found"))
+async def get_snapshot(snapshot_id: SnapshotId, service: Service) -> GrainchainSnapshot:
+    """The snapshot."""
+    return await service.get_snapshot(snapshot_id)
+
+
+@router.patch(
+    "/api/snapshots/{snapshot_id}",
+    responses=problems("snapshot_not_found", "lease_lost", "invalid_transition", body=True),
+)
+async def patch_snapshot(
+    snapshot_id: SnapshotId, update: SnapshotUpdate, service: Service
+) -> GrainchainSnapshot:
+    """Change the given fields; a status only as the life cycle leads on from the present one."""
+    return await service.update_snapshot(snapshot_id, update)

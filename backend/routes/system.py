@@ -1,0 +1,48 @@
+"""How the service itself is."""
+
+from fastapi import APIRouter, Request, Response
+
+from backend.dependencies import GuardedRoute, Service, problems
+from backend.request_metrics import render_metrics
+from models import Health, Readiness
+
+router = APIRouter(tags=["system"], route_class=GuardedRoute)
+
+
+@router.get("/health")
+async def health() -> Health:
+    """200 while the process lives."""
+    return Health()
+
+
+@router.get("/")
+async def root() -> Health:
+    """The same as `/health`."""
+    return Health()
+
+
+@router.get(
+    "/ready",
+    responses={503: {"model": Readiness, "description": "Requests would fail: see `checks`."}},
+)
+async def ready(service: Service, response: Response) -> Readiness:
+    """200 when requests can be served, else 503; `checks` says what is wrong."""
+    readiness = await service.readiness()
+    if readiness.status != "ready":
+        response.status_code = 503
+    return readiness
+
+
+@router.get(
+    "/metrics",
+    response_class=Response,
+    responses={
+        200: {"content": {"text/plain": {}}, "description": "Prometheus text."},
+        **problems(),
+    },
+)
+async def metrics(request: Request) -> Response:
+    """Counters and gauges as Prometheus text."""
+    state = request.app.state
+    text = render_metrics(state.metrics, state.service.db_manager.async_pool.stats)
+    return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")

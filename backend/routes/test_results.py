@@ -1,0 +1,83 @@
+"""Test results of runs, and of a project's last runs, over HTTP."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, status
+from pydantic import Field
+
+from backend.dependencies import (
+    Cursor,
+    GuardedRoute,
+    Limit,
+    PlainDigits,
+    ProjectId,
+    RunId,
+    Service,
+    problems,
+)
+from backend.schemas.results import (
+    OneOrManyResults,
+    TestHistoryList,
+    TestResultBatch,
+    TestResultCounts,
+    TestResultList,
+)
+from models import TestResult, TestStatus
+
+router = APIRouter(tags=["test results"], route_class=GuardedRoute)
+
+TestTypeFilter = Annotated[str | None, Query(max_length=100, description="Only of this type.")]
+
+
+@router.get(
+    "/api/agent-runs/{run_id}/test-results", responses=problems("agent_run_not_found", "bad_cursor")
+)
+async def list_test_results(
+    run_id: RunId,
+    service: Service,
+    status: Annotated[TestStatus | None, Query(description="Only of this status.")] = None,
+    test_type: TestTypeFilter = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> TestResultList:
+    """One page of the run's results, newest first, and how many of all have each status."""
+    return await service.list_test_results(
+        run_id, status=status, test_type=test_type, limit=limit, cursor=cursor
+    )
+
+
+@router.post(
+    "/api/agent-runs/{run_id}/test-results",
+    status_code=status.HTTP_201_CREATED,
+    responses=problems("agent_run_not_found", "lease_lost", body=True),
+)
+async def add_test_results(
+    run_id: RunId, upload: OneOrManyResults, service: Service
+) -> TestResult | TestResultCounts:
+    """Store one result, which is the answer, or up to 1,000 in one transaction, which are counted.
+    A result takes the place of the run's earlier one of the same test."""
+    if isinstance(upload, TestResultBatch):
+        return await service.add_test_results(run_id, upload)
+    return await service.add_test_result(run_id, upload)
+
+
+@router.get(
+    "/api/projects/{project_id}/test-history",
+    responses=problems("project_not_found", "bad_cursor"),
+)
+async def get_test_history(
+    project_id: ProjectId,
+    service: Service,
+    test_name: Annotated[str | None, Query(max_length=500, description="Only this test.")] = None,
+    test_type: TestTypeFilter = None,
+    runs: Annotated[
+        int, Field(ge=1, le=100), PlainDigits, Query(description="How many of the last runs.")
+    ] = 20,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> TestHistoryList:
+    """One page of the tests of the project's last runs, by type and name: how often each passed
+    and failed; for one `test_name` also how it went in each run."""
+    return await service.get_test_history(
+        project_id, test_name=test_name, test_type=test_type, runs=runs, limit=limit, cursor=cursor
+    )

@@ -1,0 +1,48 @@
+"""API tokens over HTTP, for administrators."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query, Response, status
+
+from backend.dependencies import Cursor, GuardedRoute, Id, Limit, Service, problems
+from backend.schemas.tokens import TokenCreate, TokenCreated, TokenInfo, TokenList
+
+router = APIRouter(prefix="/api/tokens", tags=["tokens"], route_class=GuardedRoute)
+
+TokenId = Annotated[Id, Path(description="The token's id.", examples=[1])]
+
+
+@router.get("", responses=problems("bad_cursor"))
+async def list_tokens(
+    service: Service,
+    revoked: Annotated[bool, Query(description="Revoked ones as well.")] = False,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> TokenList:
+    """One page of tokens, newest first, without what it takes to use them."""
+    return await service.list_tokens(revoked=revoked, limit=limit, cursor=cursor)
+
+
+@router.post("", status_code=status.HTTP_201_CREATED, responses=problems(body=True))
+async def create_token(token: TokenCreate, service: Service, response: Response) -> TokenCreated:
+    """Make a token. The answer shows it, and nothing else ever does."""
+    created = await service.create_token(token)
+    response.headers["Location"] = f"/api/tokens/{created.id}"
+    response.headers["Cache-Control"] = "no-store"
+    return created
+
+
+@router.get("/{token_id}", responses=problems("token_not_found"))
+async def get_token(token_id: TokenId, service: Service) -> TokenInfo:
+    """A token, a revoked one too, without what it takes to use it."""
+    return await service.get_token(token_id)
+
+
+@router.delete(
+    "/{token_id}",
+    status_code=status.HTTP_204_NO_CONTENT,
+    responses=problems("token_not_found"),
+)
+async def revoke_token(token_id: TokenId, service: Service) -> None:
+    """End a token, at once and for good."""
+    await service.revoke_token(token_id)

@@ -1,0 +1,44 @@
+"""Putting the parts together: keys are checked before the schema is touched, the pool opens after.
+
+Used by the application's lifespan and by the commands; the rest of the code is given its parts.
+"""
+
+from backend.runtime.audit_heads import HeadsFile
+from backend.runtime.backups import make_backup, restore_backup, verified
+from backend.runtime.inspection import Inspection, inspection, read_only_manager
+from backend.runtime.installation import (
+    DATABASE_FILE,
+    MASTER_KEY_FILE,
+    TOKEN_FILE,
+    Configuration,
+    DataDirectory,
+    StartRefused,
+    connection_config,
+    retention_limits,
+)
+from backend.runtime.keys import NoKeys, check_keys, find_keyring, load_keyring
+from backend.runtime.start import Runtime, migrate_installation
+
+__all__ = [
+    "DATABASE_FILE",
+    "MASTER_KEY_FILE",
+    "TOKEN_FILE",
+    "Configuration",
+    "DataDirectory",
+    "HeadsFile",
+    "Inspection",
+    "NoKeys",
+    "Runtime",
+    "StartRefused",
+    "check_keys",
+    "connection_config",
+    "find_keyring",
+    "inspection",
+    "load_keyring",
+    "make_backup",
+    "migrate_installation",
+    "read_only_manager",
+    "restore_backup",
+    "retention_limits",
+    "verified",
+]

@@ -1,0 +1,244 @@
+"""Making backups, and making an installation of one.
+
+Whatever ends the process, a backup or a restored database is there whole or not at all.
+"""
+
+import contextlib
+import re
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from backend.runtime.audit_heads import HeadsFile
+from backend.runtime.copies import BadCopy, CheckedCopy, check_copy
+from backend.runtime.installation import (
+    DATABASE_FILE,
+    MASTER_KEY_FILE,
+    DataDirectory,
+    StartRefused,
+)
+from backend.schemas.backups import Backup, BackupCreated, BackupVerified
+from backend.services.keyring import Keyring
+from database.backup import (
+    TargetExists,
+    copy_database,
+    copy_file,
+    is_leftover,
+    publish,
+    sha256,
+    sync,
+    workspace,
+)
+from database.base import time_text
+from database.connection_manager import DatabaseManager
+from database.errors import DatabaseUnavailable, ProcessLockHeld
+from database.process_lock import ProcessLock
+
+BACKUPS_FOLDER = "backups"
+
+_NAME = re.compile(r"strongroom-(\d{8}T\d{6}\.\d{6}Z)\.db")
+_TIME = "%Y%m%dT%H%M%S.%fZ"
+
+
+def nothing_more() -> None:
+    """What is done between a backup's verification and its appearance, if nothing is asked for."""
+
+
+def make_backup(
+    manager: DatabaseManager,
+    keyring: Keyring,
+    heads: HeadsFile,
+    target: Path,
+    now: datetime,
+    before_publishing: Callable[[], None] = nothing_more,
+) -> BackupCreated:
+    """Copy the database to the new file `target`, while others write; what was verified of it.
+
+    All that was committed before the call is in it. `before_publishing` is called when all is
+    well; what it raises leaves nothing behind. Raises `TargetExists`, `BadCopy`, `StartRefused`
+    when master keys are missing, and `DatabaseError`.
+    """
+    began = time.monotonic()
+    # Before the copy begins, so that each of them must be in it.
+    exported = list(heads.heads())
+    if target.exists():
+        raise TargetExists(f"{target} exists: name another file")
+    with workspace(target.parent) as folder:
+        copy = folder / target.name
+        with manager.sync_pool.connection(read_only=True) as connection:
+            rows = copy_database(connection, copy)
+        found = check_copy(copy, keyring, exported)
+        if found.rows != rows:
+            raise BadCopy("the copy has not as many rows as the database had")
+        digest, size = sha256(copy), copy.stat().st_size
+        before_publishing()
+        publish(copy, target)
+    return BackupCreated(
+        name=target.name,
+        size_bytes=size,
+        created_at=time_text(now),
+        sha256=digest,
+        duration_seconds=round(time.monotonic() - began, 3),
+        verified=verified(found),
+    )
+
+
+def verified(found: CheckedCopy) -> BackupVerified:
+    """What was found, as it is told."""
+    return BackupVerified(
+        integrity=True,
+        references=True,
+        schema_version=found.schema_version,
+        master_keys=list(found.master_keys),
+        audit_entries=found.audit_entries,
+        rows=found.rows,
+    )
+
+
+class BackupFolder:
+    """The backups that a server makes, in its data directory."""
+
+    def __init__(self, data_directory: DataDirectory) -> None:
+        self.path = data_directory.path / BACKUPS_FOLDER
+
+    def new(self, now: datetime) -> Path:
+        """The path of a backup made now; the folder is there then. Raises `DatabaseUnavailable`."""
+        try:
+            self.path.mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise DatabaseUnavailable(f"{self.path} can't be made ({error.strerror})") from None
+        return self.path / f"strongroom-{now.astimezone(UTC).strftime(_TIME)}.db"
+
+    def after(self, name: str | None, limit: int) -> list[Backup]:
+        """Up to `limit` backups, newest first, that are older than the one called `name`.
+
+        Raises `DatabaseUnavailable`.
+        """
+        try:
+            names = [entry.name for entry in self.path.iterdir()]
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise DatabaseUnavailable(f"{self.path} can't be read ({error.strerror})") from None
+        ours = sorted(filter(_NAME.fullmatch, names), reverse=True)
+        older = (found for found in ours if name is None or found < name)
+        backups: list[Backup] = []
+        for found in older:
+            if len(backups) == limit:
+                break
+            # One that is removed meanwhile is not in the list.
+            with contextlib.suppress(FileNotFoundError, ValueError):
+                backups.append(self._backup(found))
+        return backups
+
+    def _backup(self, name: str) -> Backup:
+        match = _NAME.fullmatch(name)
+        assert match is not None  # noqa: S101 - only such names come here
+        at = datetime.strptime(match[1], _TIME).replace(tzinfo=UTC)
+        return Backup(
+            name=name, size_bytes=(self.path / name).stat().st_size, created_at=time_text(at)
+        )
+
+
+class ServerBackups:
+    """Makes and lists the backups of a running server. Used on any thread."""
+
+    def __init__(
+        self, manager: DatabaseManager, keyring: Keyring, data_directory: DataDirectory
+    ) -> None:
+        self._manager = manager
+        self._keyring = keyring
+        self._heads = HeadsFile(data_directory.audit_heads)
+        self._folder = BackupFolder(data_directory)
+
+    def make(self, now: datetime, before_publishing: Callable[[str], None]) -> BackupCreated:
+        """A new backup: see `make_backup`."""
+        target = self._folder.new(now)
+        return make_backup(
+            self._manager,
+            self._keyring,
+            self._heads,
+            target,
+            now,
+            lambda: before_publishing(target.name),
+        )
+
+    def after(self, name: str | None, limit: int) -> list[Backup]:
+        """A part of the list: see `BackupFolder.after`."""
+        return self._folder.after(name, limit)
+
+
+def restore_backup(source: Path, directory: DataDirectory, keyring: Keyring) -> CheckedCopy:
+    """Make the installation in `directory` of the backup `source`, which stays as it is; what was
+    found in it.
+
+    Nothing appears before the copy was verified as `check_copy` does, apart from audit heads,
+    which a backup does not have. Raises `StartRefused` when the directory holds anything but a
+    master key and backups, `ProcessLockHeld` when somebody uses it, and what `check_copy` raises.
+    """
+    if not source.is_file():
+        raise StartRefused(f"there is no file {source}: name a backup")
+    if source.with_name(source.name + "-wal").exists():
+        raise StartRefused(
+            f"{source} has a write-ahead log beside it, so it may be in use and is no backup: "
+            "make one with strongroom backup"
+        )
+    _require_unused(directory)
+    directory.make()
+    _require_empty(directory)
+    with _locked(directory), workspace(directory.path) as folder:
+        # Nobody else may have come first.
+        _require_empty(directory)
+        copy = folder / DATABASE_FILE
+        copy_file(source, copy)
+        found = check_copy(copy, keyring)
+        try:
+            publish(copy, directory.database)
+        except TargetExists:
+            raise _not_empty(directory, DATABASE_FILE) from None
+        with contextlib.suppress(OSError):
+            # The directory itself may be new; that its parent can't be read loses nothing else.
+            sync(directory.path.parent)
+    return found
+
+
+def _require_unused(directory: DataDirectory) -> None:
+    holder = ProcessLock(directory.database).holder()
+    if holder is not None:
+        raise ProcessLockHeld(
+            f"process {holder or 'unknown'} is using {directory.path}: restore into another "
+            "directory with --data-dir",
+            holder or None,
+        )
+
+
+@contextlib.contextmanager
+def _locked(directory: DataDirectory) -> Iterator[None]:
+    lock = ProcessLock(directory.database)
+    lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _require_empty(directory: DataDirectory) -> None:
+    harmless = {MASTER_KEY_FILE, BACKUPS_FOLDER, f"{DATABASE_FILE}.lock"}
+    try:
+        others = sorted(
+            path.name
+            for path in directory.path.iterdir()
+            if path.name not in harmless and not is_leftover(path)
+        )
+    except OSError as error:
+        raise StartRefused(f"{directory.path} can't be read ({error.strerror})") from None
+    if others:
+        raise _not_empty(directory, others[0])
+
+
+def _not_empty(directory: DataDirectory, name: str) -> StartRefused:
+    return StartRefused(
+        f"{directory.path} is not empty ({name}): restore into a new directory, which may hold "
+        f"{MASTER_KEY_FILE} and {BACKUPS_FOLDER} only, with --data-dir"
+    )

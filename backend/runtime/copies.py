@@ -1,0 +1,80 @@
+"""Whether a copy of a database is whole, and belongs to this program and to these keys."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from backend.errors import SecretUnreadable
+from backend.repositories.keys_repository import read_key_records
+from backend.runtime.keys import check_keys
+from backend.services.audit_chain import AuditChain
+from backend.services.audit_verification import ExportedHead, verify_audit
+from backend.services.encryption import Vault
+from backend.services.keyring import Keyring
+from backend.services.service_keys import ServiceKeys
+from database.backup import looking_at, row_counts
+from database.connection_manager import DatabaseManager
+from database.errors import DatabaseError
+from database.integrity import file_problem, reference_problem
+from database.migrator import load_migrations, pending
+
+_AUDIT = "audit_entries"
+
+
+class BadCopy(DatabaseError):
+    """The copy is not what it should be. The message is one line that says what is wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedCopy:
+    """What was found whole."""
+
+    schema_version: int
+    """The number of its newest migration."""
+    rows: dict[str, int]
+    """By table."""
+    master_keys: tuple[str, ...]
+    """Ids of the keys without which it can't be read."""
+    audit_entries: int
+    """Length of the chain, from its first entry on."""
+
+
+def check_copy(file: Path, keyring: Keyring, heads: Iterable[ExportedHead] = ()) -> CheckedCopy:
+    """Look through the whole copy; what it holds.
+
+    The schema and the keys come first. Raises `BadCopy` for the first thing that is wrong,
+    `StartRefused` when a master key is missing or another one, `MigrationError` when the copy is
+    not of this program or of a newer version, and `DatabaseError` when it can't be read.
+    """
+    manager = DatabaseManager(looking_at(file))
+    try:
+        with manager.sync_pool.connection() as connection:
+            schema_version = len(load_migrations()) - len(pending(connection))
+        records = read_key_records(manager)
+        if records is None:
+            raise BadCopy("it holds no installation: nobody has used this database yet")
+        check_keys(manager, keyring)
+        with manager.sync_pool.connection() as connection:
+            problem = file_problem(connection) or reference_problem(connection)
+            if problem is not None:
+                raise BadCopy(problem)
+            rows = row_counts(connection)
+        vault = Vault(keyring, records.installation_id)
+        if _AUDIT in rows:
+            _check_audit(manager, vault, records.wrapped_key, heads)
+        return CheckedCopy(schema_version, rows, tuple(sorted(records.in_use)), rows.get(_AUDIT, 0))
+    finally:
+        manager.sync_pool.close()
+
+
+def _check_audit(
+    manager: DatabaseManager, vault: Vault, wrapped_key: str, heads: Iterable[ExportedHead]
+) -> None:
+    try:
+        root = vault.installation_key(wrapped_key)
+    except SecretUnreadable:
+        raise BadCopy("the installation's own key can't be decrypted") from None
+    chain = AuditChain(ServiceKeys.derived_from(root).audit_chain)
+    problem = verify_audit(manager, chain, heads)
+    if problem is not None:
+        raise BadCopy(str(problem))

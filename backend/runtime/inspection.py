@@ -1,0 +1,96 @@
+"""Looking at an installation without changing it, also while a server is running on it."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+
+from backend.errors import SecretUnreadable
+from backend.repositories import Repositories
+from backend.repositories.keys_repository import KeyRecords, read_key_records
+from backend.runtime.installation import (
+    Configuration,
+    DataDirectory,
+    StartRefused,
+    connection_config,
+)
+from backend.runtime.keys import NoKeys, check_keys
+from backend.services.database_service import DatabaseService
+from backend.services.encryption import Vault
+from backend.services.keyring import Keyring, MasterKey
+from backend.services.service_keys import ServiceKeys
+from database.connection_manager import DatabaseManager
+from database.migrator import pending
+
+_NO_SERVICE_KEYS = ServiceKeys(cursors=b"", token_macs=b"", audit_chain=b"")
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """An installation opened for reading."""
+
+    manager: DatabaseManager
+    records: KeyRecords
+    keyring: Keyring | None
+    service: DatabaseService
+    has_service_keys: bool
+    """Whether the installation's own key could be read, so that MACs can be checked."""
+
+
+def read_only_manager(settings: Configuration) -> DatabaseManager:
+    """A manager that takes no lock and writes nothing, not opened.
+
+    Raises `StartRefused` when there is no database.
+    """
+    directory = DataDirectory(settings.data_dir)
+    if not directory.database.is_file():
+        raise StartRefused(
+            f"there is no {directory.database}: choose the right data directory with --data-dir, "
+            "or start a new one with strongroom serve"
+        )
+    return DatabaseManager(replace(connection_config(settings), readers=1, read_only=True))
+
+
+@asynccontextmanager
+async def inspection(
+    settings: Configuration, keyring: Keyring | None, *, check: bool = True
+) -> AsyncIterator[Inspection]:
+    """The installation as it is, readable in the block; with `check` its keys must be right.
+
+    Without a keyring no value can be read. Raises `StartRefused` when there is no database, when
+    its schema or its keys are not those of this program and configuration, and `DatabaseError`.
+    """
+    manager = read_only_manager(settings)
+    try:
+        with manager.sync_pool.connection() as connection:
+            waiting = pending(connection)
+        records = None if waiting else read_key_records(manager)
+        if records is None:
+            raise StartRefused(
+                f"{manager.config.path} is not up to date: strongroom migrate or strongroom serve "
+                "brings it up to date"
+            )
+        if check and keyring is not None:
+            check_keys(manager, keyring)
+        await manager.async_pool.open()
+        yield await _opened(manager, records, keyring)
+    finally:
+        await manager.close()
+
+
+async def _opened(
+    manager: DatabaseManager, records: KeyRecords, keyring: Keyring | None
+) -> Inspection:
+    vault = Vault(keyring or NoKeys(), records.installation_id)
+    root = await _root_key(manager, vault)
+    keys = ServiceKeys.derived_from(root) if root is not None else _NO_SERVICE_KEYS
+    service = DatabaseService(manager, vault, keys)
+    return Inspection(manager, records, keyring, service, has_service_keys=root is not None)
+
+
+async def _root_key(manager: DatabaseManager, vault: Vault) -> MasterKey | None:
+    installation = await Repositories(manager).keys.installation()
+    try:
+        return None if installation is None else vault.installation_key(installation.wrapped_key)
+    except SecretUnreadable:
+        # Whoever looks at what is wrong still wants to see the rest.
+        return None

@@ -1,0 +1,112 @@
+"""Which master keys there are, and whether they are the ones that the database knows."""
+
+from backend.master_keys import MasterKeysError, read_master_keys
+from backend.repositories.keys_repository import read_key_records
+from backend.runtime.installation import (
+    Configuration,
+    DataDirectory,
+    StartRefused,
+    write_private,
+)
+from backend.services.encryption import Vault
+from backend.services.keyring import (
+    KeyConfigurationError,
+    Keyring,
+    MasterKey,
+    generate_master_key,
+)
+from database.connection_manager import DatabaseManager
+
+
+class NoKeys:
+    """A key provider without a key: with it nothing can be sealed or opened."""
+
+    def current(self) -> MasterKey:
+        """Raises `KeyConfigurationError`."""
+        raise KeyConfigurationError("no master key is configured")
+
+    def by_id(self, key_id: str) -> MasterKey | None:  # noqa: ARG002 - the provider's signature
+        """None."""
+        return None
+
+    def ids(self) -> tuple[str, ...]:
+        """None at all."""
+        return ()
+
+
+def find_keyring(settings: Configuration) -> Keyring | None:
+    """The configured master keys, else the one made for development; None when there is neither.
+
+    Raises `StartRefused` when they can't be read or used.
+    """
+    directory = DataDirectory(settings.data_dir)
+    text, file, command = (
+        settings.master_keys,
+        settings.master_keys_file,
+        settings.master_keys_command,
+    )
+    own_file = text is None and file is None and command is None
+    if own_file:
+        if settings.is_production or not directory.master_key.exists():
+            return None
+        file = directory.master_key
+    try:
+        text = read_master_keys(text=text, file=file, command=command)
+        return None if text is None else Keyring.parse(text.get_secret_value())
+    except (MasterKeysError, KeyConfigurationError) as error:
+        message = str(error)
+        if own_file:
+            message = message.replace("STRONGROOM_MASTER_KEYS_FILE", str(directory.master_key))
+        raise StartRefused(message) from None
+
+
+def load_keyring(settings: Configuration, manager: DatabaseManager) -> Keyring:
+    """The configured master keys; in development, for a new database, one made now.
+
+    Raises `StartRefused`.
+    """
+    keyring = find_keyring(settings)
+    if keyring is not None:
+        return keyring
+    if settings.is_production:
+        raise StartRefused(
+            "production needs a master key: set STRONGROOM_MASTER_KEYS_FILE, "
+            "STRONGROOM_MASTER_KEYS_COMMAND or STRONGROOM_MASTER_KEYS "
+            "(strongroom keys generate prints a new key)"
+        )
+    directory = DataDirectory(settings.data_dir)
+    if manager.config.path.exists() and read_key_records(manager) is not None:
+        raise StartRefused(
+            f"{directory.master_key} is missing, and {directory.database.name} was made with "
+            "a master key: put the file back, or set STRONGROOM_MASTER_KEYS"
+        )
+    text = generate_master_key()
+    write_private(directory.master_key, text + "\n")
+    return Keyring.parse(text)
+
+
+def check_keys(manager: DatabaseManager, keyring: Keyring) -> None:
+    """Hold the configured keys against the database's canaries, before anything is changed.
+
+    Raises `StartRefused`, naming key ids only, when a key is not the one of its id, or one is
+    missing that something is still encrypted under.
+    """
+    if not manager.config.path.exists():
+        return
+    records = read_key_records(manager)
+    if records is None:
+        return
+    vault = Vault(keyring, records.installation_id)
+    for key_id in keyring.ids():
+        canary = records.canaries.get(key_id)
+        if canary is not None and not vault.check_canary(key_id, canary):
+            raise StartRefused(
+                f"master key {key_id} is not the key that this database knows as {key_id}: "
+                "configure the right key under this id, or the new key under another id"
+            )
+    missing = sorted(records.in_use.difference(keyring.ids()))
+    if missing:
+        raise StartRefused(
+            f"master key {', '.join(missing)} is missing and still in use: add it to the "
+            "configured master keys"
+        )

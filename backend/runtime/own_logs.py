@@ -1,0 +1,118 @@
+"""The service's own warnings and errors, on their way into the table of logs.
+
+A line is put aside where it is logged, which costs next to nothing, and stored a moment later
+together with the others. What goes wrong here is logged too, but never put aside: no failure to
+store a line can make another line to store.
+"""
+
+import json
+import threading
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from itertools import islice
+from typing import Any
+
+from pydantic import ValidationError
+
+from backend.errors import StrongroomError
+from backend.log import add_tap, as_json, get_logger, remove_tap
+from backend.schemas.logs import MAX_LOGS, MAX_MESSAGE, MAX_NAME, LogEntry
+from database.errors import DatabaseBusy, DatabaseError, DatabaseFull
+
+Store = Callable[[Sequence[LogEntry]], Awaitable[object]]
+
+_NAME = "strongroom.own_logs"
+_ELSEWHERE = frozenset({"level", "logger", "event", "request_id"})
+"""Parts of a line that have a column of their own."""
+_MAX_TRACEBACK = 20_000
+
+logger = get_logger(_NAME)
+
+
+class OwnLogs:
+    """Lines that wait to be stored, at most `limit` of them."""
+
+    def __init__(self, store: Store, *, limit: int = 1000) -> None:
+        self._store = store
+        self._limit = limit
+        self._lines: deque[dict[str, Any]] = deque()
+        self._guard = threading.Lock()
+        self._untold = 0
+        self.dropped = 0
+        """Lines that were not stored: too many waited, or the database would not take them."""
+
+    def begin(self) -> None:
+        """Put aside what is logged from here on, by any thread."""
+        add_tap(self._offer)
+
+    def end(self) -> None:
+        """Put nothing aside any more."""
+        remove_tap(self._offer)
+
+    @property
+    def waiting(self) -> int:
+        """Lines that are not stored yet."""
+        return len(self._lines)
+
+    def _offer(self, line: Mapping[str, Any]) -> None:
+        if line["logger"] == _NAME:
+            return
+        with self._guard:
+            if len(self._lines) < self._limit:
+                self._lines.append(dict(line))
+            else:
+                self._count_dropped(1)
+
+    async def store_waiting(self) -> None:
+        """Store what waits; when the database is too busy or its disk is full, it waits on."""
+        while self._lines:
+            batch = list(islice(self._lines, MAX_LOGS))
+            try:
+                await self._store([_entry(line) for line in batch])
+            except (DatabaseBusy, DatabaseFull) as error:
+                logger.warning("own log lines wait to be stored", cause=str(error))
+                return
+            except (DatabaseError, StrongroomError) as error:
+                logger.error("own log lines could not be stored", cause=str(error))  # noqa: TRY400
+                with self._guard:
+                    self._count_dropped(len(batch))
+            # Nobody else takes lines out.
+            for _ in batch:
+                self._lines.popleft()
+            self._tell_of_dropped()
+
+    def _count_dropped(self, lines: int) -> None:
+        self.dropped += lines
+        self._untold += lines
+
+    def _tell_of_dropped(self) -> None:
+        with self._guard:
+            untold, self._untold = self._untold, 0
+        if untold:
+            logger.warning("own log lines were not stored", lines=untold)
+
+
+def _entry(line: Mapping[str, Any]) -> LogEntry:
+    name = str(line["logger"])
+    fields = {
+        "level": line["level"].upper(),
+        "message": _text(line["event"])[:MAX_MESSAGE] or "(no text)",
+        "component": _text(name if name.startswith("strongroom") else f"strongroom.{name}")[
+            :MAX_NAME
+        ],
+        "correlation_id": line.get("request_id"),
+    }
+    context = {name: value for name, value in line.items() if name not in _ELSEWHERE}
+    if "exception" in context:
+        # The end tells most.
+        context["exception"] = _text(context["exception"])[-_MAX_TRACEBACK:]
+    try:
+        return LogEntry.model_validate({**fields, "context": json.loads(as_json(context))})
+    except ValidationError:
+        # Too large, or with text that is no Unicode.
+        kept = {name: context[name] for name in ("timestamp", "exception") if name in context}
+        return LogEntry.model_validate({**fields, "context": {**kept, "incomplete": True}})
+
+
+def _text(value: object) -> str:
+    return str(value).replace("\0", "\ufffd").encode("utf-8", "replace").decode()

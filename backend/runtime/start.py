@@ -1,0 +1,204 @@
+"""Starting an installation: lock, keys, migrations, pool, in this order."""
+
+import asyncio
+import os
+from pathlib import Path
+from typing import Self
+
+from backend.background import BackgroundWork
+from backend.errors import SecretUnreadable
+from backend.log import get_logger
+from backend.repositories import initialize_database
+from backend.repositories.keys_repository import Installation, read_key_records
+from backend.runtime.audit_heads import HeadsExport, HeadsFile
+from backend.runtime.backups import ServerBackups
+from backend.runtime.installation import (
+    Configuration,
+    DataDirectory,
+    StartRefused,
+    connection_config,
+    retention_limits,
+    write_private,
+)
+from backend.runtime.keys import check_keys, load_keyring
+from backend.runtime.own_logs import OwnLogs
+from backend.services.backup_runner import BackupRunner
+from backend.services.base import UnitsOfWork, unit_of_work
+from backend.services.database_service import DatabaseService
+from backend.services.encryption import Vault
+from backend.services.keyring import Keyring
+from backend.services.pruner import Pruner
+from backend.services.rotation_runner import RotationRunner
+from backend.services.service_keys import ServiceKeys
+from database.base import Clock, utc_now
+from database.connection_manager import DatabaseManager
+from database.errors import DatabaseError
+from database.integrity import sqlite_version
+
+logger = get_logger("strongroom.start")
+
+ROTATION_CHECK_SECONDS = 60.0
+"""How often it is looked for a rotation of keys that was interrupted; first at the start."""
+TOKEN_USES_SECONDS = 60.0
+"""How often it is stored when tokens were last used."""
+RETENTION_SECONDS = 600.0
+"""How often what is beyond the limits of what is kept is removed; first at the start."""
+OWN_LOGS_SECONDS = 1.0
+"""How often warnings and errors of the service itself are stored."""
+LEASE_CHECK_SECONDS = 1.0
+"""How often it is looked for leases that have run out; a claim looks by itself."""
+
+
+class Runtime:
+    """A running installation: the open database and the service over it."""
+
+    def __init__(
+        self,
+        settings: Configuration,
+        manager: DatabaseManager,
+        keyring: Keyring,
+        service: DatabaseService,
+    ) -> None:
+        self.settings = settings
+        self.manager = manager
+        self.keyring = keyring
+        self.service = service
+        self.background = BackgroundWork()
+        self.rotation = RotationRunner(service)
+        self.backups = BackupRunner(
+            service, ServerBackups(manager, keyring, DataDirectory(settings.data_dir))
+        )
+        self.heads = HeadsExport(HeadsFile(DataDirectory(settings.data_dir).audit_heads), service)
+        self.own_logs = OwnLogs(service.append_logs)
+        self.pruner = Pruner(service, retention_limits(settings))
+        self.first_token: Path | None = None
+        """Where the admin token was written, if this start made it."""
+
+    @classmethod
+    async def start(
+        cls,
+        settings: Configuration,
+        *,
+        manager: DatabaseManager | None = None,
+        issue_first_token: bool = True,
+        clock: Clock = utc_now,
+    ) -> Self:
+        """Check the keys, migrate, open the pool; everything is ready then.
+
+        Without `issue_first_token` that is left to a later start. Raises `StartRefused` and
+        `DatabaseError`; nothing stays open or locked, and the schema is as it was unless the keys
+        were right.
+        """
+        directory = DataDirectory(settings.data_dir)
+        manager = manager or DatabaseManager(connection_config(settings))
+        try:
+            keyring, _ = _prepare(settings, manager)
+            await manager.open()
+            service = await _open_service(manager, keyring, clock)
+            runtime = cls(settings, manager, keyring, service)
+            if issue_first_token and await service.create_first_token(
+                lambda token: write_private(directory.admin_token, token + "\n")
+            ):
+                runtime.first_token = directory.admin_token
+            await runtime._look_for_audit_loss()
+            logger.info("database open", path=str(directory.database), sqlite=sqlite_version())
+            return runtime
+        except BaseException:
+            await manager.close()
+            raise
+
+    def start_background_work(self) -> None:
+        """Begin what a server does by itself; commands leave it alone."""
+        self.background.every(LEASE_CHECK_SECONDS, "expired leases", self.service.expire_leases)
+        seconds = self.settings.audit_heads_seconds
+        self.background.every(seconds, "audit heads", self.heads.export)
+        self.background.every(ROTATION_CHECK_SECONDS, "key rotation", self.rotation.resume)
+        self.background.every(TOKEN_USES_SECONDS, "token uses", self.service.store_token_uses)
+        self.own_logs.begin()
+        self.background.every(RETENTION_SECONDS, "retention", self.pruner.wake)
+        self.background.every(OWN_LOGS_SECONDS, "own logs", self.own_logs.store_waiting)
+
+    async def stop(self) -> None:
+        """Let running work finish and close everything."""
+        await self.background.stop()
+        await self.rotation.stop()
+        await self.pruner.stop()
+        await self.backups.stop()
+        for last_step in (
+            self.service.store_token_uses,
+            self.heads.export,
+            self.own_logs.store_waiting,
+        ):
+            try:
+                await last_step()
+            except (DatabaseError, OSError) as error:
+                logger.warning(
+                    "a step of the stop failed", step=last_step.__name__, cause=str(error)
+                )
+        self.own_logs.end()
+        await self.manager.close()
+
+    async def _look_for_audit_loss(self) -> None:
+        try:
+            await self.heads.compare()
+        except OSError as error:
+            raise StartRefused(f"{self.heads.path} can't be read ({error.strerror})") from None
+
+
+def migrate_installation(settings: Configuration) -> list[str]:
+    """Check the keys and apply what is pending; the names of the migrations applied, in order.
+
+    Raises what `Runtime.start` raises. Call it outside of an event loop.
+    """
+    manager = DatabaseManager(connection_config(settings))
+    try:
+        return _prepare(settings, manager)[1]
+    finally:
+        asyncio.run(manager.close())
+
+
+def _prepare(settings: Configuration, manager: DatabaseManager) -> tuple[Keyring, list[str]]:
+    """Lock, keys, migrations: the keyring, and the names of the migrations applied."""
+    DataDirectory(settings.data_dir).make()
+    manager.process_lock.acquire()
+    keyring = load_keyring(settings, manager)
+    check_keys(manager, keyring)
+    applied = initialize_database(manager)
+    if applied:
+        logger.info("migrations applied", migrations=applied)
+    return keyring, applied
+
+
+class Installer(UnitsOfWork):
+    """The step that only a start takes, before there is a service."""
+
+    @unit_of_work
+    async def install(self, vault: Vault, keyring: Keyring) -> Installation:
+        """The installation, made now if the database is new, with a canary for each key."""
+        async with self.transaction() as repositories:
+            known = await repositories.keys.canaries()
+            for key_id in keyring.ids():
+                if key_id not in known:
+                    await repositories.keys.add_canary(key_id, vault.canary(key_id))
+            installation = await repositories.keys.installation()
+            if installation is None:
+                installation = Installation(vault.installation_id, vault.new_installation_key())
+                await repositories.keys.install(installation, vault.current_master_key_id)
+            return installation
+
+
+async def _open_service(
+    manager: DatabaseManager, keyring: Keyring, clock: Clock
+) -> DatabaseService:
+    records = read_key_records(manager)
+    installation_id = records.installation_id if records is not None else os.urandom(16).hex()
+    vault = Vault(keyring, installation_id)
+    installation = await Installer(manager).install(vault, keyring)
+    try:
+        root = vault.installation_key(installation.wrapped_key)
+    except SecretUnreadable:
+        raise StartRefused(
+            "the installation's own key can't be decrypted, so the database was changed outside "
+            "the service: restore a backup"
+        ) from None
+    return DatabaseService(manager, vault, ServiceKeys.derived_from(root), clock=clock)

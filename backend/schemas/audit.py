@@ -1,0 +1,32 @@
+"""The audit, as it is shown."""
+
+from pydantic import BaseModel, Field
+
+from models import UtcTime
+
+
+class AuditEntry(BaseModel):
+    """Who did what to what, and when."""
+
+    id: int
+    at: UtcTime
+    actor: str = Field(
+        description="The name of the token; `system` for the service and its commands."
+    )
+    actor_token_id: int | None
+    action: str = Field(examples=["secret.revealed"])
+    target: str = Field(examples=["projects/1/secrets/API_KEY"])
+    project_id: int | None
+    fields: list[str] = Field(description="The names of what changed; never a value.")
+    request_id: str | None
+
+
+class AuditList(BaseModel):
+    entries: list[AuditEntry]
+    next_cursor: str | None
+
+
+class ExportedAuditEntry(AuditEntry):
+    """An entry with what proves it."""
+
+    mac: str

@@ -1,0 +1,120 @@
+"""Logs: what clients send and get."""
+
+import json
+from typing import Annotated, Any
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    StringConstraints,
+    TypeAdapter,
+)
+from pydantic_core import PydanticCustomError, to_json
+
+from backend.schemas.fields import NO_NUL, PositiveInt
+from backend.schemas.json_object import MAX_JSON_BYTES, MAX_JSON_DEPTH, check_json
+from models import LogLevel, RequestModel, SystemLog
+
+MAX_LOGS = 1000
+MAX_MESSAGE = 10_000
+MAX_NAME = 100
+
+
+def _context_text(value: object) -> str:
+    """A JSON object as the text that is stored: a batch has a thousand of them, so that each is
+    encoded once."""
+    if not isinstance(value, dict):
+        raise PydanticCustomError("dict_type", "a context is a JSON object")
+    try:
+        text = to_json(value, inf_nan_mode="constants").decode()
+    except ValueError:
+        text = ""
+    # Every level has its bracket, a character has at most four bytes, and what is no number is
+    # written as a name: most need no closer look.
+    if (
+        not text
+        or len(text) > MAX_JSON_BYTES // 4
+        or text.count("{") + text.count("[") > MAX_JSON_DEPTH
+        or "Infinity" in text
+        or "NaN" in text
+    ):
+        # As it was measured: the two encoders write some numbers differently.
+        return json.dumps(
+            check_json(value), ensure_ascii=False, allow_nan=False, separators=(",", ":")
+        )
+    return text
+
+
+ContextText = Annotated[
+    str,
+    PlainValidator(_context_text, json_schema_input_type=dict[str, Any]),
+    Field(
+        description="Any JSON object of at most 64 KiB as compact UTF-8, and 64 levels; it comes "
+        "back as it went in."
+    ),
+]
+"""JSON text once it is validated."""
+Message = Annotated[str, StringConstraints(min_length=1, max_length=MAX_MESSAGE), *NO_NUL]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME), *NO_NUL]
+
+
+class LogEntry(RequestModel):
+    """One log. It gets its time when it is stored."""
+
+    level: Annotated[LogLevel, Field(strict=False)]
+    message: Message
+    component: Name | None = None
+    context: ContextText = "{}"
+    correlation_id: Name | None = None
+    project_id: PositiveInt | None = Field(
+        default=None, description="Without it, the project of the run, or none."
+    )
+    agent_run_id: PositiveInt | None = Field(default=None, description="A run of the project.")
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "level": "WARNING",
+                    "message": "the clone took 40 s",
+                    "component": "workspace",
+                    "context": {"attempt": 2},
+                    "agent_run_id": 1,
+                }
+            ]
+        }
+    )
+
+
+class LogBatch(RequestModel):
+    """Several logs: all of them are stored, in this order, or none."""
+
+    logs: Annotated[list[LogEntry], Field(max_length=MAX_LOGS)]
+
+
+_one = TypeAdapter(LogEntry)
+_several = TypeAdapter(LogBatch)
+
+
+def _submission(value: object) -> list[LogEntry]:
+    # Not a union: what is wrong with a log would be told once for each of its members.
+    if isinstance(value, dict) and "logs" in value:
+        return _several.validate_python(value).logs
+    return [_one.validate_python(value)]
+
+
+LogSubmission = Annotated[
+    list[LogEntry], PlainValidator(_submission, json_schema_input_type=LogEntry | LogBatch)
+]
+"""One log, or several."""
+
+
+class LogsAccepted(BaseModel):
+    accepted: int = Field(description="How many logs were stored.")
+
+
+class LogList(BaseModel):
+    logs: list[SystemLog]
+    next_cursor: str | None

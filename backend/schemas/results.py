@@ -1,0 +1,130 @@
+"""Test results and what they say over many runs: what clients send and get."""
+
+from typing import Annotated, Any, ClassVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+
+from backend.schemas.fields import NO_NUL, MaybeLeaseToken
+from backend.schemas.json_object import BoundedJson
+from models import LongText, RequestModel, TestResult, TestStatus, UtcTime
+
+MAX_RESULTS = 1000
+
+# A member's name is a string in JSON, which strictness would not take for the member.
+AnyTestStatus = Annotated[TestStatus, Field(strict=False)]
+TestType = Annotated[str, StringConstraints(min_length=1, max_length=100), *NO_NUL]
+TestName = Annotated[str, StringConstraints(min_length=1, max_length=500), *NO_NUL]
+FilePath = Annotated[str, StringConstraints(max_length=4096), *NO_NUL]
+Duration = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class TestResultCreate(RequestModel):
+    """How a test went. What is left out of a later upload of the same test is null from then on."""
+
+    __test__: ClassVar[bool] = False
+    answer_only: ClassVar[frozenset[str]] = RequestModel.answer_only | {"agent_run_id"}
+
+    test_type: TestType
+    test_name: TestName
+    status: AnyTestStatus = TestStatus.PENDING
+    duration_seconds: Duration | None = None
+    result_data: BoundedJson | None = None
+    error_message: LongText | None = None
+    screenshot_path: FilePath | None = None
+    log_path: FilePath | None = None
+
+
+class TestResultUpload(TestResultCreate):
+    """One result."""
+
+    lease_token: MaybeLeaseToken = None
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "test_type": "unit",
+                    "test_name": "tests/test_login.py::test_logs_in",
+                    "status": "passed",
+                    "duration_seconds": 0.21,
+                }
+            ]
+        }
+    )
+
+
+class TestResultBatch(RequestModel):
+    """Many results, stored all or none, as if they came one after another."""
+
+    __test__: ClassVar[bool] = False
+    answer_only: ClassVar[frozenset[str]] = frozenset()
+
+    test_results: Annotated[list[TestResultCreate], Field(max_length=MAX_RESULTS)]
+    lease_token: MaybeLeaseToken = None
+
+
+def _one_or_many(body: Any) -> Any:
+    """The shape is known by its field, so that errors are told of that shape and no other."""
+    many = isinstance(body, dict) and "test_results" in body
+    return (TestResultBatch if many else TestResultUpload).model_validate(body)
+
+
+OneOrManyResults = Annotated[TestResultUpload | TestResultBatch, BeforeValidator(_one_or_many)]
+
+
+class TestResultCounts(BaseModel):
+    """What became of the results of a batch."""
+
+    __test__: ClassVar[bool] = False
+
+    created: int
+    updated: int
+    unchanged: int
+
+
+class TestResultList(BaseModel):
+    __test__: ClassVar[bool] = False
+
+    test_results: list[TestResult]
+    summary: dict[TestStatus, int] = Field(
+        description="How many results of each status the run has, whatever the filters."
+    )
+    next_cursor: str | None
+
+
+class TestOutcome(BaseModel):
+    """A test's result in one run."""
+
+    __test__: ClassVar[bool] = False
+
+    agent_run_id: int
+    run_number: int
+    status: TestStatus
+    duration_seconds: float | None
+    updated_at: UtcTime
+
+
+class TestHistory(BaseModel):
+    """A test in the last runs of its project."""
+
+    __test__: ClassVar[bool] = False
+
+    test_type: str
+    test_name: str
+    passed: int
+    failed: int = Field(description="Runs in which it failed or broke off (`failed`, `error`).")
+    flips: int = Field(
+        description="How often it went from passed to failed, or back, from one of these runs to "
+        "the next in which it did either."
+    )
+    results: list[TestOutcome] | None = Field(
+        description="Newest run first; runs without it left out. Null unless `test_name` was given."
+    )
+
+
+class TestHistoryList(BaseModel):
+    __test__: ClassVar[bool] = False
+
+    runs: int = Field(description="How many runs were looked at.")
+    tests: list[TestHistory] = Field(description="By type and name.")
+    next_cursor: str | None

@@ -1,0 +1,212 @@
+"""Agent runs and their pipeline states: what clients send and get."""
+
+from typing import Annotated, Any, ClassVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic.json_schema import SkipJsonSchema
+from pydantic_core import PydanticCustomError
+
+from backend.schemas.fields import NO_NUL, Label, LeaseToken, MaybeLeaseToken, PositiveInt, unset
+from backend.schemas.json_object import BoundedJson
+from models import (
+    AgentRun,
+    HttpUrl,
+    LongText,
+    PipelineState,
+    PipelineStateName,
+    RequestModel,
+    RunStatus,
+    RunType,
+    UtcTime,
+    ValidationStatus,
+)
+
+MAX_TARGET = 50_000
+MAX_LEASE_SECONDS = 3600
+DEFAULT_LEASE_SECONDS = 60
+MAX_CLAIM_PROJECTS = 500
+
+
+def _refuse_status(_value: object) -> None:
+    raise PydanticCustomError(
+        "status_by_transition", "a status changes by POST /api/agent-runs/{id}/transitions only"
+    )
+
+
+TargetText = Annotated[str, StringConstraints(min_length=1, max_length=MAX_TARGET), *NO_NUL]
+CodegenRunId = Annotated[str, StringConstraints(min_length=1, max_length=255), *NO_NUL]
+# A member's name is a string in JSON, which strictness would not take for the member.
+AnyRunType = Annotated[RunType, Field(strict=False)]
+AnyRunStatus = Annotated[RunStatus, Field(strict=False)]
+AnyValidationStatus = Annotated[ValidationStatus, Field(strict=False)]
+AnyPipelineState = Annotated[PipelineStateName, Field(strict=False)]
+
+_RUN_ANSWER_ONLY = RequestModel.answer_only | {
+    "run_number",
+    "settings_version",
+    "started_at",
+    "completed_at",
+}
+
+
+class AgentRunCreate(RequestModel):
+    """A run to be done. Without a planning statement it has none of its own."""
+
+    answer_only: ClassVar[frozenset[str]] = _RUN_ANSWER_ONLY
+
+    project_id: PositiveInt
+    target_text: TargetText
+    planning_statement: LongText | None = None
+    run_type: AnyRunType = RunType.REGULAR
+    metadata: BoundedJson = Field(default_factory=dict)
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"project_id": 1, "target_text": "Add a dark mode", "run_type": "plan"}]
+        }
+    )
+
+
+class AgentRunUpdate(RequestModel):
+    """Fields left out stay as they are; null clears a field that can be null."""
+
+    answer_only: ClassVar[frozenset[str]] = _RUN_ANSWER_ONLY
+
+    target_text: TargetText = Field(default_factory=unset)
+    planning_statement: LongText | None = Field(default_factory=unset)
+    run_type: AnyRunType = Field(default_factory=unset)
+    result: LongText | None = Field(default_factory=unset)
+    error_message: LongText | None = Field(default_factory=unset)
+    pr_number: PositiveInt | None = Field(default_factory=unset)
+    pr_url: HttpUrl | None = Field(default_factory=unset)
+    web_url: HttpUrl | None = Field(default_factory=unset)
+    codegen_run_id: CodegenRunId | None = Field(default_factory=unset)
+    validation_status: AnyValidationStatus = Field(default_factory=unset)
+    auto_merge_enabled: bool = Field(default_factory=unset)
+    merge_completed: bool = Field(default_factory=unset)
+    metadata: BoundedJson = Field(default_factory=unset)
+    lease_token: MaybeLeaseToken = None
+    status: SkipJsonSchema[Annotated[None, BeforeValidator(_refuse_status)]] = None
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"pr_number": 7, "pr_url": "https://github.com/acme/payments/pull/7"}]
+        }
+    )
+
+    def changes(self) -> dict[str, Any]:
+        """The run's fields that the request gave, an explicit null included, and no others."""
+        changes = super().changes()
+        changes.pop("lease_token", None)
+        return changes
+
+
+class RunOutcome(RequestModel):
+    """What may be told when a run ends, or is stopped for a while."""
+
+    result: LongText | None = Field(default_factory=unset)
+    error_message: LongText | None = Field(default_factory=unset)
+    lease_token: MaybeLeaseToken = None
+
+    def outcome(self) -> dict[str, str | None]:
+        """Those of `result` and `error_message` that the request gave, null included."""
+        changes = self.changes()
+        return {name: changes[name] for name in ("result", "error_message") if name in changes}
+
+
+class RunTransition(RunOutcome):
+    """A step to another status, with what came of it."""
+
+    to: AnyRunStatus
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"to": "completed", "result": "Opened PR 7"}]}
+    )
+
+
+class RunCancel(RunOutcome):
+    """Why a run is cancelled; all of it may be left out."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"error_message": "not wanted any more"}]}
+    )
+
+
+class RunClaim(RequestModel):
+    """A worker that asks for a run."""
+
+    answer_only: ClassVar[frozenset[str]] = frozenset()
+
+    worker: Label = Field(description="Who works on the run, for people to read.")
+    project_ids: (
+        Annotated[list[PositiveInt], Field(min_length=1, max_length=MAX_CLAIM_PROJECTS)] | None
+    ) = Field(default=None, description="Only runs of these projects; without it, of any.")
+    lease_seconds: Annotated[int, Field(ge=1, le=MAX_LEASE_SECONDS)] = Field(
+        default=DEFAULT_LEASE_SECONDS,
+        description="How long the run is the worker's after the claim and after each heartbeat.",
+    )
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"worker": "agent-7", "lease_seconds": 60}]}
+    )
+
+
+class RunHeartbeat(RequestModel):
+    """A worker's sign of life."""
+
+    lease_token: LeaseToken
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"lease_token": "lt_made_up_for_this_example"}]}
+    )
+
+
+class PipelineStateCreate(RequestModel):
+    """The state that the run's pipeline has reached; the one before it is known already."""
+
+    answer_only: ClassVar[frozenset[str]] = RequestModel.answer_only | {
+        "agent_run_id",
+        "previous_state",
+        "duration_seconds",
+    }
+
+    state: AnyPipelineState
+    metadata: BoundedJson = Field(default_factory=dict)
+    lease_token: MaybeLeaseToken = None
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"state": "testing", "metadata": {"suite": "e2e"}}]}
+    )
+
+
+class AgentRunList(BaseModel):
+    agent_runs: list[AgentRun]
+    next_cursor: str | None
+
+
+class LeasedRun(AgentRun):
+    """A run, and until when it is its worker's unless there is a further heartbeat."""
+
+    lease_expires_at: UtcTime = Field()
+
+
+class ClaimedRun(LeasedRun):
+    """A run that was given to a worker. The token is shown here only."""
+
+    lease_token: str = Field(repr=False)
+
+
+class PipelineStateEntry(PipelineState):
+    """A state in a run's history."""
+
+    duration_seconds: float | None = Field(
+        description="Seconds until the next state; null while there is none."
+    )
+
+
+class PipelineHistory(BaseModel):
+    """A run with its states, the first one first."""
+
+    agent_run: AgentRun
+    pipeline_states: list[PipelineStateEntry]
+    next_cursor: str | None

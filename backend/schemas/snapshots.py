@@ -1,0 +1,63 @@
+"""Grainchain snapshots: what clients send and get."""
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from backend.schemas.fields import NO_NUL, MaybeLeaseToken, unset
+from backend.schemas.json_object import BoundedJson
+from models import GrainchainSnapshot, LongText, RequestModel, SnapshotStatus
+
+# A member's name is a string in JSON, which strictness would not take for the member.
+AnySnapshotStatus = Annotated[SnapshotStatus, Field(strict=False)]
+SnapshotName = Annotated[str, StringConstraints(min_length=1, max_length=255), *NO_NUL]
+FirstStatus = Literal["creating", "ready", "running", "completed", "failed"]
+
+_ANSWER_ONLY = RequestModel.answer_only | {"agent_run_id", "destroyed_at"}
+
+
+class SnapshotCreate(RequestModel):
+    """A snapshot of a run's. One that is told late may begin in a later status."""
+
+    answer_only: ClassVar[frozenset[str]] = _ANSWER_ONLY
+
+    snapshot_id: SnapshotName = Field(description="Grainchain's own id of it.")
+    status: FirstStatus = "creating"
+    config: BoundedJson = Field(default_factory=dict)
+    validation_results: BoundedJson | None = None
+    error_message: LongText | None = None
+    lease_token: MaybeLeaseToken = None
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"snapshot_id": "snap-7f3a", "config": {"image": "python:3.12"}}]
+        }
+    )
+
+
+class SnapshotUpdate(RequestModel):
+    """Fields left out stay as they are; null clears a field that can be null. The time of its
+    destruction is set by the step to `destroyed`."""
+
+    answer_only: ClassVar[frozenset[str]] = _ANSWER_ONLY | {"snapshot_id"}
+
+    status: AnySnapshotStatus = Field(default_factory=unset)
+    config: BoundedJson = Field(default_factory=unset)
+    validation_results: BoundedJson | None = Field(default_factory=unset)
+    error_message: LongText | None = Field(default_factory=unset)
+    lease_token: MaybeLeaseToken = None
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"status": "ready"}, {"status": "destroyed"}]}
+    )
+
+    def changes(self) -> dict[str, Any]:
+        """The snapshot's fields that the request gave, an explicit null included."""
+        changes = super().changes()
+        changes.pop("lease_token", None)
+        return changes
+
+
+class SnapshotList(BaseModel):
+    snapshots: list[GrainchainSnapshot]
+    next_cursor: str | None

@@ -1,0 +1,119 @@
+"""API tokens: what administrators send and get."""
+
+import re
+from datetime import datetime, timedelta
+from typing import Annotated, ClassVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+from backend.schemas.fields import Label, Moment, PositiveInt
+from models import RequestModel, Scope, UtcTime
+
+MAX_TOKEN_PROJECTS = 500
+MAX_LIFETIME = timedelta(days=3650)
+
+_LIFETIME_PATTERN = r"^[1-9][0-9]{0,8}[smhdw]$"
+_LIFETIME = re.compile(r"([1-9][0-9]{0,8})([smhdw])")
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+
+
+def lifetime_seconds(value: object) -> int:
+    """The seconds of `90d`, `12h`, `30m`, `45s`, `2w` or of a number of seconds.
+
+    Raises `PydanticCustomError` (a `ValueError`) for anything else, and above ten years.
+    """
+    seconds = 0
+    if isinstance(value, str) and (match := _LIFETIME.fullmatch(value)):
+        seconds = int(match[1]) * _UNITS[match[2]]
+    elif isinstance(value, int) and not isinstance(value, bool):
+        seconds = value
+    if not 1 <= seconds <= MAX_LIFETIME.total_seconds():
+        raise PydanticCustomError(
+            "lifetime", "give a duration such as 90d, 12h or 30m, of at most 3650 days"
+        )
+    return seconds
+
+
+Lifetime = Annotated[
+    int,
+    BeforeValidator(lifetime_seconds),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "pattern": _LIFETIME_PATTERN},
+                {"type": "integer", "minimum": 1, "maximum": int(MAX_LIFETIME.total_seconds())},
+            ],
+            "examples": ["90d"],
+        }
+    ),
+]
+"""A duration in seconds."""
+
+
+class TokenCreate(RequestModel):
+    """A token to be made. Without an expiry it lives until it is revoked."""
+
+    answer_only: ClassVar[frozenset[str]] = RequestModel.answer_only | {
+        "token",
+        "last_used_at",
+        "revoked_at",
+    }
+
+    name: Label = Field(description="Who or what uses the token; the audit names it.")
+    scopes: Annotated[
+        list[Annotated[Scope, Field(strict=False)]], Field(min_length=1, max_length=len(Scope))
+    ]
+    project_ids: (
+        Annotated[list[PositiveInt], Field(min_length=1, max_length=MAX_TOKEN_PROJECTS)] | None
+    ) = Field(
+        default=None, description="The only projects that are there for it; null for all of them."
+    )
+    expires_in: Lifetime | None = Field(
+        default=None, description="How long it lives: `90d`, `12h`, `30m`, or seconds."
+    )
+    expires_at: Moment | None = Field(
+        default=None, description="The same as a moment; give one of them."
+    )
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "name": "deploy",
+                    "scopes": ["projects:read", "secrets:reveal"],
+                    "project_ids": [1],
+                }
+            ]
+        }
+    )
+
+    def expiry(self, now: datetime) -> datetime | None:
+        """When the token ends, if it does."""
+        if self.expires_in is not None:
+            return now + timedelta(seconds=self.expires_in)
+        return self.expires_at
+
+
+class TokenInfo(BaseModel):
+    """A token without what it takes to use it."""
+
+    id: int
+    name: str
+    scopes: list[str]
+    project_ids: list[int] | None
+    created_at: UtcTime
+    expires_at: UtcTime | None
+    last_used_at: UtcTime | None = Field(description="To within a minute after a crash.")
+    revoked_at: UtcTime | None
+
+
+class TokenCreated(TokenInfo):
+    """A new token. It is shown here only."""
+
+    token: str = Field(repr=False)
+
+
+class TokenList(BaseModel):
+    tokens: list[TokenInfo]
+    next_cursor: str | None

@@ -1,0 +1,105 @@
+"""Webhooks and what was sent to them: what clients send and get."""
+
+from typing import Annotated, Any, ClassVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic_core import PydanticCustomError
+
+from backend.schemas.fields import unset
+from models import HttpUrl, RequestModel, SecretText, Webhook, WebhookDelivery, WebhookType
+
+MAX_EVENTS = 100
+EVENT_PATTERN = r"^[a-z0-9_.*-]{1,100}$"
+
+
+def _refuse_repeated(events: list[str]) -> list[str]:
+    seen: dict[str, int] = {}
+    for index, event in enumerate(events):
+        first = seen.setdefault(event, index)
+        if first != index:
+            raise PydanticCustomError(
+                "repeated_event",
+                "entries {first} and {second} are the same event",
+                {"first": first, "second": index},
+            )
+    return events
+
+
+# A member's name is a string in JSON, which strictness would not take for the member.
+AnyWebhookType = Annotated[WebhookType, Field(strict=False)]
+EventName = Annotated[str, StringConstraints(pattern=EVENT_PATTERN)]
+EventList = Annotated[
+    list[EventName],
+    Field(
+        max_length=MAX_EVENTS,
+        description="Each event at most once, in the order given.",
+        json_schema_extra={"uniqueItems": True},
+    ),
+    AfterValidator(_refuse_repeated),
+]
+SecretToken = Annotated[
+    SecretText | None,
+    Field(
+        description="What deliveries are signed with: 1 byte to 64 KiB of UTF-8, any characters "
+        "but NUL. Stored encrypted and never shown; null for none, and then no delivery is taken."
+    ),
+]
+
+_ANSWER_ONLY = RequestModel.answer_only | {"has_secret_token", "last_triggered_at"}
+
+
+class WebhookCreate(RequestModel):
+    """A webhook of a project."""
+
+    answer_only: ClassVar[frozenset[str]] = _ANSWER_ONLY
+
+    webhook_type: AnyWebhookType
+    webhook_url: HttpUrl | None = None
+    events: EventList = Field(default_factory=list)
+    is_active: bool = True
+    secret_token: SecretToken = None
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "webhook_type": "github_pr",
+                    "webhook_url": "https://hooks.example.com/github",
+                    "events": ["pull_request", "check_run"],
+                    "secret_token": "a made-up value",
+                }
+            ]
+        }
+    )
+
+
+class WebhookUpdate(RequestModel):
+    """Fields left out stay as they are; null clears `webhook_url` and `secret_token`."""
+
+    answer_only: ClassVar[frozenset[str]] = _ANSWER_ONLY
+
+    webhook_type: AnyWebhookType = Field(default_factory=unset)
+    webhook_url: HttpUrl | None = Field(default_factory=unset)
+    events: EventList = Field(default_factory=unset)
+    is_active: bool = Field(default_factory=unset)
+    secret_token: SecretToken = Field(default_factory=unset)
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"is_active": False}, {"secret_token": "a new value"}]}
+    )
+
+
+class WebhookList(BaseModel):
+    webhooks: list[Webhook]
+    next_cursor: str | None
+
+
+class WebhookDeliveryList(BaseModel):
+    deliveries: list[WebhookDelivery]
+    next_cursor: str | None
+
+
+class WebhookDeliveryFull(WebhookDelivery):
+    """A delivery with its payload, as it came."""
+
+    payload: dict[str, Any]

@@ -1,0 +1,90 @@
+"""One backup at a time, on a thread beside the requests."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from datetime import datetime
+from typing import Protocol
+
+from backend.schemas.backups import Backup, BackupCreated, BackupList
+from backend.services.base import ServiceBase, unit_of_work
+from database.errors import DatabaseBusy
+
+logger = logging.getLogger("strongroom.backups")
+
+BUSY_SECONDS = 5
+"""After how long whoever came second may ask again."""
+
+
+class BackupUseCases(ServiceBase):
+    """What the database itself keeps of backups."""
+
+    @unit_of_work
+    async def record_backup(self, name: str) -> None:
+        """Tell in the audit that everything was copied."""
+        async with self.transaction() as repositories:
+            await self.record(repositories, "backup.created", target=f"backups/{name}")
+
+
+class BackupStore(Protocol):
+    """Where backups are made and kept. Used on any thread."""
+
+    def make(self, now: datetime, before_publishing: Callable[[str], None]) -> BackupCreated:
+        """Make a backup; `before_publishing` is called with its name when it is verified, and
+        nothing is left of it when that raises."""
+        ...
+
+    def after(self, name: str | None, limit: int) -> list[Backup]:
+        """Up to `limit` backups, newest first, older than the one called `name`."""
+        ...
+
+
+class BackupRunner:
+    """Makes and lists backups for requests. Belongs to one event loop."""
+
+    def __init__(self, service: BackupUseCases, store: BackupStore) -> None:
+        self._service = service
+        self._store = store
+        self._task: asyncio.Task[BackupCreated] | None = None
+
+    async def create(self) -> BackupCreated:
+        """A new backup, verified, recorded and durable. It goes on when the caller is cancelled.
+
+        Raises `DatabaseBusy` while another one is made, and `DatabaseError`.
+        """
+        if self._task is not None:
+            raise DatabaseBusy("another backup is being made", retry_after=BUSY_SECONDS)
+        self._task = asyncio.create_task(self._make(), name="backup")
+        self._task.add_done_callback(self._ended)
+        return await asyncio.shield(self._task)
+
+    async def list(self, *, limit: int = 50, cursor: str | None = None) -> BackupList:
+        """One page of backups, newest first. Raises `BadCursor` and `DatabaseError`."""
+        cursors = self._service.cursors
+        after = None
+        if cursor is not None:
+            after = str(cursors.decode(cursor, "backups")[0])
+        found = await asyncio.to_thread(self._store.after, after, limit + 1)
+        page = found[:limit]
+        more = len(found) > limit
+        next_cursor = cursors.encode((page[-1].name,), "backups") if more else None
+        return BackupList(backups=page, next_cursor=next_cursor)
+
+    async def stop(self) -> None:
+        """Wait for the backup that is being made."""
+        if self._task is not None:
+            await asyncio.wait({self._task})
+
+    async def _make(self) -> BackupCreated:
+        loop = asyncio.get_running_loop()
+
+        def record(name: str) -> None:
+            asyncio.run_coroutine_threadsafe(self._service.record_backup(name), loop).result()
+
+        return await asyncio.to_thread(self._store.make, self._service.clock(), record)
+
+    def _ended(self, task: "asyncio.Task[BackupCreated]") -> None:
+        self._task = None
+        if not task.cancelled() and (error := task.exception()) is not None:
+            # Whoever asked may be gone.
+            logger.error("a backup failed: %s: %s", type(error).__name__, error)

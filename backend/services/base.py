@@ -1,0 +1,122 @@
+"""What all use cases share: repositories, transactions, the vault, cursors."""
+
+import asyncio
+import functools
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any, Concatenate, ParamSpec, TypeVar, overload
+
+from backend.errors import ProjectNotFound
+from backend.repositories import Repositories
+from backend.repositories.paging import JsonPage
+from backend.services.audit import Recording
+from backend.services.audit_chain import AuditChain
+from backend.services.cursors import CursorCodec
+from backend.services.encryption import Vault
+from backend.services.principal import current_principal
+from backend.services.service_keys import ServiceKeys
+from database.base import Clock, utc_now
+from database.connection_manager import DatabaseManager
+from database.transaction import in_unit_of_work
+from models import Project, ProjectStatus
+
+P = ParamSpec("P")
+T = TypeVar("T")
+S = TypeVar("S", bound="UnitsOfWork")
+Method = Callable[Concatenate[S, P], Coroutine[Any, Any, T]]
+
+
+class UnitsOfWork:
+    """One database's repositories and transactions."""
+
+    def __init__(self, db_manager: DatabaseManager, *, clock: Clock = utc_now) -> None:
+        self.db_manager = db_manager
+        self.clock = clock
+        self.repositories = Repositories(db_manager, clock)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Repositories]:
+        """The repositories inside a transaction: committed when the block ends, rolled back when
+        it raises.
+
+        In a `@unit_of_work` method it costs no hop. Elsewhere it holds the writer for as long as
+        the block takes, while other writes wait.
+        """
+        async with self.db_manager.async_pool.transaction() as tx:
+            yield self.repositories.using(tx)
+
+
+class ServiceBase(Recording, UnitsOfWork):
+    """One database's use cases; each method is at most one transaction."""
+
+    def __init__(
+        self,
+        db_manager: DatabaseManager,
+        vault: Vault,
+        keys: ServiceKeys,
+        *,
+        clock: Clock = utc_now,
+    ) -> None:
+        super().__init__(db_manager, clock=clock)
+        self.vault = vault
+        self.cursors = CursorCodec(keys.cursors)
+        self.audit_chain = AuditChain(keys.audit_chain)
+
+    def json_list(self, name: str, page: JsonPage, *filters: object) -> str:
+        """The JSON text of the list answer `{"<name>": […], "next_cursor": …}`."""
+        next_cursor = "null"
+        if page.next_position is not None:
+            next_cursor = f'"{self.cursors.encode(page.next_position, name, *filters)}"'
+        return f'{{"{name}":[{",".join(page.items)}],"next_cursor":{next_cursor}}}'
+
+
+@overload
+def unit_of_work(method: "Method[S, P, T]") -> "Method[S, P, T]": ...
+@overload
+def unit_of_work(*, read_only: bool) -> "Callable[[Method[S, P, T]], Method[S, P, T]]": ...
+def unit_of_work(method: Any = None, *, read_only: bool = False) -> Any:
+    """Run the method whole on a database thread, in one hop, sharing its COMMIT with others.
+
+    The method may await only `self.transaction()`, the repositories that it yields, and other
+    units of work, which then join it; anything else raises `UnitOfWorkError`. It has no effect
+    outside the database, since it may be run again. `read_only` gives it one snapshot on a reader.
+    """
+    if method is None:
+        return functools.partial(unit_of_work, read_only=read_only)
+
+    @functools.wraps(method)
+    async def run(self: UnitsOfWork, *args: Any, **kwargs: Any) -> Any:
+        if in_unit_of_work():
+            return await method(self, *args, **kwargs)
+        return await self.db_manager.async_pool.run_unit(
+            lambda: method(self, *args, **kwargs), read_only=read_only
+        )
+
+    return run
+
+
+async def finishing(work: Coroutine[Any, Any, T], effect: Callable[[], None]) -> T:
+    """What `work` gives, after `effect`, which comes when `work` has ended in any way, also when
+    the caller was cancelled meanwhile: for what must follow a commit."""
+    task = asyncio.ensure_future(work)
+    task.add_done_callback(lambda _: effect())
+    return await asyncio.shield(task)
+
+
+async def existing_project(repositories: Repositories, project_id: int) -> Project:
+    """The project, deleted or not. Raises `ProjectNotFound`, also for one that the current
+    principal may not see."""
+    if not current_principal().sees(project_id):
+        raise ProjectNotFound
+    project = await repositories.projects.get_by_id(project_id)
+    if project is None:
+        raise ProjectNotFound
+    return project
+
+
+async def live_project(repositories: Repositories, project_id: int) -> Project:
+    """The project, if it may be changed. Raises `ProjectNotFound`, for a deleted one too."""
+    project = await existing_project(repositories, project_id)
+    if project.status is ProjectStatus.DELETED:
+        raise ProjectNotFound
+    return project

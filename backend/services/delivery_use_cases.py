@@ -1,0 +1,124 @@
+"""What senders deliver to webhooks: taking it in, once, and showing it."""
+
+from dataclasses import dataclass, field
+
+from pydantic import SecretStr
+
+from backend.errors import BadSignature, DeliveryNotFound, WebhookNotFound
+from backend.repositories.webhook_delivery_repository import DeliveryFilter
+from backend.schemas.webhooks import WebhookDeliveryList
+from backend.services.base import unit_of_work
+from backend.services.webhook_use_cases import WebhookUseCases, existing_webhook
+from models import WebhookDelivery
+
+# The same for one that is missing, inactive, or in a deleted project.
+_CLOSED = "no active webhook with this id"
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryTarget:
+    """A webhook that takes deliveries, as it was when one began to come in."""
+
+    webhook_id: int
+    secret_version: int
+    secret_token: SecretStr = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class IncomingDelivery:
+    """A delivery whose signature was right."""
+
+    guid: str
+    event: str
+    action: str | None
+    payload: str = field(repr=False)
+    """The body as it came: the text of a JSON object."""
+    payload_bytes: int
+
+
+class DeliveryUseCases(WebhookUseCases):
+    """Receiving and reading deliveries. They are what others sent, not changes by somebody with a
+    token, so the audit has no row for them: they are their own record."""
+
+    async def delivery_target(self, webhook_id: int) -> DeliveryTarget:
+        """The webhook that a delivery is for.
+
+        Raises `WebhookNotFound` when there is none, or it is inactive, or its project is deleted;
+        `BadSignature` when it has no secret token; `SecretUnreadable`.
+        """
+        stored = await self.repositories.webhooks.get_stored(webhook_id)
+        if stored is None or not stored.is_open:
+            raise WebhookNotFound(_CLOSED)
+        token = self.open_token(stored)
+        if token is None:
+            raise BadSignature("the webhook has no secret token to check a signature with")
+        return DeliveryTarget(webhook_id, stored.webhook.secret_version, token)
+
+    @unit_of_work
+    async def receive_delivery(
+        self, target: DeliveryTarget, delivery: IncomingDelivery
+    ) -> tuple[WebhookDelivery, bool]:
+        """The stored delivery, and whether it is new: a repeated one has no effect.
+
+        Raises `WebhookNotFound` and `BadSignature` when the webhook was closed, or given another
+        secret token, while the delivery came in.
+        """
+        async with self.transaction() as repositories:
+            stored = await repositories.webhooks.get_stored(target.webhook_id)
+            if stored is None or not stored.is_open:
+                raise WebhookNotFound(_CLOSED)
+            if stored.webhook.secret_version != target.secret_version:
+                raise BadSignature
+            added = await repositories.deliveries.add(
+                target.webhook_id,
+                guid=delivery.guid,
+                event=delivery.event,
+                action=delivery.action,
+                payload=delivery.payload,
+                payload_bytes=delivery.payload_bytes,
+            )
+            if added is not None:
+                await repositories.webhooks.set_triggered(target.webhook_id, added.created_at)
+                return added, True
+            known = await repositories.deliveries.get_by_guid(target.webhook_id, delivery.guid)
+            assert known is not None  # noqa: S101 - it is what kept the new one out
+            return known, False
+
+    @unit_of_work(read_only=True)
+    async def list_deliveries(
+        self,
+        webhook_id: int,
+        *,
+        event: str | None = None,
+        guid: str | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> WebhookDeliveryList:
+        """One page of a webhook's deliveries, newest first, without their payloads.
+
+        Raises `WebhookNotFound` and `BadCursor`.
+        """
+        bound = ("deliveries", webhook_id, event, guid)
+        after = self.cursors.decode(cursor, *bound) if cursor is not None else None
+        async with self.transaction() as repositories:
+            await existing_webhook(repositories, webhook_id)
+            page = await repositories.deliveries.page(
+                webhook_id, DeliveryFilter(event, guid), limit=limit, after=after
+            )
+        next_cursor = None
+        if page.next_position is not None:
+            next_cursor = self.cursors.encode(page.next_position, *bound)
+        return WebhookDeliveryList.model_construct(deliveries=page.items, next_cursor=next_cursor)
+
+    @unit_of_work(read_only=True)
+    async def get_delivery(self, webhook_id: int, delivery_id: int) -> tuple[WebhookDelivery, str]:
+        """A delivery and its payload, the JSON exactly as it came.
+
+        Raises `WebhookNotFound` and `DeliveryNotFound`.
+        """
+        async with self.transaction() as repositories:
+            await existing_webhook(repositories, webhook_id)
+            found = await repositories.deliveries.get_with_payload(webhook_id, delivery_id)
+        if found is None:
+            raise DeliveryNotFound
+        return found

@@ -1,0 +1,141 @@
+"""Logs: taking many at once, and finding them again."""
+
+from collections.abc import Collection, Iterable, Sequence
+from datetime import datetime
+from typing import Final
+
+from backend.errors import AgentRunNotFound, InvalidField, ProjectNotFound
+from backend.repositories import Repositories
+from backend.repositories.paging import Page, Position
+from backend.repositories.system_log_repository import LogFilter, NewLog
+from backend.schemas.logs import LogEntry, LogList
+from backend.services.base import ServiceBase, unit_of_work
+from backend.services.principal import current_principal
+from database.base import time_text
+from models import LogLevel, SystemLog
+
+Owner = tuple[int | None, int | None]
+"""The project and the run that a log names."""
+
+_LEVELS: Final = {level: (level.value, level.number) for level in LogLevel}
+
+
+class LogUseCases(ServiceBase):
+    """Storing and listing logs."""
+
+    async def append_logs(self, logs: Sequence[LogEntry]) -> int:
+        """Store all of `logs`, in their order, or none; how many they are.
+
+        A log of a run belongs to the run's project. Raises `ProjectNotFound`, `AgentRunNotFound`
+        (also for a run of another project than the one named), and `InvalidField` for a log of no
+        project from a principal that sees certain projects only.
+        """
+        if logs:
+            owners = {(log.project_id, log.agent_run_id) for log in logs}
+            await self._append(logs, owners)
+        return len(logs)
+
+    @unit_of_work
+    async def _append(self, logs: Sequence[LogEntry], owners: Collection[Owner]) -> None:
+        async with self.transaction() as repositories:
+            projects = await _projects_of(repositories, owners)
+            await repositories.logs.append([_row(log, projects) for log in logs])
+
+    async def list_logs(
+        self,
+        *,
+        level: LogLevel | None = None,
+        component: str | None = None,
+        correlation_id: str | None = None,
+        agent_run_id: int | None = None,
+        project_id: int | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        text: str | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> LogList:
+        """One page of logs, newest first: of this level and above, from `since` to `until` (both
+        included), with all words of `text` in the message.
+
+        Raises `BadCursor`.
+        """
+        filter = LogFilter(
+            level=level,
+            component=component,
+            correlation_id=correlation_id,
+            agent_run_id=agent_run_id,
+            project_ids=_visible(project_id),
+            since=time_text(since) if since is not None else None,
+            until=time_text(until) if until is not None else None,
+            words=tuple(dict.fromkeys((text or "").split())),
+        )
+        after = self.cursors.decode(cursor, "logs", filter) if cursor is not None else None
+        page = await self._page(filter, limit, after)
+        next_cursor = None
+        if page.next_position is not None:
+            next_cursor = self.cursors.encode(page.next_position, "logs", filter)
+        return LogList.model_construct(logs=page.items, next_cursor=next_cursor)
+
+    @unit_of_work(read_only=True)
+    async def _page(self, filter: LogFilter, limit: int, after: Position | None) -> Page[SystemLog]:
+        async with self.transaction() as repositories:
+            return await repositories.logs.page(filter, limit=limit, after=after)
+
+
+def _visible(project_id: int | None) -> tuple[int, ...] | None:
+    """The projects whose logs are meant; `None` for all, and logs of no project as well."""
+    principal = current_principal()
+    if project_id is not None:
+        return (project_id,) if principal.sees(project_id) else ()
+    return tuple(sorted(principal.project_ids)) if principal.project_ids is not None else None
+
+
+async def _projects_of(
+    repositories: Repositories, owners: Collection[Owner]
+) -> dict[Owner, int | None]:
+    """For each pair of a project and a run, both as logs name them, the project they belong to."""
+    runs = await repositories.logs.projects_of_runs(_given(run for _, run in owners))
+    projects = await repositories.logs.existing_projects(
+        _given(project for project, run in owners if run is None)
+    )
+    sees = current_principal().sees
+    found: dict[Owner, int | None] = {}
+    for owner in owners:
+        project_id, run_id = owner
+        if run_id is not None:
+            found[owner] = runs.get(run_id)
+            if found[owner] is None or project_id not in (None, found[owner]):
+                raise AgentRunNotFound
+            if not sees(runs[run_id]):
+                raise AgentRunNotFound
+        elif project_id is not None:
+            if project_id not in projects or not sees(project_id):
+                raise ProjectNotFound
+            found[owner] = project_id
+        elif current_principal().project_ids is not None:
+            raise InvalidField(
+                ("project_id",), "missing", "the token is bound to projects: name one, or a run"
+            )
+        else:
+            found[owner] = None
+    return found
+
+
+def _given(ids: Iterable[int | None]) -> list[int]:
+    return sorted({id for id in ids if id is not None})
+
+
+def _row(log: LogEntry, projects: dict[Owner, int | None]) -> NewLog:
+    level, number = _LEVELS[log.level]
+    project_id = projects[log.project_id, log.agent_run_id]
+    return (
+        level,
+        number,
+        log.message,
+        log.component,
+        log.context,
+        log.correlation_id,
+        project_id,
+        log.agent_run_id,
+    )

@@ -1,0 +1,67 @@
+"""Who a request comes from, and what it may do."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Final
+
+from backend.errors import Forbidden
+from models import Scope
+
+ADMIN: Final = Scope.ADMIN.value
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """The holder of a token, or everybody when authentication is off."""
+
+    name: str
+    scopes: frozenset[str]
+    token_id: int | None = None
+    project_ids: frozenset[int] | None = None
+    """The projects it may see; `None` for all."""
+
+    def sees(self, project_id: int) -> bool:
+        """Whether the project is there for it; what it does not see looks like nothing."""
+        return self.project_ids is None or project_id in self.project_ids
+
+    def require(self, scope: str) -> None:
+        """Raises `Forbidden` unless the scope, or `admin`, is among its scopes.
+
+        What needs `admin` is about the whole installation, so that a token which is bound to
+        projects may do all in them with `admin`, and nothing beside.
+        """
+        if scope not in self.scopes and ADMIN not in self.scopes:
+            raise Forbidden(scope)
+        if scope == ADMIN and self.project_ids is not None:
+            raise Forbidden(scope, "a token that is bound to projects can't do this")
+
+    def require_all_projects(self, scope: str) -> None:
+        """Raises `Forbidden`, naming `scope`, when it is bound to projects."""
+        if self.project_ids is not None:
+            raise Forbidden(scope, "a token that is bound to projects can't do this")
+
+
+EVERYBODY = Principal("anonymous", frozenset({ADMIN}))
+"""Who calls when authentication is off."""
+
+SYSTEM = Principal("system", frozenset({ADMIN}))
+"""The service itself: commands, background work, and code that calls it directly."""
+
+_current: ContextVar[Principal] = ContextVar("strongroom_principal", default=SYSTEM)
+
+
+def current_principal() -> Principal:
+    """Who the running code acts for; known inside units of work as well."""
+    return _current.get()
+
+
+@contextmanager
+def acting_as(principal: Principal) -> Iterator[None]:
+    """Act for `principal` in the block."""
+    token = _current.set(principal)
+    try:
+        yield
+    finally:
+        _current.reset(token)

@@ -1,0 +1,253 @@
+"""Projects and their configuration: every use case of theirs."""
+
+from collections.abc import Collection
+from typing import Any
+
+from backend.errors import ProjectExists, ProjectNotFound
+from backend.repositories import Repositories
+from backend.repositories.project_repository import ProjectFilter
+from backend.services.audit import AuditEvent
+from backend.services.base import (
+    ServiceBase,
+    existing_project,
+    finishing,
+    live_project,
+    unit_of_work,
+)
+from backend.services.principal import current_principal
+from backend.services.secret_sealing import SecretSealing, secret_created
+from models import (
+    Project,
+    ProjectCreate,
+    ProjectFull,
+    ProjectList,
+    ProjectSettings,
+    ProjectSettingsUpdate,
+    ProjectStatus,
+    ProjectUpdate,
+)
+
+_NEW_ONLY = frozenset({"settings", "secrets"})
+
+
+class ProjectUseCases(SecretSealing, ServiceBase):
+    """Creating, reading, changing and deleting projects."""
+
+    @unit_of_work
+    async def create_project(self, project: ProjectCreate) -> Project:
+        """A new project with its settings and secrets: all of it, or nothing.
+
+        Raises `ProjectExists` when its repository belongs to another project, and `Forbidden`
+        for a principal that is bound to projects, or that may not write the secrets it gives.
+        """
+        current_principal().require_all_projects("projects:write")
+        if project.secrets:
+            current_principal().require("secrets:write")
+        async with self.transaction() as repositories:
+            created = await repositories.projects.create(
+                project.model_dump(exclude=set(_NEW_ONLY), mode="python")
+            )
+            settings = project.settings.changes() if project.settings is not None else {}
+            await repositories.settings.create({**settings, "project_id": created.id})
+            changed = [*(project.model_fields_set - _NEW_ONLY), *map(_settings_field, settings)]
+            events = [AuditEvent("project.created", f"projects/{created.id}", created.id, changed)]
+            if project.secrets:
+                project_key = await self.new_key(repositories, created.id)
+                for secret in project.secrets:
+                    await self.insert_secret(repositories, project_key, secret.key, secret.value)
+                    events.append(secret_created(created.id, secret.key))
+            await self.record_all(repositories, events)
+            return created
+
+    async def get_project(self, project_id: int) -> Project:
+        """The project, deleted or not. Raises `ProjectNotFound`."""
+        return await existing_project(self.repositories, project_id)
+
+    async def get_project_by_repo(self, owner: str, repo: str) -> Project:
+        """The project of a repository that is not deleted. Raises `ProjectNotFound`."""
+        project = await self.repositories.projects.get_by_github_repo(owner, repo)
+        if project is None or not current_principal().sees(project.id):
+            raise ProjectNotFound
+        return project
+
+    async def list_projects(
+        self,
+        *,
+        status: ProjectStatus | None = None,
+        owner: str | None = None,
+        text: str | None = None,
+        sort: str = "-created_at",
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> ProjectList:
+        """One page of projects: those of one status (without it all but deleted ones), of one
+        owner, with `text` in name, owner or repository; in the order of `sort`.
+
+        Raises `BadCursor`.
+        """
+        text_page = await self.list_projects_json(
+            status=status, owner=owner, text=text, sort=sort, limit=limit, cursor=cursor
+        )
+        return ProjectList.model_validate_json(text_page)
+
+    async def list_projects_json(
+        self,
+        *,
+        status: ProjectStatus | None = None,
+        owner: str | None = None,
+        text: str | None = None,
+        sort: str = "-created_at",
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> str:
+        """The same page as the JSON text of a `ProjectList`. Raises `BadCursor`."""
+        visible = current_principal().project_ids
+        ids = tuple(sorted(visible)) if visible is not None else None
+        bound = (status, owner, text, ids, sort)
+        after = self.cursors.decode(cursor, "projects", *bound) if cursor is not None else None
+        page = await self.repositories.projects.json_page(
+            ProjectFilter(status, owner, text, ids), sort=sort, limit=limit, after=after
+        )
+        return self.json_list("projects", page, *bound)
+
+    @unit_of_work
+    async def update_project(self, project_id: int, update: ProjectUpdate) -> Project:
+        """The project with the given fields changed; the same as before when none differs.
+
+        Raises `ProjectNotFound`, and `ProjectExists` when it would take another one's repository.
+        """
+        async with self.transaction() as repositories:
+            project = await live_project(repositories, project_id)
+            changes = differing(project, update.changes())
+            if not changes:
+                return project
+            try:
+                updated = await repositories.projects.update(project_id, changes)
+            except ProjectExists as error:
+                raise _as_seen(error) from None
+            if updated is None:
+                raise ProjectNotFound
+            await self._record(repositories, "project.updated", project_id, fields=changes)
+            return updated
+
+    @unit_of_work
+    async def delete_project(self, project_id: int) -> None:
+        """Mark the project deleted; a deleted one stays as it is. Raises `ProjectNotFound`."""
+        async with self.transaction() as repositories:
+            await existing_project(repositories, project_id)
+            if await repositories.projects.soft_delete(project_id):
+                await self._record(repositories, "project.deleted", project_id)
+
+    async def purge_project(self, project_id: int) -> None:
+        """Remove the project, its key and all that belongs to it. Raises `ProjectNotFound`."""
+        # Its key is not in the database any more, and may not stay in the memory either.
+        await finishing(self._purge(project_id), self.vault.forget)
+
+    @unit_of_work
+    async def _purge(self, project_id: int) -> None:
+        async with self.transaction() as repositories:
+            await existing_project(repositories, project_id)
+            if not await repositories.projects.purge(project_id):
+                raise ProjectNotFound
+            await self._record(repositories, "project.purged", project_id)
+
+    @unit_of_work
+    async def restore_project(self, project_id: int) -> Project:
+        """The project, active again if it was deleted, else as it is.
+
+        Raises `ProjectNotFound`, and `ProjectExists` when its repository was taken meanwhile.
+        """
+        async with self.transaction() as repositories:
+            project = await existing_project(repositories, project_id)
+            try:
+                restored = await repositories.projects.restore(project_id)
+            except ProjectExists as error:
+                raise _as_seen(error) from None
+            if restored is not None:
+                await self._record(repositories, "project.restored", project_id)
+            return restored or project
+
+    async def get_settings(self, project_id: int) -> ProjectSettings:
+        """The project's configuration, or the defaults. Raises `ProjectNotFound`."""
+        if not current_principal().sees(project_id):
+            raise ProjectNotFound
+        settings = await self.repositories.settings.get_by_project_id(project_id)
+        if settings is None:
+            project = await existing_project(self.repositories, project_id)
+            return ProjectSettings.defaults(project)
+        return settings
+
+    @unit_of_work
+    async def update_settings(
+        self, project_id: int, update: ProjectSettingsUpdate
+    ) -> ProjectSettings:
+        """The configuration with the given fields changed; the same as before when none differs.
+
+        Raises `ProjectNotFound`.
+        """
+        async with self.transaction() as repositories:
+            return await self.change_settings(repositories, project_id, update.changes())
+
+    async def change_settings(
+        self, repositories: Repositories, project_id: int, data: dict[str, Any]
+    ) -> ProjectSettings:
+        """The same as a step of a larger transaction."""
+        project = await live_project(repositories, project_id)
+        stored = await repositories.settings.get_by_project_id(project_id)
+        current = stored or ProjectSettings.defaults(project)
+        changes = differing(current, data)
+        if not changes:
+            return current
+        changed = await repositories.settings.upsert(project_id, changes)
+        await self.record(
+            repositories,
+            "settings.updated",
+            target=f"projects/{project_id}/configuration",
+            project_id=project_id,
+            fields=changes,
+        )
+        return changed
+
+    @unit_of_work(read_only=True)
+    async def get_full(self, project_id: int) -> ProjectFull:
+        """Project, settings and the metadata of its secrets, of one moment.
+
+        Raises `ProjectNotFound`.
+        """
+        async with self.transaction() as repositories:
+            project = await existing_project(repositories, project_id)
+            settings = await repositories.settings.get_by_project_id(project_id)
+            stored = await repositories.secrets.all_of(project_id)
+        return ProjectFull.model_construct(
+            project=project,
+            settings=settings or ProjectSettings.defaults(project),
+            secrets=[self.metadata(item) for item in stored],
+            secret_count=len(stored),
+        )
+
+    async def _record(
+        self,
+        repositories: Repositories,
+        action: str,
+        project_id: int,
+        fields: Collection[str] = (),
+    ) -> None:
+        target = f"projects/{project_id}"
+        await self.record(repositories, action, target=target, project_id=project_id, fields=fields)
+
+
+def _as_seen(error: ProjectExists) -> ProjectExists:
+    """The error without the id of a project that the current principal does not see."""
+    existing_id = error.extra["existing_id"]
+    if existing_id is None or current_principal().sees(existing_id):
+        return error
+    return ProjectExists(None)
+
+
+def _settings_field(name: str) -> str:
+    return f"settings.{name}"
+
+
+def differing(current: Project | ProjectSettings, data: dict[str, Any]) -> dict[str, Any]:
+    """The items of `data` whose value is not what `current` has."""
+    return {name: value for name, value in data.items() if getattr(current, name) != value}

@@ -1,0 +1,206 @@
+"""Keeping data as long as the limits say: what is beyond them, and its removal step by step.
+
+Each step is a unit of work of its own, so that other writes come between. An unfinished run is
+never beyond a limit.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+
+from backend.repositories.retention_repository import RetentionRepository, Table
+from backend.schemas.retention import Limit, Removable, RetentionLimits, RetentionPlan
+from backend.services.base import ServiceBase, unit_of_work
+from database.base import time_text
+
+RemoveSome = Callable[[int], Awaitable[int]]
+"""Removes up to so many rows; how many they were, 0 when there are no more."""
+
+_LOG_OVERHEAD = 220
+"""Bytes that a log takes beside its texts and their index; measured."""
+_DELIVERY_OVERHEAD = 300
+_LOG_FACTOR = 1.4
+"""A log's words are in the full-text index as well."""
+_COUNTED_RUNS = 500
+"""Runs that one statement looks at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """Up to where data goes, as it was when a removal began."""
+
+    logs: int | None
+    """The id of the last log that goes; `None` when none does."""
+    deliveries: int | None
+    runs_before: str | None
+    """Runs that ended before this time go."""
+    runs_kept: int | None
+    """So many runs of each project stay."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One kind of data and how it is removed."""
+
+    kind: str
+    remove: RemoveSome
+    first: int
+    """How many rows the first step takes; later ones as many as take a moment."""
+    most: int
+
+
+class RetentionUseCases(ServiceBase):
+    """Showing what is beyond the limits, and removing it."""
+
+    @unit_of_work(read_only=True)
+    async def retention_plan(self, limits: RetentionLimits) -> RetentionPlan:
+        """What is beyond the limits now, counted, and measured by a sample. Logs of what is gone
+        still count among the newest."""
+        async with self.transaction() as repositories:
+            ends = await self._ends(repositories.retention, limits)
+            return await _plan(repositories.retention, ends)
+
+    @unit_of_work
+    async def record_prune(self) -> None:
+        """Tell in the audit that somebody asked for a removal; for those that the service begins
+        by itself, the limits are reason enough."""
+        async with self.transaction() as repositories:
+            await self.record(repositories, "retention.applied", target="retention/limits")
+
+    @unit_of_work(read_only=True)
+    async def removal(self, limits: RetentionLimits) -> list[Part]:
+        """The parts of the removal of what is beyond the limits now, in their order."""
+        async with self.transaction() as repositories:
+            ends = await self._ends(repositories.retention, limits)
+        return self._parts(ends)
+
+    def noted_logs(self) -> Part:
+        """The removal of the logs of projects and runs that are gone, whatever the limits. It
+        comes first, so that they do not count as logs that stay."""
+        return Part("logs", self.remove_noted_logs, 500, 2000)
+
+    def _parts(self, ends: Ends) -> list[Part]:
+        parts: list[Part] = []
+        if ends.deliveries is not None:
+            remove = partial(self.remove_deliveries, ends.deliveries)
+            parts.append(Part("deliveries", remove, 20, 500))
+        if ends.runs_before is not None:
+            parts.append(Part("runs", partial(self.remove_runs_before, ends.runs_before), 5, 200))
+        if ends.runs_kept is not None:
+            parts.append(Part("runs", partial(self.remove_runs_beyond, ends.runs_kept), 5, 200))
+        if ends.runs_before is not None or ends.runs_kept is not None:
+            parts.append(self.noted_logs())
+        if ends.logs is not None:
+            parts.append(Part("logs", partial(self.remove_logs, ends.logs), 500, 2000))
+        return parts
+
+    async def _ends(self, data: RetentionRepository, limits: RetentionLimits) -> Ends:
+        return Ends(
+            logs=await self._last_id(data, "system_logs", limits.logs),
+            deliveries=await self._last_id(data, "webhook_deliveries", limits.deliveries),
+            runs_before=self._days_ago(limits.runs.days),
+            runs_kept=limits.runs.newest,
+        )
+
+    async def _last_id(self, data: RetentionRepository, table: Table, limit: Limit) -> int | None:
+        ids = []
+        before = self._days_ago(limit.days)
+        if before is not None:
+            ids.append(await data.last_id_before(table, before))
+        if limit.newest is not None:
+            ids.append(await data.last_id_beyond(table, limit.newest))
+        return max((id for id in ids if id is not None), default=None)
+
+    def _days_ago(self, days: int | None) -> str | None:
+        return time_text(self.clock() - timedelta(days=days)) if days is not None else None
+
+    @unit_of_work
+    async def remove_logs(self, last_id: int, limit: int) -> int:
+        """Remove up to `limit` of the oldest logs, none with a greater id; how many they were."""
+        async with self.transaction() as repositories:
+            return await repositories.logs.remove_until(last_id, limit)
+
+    @unit_of_work
+    async def remove_noted_logs(self, limit: int) -> int:
+        """Remove up to `limit` logs of projects and runs that are gone; how many they were. 0 is
+        the answer only when there are none of them any more."""
+        async with self.transaction() as repositories:
+            removed = 0
+            while removed < limit:
+                removal = await repositories.logs.next_removal()
+                if removal is None:
+                    break
+                removed += await repositories.logs.remove_of(removal, limit - removed)
+            return removed
+
+    @unit_of_work
+    async def remove_deliveries(self, last_id: int, limit: int) -> int:
+        """Remove up to `limit` of the oldest deliveries, none with a greater id; how many."""
+        async with self.transaction() as repositories:
+            return await repositories.retention.remove_deliveries_until(last_id, limit)
+
+    @unit_of_work
+    async def remove_runs_before(self, time: str, limit: int) -> int:
+        """Remove up to `limit` runs that ended before `time`; how many they were."""
+        async with self.transaction() as repositories:
+            ids = await repositories.retention.runs_finished_before(time, limit)
+            return await repositories.retention.remove_finished_runs(ids) if ids else 0
+
+    @unit_of_work
+    async def remove_runs_beyond(self, kept: int, limit: int) -> int:
+        """Remove up to `limit` finished runs that are not among the newest `kept` of their
+        project; how many they were."""
+        async with self.transaction() as repositories:
+            for project_id in await repositories.retention.projects_with_more_runs(kept):
+                ids = await repositories.retention.finished_runs_beyond(project_id, kept, limit)
+                if ids:
+                    return await repositories.retention.remove_finished_runs(ids)
+            return 0
+
+    @unit_of_work
+    async def tidy_log_index(self, *, begin: bool) -> bool:
+        """Put a part of the full-text index together anew; whether more is to be done. What
+        removed logs leave in it is freed on the way."""
+        async with self.transaction() as repositories:
+            return await repositories.logs.tidy_index(begin=begin)
+
+    async def most_logs(self) -> int:
+        """A number that there are no more logs than, close to how many there are."""
+        return await self.repositories.retention.span("system_logs")
+
+
+async def _plan(data: RetentionRepository, ends: Ends) -> RetentionPlan:
+    runs = await _runs_beyond(data, ends)
+    last_log = ends.logs or 0
+    logs = await data.extent_until("system_logs", last_log)
+    more = await data.count_noted_logs(last_log)
+    characters = 0
+    for start in range(0, len(runs), _COUNTED_RUNS):
+        some = runs[start : start + _COUNTED_RUNS]
+        more += await data.count_logs_of_runs(some, last_log)
+        characters += await data.characters_of_runs(some)
+    deliveries = await data.extent_until("webhook_deliveries", ends.deliveries or 0)
+    return RetentionPlan(
+        logs=Removable(
+            rows=logs.rows + more,
+            bytes=round((logs.rows + more) * (_LOG_OVERHEAD + _LOG_FACTOR * logs.characters)),
+        ),
+        runs=Removable(rows=len(runs), bytes=characters),
+        deliveries=Removable(
+            rows=deliveries.rows,
+            bytes=round(deliveries.rows * (_DELIVERY_OVERHEAD + deliveries.characters)),
+        ),
+    )
+
+
+async def _runs_beyond(data: RetentionRepository, ends: Ends) -> list[int]:
+    """The ids of all runs that are beyond one of the limits."""
+    everything = 2**62
+    found: set[int] = set()
+    if ends.runs_before is not None:
+        found.update(await data.runs_finished_before(ends.runs_before, everything))
+    if ends.runs_kept is not None:
+        for project_id in await data.projects_with_more_runs(ends.runs_kept):
+            found.update(await data.finished_runs_beyond(project_id, ends.runs_kept, everything))
+    return sorted(found)

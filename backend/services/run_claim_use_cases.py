@@ -1,0 +1,129 @@
+"""Giving runs to workers: claims, heartbeats, and what becomes of a run whose worker is gone."""
+
+import secrets
+from datetime import timedelta
+from typing import Final
+
+from backend.errors import LeaseLost
+from backend.repositories import Repositories
+from backend.repositories.agent_run_repository import Lease
+from backend.schemas.runs import ClaimedRun, LeasedRun, RunClaim, RunHeartbeat
+from backend.services.base import ServiceBase, unit_of_work
+from backend.services.principal import SYSTEM, acting_as, current_principal
+from backend.services.run_access import lease_end, lease_token_hash, writable_run
+from database.base import time_text
+from models import AgentRun, RunStatus
+
+LEASE_RAN_OUT: Final = (
+    "the lease ran out for the second time: no worker that took this run stayed alive"
+)
+_EXPIRED_AT_ONCE: Final = 100
+"""Leases taken back in one transaction, so that it stays short."""
+
+
+class RunClaimUseCases(ServiceBase):
+    """Claiming runs and holding on to them."""
+
+    @unit_of_work
+    async def claim_run(self, claim: RunClaim) -> ClaimedRun | None:
+        """The oldest pending run, now running and leased to the worker; `None` when none waits.
+
+        Of several projects with pending runs the one served least recently comes first.
+        """
+        async with self.transaction() as repositories:
+            await self._take_back_expired(repositories)
+            taken = await self._take_next(repositories, claim)
+            if taken is None:
+                return None
+            run, token = taken
+            await self.record(
+                repositories,
+                "agent_run.claimed",
+                target=f"agent_runs/{run.id}",
+                project_id=run.project_id,
+                fields=("status",),
+            )
+        return ClaimedRun.model_construct(**dict(run), lease_token=token)
+
+    @unit_of_work
+    async def heartbeat(self, run_id: int, beat: RunHeartbeat) -> LeasedRun:
+        """The run, its lease extended by the time that was asked for when it was claimed.
+
+        Raises `AgentRunNotFound`, and `LeaseLost` when the run is not this lease's any more, or
+        is finished.
+        """
+        async with self.transaction() as repositories:
+            run = await writable_run(repositories, run_id, beat.lease_token)
+            extended = await repositories.runs.extend_lease(
+                run_id, lease_token_hash(beat.lease_token), lease_end(run, self.clock())
+            )
+            if extended is None:
+                raise LeaseLost
+        return LeasedRun.model_construct(**dict(extended))
+
+    async def expire_leases(self) -> int:
+        """Take back the runs whose lease has run out; how many there were.
+
+        The first time a run waits again, in its old place; the second time it fails.
+        """
+        total = 0
+        # Looked up on a reader, so that the writer has nothing to do when nothing is due.
+        while await self.repositories.runs.has_expired_lease():
+            total += await self._expire_some()
+        return total
+
+    @unit_of_work
+    async def _expire_some(self) -> int:
+        async with self.transaction() as repositories:
+            return await self._take_back_expired(repositories)
+
+    async def _take_back_expired(self, repositories: Repositories) -> int:
+        expired = await repositories.runs.expire_leases(LEASE_RAN_OUT, limit=_EXPIRED_AT_ONCE)
+        # Whoever claims or waits, it is the service itself that takes back.
+        with acting_as(SYSTEM):
+            for run in expired:
+                failed = run.status is RunStatus.FAILED
+                if not failed:
+                    await repositories.run_queues.enqueue(run.project_id, run.id)
+                await self.record(
+                    repositories,
+                    "agent_run.failed" if failed else "agent_run.requeued",
+                    target=f"agent_runs/{run.id}",
+                    project_id=run.project_id,
+                    fields=("status", "error_message") if failed else ("status",),
+                )
+        return len(expired)
+
+    async def _take_next(
+        self, repositories: Repositories, claim: RunClaim
+    ) -> tuple[AgentRun, str] | None:
+        """The run whose turn it is, started under a new lease, and the lease's token."""
+        projects = _claimable(claim.project_ids)
+        while head := await repositories.run_queues.first_waiting(projects):
+            oldest = await repositories.runs.oldest_pending(head.project_id)
+            if oldest != head.next_run_id:
+                # Runs were cancelled while they waited: now it may be another project's turn.
+                await repositories.run_queues.set_next(head.project_id, oldest)
+                continue
+            token = secrets.token_urlsafe(32)
+            run = await repositories.runs.claim(oldest, self._lease(claim, token))
+            following = await repositories.runs.oldest_pending(run.project_id)
+            await repositories.run_queues.end_turn(run.project_id, following)
+            return run, token
+        return None
+
+    def _lease(self, claim: RunClaim, token: str) -> Lease:
+        return Lease(
+            worker=claim.worker,
+            token_hash=lease_token_hash(token),
+            seconds=claim.lease_seconds,
+            expires_at=time_text(self.clock() + timedelta(seconds=claim.lease_seconds)),
+        )
+
+
+def _claimable(asked: list[int] | None) -> tuple[int, ...] | None:
+    """The projects to take a run from: those asked for, as far as they are visible."""
+    visible = current_principal().project_ids
+    if asked is None:
+        return tuple(sorted(visible)) if visible is not None else None
+    return tuple(id for id in sorted(set(asked)) if visible is None or id in visible)

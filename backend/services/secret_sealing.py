@@ -1,0 +1,154 @@
+"""Between the vault and the secrets' rows: which key, which context, readable or not."""
+
+import hmac
+
+from pydantic import SecretStr
+
+from backend.errors import SecretUnreadable
+from backend.repositories import Repositories
+from backend.repositories.keys_repository import ProjectKey
+from backend.repositories.project_secrets_repository import StoredSecret
+from backend.services.audit import AuditEvent
+from backend.services.base import ServiceBase
+from backend.services.encryption import SecretContext, StoredProjectKey
+from models import ProjectSecret, SecretMetadata, SecretStatus
+
+
+class SecretSealing(ServiceBase):
+    """Steps that several use cases take inside their transactions."""
+
+    async def add_secret(
+        self, repositories: Repositories, project_id: int, key: str, value: SecretStr
+    ) -> ProjectSecret:
+        """Encrypt, insert and record a secret. Raises `SecretExists`."""
+        project_key = await self.current_key(repositories, project_id)
+        added = await self.insert_secret(repositories, project_key, key, value)
+        await self.record_all(repositories, [secret_created(project_id, key)])
+        return added
+
+    async def replace_secret(
+        self, repositories: Repositories, stored: StoredSecret, value: SecretStr
+    ) -> ProjectSecret | None:
+        """Encrypt, store and record a new value; `None` when the secret has it already."""
+        if self.has_value(stored, value):
+            return None
+        secret = stored.secret
+        project_key = await self.current_key(repositories, secret.project_id)
+        replaced = await self.overwrite_secret(repositories, project_key, secret, value)
+        if replaced is not None:
+            await self.record_all(
+                repositories, [secret_updated(secret.project_id, secret.key_name)]
+            )
+        return replaced
+
+    async def insert_secret(
+        self, repositories: Repositories, project_key: StoredProjectKey, key: str, value: SecretStr
+    ) -> ProjectSecret:
+        """Encrypt and insert a secret, which its caller records. Raises `SecretExists`."""
+        project_id = project_key.project_id
+        context = SecretContext(project_id=project_id, name=key, version=1)
+        return await repositories.secrets.add(
+            project_id,
+            key,
+            project_key_id=project_key.id,
+            ciphertext=self.vault.seal(project_key, context, value),
+        )
+
+    async def overwrite_secret(
+        self,
+        repositories: Repositories,
+        project_key: StoredProjectKey,
+        secret: ProjectSecret,
+        value: SecretStr,
+    ) -> ProjectSecret | None:
+        """Encrypt and store a new value, which its caller records; `None` when the secret is not
+        as it was read any more."""
+        version = secret.version + 1
+        context = SecretContext(project_id=secret.project_id, name=secret.key_name, version=version)
+        return await repositories.secrets.replace(
+            secret.id,
+            version=version,
+            project_key_id=project_key.id,
+            ciphertext=self.vault.seal(project_key, context, value),
+        )
+
+    async def current_key(self, repositories: Repositories, project_id: int) -> StoredProjectKey:
+        """The key for new values of the project, made now if it has none.
+
+        Raises `SecretUnreadable` when it is wrapped under a master key that is not configured.
+        """
+        key = await repositories.keys.current_project_key(project_id)
+        return stored_key(key) if key is not None else await self.new_key(repositories, project_id)
+
+    async def new_key(self, repositories: Repositories, project_id: int) -> StoredProjectKey:
+        """A key for a project that has none."""
+        master_key_id = self.vault.current_master_key_id
+        key_id = await repositories.keys.reserve_project_key(project_id, master_key_id)
+        wrapped = self.vault.new_project_key(project_id, key_id)
+        await repositories.keys.set_wrapped(key_id, master_key_id, wrapped)
+        return StoredProjectKey(id=key_id, project_id=project_id, wrapped=wrapped)
+
+    def has_value(self, stored: StoredSecret, value: SecretStr) -> bool:
+        """Whether this is the secret's present value; `False` when that is unreadable."""
+        try:
+            present = self.open_secret(stored)
+        except SecretUnreadable:
+            return False
+        return hmac.compare_digest(
+            present.get_secret_value().encode(), value.get_secret_value().encode()
+        )
+
+    def open_secret(self, stored: StoredSecret) -> SecretStr:
+        """The secret's value. Raises `SecretUnreadable`."""
+        return self.vault.open(
+            stored_key(stored.key), secret_context(stored.secret), stored.secret.ciphertext
+        )
+
+    def metadata(self, stored: StoredSecret) -> SecretMetadata:
+        """What may be shown of a secret to everybody who may see its project."""
+        readable = self.is_readable(stored)
+        return metadata_of(stored.secret, SecretStatus.OK if readable else SecretStatus.UNREADABLE)
+
+    def is_readable(self, stored: StoredSecret) -> bool:
+        """Whether `open_secret` would give a value."""
+        return self.vault.is_readable(
+            stored_key(stored.key), secret_context(stored.secret), stored.secret.ciphertext
+        )
+
+
+def metadata_of(secret: ProjectSecret, status: SecretStatus = SecretStatus.OK) -> SecretMetadata:
+    """A secret's row without its value."""
+    return SecretMetadata(
+        id=secret.id,
+        project_id=secret.project_id,
+        key=secret.key_name,
+        version=secret.version,
+        status=status,
+        created_at=secret.created_at,
+        updated_at=secret.updated_at,
+    )
+
+
+def secret_target(project_id: int, key: str) -> str:
+    """What the audit calls a secret."""
+    return f"projects/{project_id}/secrets/{key}"
+
+
+def secret_created(project_id: int, key: str) -> AuditEvent:
+    """What the audit says of a new secret."""
+    return AuditEvent("secret.created", secret_target(project_id, key), project_id, ("value",))
+
+
+def secret_updated(project_id: int, key: str) -> AuditEvent:
+    """What the audit says of a new value."""
+    return AuditEvent("secret.updated", secret_target(project_id, key), project_id, ("value",))
+
+
+def stored_key(key: ProjectKey) -> StoredProjectKey:
+    """The vault's view of a project key's row."""
+    return StoredProjectKey(id=key.id, project_id=key.project_id, wrapped=key.wrapped)
+
+
+def secret_context(secret: ProjectSecret) -> SecretContext:
+    """Where the secret's value belongs."""
+    return SecretContext(project_id=secret.project_id, name=secret.key_name, version=secret.version)

@@ -1,0 +1,159 @@
+"""Secrets: every use case of theirs. Values come in and go out as `SecretStr`."""
+
+from collections.abc import Sequence
+
+from pydantic import SecretStr
+
+from backend.errors import ProjectNotFound, SecretNotFound
+from backend.repositories import Repositories
+from backend.repositories.project_secrets_repository import StoredSecret
+from backend.services.base import existing_project, live_project, unit_of_work
+from backend.services.principal import current_principal
+from backend.services.secret_sealing import (
+    SecretSealing,
+    metadata_of,
+    secret_created,
+    secret_target,
+    secret_updated,
+)
+from models import (
+    SecretCreate,
+    SecretList,
+    SecretMetadata,
+    SecretReveal,
+    SecretUpsertResult,
+)
+
+
+class SecretUseCases(SecretSealing):
+    """Creating, reading, changing and deleting secrets."""
+
+    @unit_of_work
+    async def create_secret(self, project_id: int, secret: SecretCreate) -> SecretMetadata:
+        """A new secret's metadata. Raises `ProjectNotFound` and `SecretExists`."""
+        async with self.transaction() as repositories:
+            await live_project(repositories, project_id)
+            return metadata_of(
+                await self.add_secret(repositories, project_id, secret.key, secret.value)
+            )
+
+    @unit_of_work
+    async def put_secret(
+        self, project_id: int, key: str, value: SecretStr
+    ) -> tuple[SecretMetadata, bool]:
+        """The secret's metadata after its value was set, and whether it is new.
+
+        Nothing changes when it has this value already. Raises `ProjectNotFound`.
+        """
+        async with self.transaction() as repositories:
+            await live_project(repositories, project_id)
+            stored = await repositories.secrets.get(project_id, key)
+            if stored is None:
+                return metadata_of(
+                    await self.add_secret(repositories, project_id, key, value)
+                ), True
+            replaced = await self.replace_secret(repositories, stored, value)
+            return metadata_of(replaced or stored.secret), False
+
+    @unit_of_work
+    async def upsert_secrets(
+        self, project_id: int, secrets: Sequence[SecretCreate]
+    ) -> SecretUpsertResult:
+        """Set all of `secrets`, leave others; how many were new, changed, and as they were.
+
+        Raises `ProjectNotFound`.
+        """
+        async with self.transaction() as repositories:
+            await live_project(repositories, project_id)
+            return await self.set_secrets(repositories, project_id, secrets)
+
+    async def set_secrets(
+        self, repositories: Repositories, project_id: int, secrets: Sequence[SecretCreate]
+    ) -> SecretUpsertResult:
+        """The same as a step of a larger transaction."""
+        present = await repositories.secrets.get_many(project_id, [s.key for s in secrets])
+        result = SecretUpsertResult(created=0, updated=0, unchanged=0)
+        project_key = None
+        events = []
+        for secret in secrets:
+            stored = present.get(secret.key)
+            if stored is not None and self.has_value(stored, secret.value):
+                result.unchanged += 1
+                continue
+            if project_key is None:
+                project_key = await self.current_key(repositories, project_id)
+            if stored is None:
+                await self.insert_secret(repositories, project_key, secret.key, secret.value)
+                result.created += 1
+                events.append(secret_created(project_id, secret.key))
+            elif await self.overwrite_secret(
+                repositories, project_key, stored.secret, secret.value
+            ):
+                result.updated += 1
+                events.append(secret_updated(project_id, secret.key))
+        await self.record_all(repositories, events)
+        return result
+
+    @unit_of_work(read_only=True)
+    async def list_secrets(self, project_id: int, *, limit: int, cursor: str | None) -> SecretList:
+        """One page of metadata, newest first. Raises `ProjectNotFound` and `BadCursor`."""
+        after = self.cursors.decode(cursor, "secrets", project_id) if cursor is not None else None
+        async with self.transaction() as repositories:
+            await existing_project(repositories, project_id)
+            page = await repositories.secrets.page(project_id, limit=limit, after=after)
+        next_cursor = None
+        if page.next_position is not None:
+            next_cursor = self.cursors.encode(page.next_position, "secrets", project_id)
+        return SecretList.model_construct(
+            secrets=[self.metadata(item) for item in page.items], next_cursor=next_cursor
+        )
+
+    async def get_secret(self, project_id: int, key: str) -> SecretMetadata:
+        """A secret's metadata. Raises `ProjectNotFound` and `SecretNotFound`."""
+        return self.metadata(await existing_secret(self.repositories, project_id, key))
+
+    @unit_of_work
+    async def reveal_secret(self, project_id: int, key: str) -> SecretReveal:
+        """A secret's value, once it is recorded for good that it was revealed.
+
+        Raises `ProjectNotFound`, `SecretNotFound` and `SecretUnreadable`.
+        """
+        async with self.transaction() as repositories:
+            stored = await existing_secret(repositories, project_id, key)
+            value = self.open_secret(stored)
+            await self.record(
+                repositories,
+                "secret.revealed",
+                target=secret_target(project_id, key),
+                project_id=project_id,
+            )
+            return SecretReveal(
+                key=stored.secret.key_name,
+                value=value.get_secret_value(),
+                version=stored.secret.version,
+            )
+
+    @unit_of_work
+    async def delete_secret(self, project_id: int, key: str) -> None:
+        """Remove a secret. Raises `ProjectNotFound` and `SecretNotFound`."""
+        async with self.transaction() as repositories:
+            await live_project(repositories, project_id)
+            if not await repositories.secrets.remove(project_id, key):
+                raise SecretNotFound
+            await self.record(
+                repositories,
+                "secret.deleted",
+                target=secret_target(project_id, key),
+                project_id=project_id,
+            )
+
+
+async def existing_secret(repositories: Repositories, project_id: int, key: str) -> StoredSecret:
+    """The project's secret of this key. Raises `ProjectNotFound` and `SecretNotFound`."""
+    if not current_principal().sees(project_id):
+        raise ProjectNotFound
+    stored = await repositories.secrets.get(project_id, key)
+    if stored is None:
+        await existing_project(repositories, project_id)
+        raise SecretNotFound
+    return stored

@@ -1,0 +1,50 @@
+"""How a token is written: `sr_<id>_<secret><checksum>`.
+
+The secret is 43 characters of base 62, which hold 256 random bits. The checksum is the CRC-32 of
+all before it in 6 characters of base 62: it tells a mistyped token, and lets scanners of source
+code know a leaked one for what it is. It guards nothing.
+"""
+
+import secrets
+import string
+import zlib
+
+_ALPHABET = string.digits + string.ascii_letters
+_SECRET_LENGTH = 43
+_CHECKSUM_LENGTH = 6
+
+
+def new_secret() -> str:
+    """256 random bits, as they stand in a token."""
+    return "".join(secrets.choice(_ALPHABET) for _ in range(_SECRET_LENGTH))
+
+
+def token_text(token_id: int, secret: str) -> str:
+    """The token with this id and secret."""
+    body = f"sr_{token_id}_{secret}"
+    return body + _checksum(body)
+
+
+def parse_token(token: str) -> tuple[int, str] | None:
+    """The id and the secret of a token; `None` when it is mistyped or not a token."""
+    body, checksum = token[:-_CHECKSUM_LENGTH], token[-_CHECKSUM_LENGTH:]
+    prefix, _, rest = body.partition("_")
+    number, _, secret = rest.partition("_")
+    if (
+        prefix != "sr"
+        or not (number.isascii() and number.isdigit() and len(number) <= 18)
+        or len(secret) != _SECRET_LENGTH
+        or not (secret.isascii() and secret.isalnum())
+        or _checksum(body) != checksum
+    ):
+        return None
+    return int(number), secret
+
+
+def _checksum(body: str) -> str:
+    number = zlib.crc32(body.encode())
+    text = ""
+    for _ in range(_CHECKSUM_LENGTH):
+        number, digit = divmod(number, len(_ALPHABET))
+        text = _ALPHABET[digit] + text
+    return text

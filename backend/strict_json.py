@@ -1,0 +1,77 @@
+"""Request bodies: JSON as RFC 8259 has it, without what decoders disagree about."""
+
+import json
+from typing import Any, NoReturn
+
+from starlette.requests import Request
+
+from backend.errors import MalformedJson, UnsupportedMediaType
+
+
+def parse_json(body: bytes, name: str = "the body") -> Any:
+    """The value of a JSON text in UTF-8, which messages call `name`.
+
+    Raises `MalformedJson`, also for repeated keys, NaN and infinities, lone surrogates, and
+    nesting or numbers beyond what can be read. The message tells the place and repeats nothing.
+    """
+    try:
+        text = body.decode("utf-8")
+        value = json.loads(text, object_pairs_hook=_object, parse_constant=_no_constant)
+        # A lone surrogate can come only from an escape.
+        if "\\ud" in text or "\\uD" in text:
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
+    except UnicodeDecodeError as error:
+        raise MalformedJson(f"{name} is not UTF-8 (byte {error.start})") from None
+    except UnicodeEncodeError:
+        raise MalformedJson("a string has an unpaired surrogate (\\ud800 to \\udfff)") from None
+    except json.JSONDecodeError as error:
+        place = f"line {error.lineno} column {error.colno}"
+        raise MalformedJson(f"{name} is not JSON ({place})") from None
+    except RecursionError:
+        raise MalformedJson(f"{name} is nested too deeply") from None
+    except ValueError as error:
+        # Python refuses integers of more than 4300 digits.
+        known = isinstance(error, _RefusedError)
+        raise MalformedJson(str(error) if known else "a number is too long") from None
+    return value
+
+
+def check_content_type(request: Request) -> None:
+    """Raises `UnsupportedMediaType` unless the body is declared as JSON."""
+    declared = request.headers.get("content-type", "")
+    media_type = declared.partition(";")[0].strip().lower()
+    if media_type != "application/json" and not (
+        media_type.startswith("application/") and media_type.endswith("+json")
+    ):
+        raise UnsupportedMediaType("send the body with Content-Type: application/json")
+
+
+async def read_json(request: Request, *, required: bool = True) -> None:
+    """Read the body strictly; `request.json()` gives its value from then on.
+
+    Unless it is `required` there may be none. Raises `UnsupportedMediaType`, `BodyTooLarge` and
+    `MalformedJson`.
+    """
+    body = await request.body()
+    if not body and not required:
+        return
+    if body or "content-type" in request.headers:
+        check_content_type(request)
+    if not body:
+        raise MalformedJson("the body is empty: send a JSON object")
+    request._json = parse_json(body)
+
+
+class _RefusedError(ValueError):
+    """JSON that Python reads and this service does not."""
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        raise _RefusedError("an object has the same key twice")
+    return value
+
+
+def _no_constant(_name: str) -> NoReturn:
+    raise _RefusedError("NaN and infinities are not JSON")

@@ -1,0 +1,66 @@
+"""An exception as text for the log: frames and types, and never what a variable held."""
+
+import traceback
+from collections.abc import Iterator
+
+FRAMES = 40
+"""Of each exception the innermost this many frames."""
+
+_OURS = frozenset({"backend", "config", "database"})
+"""Packages whose messages are written to show no input."""
+
+_CAUSE = "The above exception was the direct cause of the following one:"
+_CONTEXT = "During handling of the above exception, another one occurred:"
+
+
+def format_exception(error: BaseException) -> str:
+    """The exception with its causes and the members of its groups.
+
+    Left out are local variables, notes, and the message of those exceptions that repeat what they
+    were given: a value that could not be parsed, a key that was not there.
+    """
+    return "\n".join(_chain(error, set()))
+
+
+def _chain(error: BaseException, seen: set[int]) -> Iterator[str]:
+    seen.add(id(error))
+    before, link = error.__cause__, _CAUSE
+    if before is None and not error.__suppress_context__:
+        before, link = error.__context__, _CONTEXT
+    if before is not None and id(before) not in seen:
+        yield from _chain(before, seen)
+        yield f"\n{link}\n"
+    frames = traceback.extract_tb(error.__traceback__)
+    if frames:
+        yield "Traceback (most recent call last):"
+        if len(frames) > FRAMES:
+            yield f"  [{len(frames) - FRAMES} frames left out]"
+        yield "".join(traceback.StackSummary.from_list(frames[-FRAMES:]).format()).rstrip("\n")
+    yield _describe(error)
+    if isinstance(error, BaseExceptionGroup):
+        for number, member in enumerate(error.exceptions, start=1):
+            if id(member) not in seen:
+                yield f"  member {number} of {len(error.exceptions)}:"
+                for text in _chain(member, seen):
+                    yield "\n".join(f"  {line}" if line else "" for line in text.split("\n"))
+
+
+def _describe(error: BaseException) -> str:
+    kind = type(error)
+    name = kind.__qualname__
+    if kind.__module__ not in ("builtins", "__main__"):
+        name = f"{kind.__module__}.{name}"
+    if _repeats_input(error):
+        return name
+    try:
+        message = str(error)
+    except Exception:  # noqa: BLE001 - the log line must be written, whatever `__str__` does
+        return name
+    return f"{name}: {message}" if message else name
+
+
+def _repeats_input(error: BaseException) -> bool:
+    if type(error).__module__.partition(".")[0] in _OURS:
+        return False
+    # `errors` is how pydantic's and FastAPI's validation errors are known without importing them.
+    return isinstance(error, ValueError | LookupError) or hasattr(error, "errors")

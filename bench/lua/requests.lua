@@ -1,0 +1,104 @@
+-- The requests of one workload, for wrk. What to send is told by the environment:
+-- BENCH_WORKLOAD, BENCH_RUN (differs in each load), BENCH_TOKEN, BENCH_PROJECTS (how many are
+-- seeded, from id 1), BENCH_PATH (for the workload "path").
+
+local threads = 0
+
+function setup(thread)
+  threads = threads + 1
+  thread:set("thread_number", threads)
+end
+
+local workload = os.getenv("BENCH_WORKLOAD")
+local run = os.getenv("BENCH_RUN")
+local projects = tonumber(os.getenv("BENCH_PROJECTS"))
+local path = os.getenv("BENCH_PATH")
+local headers = { ["Authorization"] = "Bearer " .. os.getenv("BENCH_TOKEN") }
+local json_headers = {
+  ["Authorization"] = headers["Authorization"],
+  ["Content-Type"] = "application/json",
+}
+local count = 0
+
+local function project_id()
+  return count % projects + 1
+end
+
+local requests = {}
+
+function requests.read()
+  return wrk.format("GET", "/api/projects/" .. project_id(), headers)
+end
+
+function requests.full()
+  return wrk.format("GET", "/api/projects/" .. project_id() .. "/full", headers)
+end
+
+function requests.list()
+  return wrk.format("GET", "/api/projects?limit=50", headers)
+end
+
+function requests.path()
+  return wrk.format("GET", path, headers)
+end
+
+function requests.create()
+  local unique = run .. "-" .. thread_number .. "-" .. count
+  local body = '{"name":"Project ' .. count .. '","github_owner":"bench","github_repo":"' .. unique
+    .. '","webhook_url":"https://hooks.example.com/projects/' .. count
+    .. '","auto_merge_enabled":true,"settings":{"planning_statement":"Plan before coding, and '
+    .. 'keep every change small enough to be read.","branch_name":"main"},'
+    .. '"secrets":[{"key":"API_KEY","value":"a made-up value of an ordinary length"}]}'
+  return wrk.format("POST", "/api/projects", json_headers, body)
+end
+
+function requests.upsert()
+  local parts = {}
+  for number = 1, 10 do
+    parts[number] = '{"key":"SECRET_' .. number .. '","value":"' .. run .. "-" .. thread_number
+      .. "-" .. count .. "-" .. number .. '"}'
+  end
+  local body = '{"secrets":[' .. table.concat(parts, ",") .. "]}"
+  return wrk.format("PUT", "/api/projects/" .. project_id() .. "/secrets", json_headers, body)
+end
+
+function requests.log()
+  local body = '{"level":"INFO","message":"step ' .. count .. ' of the deployment is done",'
+    .. '"component":"deployer","context":{"step":' .. count .. ',"duration_ms":12.5},'
+    .. '"correlation_id":"' .. run .. '"}'
+  return wrk.format("POST", "/api/logs", json_headers, body)
+end
+
+function requests.mix()
+  return count % 10 == 0 and requests.create() or requests.read()
+end
+
+-- Every kind of request; reads more often than writes.
+local every = { "read", "list", "read", "create", "full", "read", "upsert", "list", "read", "log" }
+
+function requests.all()
+  return requests[every[count % #every + 1]]()
+end
+
+function requests.all_but_logs()
+  local name = every[count % #every + 1]
+  return requests[name == "log" and "create" or name]()
+end
+
+local make = requests[workload]
+
+function request()
+  count = count + 1
+  return make()
+end
+
+-- One line for the program that started this: times in microseconds.
+function done(summary, latency)
+  local errors = summary.errors
+  io.write(string.format(
+    "bench requests=%d duration=%d bytes=%d connect=%d read=%d write=%d status=%d timeout=%d"
+      .. " p50=%d p95=%d p99=%d max=%d\n",
+    summary.requests, summary.duration, summary.bytes, errors.connect, errors.read, errors.write,
+    errors.status, errors.timeout, latency:percentile(50), latency:percentile(95),
+    latency:percentile(99), latency.max))
+end

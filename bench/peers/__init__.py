@@ -1,0 +1,1 @@
+"""The servers that Strongroom is compared with: the same routes, shapes, rows and durability."""

@@ -1,0 +1,36 @@
+"""The encryption that Strongroom has, with a key of the benchmark's own, for peers in Python."""
+
+import base64
+from datetime import UTC, datetime
+
+from pydantic import SecretStr
+
+from backend.services.encryption import SecretContext, StoredProjectKey, Vault
+from backend.services.keyring import Keyring
+from models import utc_text
+
+# Both runs of a copied database have to know it, and it guards nothing.
+_KEY = base64.b64encode(bytes(range(32))).decode()
+
+
+class PeerVault:
+    """Seals values under a key for each project."""
+
+    def __init__(self) -> None:
+        self._vault = Vault(Keyring.parse(f"bench:{_KEY}"), "bench")
+
+    def new_key(self, project_id: int) -> str:
+        """A wrapped key for the project."""
+        return self._vault.new_project_key(project_id, project_id)
+
+    def seal(self, project_id: int, wrapped: str, name: str, value: SecretStr) -> str:
+        """The value as it is stored."""
+        key = StoredProjectKey(id=project_id, project_id=project_id, wrapped=wrapped)
+        return self._vault.seal(
+            key, SecretContext(project_id=project_id, name=name, version=1), value
+        )
+
+
+def now() -> str:
+    """The present time as it is stored."""
+    return utc_text(datetime.now(UTC))

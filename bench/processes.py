@@ -1,0 +1,155 @@
+"""Processes that are measured: started, looked at through /proc, and always ended by their id."""
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+
+START_SECONDS = 60.0
+STOP_SECONDS = 15.0
+SETTLE_SECONDS = 20.0
+IDLE_SECONDS = 0.02
+"""Processor time in a tenth of a second up to which a server counts as idle."""
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+class BenchError(Exception):
+    """The run can't go on. The message is one line that says what is wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A running server."""
+
+    pid: int
+    port: int
+
+    def cpu_seconds(self) -> float:
+        """User and system time that the process has taken so far."""
+        return parse_cpu_seconds(Path(f"/proc/{self.pid}/stat").read_text("utf-8"))
+
+    def settle(self) -> None:
+        """Wait until the server has done what clients that went away had asked for."""
+        deadline = time.monotonic() + SETTLE_SECONDS
+        quiet = 0
+        before = self.cpu_seconds()
+        while quiet < 3 and time.monotonic() < deadline:
+            time.sleep(0.1)
+            now = self.cpu_seconds()
+            quiet = quiet + 1 if now - before <= IDLE_SECONDS else 0
+            before = now
+
+    def memory_mib(self, field: str) -> float:
+        """`VmHWM`, the peak of the resident size, or `VmRSS`, what it is now."""
+        return parse_memory_mib(Path(f"/proc/{self.pid}/status").read_text("utf-8"), field)
+
+    def reset_peak(self) -> bool:
+        """Let the peak start from the present size; whether the kernel permits it."""
+        try:
+            Path(f"/proc/{self.pid}/clear_refs").write_text("5", "utf-8")
+        except OSError:
+            return False
+        return True
+
+
+def parse_cpu_seconds(stat: str) -> float:
+    """User and system seconds from the text of `/proc/<pid>/stat`."""
+    # The name may hold spaces and parentheses: the fields start behind its last one.
+    fields = stat.rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def parse_memory_mib(status: str, field: str) -> float:
+    """A size from the text of `/proc/<pid>/status`, in MiB. Raises `KeyError` without it."""
+    for line in status.splitlines():
+        name, _, value = line.partition(":")
+        if name == field:
+            return int(value.split()[0]) / 1024
+    raise KeyError(field)
+
+
+def free_port() -> int:
+    """A port on 127.0.0.1 that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def environment(**variables: str) -> dict[str, str]:
+    """The environment of what is measured: nothing of this shell's settings, and `variables`."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("STRONGROOM_", "BENCH_"))}
+    # `serving` shows what has happened at once, and nothing is buffered when it is stopped.
+    return {**kept, "PYTHONUNBUFFERED": "1", **variables}
+
+
+@contextmanager
+def running(
+    command: Sequence[str], port: int, log: Path, *, cwd: Path, env: Mapping[str, str]
+) -> Iterator[Server]:
+    """The server that `command` starts, once it answers; ended when the block ends.
+
+    Its output goes to the file `log`. Raises `BenchError` when it does not start.
+    """
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            cwd=cwd,
+            env=dict(env),
+            # A signal from the terminal goes to this program alone, which ends its servers.
+            start_new_session=True,
+        )
+    try:
+        _wait_until_ready(process, port, log)
+        yield Server(process.pid, port)
+    finally:
+        stop(process)
+
+
+def stop(process: "subprocess.Popen[bytes]") -> None:
+    """End a process: gently, and after a while for certain."""
+    if process.poll() is not None:
+        return
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _wait_until_ready(process: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise BenchError(f"{process.args!r} ended at once: {_last_line(log)}")
+        if _answers(port):
+            return
+        time.sleep(0.05)
+    raise BenchError(f"{process.args!r} does not answer: {_last_line(log)}")
+
+
+def _answers(port: int) -> bool:
+    connection = HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("GET", "/health")
+        return connection.getresponse().status == 200
+    except (OSError, HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text("utf-8", "replace").strip().splitlines()
+    return lines[-1] if lines else "it said nothing"

@@ -1,0 +1,90 @@
+"""The run's report: a page of documentation, a plot, and the same for a terminal."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from bench import tables
+from bench.goals import CONNECTIONS
+from bench.results import Results
+from bench.workloads import WORKLOADS
+
+TEMPLATE = Path(__file__).with_name("performance.template.md")
+
+
+def write(results: Results, folder: Path) -> None:
+    """Write `performance.md` and `performance.png` into the folder."""
+    # A plot is made at the end of a long run only, and its library takes a second to load.
+    from bench.plot import draw  # noqa: PLC0415
+
+    (folder / "performance.md").write_text(as_markdown(results), "utf-8")
+    draw(results, folder / "performance.png")
+
+
+def as_markdown(results: Results) -> str:
+    """The template with the run's figures in it. What a person wrote there stays as it is."""
+    text = TEMPLATE.read_text("utf-8")
+    parts: dict[str, Callable[[Results], str]] = {
+        "run": _run,
+        "machine": _machine,
+        "goals": lambda r: tables.markdown(tables.GOAL_HEAD, tables.goal_rows(r)),
+        "loads": _loads,
+        "scaling": lambda r: tables.markdown(*tables.scaling(r)),
+        "figures": lambda r: tables.markdown(("figure", "median"), tables.figure_rows(r)),
+        "parts": lambda r: tables.markdown(*tables.part_table(r)),
+        "bars": lambda r: f"```text\n{tables.bars(r)}\n```",
+        "notes": _notes,
+    }
+    for name, part in parts.items():
+        mark = f"{{{{ {name} }}}}"
+        if mark not in text:
+            raise ValueError(f"{TEMPLATE.name} has no {mark}")
+        text = text.replace(mark, part(results))
+    return text
+
+
+def as_text(results: Results) -> str:
+    """Everything for a terminal."""
+    sections = []
+    for workload in WORKLOADS:
+        for connections in tables.connections_measured(results):
+            rows = tables.load_rows(results, workload, connections)
+            if rows:
+                title = f"{workload.title}, {connections} connections"
+                sections.append(f"{title}\n{tables.plain(tables.LOAD_HEAD, rows)}")
+    sections.append(tables.bars(results))
+    figures = tables.figure_rows(results)
+    if figures:
+        sections.append(tables.plain(("figure", "median"), figures))
+    if results.parts:
+        sections.append(tables.plain(*tables.part_table(results)))
+    sections.append(tables.plain(tables.GOAL_HEAD, tables.goal_rows(results)))
+    if results.notes:
+        sections.append("\n".join(results.notes))
+    return "\n\n".join(filter(None, sections))
+
+
+def _run(results: Results) -> str:
+    return (
+        f"Started {results.started}, the median of {results.rounds} rounds:\n\n"
+        f"    {results.command}"
+    )
+
+
+def _machine(results: Results) -> str:
+    rows = [*results.machine.items(), *results.versions.items()]
+    return tables.markdown(("what", "which"), rows)
+
+
+def _loads(results: Results) -> str:
+    sections = []
+    for workload in WORKLOADS:
+        rows = tables.load_rows(results, workload, CONNECTIONS)
+        if rows:
+            table = tables.markdown(tables.LOAD_HEAD, rows)
+            sections.append(f"### {workload.title[0].upper()}{workload.title[1:]}\n\n{table}")
+    return "\n\n".join(sections)
+
+
+def _notes(results: Results) -> str:
+    said = [*results.notes, *(f"Failed: {failure}" for failure in results.failures)]
+    return "\n".join(f"- {note}" for note in said) or "Everything was measured."

@@ -1,0 +1,128 @@
+"""What a run found: every round, and the medians that all tables, plots and goals go by."""
+
+import json
+import statistics
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+FIELDS = ("per_second", "p50", "p95", "p99", "longest", "cpu_seconds", "cpu_us", "peak_mib")
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One round of one load. Latencies in milliseconds."""
+
+    per_second: float
+    p50: float
+    p95: float
+    p99: float
+    longest: float
+    cpu_seconds: float
+    """User and system time of the server's process over the round."""
+    cpu_us: float
+    """The same for each request, in microseconds."""
+    peak_mib: float
+    """The most memory that was resident during the round."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class LoadKey:
+    """Which load."""
+
+    peer: str
+    workload: str
+    connections: int
+
+    def metric(self, field: str) -> str:
+        """The name of one of its figures."""
+        return f"{self.peer}.{self.workload}.{self.connections}.{field}"
+
+
+@dataclass(slots=True)
+class Results:
+    """A run's findings."""
+
+    command: str = ""
+    started: str = ""
+    machine: dict[str, str] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    loads: dict[LoadKey, list[Sample]] = field(default_factory=dict)
+    figures: dict[str, list[float]] = field(default_factory=dict)
+    """What is not a load of the comparison, by metric: a value for each round."""
+    parts: dict[str, dict[str, float]] = field(default_factory=dict)
+    """Microseconds of the parts of one request, by kind of request."""
+    notes: list[str] = field(default_factory=list)
+    """What could not be measured, and why."""
+    failures: list[str] = field(default_factory=list)
+    """Loads in which not every request succeeded."""
+
+    def add(self, key: LoadKey, sample: Sample) -> None:
+        """Keep one round of a load."""
+        self.loads.setdefault(key, []).append(sample)
+
+    def note(self, text: str) -> None:
+        """Keep a note, once."""
+        if text not in self.notes:
+            self.notes.append(text)
+
+    def median(self, key: LoadKey) -> Sample | None:
+        """Each figure's median over the rounds; `None` when the load was not measured."""
+        rounds = self.loads.get(key)
+        if not rounds:
+            return None
+        return Sample(
+            **{
+                name: statistics.median(getattr(sample, name) for sample in rounds)
+                for name in FIELDS
+            }
+        )
+
+    def metrics(self) -> dict[str, float]:
+        """Every figure's median by its name: `<peer>.<workload>.<connections>.<field>`, and those
+        of `figures`."""
+        found = {name: statistics.median(values) for name, values in self.figures.items()}
+        for key in self.loads:
+            median = self.median(key)
+            if median is not None:
+                found.update({key.metric(name): getattr(median, name) for name in FIELDS})
+        return found
+
+    @property
+    def rounds(self) -> int:
+        """How many rounds the loads had, at least."""
+        return min((len(rounds) for rounds in self.loads.values()), default=0)
+
+    def save(self, path: Path) -> None:
+        """Write everything as JSON."""
+        document = {
+            "command": self.command,
+            "started": self.started,
+            "machine": self.machine,
+            "versions": self.versions,
+            "loads": [
+                {**asdict(key), "rounds": [_rounded(asdict(s)) for s in samples]}
+                for key, samples in self.loads.items()
+            ],
+            "figures": {k: [round(v, 3) for v in values] for k, values in self.figures.items()},
+            "parts": {kind: _rounded(parts) for kind, parts in self.parts.items()},
+            "notes": self.notes,
+            "failures": self.failures,
+        }
+        path.write_text(json.dumps(document, indent=1) + "\n", "utf-8")
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """What `save` wrote. Raises `OSError`, and `ValueError` or `KeyError` for another file."""
+        document: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        loads = document.pop("loads")
+        results = cls(**document)
+        for load in loads:
+            samples = [Sample(**values) for values in load.pop("rounds")]
+            results.loads[LoadKey(**load)] = samples
+        return results
+
+
+def _rounded(values: Mapping[str, float]) -> dict[str, float]:
+    return {name: round(value, 3) for name, value in values.items()}

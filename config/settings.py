@@ -1,0 +1,337 @@
+"""The one place that reads the environment.
+
+Every setting is a `STRONGROOM_` variable, in the environment or in a `.env` file in the working
+directory; what is passed to the constructor (a command's flags) wins over both.
+"""
+
+import difflib
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+
+from dotenv import dotenv_values
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+PREFIX = "STRONGROOM_"
+
+CLIENT_VARIABLES = frozenset({f"{PREFIX}TOKEN", f"{PREFIX}URL"})
+"""What a shell that calls the service may hold beside its settings; not ours, and no typo."""
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+class SettingsError(Exception):
+    """The configuration is wrong. The message is one line, names variables, and shows no value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What a value must be, said to whoever set another one. Stands in a field's annotation."""
+
+    must: str
+
+
+def _clean(text: object) -> object:
+    return text.strip() if isinstance(text, str) else text
+
+
+def _lower(text: object) -> object:
+    return text.strip().lower() if isinstance(text, str) else text
+
+
+def _upper(text: object) -> object:
+    return text.strip().upper() if isinstance(text, str) else text
+
+
+def _host(text: str) -> str:
+    if not text or not text.isprintable() or any(c in text for c in " /@[]"):
+        raise ValueError
+    return text
+
+
+def _origin(text: str) -> str:
+    """The origin as a browser sends it: lower case, no default port, nothing after it."""
+    if text == "*":
+        return text
+    parts = urlsplit(text)
+    host = parts.hostname
+    if parts.scheme not in _DEFAULT_PORTS or not host or not text.isascii() or " " in text:
+        raise ValueError
+    if parts.path not in ("", "/") or parts.query or parts.fragment or "@" in parts.netloc:
+        raise ValueError
+    if ":" in host:
+        host = f"[{host}]"
+    port = parts.port
+    suffix = "" if port in (None, _DEFAULT_PORTS[parts.scheme]) else f":{port}"
+    return f"{parts.scheme}://{host}{suffix}"
+
+
+def _split(value: object) -> object:
+    if isinstance(value, str):
+        return [part.strip() for part in value.split(",") if part.strip()]
+    return value
+
+
+def _origins(value: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(_origin(part) for part in value))
+
+
+Days = Annotated[
+    int, Field(ge=0, le=36_500), Rule("must be a number of days up to 36500; 0 for no limit")
+]
+Count = Annotated[
+    int, Field(ge=0, le=10**12), Rule("must be a number up to 1000000000000; 0 for no limit")
+]
+
+
+class Settings(BaseSettings):
+    """The configuration of one process. Immutable; its `repr` shows no secret.
+
+    Constructed directly it raises pydantic's `ValidationError` (without the values);
+    `load_settings` says the same in one line.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_file=".env",
+        env_file_encoding="utf-8",
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        hide_input_in_errors=True,
+        validate_default=False,
+    )
+
+    environment: Annotated[
+        Literal["development", "testing", "production"],
+        BeforeValidator(_lower),
+        Rule("must be development, testing or production"),
+    ] = "development"
+    """`production` refuses what is only convenient: no master key, no authentication."""
+
+    data_dir: Annotated[
+        Path, AfterValidator(Path.expanduser), Rule("must be the path of a directory")
+    ] = Path("data")
+    """Holds `strongroom.db` and what belongs to it; made when it is missing."""
+
+    host: Annotated[
+        str, BeforeValidator(_clean), AfterValidator(_host), Rule("must be a host name or address")
+    ] = "127.0.0.1"
+    """The address to listen on."""
+
+    port: Annotated[int, Field(ge=0, le=65535), Rule("must be an integer between 0 and 65535")] = (
+        8000
+    )
+    """The port to listen on; 0 takes a free one."""
+
+    master_keys: Annotated[
+        SecretStr | None, Rule("must be id:base64key, more of them after commas")
+    ] = None
+    """Master keys as text, `id:base64key[,id:base64key…]`: the first encrypts, all decrypt."""
+
+    master_keys_file: Annotated[
+        Path | None, AfterValidator(lambda p: p and p.expanduser()), Rule("must be a path")
+    ] = None
+    """A file with the same text, readable by its owner only."""
+
+    master_keys_command: Annotated[
+        str | None, Field(repr=False), Rule("must be a command and its arguments")
+    ] = None
+    """A command that prints the same text; started without a shell."""
+
+    auth: Annotated[
+        Literal["token", "off"], BeforeValidator(_lower), Rule("must be token or off")
+    ] = "token"
+    """`off` asks nobody for a token: outside production and on a loopback host only."""
+
+    cors_origins: Annotated[
+        tuple[str, ...],
+        NoDecode,
+        BeforeValidator(_split),
+        AfterValidator(_origins),
+        Rule("must be origins such as https://app.example.com, separated by commas"),
+    ] = ()
+    """Origins whose pages may call the service; `*` for all of them, outside production only."""
+
+    max_body_bytes: Annotated[
+        int, Field(ge=1, le=2**30), Rule("must be an integer between 1 and 1073741824")
+    ] = 1024 * 1024
+    """A larger request body gets 413."""
+
+    token_rate_per_minute: Annotated[
+        int, Field(ge=0, le=1_000_000), Rule("must be an integer between 0 and 1000000")
+    ] = 0
+    """Requests that each token may send in a minute, in a burst or evenly; 0 is no limit. One
+    more gets 429."""
+
+    failed_attempts_per_minute: Annotated[
+        int, Field(ge=0, le=1_000_000), Rule("must be an integer between 0 and 1000000")
+    ] = 600
+    """Requests without a valid token that each address may send in a minute; 0 is no limit. One
+    more gets 429 in the place of 401; valid tokens are never counted."""
+
+    audit_heads_seconds: Annotated[
+        float,
+        Field(ge=0.1, le=3600, allow_inf_nan=False),
+        Rule("must be a number of seconds between 0.1 and 3600"),
+    ] = 10.0
+    """How often the end of the audit is written to `audit.heads`, if it has moved."""
+
+    log_level: Annotated[
+        Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"],
+        BeforeValidator(_upper),
+        Rule("must be DEBUG, INFO, WARNING, ERROR or CRITICAL"),
+    ] = "INFO"
+    """The least severe level that is logged."""
+
+    log_format: Annotated[
+        Literal["console", "json"] | None, BeforeValidator(_lower), Rule("must be console or json")
+    ] = None
+    """How a log line looks; None means `console` on a terminal and `json` elsewhere."""
+
+    db_readers: Annotated[int, Field(ge=1, le=64), Rule("must be an integer between 1 and 64")] = 4
+    """Connections that read. One slow query occupies one of them."""
+
+    db_queue_limit: Annotated[
+        int, Field(ge=1, le=1_000_000), Rule("must be an integer between 1 and 1000000")
+    ] = 10_000
+    """Units of work that may wait for the database; one more is answered 503 at once."""
+
+    db_queue_timeout_seconds: Annotated[
+        float,
+        Field(gt=0, le=300, allow_inf_nan=False),
+        Rule("must be a number of seconds above 0 and up to 300"),
+    ] = 5.0
+    """How long a unit of work may wait before it is answered 503, without effect."""
+
+    checkpoints: Annotated[
+        Literal["own", "litestream"], BeforeValidator(_lower), Rule("must be own or litestream")
+    ] = "own"
+    """Who copies the write-ahead log into the database file: `litestream` leaves it to a Litestream
+    process that replicates the database."""
+
+    keep_logs_days: Days = 30
+    """Older logs are removed; 0 for no limit, here and below."""
+
+    keep_logs: Count = 5_000_000
+    """As many logs stay, the newest."""
+
+    keep_runs_days: Days = 0
+    """Runs that ended longer ago are removed."""
+
+    keep_runs: Count = 0
+    """As many runs of each project stay, the newest; unfinished ones always do."""
+
+    keep_deliveries_days: Days = 30
+    """Older deliveries to webhooks are removed."""
+
+    keep_deliveries: Count = 0
+    """As many deliveries stay, the newest."""
+
+    @property
+    def is_production(self) -> bool:
+        """Whether the strict rules of production hold."""
+        return self.environment == "production"
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach the service."""
+        if self.host.lower() == "localhost":
+            return True
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        sources = {
+            f"{PREFIX}MASTER_KEYS": self.master_keys,
+            f"{PREFIX}MASTER_KEYS_FILE": self.master_keys_file,
+            f"{PREFIX}MASTER_KEYS_COMMAND": self.master_keys_command,
+        }
+        given = [name for name, value in sources.items() if value is not None]
+        if len(given) > 1:
+            raise ValueError(f"{' and '.join(given)}: only one of them may be set")
+        if self.is_production and not given:
+            raise ValueError(
+                f"{PREFIX}MASTER_KEYS: production needs a master key, here or in "
+                f"{PREFIX}MASTER_KEYS_FILE or {PREFIX}MASTER_KEYS_COMMAND "
+                "(`strongroom keys generate` prints a new one)"
+            )
+        if self.auth == "off" and self.is_production:
+            raise ValueError(f"{PREFIX}AUTH: off is not permitted in production")
+        if self.auth == "off" and not self.is_loopback:
+            raise ValueError(
+                f"{PREFIX}AUTH: off is permitted on a loopback {PREFIX}HOST only, such as 127.0.0.1"
+            )
+        if "*" in self.cors_origins and (self.is_production or len(self.cors_origins) > 1):
+            raise ValueError(
+                f"{PREFIX}CORS_ORIGINS: * must stand alone, and is not permitted in production"
+            )
+        return self
+
+
+def variable_names() -> tuple[str, ...]:
+    """Every environment variable that is a setting, in the order of the fields."""
+    return tuple(PREFIX + field.upper() for field in Settings.model_fields)
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """The settings of this process: environment, then `.env`, with `overrides` (a command's
+    flags, by field name) above both. An override of None counts as not given.
+
+    Raises `SettingsError` for a wrong value, for values that contradict one another, for an
+    unknown `STRONGROOM_` variable (a typo must not pass for a default), and for a `.env` that
+    can't be read; `TypeError` for an override that is no field.
+    """
+    unknown = overrides.keys() - Settings.model_fields.keys()
+    if unknown:
+        raise TypeError(f"no such setting: {', '.join(sorted(unknown))}")
+    given = {name: value for name, value in overrides.items() if value is not None}
+    try:
+        in_file = dotenv_values(".env", encoding="utf-8")
+        problems = [*_unknown_variables([*os.environ, *in_file])]
+        if problems:
+            raise SettingsError("; ".join(problems))
+        return Settings(**given)
+    except ValidationError as error:
+        raise SettingsError("; ".join(_sentences(error, given))) from None
+    except (OSError, UnicodeDecodeError):
+        raise SettingsError(".env: can't be read as UTF-8 text") from None
+
+
+def _unknown_variables(names: Iterable[str]) -> Iterable[str]:
+    known = variable_names()
+    for name in sorted({name.upper() for name in names}):
+        if name.startswith(PREFIX) and name not in known and name not in CLIENT_VARIABLES:
+            near = difflib.get_close_matches(name, known, n=1)
+            yield f"{name}: no such setting" + (f", did you mean {near[0]}?" if near else "")
+
+
+def _sentences(error: ValidationError, overrides: Mapping[str, object]) -> Iterable[str]:
+    seen = set()
+    for item in error.errors(include_url=False, include_input=False):
+        if not item["loc"]:
+            yield str(item["ctx"]["error"])
+            continue
+        field = str(item["loc"][0])
+        if field in seen:
+            continue
+        seen.add(field)
+        flag = field in overrides
+        name = f"--{field.replace('_', '-')}" if flag else PREFIX + field.upper()
+        rules = [rule for rule in Settings.model_fields[field].metadata if isinstance(rule, Rule)]
+        yield f"{name}: {rules[0].must}"

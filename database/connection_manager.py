@@ -1,0 +1,172 @@
+"""The database as the rest of the code sees it: one manager over both pools."""
+
+import asyncio
+import contextlib
+import sqlite3
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Any, Self
+
+from database.async_pool import AsyncConnectionPool, nobody_to_tell
+from database.connection import ConnectionConfig, Executor, Params, finish
+from database.errors import STATEMENT_ERRORS, DatabaseError, translate
+from database.process_lock import ProcessLock
+from database.statements import execute, fetch_all
+from database.sync_pool import ConnectionPool
+from database.transaction import Transaction
+from database.write_lock import WriteLock
+
+__all__ = [
+    "AsyncConnectionPool",
+    "ConnectionConfig",
+    "ConnectionPool",
+    "DatabaseManager",
+    "Executor",
+    "Transaction",
+    "get_database_manager",
+]
+
+
+class DatabaseManager:
+    """Owns the database file: its process lock, the synchronous and the asynchronous pool.
+
+    The synchronous half works at once; `open()` starts the asynchronous one. Every method raises
+    `DatabaseError` and nothing of the driver's.
+    """
+
+    def __init__(
+        self,
+        config: ConnectionConfig | Path | str,
+        *,
+        on_poison: Callable[[DatabaseError], None] = nobody_to_tell,
+    ) -> None:
+        self.config = (
+            config if isinstance(config, ConnectionConfig) else ConnectionConfig(Path(config))
+        )
+        self.process_lock = ProcessLock(self.config.path)
+        write_lock = WriteLock()
+        self.sync_pool = ConnectionPool(self.config, write_lock)
+        self.async_pool = AsyncConnectionPool(self.config, write_lock, on_poison)
+
+    async def open(self) -> None:
+        """Take the process lock and open the asynchronous pool.
+
+        Raises `ProcessLockHeld` when another process, or another manager in this one, has the
+        file; a look, with a `read_only` configuration, needs no lock.
+        """
+        self._take_process_lock()
+        try:
+            self.sync_pool.open()
+            await self.async_pool.open()
+        except BaseException:
+            self.process_lock.release()
+            raise
+        _open_managers.add(self)
+
+    async def close(self) -> None:
+        """Close both pools and give the process lock back. Work that runs is awaited, also when
+        the caller is cancelled."""
+        _open_managers.discard(self)
+        await finish(self._close())
+
+    async def _close(self) -> None:
+        try:
+            await self.async_pool.close()
+            # The last of them to close checkpoints, which may take a moment.
+            await asyncio.to_thread(self.sync_pool.close)
+        finally:
+            self.process_lock.release()
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.close()
+
+    def execute_query(self, query: str, params: Params = ()) -> list[dict[str, Any]]:
+        """The rows of a reading statement, each as a dict by column name."""
+        with self.sync_pool.connection(read_only=True) as connection:
+            return [dict(row) for row in fetch_all(connection, query, params)]
+
+    def execute_command(self, command: str, params: Params = ()) -> int:
+        """Run one writing statement in its own transaction; the number of rows it changed."""
+        with self.transaction() as connection:
+            return execute(connection, command, params)
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """A connection inside a transaction, committed when the block ends, rolled back when it
+        raises.
+
+        Takes the process lock, and keeps it until `close()`: see `open()`. Raises `DatabaseBusy`
+        when others write for too long.
+        """
+        self._take_process_lock()
+        try:
+            with self.sync_pool.transaction() as connection:
+                yield connection
+        except STATEMENT_ERRORS as error:
+            raise translate(error) from None
+
+    async def async_execute_query(self, query: str, params: Params = ()) -> list[dict[str, Any]]:
+        """The rows of a reading statement, each as a dict by column name."""
+        return [dict(row) for row in await self.async_pool.fetch_all(query, params)]
+
+    async def async_execute_command(self, command: str, params: Params = ()) -> int:
+        """Run one writing statement; the number of rows it changed, once that is durable."""
+        return await self.async_pool.execute(command, params)
+
+    def _take_process_lock(self) -> None:
+        if not self.config.read_only:
+            self.process_lock.acquire()
+
+    def async_transaction(self) -> AbstractAsyncContextManager[Transaction]:
+        """A transaction on the writer: see `AsyncConnectionPool.transaction`."""
+        return self.async_pool.transaction()
+
+    def get_stats(self) -> dict[str, Any]:
+        """Counters and gauges of both pools; sizes in bytes, times in seconds."""
+        return {
+            "path": str(self.config.path),
+            "sqlite_version": sqlite3.sqlite_version,
+            "sync": {"in_use": self.sync_pool.in_use},
+            "async": self.async_pool.stats(),
+        }
+
+    async def health_check(self) -> dict[str, Any]:
+        """`{"healthy": bool, "read": bool, "write": bool, "detail": str | None}`; never raises a
+        `DatabaseError`. A write here is an empty transaction on the writer."""
+        result: dict[str, Any] = {"healthy": False, "read": False, "write": False, "detail": None}
+        try:
+            await self.async_pool.fetch_one("SELECT 1")
+            result["read"] = True
+            await self.async_pool.run_unit(_nothing)
+            result["write"] = True
+        except DatabaseError as error:
+            result["detail"] = str(error)
+        result["healthy"] = result["read"] and result["write"]
+        return result
+
+
+async def _nothing() -> None:
+    pass
+
+
+# Only so that `get_database_manager()` can find what its owner opened; it keeps nothing alive.
+_open_managers: "weakref.WeakSet[DatabaseManager]" = weakref.WeakSet()
+
+
+def get_database_manager(config: ConnectionConfig | Path | str | None = None) -> DatabaseManager:
+    """A new manager for `config`, not opened; without one, the manager that is open.
+
+    Raises `LookupError` when none is open, or more than one.
+    """
+    if config is not None:
+        return DatabaseManager(config)
+    managers = list(_open_managers)
+    if len(managers) != 1:
+        raise LookupError(f"{len(managers)} database managers are open; pass the one that is meant")
+    return managers[0]

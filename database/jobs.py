@@ -1,0 +1,162 @@
+"""What waits for a database thread: a job, its answer, and the queue it stands in."""
+
+import asyncio
+import contextvars
+import sqlite3
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+from database.connection import guarded
+from database.errors import DatabaseBusy, DatabaseClosed, DatabaseError
+
+T = TypeVar("T")
+
+
+class Job(Generic[T]):
+    """A function to run on a database thread, and the future of who waits for it."""
+
+    __slots__ = ("_context", "_function", "error", "future", "queued_at", "result")
+
+    def __init__(
+        self,
+        function: Callable[[sqlite3.Connection], T],
+        future: "asyncio.Future[T]",
+        context: contextvars.Context | None,
+    ) -> None:
+        self._function = function
+        self._context = context
+        self.future = future
+        self.result: T | None = None
+        self.error: BaseException | None = None
+        self.queued_at = time.monotonic()
+
+    def run(self, connection: sqlite3.Connection) -> None:
+        """Run the function; keep what it returned in `result` or what it raised in `error`."""
+        try:
+            if self._context is None:
+                self.result = guarded(self._function, connection)
+            else:
+                self.result = self._context.run(guarded, self._function, connection)
+        except BaseException as error:  # noqa: BLE001 - it is raised where the job is awaited
+            self.error = error
+
+    def deliver(self) -> None:
+        """On the event loop: answer who waits, if somebody still does."""
+        if self.future.done():
+            return
+        if self.error is None:
+            self.future.set_result(self.result)  # type: ignore[arg-type]
+        else:
+            self.future.set_exception(self.error)
+
+
+class JobQueue:
+    """Jobs in the order they came, bounded in number and in waiting time.
+
+    It belongs to the event loop that made it, except for `take` and `len`, which any thread may
+    call. A job is run by whoever took it out of the queue, and given up by nobody else: that each
+    of the deque's operations is atomic settles who comes first.
+    """
+
+    def __init__(self, *, limit: int, timeout: float) -> None:
+        self._limit = limit
+        self._timeout = timeout
+        self._jobs: deque[Job[Any]] = deque()
+        self._unanswered = 0
+        self._closed = False
+        self._loop = asyncio.get_running_loop()
+        self._alarm: asyncio.TimerHandle | None = None
+        self.refused = 0
+        """Jobs turned away because the queue was full."""
+        self.expired = 0
+        """Jobs given up because they waited too long."""
+        self.cancelled = 0
+        """Jobs whose caller went away while they waited."""
+
+    def __len__(self) -> int:
+        return len(self._jobs)
+
+    @property
+    def unanswered(self) -> int:
+        """Callers that wait for a job in the queue or on a thread."""
+        return self._unanswered
+
+    def take(self) -> Job[Any] | None:
+        """The next job, now the caller's to run; `None` if none waits."""
+        try:
+            return self._jobs.popleft()
+        except IndexError:
+            return None
+
+    async def submit(
+        self,
+        function: Callable[[sqlite3.Connection], T],
+        context: contextvars.Context | None,
+        wake: Callable[[], None],
+    ) -> T:
+        """Queue `function` and wait for its result; `wake` is called once it stands in the queue.
+
+        Raises what the function raises, `DatabaseBusy` when the queue is full or the wait too
+        long, and `DatabaseClosed` when the queue is closed; the function has not run then. A
+        cancelled caller takes its job out if it waits, and leaves it alone if it runs.
+        """
+        if asyncio.get_running_loop() is not self._loop:
+            raise DatabaseError("the database was opened in another event loop")
+        if self._closed:
+            raise DatabaseClosed("the database is closed")
+        if self._unanswered >= self._limit:
+            self.refused += 1
+            raise DatabaseBusy("too much work is waiting for the database")
+        job = Job(function, self._loop.create_future(), context)
+        self._jobs.append(job)
+        self._unanswered += 1
+        if self._alarm is None:
+            self._alarm = self._loop.call_later(self._timeout, self._expire)
+        wake()
+        try:
+            result: T = await job.future
+            return result
+        except (asyncio.CancelledError, GeneratorExit):
+            if self._remove(job):
+                self.cancelled += 1
+            raise
+        finally:
+            self._unanswered -= 1
+
+    def close(self) -> None:
+        """Refuse new jobs and those that wait; one that runs keeps its answer."""
+        self._closed = True
+        if self._alarm is not None:
+            self._alarm.cancel()
+        while (job := self.take()) is not None:
+            if not job.future.done():
+                job.future.set_exception(DatabaseClosed("the database is closing"))
+
+    def _remove(self, job: Job[Any]) -> bool:
+        """Take the job out; `False` when somebody else has."""
+        try:
+            self._jobs.remove(job)
+        except ValueError:
+            return False
+        return True
+
+    def _expire(self) -> None:
+        """Give up what has waited too long. One alarm serves all: who came first expires first."""
+        self._alarm = None
+        now = time.monotonic()
+        while True:
+            try:
+                first = self._jobs[0]
+            except IndexError:
+                return
+            remaining = first.queued_at + self._timeout - now
+            if remaining > 0:
+                self._alarm = self._loop.call_later(remaining, self._expire)
+                return
+            if self._remove(first) and not first.future.done():
+                self.expired += 1
+                first.future.set_exception(
+                    DatabaseBusy("the work waited too long for the database")
+                )

@@ -1,0 +1,317 @@
+"""Bringing a database to the schema that this version of the code needs.
+
+`python -m database.migrator --dump-schema` prints the schema that all migrations make.
+"""
+
+import argparse
+import hashlib
+import re
+import sqlite3
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import resources
+from importlib.resources.abc import Traversable
+
+from database.errors import DatabaseError, MigrationError, translate
+
+_FILE_NAME = re.compile(r"(\d{4})_[a-z0-9]+(?:_[a-z0-9]+)*\.sql")
+_BLANK = re.compile(r"(?:\s|--[^\n]*+|/\*(?>.*?\*/))*+", re.DOTALL)
+_WORD = re.compile(r"[A-Za-z]*")
+_REFUSED = frozenset(
+    {"ATTACH", "BEGIN", "COMMIT", "DETACH", "END", "PRAGMA"}
+    | {"RELEASE", "ROLLBACK", "SAVEPOINT", "VACUUM"}
+)
+
+_CREATE_RECORDS = """CREATE TABLE schema_migrations (
+    version INTEGER PRIMARY KEY CHECK (version >= 1),
+    name TEXT NOT NULL,
+    checksum TEXT NOT NULL CHECK (length(checksum) = 64),
+    applied_at TEXT NOT NULL CHECK (applied_at LIKE '____-__-__T__:__:__.______Z')
+) STRICT"""
+
+
+class InvalidMigrationsError(MigrationError):
+    """The migration files themselves are wrong: a bad name, a gap, an incomplete statement."""
+
+
+class EditedMigrationError(MigrationError):
+    """A migration that the database has is no longer what the code carries under its number."""
+
+
+class SchemaTooNewError(MigrationError):
+    """The database was migrated by a newer version than this one."""
+
+
+class ForeignDatabaseError(MigrationError):
+    """The file holds tables, but was never migrated by this program."""
+
+
+class MigrationFailedError(MigrationError):
+    """A migration could not be applied; the database is as it was before that migration."""
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One step of the schema."""
+
+    version: int
+    name: str
+    """The file's name without `.sql`: `0001_create_core_tables`."""
+    sql: str
+
+    @property
+    def checksum(self) -> str:
+        """SHA-256, in hex, of the text with line ends as line feeds."""
+        text = self.sql.replace("\r\n", "\n").replace("\r", "\n")
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def statements(self) -> list[str]:
+        """The statements in order, triggers whole.
+
+        Raises `InvalidMigrationsError` when the last one does not end, and for one that would
+        leave the migration's transaction or has no effect inside it.
+        """
+        statements = list(_split(self.sql))
+        for number, statement in enumerate(statements, 1):
+            word = _WORD.match(statement)
+            if word and word[0].upper() in _REFUSED:
+                raise InvalidMigrationsError(
+                    f"migration {self.name}: statement {number} is {word[0].upper()}, which can't "
+                    "be part of a migration"
+                )
+            if not sqlite3.complete_statement(statement):
+                raise InvalidMigrationsError(
+                    f"migration {self.name}: its last statement has no end"
+                )
+        return statements
+
+
+def load_migrations(directory: Traversable | None = None) -> list[Migration]:
+    """The migrations in `directory`, in order; by default those of the `migrations` package.
+
+    Raises `InvalidMigrationsError` for an SQL file with another kind of name, and for numbers
+    that are not 1, 2, … each once.
+    """
+    directory = resources.files("migrations") if directory is None else directory
+    found = []
+    for file in directory.iterdir():
+        if not file.name.endswith(".sql"):
+            continue
+        match = _FILE_NAME.fullmatch(file.name)
+        if match is None:
+            raise InvalidMigrationsError(
+                f"{file.name} is not a migration's name: it must look like 0001_verb_noun.sql"
+            )
+        name = file.name.removesuffix(".sql")
+        found.append(Migration(int(match[1]), name, file.read_text(encoding="utf-8")))
+    found.sort(key=lambda migration: migration.name)
+    _check_numbers(found)
+    return found
+
+
+def pending(
+    connection: sqlite3.Connection, migrations: Sequence[Migration] | None = None
+) -> list[Migration]:
+    """The migrations that the database does not have yet, in order; changes nothing.
+
+    Raises `SchemaTooNewError`, `EditedMigrationError` or `ForeignDatabaseError` when the database
+    and the migrations do not belong together, `DatabaseError` when it can't be read.
+    """
+    known = _known(migrations)
+    try:
+        applied = _applied(connection)
+    except sqlite3.Error as error:
+        raise translate(error) from None
+    newest = max(applied, default=0)
+    if newest > len(known):
+        raise SchemaTooNewError(
+            f"the database has schema version {newest}, this program knows versions up to "
+            f"{len(known)}: run the version of the program that last used it, or a newer one"
+        )
+    for migration in known[:newest]:
+        if applied.get(migration.version) != migration.checksum:
+            raise EditedMigrationError(
+                f"the database was not made by migration {migration.name} as it is now: "
+                "a released migration must stay as it was; install the program anew"
+            )
+    return known[newest:]
+
+
+def migrate(
+    connection: sqlite3.Connection,
+    migrations: Sequence[Migration] | None = None,
+    *,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> list[str]:
+    """Apply what is pending, each migration in one transaction with its own record.
+
+    Returns the names of those applied, in order. `connection` must autocommit
+    (`isolation_level=None`). Whatever is raised or happens, each migration is there whole or not
+    at all. Raises what `pending` raises, `InvalidMigrationsError` before anything is changed,
+    `MigrationFailedError` when a statement fails or a foreign key would lead nowhere, and another
+    `DatabaseError` when the file can't be locked or written.
+    """
+    known = _known(migrations)
+    steps = [(migration, migration.statements()) for migration in pending(connection, known)]
+    applied: list[str] = []
+    if not steps:
+        return applied
+    enforced = connection.execute("PRAGMA foreign_keys").fetchone()[0]
+    # Else a migration that makes a table anew would, dropping the old one, delete what refers
+    # to it. All references are checked before the commit instead.
+    _execute(connection, "PRAGMA foreign_keys = OFF")
+    try:
+        for migration, statements in steps:
+            if _apply(connection, known, migration, statements, now):
+                applied.append(migration.name)
+    finally:
+        _execute(connection, f"PRAGMA foreign_keys = {enforced}")
+    return applied
+
+
+def dump_schema(connection: sqlite3.Connection) -> str:
+    """The schema as SQL, one form for one schema: tables by name, each with what hangs on it."""
+    rows = connection.execute(
+        "SELECT tbl_name, type, name, sql FROM sqlite_schema "
+        "WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' "
+        "AND name NOT IN (SELECT name FROM pragma_table_list WHERE type = 'shadow')"
+    ).fetchall()
+    order = {"table": 0, "index": 1, "trigger": 2, "view": 3}
+    # A view can need any table, so all of them come last.
+    rows.sort(key=lambda row: (row[1] == "view", row[0], order[row[1]], row[2]))
+    return "\n\n".join(f"{_without_trailing_space(row[3])};" for row in rows) + "\n"
+
+
+def _known(migrations: Sequence[Migration] | None) -> list[Migration]:
+    if migrations is None:
+        return load_migrations()
+    _check_numbers(migrations)
+    return list(migrations)
+
+
+def _check_numbers(migrations: Sequence[Migration]) -> None:
+    for expected, migration in enumerate(migrations, 1):
+        if migration.version != expected:
+            raise InvalidMigrationsError(
+                f"migration {migration.name} stands where number {expected:04} belongs: "
+                "the numbers must be 0001, 0002, … each once"
+            )
+
+
+def _split(sql: str) -> Iterator[str]:
+    """The statements without the comments before them, and what follows the last one."""
+    statement = ""
+    for part in re.split("(?<=;)", sql):
+        statement += part
+        if sqlite3.complete_statement(statement):
+            yield _from_first_word(statement)
+            statement = ""
+    if rest := _from_first_word(statement):
+        yield rest
+
+
+def _from_first_word(statement: str) -> str:
+    blank = _BLANK.match(statement)
+    return statement[blank.end() if blank else 0 :].rstrip()
+
+
+def _execute(connection: sqlite3.Connection, sql: str, params: Sequence[str | int] = ()) -> None:
+    try:
+        connection.execute(sql, params).close()
+    except sqlite3.Error as error:
+        raise translate(error) from None
+
+
+def _applied(connection: sqlite3.Connection) -> dict[int, str]:
+    tables = {
+        row[0] for row in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")
+    }
+    if "schema_migrations" in tables:
+        return dict(
+            tuple(row)
+            for row in connection.execute("SELECT version, checksum FROM schema_migrations")
+        )
+    if tables:
+        raise ForeignDatabaseError(
+            "the database file belongs to another program: choose another data directory"
+        )
+    return {}
+
+
+def _apply(
+    connection: sqlite3.Connection,
+    known: Sequence[Migration],
+    migration: Migration,
+    statements: Sequence[str],
+    now: Callable[[], datetime],
+) -> bool:
+    """Whether the migration was applied here; not when another process came first."""
+    _execute(connection, "BEGIN IMMEDIATE")
+    try:
+        if migration not in pending(connection, known):
+            return False
+        _run(connection, migration, statements)
+        _check_references(connection, migration)
+        _record(connection, migration, now())
+        _execute(connection, "COMMIT")
+    finally:
+        # Some errors, a full disk for one, have ended the transaction already.
+        if connection.in_transaction:
+            _execute(connection, "ROLLBACK")
+    return True
+
+
+def _run(connection: sqlite3.Connection, migration: Migration, statements: Sequence[str]) -> None:
+    for number, statement in enumerate(statements, 1):
+        try:
+            _execute(connection, statement)
+        except DatabaseError as error:
+            raise MigrationFailedError(
+                f"migration {migration.name} failed at statement {number} and was undone: {error}"
+            ) from error
+
+
+def _check_references(connection: sqlite3.Connection, migration: Migration) -> None:
+    row = connection.execute("PRAGMA foreign_key_check").fetchone()
+    if row is not None:
+        raise MigrationFailedError(
+            f"migration {migration.name} was undone: a row of {row[0]} would refer to a row of "
+            f"{row[2]} that does not exist"
+        )
+
+
+def _record(connection: sqlite3.Connection, migration: Migration, now: datetime) -> None:
+    if migration.version == 1:
+        _execute(connection, _CREATE_RECORDS)
+    applied_at = now.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+    _execute(
+        connection,
+        "INSERT INTO schema_migrations (version, name, checksum, applied_at) VALUES (?, ?, ?, ?)",
+        (migration.version, migration.name, migration.checksum, applied_at),
+    )
+
+
+def _without_trailing_space(sql: str) -> str:
+    return "\n".join(line.rstrip() for line in sql.splitlines())
+
+
+def _main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m database.migrator")
+    parser.add_argument("--dump-schema", action="store_true", required=True)
+    parser.parse_args(arguments)
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    try:
+        migrate(connection)
+        sys.stdout.write(
+            "-- The whole schema, as the migrations make it. Written by `make schema`.\n\n"
+            + dump_schema(connection)
+        )
+    finally:
+        connection.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(_main())

@@ -1,0 +1,261 @@
+-- The core of Strongroom: projects with their configuration and secrets, agent runs and
+-- everything that belongs to them, and the keys and tokens that guard it all.
+--
+-- Times are UTC text of exactly 27 characters, so that text order is time order. Booleans are
+-- 0 or 1. JSON is text, encoded by the application; json_valid() can't hold it to that, because
+-- SQLite refuses it in a CHECK while trusted_schema is off. AUTOINCREMENT stands where an id is
+-- bound into a ciphertext, a token or an address that others keep, so that none is ever given
+-- out twice. The *_key and search_text columns hold case-folded copies, because neither SQLite's
+-- NOCASE nor its LIKE folds anything outside ASCII.
+
+CREATE TABLE master_keys (
+    key_id TEXT NOT NULL PRIMARY KEY CHECK (length(key_id) BETWEEN 1 AND 100),
+    canary TEXT NOT NULL,
+    created_at TEXT NOT NULL CHECK (created_at LIKE '____-__-__T__:__:__.______Z')
+) STRICT;
+
+-- wrapped_key is the root of what must outlive a master key: token MACs, cursors, the audit chain.
+CREATE TABLE installation (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    installation_id TEXT NOT NULL CHECK (length(installation_id) BETWEEN 1 AND 100),
+    master_key_id TEXT NOT NULL REFERENCES master_keys (key_id),
+    wrapped_key TEXT NOT NULL CHECK (length(wrapped_key) >= 1),
+    created_at TEXT NOT NULL CHECK (created_at LIKE '____-__-__T__:__:__.______Z')
+) STRICT;
+
+CREATE TABLE api_tokens (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    name TEXT NOT NULL CHECK (length(name) BETWEEN 1 AND 255),
+    mac TEXT NOT NULL UNIQUE,
+    scopes TEXT NOT NULL,
+    project_ids TEXT,
+    created_at TEXT NOT NULL CHECK (created_at LIKE '____-__-__T__:__:__.______Z'),
+    expires_at TEXT CHECK (expires_at LIKE '____-__-__T__:__:__.______Z'),
+    last_used_at TEXT CHECK (last_used_at LIKE '____-__-__T__:__:__.______Z'),
+    revoked_at TEXT CHECK (revoked_at LIKE '____-__-__T__:__:__.______Z')
+) STRICT;
+
+CREATE TABLE projects (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    name TEXT NOT NULL CHECK (length(name) BETWEEN 1 AND 255),
+    github_owner TEXT NOT NULL CHECK (length(github_owner) BETWEEN 1 AND 100),
+    github_repo TEXT NOT NULL CHECK (length(github_repo) BETWEEN 1 AND 100),
+    name_key TEXT NOT NULL,
+    owner_key TEXT NOT NULL,
+    repo_key TEXT NOT NULL,
+    search_text TEXT NOT NULL,
+    status TEXT NOT NULL DEFAULT 'active'
+        CHECK (status IN ('active', 'inactive', 'archived', 'deleted')),
+    webhook_url TEXT CHECK (length(webhook_url) BETWEEN 1 AND 2048),
+    auto_merge_enabled INTEGER NOT NULL DEFAULT 0 CHECK (auto_merge_enabled IN (0, 1)),
+    auto_confirm_plans INTEGER NOT NULL DEFAULT 0 CHECK (auto_confirm_plans IN (0, 1)),
+    created_at TEXT NOT NULL CHECK (created_at LIKE '____-__-__T__:__:__.______Z'),
+    updated_at TEXT NOT NULL CHECK (updated_at LIKE '____-__-__T__:__:__.______Z'),
+    version INTEGER NOT NULL DEFAULT 1 CHECK (version >= 1)
+) STRICT;
+
+-- A deleted project gives its repository free for another.
+CREATE UNIQUE INDEX projects_repository ON projects (owner_key, repo_key)
+    WHERE status <> 'deleted';
+
+-- Each list (not deleted, of one status, of one owner and one status) in each of its three orders.
+-- An owner's projects that are not deleted are three of these lists, merged.
+CREATE INDEX projects_by_created_at ON projects (created_at, id) WHERE status <> 'deleted';
+CREATE INDEX projects_by_updated_at ON projects (updated_at, id) WHERE status <> 'deleted';
+CREATE INDEX projects_by_name ON projects (name_key, id) WHERE status <> 'deleted';
+CREATE INDEX projects_status_by_created_at ON projects (status, created_at, id);
+CREATE INDEX projects_status_by_updated_at ON projects (status, updated_at, id);
+CREATE INDEX projects_status_by_name ON projects (status, name_key, id);
+CREATE INDEX projects_owner_by_created_at ON projects (owner_key, status, created_at, id);
+CREATE INDEX projects_owner_by_updated_at ON projects (owner_key, status, updated_at, id);
+CREATE INDEX projects_owner_by_name ON projects (owner_key, status, name_key, id);
+
+CREATE TABLE project_settings (
+    id INTEGER PRIMARY KEY,
+    project_id INTEGER NOT NULL UNIQUE REFERENCES projects (id) ON DELETE CASCADE,
+    planning_statement TEXT CHECK (length(planning_statement) <= 1000000),
+    repository_rules TEXT CHECK (length(repository_rules) <= 1000000),
+    setup_commands TEXT CHECK (length(setup_commands) <= 1000000),
+    branch_name TEXT NOT NULL DEFAULT 'main' CHECK (length(branch_name) BETWEEN 1 AND 244),
+    created_at TEXT NOT NULL CHECK (created_at LIKE '____-__-__T__:__:__.______Z'),
+    updated_at TEXT NOT NULL CHECK (updated_at LIKE '____-__-__T__:__:__.______Z'),
+    version INTEGER NOT NULL DEFAULT 1 CHECK (version >= 1)
+) STRICT;
+
+-- The reference to master_keys is what refuses to drop a master key that is still in use.
+CREATE TABLE project_keys (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    project_id INTEGER NOT NULL REFERENCES projects (id) ON DELETE CASCADE,
+    master_key_id TEXT NOT NULL REFERENCES master_keys (key_id),
+    wrapped TEXT NOT NULL CHECK (length(wrapped) >= 1),
+    created_at TEXT NOT NULL CHECK (created_at LIKE '____-__-__T__:__:__.______Z'),
+    retired_at TEXT CHECK (retired_at LIKE '____-__-__T__:__:__.______Z')
+) STRICT;
+
+CREATE UNIQUE INDEX project_keys_current ON project_keys (project_id) WHERE retired_at IS NULL;
+CREATE INDEX project_keys_project ON project_keys (project_id, id);
+CREATE INDEX project_keys_master_key ON project_keys (master_key_id, id);
+
+CREATE TABLE project_secrets (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    project_id INTEGER NOT NULL REFERENCES projects (id) ON DELETE CASCADE,
+    project_key_id INTEGER NOT NULL REFERENCES project_keys (id),
+    key_name TEXT NOT NULL CHECK (length(key_name) BETWEEN 1 AND 100),
+    ciphertext TEXT NOT NULL CHECK (length(ciphertext) >= 1),
+    created_at TEXT NOT NULL CHECK (created_at LIKE '____-__-__T__:__:__.______Z'),
+    updated_at TEXT NOT NULL CHECK (updated_at LIKE '____-__-__T__:__:__.______Z'),
+    version INTEGER NOT NULL DEFAULT 1 CHECK (version >= 1),
+    UNIQUE (project_id, key_name)
+) STRICT;
+
+CREATE INDEX project_secrets_project ON project_secrets (project_id, id);
+CREATE INDEX project_secrets_project_key ON project_secrets (project_key_id);
+
+CREATE TABLE agent_runs (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    project_id INTEGER NOT NULL REFERENCES projects (id) ON DELETE CASCADE,
+    run_number INTEGER NOT NULL CHECK (run_number >= 1),
+    target_text TEXT NOT NULL CHECK (length(target_text) BETWEEN 1 AND 50000),
+    planning_statement TEXT CHECK (length(planning_statement) <= 1000000),
+    run_type TEXT NOT NULL DEFAULT 'regular' CHECK (run_type IN ('regular', 'plan', 'pr')),
+    status TEXT NOT NULL DEFAULT 'pending'
+        CHECK (status IN ('pending', 'running', 'paused', 'completed', 'failed', 'cancelled')),
+    result TEXT CHECK (length(result) <= 1000000),
+    error_message TEXT CHECK (length(error_message) <= 1000000),
+    pr_number INTEGER CHECK (pr_number >= 1),
+    pr_url TEXT CHECK (length(pr_url) <= 2048),
+    web_url TEXT CHECK (length(web_url) <= 2048),
+    codegen_run_id TEXT CHECK (length(codegen_run_id) <= 255),
+    validation_status TEXT NOT NULL DEFAULT 'pending'
+        CHECK (validation_status IN ('pending', 'running', 'passed', 'failed', 'skipped')),
+    auto_merge_enabled INTEGER NOT NULL DEFAULT 0 CHECK (auto_merge_enabled IN (0, 1)),
+    merge_completed INTEGER NOT NULL DEFAULT 0 CHECK (merge_completed IN (0, 1)),
+    metadata TEXT NOT NULL DEFAULT '{}' CHECK (length(metadata) <= 65536),
+    settings_version INTEGER CHECK (settings_version >= 0),
+    lease_token_hash TEXT,
+    lease_worker TEXT CHECK (length(lease_worker) BETWEEN 1 AND 255),
+    lease_expires_at TEXT CHECK (lease_expires_at LIKE '____-__-__T__:__:__.______Z'),
+    lease_expiries INTEGER NOT NULL DEFAULT 0 CHECK (lease_expiries >= 0),
+    created_at TEXT NOT NULL CHECK (created_at LIKE '____-__-__T__:__:__.______Z'),
+    updated_at TEXT NOT NULL CHECK (updated_at LIKE '____-__-__T__:__:__.______Z'),
+    started_at TEXT CHECK (started_at LIKE '____-__-__T__:__:__.______Z'),
+    completed_at TEXT CHECK (completed_at LIKE '____-__-__T__:__:__.______Z'),
+    version INTEGER NOT NULL DEFAULT 1 CHECK (version >= 1),
+    UNIQUE (project_id, run_number),
+    CHECK ((status IN ('completed', 'failed', 'cancelled')) = (completed_at IS NOT NULL)),
+    CHECK (status NOT IN ('running', 'paused', 'completed') OR started_at IS NOT NULL),
+    CHECK ((lease_token_hash IS NULL) = (lease_expires_at IS NULL)),
+    CHECK ((lease_token_hash IS NULL) = (lease_worker IS NULL))
+) STRICT;
+
+CREATE INDEX agent_runs_project ON agent_runs (project_id, id);
+CREATE INDEX agent_runs_status ON agent_runs (status, id);
+CREATE INDEX agent_runs_project_status ON agent_runs (project_id, status, id);
+CREATE INDEX agent_runs_lease ON agent_runs (lease_expires_at, id)
+    WHERE lease_expires_at IS NOT NULL;
+
+CREATE TABLE pipeline_states (
+    id INTEGER PRIMARY KEY,
+    agent_run_id INTEGER NOT NULL REFERENCES agent_runs (id) ON DELETE CASCADE,
+    state TEXT NOT NULL CHECK (state IN (
+        'created', 'webhook_setup', 'agent_running', 'plan_confirmation', 'pr_created',
+        'snapshot_creating', 'deployment_running', 'testing', 'validation_complete',
+        'auto_merging', 'completed', 'failed', 'cancelled')),
+    previous_state TEXT CHECK (previous_state IN (
+        'created', 'webhook_setup', 'agent_running', 'plan_confirmation', 'pr_created',
+        'snapshot_creating', 'deployment_running', 'testing', 'validation_complete',
+        'auto_merging', 'completed', 'failed', 'cancelled')),
+    metadata TEXT NOT NULL DEFAULT '{}' CHECK (length(metadata) <= 65536),
+    created_at TEXT NOT NULL CHECK (created_at LIKE '____-__-__T__:__:__.______Z')
+) STRICT;
+
+CREATE INDEX pipeline_states_run ON pipeline_states (agent_run_id, id);
+
+CREATE TABLE webhooks (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    project_id INTEGER NOT NULL REFERENCES projects (id) ON DELETE CASCADE,
+    webhook_type TEXT NOT NULL
+        CHECK (webhook_type IN ('github_pr', 'github_push', 'cloudflare', 'custom')),
+    webhook_url TEXT CHECK (length(webhook_url) BETWEEN 1 AND 2048),
+    events TEXT NOT NULL DEFAULT '[]' CHECK (length(events) <= 65536),
+    is_active INTEGER NOT NULL DEFAULT 1 CHECK (is_active IN (0, 1)),
+    secret_ciphertext TEXT,
+    project_key_id INTEGER REFERENCES project_keys (id),
+    secret_version INTEGER NOT NULL DEFAULT 0 CHECK (secret_version >= 0),
+    last_triggered_at TEXT CHECK (last_triggered_at LIKE '____-__-__T__:__:__.______Z'),
+    created_at TEXT NOT NULL CHECK (created_at LIKE '____-__-__T__:__:__.______Z'),
+    updated_at TEXT NOT NULL CHECK (updated_at LIKE '____-__-__T__:__:__.______Z'),
+    version INTEGER NOT NULL DEFAULT 1 CHECK (version >= 1),
+    CHECK ((secret_ciphertext IS NULL) = (project_key_id IS NULL))
+) STRICT;
+
+CREATE INDEX webhooks_project ON webhooks (project_id, id);
+CREATE INDEX webhooks_project_key ON webhooks (project_key_id) WHERE project_key_id IS NOT NULL;
+
+-- The unique triple lets a retried upload replace its rows instead of doubling them.
+CREATE TABLE test_results (
+    id INTEGER PRIMARY KEY,
+    agent_run_id INTEGER NOT NULL REFERENCES agent_runs (id) ON DELETE CASCADE,
+    test_type TEXT NOT NULL CHECK (length(test_type) BETWEEN 1 AND 100),
+    test_name TEXT NOT NULL CHECK (length(test_name) BETWEEN 1 AND 500),
+    status TEXT NOT NULL
+        CHECK (status IN ('pending', 'running', 'passed', 'failed', 'skipped', 'error')),
+    duration_seconds REAL CHECK (duration_seconds >= 0),
+    result_data TEXT CHECK (length(result_data) <= 65536),
+    error_message TEXT CHECK (length(error_message) <= 1000000),
+    screenshot_path TEXT CHECK (length(screenshot_path) <= 4096),
+    log_path TEXT CHECK (length(log_path) <= 4096),
+    created_at TEXT NOT NULL CHECK (created_at LIKE '____-__-__T__:__:__.______Z'),
+    updated_at TEXT NOT NULL CHECK (updated_at LIKE '____-__-__T__:__:__.______Z'),
+    UNIQUE (agent_run_id, test_type, test_name)
+) STRICT;
+
+CREATE INDEX test_results_run ON test_results (agent_run_id, id);
+CREATE INDEX test_results_run_status ON test_results (agent_run_id, status, id);
+CREATE INDEX test_results_run_type ON test_results (agent_run_id, test_type, id);
+
+CREATE TABLE grainchain_snapshots (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    agent_run_id INTEGER NOT NULL REFERENCES agent_runs (id) ON DELETE CASCADE,
+    snapshot_id TEXT NOT NULL CHECK (length(snapshot_id) BETWEEN 1 AND 255),
+    status TEXT NOT NULL DEFAULT 'creating'
+        CHECK (status IN ('creating', 'ready', 'running', 'completed', 'failed', 'destroyed')),
+    config TEXT NOT NULL DEFAULT '{}' CHECK (length(config) <= 65536),
+    validation_results TEXT CHECK (length(validation_results) <= 65536),
+    error_message TEXT CHECK (length(error_message) <= 1000000),
+    destroyed_at TEXT CHECK (destroyed_at LIKE '____-__-__T__:__:__.______Z'),
+    created_at TEXT NOT NULL CHECK (created_at LIKE '____-__-__T__:__:__.______Z'),
+    updated_at TEXT NOT NULL CHECK (updated_at LIKE '____-__-__T__:__:__.______Z'),
+    version INTEGER NOT NULL DEFAULT 1 CHECK (version >= 1),
+    UNIQUE (agent_run_id, snapshot_id)
+) STRICT;
+
+CREATE INDEX grainchain_snapshots_run ON grainchain_snapshots (agent_run_id, id);
+
+CREATE TABLE system_logs (
+    id INTEGER PRIMARY KEY,
+    level TEXT NOT NULL CHECK (level IN ('DEBUG', 'INFO', 'WARNING', 'ERROR', 'CRITICAL')),
+    level_no INTEGER NOT NULL CHECK (level_no = CASE level
+        WHEN 'DEBUG' THEN 10 WHEN 'INFO' THEN 20 WHEN 'WARNING' THEN 30
+        WHEN 'ERROR' THEN 40 WHEN 'CRITICAL' THEN 50 END),
+    message TEXT NOT NULL CHECK (length(message) BETWEEN 1 AND 10000),
+    component TEXT CHECK (length(component) BETWEEN 1 AND 100),
+    context TEXT NOT NULL DEFAULT '{}' CHECK (length(context) <= 65536),
+    correlation_id TEXT CHECK (length(correlation_id) BETWEEN 1 AND 100),
+    project_id INTEGER REFERENCES projects (id) ON DELETE CASCADE,
+    agent_run_id INTEGER REFERENCES agent_runs (id) ON DELETE CASCADE,
+    created_at TEXT NOT NULL CHECK (created_at LIKE '____-__-__T__:__:__.______Z')
+) STRICT;
+
+-- One partial index for each "this level and above": a range of levels in one index could not
+-- also give the rows in the order of their ids.
+CREATE INDEX system_logs_info ON system_logs (id) WHERE level_no >= 20;
+CREATE INDEX system_logs_warning ON system_logs (id) WHERE level_no >= 30;
+CREATE INDEX system_logs_error ON system_logs (id) WHERE level_no >= 40;
+CREATE INDEX system_logs_critical ON system_logs (id) WHERE level_no >= 50;
+CREATE INDEX system_logs_component ON system_logs (component, id) WHERE component IS NOT NULL;
+CREATE INDEX system_logs_correlation ON system_logs (correlation_id, id)
+    WHERE correlation_id IS NOT NULL;
+CREATE INDEX system_logs_project ON system_logs (project_id, id) WHERE project_id IS NOT NULL;
+CREATE INDEX system_logs_run ON system_logs (agent_run_id, id) WHERE agent_run_id IS NOT NULL;
+CREATE INDEX system_logs_created_at ON system_logs (created_at, id);

@@ -1,0 +1,1 @@
+"""The numbered SQL files that make the database; read by ``database.migrator``."""

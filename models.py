@@ -1,0 +1,729 @@
+"""The entities as the database holds them, and the shapes that requests and answers have.
+
+Entities take a row (a dict with the columns) and ignore columns they do not know. Requests are
+strict: no type is converted, no unknown field accepted. A validation error's text never holds
+the input; `ValidationError.errors()` does unless it is called with `include_input=False`.
+"""
+
+import re
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    SecretStr,
+    StringConstraints,
+    WithJsonSchema,
+    computed_field,
+    model_validator,
+)
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticCustomError, from_json
+
+MAX_INT64 = 2**63 - 1
+MAX_TEXT = 1_000_000
+MAX_SECRET_BYTES = 65_536
+MAX_BRANCH_BYTES = 244
+MAX_SECRETS_PER_REQUEST = 500
+
+# Spelled out, because \s means another set in each of Rust, Python and ECMAScript.
+_BLANK = r"\x00-\x20\x7f-\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+_PORT = r"(?:[0-9]{1,4}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
+_HOST = rf"""[^{_BLANK}/?#@:%\[\]\\"<>^`{{|}}.][^{_BLANK}/?#@:%\[\]\\"<>^`{{|}}]*"""
+
+# These go into the OpenAPI document, so they keep to what Python and ECMAScript both know.
+NO_NUL_PATTERN = r"^[^\x00]*$"
+NAME_PATTERN = rf"^[^\x00]*[^{_BLANK}][^\x00]*$"
+KEY_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]{0,99}$"
+# "." and ".." are kept out: an HTTP client would take them out of the path of a look-up.
+GITHUB_NAME_PATTERN = rf"^(?:[^{_BLANK}/]*[^{_BLANK}/.][^{_BLANK}/]*|\.{{3,}})$"
+# No user or password in front of the host: this field is neither encrypted nor kept from logs.
+URL_PATTERN = (
+    r"^[hH][tT][tT][pP][sS]?://"
+    rf"(?:\[[0-9A-Fa-f]*:[0-9A-Fa-f:.]*\]|{_HOST})"
+    rf"(?::{_PORT}?)?(?:[/?#][^{_BLANK}]*)?$"
+)
+# What `git check-ref-format --branch` accepts.
+BRANCH_PATTERN = (
+    r"^(?![-/.])(?!@$)(?!HEAD$)(?!.*(?:\.\.|//|/\.|@\{|\.lock/))(?!.*(?:/|\.|\.lock)$)"
+    r"[^\x00-\x20\x7f~^:?*\[\\]+$"
+)
+_TIME_EXAMPLE = "2026-01-31T12:00:00.000000Z"
+
+
+def utc_text(moment: datetime) -> str:
+    """`moment` as it is stored and sent: UTC, always 27 characters, six fractional digits.
+
+    Raises `ValueError` when `moment` has no time zone.
+    """
+    if moment.tzinfo is None:
+        raise ValueError("a time without a zone can't be stored")
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+
+
+def utc_datetime(text: str) -> datetime:
+    """The moment, in UTC, that `utc_text` wrote as `text`."""
+    return datetime.fromisoformat(text)
+
+
+def _matching(pattern: str, code: str, message: str) -> tuple[AfterValidator, FieldInfo]:
+    """Hold a string to `pattern`, with an error that a person can read, and document it."""
+    # "$" would let a line feed at the end pass.
+    compiled = re.compile(pattern.removesuffix("$") + r"\Z")
+
+    def check(text: str) -> str:
+        if not compiled.match(text):
+            raise PydanticCustomError(code, message)
+        return text
+
+    schema: dict[str, JsonValue] = {"pattern": pattern}
+    return AfterValidator(check), Field(json_schema_extra=schema)
+
+
+def _check_branch_bytes(name: str) -> str:
+    if len(name.encode()) > MAX_BRANCH_BYTES:
+        raise PydanticCustomError(
+            "branch_name_too_long",
+            "a branch name has at most {max_bytes} bytes",
+            {"max_bytes": MAX_BRANCH_BYTES},
+        )
+    return name
+
+
+def _check_no_nul(text: str) -> str:
+    if "\0" in text:
+        raise PydanticCustomError("nul_character", "a text has no NUL character")
+    return text
+
+
+def _check_secret(secret: SecretStr) -> SecretStr:
+    value = secret.get_secret_value()
+    try:
+        size = len(value) if value.isascii() else len(value.encode())
+    except UnicodeEncodeError:
+        # The exception carries the whole value: nothing of it may travel on.
+        size = -1
+    if size < 0:
+        raise PydanticCustomError("secret_unicode", "the value is not valid Unicode")
+    if not 1 <= size <= MAX_SECRET_BYTES:
+        raise PydanticCustomError(
+            "secret_size",
+            "a value has 1 to {max_bytes} bytes of UTF-8",
+            {"max_bytes": MAX_SECRET_BYTES},
+        )
+    if "\0" in value:
+        raise PydanticCustomError("secret_nul", "a value has no NUL character")
+    return secret
+
+
+def _from_json(value: object) -> object:
+    return from_json(value) if isinstance(value, str) else value
+
+
+def _unset() -> Any:
+    """The default of a field of an update: `changes()` leaves it out, OpenAPI shows none."""
+    return None
+
+
+Id = Annotated[int, Field(ge=1, le=MAX_INT64)]
+UtcTime = Annotated[
+    str,
+    StringConstraints(min_length=27, max_length=27),
+    WithJsonSchema({"type": "string", "format": "date-time", "examples": [_TIME_EXAMPLE]}),
+]
+"""A time as `utc_text` writes it. Text from the row to the answer: a list of fifty projects takes
+1.7 times as long to read and serialise with `datetime`, which also drops a zero fraction."""
+ProjectName = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=255),
+    *_matching(NAME_PATTERN, "project_name", "a name has something to see, and no NUL"),
+]
+GithubName = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=100),
+    *_matching(
+        GITHUB_NAME_PATTERN,
+        "github_name",
+        "a GitHub owner or repository has no slash, white space or control character",
+    ),
+]
+HttpUrl = Annotated[
+    str,
+    StringConstraints(max_length=2048),
+    *_matching(
+        URL_PATTERN,
+        "http_url",
+        "give an http or https URL with a host, without user, password or white space",
+    ),
+]
+"""Kept exactly as it was given, not normalised."""
+BranchName = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=MAX_BRANCH_BYTES),
+    *_matching(BRANCH_PATTERN, "branch_name", "git would not take this as a branch name"),
+    AfterValidator(_check_branch_bytes),
+]
+LongText = Annotated[
+    str,
+    StringConstraints(max_length=MAX_TEXT),
+    AfterValidator(_check_no_nul),
+    Field(json_schema_extra={"pattern": NO_NUL_PATTERN}),
+]
+SecretKey = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=100),
+    *_matching(
+        KEY_PATTERN,
+        "secret_key",
+        "a key has letters, digits and underscores only, and no digit first",
+    ),
+]
+SecretText = Annotated[
+    SecretStr,
+    AfterValidator(_check_secret),
+    Field(
+        description="1 byte to 64 KiB of UTF-8, any characters but NUL.",
+        json_schema_extra={
+            "minLength": 1,
+            "maxLength": MAX_SECRET_BYTES,
+            "pattern": NO_NUL_PATTERN,
+        },
+    ),
+]
+JsonObject = Annotated[dict[str, Any], BeforeValidator(_from_json)]
+StringList = Annotated[list[str], BeforeValidator(_from_json)]
+
+
+class ProjectStatus(StrEnum):
+    ACTIVE = "active"
+    INACTIVE = "inactive"
+    ARCHIVED = "archived"
+    DELETED = "deleted"
+
+
+class SecretStatus(StrEnum):
+    OK = "ok"
+    UNREADABLE = "unreadable"
+
+
+class Scope(StrEnum):
+    """What a token may do; `admin` is all of it."""
+
+    PROJECTS_READ = "projects:read"
+    PROJECTS_WRITE = "projects:write"
+    SECRETS_WRITE = "secrets:write"
+    SECRETS_REVEAL = "secrets:reveal"
+    RUNS_READ = "runs:read"
+    RUNS_WRITE = "runs:write"
+    LOGS_READ = "logs:read"
+    LOGS_WRITE = "logs:write"
+    AUDIT_READ = "audit:read"
+    ADMIN = "admin"
+
+
+class RunType(StrEnum):
+    REGULAR = "regular"
+    PLAN = "plan"
+    PR = "pr"
+
+
+class RunStatus(StrEnum):
+    PENDING = "pending"
+    RUNNING = "running"
+    PAUSED = "paused"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class ValidationStatus(StrEnum):
+    PENDING = "pending"
+    RUNNING = "running"
+    PASSED = "passed"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+class PipelineStateName(StrEnum):
+    CREATED = "created"
+    WEBHOOK_SETUP = "webhook_setup"
+    AGENT_RUNNING = "agent_running"
+    PLAN_CONFIRMATION = "plan_confirmation"
+    PR_CREATED = "pr_created"
+    SNAPSHOT_CREATING = "snapshot_creating"
+    DEPLOYMENT_RUNNING = "deployment_running"
+    TESTING = "testing"
+    VALIDATION_COMPLETE = "validation_complete"
+    AUTO_MERGING = "auto_merging"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class WebhookType(StrEnum):
+    GITHUB_PR = "github_pr"
+    GITHUB_PUSH = "github_push"
+    CLOUDFLARE = "cloudflare"
+    CUSTOM = "custom"
+
+
+class TestStatus(StrEnum):
+    __test__ = False
+
+    PENDING = "pending"
+    RUNNING = "running"
+    PASSED = "passed"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+    ERROR = "error"
+
+
+class SnapshotStatus(StrEnum):
+    CREATING = "creating"
+    READY = "ready"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    DESTROYED = "destroyed"
+
+
+class LogLevel(StrEnum):
+    DEBUG = "DEBUG"
+    INFO = "INFO"
+    WARNING = "WARNING"
+    ERROR = "ERROR"
+    CRITICAL = "CRITICAL"
+
+    @property
+    def number(self) -> int:
+        """10, 20, … 50: greater is graver, as in the standard library's `logging`."""
+        return (list(LogLevel).index(self) + 1) * 10
+
+
+class BaseDBModel(BaseModel):
+    """A row of any table."""
+
+    model_config = ConfigDict(extra="ignore", hide_input_in_errors=True)
+
+    id: int
+    created_at: UtcTime
+
+
+class ChangingDBModel(BaseDBModel):
+    """A row that may change after it was made."""
+
+    updated_at: UtcTime
+
+
+class VersionedDBModel(ChangingDBModel):
+    """A row that counts its changes: `version` is 1 when made, and one more after each."""
+
+    version: int
+
+
+class Project(VersionedDBModel):
+    name: str
+    github_owner: str
+    github_repo: str
+    status: ProjectStatus
+    webhook_url: str | None
+    auto_merge_enabled: bool
+    auto_confirm_plans: bool
+
+
+class ProjectSettings(VersionedDBModel):
+    project_id: int
+    planning_statement: str | None
+    repository_rules: str | None
+    setup_commands: str | None
+    branch_name: str
+
+    @classmethod
+    def defaults(cls, project: Project) -> Self:
+        """What a project without stored settings has: id and version 0, and its own times."""
+        return cls(
+            id=0,
+            project_id=project.id,
+            planning_statement=None,
+            repository_rules=None,
+            setup_commands=None,
+            branch_name="main",
+            created_at=project.created_at,
+            updated_at=project.created_at,
+            version=0,
+        )
+
+
+class ProjectSecret(VersionedDBModel):
+    project_id: int
+    project_key_id: int = Field(exclude=True)
+    key_name: str
+    ciphertext: str = Field(repr=False, exclude=True)
+
+
+class AgentRun(VersionedDBModel):
+    project_id: int
+    run_number: int
+    target_text: str
+    planning_statement: str | None
+    run_type: RunType
+    status: RunStatus
+    result: str | None
+    error_message: str | None
+    pr_number: int | None
+    pr_url: str | None
+    web_url: str | None
+    codegen_run_id: str | None
+    validation_status: ValidationStatus
+    auto_merge_enabled: bool
+    merge_completed: bool
+    metadata: JsonObject
+    settings_version: int | None
+    started_at: UtcTime | None
+    completed_at: UtcTime | None
+    lease_token_hash: str | None = Field(default=None, repr=False, exclude=True)
+    lease_worker: str | None = Field(default=None, exclude=True)
+    lease_seconds: int | None = Field(default=None, exclude=True)
+    lease_expires_at: UtcTime | None = Field(default=None, exclude=True)
+    lease_expiries: int = Field(default=0, exclude=True)
+
+
+class PipelineState(BaseDBModel):
+    agent_run_id: int
+    state: PipelineStateName
+    previous_state: PipelineStateName | None
+    metadata: JsonObject
+
+
+class Webhook(VersionedDBModel):
+    project_id: int
+    webhook_type: WebhookType
+    webhook_url: str | None
+    events: StringList
+    is_active: bool
+    last_triggered_at: UtcTime | None
+    secret_ciphertext: str | None = Field(default=None, repr=False, exclude=True)
+    project_key_id: int | None = Field(default=None, exclude=True)
+    secret_version: int = Field(default=0, exclude=True)
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def has_secret_token(self) -> bool:
+        """Whether a secret token is stored. The token itself is never shown."""
+        return self.secret_ciphertext is not None
+
+
+class WebhookDelivery(BaseDBModel):
+    """What was sent to a webhook, without its payload."""
+
+    webhook_id: int
+    guid: str
+    """The sender's own id of the delivery."""
+    event: str
+    action: str | None
+    payload_bytes: int
+
+
+class TestResult(ChangingDBModel):
+    __test__: ClassVar[bool] = False
+
+    agent_run_id: int
+    test_type: str
+    test_name: str
+    status: TestStatus
+    duration_seconds: float | None
+    result_data: JsonObject | None
+    error_message: str | None
+    screenshot_path: str | None
+    log_path: str | None
+
+
+class GrainchainSnapshot(VersionedDBModel):
+    agent_run_id: int
+    snapshot_id: str
+    status: SnapshotStatus
+    config: JsonObject
+    validation_results: JsonObject | None
+    error_message: str | None
+    destroyed_at: UtcTime | None
+
+
+class SystemLog(BaseDBModel):
+    level: LogLevel
+    message: str
+    component: str | None
+    context: JsonObject
+    correlation_id: str | None
+    project_id: int | None
+    agent_run_id: int | None
+
+
+class RequestModel(BaseModel):
+    """Base of what a client sends: strict, and without unknown fields.
+
+    Fields that an answer carries and a client can't set are taken out before the validation, so
+    that what was read can be sent back. A field that the shape itself declares stays.
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
+
+    answer_only: ClassVar[frozenset[str]] = frozenset(
+        {"id", "project_id", "created_at", "updated_at", "version"}
+    )
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        super().__pydantic_init_subclass__(**kwargs)
+        cls.answer_only = cls.answer_only.difference(cls.model_fields)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_answer_only(cls, data: Any) -> Any:
+        if isinstance(data, dict) and not cls.answer_only.isdisjoint(data):
+            return {name: value for name, value in data.items() if name not in cls.answer_only}
+        return data
+
+    def changes(self) -> dict[str, Any]:
+        """The fields that the request gave, an explicit null included, and no others."""
+        return {name: getattr(self, name) for name in self.model_fields_set}
+
+
+SettableStatus = Literal["active", "inactive", "archived"]
+"""Only deleting makes a project `deleted`, and only restoring ends that."""
+
+
+class ProjectSettingsCreate(RequestModel):
+    planning_statement: LongText | None = None
+    repository_rules: LongText | None = None
+    setup_commands: LongText | None = None
+    branch_name: BranchName = "main"
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"planning_statement": "Plan before coding.", "branch_name": "main"}]
+        }
+    )
+
+
+class ProjectSettingsUpdate(RequestModel):
+    """Fields left out stay as they are; null clears a text."""
+
+    planning_statement: LongText | None = Field(default_factory=_unset)
+    repository_rules: LongText | None = Field(default_factory=_unset)
+    setup_commands: LongText | None = Field(default_factory=_unset)
+    branch_name: BranchName = Field(default_factory=_unset)
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"setup_commands": "npm ci", "branch_name": "develop"}]}
+    )
+
+
+class SecretCreate(RequestModel):
+    """One secret. The key may also be sent as `key_name`."""
+
+    answer_only: ClassVar[frozenset[str]] = RequestModel.answer_only | {"status"}
+
+    key: SecretKey
+    value: SecretText
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"key": "API_KEY", "value": "a made-up value"}]}
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_key_name(cls, data: Any) -> Any:
+        if isinstance(data, dict) and "key_name" in data and "key" not in data:
+            return {("key" if name == "key_name" else name): v for name, v in data.items()}
+        return data
+
+
+class SecretValue(RequestModel):
+    """A value. What revealing it answered can be sent back: the key is the path's."""
+
+    answer_only: ClassVar[frozenset[str]] = RequestModel.answer_only | {"status", "key"}
+
+    value: SecretText
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"value": "a made-up value"}]})
+
+
+def _refuse_repeated_keys(secrets: list[SecretCreate]) -> list[SecretCreate]:
+    seen: dict[str, int] = {}
+    for index, secret in enumerate(secrets):
+        first = seen.setdefault(secret.key, index)
+        if first != index:
+            raise PydanticCustomError(
+                "repeated_key",
+                "entries {first} and {second} have the same key",
+                {"first": first, "second": index},
+            )
+    return secrets
+
+
+SecretBatch = Annotated[
+    list[SecretCreate],
+    Field(max_length=MAX_SECRETS_PER_REQUEST, description="Each key at most once."),
+    AfterValidator(_refuse_repeated_keys),
+]
+
+
+class SecretsUpsert(RequestModel):
+    secrets: SecretBatch
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"secrets": [{"key": "API_KEY", "value": "a made-up value"}]}]
+        }
+    )
+
+
+_PROJECT_EXAMPLE: dict[str, Any] = {
+    "name": "Payments",
+    "github_owner": "acme",
+    "github_repo": "payments",
+    "webhook_url": "https://hooks.example.com/payments",
+    "auto_merge_enabled": False,
+    "auto_confirm_plans": True,
+}
+
+
+class ProjectFields(RequestModel):
+    """What a client says of a new project itself."""
+
+    name: ProjectName
+    github_owner: GithubName
+    github_repo: GithubName
+    status: SettableStatus = "active"
+    webhook_url: HttpUrl | None = None
+    auto_merge_enabled: bool = False
+    auto_confirm_plans: bool = False
+
+
+class ProjectCreate(ProjectFields):
+    """A project, with its settings and secrets if wanted: all of it is made, or nothing."""
+
+    settings: ProjectSettingsCreate | None = None
+    secrets: SecretBatch = []
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_PROJECT_EXAMPLE]})
+
+
+class ProjectUpdate(RequestModel):
+    """Fields left out stay as they are; null clears `webhook_url`."""
+
+    name: ProjectName = Field(default_factory=_unset)
+    github_owner: GithubName = Field(default_factory=_unset)
+    github_repo: GithubName = Field(default_factory=_unset)
+    status: SettableStatus = Field(default_factory=_unset)
+    webhook_url: HttpUrl | None = Field(default_factory=_unset)
+    auto_merge_enabled: bool = Field(default_factory=_unset)
+    auto_confirm_plans: bool = Field(default_factory=_unset)
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"name": "Payments 2", "status": "inactive"}]}
+    )
+
+
+class ProjectDocument(ProjectFields):
+    """One line of an import or export file; fields it does not know are in `model_extra`."""
+
+    model_config = ConfigDict(extra="allow")
+
+    settings: ProjectSettingsCreate | None = None
+    secrets: dict[SecretKey, SecretText] = {}
+    secret_keys: list[SecretKey] = []
+
+
+class ProjectList(BaseModel):
+    projects: list[Project]
+    next_cursor: str | None
+
+
+class SecretMetadata(BaseModel):
+    """A secret without its value: `value` is always null."""
+
+    id: int
+    project_id: int
+    key: str
+    value: None = None
+    version: int
+    status: SecretStatus
+    created_at: UtcTime
+    updated_at: UtcTime
+
+
+class SecretList(BaseModel):
+    secrets: list[SecretMetadata]
+    next_cursor: str | None
+
+
+class SecretUpsertResult(BaseModel):
+    created: int
+    updated: int
+    unchanged: int
+
+
+class SecretReveal(BaseModel):
+    model_config = ConfigDict(hide_input_in_errors=True)
+
+    key: str
+    value: str = Field(repr=False)
+    version: int
+
+
+class ProjectFull(BaseModel):
+    project: Project
+    settings: ProjectSettings
+    secrets: list[SecretMetadata]
+    secret_count: int
+
+
+class Health(BaseModel):
+    status: Literal["healthy"] = "healthy"
+    service: Literal["strongroom"] = "strongroom"
+
+
+class ReadinessCheck(BaseModel):
+    status: Literal["ok", "failed"]
+    detail: str | None = None
+
+
+class ReadinessChecks(BaseModel):
+    database: ReadinessCheck
+    migrations: ReadinessCheck
+    keys: ReadinessCheck
+    writer_queue: ReadinessCheck
+
+
+class Readiness(BaseModel):
+    status: Literal["ready", "not_ready"]
+    checks: ReadinessChecks
+
+
+class ProblemFieldError(BaseModel):
+    """One wrong place of a request; `pointer` is a JSON pointer into its body."""
+
+    pointer: str
+    code: str
+    message: str
+
+
+class Problem(BaseModel):
+    """An error (RFC 9457). Some codes carry further members, such as `existing_id`."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str = Field(examples=["/problems/project_not_found"])
+    title: str
+    status: int
+    detail: str
+    code: str = Field(examples=["project_not_found"])
+    request_id: str
+    errors: list[ProblemFieldError] = Field(default_factory=_unset)

@@ -1,0 +1,147 @@
+"""Every route there is, and a request for each that is as small as its shape permits.
+
+Routes are found in the OpenAPI document, so that a new one is tried without a word here. Only a
+new name in a path has to be told: `world.py` says how one of these is made.
+"""
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+
+from backend.access import ROUTE_SCOPES
+
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A route, and what a request for it has to have."""
+
+    method: str
+    path: str
+    scope: str | None
+    """The scope that it needs; None when it is open."""
+    body: Any
+    """The smallest body that its shape takes; None when it takes none."""
+    headers: dict[str, str]
+    query: frozenset[str]
+    """The names of its query parameters."""
+
+    @property
+    def names(self) -> list[str]:
+        """The names in its path."""
+        return re.findall(r"\{(\w+)\}", self.path)
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}"
+
+
+def calls(app: FastAPI) -> list[Call]:
+    """Every route of the application, in the order of the document."""
+    document = app.openapi()
+    schemas = document["components"]["schemas"]
+    return [
+        Call(
+            method=method.upper(),
+            path=path,
+            scope=ROUTE_SCOPES[method.upper(), path],
+            body=_body(operation, schemas),
+            headers=_headers(operation, schemas),
+            query=frozenset(
+                parameter["name"]
+                for parameter in operation.get("parameters", [])
+                if parameter["in"] == "query"
+            ),
+        )
+        for path, item in document["paths"].items()
+        for method, operation in item.items()
+    ]
+
+
+def hidden_routes(app: FastAPI) -> set[str]:
+    """The paths of routes that the document does not have."""
+    shown = set(app.openapi()["paths"])
+    paths = {
+        route.path_format if isinstance(route, APIRoute) else getattr(route, "path", str(route))
+        for route in app.router.routes
+    }
+    return paths - shown
+
+
+async def send(
+    client: httpx.AsyncClient,
+    call: Call,
+    names: dict[str, Any],
+    *,
+    token: str | None = None,
+    headers: dict[str, str] | None = None,
+    params: dict[str, Any] | None = None,
+    project_id: int | None = None,
+) -> httpx.Response:
+    """The answer to a request for the route, with `names` in its path, and with `project_id`
+    wherever its body names a project."""
+    path = re.sub(r"\{(\w+)\}", lambda match: str(names[match[1]]), call.path)
+    sent = {**call.headers, **(headers or {})}
+    if token is not None:
+        sent["Authorization"] = f"Bearer {token}"
+    content = None
+    if call.body is not None:
+        body = call.body if project_id is None else about(call.body, project_id)
+        content = json.dumps(body).encode()
+        sent["Content-Type"] = "application/json"
+    return await client.request(call.method, path, content=content, headers=sent, params=params)
+
+
+def about(body: Any, project_id: int) -> Any:
+    """The body, with this project in the place of each that it names."""
+    if isinstance(body, list):
+        return [about(item, project_id) for item in body]
+    if not isinstance(body, dict):
+        return body
+    named = {"project_id": project_id, "project_ids": [project_id]}
+    return {name: named.get(name) or about(value, project_id) for name, value in body.items()}
+
+
+def _body(operation: dict[str, Any], schemas: dict[str, Any]) -> Any:
+    content = operation.get("requestBody", {}).get("content", {})
+    shape = content.get("application/json", {}).get("schema")
+    return None if shape is None else smallest(shape, schemas)
+
+
+def _headers(operation: dict[str, Any], schemas: dict[str, Any]) -> dict[str, str]:
+    return {
+        parameter["name"]: str(smallest(parameter["schema"], schemas))
+        for parameter in operation.get("parameters", [])
+        if parameter["in"] == "header" and parameter.get("required")
+    }
+
+
+def smallest(shape: dict[str, Any], schemas: dict[str, Any]) -> Any:
+    """A value of the shape: its example if it has one, else the least that it takes."""
+    if "$ref" in shape:
+        return smallest(schemas[shape["$ref"].rpartition("/")[2]], schemas)
+    for word in ("examples", "enum"):
+        if shape.get(word):
+            return shape[word][0]
+    for word in ("anyOf", "oneOf", "allOf"):
+        if word in shape:
+            return smallest(shape[word][0], schemas)
+    if shape.get("type") == "object":
+        required = shape.get("required", [])
+        return {name: smallest(shape["properties"][name], schemas) for name in required}
+    if shape.get("type") == "array":
+        return [smallest(shape["items"], schemas)] * shape.get("minItems", 0)
+    return _plain(shape)
+
+
+def _plain(shape: dict[str, Any]) -> Any:
+    if "const" in shape:
+        return shape["const"]
+    kinds: dict[str, Any] = {"integer": 1, "number": 1, "boolean": False, "null": None}
+    kind = shape.get("type", "string")
+    return shape.get("minimum", kinds[kind]) if kind in kinds else "a" * shape.get("minLength", 1)

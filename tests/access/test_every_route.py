@@ -1,0 +1,269 @@
+"""Every route with every kind of token that is not enough, and with the one that is."""
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from backend.access import ROUTE_SCOPES
+from backend.services.principal import ADMIN
+from backend.services.token_format import parse_token, token_text
+from config.settings import Settings
+from models import Scope
+from tests.access.routes import Call, calls, hidden_routes, send
+from tests.access.world import ABSENT, ABSENT_ID, MAKERS, SENTINEL, World, make
+from tests.http.support import all_rows, manager_of, new_project, problem
+
+OTHERS = sorted(set(Scope) - {ADMIN})
+OPEN_PAGES = {"/openapi.json", "/docs", "/docs/oauth2-redirect"}
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    """Without a limit of failures, and with guarded metrics, as in production."""
+    changes = {"failed_attempts_per_minute": 0, "host": "0.0.0.0"}  # noqa: S104 - no socket
+    return settings.model_copy(update=changes)
+
+
+@pytest.fixture
+async def stranger(application: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    """A client without a token."""
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(application, raise_app_exceptions=False),
+        base_url="http://strongroom.test",
+    ) as client:
+        yield client
+
+
+@pytest.fixture
+def world(client: httpx.AsyncClient) -> World:
+    """The project that a test's token must not see."""
+    return World(client)
+
+
+def guarded(app: FastAPI) -> list[Call]:
+    found = [call for call in calls(app) if call.scope is not None]
+    assert len(found) > 40
+    return found
+
+
+async def new_token(client: httpx.AsyncClient, *scopes: str, **fields: Any) -> str:
+    body = {"name": "test", "scopes": list(scopes), **fields}
+    return str((await make(client, "/api/tokens", body))["token"])
+
+
+async def names_of(world: World, call: Call) -> dict[str, Any]:
+    return {name: await world.get(name) for name in call.names}
+
+
+def absent(call: Call) -> dict[str, Any]:
+    return {name: ABSENT.get(name, ABSENT_ID) for name in call.names}
+
+
+def seen(response: httpx.Response) -> tuple[int, bytes, list[tuple[str, str]]]:
+    """What a client sees of an answer, without what differs between any two."""
+    request_id = response.headers["x-request-id"]
+    body = response.content.replace(request_id.encode(), b"")
+    headers = [(name, value) for name, value in response.headers.items() if value != request_id]
+    return response.status_code, body, headers
+
+
+def stored(app: FastAPI) -> dict[str, list[dict[str, Any]]]:
+    """Everything that is stored, but for when tokens were used, which comes in its own time."""
+    rows = dict(all_rows(manager_of(app)))
+    rows["api_tokens"] = [{**row, "last_used_at": None} for row in rows["api_tokens"]]
+    return rows
+
+
+def test_every_route_has_a_scope_and_every_scope_a_route(application: FastAPI) -> None:
+    assert {(call.method, call.path) for call in calls(application)} == ROUTE_SCOPES.keys()
+    assert set(filter(None, ROUTE_SCOPES.values())) <= set(Scope)
+    assert hidden_routes(application) == OPEN_PAGES
+
+
+def test_every_name_in_a_path_can_be_made(application: FastAPI) -> None:
+    assert {name for call in calls(application) for name in call.names} == MAKERS.keys()
+
+
+async def test_no_route_answers_without_a_token_that_is_valid_now(
+    stranger: httpx.AsyncClient, client: httpx.AsyncClient, application: FastAPI, world: World
+) -> None:
+    manager = manager_of(application)
+    valid = await new_token(client, ADMIN)
+    parsed = parse_token(valid)
+    assert parsed is not None
+    token_id, secret = parsed
+    expired = await new_token(client, ADMIN)
+    manager.execute_command(
+        "UPDATE api_tokens SET expires_at = created_at WHERE id = ?", (token_id + 1,)
+    )
+    revoked = await new_token(client, ADMIN)
+    assert (await client.delete(f"/api/tokens/{token_id + 2}")).status_code == 204
+    wrong = {
+        "nothing": None,
+        "no token": "sr_",
+        "mistyped": valid[:-1] + ("a" if valid[-1] != "a" else "b"),
+        "another secret": token_text(token_id, secret[::-1]),
+        "another token's id": token_text(token_id + 1, secret),
+        "an id that nobody has": token_text(token_id + 1000, secret),
+        "expired": expired,
+        "revoked": revoked,
+    }
+    routes = guarded(application)
+    names = {str(call): await names_of(world, call) for call in routes}
+    before = stored(application)
+    answers = set()
+    for call in routes:
+        for kind, token in wrong.items():
+            response = await send(stranger, call, names[str(call)], token=token)
+            assert response.status_code == 401, (str(call), kind)
+            problem(response, "unauthenticated")
+            assert response.headers["www-authenticate"].startswith("Bearer")
+            answers.add(str(seen(response)))
+    # Nothing tells one kind from another, nor whether what was asked for exists.
+    assert len(answers) == 1
+    assert stored(application) == before
+
+
+async def test_no_route_answers_a_token_without_its_scope(
+    stranger: httpx.AsyncClient, client: httpx.AsyncClient, application: FastAPI, world: World
+) -> None:
+    routes = guarded(application)
+    names = {str(call): await names_of(world, call) for call in routes}
+    weak = {
+        scope: await new_token(client, *(other for other in OTHERS if other != scope))
+        for scope in Scope
+    }
+    before = stored(application)
+    for call in routes:
+        assert call.scope is not None
+        for there in (names[str(call)], absent(call)):
+            response = await send(stranger, call, there, token=weak[Scope(call.scope)])
+            assert response.status_code == 403, str(call)
+            assert problem(response, "forbidden")["scope"] == call.scope
+    assert stored(application) == before
+
+
+async def test_every_route_answers_a_token_with_its_scope_alone(
+    stranger: httpx.AsyncClient, client: httpx.AsyncClient, application: FastAPI
+) -> None:
+    strong = {scope: await new_token(client, scope) for scope in Scope}
+    for call in guarded(application):
+        assert call.scope is not None
+        response = await send(stranger, call, absent(call), token=strong[Scope(call.scope)])
+        assert response.status_code not in (401, 403), (str(call), response.text)
+        assert response.status_code < 500, (str(call), response.text)
+
+
+async def bound_token(client: httpx.AsyncClient, *scopes: str) -> str:
+    """A token that is bound to a project of its own."""
+    project = await make(client, "/api/projects", new_project())
+    return await new_token(client, *scopes, project_ids=[project["id"]])
+
+
+async def test_what_belongs_to_another_project_looks_like_nothing(
+    stranger: httpx.AsyncClient, client: httpx.AsyncClient, application: FastAPI, world: World
+) -> None:
+    routes = [call for call in guarded(application) if call.names and call.scope != ADMIN]
+    names = {str(call): await names_of(world, call) for call in routes}
+    tokens = [await bound_token(client, *OTHERS), await bound_token(client, ADMIN)]
+    before = stored(application)
+    for call in routes:
+        for token in tokens:
+            there = await send(stranger, call, names[str(call)], token=token)
+            nowhere = await send(stranger, call, absent(call), token=token)
+            assert there.status_code == 404, (str(call), there.text)
+            assert there.json()["code"].endswith("_not_found")
+            assert seen(there) == seen(nowhere), str(call)
+            assert SENTINEL not in there.text
+    assert stored(application) == before
+
+
+async def test_naming_another_project_is_like_naming_none(
+    stranger: httpx.AsyncClient, client: httpx.AsyncClient, application: FastAPI, world: World
+) -> None:
+    for name in MAKERS:
+        await world.get(name)
+    other = await world.get("project_id")
+    token = await bound_token(client, *OTHERS)
+    before = stored(application)
+    tried = set()
+    for call in guarded(application):
+        if call.names or call.scope == ADMIN:
+            continue
+        in_query = "project_id" in call.query
+        answers = [
+            await send(
+                stranger,
+                call,
+                {},
+                token=token,
+                params={"project_id": project_id} if in_query else None,
+                project_id=project_id,
+            )
+            for project_id in (other, ABSENT_ID)
+        ]
+        assert seen(answers[0]) == seen(answers[1]), str(call)
+        assert SENTINEL not in answers[0].text
+        if in_query or call.method != "GET":
+            tried.add(str(call))
+    assert {"GET /api/agent-runs", "GET /api/audit", "POST /api/agent-runs"} <= tried
+    assert stored(application) == before
+
+
+async def test_no_list_shows_what_belongs_to_another_project(
+    stranger: httpx.AsyncClient, client: httpx.AsyncClient, application: FastAPI, world: World
+) -> None:
+    for name in MAKERS:
+        await world.get(name)
+    token = await bound_token(client, *OTHERS)
+    shown = set()
+    for call in guarded(application):
+        if call.names or call.method != "GET":
+            continue
+        everything = await send(client, call, {})
+        if everything.status_code == 200 and SENTINEL in everything.text:
+            shown.add(call.path)
+            response = await send(stranger, call, {}, token=token)
+            assert SENTINEL not in response.text, str(call)
+            assert response.status_code == (403 if call.scope == ADMIN else 200)
+    assert shown >= {"/api/projects", "/api/agent-runs", "/api/logs", "/api/tokens"}
+
+
+async def test_the_audit_of_another_project_is_not_shown(
+    stranger: httpx.AsyncClient, client: httpx.AsyncClient, world: World
+) -> None:
+    for name in MAKERS:
+        await world.get(name)
+    other = await world.get("project_id")
+    own = (await make(client, "/api/projects", new_project()))["id"]
+    token = await new_token(client, "audit:read", project_ids=[own])
+    bound = {"Authorization": f"Bearer {token}"}
+    everything = (await client.get("/api/audit?limit=500")).json()["entries"]
+    assert {entry["project_id"] for entry in everything} == {None, own, other}
+    for query in ("", f"?project_id={own}", "?action=project.created", "?actor=admin"):
+        entries = (await stranger.get(f"/api/audit{query}", headers=bound)).json()["entries"]
+        assert [entry["project_id"] for entry in entries] == [own]
+        lines = (await stranger.get(f"/api/audit/export{query}", headers=bound)).text.splitlines()
+        assert [json.loads(line)["project_id"] for line in lines] == [own]
+
+
+async def test_a_token_that_is_bound_may_do_nothing_to_the_whole_installation(
+    stranger: httpx.AsyncClient, client: httpx.AsyncClient, application: FastAPI, world: World
+) -> None:
+    routes = [call for call in guarded(application) if call.scope == ADMIN]
+    assert len(routes) >= 6
+    names = {str(call): await names_of(world, call) for call in routes}
+    token = await bound_token(client, ADMIN)
+    before = stored(application)
+    for call in routes:
+        response = await send(stranger, call, names[str(call)], token=token)
+        assert problem(response, "forbidden")["scope"] == ADMIN
+    response = await stranger.post(
+        "/api/projects", json=new_project(), headers={"Authorization": f"Bearer {token}"}
+    )
+    problem(response, "forbidden")
+    assert stored(application) == before

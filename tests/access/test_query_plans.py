@@ -1,0 +1,104 @@
+"""Every statement about tokens, the audit and rotations finds its rows through an index."""
+
+import pytest
+from fastapi import FastAPI
+
+from backend.repositories.api_token_repository import ApiTokenRepository, NewToken
+from backend.repositories.audit_repository import (
+    AuditFilter,
+    AuditRepository,
+    AuditRow,
+    StoredAuditRow,
+)
+from backend.repositories.key_rotation_repository import KeyRotationRepository
+from backend.repositories.sealed_repository import SEALED_KINDS, SealedRepository, SealedValue
+from tests.http.support import manager_of
+from tests.plans import Explaining, is_careless
+
+NOW = "2026-01-31T12:00:00.000000Z"
+IN_THE_ORDER_OF_IDS = {"SCAN audit_entries", "SCAN api_tokens", "SCAN key_rotations"}
+"""The first page of everything, and the end of it: the table is in this order itself."""
+
+
+@pytest.fixture
+def plans(application: FastAPI) -> Explaining:
+    """Runs statements and keeps how."""
+    return Explaining(manager_of(application).async_pool)
+
+
+def careless(plans: Explaining) -> list[str]:
+    return [step for step in plans.steps() if is_careless(step)]
+
+
+async def test_tokens(application: FastAPI, plans: Explaining) -> None:
+    tokens = ApiTokenRepository(manager_of(application)).using(plans)
+    token_id = await tokens.reserve(NewToken("t", frozenset({"admin"})))
+    await tokens.set_mac(token_id, "m")
+    await tokens.get(token_id)
+    await tokens.revoke(token_id)
+    await tokens.set_last_used({token_id: NOW})
+    for revoked in (False, True):
+        assert (await tokens.page(revoked=revoked, limit=1, after=(99,))).items
+    assert careless(plans) == []
+    await tokens.page(revoked=False, limit=1, after=None)
+    assert set(careless(plans)) <= IN_THE_ORDER_OF_IDS
+
+
+async def test_the_head_of_the_audit_is_one_row(application: FastAPI, plans: Explaining) -> None:
+    audit = AuditRepository(manager_of(application)).using(plans)
+    head = await audit.head()
+    assert head is not None
+    row = AuditRow(head.id + 1, NOW, "a", None, "test.done", "tests/1", None, "[]", None)
+    await audit.append([StoredAuditRow(row, "0" * 64)])
+    assert await audit.mac_of(head.id) == head.mac
+    assert await audit.has("test.done", "tests/1")
+    assert set(careless(plans)) <= IN_THE_ORDER_OF_IDS
+
+
+@pytest.mark.parametrize(
+    ("filter", "index"),
+    [
+        (AuditFilter(project_id=1), "audit_entries_project"),
+        (AuditFilter(action="project.created"), "audit_entries_action"),
+        (AuditFilter(actor="admin"), "audit_entries_actor"),
+        (AuditFilter(visible=(1,)), "audit_entries_project"),
+        (AuditFilter(visible=(1, 2, 3)), "audit_entries_project"),
+        (AuditFilter(), None),
+    ],
+)
+async def test_lists_of_the_audit(
+    application: FastAPI, plans: Explaining, filter: AuditFilter, index: str | None
+) -> None:
+    audit = AuditRepository(manager_of(application)).using(plans)
+    await audit.page(filter, limit=10, after=(99,))
+    await audit.following(filter, 5, 10)
+    steps = plans.steps()
+    assert [step for step in steps if is_careless(step)] == []
+    if index is not None:
+        assert all(index in step for step in steps if step.startswith("SEARCH"))
+    await audit.page(filter, limit=10, after=None)
+    assert set(careless(plans)) <= IN_THE_ORDER_OF_IDS
+
+
+async def test_rotations(application: FastAPI, plans: Explaining) -> None:
+    rotations = KeyRotationRepository(manager_of(application)).using(plans)
+    begun = await rotations.begin(reencrypt=True, total=1)
+    await rotations.advance(begun.id, done=1, failed=0)
+    await rotations.set_counts(begun.id, total=1, done=1, failed=0)
+    await rotations.rewrap_installation("test", "x")
+    await rotations.keys_under_others("test", 5, 10)
+    await rotations.keys_to_replace(7, 5, 10)
+    await rotations.keys_to_empty(7, 5, 10)
+    await rotations.retire(5)
+    await rotations.remove_unused(5)
+    sealed = SealedRepository(manager_of(application)).using(plans)
+    for kind in SEALED_KINDS:
+        await sealed.under(kind, 1, 5, 10)
+        await sealed.move(kind, SealedValue(1, 1, "a", 1, "x"), 1, "y")
+    await rotations.finish(begun.id)
+    assert careless(plans) == []
+    await rotations.running()
+    # The index has the one that is running, and no other.
+    assert careless(plans) == ["SCAN key_rotations USING INDEX key_rotations_running"]
+    await rotations.latest()
+    assert set(careless(plans)) <= IN_THE_ORDER_OF_IDS

@@ -1,0 +1,274 @@
+"""What is recorded, and that nothing happens without it."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any
+
+from fastapi import FastAPI
+from httpx import ASGITransport, AsyncClient
+from pydantic import SecretStr
+
+from backend.errors import ProjectExists
+from backend.main import create_app
+from backend.request_ids import current_request_id
+from backend.schemas.tokens import TokenCreate
+from backend.services.audit_verification import verify_audit
+from backend.services.database_service import DatabaseService
+from backend.services.principal import Principal, acting_as
+from config.settings import Settings
+from database.connection_manager import DatabaseManager
+from database.errors import DatabaseError
+from models import ProjectCreate, ProjectSettingsUpdate, ProjectUpdate, SecretCreate
+from tests.access.routes import calls, send
+from tests.access.world import MAKERS, World
+from tests.http.support import all_rows, make_project, manager_of, new_project
+
+Recorded = tuple[str, str, int | None, list[str]]
+VALUE = "a value that the audit must not have"
+NEW = {
+    "name": "a",
+    "github_owner": "o",
+    "github_repo": "r",
+    "settings": {"branch_name": "dev"},
+    "secrets": [{"key": "A", "value": VALUE}, {"key": "B", "value": VALUE}],
+}
+
+
+def entries(manager: DatabaseManager, *, after: int = 0) -> list[dict[str, Any]]:
+    rows = manager.execute_query("SELECT * FROM audit_entries WHERE id > ? ORDER BY id", (after,))
+    return [{**row, "fields": json.loads(row["fields"])} for row in rows]
+
+
+def last_id(manager: DatabaseManager) -> int:
+    return len(entries(manager))
+
+
+Step = Callable[[DatabaseService], Awaitable[object]]
+STEPS: list[tuple[str, Step, list[Recorded]]] = [
+    (
+        "a project with all that comes with it",
+        lambda service: service.create_project(ProjectCreate.model_validate(NEW)),
+        [
+            (
+                "project.created",
+                "projects/1",
+                1,
+                ["github_owner", "github_repo", "name", "settings.branch_name"],
+            ),
+            ("secret.created", "projects/1/secrets/A", 1, ["value"]),
+            ("secret.created", "projects/1/secrets/B", 1, ["value"]),
+        ],
+    ),
+    (
+        "fields that differ",
+        lambda service: service.update_project(
+            1, ProjectUpdate(name="b", github_owner="o", auto_merge_enabled=True)
+        ),
+        [("project.updated", "projects/1", 1, ["auto_merge_enabled", "name"])],
+    ),
+    (
+        "nothing that differs",
+        lambda service: service.update_project(1, ProjectUpdate(name="b", github_owner="o")),
+        [],
+    ),
+    (
+        "settings",
+        lambda service: service.update_settings(
+            1, ProjectSettingsUpdate(setup_commands=VALUE, branch_name="dev")
+        ),
+        [("settings.updated", "projects/1/configuration", 1, ["setup_commands"])],
+    ),
+    (
+        "the same settings",
+        lambda service: service.update_settings(1, ProjectSettingsUpdate(branch_name="dev")),
+        [],
+    ),
+    (
+        "one secret",
+        lambda service: service.create_secret(1, SecretCreate(key="C", value=SecretStr(VALUE))),
+        [("secret.created", "projects/1/secrets/C", 1, ["value"])],
+    ),
+    (
+        "another value, the same value, and a new key",
+        lambda service: service.upsert_secrets(
+            1,
+            [
+                SecretCreate(key="A", value=SecretStr("new")),
+                SecretCreate(key="B", value=SecretStr(VALUE)),
+                SecretCreate(key="D", value=SecretStr(VALUE)),
+            ],
+        ),
+        [
+            ("secret.updated", "projects/1/secrets/A", 1, ["value"]),
+            ("secret.created", "projects/1/secrets/D", 1, ["value"]),
+        ],
+    ),
+    (
+        "a value that is set",
+        lambda service: service.put_secret(1, "D", SecretStr("new")),
+        [("secret.updated", "projects/1/secrets/D", 1, ["value"])],
+    ),
+    (
+        "the same value again",
+        lambda service: service.put_secret(1, "D", SecretStr("new")),
+        [],
+    ),
+    (
+        "a reveal",
+        lambda service: service.reveal_secret(1, "D"),
+        [("secret.revealed", "projects/1/secrets/D", 1, [])],
+    ),
+    ("a look", lambda service: service.get_full(1), []),
+    (
+        "a secret that goes",
+        lambda service: service.delete_secret(1, "D"),
+        [("secret.deleted", "projects/1/secrets/D", 1, [])],
+    ),
+    (
+        "a project that is deleted",
+        lambda service: service.delete_project(1),
+        [("project.deleted", "projects/1", 1, [])],
+    ),
+    ("and deleted again", lambda service: service.delete_project(1), []),
+    (
+        "a project that is restored",
+        lambda service: service.restore_project(1),
+        [("project.restored", "projects/1", 1, [])],
+    ),
+    ("and restored again", lambda service: service.restore_project(1), []),
+    (
+        "a project that is purged",
+        lambda service: service.purge_project(1),
+        [("project.purged", "projects/1", 1, [])],
+    ),
+]
+
+
+async def test_each_change_and_each_reveal_is_recorded(
+    service: DatabaseService, manager: DatabaseManager
+) -> None:
+    [first] = entries(manager)
+    assert (first["action"], first["target"], first["actor"]) == (
+        "token.created",
+        "tokens/1",
+        "system",
+    )
+    for name, step, expected in STEPS:
+        before = last_id(manager)
+        await step(service)
+        recorded = [
+            (entry["action"], entry["target"], entry["project_id"], entry["fields"])
+            for entry in entries(manager, after=before)
+        ]
+        assert recorded == expected, name
+    assert VALUE not in str(entries(manager))
+    assert verify_audit(manager, service.audit_chain) is None
+
+
+async def test_who_did_it_in_which_request(
+    service: DatabaseService, manager: DatabaseManager
+) -> None:
+    with acting_as(Principal("ci", frozenset({"admin"}), token_id=5)):
+        await service.create_project(ProjectCreate.model_validate(NEW))
+    assert {(entry["actor"], entry["actor_token_id"]) for entry in entries(manager, after=1)} == {
+        ("ci", 5)
+    }
+    assert current_request_id() is None
+
+
+async def test_over_http_the_token_and_the_request_are_named(client: AsyncClient) -> None:
+    body = {"name": "deploy", "scopes": ["projects:write", "audit:read"]}
+    token = (await client.post("/api/tokens", json=body)).json()
+    headers = {"Authorization": f"Bearer {token['token']}", "X-Request-ID": "the-one.7"}
+    await client.post("/api/projects", json=new_project(), headers=headers)
+    listed = await client.get("/api/audit?actor=deploy", headers=headers)
+    [entry] = listed.json()["entries"]
+    assert entry["actor"] == "deploy"
+    assert entry["actor_token_id"] == token["id"]
+    assert entry["request_id"] == "the-one.7"
+    assert entry["action"] == "project.created"
+
+
+async def test_without_authentication_nobody_is_named(settings: Settings) -> None:
+    app = create_app(settings.model_copy(update={"auth": "off"}))
+    async with app.router.lifespan_context(app):
+        manager = manager_of(app)
+        async with AsyncClient(transport=ASGITransport(app), base_url="http://t") as anybody:
+            await make_project(anybody)
+        assert entries(manager)[-1]["actor"] == "anonymous"
+        assert entries(manager)[-1]["actor_token_id"] is None
+
+
+NOT_RECORDED = {
+    "POST /api/logs",
+    "POST /api/agent-runs/{run_id}/heartbeat",
+}
+"""What is sent all the time, and is itself a record or a sign of life."""
+
+
+async def test_no_route_changes_or_reveals_anything_that_can_not_be_recorded(
+    client: AsyncClient, application: FastAPI
+) -> None:
+    world = World(client)
+    for name in MAKERS:
+        await world.get(name)
+    manager = manager_of(application)
+    manager.execute_command(
+        "CREATE TRIGGER no_audit BEFORE INSERT ON audit_entries"
+        " BEGIN SELECT RAISE(ABORT, 'no audit'); END"
+    )
+    refused = set()
+    for call in calls(application):
+        reveals = call.scope == "secrets:reveal"
+        if call.scope is None or (call.method == "GET" and not reveals):
+            continue
+        names = {name: await world.get(name) for name in call.names}
+        before = all_rows(manager)
+        project_id = await world.get("project_id")
+        response = await send(client, call, names, project_id=project_id)
+        if str(call) in NOT_RECORDED:
+            continue
+        assert all_rows(manager) == before, str(call)
+        if response.status_code == 500:
+            refused.add(str(call))
+        if reveals:
+            assert response.status_code == 500
+    assert len(refused) > 15, refused
+
+
+async def test_changes_at_once_make_one_chain(
+    service: DatabaseService, manager: DatabaseManager
+) -> None:
+    async def create(number: int) -> None:
+        # Every third one is refused, and may not leave a gap.
+        data = {**NEW, "github_repo": f"r{number - number % 3 % 2}"}
+        with suppress(ProjectExists):
+            await service.create_project(ProjectCreate.model_validate(data))
+
+    await asyncio.gather(*(create(number) for number in range(200)))
+    created = await service.repositories.projects.count()
+    assert 100 < created < 200
+    recorded = entries(manager)
+    assert [entry["id"] for entry in recorded] == list(range(1, 3 * created + 2))
+    assert verify_audit(manager, service.audit_chain) is None
+
+
+async def test_a_row_that_can_not_be_written_undoes_its_unit_alone(
+    service: DatabaseService, manager: DatabaseManager
+) -> None:
+    manager.execute_command(
+        "CREATE TRIGGER no_audit BEFORE INSERT ON audit_entries"
+        " WHEN new.action = 'project.created' BEGIN SELECT RAISE(ABORT, 'no audit'); END"
+    )
+    token = {"name": "t", "scopes": ["projects:read"]}
+    results = await asyncio.gather(
+        service.create_project(ProjectCreate.model_validate(NEW)),
+        service.create_token(TokenCreate.model_validate(token)),
+        service.create_project(ProjectCreate.model_validate(NEW)),
+        return_exceptions=True,
+    )
+    assert [isinstance(result, DatabaseError) for result in results] == [True, False, True]
+    assert await service.repositories.projects.count() == 0
+    assert [entry["action"] for entry in entries(manager)] == ["token.created"] * 2

@@ -1,0 +1,273 @@
+"""Whatever is done to the audit behind the service's back is found, and the first place named."""
+# ruff: noqa: S608 - the statements are the damage
+
+import hmac
+import json
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from fastapi import FastAPI
+from httpx import AsyncClient
+
+from backend.repositories.audit_repository import AuditRow
+from backend.services.audit_chain import AuditChain
+from backend.services.audit_verification import ExportedHead, verify_audit
+from backend.services.database_service import DatabaseService
+from database.connection_manager import DatabaseManager
+from models import ProjectCreate, ProjectUpdate
+from tests.http.support import make_project, manager_of, service_of
+
+ROWS = 12
+
+
+@pytest.fixture
+async def audited(
+    service: DatabaseService, manager: DatabaseManager, tmp_path: Path
+) -> tuple[Path, AuditChain, list[ExportedHead]]:
+    """A closed database with twelve entries, their chain, and all heads they ever had."""
+    project = ProjectCreate.model_validate({"name": "a", "github_owner": "o", "github_repo": "r"})
+    await service.create_project(project)
+    for number in range(ROWS - 2):
+        await service.update_project(1, ProjectUpdate(name=f"name {number}"))
+    rows = manager.execute_query("SELECT id, mac, at FROM audit_entries ORDER BY id")
+    chain = service.audit_chain
+    await manager.close()
+    copy = tmp_path / "copy.db"
+    shutil.copyfile(manager.config.path, copy)
+    assert len(rows) == ROWS
+    return copy, chain, [ExportedHead(row["id"], row["mac"], row["at"]) for row in rows]
+
+
+@pytest.fixture
+def damage(audited: tuple[Path, AuditChain, list[ExportedHead]]) -> Callable[..., str | None]:
+    """Runs statements, none of which any check holds up, and says what is found afterwards."""
+    path, chain, heads = audited
+
+    def run(*statements: str, exported: list[ExportedHead] | None = None) -> str | None:
+        with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+            connection.execute("PRAGMA ignore_check_constraints = ON")
+            for statement in statements:
+                connection.execute(statement)
+        manager = DatabaseManager(path)
+        try:
+            found = verify_audit(manager, chain, heads if exported is None else exported)
+        finally:
+            manager.sync_pool.close()
+        return None if found is None else str(found)
+
+    return run
+
+
+Damage = Callable[..., str | None]
+
+
+def test_an_audit_that_nobody_touched_is_whole(damage: Damage) -> None:
+    assert damage() is None
+    assert damage(exported=[]) is None
+
+
+CHANGES = {
+    "at": "'2026-01-31T12:00:00.000000Z'",
+    "actor": "'nobody'",
+    "actor_token_id": "7",
+    "action": "'project.deleted'",
+    "target": "'projects/2'",
+    "project_id": "2",
+    "fields": "'[]'",
+    "request_id": "'other'",
+    "mac": "substr(mac, 2) || 'f'",
+}
+
+
+@pytest.mark.parametrize("column", CHANGES)
+@pytest.mark.parametrize("row", [1, 6, ROWS])
+def test_no_column_of_any_row_can_be_changed(damage: Damage, column: str, row: int) -> None:
+    # The first row tells of a token, which is of no project.
+    value = "1" if (column, row) == ("project_id", 1) else CHANGES[column]
+    found = damage(f"UPDATE audit_entries SET {column} = {value} WHERE id = {row}", exported=[])
+    assert found is not None
+    assert f"audit entry {row} is not what was written there" in found
+
+
+def test_every_column_was_tried() -> None:
+    assert {"id", *CHANGES} == {*AuditRow._fields, "mac"}
+
+
+@pytest.mark.parametrize("column", ["actor_token_id", "project_id", "request_id"])
+def test_null_is_not_the_same_as_nothing(damage: Damage, column: str) -> None:
+    value = "0" if column != "request_id" else "''"
+    found = damage(f"UPDATE audit_entries SET {column} = {value} WHERE id = 1", exported=[])
+    assert found is not None
+
+
+def test_text_can_not_move_from_one_column_to_the_next(damage: Damage) -> None:
+    found = damage(
+        "UPDATE audit_entries SET action = action || substr(target, 1, 1),"
+        " target = substr(target, 2) WHERE id = 5"
+    )
+    assert found is not None
+    assert "audit entry 5 is not" in found
+
+
+@pytest.mark.parametrize(("gone", "named"), [("1", 1), ("6", 6), ("2, 3, 4", 2), ("4, 9", 4)])
+def test_a_row_that_was_removed_is_missed(damage: Damage, gone: str, named: int) -> None:
+    found = damage(f"DELETE FROM audit_entries WHERE id IN ({gone})", exported=[])
+    assert found == (f"audit entry {named} is missing: it was removed, or given another number")
+
+
+def test_a_row_can_not_be_removed_by_closing_the_gap(damage: Damage) -> None:
+    found = damage(
+        "DELETE FROM audit_entries WHERE id = 6",
+        *(f"UPDATE audit_entries SET id = {id - 1} WHERE id = {id}" for id in range(7, ROWS + 1)),
+        exported=[],
+    )
+    assert found is not None
+    assert "audit entry 6 is not" in found
+
+
+def test_rows_can_not_change_places(damage: Damage) -> None:
+    found = damage(
+        "UPDATE audit_entries SET id = 100 WHERE id = 4",
+        "UPDATE audit_entries SET id = 4 WHERE id = 5",
+        "UPDATE audit_entries SET id = 5 WHERE id = 100",
+        exported=[],
+    )
+    assert found is not None
+    assert "audit entry 4 is not" in found
+
+
+@pytest.mark.parametrize("id", [0, -5, ROWS + 1])
+def test_rows_can_not_be_added(damage: Damage, id: int) -> None:
+    columns = ", ".join([*AuditRow._fields[1:], "mac"])
+    found = damage(
+        f"INSERT INTO audit_entries (id, {columns}) SELECT {id}, {columns} FROM audit_entries"
+        " WHERE id = 3",
+        exported=[],
+    )
+    assert found is not None
+
+
+def test_text_that_is_no_text_is_a_change(damage: Damage) -> None:
+    found = damage("UPDATE audit_entries SET actor = CAST(x'ff' AS TEXT) WHERE id = 7")
+    assert found == "audit entry 7 can't be read"
+    found = damage("UPDATE audit_entries SET actor = 'x' WHERE id = 6")
+    assert found is not None
+    assert "audit entry 6 is not" in found
+
+
+def test_rows_that_are_missing_at_the_end_are_proved_by_a_head(damage: Damage) -> None:
+    assert damage(f"DELETE FROM audit_entries WHERE id = {ROWS}", exported=[]) is None
+    found = damage()
+    assert found is not None
+    assert f"audit entry {ROWS} is missing at the end" in found
+    found = damage("DELETE FROM audit_entries WHERE id > 5")
+    assert found is not None
+    assert "audit entries 6 to 12 are missing at the end: entry 12 was there at" in found
+
+
+def test_an_emptied_table_is_proved_by_a_head(damage: Damage) -> None:
+    found = damage("DELETE FROM audit_entries")
+    assert found is not None
+    assert "audit entries 1 to 12 are missing at the end" in found
+
+
+async def test_an_older_copy_that_was_written_on_is_proved_by_a_head(
+    client: AsyncClient, application: FastAPI
+) -> None:
+    project = await make_project(client)
+    manager, service = manager_of(application), service_of(application)
+    await client.patch(f"/api/projects/{project['id']}", json={"name": "before"})
+    before = await service.audit_head()
+    assert before is not None
+    heads = [ExportedHead(before.id, before.mac, "2026-01-31T12:00:00.000000Z")]
+    # As an older copy would look, and as if the service had gone on from there.
+    manager.execute_command("DELETE FROM audit_entries WHERE id = ?", (before.id,))
+    await client.patch(f"/api/projects/{project['id']}", json={"name": "after"})
+    assert verify_audit(manager, service.audit_chain) is None
+    found = verify_audit(manager, service.audit_chain, heads)
+    assert found is not None
+    assert found.entry_id == before.id
+    assert "an older copy" in str(found)
+    await client.patch(f"/api/projects/{project['id']}", json={"name": "and after"})
+    assert str(verify_audit(manager, service.audit_chain, heads)) == str(found)
+
+
+def test_another_key_fits_nothing(audited: tuple[Path, AuditChain, list[ExportedHead]]) -> None:
+    path, _, heads = audited
+    manager = DatabaseManager(path)
+    found = verify_audit(manager, AuditChain(bytes(32)), heads)
+    manager.sync_pool.close()
+    assert found is not None
+    assert found.entry_id == 1
+
+
+async def test_many_rows_are_checked_to_the_last(
+    service: DatabaseService, manager: DatabaseManager
+) -> None:
+    async with service.transaction() as repositories:
+        for _ in range(1300):
+            await service.record(repositories, "test.done", target="tests/1")
+    assert verify_audit(manager, service.audit_chain) is None
+    head = await service.audit_head()
+    assert head is not None
+    manager.execute_command("UPDATE audit_entries SET actor = 'x' WHERE id = ?", (head.id,))
+    found = verify_audit(manager, service.audit_chain)
+    assert found is not None
+    assert found.entry_id == head.id
+
+
+def documented_macs(key: bytes, lines: list[str]) -> Iterator[str]:
+    """The MACs of exported lines, worked out as the documents say and with nothing of ours."""
+
+    def field(value: object) -> bytes:
+        if value is None:
+            return b"\xff\xff\xff\xff"
+        if isinstance(value, list):
+            value = json.dumps(value, separators=(",", ":"))
+        data = str(value).encode()
+        return len(data).to_bytes(4, "big") + data
+
+    columns = (
+        "id",
+        "at",
+        "actor",
+        "actor_token_id",
+        "action",
+        "target",
+        "project_id",
+        "fields",
+        "request_id",
+    )
+    previous = "0" * 64
+    for line in lines:
+        entry = json.loads(line)
+        message = b"".join(field(entry[name]) for name in columns)
+        previous = hmac.new(key, field("sa1") + field(previous) + message, "sha256").hexdigest()
+        yield previous
+
+
+async def test_an_export_can_be_checked_by_the_documents_alone(
+    client: AsyncClient, application: FastAPI
+) -> None:
+    project = await make_project(
+        client, name="Ünïcode", secrets=[{"key": "A", "value": "v"}], settings={}
+    )
+    await client.put(
+        f"/api/projects/{project['id']}/configuration",
+        json={"branch_name": "dev", "setup_commands": "make"},
+    )
+    await client.post(
+        "/api/tokens", json={"name": "Ünïcode \N{GRINNING FACE}", "scopes": ["admin"]}
+    )
+    response = await client.get("/api/audit/export")
+    assert response.headers["content-type"] == "application/x-ndjson"
+    lines = response.text.splitlines()
+    [row] = manager_of(application).execute_query("SELECT wrapped_key FROM installation")
+    root = service_of(application).vault.installation_key(row["wrapped_key"])
+    macs = list(documented_macs(root.derive("audit-chain"), lines))
+    assert len(macs) >= 5
+    assert macs == [json.loads(line)["mac"] for line in lines]

@@ -1,0 +1,54 @@
+"""Commands run in this process, where a process of their own would show nothing more."""
+
+import logging
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import structlog
+
+from backend.cli import main
+from tests.cli.support import Outcome
+
+Command = Callable[..., Outcome]
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    """The data directory of the test, not made yet."""
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def command(
+    tmp_path: Path,
+    no_settings: None,  # noqa: ARG001
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Iterator[Command]:
+    """Runs a command line to its end in this process, in the test's own directory."""
+    monkeypatch.chdir(tmp_path)
+    root = logging.getLogger()
+    handlers, level, config = root.handlers[:], root.level, structlog.get_config()
+    handled = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    mask = os.umask(0o022)
+
+    def run(*arguments: str | Path) -> Outcome:
+        capsys.readouterr()
+        try:
+            status = main([str(argument) for argument in arguments])
+        finally:
+            os.umask(0o022)
+        captured = capsys.readouterr()
+        return Outcome(status, captured.out, captured.err)
+
+    yield run
+    os.umask(mask)
+    assert {number: signal.getsignal(number) for number in handled} == handled
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    logging.captureWarnings(capture=False)
+    logging.getLogger("uvicorn.access").propagate = True
+    structlog.configure(**config)

@@ -1,0 +1,184 @@
+"""The command as its users have it: a process, its output, and what it leaves behind."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+from config.settings import PREFIX
+
+STRONGROOM = Path(sys.executable).with_name("strongroom")
+REAL_DOCUMENTS = Path(__file__).parents[3] / "shared" / "data" / "projects.jsonl"
+PATIENCE = 60.0
+"""Seconds after which a process that says nothing is a failure."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command left behind."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """The one JSON object on standard output."""
+        assert self.out.count("\n") == 1
+        return json.loads(self.out)
+
+    @property
+    def complaint(self) -> str:
+        """The one line on standard error."""
+        assert self.err.startswith("strongroom: "), self.err
+        assert self.err.count("\n") == 1, self.err
+        assert self.err.endswith("\n")
+        return self.err.removeprefix("strongroom: ").rstrip("\n")
+
+
+def environment(**settings: str) -> dict[str, str]:
+    """This process's environment without any of our variables, and these `settings`."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+    return {**kept, **{PREFIX + name: value for name, value in settings.items()}}
+
+
+def run(
+    *arguments: str | Path,
+    cwd: Path,
+    env: Mapping[str, str] | None = None,
+    stdin: bytes = b"",
+) -> Outcome:
+    """Run the command to its end, as a process of its own."""
+    done = subprocess.run(
+        [STRONGROOM, *arguments],
+        cwd=cwd,
+        env=env or environment(),
+        input=stdin,
+        capture_output=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    return Outcome(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+class Serving:
+    """`strongroom serve` as a process, from the line that tells its URL to its end."""
+
+    def __init__(
+        self, directory: Path, *arguments: str, env: Mapping[str, str] | None = None
+    ) -> None:
+        self.directory = directory
+        self.lines: list[str] = []
+        """Standard output so far."""
+        self._log = (directory.parent / f"{directory.name}.log").open("w+b")
+        self.process = subprocess.Popen(
+            [STRONGROOM, "serve", "--port", "0", "--data-dir", str(directory), *arguments],
+            cwd=directory.parent,
+            env=env or environment(),
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            text=True,
+        )
+
+    def __enter__(self) -> Self:
+        self.wait_for("http://")
+        return self
+
+    def wait_for(self, text: str) -> str:
+        """The next line of standard output that has `text` in it."""
+        assert self.process.stdout is not None
+        watchdog = threading.Timer(PATIENCE, self.process.kill)
+        watchdog.start()
+        try:
+            for line in self.process.stdout:
+                self.lines.append(line.rstrip("\n"))
+                if text in line:
+                    return self.lines[-1]
+        finally:
+            watchdog.cancel()
+        raise AssertionError(f"no line with {text!r}: {self.lines} {self.err}")
+
+    @property
+    def url(self) -> str:
+        """The URL that the first line names."""
+        return self.lines[0].split()[-1]
+
+    @property
+    def token(self) -> str:
+        """The admin token of the first start."""
+        return (self.directory / "admin.token").read_text(encoding="ascii").strip()
+
+    @property
+    def err(self) -> str:
+        """The log so far."""
+        return Path(self._log.name).read_text(encoding="utf-8")
+
+    def client(self) -> httpx.Client:
+        """A client with the admin token."""
+        return httpx.Client(
+            base_url=self.url, headers={"Authorization": f"Bearer {self.token}"}, timeout=PATIENCE
+        )
+
+    def end(self, number: signal.Signals = signal.SIGTERM, within: float = PATIENCE) -> int:
+        """Send a signal; the exit status. The rest of the output is in `lines` then."""
+        self.process.send_signal(number)
+        return self.finish(within)
+
+    def finish(self, within: float = PATIENCE) -> int:
+        """Wait for the end; the exit status."""
+        rest, _ = self.process.communicate(timeout=within)
+        self.lines += rest.splitlines()
+        return self.process.returncode
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.communicate()
+        self._log.close()
+
+
+def document(number: int = 1, **fields: Any) -> dict[str, Any]:
+    """A project document with everything in it."""
+    return {
+        "name": f"Project {number}",
+        "github_owner": "acme",
+        "github_repo": f"project-{number}",
+        "status": "active",
+        "webhook_url": f"https://hooks.example.com/{number}",
+        "auto_merge_enabled": number % 2 == 0,
+        "auto_confirm_plans": number % 3 == 0,
+        "settings": {
+            "planning_statement": f"Plan {number} \N{GRINNING FACE} \x7f\u2028 “first”.",
+            "repository_rules": None,
+            "setup_commands": "make\n\tmake test\r\n",
+            "branch_name": "main",
+        },
+        "secrets": {"API_KEY": f"sesame-{number}", "OTHER": "pass\u2029phrase"},
+        **fields,
+    }
+
+
+def write_documents(path: Path, documents: Sequence[Any]) -> Path:
+    """A file with a line for each document; a string is written as it is."""
+    lines = [one if isinstance(one, str) else json.dumps(one) for one in documents]
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", newline="")
+    return path
+
+
+def read_documents(path: Path) -> list[dict[str, Any]]:
+    """What the lines of a file hold."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n")[:-1]]

@@ -1,0 +1,174 @@
+"""Starting and stopping the service as its operator does."""
+
+import http.client
+import json
+import os
+import shlex
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from backend.services.keyring import generate_master_key
+from tests.cli.conftest import Command
+from tests.cli.support import PATIENCE, Serving, environment
+
+NO_LONGER = 10.0
+"""Seconds within which a service that was told to end has ended."""
+
+
+def test_the_first_start_says_how_to_call_it_and_the_second_only_where(tmp_path: Path) -> None:
+    directory = tmp_path / 'my "data" of $HOME\'s'
+    with Serving(directory) as serving:
+        call = serving.wait_for("curl ")
+        assert str(directory / "admin.token") in serving.lines[1]
+        assert stat.S_IMODE((directory / "admin.token").stat().st_mode) == 0o600
+        assert {stat.S_IMODE(file.stat().st_mode) & 0o077 for file in directory.iterdir()} == {0}
+        if shutil.which("curl"):
+            answer = subprocess.run(
+                ["/bin/sh", "-c", call], cwd="/", capture_output=True, timeout=PATIENCE, check=True
+            )
+            assert json.loads(answer.stdout) == {"projects": [], "next_cursor": None}
+        else:
+            words = shlex.split(call)
+            assert words[-1] == f"{serving.url}/api/projects"
+            assert words[-2] == f"Authorization: Bearer $(cat {shlex.quote(str(directory))}"
+        token = serving.token
+        assert serving.end() == 0
+        assert len(serving.lines) == 4
+        assert token not in "\n".join(serving.lines)
+        assert token not in serving.err
+    with Serving(directory) as serving:
+        with serving.client() as client:
+            assert client.get("/api/projects").status_code == 200
+        assert serving.end() == 0
+        assert serving.lines == [f"Strongroom is running at {serving.url}"]
+        assert serving.token == token
+        assert token not in serving.err
+
+
+def test_a_second_process_is_told_who_has_the_data(command: Command, directory: Path) -> None:
+    with Serving(directory) as serving:
+        pid = f"process {serving.process.pid} "
+        elsewhere = command("serve", "--port", "0", "--data-dir", directory)
+        assert elsewhere.status == 1
+        assert elsewhere.out == ""
+        assert pid in elsewhere.complaint
+        port = serving.url.rpartition(":")[2]
+        same = command("serve", "--port", port, "--data-dir", directory)
+        assert same.status == 1
+        assert pid in same.complaint
+        assert f"port {port}" in same.complaint
+        assert serving.end() == 0
+
+
+def test_a_port_in_use_is_told_before_anything_is_made(command: Command, directory: Path) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as other:
+        port = other.getsockname()[1]
+        outcome = command("serve", "--port", port, "--data-dir", directory)
+    assert outcome.status == 1
+    assert f"port {port} of 127.0.0.1 is in use" in outcome.complaint
+    assert "--port" in outcome.complaint
+    assert not directory.exists()
+
+
+@pytest.mark.parametrize(
+    ("host", "reason"), [("192.0.2.1", "not an address"), ("no.such.invalid", "not known")]
+)
+def test_a_host_that_is_not_this_machine_is_refused(
+    command: Command, directory: Path, host: str, reason: str
+) -> None:
+    outcome = command("serve", "--host", host, "--port", 0, "--data-dir", directory)
+    assert outcome.status == 1
+    assert f"{host} is {reason}" in outcome.complaint
+
+
+def test_flags_win_over_the_environment(directory: Path) -> None:
+    env = environment(PORT="1", DATA_DIR="/nonexistent/elsewhere", HOST="192.0.2.1")
+    with Serving(directory, "--host", "localhost", env=env) as serving:
+        assert serving.url.startswith("http://localhost:")
+        with serving.client() as client:
+            assert client.get("/health").status_code == 200
+        assert serving.end(signal.SIGINT) == 0
+    assert (directory / "strongroom.db").exists()
+
+
+def _post(serving: Serving, body: bytes, sent: int) -> http.client.HTTPConnection:
+    """A POST of which `sent` bytes are under way, and which the service waits for."""
+    host, _, port = serving.url.removeprefix("http://").partition(":")
+    connection = http.client.HTTPConnection(host, int(port), timeout=PATIENCE)
+    connection.putrequest("POST", "/api/projects")
+    connection.putheader("Authorization", f"Bearer {serving.token}")
+    connection.putheader("Content-Type", "application/json")
+    connection.putheader("Content-Length", str(len(body)))
+    # The answer to this is what shows that the request has begun.
+    connection.putheader("Expect", "100-continue")
+    connection.endheaders()
+    assert connection.sock is not None
+    connection.send(body[:sent])
+    assert connection.sock.recv(1024).startswith(b"HTTP/1.1 100 ")
+    return connection
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_request_in_flight_is_answered_before_the_end(
+    command: Command, directory: Path, number: signal.Signals
+) -> None:
+    body = b'{"name": "Late", "github_owner": "acme", "github_repo": "late"}'
+    with Serving(directory) as serving, serving.client() as idle:
+        assert idle.get("/health").status_code == 200
+        with closing(_post(serving, body, 10)) as connection:
+            serving.process.send_signal(number)
+            # It closes idle connections once it has begun to end.
+            assert _closed_by_the_server(serving)
+            connection.send(body[10:])
+            answer = connection.getresponse()
+            assert answer.status == 201
+            assert json.loads(answer.read())["name"] == "Late"
+        assert serving.finish(NO_LONGER) == 0
+    kept = command("export", "-", "--data-dir", directory).out
+    assert json.loads(kept)["name"] == "Late"
+
+
+def _closed_by_the_server(serving: Serving) -> bool:
+    """Wait until the service takes no connection any more."""
+    host, _, port = serving.url.removeprefix("http://").partition(":")
+    while True:
+        try:
+            with closing(socket.create_connection((host, int(port)), timeout=PATIENCE)) as other:
+                # One that was taken at the last moment is closed without an answer.
+                other.recv(1)
+        except ConnectionRefusedError:
+            return True
+        except ConnectionResetError:
+            continue
+
+
+def test_a_request_that_never_ends_does_not_hold_back_the_end(
+    command: Command, directory: Path
+) -> None:
+    with Serving(directory) as serving, closing(_post(serving, b"{" * 100, 10)):
+        assert serving.end(within=NO_LONGER) == 0
+    outcome = command("verify", "--data-dir", directory)
+    assert (outcome.status, outcome.err) == (0, "")
+
+
+def test_a_signal_during_the_start_ends_it(directory: Path) -> None:
+    pipe = directory.parent / "keys"
+    os.mkfifo(pipe)
+    env = environment(MASTER_KEYS_COMMAND=f"cat {pipe}")
+    serving = Serving(directory, env=env)
+    try:
+        # It opens once the other end is open: the start waits for its key then.
+        with pipe.open("w") as keys:
+            serving.process.send_signal(signal.SIGTERM)
+            keys.write(generate_master_key())
+        assert serving.finish(NO_LONGER) == 0
+        assert (directory / "strongroom.db").exists()
+    finally:
+        serving.__exit__(None, None, None)

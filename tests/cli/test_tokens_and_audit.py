@@ -1,0 +1,162 @@
+"""`strongroom token` and `strongroom audit`."""
+
+import asyncio
+import json
+import stat
+from pathlib import Path
+
+import pytest
+
+from backend.errors import Unauthenticated
+from backend.runtime import Runtime
+from backend.services.principal import Principal
+from backend.services.token_format import parse_token
+from config.settings import Settings
+from tests.cli.conftest import Command
+from tests.cli.support import Serving, document, run, write_documents
+
+
+@pytest.fixture
+def installation(command: Command, directory: Path, tmp_path: Path) -> Path:
+    """A data directory with a project that has secrets, and no server."""
+    documents = write_documents(tmp_path / "documents.jsonl", [document(1)])
+    assert command("import", documents, "--data-dir", directory).status == 0
+    return directory
+
+
+def holder(directory: Path, token: str) -> Principal:
+    """Who a start of the service takes the token's holder for. Raises `Unauthenticated`."""
+
+    async def authenticate() -> Principal:
+        settings = Settings(_env_file=None, data_dir=directory)
+        runtime = await Runtime.start(settings, issue_first_token=False)
+        try:
+            return await runtime.service.authenticate(token)
+        finally:
+            await runtime.stop()
+
+    return asyncio.run(authenticate())
+
+
+def test_a_token_is_printed_alone_and_works(command: Command, installation: Path) -> None:
+    options = ("--scope", "projects:read", "--scope", "runs:read", "--project", "1")
+    made = command(
+        "token", "create", "ci", *options, "--expires-in", "90d", "--data-dir", installation
+    )
+    assert (made.status, made.err) == (0, "")
+    token = made.out.removesuffix("\n")
+    assert parse_token(token) is not None
+    principal = holder(installation, token)
+    assert principal.name == "ci"
+    assert principal.scopes == {"projects:read", "runs:read"}
+    assert principal.project_ids == frozenset({1})
+
+
+def test_a_token_as_json_has_what_it_was_made_with(command: Command, installation: Path) -> None:
+    made = command(
+        "token", "create", "ci", "--scope", "admin", "--json", "--data-dir", installation
+    )
+    assert made.json["scopes"] == ["admin"]
+    assert made.json["project_ids"] is None
+    assert made.json["expires_at"] is None
+    assert holder(installation, made.json["token"]).name == "ci"
+
+
+def test_tokens_are_listed_without_what_it_takes_to_use_them(
+    command: Command, installation: Path
+) -> None:
+    token = command("token", "create", "ci", "--scope", "admin", "--data-dir", installation).out
+    listed = command("token", "list", "--json", "--data-dir", installation).json["tokens"]
+    assert "ci" in [one["name"] for one in listed]
+    plain = command("token", "list", "--data-dir", installation).out
+    assert "ci\tadmin\tall\t" in plain
+    assert token.strip()[5:] not in plain + json.dumps(listed)
+
+
+def test_a_revoked_token_opens_nothing(command: Command, installation: Path) -> None:
+    made = command(
+        "token", "create", "ci", "--scope", "admin", "--json", "--data-dir", installation
+    ).json
+    revoked = command("token", "revoke", str(made["id"]), "--data-dir", installation)
+    assert (revoked.status, revoked.out, revoked.err) == (0, "", "")
+    with pytest.raises(Unauthenticated):
+        holder(installation, made["token"])
+    names = [
+        [one["name"] for one in command(*line, "--data-dir", installation).json["tokens"]]
+        for line in (("token", "list", "--json"), ("token", "list", "--revoked", "--json"))
+    ]
+    assert "ci" not in names[0]
+    assert "ci" in names[1]
+    again = command("token", "revoke", str(made["id"]), "--data-dir", installation)
+    assert again.status == 1
+    assert again.complaint == "no token with this id, or it is revoked"
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ((), "--scope"),
+        (("--scope", "everything"), "--scope"),
+        (("--scope", "admin", "--expires-in", "soon"), "--expires-in: give a duration"),
+        (("--scope", "admin", "--project", "77"), "--project: there is no project with this id"),
+        (("--scope", "admin", "--project", "0"), "--project"),
+    ],
+)
+def test_wrong_use_is_told_and_makes_nothing(
+    command: Command, installation: Path, options: tuple[str, ...], complaint: str
+) -> None:
+    outcome = command("token", "create", "ci", *options, "--data-dir", installation)
+    assert outcome.status == 2
+    assert complaint in outcome.complaint
+    assert outcome.out == ""
+    # The one of the first start is all there may be.
+    listed = command("token", "list", "--json", "--data-dir", installation).json["tokens"]
+    assert {one["name"] for one in listed} <= {"admin"}
+
+
+@pytest.mark.parametrize(
+    "line", [("token", "create", "ci", "--scope", "admin"), ("token", "revoke", "1")]
+)
+def test_where_there_is_no_database_none_is_made(
+    command: Command, directory: Path, line: tuple[str, ...]
+) -> None:
+    outcome = command(*line, "--data-dir", directory)
+    assert outcome.status == 1
+    assert "there is no" in outcome.complaint
+    assert not directory.exists()
+
+
+def test_the_audit_goes_to_a_file_for_its_owner(
+    command: Command, installation: Path, tmp_path: Path
+) -> None:
+    target = tmp_path / "audit.jsonl"
+    outcome = command("audit", "export", target, "--data-dir", installation)
+    lines = [json.loads(line) for line in target.read_text().splitlines()]
+    assert (outcome.status, outcome.out) == (0, f"{len(lines)} rows exported to {target}\n")
+    assert stat.S_IMODE(target.stat().st_mode) == 0o600
+    assert [line["id"] for line in lines] == list(range(1, len(lines) + 1))
+    assert "project.created" in {line["action"] for line in lines}
+    assert {line["actor"] for line in lines} == {"system"}
+    assert command("audit", "export", target, "--data-dir", installation).status == 1
+    rest = command("audit", "export", "-", "--after-id", "2", "--data-dir", installation)
+    assert [json.loads(line)["id"] for line in rest.out.splitlines()] == [
+        line["id"] for line in lines[2:]
+    ]
+
+
+def test_beside_a_running_server_it_reads_and_does_not_write(tmp_path: Path) -> None:
+    directory = tmp_path / "data"
+    with Serving(directory) as serving:
+        for line, call in (
+            (("token", "create", "ci", "--scope", "admin"), "POST /api/tokens"),
+            (("token", "revoke", "1"), "DELETE /api/tokens/1"),
+        ):
+            outcome = run(*line, "--data-dir", directory, cwd=tmp_path)
+            assert outcome.status == 1
+            assert f"process {serving.process.pid} is using" in outcome.complaint
+            assert call in outcome.complaint
+        listed = run("token", "list", "--json", "--data-dir", directory, cwd=tmp_path)
+        assert [one["name"] for one in listed.json["tokens"]] == ["admin"]
+        exported = run("audit", "export", "-", "--data-dir", directory, cwd=tmp_path)
+        assert json.loads(exported.out)["action"] == "token.created"
+        assert serving.end() == 0

@@ -1,0 +1,255 @@
+"""What `verify`, `migrate --check` and `keys status` tell of a database, whole or damaged."""
+
+import asyncio
+import os
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from sqlite3 import connect
+
+import pytest
+
+from backend.runtime import Runtime
+from backend.schemas.webhooks import WebhookCreate
+from backend.services.keyring import generate_master_key
+from config.settings import load_settings
+from database.integrity import has_wal_reset_defect
+from database.migrator import load_migrations
+from tests.cli.conftest import Command
+from tests.cli.support import document, write_documents
+
+KEY = generate_master_key("first")
+FILE = "strongroom.db"
+
+
+@pytest.fixture
+def installation(
+    command: Command, directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """A data directory with some projects under the key `first`."""
+    monkeypatch.setenv("STRONGROOM_MASTER_KEYS", KEY)
+    file = write_documents(tmp_path / "in.jsonl", [document(n) for n in range(20)])
+    assert command("import", file, "--data-dir", directory).status == 0
+    return directory
+
+
+def _change(installation: Path, statement: str) -> None:
+    with closing(connect(installation / FILE)) as connection:
+        connection.execute(statement)
+        connection.commit()
+
+
+def test_all_is_well(command: Command, installation: Path) -> None:
+    outcome = command("verify", "--json", "--data-dir", installation)
+    assert outcome.status == 0
+    assert outcome.err == ""
+    report = outcome.json
+    assert report["ok"] is True
+    assert [(check["name"], check["checked"]) for check in report["checks"]] == [
+        ("file", None),
+        ("references", None),
+        ("schema", None),
+        ("keys", 1),
+        ("project keys", 20),
+        ("secrets", 40),
+        ("audit", 60),
+    ]
+    assert all(check["ok"] for check in report["checks"])
+    plain = command("verify", "--data-dir", installation).out
+    assert "secrets\tok (40 rows)\n" in plain
+    assert f"SQLite {report['sqlite_version']}" in plain
+
+
+def test_nothing_is_changed_by_looking(command: Command, installation: Path) -> None:
+    file = installation / FILE
+    before = file.read_bytes(), file.stat().st_mtime_ns
+    for arguments in (("verify",), ("keys", "status"), ("migrate", "--check"), ("export", "-")):
+        assert command(*arguments, "--data-dir", installation).status == 0
+    assert (file.read_bytes(), file.stat().st_mtime_ns) == before
+
+
+def _broken_header(file: Path) -> None:
+    with file.open("r+b") as stream:
+        stream.write(b"\xff" * 16)
+
+
+def _broken_page(file: Path) -> None:
+    """Flips bits in the middle of the file, where some table or index is."""
+    with file.open("r+b") as stream:
+        for page in range(4, file.stat().st_size // 4096):
+            stream.seek(page * 4096)
+            head = stream.read(8)
+            stream.seek(page * 4096)
+            stream.write(bytes(byte ^ 0x5A for byte in head))
+
+
+def _truncated(file: Path) -> None:
+    os.truncate(file, file.stat().st_size // 8192 * 4096)
+
+
+@pytest.mark.parametrize("damage", [_broken_header, _broken_page, _truncated])
+def test_a_damaged_file_is_told(
+    command: Command, installation: Path, damage: Callable[[Path], None]
+) -> None:
+    damage(installation / FILE)
+    outcome = command("verify", "--json", "--data-dir", installation)
+    assert outcome.status == 1
+    assert outcome.complaint.startswith("file: ")
+    assert "restore a backup" in outcome.complaint
+    assert outcome.json["ok"] is False
+    assert outcome.json["checks"][0]["ok"] is False
+    assert len(outcome.json["checks"]) == 3
+
+
+DAMAGES = {
+    "UPDATE project_secrets SET ciphertext ="
+    " substr(ciphertext, 1, 40) || CASE substr(ciphertext, 41, 1) WHEN 'A' THEN 'B' ELSE 'A' END"
+    " || substr(ciphertext, 42) WHERE id = 7": (
+        "secrets",
+        "1 of 40 can't be decrypted, the first is secret API_KEY of project 4",
+    ),
+    "UPDATE project_secrets SET version = version + 1 WHERE id > 38": ("secrets", "2 of 40"),
+    "UPDATE project_secrets SET key_name = 'OTHER_KEY' WHERE id = 1": ("secrets", "OTHER_KEY"),
+    "UPDATE project_keys SET wrapped = (SELECT wrapped FROM project_keys WHERE id = 1)": (
+        "project keys",
+        "19 of 20 can't be decrypted, the first is key 2 of project 2",
+    ),
+    "UPDATE installation SET wrapped_key = 'nonsense'": ("keys", "installation's own key"),
+    "UPDATE master_keys SET canary = 'nonsense'": ("keys", "master key first is not the key"),
+    "UPDATE audit_entries SET actor = 'nobody' WHERE id = 17": ("audit", "audit entry 17"),
+    "DELETE FROM audit_entries WHERE id = 17": ("audit", "audit entry 17 is missing"),
+    "DELETE FROM projects WHERE id = 3": ("references", "refers to a row of projects"),
+    "CREATE TABLE extra (id INTEGER)": ("schema", "table extra is not of this program"),
+    "DROP INDEX projects_by_name": ("schema", "index projects_by_name is missing"),
+    "DELETE FROM schema_migrations WHERE version > 1": ("schema", "is pending"),
+    "UPDATE schema_migrations SET checksum = substr(checksum, 2) || 'x'": ("schema", "0001_"),
+    "INSERT INTO schema_migrations SELECT 9999, name, checksum, applied_at"
+    " FROM schema_migrations WHERE version = 1": ("schema", "version 9999"),
+}
+
+
+@pytest.mark.parametrize(
+    "statement", DAMAGES, ids=[f"{check}-{n}" for n, (check, _) in enumerate(DAMAGES.values())]
+)
+def test_what_is_wrong_first_is_told(command: Command, installation: Path, statement: str) -> None:
+    check, told = DAMAGES[statement]
+    _change(installation, statement)
+    outcome = command("verify", "--json", "--data-dir", installation)
+    assert outcome.status == 1
+    assert outcome.complaint.startswith(f"{check}: ")
+    assert told in outcome.complaint
+    failed = [item for item in outcome.json["checks"] if not item["ok"]]
+    assert failed[0]["name"] == check
+    plain = command("verify", "--data-dir", installation)
+    assert f"{check}\tFAILED: " in plain.out
+
+
+def test_tokens_of_webhooks_are_tried_as_well(command: Command, installation: Path) -> None:
+    async def make_webhook() -> None:
+        runtime = await Runtime.start(load_settings(data_dir=installation))
+        try:
+            webhook = {"webhook_type": "github_pr", "secret_token": "a made-up token"}
+            await runtime.service.create_webhook(3, WebhookCreate.model_validate(webhook))
+        finally:
+            await runtime.stop()
+
+    asyncio.run(make_webhook())
+    assert command("verify", "--data-dir", installation).status == 0
+    _change(installation, "UPDATE webhooks SET secret_version = secret_version + 1")
+    outcome = command("verify", "--data-dir", installation)
+    assert outcome.status == 1
+    assert "1 of 41 can't be decrypted, the first is webhook 1 of project 3" in outcome.complaint
+
+
+@pytest.mark.parametrize(
+    ("keys", "told"),
+    [
+        (generate_master_key("first"), "master key first is not the key"),
+        (generate_master_key("second"), "master key first is missing and in use"),
+        ("first:short", "master key 1 of 1"),
+        (None, "no master key is configured"),
+    ],
+    ids=["wrong", "missing", "malformed", "none"],
+)
+def test_keys_that_do_not_fit_are_told_by_their_ids(
+    command: Command,
+    installation: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    keys: str | None,
+    told: str,
+) -> None:
+    if keys is None:
+        monkeypatch.delenv("STRONGROOM_MASTER_KEYS")
+    else:
+        monkeypatch.setenv("STRONGROOM_MASTER_KEYS", keys)
+    outcome = command("verify", "--data-dir", installation)
+    assert outcome.status == 1
+    assert outcome.complaint.startswith("keys: ")
+    assert told in outcome.complaint
+    assert KEY.partition(":")[2] not in outcome.err
+
+
+def test_the_status_of_keys_shows_what_each_protects(
+    command: Command, installation: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    second = generate_master_key("second")
+    monkeypatch.setenv("STRONGROOM_MASTER_KEYS", f"{second},{KEY}")
+    unused = {"fits": None, "installation": False, "project_keys": 0, "secrets": 0}
+    unused["removable"] = False
+    used = {"installation": True, "project_keys": 20, "secrets": 40, "removable": False}
+    outcome = command("keys", "status", "--json", "--data-dir", installation)
+    assert outcome.json["keys"] == [
+        {"id": "second", "configured": True, "current": True, **unused},
+        {"id": "first", "configured": True, "current": False, "fits": True, **used},
+    ]
+    monkeypatch.setenv("STRONGROOM_MASTER_KEYS", generate_master_key("first"))
+    wrong = command("keys", "status", "--json", "--data-dir", installation)
+    assert wrong.json["keys"] == [
+        {"id": "first", "configured": True, "current": True, "fits": False, **used}
+    ]
+    monkeypatch.delenv("STRONGROOM_MASTER_KEYS")
+    plain = command("keys", "status", "--data-dir", installation)
+    assert plain.out.split("\n")[1:] == ["first\tno\t-\tyes\t20\t40", ""]
+
+
+def test_pending_migrations_are_told_and_applied(command: Command, directory: Path) -> None:
+    names = [migration.name for migration in load_migrations()]
+    check = command("migrate", "--check", "--json", "--data-dir", directory)
+    assert (check.status, check.json) == (1, {"pending": names})
+    assert not directory.exists()
+    plain = command("migrate", "--check", "--data-dir", directory)
+    assert plain.out == f"{len(names)} migrations pending: {', '.join(names)}\n"
+    applied = command("migrate", "--data-dir", directory)
+    assert applied.out == f"applied {len(names)} migrations: {', '.join(names)}\n"
+    assert (directory / FILE).stat().st_mode & 0o077 == 0
+    check = command("migrate", "--check", "--json", "--data-dir", directory)
+    assert (check.status, check.json) == (0, {"pending": []})
+    again = command("migrate", "--data-dir", directory)
+    assert (again.status, again.out) == (0, "the schema is up to date\n")
+    # Nobody has used it yet, so there is no key to hold it against.
+    told = command("verify", "--data-dir", directory)
+    assert told.status == 1
+    assert "strongroom serve" in told.complaint
+
+
+@pytest.mark.parametrize(
+    ("version", "affected"),
+    [
+        ("3.6.23", False),
+        ("3.7.0", True),
+        ("3.40.1", True),
+        ("3.44.5", True),
+        ("3.44.6", False),
+        ("3.45.0", True),
+        ("3.50.6", True),
+        ("3.50.7", False),
+        ("3.50.12", False),
+        ("3.51.0", True),
+        ("3.51.2", True),
+        ("3.51.3", False),
+        ("3.52.0", False),
+        ("4.0.0", False),
+    ],
+)
+def test_versions_of_sqlite_that_can_damage_a_log_are_known(version: str, affected: bool) -> None:
+    assert has_wal_reset_defect(version) is affected

@@ -1,0 +1,245 @@
+"""The environment, `.env` and flags, in their order; wrong values named and never shown."""
+
+import os
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from config.settings import PREFIX, Rule, Settings, SettingsError, load_settings, variable_names
+
+KEY = "k1:c2VjcmV0LWtleS1tYXRlcmlhbC0zMi1ieXRlcyEhISE="
+
+
+@pytest.fixture(autouse=True)
+def _empty_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.upper().startswith(PREFIX):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+def _problem(**overrides: object) -> str:
+    with pytest.raises(SettingsError) as caught:
+        load_settings(**overrides)
+    text = str(caught.value)
+    assert "\n" not in text
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__ or caught.value.__context__ is None
+    return text
+
+
+def test_the_defaults_are_those_of_the_documentation() -> None:
+    settings = load_settings()
+    assert settings.environment == "development"
+    assert settings.data_dir == Path("data")
+    assert (settings.host, settings.port) == ("127.0.0.1", 8000)
+    assert settings.auth == "token"
+    assert settings.cors_origins == ()
+    assert settings.max_body_bytes == 1048576
+    assert (settings.log_level, settings.log_format) == ("INFO", None)
+    assert settings.master_keys is None
+    assert settings.master_keys_file is None
+    assert settings.master_keys_command is None
+
+
+def test_flags_win_over_the_environment_which_wins_over_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".env").write_text(
+        "STRONGROOM_PORT=1001\nSTRONGROOM_HOST=file.test\nSTRONGROOM_LOG_LEVEL=error\nUNRELATED=1\n"
+    )
+    monkeypatch.setenv("STRONGROOM_PORT", "1002")
+    monkeypatch.setenv("STRONGROOM_HOST", "environment.test")
+    settings = load_settings(port=1003, host=None, data_dir="elsewhere")
+    assert settings.port == 1003
+    assert settings.host == "environment.test"
+    assert settings.log_level == "ERROR"
+    assert settings.data_dir == Path("elsewhere")
+
+
+def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STRONGROOM_MASTER_KEYS", "")
+    monkeypatch.setenv("STRONGROOM_PORT", "")
+    assert load_settings() == Settings()
+
+
+def test_home_is_expanded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/somebody")
+    monkeypatch.setenv("STRONGROOM_DATA_DIR", "~/strongroom")
+    monkeypatch.setenv("STRONGROOM_MASTER_KEYS_FILE", "~/keys")
+    settings = load_settings()
+    assert settings.data_dir == Path("/home/somebody/strongroom")
+    assert settings.master_keys_file == Path("/home/somebody/keys")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "rule"),
+    [
+        ("ENVIRONMENT", "hunter2", "must be development, testing or production"),
+        ("HOST", "hunter2 and more", "must be a host name or address"),
+        ("HOST", "http://hunter2", "must be a host name or address"),
+        ("PORT", "hunter2", "must be an integer between 0 and 65535"),
+        ("PORT", "65536", "must be an integer between 0 and 65535"),
+        ("PORT", "-1", "must be an integer between 0 and 65535"),
+        ("AUTH", "hunter2", "must be token or off"),
+        ("CORS_ORIGINS", "hunter2", "must be origins"),
+        ("CORS_ORIGINS", "https://hunter2.test/path", "must be origins"),
+        ("CORS_ORIGINS", "https://hunter2.test?q", "must be origins"),
+        ("CORS_ORIGINS", "https://me@hunter2.test", "must be origins"),
+        ("CORS_ORIGINS", "https://hunter2.test:99999", "must be origins"),
+        ("CORS_ORIGINS", "https://hunter2.test,ftp://hunter2.test", "must be origins"),
+        ("CORS_ORIGINS", "https://[hunter2", "must be origins"),
+        ("MAX_BODY_BYTES", "0", "must be an integer between 1 and"),
+        ("LOG_LEVEL", "hunter2", "must be DEBUG, INFO, WARNING, ERROR or CRITICAL"),
+        ("LOG_FORMAT", "hunter2", "must be console or json"),
+        ("DB_READERS", "0", "must be an integer between 1 and 64"),
+        ("DB_QUEUE_LIMIT", "hunter2", "must be an integer between 1 and"),
+        ("DB_QUEUE_TIMEOUT_SECONDS", "nan", "must be a number of seconds above 0"),
+        ("DB_QUEUE_TIMEOUT_SECONDS", "inf", "must be a number of seconds above 0"),
+        ("DB_QUEUE_TIMEOUT_SECONDS", "0", "must be a number of seconds above 0"),
+    ],
+)
+def test_a_wrong_value_is_named_with_its_rule_and_not_shown(
+    name: str, value: str, rule: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(PREFIX + name, value)
+    text = _problem()
+    assert text.startswith(f"STRONGROOM_{name}: {rule}")
+    assert "hunter2" not in text
+
+
+def test_every_wrong_value_is_named_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STRONGROOM_PORT", "x")
+    monkeypatch.setenv("STRONGROOM_AUTH", "x")
+    text = _problem()
+    assert "STRONGROOM_PORT: " in text
+    assert "; STRONGROOM_AUTH: " in text
+
+
+def test_a_wrong_flag_is_named_as_the_flag() -> None:
+    assert _problem(port="hunter2") == "--port: must be an integer between 0 and 65535"
+    assert _problem(max_body_bytes=0).startswith("--max-body-bytes: must be ")
+    assert _problem(cors_origins=7).startswith("--cors-origins: must be ")
+    assert _problem(cors_origins=(7, 8)).count("--cors-origins: must be ") == 1
+
+
+def test_an_override_that_is_no_setting_is_a_programming_error() -> None:
+    with pytest.raises(TypeError, match="no such setting: prot"):
+        load_settings(prot=None)
+
+
+def test_a_misspelt_variable_stops_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STRONGROOM_PROT", "hunter2")
+    assert _problem() == "STRONGROOM_PROT: no such setting, did you mean STRONGROOM_PORT?"
+    monkeypatch.delenv("STRONGROOM_PROT")
+    (tmp_path / ".env").write_text("STRONGROOM_ZZZZZZZZZZZZZZ=hunter2\n")
+    assert _problem() == "STRONGROOM_ZZZZZZZZZZZZZZ: no such setting"
+
+
+def test_what_a_client_keeps_in_the_same_shell_is_no_misspelling(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("STRONGROOM_TOKEN", "sr_token")
+    monkeypatch.setenv("STRONGROOM_URL", "http://127.0.0.1:8000")
+    assert load_settings() == Settings()
+
+
+def test_a_file_that_is_no_text_stops_the_start(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes(b"STRONGROOM_PORT=\xff\xfe\n")
+    assert _problem() == ".env: can't be read as UTF-8 text"
+
+
+@pytest.mark.parametrize(
+    ("given", "origins"),
+    [
+        ("https://App.Example.com", ("https://app.example.com",)),
+        ("https://a.test:443, http://b.test:80/", ("https://a.test", "http://b.test")),
+        ("http://localhost:5173,,http://localhost:5173", ("http://localhost:5173",)),
+        ("http://[::1]:3000", ("http://[::1]:3000",)),
+        ("*", ("*",)),
+    ],
+)
+def test_origins_are_kept_as_a_browser_sends_them(
+    given: str, origins: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STRONGROOM_CORS_ORIGINS", given)
+    assert load_settings().cors_origins == origins
+
+
+def test_the_star_stands_alone_and_outside_production() -> None:
+    both = _problem(cors_origins="*,https://a.test")
+    assert both.startswith("STRONGROOM_CORS_ORIGINS: * must stand alone")
+    production = _problem(cors_origins="*", environment="production", master_keys=KEY)
+    assert production.startswith("STRONGROOM_CORS_ORIGINS: ")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "::1", "localhost", "LOCALHOST"])
+def test_auth_may_be_off_on_a_loopback_host(host: str) -> None:
+    settings = load_settings(auth="off", host=host)
+    assert settings.auth == "off"
+    assert settings.is_loopback
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "localhost.example.com"])  # noqa: S104
+def test_auth_may_not_be_off_where_others_can_call(host: str) -> None:
+    text = _problem(auth="off", host=host)
+    assert text.startswith("STRONGROOM_AUTH: off is permitted on a loopback STRONGROOM_HOST only")
+    assert not load_settings(host=host).is_loopback
+
+
+def test_auth_may_not_be_off_in_production() -> None:
+    text = _problem(auth="off", environment="production", master_keys=KEY)
+    assert text == "STRONGROOM_AUTH: off is not permitted in production"
+
+
+def test_production_needs_a_master_key() -> None:
+    text = _problem(environment="Production")
+    assert text.startswith("STRONGROOM_MASTER_KEYS: production needs a master key")
+    assert load_settings(environment="Production", master_keys=KEY).is_production
+
+
+@pytest.mark.parametrize(
+    "pair",
+    [
+        {"master_keys": KEY, "master_keys_file": "keys"},
+        {"master_keys": KEY, "master_keys_command": "cat keys"},
+        {"master_keys_file": "keys", "master_keys_command": "cat keys"},
+    ],
+)
+def test_master_keys_come_from_one_source(pair: dict[str, object]) -> None:
+    text = _problem(**pair)
+    assert text.endswith(": only one of them may be set")
+    assert all(f"{PREFIX}{name.upper()}" in text for name in pair)
+    assert KEY not in text
+
+
+def test_no_secret_is_in_the_repr_or_in_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = load_settings(master_keys=KEY)
+    assert KEY not in repr(settings) + str(settings)
+    assert settings.master_keys is not None
+    assert settings.master_keys.get_secret_value() == KEY
+    command = load_settings(master_keys_command="vault read -token=hunter2")
+    assert "hunter2" not in repr(command) + str(command)
+    monkeypatch.setenv("STRONGROOM_MASTER_KEYS", KEY)
+    monkeypatch.setenv("STRONGROOM_PORT", "hunter2")
+    with pytest.raises(ValidationError) as caught:
+        Settings()
+    assert KEY not in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_settings_do_not_change() -> None:
+    settings = load_settings()
+    with pytest.raises(ValidationError):
+        settings.port = 1  # type: ignore[misc]
+
+
+def test_every_field_says_its_rule() -> None:
+    for name, field in Settings.model_fields.items():
+        rules = [item for item in field.metadata if isinstance(item, Rule)]
+        assert len(rules) == 1, name
+        assert rules[0].must.startswith("must be "), name
+    assert "STRONGROOM_DATA_DIR" in variable_names()

@@ -1,0 +1,120 @@
+"""A migrated database for each test, made once and copied, and what the product builds on one.
+
+A test takes `manager`, `service`, `application`, `client` or `server`, whichever is the lowest one
+that shows what it is about. Each of them may be overridden by a module or by a test.
+"""
+
+import os
+import shutil
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from pydantic import SecretStr
+
+from backend.main import create_app
+from backend.repositories import initialize_database
+from backend.runtime import TOKEN_FILE, Runtime
+from backend.services.database_service import DatabaseService
+from backend.services.keyring import generate_master_key
+from config.settings import PREFIX, Settings
+from database.connection_manager import ConnectionConfig, DatabaseManager
+from tests.servers import RunningServer
+
+
+@pytest.fixture(scope="session")
+def database_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database with the newest schema and no rows. Copy it; never open it."""
+    path = tmp_path_factory.mktemp("template") / "strongroom.db"
+    manager = DatabaseManager(path)
+    initialize_database(manager)
+    # The last connection to close brings everything from the write-ahead log into the file.
+    manager.sync_pool.close()
+    assert not manager.config.wal_path.exists()
+    return path
+
+
+@pytest.fixture
+def database_path(database_template: Path, tmp_path: Path) -> Path:
+    """The test's own migrated database, closed."""
+    path = tmp_path / database_template.name
+    shutil.copyfile(database_template, path)
+    return path
+
+
+@pytest.fixture
+def database_config(database_path: Path) -> ConnectionConfig:
+    """How `manager` opens the test's database; a test or a module may override it."""
+    return ConnectionConfig(database_path)
+
+
+@pytest.fixture
+async def manager(database_config: ConnectionConfig) -> AsyncIterator[DatabaseManager]:
+    """The test's own database, opened; closed after the test."""
+    async with DatabaseManager(database_config) as manager:
+        yield manager
+
+
+@pytest.fixture(scope="session")
+def master_keys() -> str:
+    """One master key, as the configuration has it."""
+    return generate_master_key("test")
+
+
+@pytest.fixture
+def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Takes away what the environment of whoever runs the tests would configure."""
+    for name in [name for name in os.environ if name.upper().startswith(PREFIX)]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def settings(database_path: Path, master_keys: str, no_settings: None) -> Settings:  # noqa: ARG001
+    """The configuration of `service` and `application`: its data is the test's database."""
+    return Settings(
+        _env_file=None,
+        environment="testing",
+        data_dir=database_path.parent,
+        master_keys=SecretStr(master_keys),
+    )
+
+
+@pytest.fixture
+async def service(manager: DatabaseManager, settings: Settings) -> DatabaseService:
+    """Every use case over `manager`."""
+    runtime = await Runtime.start(settings, manager=manager)
+    return runtime.service
+
+
+@pytest.fixture
+async def application(settings: Settings) -> AsyncIterator[FastAPI]:
+    """The whole application with its lifespan run; its service is `application.state.service`."""
+    app = create_app(settings)
+    async with app.router.lifespan_context(app):
+        yield app
+
+
+def token_of_first_start(settings: Settings) -> str:
+    """The admin token that the first start on this data directory wrote."""
+    return (settings.data_dir / TOKEN_FILE).read_text(encoding="ascii").strip()
+
+
+@pytest.fixture
+async def client(application: FastAPI, settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of `application` with the admin's token, without a network between."""
+    async with httpx.AsyncClient(
+        # What nobody handles is to be seen as a client sees it: as an answer.
+        transport=httpx.ASGITransport(application, raise_app_exceptions=False),
+        base_url="http://strongroom.test",
+        headers={"Authorization": f"Bearer {token_of_first_start(settings)}"},
+    ) as client:
+        yield client
+
+
+@pytest.fixture
+def server(settings: Settings) -> Iterator[RunningServer]:
+    """The application on a port of its own: for what only a socket shows."""
+    with RunningServer(create_app(settings)) as server:
+        yield server

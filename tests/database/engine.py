@@ -1,0 +1,147 @@
+"""A small database, pools over it, and units of work that a test can hold in the middle."""
+
+import asyncio
+import contextlib
+import sqlite3
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import closing
+from pathlib import Path
+from typing import Any, TypeVar
+
+from database.async_pool import AsyncConnectionPool
+from database.connection import ConnectionConfig, open_connection
+from database.transaction import Work
+
+T = TypeVar("T")
+
+TABLES = (
+    """CREATE TABLE items (
+        id INTEGER PRIMARY KEY,
+        name TEXT NOT NULL UNIQUE,
+        amount INTEGER NOT NULL DEFAULT 0 CHECK (amount >= 0)
+    ) STRICT""",
+    """CREATE TABLE parts (
+        id INTEGER PRIMARY KEY,
+        body TEXT,
+        item_id INTEGER REFERENCES items (id) DEFERRABLE INITIALLY DEFERRED
+    ) STRICT""",
+    """CREATE TABLE bound_parts (
+        id INTEGER PRIMARY KEY,
+        item_id INTEGER NOT NULL REFERENCES items (id)
+    ) STRICT""",
+)
+ENDLESS = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
+"""A query that runs until it is interrupted."""
+LONG = 10.0
+"""Seconds after which a test that waits for something has failed."""
+
+
+def make_database(path: Path) -> ConnectionConfig:
+    """A database with `TABLES`, made if there is none, and how to open it."""
+    config = ConnectionConfig(path)
+    if not path.exists():
+        with closing(open_connection(config)) as connection:
+            for statement in TABLES:
+                connection.execute(statement)
+    return config
+
+
+@contextlib.asynccontextmanager
+async def open_pool(path: Path, **settings: Any) -> AsyncIterator[AsyncConnectionPool]:
+    """A pool over the database at `path`, which is made if there is none; closed afterwards."""
+    make_database(path)
+    pool = AsyncConnectionPool(ConnectionConfig(path, **settings))
+    await pool.open()
+    try:
+        yield pool
+    finally:
+        await pool.close(grace=0)
+
+
+def adding(pool: AsyncConnectionPool, name: str, amount: int = 0) -> Work[int]:
+    """A unit of work that adds an item; its id."""
+
+    async def work() -> int:
+        async with pool.transaction() as tx:
+            rows = await tx.execute_returning(
+                "INSERT INTO items (name, amount) VALUES (?, ?) RETURNING id", (name, amount)
+            )
+            return int(rows[0]["id"])
+
+    return work
+
+
+class Gate:
+    """Holds a database thread in the middle of its work until the test opens it."""
+
+    def __init__(self) -> None:
+        self._reached = threading.Event()
+        self._opened = threading.Event()
+
+    def hold(self) -> None:
+        """On the database thread: say that it is here, and wait."""
+        self._reached.set()
+        if not self._opened.wait(LONG):
+            raise TimeoutError("nobody opened the gate")
+
+    async def reached(self) -> None:
+        """Until a thread stands at the gate."""
+        assert await asyncio.to_thread(self._reached.wait, LONG), "nobody came to the gate"
+
+    def open(self) -> None:
+        """Let the thread go on."""
+        self._opened.set()
+
+
+def adding_at(pool: AsyncConnectionPool, gate: Gate, name: str) -> Work[int]:
+    """A unit of work that adds an item and then holds the writer at the gate."""
+
+    async def work() -> int:
+        async with pool.transaction() as tx:
+            rows = await tx.execute_returning(
+                "INSERT INTO items (name) VALUES (?) RETURNING id", (name,)
+            )
+            gate.hold()
+            return int(rows[0]["id"])
+
+    return work
+
+
+def holding(gate: Gate) -> Callable[[sqlite3.Connection], None]:
+    """A function that holds the connection's thread at the gate."""
+    return lambda _: gate.hold()
+
+
+async def names(pool: AsyncConnectionPool) -> list[str]:
+    """The names of all items, in order."""
+    rows = await pool.fetch_all("SELECT name FROM items ORDER BY name")
+    return [row["name"] for row in rows]
+
+
+async def outcomes(awaitables: Iterable[Awaitable[T]]) -> list[T | BaseException]:
+    """What each of them returned or raised."""
+    return await asyncio.gather(*awaitables, return_exceptions=True)
+
+
+async def until_waiting(pool: AsyncConnectionPool, count: int) -> None:
+    """Until so many jobs stand in the writer's queue."""
+    while len(pool.writer.queue) < count:
+        await asyncio.sleep(0)
+
+
+async def assert_at_rest(pool: AsyncConnectionPool) -> None:
+    """Nothing waits, nothing runs, and no connection is inside a transaction."""
+    assert not await pool.run_alone(lambda raw: raw.in_transaction)
+    for reader in list(pool.readers._all):
+        assert not await reader.run(lambda raw: raw.in_transaction)
+    assert pool.writer.queue.unanswered == 0
+    assert pool.readers.queue.unanswered == 0
+    assert len(pool.writer.queue) == 0
+    assert len(pool.readers.queue) == 0
+
+
+def stored_names(path: Path) -> list[str]:
+    """The names of all items as a connection of its own finds them."""
+    with closing(sqlite3.connect(path)) as connection:
+        return [row[0] for row in connection.execute("SELECT name FROM items ORDER BY name")]

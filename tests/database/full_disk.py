@@ -1,0 +1,88 @@
+"""What the engine does on a file system that is full: a program, run by a test.
+
+Its argument is an empty directory on a small file system of its own. It prints what it saw as JSON.
+"""
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from database.async_pool import AsyncConnectionPool
+from database.connection import ConnectionConfig
+from database.errors import DatabaseError
+from tests.database.engine import adding, make_database, names, outcomes
+
+INSERT = "INSERT INTO parts (body) VALUES (?)"
+
+
+class Disk:
+    """The file system, and a file that takes what is left of it."""
+
+    def __init__(self, directory: Path) -> None:
+        self._ballast = directory / "ballast"
+
+    def fill(self) -> None:
+        """Leave no room at all."""
+        with self._ballast.open("wb", buffering=0) as file:
+            size = 1 << 20
+            while size:
+                try:
+                    file.write(bytes(size))
+                except OSError:
+                    size //= 2
+
+    def free(self) -> None:
+        """Give the room back."""
+        self._ballast.unlink()
+
+
+def _kinds(results: list[Any]) -> list[str]:
+    return sorted({type(result).__name__ for result in results})
+
+
+async def main(directory: Path) -> dict[str, Any]:
+    """Commit, checkpoint and commit again, without and with room."""
+    disk = Disk(directory)
+    path = directory / "engine.db"
+    make_database(path)
+    seen: dict[str, Any] = {}
+    pool = AsyncConnectionPool(ConnectionConfig(path, checkpoint_frames=1))
+    await pool.open()
+    await pool.run_unit(adding(pool, "before"))
+    disk.fill()
+    seen["full"] = _kinds(await outcomes(pool.execute(INSERT, ("x" * 100_000,)) for _ in range(20)))
+    seen["poisoned by a commit"] = pool.stats()["poisoned"]
+    seen["read while full"] = await names(pool)
+    disk.free()
+    await pool.run_unit(adding(pool, "between"))
+
+    # The log starts over inside its file, which is large by now; the database has to grow.
+    await pool.execute(INSERT, ("x" * 400_000,))
+    assert await pool.run_alone(lambda raw: raw.execute("DELETE FROM parts").rowcount) == 1
+    await pool.run_alone(lambda raw: raw.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone())
+    await pool.run_alone(lambda raw: raw.execute("VACUUM").close())
+    await pool.run_alone(lambda raw: raw.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone())
+    disk.fill()
+    before = pool.stats()["writer"]["checkpoints"]
+    seen["committed while a checkpoint failed"] = _kinds(
+        await outcomes([pool.execute(INSERT, ("x" * 100_000,))])
+    )
+    await pool.run_alone(lambda raw: raw.total_changes)
+    seen["checkpoints while full"] = pool.stats()["writer"]["checkpoints"] - before
+    seen["poisoned by a checkpoint"] = pool.stats()["poisoned"]
+    disk.free()
+    seen["truncated when there was room"] = await pool.writer.checkpoint()
+    row = await pool.fetch_one("SELECT count(*) FROM parts")
+    seen["parts"] = row[0] if row is not None else None
+    seen["names"] = await names(pool)
+    await pool.close()
+    return seen
+
+
+if __name__ == "__main__":
+    try:
+        sys.stdout.write(json.dumps(asyncio.run(main(Path(sys.argv[1])))))
+    except DatabaseError as error:
+        sys.exit(f"{type(error).__name__}: {error}")

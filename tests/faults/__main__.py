@@ -1,0 +1,124 @@
+"""The program: `make faults`."""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.faults import damage, disks, processes
+from tests.faults.ledger import Fate
+from tests.faults.site import Skipped, Tally
+
+READY_WITHIN = 5.0
+"""Seconds from the start of a process to its being ready."""
+SKIPPED = 77
+"""The exit status when nothing of what was asked for could be tried here."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One kind of fault: `run` raises when something that must hold did not, and `Skipped`."""
+
+    name: str
+    run: Callable[[Path, Tally, int, int], None]
+    rounds: int
+    """How many rounds it has unless another number is asked for."""
+
+
+FAULTS = [
+    Fault("kill", processes.kill, 200),
+    Fault("disconnect", processes.disconnect, 1000),
+    Fault("terminate", processes.terminate, 20),
+    Fault("second-process", processes.second_process, 5),
+    Fault("disk-full", disks.disk_full, 5),
+    Fault("file-limit", disks.file_limit, 5),
+    Fault("sync-fails", disks.sync_fails, 10),
+    Fault("write-fails", disks.write_fails, 10),
+    Fault("no-descriptors", disks.no_descriptors, 5),
+    Fault("read-only", disks.read_only, 3),
+    Fault("log-damaged", damage.log_damaged, 12),
+    Fault("page-damaged", damage.page_damaged, 50),
+]
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="make faults",
+        description="Breaks real servers under load, and holds what is left against what clients "
+        "were told.",
+    )
+    names = [fault.name for fault in FAULTS]
+    parser.add_argument("--only", nargs="+", choices=names, default=names, metavar="FAULT")
+    parser.add_argument("--rounds", type=int, help="of each fault, in the place of its own number")
+    parser.add_argument("--seed", type=int, default=time.time_ns() % 1_000_000)
+    parser.add_argument(
+        "--any-time",
+        action="store_true",
+        help=f"do not fail when a start takes longer than {READY_WITHIN:.0f} seconds",
+    )
+    parser.add_argument("--mounts-of-its-own", action="store_true", help=argparse.SUPPRESS)
+    return parser.parse_args(arguments)
+
+
+def _with_mounts_of_its_own(arguments: Sequence[str]) -> None:
+    """Begin anew where file systems can be mounted that go with the process, if that can be."""
+    unshare = shutil.which("unshare")
+    if unshare is None:
+        return
+    probe = [unshare, "-rm", "sh", "-c", "mount -t tmpfs tmpfs /mnt"]
+    if subprocess.run(probe, capture_output=True, check=False).returncode == 0:
+        program = [sys.executable, "-m", "tests.faults", *arguments, "--mounts-of-its-own"]
+        os.execv(unshare, [unshare, "-rm", *program])  # noqa: S606
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def _told(tally: Tally) -> str:
+    parts = [f"{tally.rounds} rounds"]
+    parts += [f"{tally.fates[fate]} {fate}" for fate in Fate]
+    parts += [f"{count} {what}" for what, count in tally.notes.items()]
+    return ", ".join([*parts, f"ready after at most {tally.slowest_start:.1f} s"])
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Try the faults that were asked for; the exit status: 1 when something did not hold."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    options = _options(given)
+    if not options.mounts_of_its_own:
+        _with_mounts_of_its_own(given)
+    failed = skipped = 0
+    _say(f"seed {options.seed}")
+    for fault in (fault for fault in FAULTS if fault.name in options.only):
+        tally = Tally()
+        with tempfile.TemporaryDirectory(prefix="strongroom-faults-") as directory:
+            try:
+                fault.run(Path(directory), tally, options.rounds or fault.rounds, options.seed)
+            except Skipped as reason:
+                skipped += 1
+                _say(f"{fault.name}: skipped: {reason}")
+                continue
+            except AssertionError:
+                failed += 1
+                _say(f"{fault.name}: FAILED in round {tally.rounds + 1}")
+                _say(traceback.format_exc())
+                continue
+        late = tally.slowest_start > READY_WITHIN and not options.any_time
+        failed += late
+        _say(f"{fault.name}: {'LATE' if late else 'held'}: {_told(tally)}")
+    if failed:
+        return 1
+    return SKIPPED if skipped == len(options.only) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,230 @@
+"""Faults of disks and of the limits that a system sets."""
+
+import contextlib
+import os
+import re
+import resource
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from socket import create_connection
+
+from tests.cli.support import PATIENCE, Serving, run
+from tests.database.full_disk import Disk
+from tests.faults.ledger import Fate
+from tests.faults.site import Site, Skipped, Tally
+
+NO_MOUNT = "mounting needs root or a user namespace, and this machine gives neither"
+STRACE = shutil.which("strace")
+GOOD = {200, 201}
+FULL = 507
+
+
+@contextlib.contextmanager
+def small_disk(directory: Path, megabytes: int) -> Iterator[None]:
+    """A file system of its own at `directory`. Raises `Skipped` where nothing can be mounted."""
+    directory.mkdir()
+    options = f"size={megabytes}m,mode=700"
+    mount = _tool("mount", "-t", "tmpfs", "-o", options, "tmpfs", str(directory))
+    if mount.returncode != 0:
+        raise Skipped(NO_MOUNT)
+    try:
+        yield
+    finally:
+        _tool("umount", str(directory)).check_returncode()
+
+
+def _tool(name: str, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+    path = shutil.which(name)
+    if path is None:
+        raise Skipped(f"there is no {name}")
+    return subprocess.run([path, *arguments], capture_output=True, check=False)
+
+
+def wait_until(reached: Callable[[], bool], what: str) -> None:
+    """Look again and again, where nothing tells."""
+    deadline = time.monotonic() + PATIENCE
+    while not reached():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.01)
+
+
+def _wait_for_more(site: Site) -> None:
+    """Wait until writes are acknowledged that were not before."""
+    before = site.ledger.count()[Fate.ACKNOWLEDGED]
+    wait_until(
+        lambda: site.ledger.count()[Fate.ACKNOWLEDGED] > before + 10, "nothing is written any more"
+    )
+
+
+def disk_full(directory: Path, tally: Tally, rounds: int, seed: int) -> None:
+    """No room at all under load, then room again, in one process."""
+    for number in range(rounds):
+        site = Site(directory / f"disk-{number}", tally, seed + number)
+        with small_disk(site.directory, 16):
+            _fill_and_free(site)
+            site.check()
+            site.done()
+        tally.rounds += 1
+
+
+def _fill_and_free(site: Site) -> None:
+    disk = Disk(site.directory)
+    statuses = site.ledger.statuses
+    with site.serving() as serving:
+        with site.load(serving), serving.client() as client:
+            site.pause(0.5)
+            disk.fill()
+            wait_until(lambda: statuses()[FULL] > 20, "the disk is never full")
+            assert client.get("/api/projects").status_code == 200
+            disk.free()
+            _wait_for_more(site)
+            assert client.get("/ready").status_code == 200
+        assert set(statuses()) <= {*GOOD, FULL}
+        site.tally.note("answers of 507", statuses()[FULL])
+        assert serving.end() == 0
+
+
+def file_limit(directory: Path, tally: Tally, rounds: int, seed: int) -> None:
+    """A limit on the size of files (RLIMIT_FSIZE) that is reached under load."""
+    for number in range(rounds):
+        site = Site(directory / f"site-{number}", tally, seed + number)
+        with site.serving() as serving, site.load(serving) as load:
+            site.pause(0.5)
+            log = site.directory / "strongroom.db-wal"
+            _limit(serving, resource.RLIMIT_FSIZE, log.stat().st_size)
+            _ends_by_itself(site, serving, load.wait)
+        site.check()
+        site.done()
+        tally.rounds += 1
+
+
+def no_descriptors(directory: Path, tally: Tally, rounds: int, seed: int) -> None:
+    """No further file or connection can be opened (RLIMIT_NOFILE) for a while, under load."""
+    site = Site(directory / "site", tally, seed)
+    with site.serving() as serving:
+        with site.load(serving), serving.client() as known:
+            assert known.get("/health").status_code == 200
+            for _ in range(rounds):
+                taken = [int(name) for name in os.listdir(f"/proc/{serving.process.pid}/fd")]  # noqa: PTH208
+                before = resource.prlimit(serving.process.pid, resource.RLIMIT_NOFILE)
+                _limit(serving, resource.RLIMIT_NOFILE, len(taken))
+                refused = sum(_is_refused(serving) for _ in range(20))
+                assert refused
+                tally.note("connections refused", refused)
+                _wait_for_more(site)
+                assert known.get("/ready").status_code == 200
+                resource.prlimit(serving.process.pid, resource.RLIMIT_NOFILE, before)
+                with serving.client() as client:
+                    assert client.get("/ready").status_code == 200
+                tally.rounds += 1
+        assert set(site.ledger.statuses()) <= GOOD
+        assert serving.end() == 0
+    site.check()
+    site.done()
+
+
+def _is_refused(serving: Serving) -> bool:
+    host, _, port = serving.url.removeprefix("http://").partition(":")
+    with closing(create_connection((host, int(port)), timeout=1)) as connection:
+        try:
+            connection.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            return not connection.recv(1)
+        except (ConnectionError, TimeoutError):
+            return True
+
+
+def _limit(serving: Serving, which: int, soft: int) -> None:
+    _, hard = resource.prlimit(serving.process.pid, which)
+    resource.prlimit(serving.process.pid, which, (soft, hard))
+
+
+def _ends_by_itself(site: Site, serving: Serving, wait: Callable[[], None]) -> None:
+    """Where it does not know what was written it answers nobody, and ends with a failure."""
+    wait()
+    assert serving.finish() == 1
+    assert "the database can't be written: ending" in serving.err
+    # An error is a promise as well: the ledger holds that nothing of it is there.
+    assert set(site.ledger.statuses()) <= {*GOOD, None, 500, 503}
+
+
+def sync_fails(directory: Path, tally: Tally, rounds: int, seed: int) -> None:
+    """fsync and fdatasync fail with EIO, once or from then on."""
+    _call_fails(directory, tally, rounds, seed, ("fsync,fdatasync", ("EIO",)))
+
+
+def write_fails(directory: Path, tally: Tally, rounds: int, seed: int) -> None:
+    """Writing to the files fails with EIO, or with EROFS as on a disk that has become
+    read-only."""
+    _call_fails(directory, tally, rounds, seed, ("pwrite64", ("EIO", "EROFS")))
+
+
+def _call_fails(
+    directory: Path, tally: Tally, rounds: int, seed: int, fault: tuple[str, tuple[str, ...]]
+) -> None:
+    calls, errors = fault
+    for number in range(rounds):
+        site = Site(directory / f"site-{number}", tally, seed + number)
+        error = errors[number % len(errors)]
+        when = f"{site.chance.randrange(1, 60)}{site.chance.choice(('', '+'))}"
+        with (
+            site.serving() as serving,
+            _injecting(serving, f"{calls}:error={error}:when={when}"),
+            site.load(serving) as load,
+        ):
+            _ends_by_itself(site, serving, load.wait)
+        site.check()
+        site.done()
+        tally.note(error)
+        tally.rounds += 1
+
+
+@contextlib.contextmanager
+def _injecting(serving: Serving, fault: str) -> Iterator[None]:
+    """System calls of the process fail. Raises `Skipped` where strace can't do that."""
+    if STRACE is None:
+        raise Skipped("there is no strace")
+    tracer = subprocess.Popen(
+        [
+            *(STRACE, "-f", "-o", os.devnull, "-p", str(serving.process.pid)),
+            *("-e", f"inject={fault}", "-e", f"trace={fault.partition(':')[0]}"),
+        ],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert tracer.stderr is not None
+    try:
+        said = tracer.stderr.readline()
+        if "attached" not in said:
+            raise Skipped(f"strace can't attach to a process: {said.strip()}")
+        yield
+    finally:
+        tracer.terminate()
+        tracer.communicate()
+
+
+def read_only(directory: Path, tally: Tally, rounds: int, seed: int) -> None:
+    """A start on a file system that is mounted read-only, then writable again."""
+    site = Site(directory / "disk", tally, seed)
+    with small_disk(site.directory, 64):
+        for _ in range(rounds):
+            with site.serving() as serving, site.load(serving):
+                site.pause(0.2)
+                serving.process.kill()
+                serving.finish()
+            _remount(site.directory, "ro")
+            arguments = ("serve", "--port", "0", "--data-dir", str(site.directory))
+            outcome = run(*arguments, cwd=directory)
+            assert outcome.status == 1
+            assert re.search("can't be written|read-only", outcome.complaint, re.IGNORECASE)
+            _remount(site.directory, "rw")
+            site.check()
+            tally.rounds += 1
+        site.done()
+
+
+def _remount(directory: Path, mode: str) -> None:
+    _tool("mount", "-o", f"remount,{mode}", str(directory)).check_returncode()

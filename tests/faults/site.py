@@ -1,0 +1,131 @@
+"""An installation that faults are tried on, and what must hold of it whatever happened."""
+
+import contextlib
+import io
+import json
+import random
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from backend.cli import main
+from tests.cli.support import Serving, environment, read_documents
+from tests.faults.ledger import COMPONENT, Fate, Ledger
+from tests.faults.load import Load
+
+
+class Skipped(Exception):
+    """This machine can't do it; the message says why."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """What was tried, and how it went."""
+
+    rounds: int = 0
+    fates: dict[Fate, int] = field(default_factory=lambda: dict.fromkeys(Fate, 0))
+    slowest_start: float = 0.0
+    """The longest time from the start of a process to its being ready, in seconds."""
+    notes: dict[str, int] = field(default_factory=dict)
+    """What else was counted."""
+
+    def note(self, what: str, count: int = 1) -> None:
+        """Count something more."""
+        self.notes[what] = self.notes.get(what, 0) + count
+
+
+class Site:
+    """A data directory, the ledger of its clients, and the processes that serve it."""
+
+    def __init__(self, directory: Path, tally: Tally, seed: int) -> None:
+        self.directory = directory
+        self.ledger = Ledger()
+        self.tally = tally
+        self.chance = random.Random(seed)  # noqa: S311
+
+    @contextlib.contextmanager
+    def serving(self, settings: Mapping[str, str] | None = None) -> Iterator[Serving]:
+        """A process that is ready, whose logs are those that the ledger allows."""
+        began = time.monotonic()
+        # Heads of the audit are exported often, so that faults meet that as well.
+        env = environment(**{"AUDIT_HEADS_SECONDS": "1", **(settings or {})})
+        with Serving(self.directory, env=env) as serving:
+            with serving.client() as client:
+                ready = client.get("/ready")
+                assert ready.status_code == 200, ready.text
+                took = time.monotonic() - began
+                self.tally.slowest_start = max(self.tally.slowest_start, took)
+                self.check_logs(client)
+            yield serving
+
+    def load(self, serving: Serving) -> Load:
+        """Clients of this process."""
+        seed = self.chance.randrange(1_000_000)
+        return Load(serving.url, serving.token, self.ledger, seed=seed)
+
+    def pause(self, longest: float) -> None:
+        """Let it run for a random time of at most `longest` seconds."""
+        time.sleep(self.chance.uniform(0, longest))
+
+    def check_logs(self, client: httpx.Client) -> None:
+        """The logs that are there are those of the ledger."""
+        found: dict[str, list[str]] = {}
+        query = {"component": COMPONENT, "limit": "500"}
+        while True:
+            answer = client.get("/api/logs", params=query)
+            assert answer.status_code == 200, answer.text
+            page = answer.json()
+            for log in page["logs"]:
+                found.setdefault(log["correlation_id"], []).append(log["message"])
+            if page["next_cursor"] is None:
+                break
+            query["cursor"] = page["next_cursor"]
+        wrong = list(self.ledger.wrong_logs(found))
+        assert not wrong, wrong[:10]
+
+    def check(self) -> None:
+        """The file, the keys, the secrets and the audit are whole, and the projects are those of
+        the ledger."""
+        status, out, err = command("verify", "--json", "--data-dir", str(self.directory))
+        assert status == 0, (out, err)
+        assert json.loads(out)["ok"] is True
+        wrong = list(self.ledger.wrong_projects(self.documents()))
+        assert not wrong, wrong[:10]
+
+    def documents(self) -> list[dict[str, Any]]:
+        """Every project with its settings and the values of its secrets."""
+        file = self.directory.with_name(f"{self.directory.name}.jsonl")
+        status, _, err = command(
+            *("export", str(file), "--force", "--reveal-secrets"),
+            *("--data-dir", str(self.directory)),
+        )
+        assert status == 0, err
+        return read_documents(file)
+
+    def done(self) -> None:
+        """Start once more, write, stop in good order, check, and add up."""
+        with self.serving() as serving:
+            before = self.ledger.count()[Fate.ACKNOWLEDGED]
+            with self.load(serving):
+                pass
+            assert self.ledger.count()[Fate.ACKNOWLEDGED] > before
+            assert serving.end() == 0
+        self.check()
+        self.add_up()
+
+    def add_up(self) -> None:
+        """Count this installation's writes in the tally."""
+        for fate, count in self.ledger.count().items():
+            self.tally.fates[fate] += count
+
+
+def command(*arguments: str) -> tuple[int, str, str]:
+    """Run a command line in this process, which no server shares: its status and its output."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        status = main(list(arguments))
+    return status, out.getvalue(), err.getvalue()

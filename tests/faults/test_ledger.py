@@ -1,0 +1,95 @@
+"""The ledger tells each way in which a database can break a promise."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.faults.ledger import Fate, Kind, Ledger, Write
+
+
+def _stored(write: Write, secrets: Write | None = None) -> dict[str, Any]:
+    return {
+        "name": write.mark,
+        "github_repo": write.repository,
+        "settings": {"planning_statement": write.statement},
+        "secrets": (secrets or write).secrets,
+    }
+
+
+def _wrong(ledger: Ledger, *documents: dict[str, Any]) -> list[str]:
+    return list(ledger.wrong_projects(documents))
+
+
+@pytest.mark.parametrize(
+    ("status", "there", "right"),
+    [
+        (201, True, True),
+        (201, False, False),
+        (507, False, True),
+        (507, True, False),
+        (None, True, True),
+        (None, False, True),
+    ],
+)
+@pytest.mark.parametrize("kind", [Kind.PROJECT, Kind.LOGS])
+def test_what_was_answered_is_what_is_there(
+    kind: Kind, status: int | None, there: bool, right: bool
+) -> None:
+    ledger = Ledger()
+    write = ledger.intend(kind)
+    if status is not None:
+        ledger.settle(write, status)
+    if kind is Kind.LOGS:
+        wrong = list(ledger.wrong_logs({write.mark: write.messages()} if there else {}))
+    else:
+        wrong = _wrong(ledger, *[_stored(write)] if there else [])
+    assert (wrong == []) is right
+
+
+CHANGES: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "settings": lambda stored: stored["settings"].update(planning_statement=None),
+    "one secret": lambda stored: stored["secrets"].update(BETA="another"),
+    "a secret missing": lambda stored: stored["secrets"].pop("BETA"),
+    "another name": lambda stored: stored.update(name="another"),
+    "another repository": lambda stored: stored.update(github_repo="another"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_a_half_project_is_told(change: Callable[[dict[str, Any]], Any]) -> None:
+    ledger = Ledger()
+    write = ledger.intend(Kind.PROJECT)
+    ledger.settle(write, 201)
+    stored = _stored(write)
+    assert _wrong(ledger, stored) == []
+    change(stored)
+    assert _wrong(ledger, stored)
+
+
+def test_a_project_that_is_there_twice_is_told() -> None:
+    ledger = Ledger()
+    write = ledger.intend(Kind.PROJECT)
+    assert _wrong(ledger, _stored(write)) == []
+    assert _wrong(ledger, _stored(write), _stored(write))
+
+
+def test_secrets_are_those_of_the_last_write_that_was_acknowledged_or_of_a_later_unknown() -> None:
+    ledger = Ledger()
+    made = ledger.intend(Kind.PROJECT)
+    first, refused, last, unknown = (ledger.intend(Kind.SECRETS, made.repository) for _ in range(4))
+    for write, status in ((made, 201), (first, 200), (refused, 503), (last, 200)):
+        ledger.settle(write, status)
+    assert unknown.fate is Fate.UNKNOWN
+    for write, right in ((made, 0), (first, 0), (refused, 0), (last, 1), (unknown, 1)):
+        assert (_wrong(ledger, _stored(made, write)) == []) is bool(right), write
+
+
+def test_logs_are_there_once_and_whole() -> None:
+    ledger = Ledger()
+    write = ledger.intend(Kind.LOGS)
+    messages = write.messages()
+    assert list(ledger.wrong_logs({write.mark: messages[::-1]})) == []
+    assert list(ledger.wrong_logs({write.mark: messages[1:]}))
+    assert list(ledger.wrong_logs({write.mark: messages * 2}))
+    assert list(ledger.wrong_logs({"another": messages}))

@@ -1,0 +1,132 @@
+"""What the tests over HTTP say again and again."""
+
+import itertools
+import re
+import sqlite3
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+import httpx
+from fastapi import FastAPI
+
+from backend.errors import ERROR_TABLE
+from backend.services.database_service import DatabaseService
+from database.connection_manager import DatabaseManager
+
+JSON = {"Content-Type": "application/json"}
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_numbers = itertools.count(1)
+
+
+def service_of(application: FastAPI) -> DatabaseService:
+    """The service that the application's routes call."""
+    service: DatabaseService = application.state.service
+    return service
+
+
+def manager_of(application: FastAPI) -> DatabaseManager:
+    """The database that the application has open."""
+    return service_of(application).db_manager
+
+
+def new_project(**fields: Any) -> dict[str, Any]:
+    """The body of a request for a project whose repository no other one has."""
+    number = next(_numbers)
+    return {
+        "name": f"Project {number}",
+        "github_owner": "acme",
+        "github_repo": f"repository-{number}",
+        **fields,
+    }
+
+
+async def make_project(client: httpx.AsyncClient, **fields: Any) -> dict[str, Any]:
+    """A new project as the answer has it."""
+    response = await client.post("/api/projects", json=new_project(**fields))
+    assert response.status_code == 201, response.text
+    project: dict[str, Any] = response.json()
+    return project
+
+
+def problem(response: httpx.Response, code: str) -> dict[str, Any]:
+    """The problem document of an answer, after a look at everything that each of them has."""
+    document: dict[str, Any] = response.json()
+    status, title = ERROR_TABLE[code]
+    assert document["code"] == code, document
+    assert response.status_code == status
+    assert response.headers["content-type"] == "application/problem+json"
+    assert document["type"] == f"/problems/{code}"
+    assert document["title"] == title
+    assert document["status"] == status
+    assert isinstance(document["detail"], str)
+    assert document["detail"]
+    assert document["request_id"] == response.headers["x-request-id"]
+    assert REQUEST_ID.fullmatch(document["request_id"])
+    assert ("errors" in document) == (code == "validation_failed")
+    for error in document.get("errors", []):
+        assert error.keys() == {"pointer", "code", "message"}
+        assert all(isinstance(text, str) for text in error.values())
+        assert error["pointer"] == "" or error["pointer"].startswith("/")
+    return document
+
+
+def places(response: httpx.Response) -> list[str]:
+    """The pointers of a `validation_failed`, in order."""
+    return [error["pointer"] for error in problem(response, "validation_failed")["errors"]]
+
+
+def row_counts(manager: DatabaseManager) -> Mapping[str, int]:
+    """How many rows each table has."""
+    tables = manager.execute_query(
+        "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
+    )
+    return {
+        name: manager.execute_query(f'SELECT count(*) AS rows FROM "{name}"')[0]["rows"]  # noqa: S608
+        for name in sorted(table["name"] for table in tables)
+    }
+
+
+def all_rows(manager: DatabaseManager) -> Mapping[str, list[dict[str, Any]]]:
+    """Everything that is stored, table by table."""
+    return {
+        name: manager.execute_query(f'SELECT * FROM "{name}" ORDER BY 1')  # noqa: S608
+        for name in row_counts(manager)
+    }
+
+
+async def pages(
+    client: httpx.AsyncClient, path: str, name: str, **params: Any
+) -> AsyncIterator[list[dict[str, Any]]]:
+    """The pages of a list, one after the other, each asked for when it is wanted."""
+    while True:
+        response = await client.get(path, params=params)
+        assert response.status_code == 200, response.text
+        page = response.json()
+        assert page.keys() == {name, "next_cursor"}
+        yield page[name]
+        if page["next_cursor"] is None:
+            return
+        assert len(page[name]) == params.get("limit", 50)
+        params["cursor"] = page["next_cursor"]
+
+
+async def walk(client: httpx.AsyncClient, path: str, name: str, **params: Any) -> list[Any]:
+    """All items of a list, page by page."""
+    return [item async for page in pages(client, path, name, **params) for item in page]
+
+
+def large_project() -> dict[str, Any]:
+    """The body of a request that needs hundreds of pages."""
+    return new_project(
+        settings={"planning_statement": "x" * 500_000}, secrets=[{"key": "A", "value": "v"}]
+    )
+
+
+async def limit_pages(app: FastAPI, pages: int) -> None:
+    """Keep the file from growing, as a full disk would; it never shrinks below what it has."""
+
+    def limit(raw: sqlite3.Connection) -> None:
+        raw.execute(f"PRAGMA max_page_count = {pages}").close()
+
+    await manager_of(app).async_pool.run_alone(limit)

@@ -1,0 +1,230 @@
+"""Every error code there is, produced as a client would meet it."""
+
+from collections.abc import Awaitable, Callable
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from backend.errors import ERROR_TABLE
+from backend.inbound import InboundLimits
+from tests.http.support import (
+    JSON,
+    large_project,
+    limit_pages,
+    make_project,
+    manager_of,
+    new_project,
+    problem,
+    service_of,
+)
+
+Producer = Callable[[httpx.AsyncClient, FastAPI], Awaitable[httpx.Response]]
+PRODUCERS: dict[str, Producer] = {}
+
+
+def produces(code: str) -> Callable[[Producer], Producer]:
+    """Marks a function that makes the product answer with `code`."""
+
+    def register(producer: Producer) -> Producer:
+        PRODUCERS[code] = producer
+        return producer
+
+    return register
+
+
+@produces("malformed_json")
+async def _(client: httpx.AsyncClient, _app: FastAPI) -> httpx.Response:
+    return await client.post("/api/projects", content=b"{", headers=JSON)
+
+
+@produces("bad_cursor")
+async def _(client: httpx.AsyncClient, _app: FastAPI) -> httpx.Response:
+    return await client.get("/api/projects?cursor=x")
+
+
+@produces("bad_request")
+async def _(client: httpx.AsyncClient, _app: FastAPI) -> httpx.Response:
+    return await client.get("/api/projects?q=%ff")
+
+
+@produces("unauthenticated")
+async def _(client: httpx.AsyncClient, _app: FastAPI) -> httpx.Response:
+    return await client.get("/api/projects", headers={"Authorization": "Bearer sr_no"})
+
+
+@produces("forbidden")
+async def _(client: httpx.AsyncClient, _app: FastAPI) -> httpx.Response:
+    body = {"name": "nothing", "scopes": ["logs:write"]}
+    token = (await client.post("/api/tokens", json=body)).json()["token"]
+    return await client.get("/api/projects", headers={"Authorization": f"Bearer {token}"})
+
+
+@produces("not_found")
+async def _(client: httpx.AsyncClient, _app: FastAPI) -> httpx.Response:
+    return await client.get("/nowhere")
+
+
+@produces("project_not_found")
+async def _(client: httpx.AsyncClient, _app: FastAPI) -> httpx.Response:
+    return await client.get("/api/projects/1")
+
+
+@produces("secret_not_found")
+async def _(client: httpx.AsyncClient, _app: FastAPI) -> httpx.Response:
+    project = await make_project(client)
+    return await client.get(f"/api/projects/{project['id']}/secrets/A")
+
+
+@produces("agent_run_not_found")
+async def _(client: httpx.AsyncClient, _app: FastAPI) -> httpx.Response:
+    return await client.get("/api/agent-runs/1")
+
+
+@produces("method_not_allowed")
+async def _(client: httpx.AsyncClient, _app: FastAPI) -> httpx.Response:
+    return await client.patch("/api/projects")
+
+
+@produces("project_exists")
+async def _(client: httpx.AsyncClient, _app: FastAPI) -> httpx.Response:
+    body = new_project()
+    await client.post("/api/projects", json=body)
+    return await client.post("/api/projects", json=body)
+
+
+@produces("secret_exists")
+async def _(client: httpx.AsyncClient, _app: FastAPI) -> httpx.Response:
+    secret = {"key": "A", "value": "v"}
+    project = await make_project(client, secrets=[secret])
+    return await client.post(f"/api/projects/{project['id']}/secrets", json=secret)
+
+
+@produces("secret_unreadable")
+async def _(client: httpx.AsyncClient, app: FastAPI) -> httpx.Response:
+    project = await make_project(client, secrets=[{"key": "A", "value": "v"}])
+    manager_of(app).execute_command("UPDATE project_secrets SET ciphertext = 'x'")
+    return await client.get(f"/api/projects/{project['id']}/secrets/A/value")
+
+
+async def _make_run(client: httpx.AsyncClient) -> str:
+    project = await make_project(client)
+    body = {"project_id": project["id"], "target_text": "t"}
+    response = await client.post("/api/agent-runs", json=body)
+    assert response.status_code == 201
+    return f"/api/agent-runs/{response.json()['id']}"
+
+
+@produces("invalid_transition")
+async def _(client: httpx.AsyncClient, _app: FastAPI) -> httpx.Response:
+    run = await _make_run(client)
+    return await client.post(f"{run}/transitions", json={"to": "completed"})
+
+
+@produces("lease_lost")
+async def _(client: httpx.AsyncClient, _app: FastAPI) -> httpx.Response:
+    run = await _make_run(client)
+    claimed = (await client.post("/api/agent-runs/claim", json={"worker": "w"})).json()
+    await client.post(f"{run}/transitions", json={"to": "paused"})
+    await client.post(f"{run}/cancel")
+    return await client.post(f"{run}/heartbeat", json={"lease_token": claimed["lease_token"]})
+
+
+@produces("snapshot_not_found")
+async def _(client: httpx.AsyncClient, _app: FastAPI) -> httpx.Response:
+    return await client.get("/api/snapshots/1")
+
+
+@produces("snapshot_exists")
+async def _(client: httpx.AsyncClient, _app: FastAPI) -> httpx.Response:
+    run = await _make_run(client)
+    await client.post(f"{run}/snapshots", json={"snapshot_id": "s"})
+    return await client.post(f"{run}/snapshots", json={"snapshot_id": "s"})
+
+
+async def _make_webhook(client: httpx.AsyncClient) -> str:
+    project = await make_project(client)
+    body = {"webhook_type": "github_pr", "secret_token": "made up"}
+    response = await client.post(f"/api/projects/{project['id']}/webhooks", json=body)
+    assert response.status_code == 201
+    return f"/api/webhooks/{response.json()['id']}"
+
+
+@produces("webhook_not_found")
+async def _(client: httpx.AsyncClient, _app: FastAPI) -> httpx.Response:
+    return await client.get("/api/webhooks/1")
+
+
+@produces("delivery_not_found")
+async def _(client: httpx.AsyncClient, _app: FastAPI) -> httpx.Response:
+    webhook = await _make_webhook(client)
+    return await client.get(f"{webhook}/deliveries/1")
+
+
+@produces("rate_limited")
+async def _(client: httpx.AsyncClient, app: FastAPI) -> httpx.Response:
+    webhook = await _make_webhook(client)
+    app.state.inbound = InboundLimits(max_bytes=1)
+    headers = {
+        **JSON,
+        "X-GitHub-Event": "push",
+        "X-GitHub-Delivery": "1",
+        "X-Hub-Signature-256": "sha256=" + "0" * 64,
+    }
+    return await client.post(f"{webhook}/deliveries/github", content=b"{}", headers=headers)
+
+
+@produces("token_not_found")
+async def _(client: httpx.AsyncClient, _app: FastAPI) -> httpx.Response:
+    return await client.get("/api/tokens/99")
+
+
+@produces("rotation_running")
+async def _(client: httpx.AsyncClient, app: FastAPI) -> httpx.Response:
+    # Begun, and nobody goes on with it: one of the other kind has to wait.
+    await service_of(app).begin_rotation(reencrypt=True)
+    return await client.post("/api/keys/rotate", json={"reencrypt": False})
+
+
+@produces("body_too_large")
+async def _(client: httpx.AsyncClient, _app: FastAPI) -> httpx.Response:
+    return await client.post("/api/projects", content=b" " * 1_048_577, headers=JSON)
+
+
+@produces("unsupported_media_type")
+async def _(client: httpx.AsyncClient, _app: FastAPI) -> httpx.Response:
+    return await client.post("/api/projects", content=b"{}")
+
+
+@produces("validation_failed")
+async def _(client: httpx.AsyncClient, _app: FastAPI) -> httpx.Response:
+    return await client.post("/api/projects", json={})
+
+
+@produces("internal")
+async def _(client: httpx.AsyncClient, app: FastAPI) -> httpx.Response:
+    manager_of(app).execute_command("DROP TABLE project_settings")
+    return await client.post("/api/projects", json=new_project())
+
+
+@produces("database_busy")
+async def _(client: httpx.AsyncClient, app: FastAPI) -> httpx.Response:
+    await manager_of(app).close()
+    return await client.get("/api/projects")
+
+
+@produces("database_full")
+async def _(client: httpx.AsyncClient, app: FastAPI) -> httpx.Response:
+    await limit_pages(app, 1)
+    return await client.post("/api/projects", json=large_project())
+
+
+@pytest.mark.parametrize("code", PRODUCERS)
+async def test_the_code_is_produced(
+    client: httpx.AsyncClient, application: FastAPI, code: str
+) -> None:
+    problem(await PRODUCERS[code](client, application), code)
+
+
+def test_there_is_no_code_that_nobody_produces() -> None:
+    assert set(PRODUCERS) == set(ERROR_TABLE)

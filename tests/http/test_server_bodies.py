@@ -1,0 +1,183 @@
+"""Bodies over a real connection: without a length, with a wrong one, or never whole."""
+
+import io
+import json
+import re
+import time
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from config.settings import Settings
+from tests.conftest import token_of_first_start
+from tests.http.calls import Call, all_calls
+from tests.http.raw import Answer, Wire
+from tests.http.support import all_rows, manager_of, new_project
+from tests.servers import PATIENCE, RunningServer
+
+SENTINEL = b"hunter2-sentinel"
+JSON = "Content-Type: application/json"
+ABANDONED = re.compile(r'_count\{.*status="499"\} 1')
+WRITING = [
+    call
+    for call in all_calls()
+    if call.method != "GET" and call.template.startswith("/api/projects")
+]
+
+
+@pytest.fixture
+def token(server: RunningServer, settings: Settings) -> str:
+    """The admin's."""
+    assert server.url
+    return token_of_first_start(settings)
+
+
+@pytest.fixture
+def client(server: RunningServer, token: str) -> Iterator[httpx.Client]:
+    """A client of the server with the admin's token, and a project with a secret."""
+    with httpx.Client(
+        base_url=server.url, headers={"Authorization": f"Bearer {token}"}, timeout=PATIENCE
+    ) as client:
+        body = new_project(secrets=[{"key": "KEY", "value": "v"}])
+        assert client.post("/api/projects", json=body).json()["id"] == 1
+        yield client
+
+
+def too_large(answer: Answer) -> None:
+    """A whole problem document that says so."""
+    assert (answer.status, answer.document["code"]) == (413, "body_too_large")
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.headers["x-request-id"] == answer.document["request_id"]
+    assert SENTINEL not in answer.body
+
+
+@pytest.mark.usefixtures("client")
+def test_two_megabytes_are_refused_with_and_without_a_length(
+    server: RunningServer, token: str, log: io.StringIO
+) -> None:
+    before = all_rows(manager_of(server.app))
+    part = SENTINEL * 4096
+    parts = [part] * (2_000_000 // len(part))
+    for call in WRITING:
+        with Wire(server, token) as wire:
+            wire.head(call.method, call.path(), JSON, "Transfer-Encoding: chunked")
+            wire.chunks(parts)
+            too_large(wire.answer())
+        with Wire(server, token) as wire:
+            wire.head(call.method, call.path(), JSON, "Content-Length: 2000000")
+            # It is told before the body is sent.
+            too_large(wire.answer())
+    assert all_rows(manager_of(server.app)) == before
+    assert SENTINEL.decode() not in log.getvalue()
+
+
+@pytest.mark.usefixtures("client")
+def test_a_body_without_a_length_is_read_like_any_other(server: RunningServer, token: str) -> None:
+    body = json.dumps(new_project(name="in chunks")).encode()
+    with Wire(server, token) as wire:
+        wire.head("POST", "/api/projects", JSON, "Transfer-Encoding: chunked")
+        wire.chunks(body[index : index + 7] for index in range(0, len(body), 7))
+        answer = wire.answer()
+        assert (answer.status, answer.document["name"]) == (201, "in chunks")
+        # The connection goes on.
+        wire.head("GET", "/api/projects/1")
+        assert wire.answer().status == 200
+
+
+@pytest.mark.usefixtures("client")
+def test_a_refused_request_leaves_its_connection_in_order(
+    server: RunningServer, token: str
+) -> None:
+    with Wire(server, token) as wire:
+        for raw in (b"{", b'{"unknown": 1}', b"[" * 100_000, b"\xff", b" " * 1_048_577):
+            wire.head("POST", "/api/projects", JSON, f"Content-Length: {len(raw)}")
+            wire.send(raw)
+            assert 400 <= wire.answer().status < 500
+        wire.head("GET", "/api/projects/1")
+        assert wire.answer().document["id"] == 1
+
+
+@pytest.mark.usefixtures("client")
+def test_who_goes_away_in_the_middle_of_a_body_did_nothing_and_is_no_error(
+    server: RunningServer, token: str, log: io.StringIO
+) -> None:
+    before = all_rows(manager_of(server.app))
+    calls = [call for call in WRITING if call.takes_body]
+    for call in calls:
+        _abandon(server, token, call)
+    # Each abandoned request has had its line when all of them are counted.
+    until = time.monotonic() + PATIENCE
+    with httpx.Client(base_url=server.url, timeout=PATIENCE) as client:
+        metrics = client.get("/metrics").text
+        while len(ABANDONED.findall(metrics)) < len(calls):
+            assert time.monotonic() < until
+            metrics = client.get("/metrics").text
+    assert all_rows(manager_of(server.app)) == before
+    lines = [json.loads(line) for line in log.getvalue().splitlines()]
+    assert {line["level"] for line in lines} <= {"info", "debug"}
+    assert 'status="500"' not in metrics
+    assert SENTINEL.decode() not in log.getvalue()
+
+
+def _abandon(server: RunningServer, token: str, call: Call) -> None:
+    with Wire(server, token) as wire:
+        wire.head(call.method, call.path(), JSON, "Content-Length: 1000")
+        wire.send(b'{"name": "' + SENTINEL)
+
+
+@pytest.mark.usefixtures("client")
+def test_bytes_that_are_no_http_do_not_disturb_the_server(
+    server: RunningServer, token: str
+) -> None:
+    for nonsense in (
+        b"\x16\x03\x01\x02\x00\x01\x00",
+        b"GET\r\n\r\n",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"POST /api/projects HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
+        b"POST /api/projects HTTP/1.1\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n",
+        b"POST /api/projects HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+        b"GET /\0 HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET / HTTP/1.1\r\nX: \0\r\n\r\n",
+    ):
+        with Wire(server) as wire:
+            wire.send(nonsense)
+            wire.half_close()
+            try:
+                assert 400 <= wire.answer().status < 500
+            except ConnectionError:
+                continue
+    with Wire(server, token) as wire:
+        wire.head("GET", "/api/projects/1")
+        assert wire.answer().status == 200
+
+
+@pytest.mark.usefixtures("client")
+def test_a_query_has_no_raw_bytes(server: RunningServer, token: str) -> None:
+    for query in ("q=\u00c3\u00a9", "q=\u00ff"):
+        with Wire(server, token) as wire:
+            wire.head("GET", f"/api/projects?{query}")
+            answer = wire.answer()
+            assert answer.status == 400
+            if answer.headers["content-type"] == "application/problem+json":
+                assert answer.document["code"] == "bad_request"
+
+
+@pytest.mark.usefixtures("client")
+def test_head_has_the_headers_of_get_and_no_body(server: RunningServer, token: str) -> None:
+    with Wire(server, token) as wire:
+        for path in ("/api/projects/1", "/api/projects/1/secrets/KEY/value", "/api/projects/9"):
+            wire.head("GET", path)
+            get = wire.answer()
+            wire.head("HEAD", path)
+            head = wire.answer(head_only=True)
+            assert head.status == get.status
+            assert head.headers["content-length"] == get.headers["content-length"]
+            assert head.headers.get("cache-control") == get.headers.get("cache-control")
+
+
+def test_the_edge_bounds_what_is_read(client: httpx.Client) -> None:
+    exact = b'{"unknown": "' + b"x" * (1_048_576 - 15) + b'"}'
+    headers = {"Content-Type": "application/json"}
+    assert client.post("/api/projects", content=exact, headers=headers).status_code == 422
+    assert client.post("/api/projects", content=exact + b" ", headers=headers).status_code == 413

@@ -1,0 +1,196 @@
+"""Who may call what: tokens before anything else, and scopes by the one table."""
+
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from backend.access import OPEN, ROUTE_SCOPES
+from backend.main import create_app
+from backend.schemas.tokens import TokenCreate
+from backend.services.principal import ADMIN
+from config.settings import Settings
+from tests.http.support import (
+    JSON,
+    make_project,
+    manager_of,
+    new_project,
+    problem,
+    row_counts,
+    service_of,
+)
+
+GUARDED: list[tuple[str, str, str]] = sorted(
+    (method, path, scope)
+    for (method, path), scope in ROUTE_SCOPES.items()
+    if scope is not OPEN and path != "/metrics"
+)
+WITH_BODY = [route[:2] for route in GUARDED if route[0] in ("POST", "PUT", "PATCH")]
+MakeClient = Callable[..., Awaitable[httpx.AsyncClient]]
+
+
+def address(template: str) -> str:
+    """A path that the template matches."""
+    return re.sub(r"\{\w+\}", "1", template).replace("/secrets/1", "/secrets/KEY")
+
+
+@pytest.fixture
+async def holder_of(application: FastAPI) -> AsyncIterator[MakeClient]:
+    """Makes clients whose token has these scopes only."""
+    clients: list[httpx.AsyncClient] = []
+
+    async def make(*scopes: str) -> httpx.AsyncClient:
+        request = TokenCreate.model_validate({"name": "limited", "scopes": list(scopes)})
+        token = (await service_of(application).create_token(request)).token
+        client = httpx.AsyncClient(
+            transport=httpx.ASGITransport(application, raise_app_exceptions=False),
+            base_url="http://strongroom.test",
+            headers={"Authorization": f"Bearer {token}"},
+        )
+        clients.append(client)
+        return client
+
+    yield make
+    for client in clients:
+        await client.aclose()
+
+
+async def test_without_a_token_no_call_answers(stranger: httpx.AsyncClient) -> None:
+    for method, path, scope in GUARDED:
+        response = await stranger.request(method, address(path))
+        document = problem(response, "unauthenticated")
+        assert response.headers["www-authenticate"].startswith("Bearer")
+        assert "Authorization: Bearer" in document["detail"]
+        assert scope not in response.text
+
+
+async def test_every_call_needs_its_own_scope_and_names_it(holder_of: MakeClient) -> None:
+    every = {scope for _, _, scope in GUARDED} - {ADMIN}
+    limited = {scope: await holder_of(*every - {scope}) for scope in every}
+    for method, path, scope in GUARDED:
+        if scope not in every:
+            continue
+        response = await limited[scope].request(method, address(path))
+        document = problem(response, "forbidden")
+        assert document["scope"] == scope
+        assert scope in document["detail"]
+
+
+async def test_a_scope_is_enough_for_its_calls(
+    client: httpx.AsyncClient, holder_of: MakeClient
+) -> None:
+    project = await make_project(client, secrets=[{"key": "A", "value": "v"}])
+    base = f"/api/projects/{project['id']}"
+    reader, revealer = await holder_of("projects:read"), await holder_of("secrets:reveal")
+    assert (await reader.get(base)).status_code == 200
+    assert (await reader.get(f"{base}/secrets")).status_code == 200
+    problem(await reader.get(f"{base}/secrets/A/value"), "forbidden")
+    problem(await reader.delete(base), "forbidden")
+    assert (await revealer.get(f"{base}/secrets/A/value")).json()["value"] == "v"
+    problem(await revealer.get(base), "forbidden")
+
+
+async def test_secrets_in_a_new_project_need_their_own_scope(
+    client: httpx.AsyncClient, holder_of: MakeClient, application: FastAPI
+) -> None:
+    writer = await holder_of("projects:write")
+    before = row_counts(manager_of(application))
+    body = new_project(secrets=[{"key": "A", "value": "v"}])
+    document = problem(await writer.post("/api/projects", json=body), "forbidden")
+    assert document["scope"] == "secrets:write"
+    assert row_counts(manager_of(application)) == before
+    assert (await writer.post("/api/projects", json=new_project(secrets=[]))).status_code == 201
+    both = await holder_of("projects:write", "secrets:write")
+    assert (await both.post("/api/projects", json=body)).status_code == 201
+    assert (await client.get("/api/projects")).status_code == 200
+
+
+async def test_who_has_a_repository_is_not_told_to_who_may_not_see_it(
+    client: httpx.AsyncClient,
+) -> None:
+    theirs, hidden = [await make_project(client) for _ in range(2)]
+    taken = {name: hidden[name] for name in ("github_owner", "github_repo")}
+    request = {"name": "bound", "scopes": ["projects:write"], "project_ids": [theirs["id"]]}
+    token = (await client.post("/api/tokens", json=request)).json()["token"]
+    header = {"Authorization": f"Bearer {token}"}
+    path = f"/api/projects/{theirs['id']}"
+    response = await client.patch(path, json=taken, headers=header)
+    assert problem(response, "project_exists")["existing_id"] is None
+    response = await client.patch(path, json=taken)
+    assert problem(response, "project_exists")["existing_id"] == hidden["id"]
+    await client.delete(path)
+    mine = {name: theirs[name] for name in ("github_owner", "github_repo")}
+    taker = await make_project(client, **mine)
+    response = await client.post(f"{path}/restore", headers=header)
+    assert problem(response, "project_exists")["existing_id"] is None
+    response = await client.post(f"{path}/restore")
+    assert problem(response, "project_exists")["existing_id"] == taker["id"]
+
+
+WRONG_HEADERS = (
+    "",
+    "Bearer",
+    "Bearer ",
+    "Basic {token}",
+    "{token}",
+    "Bearer {token}x",
+    "Bearer x{token}",
+    "Bearer {token} {token}",
+    "Bearer sr_1_",
+    "Bearer sr_99999999999999999999_" + "a" * 49,
+    "Bearer sr_\u0661_" + "a" * 49,
+    "Bearer " + "a" * 100_000,
+    "Bearer \xff\xfe",
+)
+
+
+async def test_a_wrong_token_is_no_token(stranger: httpx.AsyncClient, admin_token: str) -> None:
+    for header in WRONG_HEADERS:
+        sent = header.format(token=admin_token).encode()
+        response = await stranger.get("/api/projects", headers={b"Authorization": sent})
+        problem(response, "unauthenticated")
+        assert admin_token not in response.text
+
+
+async def test_every_letter_of_a_token_counts(
+    stranger: httpx.AsyncClient, admin_token: str
+) -> None:
+    for index, letter in enumerate(admin_token):
+        other = "b" if letter != "b" else "c"
+        wrong = admin_token[:index] + other + admin_token[index + 1 :]
+        response = await stranger.get("/api/projects", headers={"Authorization": f"Bearer {wrong}"})
+        assert response.status_code == 401, index
+
+
+async def test_the_scheme_is_read_in_any_case(
+    stranger: httpx.AsyncClient, admin_token: str
+) -> None:
+    for scheme in ("Bearer", "bearer", "BEARER"):
+        header = {"Authorization": f"{scheme} {admin_token}"}
+        assert (await stranger.get("/api/projects", headers=header)).status_code == 200
+
+
+async def test_the_token_is_looked_at_before_the_body(stranger: httpx.AsyncClient) -> None:
+    for method, path in WITH_BODY:
+        response = await stranger.request(method, address(path), content=b"{", headers=JSON)
+        problem(response, "unauthenticated")
+
+
+async def test_these_need_no_token(stranger: httpx.AsyncClient) -> None:
+    for path in ("/", "/health", "/ready", "/openapi.json", "/docs"):
+        assert (await stranger.get(path)).status_code == 200
+
+
+async def test_with_authentication_off_everybody_may_do_everything(settings: Settings) -> None:
+    app = create_app(settings.model_copy(update={"auth": "off"}))
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(
+            transport=httpx.ASGITransport(app), base_url="http://strongroom.test"
+        ) as anybody,
+    ):
+        project = await make_project(anybody, secrets=[{"key": "A", "value": "v"}])
+        path = f"/api/projects/{project['id']}/secrets/A/value"
+        assert (await anybody.get(path)).json()["value"] == "v"

@@ -1,0 +1,25 @@
+"""A process that rotates keys and says a line for each step, so that a test can end it there."""
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+
+from backend.schemas.keys import RotationProgress
+from tests.keys.support import started
+
+
+def _say(progress: RotationProgress) -> None:
+    sys.stdout.write(f"{progress.done} of {progress.total}\n")
+    sys.stdout.flush()
+
+
+async def _main(directory: Path, keys: list[str]) -> None:
+    runtime = await started(directory, *keys)
+    await runtime.service.begin_rotation(reencrypt=True)
+    await runtime.service.continue_rotation(on_step=_say)
+    await runtime.stop()
+
+
+if __name__ == "__main__":
+    asyncio.run(_main(Path(sys.argv[1]), os.environ["KEYS"].split(",")))

@@ -1,0 +1,263 @@
+"""Rotation of keys, at the service: what it changes, what it leaves, and what stops it."""
+
+import asyncio
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from backend.errors import RotationRunning, SecretUnreadable
+from backend.repositories.sealed_repository import SEALED_KINDS
+from backend.runtime import StartRefused
+from backend.schemas.keys import RotationProgress
+from backend.services.audit_verification import verify_audit
+from backend.services.database_service import DatabaseService
+from backend.services.key_rotation import RotationInterrupted
+from backend.services.rotation_runner import RotationRunner
+from models import SecretCreate
+from tests.keys.support import (
+    NEW,
+    NEXT,
+    OLD,
+    fill,
+    key_rows,
+    read_everything,
+    sealed_texts,
+    started,
+)
+
+
+async def rotated(service: DatabaseService, *, reencrypt: bool = False) -> RotationProgress:
+    await service.begin_rotation(reencrypt=reencrypt)
+    result = await service.continue_rotation()
+    assert result is not None
+    assert result.status == "finished"
+    return result
+
+
+async def test_every_key_comes_under_the_first_master_key(tmp_path: Path) -> None:
+    runtime = await started(tmp_path, OLD)
+    await fill(runtime.service)
+    token = (tmp_path / "admin.token").read_text().strip()
+    before = await read_everything(runtime.service)
+    values = runtime.manager.execute_query("SELECT * FROM project_secrets ORDER BY id")
+    await runtime.stop()
+
+    runtime = await started(tmp_path, NEW, OLD)
+    service = runtime.service
+    result = await rotated(service)
+    assert (result.total, result.done, result.failed) == (4, 4, 0)
+    assert {row["master_key_id"] for row in key_rows(runtime)} == {"new"}
+    # Values stay as they are.
+    assert runtime.manager.execute_query("SELECT * FROM project_secrets ORDER BY id") == values
+    assert await read_everything(service) == before
+    actions = [entry.action for entry in (await service.list_audit(limit=2)).entries]
+    assert actions == ["keys.rotation_finished", "keys.rotation_started"]
+    await runtime.stop()
+
+    # The old key can go. Tokens and the audit outlive it.
+    runtime = await started(tmp_path, NEW)
+    assert await read_everything(runtime.service) == before
+    assert (await runtime.service.authenticate(token)).name == "admin"
+    assert verify_audit(runtime.manager, runtime.service.audit_chain) is None
+    await runtime.stop()
+
+
+async def test_a_key_that_is_still_in_use_can_not_be_dropped(tmp_path: Path) -> None:
+    runtime = await started(tmp_path, OLD)
+    await fill(runtime.service, projects=120)
+    await runtime.stop()
+    runtime = await started(tmp_path, NEW, OLD)
+    service = runtime.service
+    await service.begin_rotation()
+    # Far enough that the installation's own key is under the new one already, and not all else.
+    steps = iter([True, True, False])
+    with pytest.raises(RotationInterrupted):
+        await service.continue_rotation(go_on=lambda: next(steps))
+    used = {row["master_key_id"] for row in key_rows(runtime)}
+    assert used == {"old", "new"}
+    status = await service.key_status()
+    assert [(key.id, key.removable) for key in status.keys] == [("new", False), ("old", False)]
+    await runtime.stop()
+    with pytest.raises(StartRefused, match="master key old is missing and still in use"):
+        await started(tmp_path, NEW)
+
+    runtime = await started(tmp_path, NEW, OLD)
+    await runtime.service.continue_rotation()
+    status = await runtime.service.key_status()
+    assert [(key.id, key.removable) for key in status.keys] == [("new", False), ("old", True)]
+    await runtime.stop()
+    await (await started(tmp_path, NEW)).stop()
+
+
+async def test_it_goes_on_wherever_it_was_interrupted(tmp_path: Path) -> None:
+    runtime = await started(tmp_path, OLD)
+    await fill(runtime.service, projects=60, secrets=1)
+    before = await read_everything(runtime.service)
+    await runtime.stop()
+    old_ids = set()
+    result = None
+    for step in range(60):
+        runtime = await started(tmp_path, NEW, OLD)
+        service = runtime.service
+        if step == 0:
+            old_ids = {row["id"] for row in key_rows(runtime)}
+            await service.begin_rotation(reencrypt=True)
+        left = [True] * (step % 3 + 1) + [False]
+        with suppress(RotationInterrupted):
+            result = await service.continue_rotation(go_on=partial(left.pop, 0))
+        assert await read_everything(service) == before
+        await runtime.stop()
+        if result is not None:
+            break
+    assert result is not None
+    assert (result.total, result.done, result.failed) == (61, 61, 0)
+    runtime = await started(tmp_path, NEW)
+    assert not old_ids & {row["id"] for row in key_rows(runtime)}
+    assert await read_everything(runtime.service) == before
+    await runtime.stop()
+
+
+async def test_reencryption_gives_each_project_a_new_key(tmp_path: Path) -> None:
+    runtime = await started(tmp_path, OLD)
+    service = runtime.service
+    await fill(service, projects=5, secrets=30)
+    before = await read_everything(service)
+    old_rows, old_texts = key_rows(runtime), sealed_texts(runtime)
+    metadata = [await service.list_secrets(id, limit=500, cursor=None) for id in range(1, 6)]
+    result = await rotated(service, reencrypt=True)
+    assert (result.total, result.done, result.failed) == (6, 6, 0)
+    rows = key_rows(runtime)
+    assert len(rows) == 5
+    assert not {row["id"] for row in rows} & {row["id"] for row in old_rows}
+    assert all(row["retired_at"] is None for row in rows)
+    # Nothing but the installation's key, which was under this master key already, is as it was.
+    assert len(set(sealed_texts(runtime)) & set(old_texts)) == 1
+    assert await read_everything(service) == before
+    # To everybody else nothing has changed: no version, no time.
+    assert metadata == [
+        await service.list_secrets(id, limit=500, cursor=None) for id in range(1, 6)
+    ]
+    await runtime.stop()
+
+
+async def test_every_value_can_be_read_and_written_meanwhile(tmp_path: Path) -> None:
+    runtime = await started(tmp_path, OLD)
+    await fill(runtime.service, projects=30, secrets=8)
+    await runtime.stop()
+    runtime = await started(tmp_path, NEW, OLD)
+    service = runtime.service
+    over = asyncio.Event()
+
+    async def write(project: int) -> str:
+        number = 0
+        while not over.is_set():
+            number += 1
+            value = SecretStr(f"written {number}")
+            await service.put_secret(project, "KEY_1", value)
+            assert (await service.reveal_secret(project, "KEY_1")).value == f"written {number}"
+            await service.upsert_secrets(project, [SecretCreate(key=f"N{number % 7}", value=value)])
+        return f"written {number}"
+
+    async def read() -> int:
+        rounds = 0
+        while not over.is_set():
+            found = await read_everything(service)
+            assert len(found) >= 30 * 8 + 60
+            rounds += 1
+        return rounds
+
+    others = [asyncio.ensure_future(write(project)) for project in (1, 15, 30)]
+    reader = asyncio.ensure_future(read())
+    for reencrypt in (False, True, True):
+        result = await rotated(service, reencrypt=reencrypt)
+        assert result.failed == 0
+        assert result.done == result.total
+    over.set()
+    assert await reader > 0
+    for project, last in zip((1, 15, 30), await asyncio.gather(*others), strict=True):
+        assert (await service.reveal_secret(project, "KEY_1")).value == last
+    assert {row["master_key_id"] for row in key_rows(runtime)} == {"new"}
+    assert verify_audit(runtime.manager, service.audit_chain) is None
+    await runtime.stop()
+
+
+async def test_what_can_not_be_read_is_counted_and_left_alone(tmp_path: Path) -> None:
+    runtime = await started(tmp_path, OLD)
+    service, manager = runtime.service, runtime.manager
+    await fill(service, projects=3)
+    manager.execute_command("UPDATE project_keys SET wrapped = 'x' WHERE project_id = 1")
+    manager.execute_command(
+        "UPDATE project_secrets SET ciphertext = 'y' WHERE project_id = 2 AND key_name = 'KEY_1'"
+    )
+    service.vault.forget()
+    result = await rotated(service, reencrypt=True)
+    assert (result.total, result.done, result.failed) == (4, 2, 2)
+    rows = {row["project_id"]: row for row in key_rows(runtime) if row["retired_at"] is None}
+    assert rows[1]["wrapped"] == "x"
+    # The other secrets of the second project are under its new key.
+    retired = [row for row in key_rows(runtime) if row["retired_at"] is not None]
+    assert [row["project_id"] for row in retired] == [2]
+    assert (await service.reveal_secret(2, "KEY_0")).value.startswith("value 0")
+    with pytest.raises(SecretUnreadable):
+        await service.reveal_secret(2, "KEY_1")
+    # Written anew, it is readable, and the next rotation brings the old key to its end.
+    await service.put_secret(2, "KEY_1", SecretStr("new"))
+    result = await rotated(service, reencrypt=True)
+    assert result.failed == 1
+    assert [row for row in key_rows(runtime) if row["retired_at"] is not None] == []
+    await runtime.stop()
+
+
+async def test_only_one_kind_of_rotation_runs_at_a_time(tmp_path: Path) -> None:
+    runtime = await started(tmp_path, OLD)
+    service = runtime.service
+    begun = await service.begin_rotation()
+    assert (await service.begin_rotation()).id == begun.id
+    with pytest.raises(RotationRunning):
+        await service.begin_rotation(reencrypt=True)
+    await service.continue_rotation()
+    assert await service.continue_rotation() is None
+    assert (await service.begin_rotation(reencrypt=True)).id != begun.id
+    await runtime.stop()
+
+
+async def test_a_rotation_that_was_interrupted_goes_on_by_itself(tmp_path: Path) -> None:
+    runtime = await started(tmp_path, OLD)
+    await fill(runtime.service)
+    await runtime.stop()
+    runtime = await started(tmp_path, NEW, OLD)
+    await runtime.service.begin_rotation()
+    await runtime.stop()
+    runtime = await started(tmp_path, NEXT, NEW, OLD)
+    runner = RotationRunner(runtime.service)
+    await runner.resume()
+    await runner.start()
+    assert {row["master_key_id"] for row in key_rows(runtime)} == {"next"}
+    assert not await runtime.service.rotation_is_unfinished()
+    await runner.stop()
+    await runtime.stop()
+
+
+async def test_a_purge_destroys_the_project_s_keys(tmp_path: Path) -> None:
+    runtime = await started(tmp_path, OLD)
+    service = runtime.service
+    await fill(service, projects=2)
+    [gone] = [row for row in key_rows(runtime) if row["project_id"] == 1]
+    await service.purge_project(1)
+    assert [row["project_id"] for row in key_rows(runtime)] == [2]
+    assert gone["wrapped"] not in sealed_texts(runtime)
+    assert len(sealed_texts(runtime)) == 4 + 2 + 1 + 1
+    await runtime.stop()
+
+
+async def test_whatever_is_sealed_is_known_to_the_rotation(tmp_path: Path) -> None:
+    runtime = await started(tmp_path, OLD)
+    rows = runtime.manager.execute_query(
+        "SELECT m.name AS name FROM sqlite_master AS m, pragma_foreign_key_list(m.name) AS f"
+        " WHERE m.type = 'table' AND f.\"table\" = 'project_keys'"
+    )
+    assert {row["name"] for row in rows} == {kind.table for kind in SEALED_KINDS}
+    await runtime.stop()

@@ -1,0 +1,39 @@
+"""The API over a database of the test's own, with a clock that the test sets."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.runs.api import Api, Clock, open_api
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """A clock that stands still until the test moves it."""
+    return Clock()
+
+
+@pytest.fixture
+async def api(database_path: Path, clock: Clock) -> AsyncIterator[Api]:
+    """The API with one project, whose id is 1. Nothing runs in the background."""
+    async with open_api(database_path, clock) as api:
+        await api.new_project("payments")
+        yield api
+
+
+@pytest.fixture
+def walker() -> Iterator[asyncio.Runner]:
+    """An event loop for the examples of a property, which are no coroutines themselves."""
+    with asyncio.Runner() as runner:
+        yield runner
+
+
+@pytest.fixture
+def walk_api(walker: asyncio.Runner, database_path: Path) -> Iterator[Api]:
+    """The API on the loop of `walker`."""
+    stack = AsyncExitStack()
+    yield walker.run(stack.enter_async_context(open_api(database_path, Clock())))
+    walker.run(stack.aclose())

@@ -1,0 +1,113 @@
+"""Every list of logs finds its rows in their order through an index."""
+
+import re
+from itertools import product
+
+import pytest
+
+from backend.repositories.system_log_repository import LogFilter, Removal, SystemLogRepository
+from models import LogLevel
+from tests.logs.sending import log, send
+from tests.plans import Explaining, is_careless
+from tests.runs.api import Api
+
+TIME = "2026-01-31T12:00:00.000000Z"
+# What matches, from the full-text index; in its order, or there would be a sort.
+_FROM_INDEX = re.compile(r"SCAN i VIRTUAL TABLE INDEX \d+:.*M.*")
+# All of an index that has rows of these levels only.
+_OF_LEVEL = re.compile(r"SCAN l USING INDEX system_logs_(warning|error|critical)")
+_NEW_ROWS = re.compile(r"SCAN \d+ CONSTANT ROWS?")
+_ROW_BY_ROW = "SCAN l"
+
+
+@pytest.fixture
+async def explaining(api: Api) -> Explaining:
+    """An executor over a database with some logs."""
+    await send(api, *(log(f"word {n}", "ERROR", project_id=1) for n in range(20)))
+    return Explaining(api.service.db_manager.async_pool)
+
+
+def careless(steps: list[str]) -> list[str]:
+    """The steps that read or sort more than the list has."""
+    known = (_FROM_INDEX, _OF_LEVEL, _NEW_ROWS)
+    return [
+        step
+        for step in steps
+        if is_careless(step) and not any(pattern.fullmatch(step) for pattern in known)
+    ]
+
+
+FILTERS = [
+    LogFilter(
+        level=level,
+        component=component,
+        correlation_id=correlation_id,
+        agent_run_id=run,
+        project_ids=projects,
+        since=since,
+        until=until,
+        words=words,
+    )
+    for level, component, correlation_id, run, projects, since, until, words in product(
+        (None, LogLevel.INFO, LogLevel.ERROR),
+        (None, "c"),
+        (None, "x"),
+        (None, 1),
+        (None, (), (1,), (1, 2)),
+        (None, TIME),
+        (None, TIME),
+        ((), ("word",)),
+    )
+]
+
+
+@pytest.mark.parametrize("after", [None, (10,)])
+async def test_no_page_of_logs_scans_or_sorts(
+    api: Api, explaining: Explaining, after: tuple[int] | None
+) -> None:
+    logs = SystemLogRepository(api.service.db_manager).using(explaining)
+    for filter in FILTERS:
+        await logs.page(filter, limit=50, after=after)
+        steps = explaining.steps()
+        # With nothing to filter by, the rows themselves are the list.
+        everything = filter.project_ids == () or filter == LogFilter(
+            since=filter.since, until=filter.until
+        )
+        wrong = careless(steps)
+        assert wrong == [] or (everything and wrong == [_ROW_BY_ROW]), (filter, steps)
+    assert len(FILTERS) == 768
+
+
+async def test_a_single_trait_has_its_own_index(api: Api, explaining: Explaining) -> None:
+    logs = SystemLogRepository(api.service.db_manager).using(explaining)
+    for filter, index in (
+        (LogFilter(level=LogLevel.WARNING), "SCAN l USING INDEX system_logs_warning"),
+        (LogFilter(level=LogLevel.ERROR), "SCAN l USING INDEX system_logs_error"),
+        (LogFilter(level=LogLevel.CRITICAL), "SCAN l USING INDEX system_logs_critical"),
+        (LogFilter(project_ids=(1,)), "SEARCH l USING INDEX system_logs_project"),
+        (LogFilter(agent_run_id=1), "SEARCH l USING INDEX system_logs_run"),
+    ):
+        await logs.page(filter, limit=50, after=None)
+        assert explaining.steps()[0].startswith(index)
+
+
+async def test_a_token_of_very_many_projects_walks_the_rows_in_order(
+    api: Api, explaining: Explaining
+) -> None:
+    logs = SystemLogRepository(api.service.db_manager).using(explaining)
+    page = await logs.page(LogFilter(project_ids=tuple(range(1, 500))), limit=5, after=None)
+    assert len(page.items) == 5
+    assert careless(explaining.steps()) == [_ROW_BY_ROW]
+
+
+async def test_nothing_else_about_logs_scans_or_sorts(api: Api, explaining: Explaining) -> None:
+    logs = SystemLogRepository(api.service.db_manager).using(explaining)
+    row = ("INFO", 20, "m", None, "{}", None, 1, None)
+    await logs.append([row] * 3)
+    await logs.projects_of_runs([1, 2])
+    await logs.existing_projects([1, 2])
+    await logs.next_removal()
+    await logs.remove_until(3, 2)
+    await logs.remove_of(Removal(1, "project_id", 1), 2)
+    await logs.remove_of(Removal(1, "agent_run_id", 1), 2)
+    assert careless(explaining.steps()) == []

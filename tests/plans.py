@@ -1,0 +1,50 @@
+"""How the database finds what a statement asks for."""
+
+from collections.abc import Sequence
+
+from database.connection import Executor, Params, Row
+
+
+class Explaining:
+    """An executor that keeps the plan of each statement that it runs."""
+
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
+        self.plans: list[tuple[str, list[str]]] = []
+
+    async def fetch_all(self, sql: str, params: Params = ()) -> list[Row]:
+        await self._explain(sql, params)
+        return await self._executor.fetch_all(sql, params)
+
+    async def fetch_one(self, sql: str, params: Params = ()) -> Row | None:
+        await self._explain(sql, params)
+        return await self._executor.fetch_one(sql, params)
+
+    async def execute(self, sql: str, params: Params = ()) -> int:
+        await self._explain(sql, params)
+        return await self._executor.execute(sql, params)
+
+    async def execute_many(self, sql: str, rows: Sequence[Params]) -> int:
+        await self._explain(sql, rows[0])
+        return await self._executor.execute_many(sql, rows)
+
+    async def execute_returning(self, sql: str, params: Params = ()) -> list[Row]:
+        await self._explain(sql, params)
+        return await self._executor.execute_returning(sql, params)
+
+    async def _explain(self, sql: str, params: Params) -> None:
+        rows = await self._executor.fetch_all(f"EXPLAIN QUERY PLAN {sql}", params)
+        self.plans.append((sql, [row["detail"] for row in rows]))
+
+    def steps(self) -> list[str]:
+        """All steps of the plans so far, which are forgotten."""
+        steps = [step for _, plan in self.plans for step in plan]
+        self.plans.clear()
+        return steps
+
+
+def is_careless(step: str) -> bool:
+    """Whether a step reads rows that it does not need, or sorts."""
+    # The rows of a subquery are those that its own steps have found.
+    scans = step.startswith("SCAN") and not step.startswith("SCAN (subquery")
+    return scans or "TEMP B-TREE" in step

@@ -1,0 +1,28 @@
+"""Repositories over a database of the test's own, and their clock."""
+
+import pytest
+
+from backend.repositories import Repositories
+from database.connection_manager import DatabaseManager
+from models import Project
+from tests.clocks import SetClock
+
+
+@pytest.fixture
+def clock() -> SetClock:
+    """The clock that the repositories go by."""
+    return SetClock()
+
+
+@pytest.fixture
+def repositories(manager: DatabaseManager, clock: SetClock) -> Repositories:
+    """Every repository over an empty database."""
+    return Repositories(manager, clock)
+
+
+@pytest.fixture
+async def project(repositories: Repositories) -> Project:
+    """A project."""
+    return await repositories.projects.create(
+        {"name": "Payments", "github_owner": "Acme", "github_repo": "Payments"}
+    )

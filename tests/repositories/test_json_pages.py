@@ -1,0 +1,101 @@
+"""A page that SQLite writes as JSON says what the same page says as models."""
+
+import json
+
+import pytest
+
+from backend.repositories import Repositories
+from backend.repositories.agent_run_repository import RunFilter
+from backend.repositories.paging import json_members
+from backend.repositories.project_repository import ProjectFilter
+from database.connection_manager import DatabaseManager
+from models import AgentRun, Project, TestResult
+
+TEXTS = [
+    'a "quoted" \\ name/',
+    "line\nbreak\ttab \x01\x1e\x1f\x7f",
+    "Ünïcödé — 漢字 🎉 \u2028\u2029",
+    "</script>&amp;'",
+    "x" * 255,
+    "[1, 2]",
+    "null",
+]
+
+
+async def test_texts_come_out_as_they_went_in(manager: DatabaseManager) -> None:
+    repositories = Repositories(manager)
+    for number, text in enumerate(TEXTS):
+        await repositories.projects.create(
+            {
+                "name": text,
+                "github_owner": "acme",
+                "github_repo": f"repo-{number}",
+                "auto_merge_enabled": bool(number % 2),
+                "webhook_url": None if number % 3 else "https://example.com/?a=1&b=2",
+            }
+        )
+    models = await repositories.projects.page(ProjectFilter(), sort="name", limit=50, after=None)
+    page = await repositories.projects.json_page(ProjectFilter(), sort="name", limit=50, after=None)
+    assert page.next_position is None
+    assert [json.loads(item) for item in page.items] == [
+        project.model_dump(mode="json") for project in models.items
+    ]
+    assert {project.name for project in models.items} == set(TEXTS)
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 4, 5])
+async def test_positions_are_those_of_the_models(manager: DatabaseManager, limit: int) -> None:
+    repositories = Repositories(manager)
+    for number in range(4):
+        await repositories.projects.create(
+            {"name": TEXTS[number], "github_owner": "acme", "github_repo": f"repo-{number}"}
+        )
+    after = None
+    seen = []
+    while True:
+        models = await repositories.projects.page(
+            ProjectFilter(), sort="-name", limit=limit, after=after
+        )
+        page = await repositories.projects.json_page(
+            ProjectFilter(), sort="-name", limit=limit, after=after
+        )
+        assert page.next_position == models.next_position
+        seen += [json.loads(item)["name"] for item in page.items]
+        if page.next_position is None:
+            break
+        after = page.next_position
+    assert sorted(seen) == sorted(TEXTS[:4])
+
+
+async def test_no_rows_are_an_empty_page(manager: DatabaseManager) -> None:
+    page = await Repositories(manager).projects.json_page(
+        ProjectFilter(), sort="name", limit=5, after=None
+    )
+    assert (page.items, page.next_position) == ([], None)
+
+
+async def test_objects_and_nulls_come_out_as_they_went_in(manager: DatabaseManager) -> None:
+    repositories = Repositories(manager)
+    project = await repositories.projects.create(
+        {"name": "P", "github_owner": "acme", "github_repo": "p"}
+    )
+    metadata = {"b": [1, 2.5, None, True], "a": {"ü": "\u2028", "n": 2**53 + 1}, "e": {}}
+    await repositories.runs.create(
+        {"project_id": project.id, "run_number": 1, "target_text": "t", "metadata": metadata}
+    )
+    (model,) = (await repositories.runs.page(RunFilter(), limit=5, after=None)).items
+    (text,) = (await repositories.runs.json_page(RunFilter(), limit=5, after=None)).items
+    shown = json.loads(text)
+    assert shown == model.model_dump(mode="json")
+    assert list(shown["metadata"].items()) == list(metadata.items())
+    assert shown["pr_number"] is None
+
+
+def test_the_members_are_those_of_the_models_json() -> None:
+    for model in (Project, AgentRun, TestResult):
+        assert list(json_members(model)) == [
+            name for name, field in model.model_fields.items() if not field.exclude
+        ]
+    kinds = json_members(TestResult)
+    assert (kinds["result_data"], kinds["status"]) == ("json", "plain")
+    assert json_members(AgentRun)["merge_completed"] == "boolean"

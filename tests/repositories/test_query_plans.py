@@ -1,0 +1,179 @@
+"""Every statement about projects, settings, secrets and keys finds its rows through an index.
+
+The planner has no statistics: it must choose well on the first day.
+"""
+
+import itertools
+
+import pytest
+
+from backend.errors import ProjectExists
+from backend.repositories import Repositories
+from backend.repositories.project_repository import SORT_COLUMNS, ProjectFilter
+from backend.repositories.schema_version import schema_version
+from database.connection_manager import DatabaseManager
+from models import ProjectStatus
+from tests.plans import Explaining, is_careless
+
+MERGING = ("MERGE (UNION ALL)", "LEFT", "RIGHT")
+SORTS = [f"{sign}{name}" for name in SORT_COLUMNS for sign in ("", "-")]
+
+
+@pytest.fixture
+async def explaining(repositories: Repositories, manager: DatabaseManager) -> Explaining:
+    """An executor over a database with rows in every table that is asked."""
+    await repositories.keys.add_canary("master", "canary")
+    for number in range(6):
+        project = await repositories.projects.create(
+            {"name": f"P{number}", "github_owner": f"o{number % 3}", "github_repo": f"r{number}"}
+        )
+        await repositories.settings.create({"project_id": project.id})
+        key = await repositories.keys.reserve_project_key(project.id, "master")
+        for name in ("A", "B"):
+            await repositories.secrets.add(
+                project.id, name, project_key_id=key, ciphertext="sealed"
+            )
+    await repositories.projects.soft_delete(6)
+    return Explaining(manager.async_pool)
+
+
+def careless(explaining: Explaining) -> list[str]:
+    """Those steps that read rows nobody wants, or sort."""
+    steps = explaining.steps()
+    assert steps
+    return [step for step in steps if is_careless(step)]
+
+
+async def test_no_statement_about_one_thing_scans_or_sorts(
+    repositories: Repositories, explaining: Explaining
+) -> None:
+    bound = repositories.using(explaining)
+    projects, settings, secrets, keys = bound.projects, bound.settings, bound.secrets, bound.keys
+    await projects.get_by_id(1)
+    await projects.exists(1)
+    await projects.get_by_github_repo("o", "r")
+    await projects.update(1, {"name": "x", "github_owner": "y"})
+    await projects.update(1, {"status": "inactive"})
+    await projects.update_webhook_url(1, None)
+    await projects.soft_delete(1)
+    await projects.restore(1)
+    await projects.soft_delete(2)
+    taken = {"name": "x", "github_owner": "o1", "github_repo": "r1"}
+    await projects.create(taken)
+    with pytest.raises(ProjectExists):
+        await projects.create(taken)
+    with pytest.raises(ProjectExists):
+        await projects.restore(2)
+    with pytest.raises(ProjectExists):
+        await projects.update(3, taken)
+    await settings.get_by_project_id(1)
+    await settings.upsert(1, {"branch_name": "b"})
+    await secrets.get(1, "A")
+    await secrets.get_many(1, ["A", "B", "C"])
+    await secrets.all_of(1)
+    await secrets.page(1, limit=1, after=None)
+    await secrets.page(1, limit=1, after=(2,))
+    await secrets.replace(1, version=2, project_key_id=1, ciphertext="new")
+    await secrets.remove(1, "A")
+    await keys.current_project_key(1)
+    await keys.project_keys_after(0, 5)
+    await keys.set_wrapped(1, "master", "wrapped")
+    await keys.installation()
+    await projects.purge(1)
+    assert careless(explaining) == []
+
+
+async def test_the_newest_rows_come_from_the_end_of_the_table(
+    repositories: Repositories, explaining: Explaining
+) -> None:
+    projects = repositories.using(explaining).projects
+    await projects.list(5, before_id=9)
+    assert careless(explaining) == []
+    # From the end of the rows themselves, as many as are asked for.
+    await projects.list(5)
+    assert careless(explaining) == ["SCAN projects"]
+
+
+@pytest.mark.parametrize("sort", SORTS)
+async def test_every_list_is_read_in_its_order(
+    repositories: Repositories, explaining: Explaining, sort: str
+) -> None:
+    projects = repositories.using(explaining).projects
+    position = ("o1", 5) if "name" in sort else ("2026-01-31T12:00:00.000000Z", 5)
+    statuses = (None, ProjectStatus.ACTIVE, ProjectStatus.DELETED)
+    for status, owner, after in itertools.product(statuses, (None, "o1"), (None, position)):
+        filter = ProjectFilter(status=status, owner=owner)
+        await projects.page(filter, sort=sort, limit=5, after=after)
+        found = careless(explaining)
+        if status is None and owner is None and after is None:
+            # The first page of all is the end of the index of the list, as far as is asked for.
+            assert [step.partition(" USING ")[0] for step in found] == ["SCAN projects"]
+            assert "USING INDEX projects_by_" in found[0]
+        else:
+            assert found == [], filter
+
+
+async def test_an_owner_s_projects_of_one_status_are_found_by_both(
+    repositories: Repositories, explaining: Explaining
+) -> None:
+    projects = repositories.using(explaining).projects
+    filter = ProjectFilter(status=ProjectStatus.ARCHIVED, owner="o1")
+    await projects.page(filter, sort="name", limit=5, after=None)
+    assert explaining.steps() == [
+        "SEARCH projects USING INDEX projects_owner_by_name (owner_key=? AND status=?)"
+    ]
+
+
+async def test_active_projects_are_read_in_their_order(
+    repositories: Repositories, explaining: Explaining
+) -> None:
+    await repositories.using(explaining).projects.list_active_projects()
+    assert careless(explaining) == []
+
+
+@pytest.mark.parametrize("sort", SORTS)
+async def test_a_search_walks_its_list_in_order_until_the_page_is_full(
+    repositories: Repositories, explaining: Explaining, sort: str
+) -> None:
+    projects = repositories.using(explaining).projects
+    for status, owner in itertools.product((None, ProjectStatus.ACTIVE), (None, "o1")):
+        filter = ProjectFilter(status=status, owner=owner, text="p")
+        await projects.page(filter, sort=sort, limit=5, after=None)
+        for step in explaining.steps():
+            if step in MERGING:
+                continue
+            # A part of a text has no index; the walk needs no sorting, and ends with the page.
+            assert " USING INDEX projects_" in step
+            assert "TEMP B-TREE" not in step
+
+
+async def test_who_sees_few_projects_reads_no_others(
+    repositories: Repositories, explaining: Explaining
+) -> None:
+    projects = repositories.using(explaining).projects
+    statuses = (None, ProjectStatus.ACTIVE)
+    for status, owner, text in itertools.product(statuses, (None, "o1"), (None, "p")):
+        filter = ProjectFilter(status=status, owner=owner, text=text, ids=(1, 2, 3))
+        await projects.page(filter, sort="name", limit=5, after=None)
+        # What is sorted are those few.
+        assert explaining.steps() == [
+            "MATERIALIZE own",
+            "SEARCH projects USING INTEGER PRIMARY KEY (rowid=?)",
+            "SCAN own",
+            "USE TEMP B-TREE FOR ORDER BY",
+        ]
+
+
+async def test_counting_is_all_that_reads_everything(
+    repositories: Repositories, explaining: Explaining
+) -> None:
+    bound = repositories.using(explaining)
+    await bound.projects.count()
+    assert all("COVERING INDEX" in step for step in careless(explaining))
+    # As many rows as there are master keys, which are a handful.
+    await bound.keys.canaries()
+    await schema_version(explaining)
+    assert {step.partition(" USING ")[0] for step in careless(explaining)} <= {
+        "SCAN master_keys",
+        "SCAN schema_migrations",
+    }

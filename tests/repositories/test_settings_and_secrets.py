@@ -1,0 +1,147 @@
+"""The tables of settings and of secrets."""
+
+import pytest
+
+from backend.errors import SecretExists
+from backend.repositories import Repositories
+from backend.repositories.project_secrets_repository import StoredSecret
+from database.errors import ForeignKeyViolation, InvalidValue
+from models import Project, ProjectSecret
+from tests.clocks import SetClock
+
+
+async def test_a_project_without_settings_has_none(
+    repositories: Repositories, project: Project
+) -> None:
+    assert await repositories.settings.get_by_project_id(project.id) is None
+    assert await repositories.settings.get_by_project_id(99) is None
+
+
+async def test_settings_are_made_and_changed_by_the_same_call(
+    repositories: Repositories, project: Project, clock: SetClock
+) -> None:
+    settings = repositories.settings
+    made = await settings.upsert(project.id, {"planning_statement": "p"})
+    assert (made.planning_statement, made.branch_name, made.version) == ("p", "main", 1)
+    assert made.created_at == made.updated_at == clock.text
+    assert await settings.get_by_project_id(project.id) == made
+    later = clock.advance()
+    changed = await settings.upsert(project.id, {"setup_commands": "s", "branch_name": "b"})
+    assert changed == made.model_copy(
+        update={"setup_commands": "s", "branch_name": "b", "version": 2, "updated_at": later}
+    )
+    cleared = await settings.upsert(project.id, {"planning_statement": None})
+    assert (cleared.planning_statement, cleared.setup_commands) == (None, "s")
+    again = await settings.upsert(project.id, {})
+    assert (again.setup_commands, again.version) == ("s", 4)
+    assert await settings.count() == 1
+
+
+async def test_settings_of_no_project_are_refused(repositories: Repositories) -> None:
+    with pytest.raises(ForeignKeyViolation):
+        await repositories.settings.upsert(99, {})
+    with pytest.raises(InvalidValue):
+        await repositories.settings.upsert(1, {"version": 7})
+    assert await repositories.settings.count() == 0
+
+
+@pytest.fixture
+async def key_id(repositories: Repositories, project: Project) -> int:
+    """The id of the project's key."""
+    await repositories.keys.add_canary("master", "canary")
+    id = await repositories.keys.reserve_project_key(project.id, "master")
+    await repositories.keys.set_wrapped(id, "master", "wrapped")
+    return id
+
+
+async def add(repositories: Repositories, key_id: int, name: str) -> ProjectSecret:
+    return await repositories.secrets.add(
+        1, name, project_key_id=key_id, ciphertext=f"sealed {name}"
+    )
+
+
+async def test_a_secret_comes_with_the_key_that_it_is_under(
+    repositories: Repositories, key_id: int
+) -> None:
+    made = await add(repositories, key_id, "A")
+    assert (made.version, made.ciphertext, made.project_key_id) == (1, "sealed A", key_id)
+    stored = await repositories.secrets.get(1, "A")
+    assert stored is not None
+    assert stored.secret == made
+    assert (stored.key.id, stored.key.project_id, stored.key.wrapped) == (key_id, 1, "wrapped")
+    assert "sealed" not in repr(stored)
+    assert "wrapped'" not in repr(stored)
+
+
+async def test_what_is_not_there_is_none(repositories: Repositories, key_id: int) -> None:
+    await add(repositories, key_id, "A")
+    for project_id, name in ((1, "B"), (2, "A"), (1, "a")):
+        assert await repositories.secrets.get(project_id, name) is None
+        assert await repositories.secrets.remove(project_id, name) is False
+    assert await repositories.secrets.get_many(1, []) == {}
+    assert await repositories.secrets.get_many(2, ["A"]) == {}
+
+
+async def test_a_key_is_added_once(repositories: Repositories, key_id: int) -> None:
+    made = await add(repositories, key_id, "A")
+    with pytest.raises(SecretExists):
+        await add(repositories, key_id, "A")
+    with pytest.raises(ForeignKeyViolation):
+        await repositories.secrets.add(99, "A", project_key_id=key_id, ciphertext="c")
+    with pytest.raises(ForeignKeyViolation):
+        await repositories.secrets.add(1, "B", project_key_id=99, ciphertext="c")
+    assert await repositories.secrets.list() == [made]
+
+
+async def test_a_value_is_replaced_from_the_version_before_it_only(
+    repositories: Repositories, key_id: int, clock: SetClock
+) -> None:
+    made = await add(repositories, key_id, "A")
+    replace = repositories.secrets.replace
+    for version in (1, 3, 0):
+        assert (
+            await replace(made.id, version=version, project_key_id=key_id, ciphertext="x") is None
+        )
+    later = clock.advance()
+    replaced = await replace(made.id, version=2, project_key_id=key_id, ciphertext="new")
+    assert replaced == made.model_copy(
+        update={"ciphertext": "new", "version": 2, "updated_at": later}
+    )
+    assert await replace(made.id, version=2, project_key_id=key_id, ciphertext="late") is None
+    assert await replace(99, version=2, project_key_id=key_id, ciphertext="x") is None
+
+
+async def test_many_are_found_by_their_keys(repositories: Repositories, key_id: int) -> None:
+    for name in ("A", "B", "C"):
+        await add(repositories, key_id, name)
+    found = await repositories.secrets.get_many(1, ["C", "A", "absent"])
+    assert sorted(found) == ["A", "C"]
+    assert found["C"].secret.ciphertext == "sealed C"
+
+
+async def test_pages_are_newest_first(repositories: Repositories, key_id: int) -> None:
+    names = [f"K{number}" for number in range(7)]
+    for name in names:
+        await add(repositories, key_id, name)
+    everything = await repositories.secrets.all_of(1)
+    assert [item.secret.key_name for item in everything] == names[::-1]
+    for limit in (1, 3, 7, 50):
+        seen: list[StoredSecret] = []
+        after = None
+        while True:
+            page = await repositories.secrets.page(1, limit=limit, after=after)
+            seen += page.items
+            after = page.next_position
+            if after is None:
+                break
+        assert seen == everything
+    assert await repositories.secrets.all_of(2) == []
+    assert (await repositories.secrets.page(2, limit=5, after=None)).items == []
+
+
+async def test_a_removed_secret_is_gone(repositories: Repositories, key_id: int) -> None:
+    first = await add(repositories, key_id, "A")
+    assert await repositories.secrets.remove(1, "A") is True
+    assert await repositories.secrets.get(1, "A") is None
+    # Its id was bound to its row, and is given to no other one.
+    assert (await add(repositories, key_id, "A")).id > first.id

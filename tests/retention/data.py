@@ -1,0 +1,71 @@
+"""Data of different ages, and limits for it."""
+
+from typing import Any
+
+from backend.schemas.retention import Limit, RetentionLimits
+from database.connection_manager import DatabaseManager
+from tests.logs.sending import log, send
+from tests.runs.api import Api, Clock, Json
+
+DAY = 86_400.0
+ENDLESS = Limit(days=None, newest=None)
+
+
+def limits(**parts: tuple[int | None, int | None]) -> RetentionLimits:
+    """Limits of these parts, each days and newest; no limits for the others."""
+    given = {name: Limit(days=days, newest=newest) for name, (days, newest) in parts.items()}
+    return RetentionLimits.model_validate(
+        {"logs": ENDLESS, "runs": ENDLESS, "deliveries": ENDLESS, **given}
+    )
+
+
+async def logs_of_days(api: Api, clock: Clock, days: int, each: int = 3) -> None:
+    """So many logs on each of so many days; the last day is today."""
+    for day in range(days):
+        await send(api, *(log(f"day {day} log {number}") for number in range(each)))
+        clock.advance(DAY if day < days - 1 else 0)
+
+
+async def finished_run(api: Api, project_id: int = 1, status: str = "completed") -> Json:
+    """A run with something of everything, which has ended."""
+    run = await api.new_run(project_id)
+    path = f"/api/agent-runs/{run['id']}"
+    await api.step(run["id"], "running")
+    await api.post(f"{path}/pipeline-states", {"state": "testing"}, 201)
+    await api.post(
+        f"{path}/test-results",
+        {"test_type": "unit", "test_name": "t", "status": "passed", "result_data": {"a": 1}},
+        201,
+    )
+    await api.post(f"{path}/snapshots", {"snapshot_id": "s"}, 201)
+    await send(api, log(f"of run {run['id']}", agent_run_id=run["id"]))
+    return await api.step(run["id"], status)
+
+
+async def webhook(api: Api) -> int:
+    """A webhook's id."""
+    body = {"webhook_type": "github_push", "secret_token": "t"}
+    made: Json = await api.post("/api/projects/1/webhooks", body, 201)
+    return int(made["id"])
+
+
+async def deliveries(api: Api, webhook_id: int, *guids: str, payload: str = "{}") -> None:
+    """Deliveries to a webhook, as if they had just come."""
+    async with api.service.transaction() as repositories:
+        for guid in guids:
+            assert await repositories.deliveries.add(
+                webhook_id,
+                guid=guid,
+                event="push",
+                action=None,
+                payload=payload,
+                payload_bytes=len(payload),
+            )
+
+
+async def rows(manager: DatabaseManager, table: str, column: str = "id") -> list[Any]:
+    """A column of all rows of a table, in order."""
+    found = await manager.async_pool.fetch_all(
+        f"SELECT {column} FROM {table} ORDER BY {column}"  # noqa: S608
+    )
+    return [row[0] for row in found]

@@ -1,0 +1,190 @@
+"""What is beyond a limit goes, all of it and nothing else, and the plan says so before."""
+
+import pytest
+
+from backend.repositories.system_log_repository import SystemLogRepository
+from backend.schemas.retention import Removed, RetentionLimits, RetentionPlan
+from backend.services.pruner import Pruner
+from tests.logs.sending import log, messages, send
+from tests.retention.data import (
+    DAY,
+    deliveries,
+    finished_run,
+    limits,
+    logs_of_days,
+    rows,
+    webhook,
+)
+from tests.runs.api import Api, Clock
+
+
+async def prune(api: Api, limits: RetentionLimits) -> tuple[RetentionPlan, Removed]:
+    """What was said to go, and what went. Afterwards nothing is left to go."""
+    plan = await api.service.retention_plan(limits)
+    removed = await Pruner(api.service, limits, considerate=False).start()
+    assert (await api.service.retention_plan(limits)).rows == 0
+    async with api.service.db_manager.async_transaction() as tx:
+        assert await SystemLogRepository.index.check(tx)
+        broken = await tx.fetch_all("PRAGMA foreign_key_check")
+    assert broken == []
+    return plan, removed
+
+
+def counts(plan: RetentionPlan) -> Removed:
+    return Removed(logs=plan.logs.rows, runs=plan.runs.rows, deliveries=plan.deliveries.rows)
+
+
+@pytest.mark.parametrize(
+    ("days", "newest", "left"),
+    [
+        (None, None, 15),
+        (100, 100, 15),
+        # The log of exactly so many days ago stays.
+        (4, None, 15),
+        (3, None, 12),
+        (1, None, 6),
+        (None, 15, 15),
+        (None, 14, 14),
+        (None, 4, 4),
+        (None, 1, 1),
+        # Whichever keeps less.
+        (3, 4, 4),
+        (1, 14, 6),
+    ],
+)
+async def test_logs_go_by_age_and_by_number(
+    api: Api, clock: Clock, days: int | None, newest: int | None, left: int
+) -> None:
+    await logs_of_days(api, clock, 5)
+    before = await messages(api)
+    plan, removed = await prune(api, limits(logs=(days, newest)))
+    assert counts(plan) == removed == Removed(logs=15 - left)
+    assert await messages(api) == before[:left]
+
+
+async def test_all_logs_may_go(api: Api, clock: Clock) -> None:
+    await logs_of_days(api, clock, 2)
+    clock.advance(10 * DAY)
+    assert (await prune(api, limits(logs=(5, None))))[1] == Removed(logs=6)
+    assert await messages(api) == []
+    assert (await prune(api, limits(logs=(5, 1))))[1] == Removed()
+
+
+async def test_holes_in_the_ids_do_not_count(api: Api, clock: Clock) -> None:
+    second = await api.new_project("second")
+    await send(api, *(log(f"{n}", project_id=1 + n % 2) for n in range(20)))
+    await api.call("DELETE", f"/api/projects/{second}?purge=true", status=204)
+    _, removed = await prune(api, limits(logs=(None, 4)))
+    assert removed.logs == 16
+    assert await messages(api) == ["18", "16", "14", "12"]
+    clock.advance(1)
+
+
+async def test_logs_of_what_is_gone_always_go(api: Api) -> None:
+    second = await api.new_project("second")
+    run = await finished_run(api)
+    await send(api, *(log(project_id=second) for _ in range(5)), log("stays", project_id=1))
+    await api.call("DELETE", f"/api/projects/{second}?purge=true", status=204)
+    async with api.service.transaction() as repositories:
+        await repositories.runs.delete(run["id"])
+    plan, removed = await prune(api, limits())
+    assert counts(plan) == removed == Removed(logs=6)
+    assert await messages(api) == ["stays"]
+    assert await rows(api.service.db_manager, "system_log_removals") == []
+
+
+async def test_runs_go_by_the_time_since_their_end(api: Api, clock: Clock) -> None:
+    old = await finished_run(api)
+    long_running = await api.new_run()
+    await api.step(long_running["id"], "running")
+    clock.advance(5 * DAY)
+    await api.step(long_running["id"], "completed")
+    new = await finished_run(api)
+    plan, removed = await prune(api, limits(runs=(3, None)))
+    assert counts(plan) == removed == Removed(runs=1, logs=1)
+    manager = api.service.db_manager
+    assert await rows(manager, "agent_runs") == [long_running["id"], new["id"]]
+    for table in ("pipeline_states", "test_results", "grainchain_snapshots"):
+        assert set(await rows(manager, table, "agent_run_id")) <= {long_running["id"], new["id"]}
+    assert await messages(api) == [f"of run {new['id']}"]
+    await api.get(f"/api/agent-runs/{old['id']}", 404)
+
+
+@pytest.mark.parametrize("status", ["pending", "running", "paused"])
+async def test_a_run_that_has_not_ended_stays(api: Api, clock: Clock, status: str) -> None:
+    run = await api.new_run()
+    for step in {"pending": [], "running": ["running"], "paused": ["running", "paused"]}[status]:
+        await api.step(run["id"], step)
+    await send(api, log("of it", agent_run_id=run["id"]))
+    for _ in range(3):
+        await finished_run(api)
+    clock.advance(1000 * DAY)
+    _, removed = await prune(api, limits(runs=(1, 1)))
+    assert removed.runs == 3
+    assert await rows(api.service.db_manager, "agent_runs") == [run["id"]]
+    assert await messages(api) == ["of it"]
+
+
+@pytest.mark.parametrize("status", ["completed", "failed", "cancelled"])
+async def test_however_a_run_ended_it_goes(api: Api, clock: Clock, status: str) -> None:
+    await finished_run(api, status=status)
+    clock.advance(2 * DAY)
+    assert (await prune(api, limits(runs=(1, None))))[1].runs == 1
+
+
+async def test_each_project_keeps_its_newest_runs(api: Api) -> None:
+    second = await api.new_project("second")
+    ids: dict[int, list[int]] = {1: [], second: []}
+    for project_id in (1, 1, second, 1, 1, 1, second):
+        ids[project_id].append((await finished_run(api, project_id))["id"])
+    plan, removed = await prune(api, limits(runs=(None, 2)))
+    assert counts(plan) == removed == Removed(runs=3, logs=3)
+    expected = sorted(ids[1][-2:] + ids[second])
+    assert await rows(api.service.db_manager, "agent_runs") == expected
+
+
+async def test_run_numbers_go_on_after_all_runs_are_gone(api: Api, clock: Clock) -> None:
+    for _ in range(3):
+        await finished_run(api)
+    clock.advance(2 * DAY)
+    assert (await prune(api, limits(runs=(1, None))))[1].runs == 3
+    assert (await api.new_run())["run_number"] == 4
+
+
+async def test_both_limits_of_runs_count_a_run_once(api: Api, clock: Clock) -> None:
+    for _ in range(4):
+        await finished_run(api)
+    clock.advance(2 * DAY)
+    await finished_run(api)
+    plan, removed = await prune(api, limits(runs=(1, 3), logs=(1, None)))
+    assert counts(plan) == removed == Removed(runs=4, logs=4)
+
+
+@pytest.mark.parametrize(
+    ("days", "newest", "left"),
+    [(None, None, 6), (1, None, 4), (None, 3, 3), (1, 5, 4), (0, 3, 2), (None, 1, 1)],
+)
+async def test_deliveries_go_by_age_and_by_number(
+    api: Api, clock: Clock, days: int | None, newest: int | None, left: int
+) -> None:
+    hook = await webhook(api)
+    for day in range(3):
+        await deliveries(api, hook, f"{day} a", f"{day} b", payload=f'{{"a": "{"x" * 5000}"}}')
+        clock.advance(DAY if day < 2 else 0)
+    plan, removed = await prune(api, limits(deliveries=(days, newest)))
+    assert counts(plan) == removed == Removed(deliveries=6 - left)
+    guids = [f"{day} {name}" for day in range(3) for name in "ab"]
+    assert await rows(api.service.db_manager, "webhook_deliveries", "guid") == guids[6 - left :]
+    if left < 6:
+        assert (6 - left) * 5000 < plan.deliveries.bytes < (6 - left) * 6000
+
+
+async def test_the_rest_is_never_touched(api: Api, clock: Clock) -> None:
+    await api.post("/api/projects/1/secrets", {"key": "K", "value": "v"}, 201)
+    await finished_run(api)
+    manager = api.service.db_manager
+    tables = ("projects", "project_settings", "project_secrets", "project_keys", "audit_entries")
+    before = [await rows(manager, table) for table in tables]
+    clock.advance(10_000 * DAY)
+    await prune(api, limits(logs=(1, 1), runs=(1, 1), deliveries=(1, 1)))
+    assert [await rows(manager, table) for table in tables] == before

@@ -1,0 +1,119 @@
+"""How long data is kept, over HTTP: what is told, what is asked for, and by whom."""
+
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from backend.services.pruner import Pruner
+from config.settings import Settings
+from tests.http.support import manager_of, problem
+from tests.logs.sending import log
+from tests.retention.data import rows
+
+PATH = "/api/retention"
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    """Only five logs are kept."""
+    return settings.model_copy(update={"keep_logs": 5, "keep_runs": 7, "keep_runs_days": 3})
+
+
+async def send(client: httpx.AsyncClient, count: int) -> None:
+    for start in range(0, count, 1000):
+        logs = [log(f"number {start + n}") for n in range(min(1000, count - start))]
+        assert (await client.post("/api/logs", json={"logs": logs})).status_code == 201
+
+
+async def status(client: httpx.AsyncClient) -> Any:
+    answer = await client.get(PATH)
+    assert answer.status_code == 200
+    return answer.json()
+
+
+async def settled(application: FastAPI) -> None:
+    """Until the removal that the start began is done."""
+    pruner: Pruner = application.state.runtime.pruner
+    await pruner.start()
+
+
+async def test_the_limits_and_what_is_beyond_them_are_told(
+    application: FastAPI, client: httpx.AsyncClient
+) -> None:
+    await settled(application)
+    await send(client, 12)
+    told = await status(client)
+    assert told["limits"] == {
+        "logs": {"days": 30, "newest": 5},
+        "runs": {"days": 3, "newest": 7},
+        "deliveries": {"days": 30, "newest": None},
+    }
+    plan = told["would_remove"]
+    assert plan["logs"]["rows"] == 7
+    assert 7 * 200 < plan["logs"]["bytes"] < 7 * 500
+    assert plan["runs"] == plan["deliveries"] == {"rows": 0, "bytes": 0}
+    assert told["prune"]["status"] == "completed"
+    assert told["prune"]["removed"] == {"logs": 0, "runs": 0, "deliveries": 0}
+
+
+async def test_a_removal_that_was_asked_for_is_recorded(
+    application: FastAPI, client: httpx.AsyncClient
+) -> None:
+    await settled(application)
+    await send(client, 12)
+    answer = await client.post(f"{PATH}/prune")
+    assert answer.status_code == 200
+    assert answer.json()["status"] == "completed"
+    assert answer.json()["removed"] == {"logs": 7, "runs": 0, "deliveries": 0}
+    assert (await status(client))["prune"] == answer.json()
+    assert (await status(client))["would_remove"]["logs"]["rows"] == 0
+    assert await rows(manager_of(application), "system_logs", "message") == [
+        "number 10",
+        "number 11",
+        *(f"number {n}" for n in range(7, 10)),
+    ]
+    entries = (await client.get("/api/audit?action=retention.applied")).json()["entries"]
+    assert [(entry["actor"], entry["target"]) for entry in entries] == [
+        ("admin", "retention/limits")
+    ]
+
+
+async def test_a_long_removal_goes_on_after_the_answer(
+    application: FastAPI, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await settled(application)
+    await send(client, 3_000)
+    monkeypatch.setattr("backend.routes.retention.ANSWER_SECONDS", 0)
+    answer = await client.post(f"{PATH}/prune")
+    assert answer.status_code == 202
+    assert answer.json()["status"] == "running"
+    assert answer.json()["finished_at"] is None
+    # Whoever asks again is told of the same one.
+    pruner: Pruner = application.state.runtime.pruner
+    assert (await pruner.start()).logs == 2_995
+    told = (await status(client))["prune"]
+    assert (told["status"], told["removed"]["logs"]) == ("completed", 2_995)
+
+
+async def test_the_start_begins_a_removal_by_itself(
+    application: FastAPI, client: httpx.AsyncClient
+) -> None:
+    await send(client, 20)
+    pruner: Pruner = application.state.runtime.pruner
+    await settled(application)
+    await pruner.wake()
+    await settled(application)
+    assert (await status(client))["would_remove"]["logs"]["rows"] == 0
+    # Nobody asked, so nobody is recorded.
+    assert (await client.get("/api/audit?action=retention.applied")).json()["entries"] == []
+
+
+@pytest.mark.parametrize(("method", "path"), [("GET", PATH), ("POST", f"{PATH}/prune")])
+async def test_only_administrators_may(client: httpx.AsyncClient, method: str, path: str) -> None:
+    body = {"name": "b", "scopes": ["logs:read", "logs:write", "runs:write", "projects:write"]}
+    token = (await client.post("/api/tokens", json=body)).json()["token"]
+    answer = await client.request(method, path, headers={"Authorization": f"Bearer {token}"})
+    assert problem(answer, "forbidden")["scope"] == "admin"
+    problem(await client.request(method, path, headers={"Authorization": ""}), "unauthenticated")

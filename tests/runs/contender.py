@@ -1,0 +1,77 @@
+"""A process full of clients that want the same thing at once.
+
+Says `ready`, waits for a line, lets its tasks go at it, and prints what each of them got as JSON.
+"""
+
+import asyncio
+import json
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import httpx
+
+Task = Callable[[httpx.AsyncClient, int], Awaitable[list[Any]]]
+
+
+async def claim(client: httpx.AsyncClient, number: int) -> list[Any]:
+    """Claim until nothing waits; ids and lease tokens."""
+    got: list[Any] = []
+    while True:
+        answer = await client.post("/api/agent-runs/claim", json={"worker": f"worker {number}"})
+        if answer.status_code == 204:
+            return got
+        answer.raise_for_status()
+        got.append([answer.json()["id"], answer.json()["lease_token"]])
+
+
+async def create(client: httpx.AsyncClient, number: int) -> list[Any]:
+    """Make four runs in projects 1 and 2; project ids and run numbers."""
+    got: list[Any] = []
+    for turn in range(4):
+        body = {"project_id": 1 + (number + turn) % 2, "target_text": "x"}
+        answer = await client.post("/api/agent-runs", json=body)
+        answer.raise_for_status()
+        got.append([answer.json()["project_id"], answer.json()["run_number"]])
+    return got
+
+
+async def finish(client: httpx.AsyncClient, number: int) -> list[Any]:
+    """Try to end the runs 1 to 8, each task in its own way; the runs that were its to end."""
+    got: list[Any] = []
+    to = ("completed", "failed", "cancelled")[number % 3]
+    for run_id in range(1, 9):
+        answer = await client.post(
+            f"/api/agent-runs/{run_id}/transitions", json={"to": to, "result": str(number)}
+        )
+        if answer.status_code == 200:
+            got.append([run_id, to, str(number)])
+        else:
+            problem = answer.json()
+            assert (answer.status_code, problem["code"]) == (409, "invalid_transition"), problem
+            assert problem["allowed"] == [], problem
+    return got
+
+
+TASKS: dict[str, Task] = {"claim": claim, "create": create, "finish": finish}
+
+
+async def contend(url: str, token: str, task: Task, first: int, count: int) -> list[Any]:
+    """What `count` tasks got, in one list."""
+    headers = {"Authorization": f"Bearer {token}"}
+    async with httpx.AsyncClient(
+        base_url=url, headers=headers, timeout=60, limits=httpx.Limits(max_connections=count)
+    ) as client:
+        # One connection for each task is there before the start.
+        await asyncio.gather(*(client.get("/health") for _ in range(count)))
+        sys.stdout.write("ready\n")
+        sys.stdout.flush()
+        await asyncio.to_thread(sys.stdin.readline)
+        got = await asyncio.gather(*(task(client, first + number) for number in range(count)))
+    return [item for items in got for item in items]
+
+
+if __name__ == "__main__":
+    _, url, token, name, first, count = sys.argv
+    result = asyncio.run(contend(url, token, TASKS[name], int(first), int(count)))
+    sys.stdout.write(json.dumps(result) + "\n")

@@ -1,0 +1,144 @@
+"""Every statement about runs finds its rows through an index, in the order it wants them."""
+
+import pytest
+
+from backend.repositories.agent_run_repository import AgentRunRepository, Lease, RunFilter
+from backend.repositories.pipeline_state_repository import PipelineStateRepository
+from backend.repositories.run_queue_repository import RunQueueRepository
+from database.base import TableAccess
+from models import PipelineStateName, RunStatus
+from tests.plans import Explaining, is_careless
+from tests.runs.api import Api
+
+LATER = "2099-01-01T00:00:00.000000Z"
+
+
+@pytest.fixture
+async def explaining(api: Api) -> Explaining:
+    """An executor over a database with runs in two projects."""
+    second = await api.new_project("second")
+    for project in (1, second) * 3:
+        await api.new_run(project)
+    return Explaining(api.service.db_manager.async_pool)
+
+
+async def test_no_statement_about_runs_scans_or_sorts(explaining: Explaining, api: Api) -> None:
+    runs = AgentRunRepository(api.service.db_manager).using(explaining)
+    lease = Lease("w", "hash", 60, LATER)
+    await runs.create({"project_id": 1, "run_number": 99, "target_text": "x"})
+    await runs.update(1, {"pr_number": 7})
+    await runs.get_by_id(1)
+    await runs.exists(1)
+    await runs.oldest_pending(1)
+    await runs.claim(1, lease)
+    await runs.extend_lease(1, "hash", LATER)
+    await runs.has_expired_lease()
+    await runs.expire_leases("gone", limit=10)
+    for to, source in (
+        (RunStatus.PAUSED, RunStatus.RUNNING),
+        (RunStatus.RUNNING, RunStatus.PAUSED),
+    ):
+        await runs.transition(
+            1, to, sources=[source], final=False, outcome={"result": "x"}, lease_expires_at=LATER
+        )
+    await runs.transition(
+        1,
+        RunStatus.COMPLETED,
+        sources=[RunStatus.RUNNING, RunStatus.PENDING],
+        final=True,
+        outcome={},
+        lease_expires_at=None,
+    )
+    await runs.delete(2)
+    assert [step for step in explaining.steps() if is_careless(step)] == []
+
+
+@pytest.mark.parametrize("status", [None, RunStatus.PENDING])
+@pytest.mark.parametrize("project_ids", [(), (1,), (1, 2), tuple(range(1, 101))])
+@pytest.mark.parametrize("after", [None, (5,)])
+async def test_no_page_of_projects_runs_scans_or_sorts(
+    explaining: Explaining,
+    api: Api,
+    status: RunStatus | None,
+    project_ids: tuple[int, ...],
+    after: tuple[int] | None,
+) -> None:
+    runs = AgentRunRepository(api.service.db_manager).using(explaining)
+    page = await runs.page(RunFilter(project_ids, status), limit=2, after=after)
+    assert len(page.items) == min(2, 3 * len(project_ids))
+    shown = await runs.json_page(RunFilter(project_ids, status), limit=2, after=after)
+    assert len(shown.items) == len(page.items)
+    assert [step for step in explaining.steps() if is_careless(step)] == []
+
+
+@pytest.mark.parametrize("project_ids", [None, tuple(range(1, 102))])
+async def test_a_page_of_everybodys_runs_walks_the_ids_backwards(
+    explaining: Explaining, api: Api, project_ids: tuple[int, ...] | None
+) -> None:
+    runs = AgentRunRepository(api.service.db_manager).using(explaining)
+    await runs.page(RunFilter(project_ids), limit=2, after=(5,))
+    assert explaining.steps() == ["SEARCH agent_runs USING INTEGER PRIMARY KEY (rowid<?)"]
+    await runs.page(RunFilter(project_ids), limit=2, after=None)
+    assert explaining.steps() == ["SCAN agent_runs"]
+    await runs.page(RunFilter(project_ids, RunStatus.PENDING), limit=2, after=None)
+    assert explaining.steps() == ["SEARCH agent_runs USING INDEX agent_runs_status (status=?)"]
+
+
+async def test_a_claim_looks_at_waiting_projects_in_the_order_of_their_turns(
+    explaining: Explaining, api: Api
+) -> None:
+    queues = RunQueueRepository(api.service.db_manager).using(explaining)
+    await queues.next_number(1)
+    await queues.enqueue(1, 1)
+    await queues.set_next(1, 1)
+    await queues.end_turn(1, 3)
+    assert [step for step in explaining.steps() if is_careless(step)] == []
+    for project_ids in (None, (1, 2, 99)):
+        assert await queues.first_waiting(project_ids) is not None
+        steps = explaining.steps()
+        assert steps[0] in (
+            "SCAN q USING INDEX run_queues_waiting",
+            "SCAN q USING COVERING INDEX run_queues_waiting",
+        )
+        assert steps[1:] == ["SEARCH p USING INTEGER PRIMARY KEY (rowid=?)"]
+
+
+async def test_no_statement_about_histories_scans_or_sorts(
+    explaining: Explaining, api: Api
+) -> None:
+    states = PipelineStateRepository(api.service.db_manager).using(explaining)
+    await states.append(1, PipelineStateName.CREATED, {})
+    await states.append(1, PipelineStateName.TESTING, {})
+    for after in (None, (1,)):
+        assert (await states.history(1, limit=1, after=after)).items
+    steps = explaining.steps()
+    # The row that an INSERT … SELECT makes of nothing is called a scan too.
+    assert [step for step in steps if is_careless(step) and step != "SCAN CONSTANT ROW"] == []
+
+
+@pytest.mark.parametrize(
+    ("repository", "tried"),
+    [
+        (
+            AgentRunRepository,
+            {
+                "page",
+                "json_page",
+                "transition",
+                "oldest_pending",
+                "claim",
+                "extend_lease",
+                "has_expired_lease",
+                "expire_leases",
+            },
+        ),
+        (
+            RunQueueRepository,
+            {"next_number", "enqueue", "first_waiting", "set_next", "end_turn"},
+        ),
+        (PipelineStateRepository, {"append", "history"}),
+    ],
+)
+def test_every_statement_was_looked_at(repository: type[TableAccess], tried: set[str]) -> None:
+    public = {name for name in vars(repository) if not name.startswith("_")}
+    assert public - {"writable", "versioned"} == tried

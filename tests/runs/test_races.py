@@ -1,0 +1,104 @@
+"""Two processes with 32 clients each want the same thing at once, and each thing is had once."""
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from config.settings import Settings
+from tests.conftest import token_of_first_start
+from tests.servers import PATIENCE, RunningServer
+
+ROOT = Path(__file__).parent.parent.parent
+PROCESSES, TASKS = 2, 32
+
+
+@pytest.fixture
+def admin(server: RunningServer, settings: Settings) -> Iterator[httpx.Client]:
+    """A client of the server with the admin's token, and two projects, 1 and 2."""
+    headers = {"Authorization": f"Bearer {token_of_first_start(settings)}"}
+    with httpx.Client(base_url=server.url, headers=headers, timeout=PATIENCE) as client:
+        for name in ("first", "second"):
+            body = {"name": name, "github_owner": "acme", "github_repo": name}
+            assert client.post("/api/projects", json=body).status_code == 201
+        yield client
+
+
+def contend(admin: httpx.Client, task: str) -> list[Any]:
+    """What all tasks of all processes got, in one list."""
+    token = admin.headers["Authorization"].removeprefix("Bearer ")
+    contenders = [
+        subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "tests.runs.contender",
+                str(admin.base_url),
+                token,
+                task,
+                str(process * TASKS),
+                str(TASKS),
+            ],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for process in range(PROCESSES)
+    ]
+    try:
+        for contender in contenders:
+            assert contender.stdout is not None
+            assert contender.stdout.readline() == "ready\n"
+        for contender in contenders:
+            assert contender.stdin is not None
+            contender.stdin.write("go\n")
+            contender.stdin.flush()
+        outputs = [contender.communicate(timeout=120)[0] for contender in contenders]
+        assert [contender.returncode for contender in contenders] == [0] * PROCESSES
+    finally:
+        for contender in contenders:
+            contender.kill()
+            contender.communicate()
+    return [item for output in outputs for item in json.loads(output)]
+
+
+def make_runs(admin: httpx.Client, count: int) -> None:
+    for number in range(count):
+        body = {"project_id": 1 + number % 2, "target_text": "x"}
+        assert admin.post("/api/agent-runs", json=body).status_code == 201
+
+
+def test_each_run_is_claimed_by_one_worker(admin: httpx.Client) -> None:
+    make_runs(admin, 100)
+    got = contend(admin, "claim")
+    assert sorted(run_id for run_id, _ in got) == list(range(1, 101))
+    assert len({token for _, token in got}) == 100
+    for run_id, token in got:
+        beat = admin.post(f"/api/agent-runs/{run_id}/heartbeat", json={"lease_token": token})
+        assert beat.status_code == 200
+
+
+def test_numbers_of_runs_are_dense(admin: httpx.Client) -> None:
+    got = contend(admin, "create")
+    for project_id in (1, 2):
+        numbers = sorted(number for project, number in got if project == project_id)
+        assert numbers == list(range(1, PROCESSES * TASKS * 2 + 1))
+
+
+def test_each_run_is_ended_once(admin: httpx.Client) -> None:
+    make_runs(admin, 8)
+    for run_id in range(1, 9):
+        to = f"/api/agent-runs/{run_id}/transitions"
+        assert admin.post(to, json={"to": "running"}).status_code == 200
+    got = contend(admin, "finish")
+    assert Counter(run_id for run_id, _, _ in got) == dict.fromkeys(range(1, 9), 1)
+    for run_id, status, result in got:
+        run = admin.get(f"/api/agent-runs/{run_id}").json()
+        assert (run["status"], run["result"], run["version"]) == (status, result, 3)

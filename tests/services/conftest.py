@@ -1,0 +1,20 @@
+"""The service at a time of the test's choice."""
+
+import pytest
+
+from backend.services.database_service import DatabaseService
+from backend.services.service_keys import ServiceKeys
+from tests.clocks import SetClock
+
+
+@pytest.fixture
+def clock() -> SetClock:
+    """The clock that `timed` goes by."""
+    return SetClock()
+
+
+@pytest.fixture
+def timed(service: DatabaseService, clock: SetClock) -> DatabaseService:
+    """The service over the test's database, with the test's clock."""
+    keys = ServiceKeys(cursors=b"c" * 32, token_macs=b"t" * 32, audit_chain=b"a" * 32)
+    return DatabaseService(service.db_manager, service.vault, keys, clock=clock)

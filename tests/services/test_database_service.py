@@ -1,0 +1,155 @@
+"""The given calls of the service, with plain data in and out."""
+
+import json
+from typing import Any
+
+import pytest
+
+from backend.errors import ProjectExists, ProjectNotFound, ValidationFailed
+from backend.services.database_service import DatabaseService
+from models import Project, ProjectSettingsUpdate, ProjectStatus, ProjectUpdate
+from tests.clocks import SetClock
+
+PROJECT: dict[str, Any] = {"name": "Payments", "github_owner": "acme", "github_repo": "payments"}
+
+
+def places(caught: pytest.ExceptionInfo[ValidationFailed]) -> list[str]:
+    """Where something is wrong."""
+    return [error["pointer"] for error in caught.value.extra["errors"]]
+
+
+async def test_a_project_is_made_with_its_settings(timed: DatabaseService, clock: SetClock) -> None:
+    project = await timed.create_project_with_settings(
+        {**PROJECT, "auto_merge_enabled": True}, {"planning_statement": "p", "branch_name": "b"}
+    )
+    assert isinstance(project, Project)
+    assert (project.id, project.auto_merge_enabled) == (1, True)
+    assert project.created_at == project.updated_at == clock.text
+    settings = await timed.get_settings(1)
+    assert (settings.planning_statement, settings.branch_name) == ("p", "b")
+    assert settings.created_at == clock.text
+
+
+async def test_all_that_is_wrong_with_a_project_is_told(service: DatabaseService) -> None:
+    with pytest.raises(ValidationFailed) as caught:
+        await service.create_project_with_settings(
+            {"name": "\0", "github_owner": 5, "unknown": 1, "secrets": [{"key": "a/b~c"}]},
+            {"branch_name": "a..b", "planning_statement": "\ud800"},
+        )
+    assert sorted(places(caught)) == [
+        "/github_owner",
+        "/github_repo",
+        "/name",
+        "/secrets/0/key",
+        "/secrets/0/value",
+        "/settings/branch_name",
+        "/settings/planning_statement",
+        "/unknown",
+    ]
+    assert await service.repositories.projects.count() == 0
+
+
+async def test_a_taken_repository_makes_nothing(service: DatabaseService) -> None:
+    project = await service.create_project_with_settings(PROJECT, {})
+    with pytest.raises(ProjectExists) as caught:
+        await service.create_project_with_settings(
+            {**PROJECT, "github_repo": "PAYMENTS"}, {"planning_statement": "p"}
+        )
+    assert caught.value.extra["existing_id"] == project.id
+    assert await service.repositories.settings.count() == 1
+
+
+async def test_the_full_configuration_is_plain_data(service: DatabaseService) -> None:
+    await service.create_project_with_settings(PROJECT, {"setup_commands": "make"})
+    assert await service.update_project_secrets(1, [{"key": "A", "value": "sentinel"}]) is True
+    full = await service.get_project_full_config(1)
+    assert full == json.loads(json.dumps(full))
+    assert full.keys() == {"project", "settings", "secrets", "secret_count"}
+    assert full["project"]["github_repo"] == "payments"
+    assert full["settings"]["setup_commands"] == "make"
+    assert [(secret["key"], secret["value"]) for secret in full["secrets"]] == [("A", None)]
+    assert full["secret_count"] == 1
+    assert "sentinel" not in json.dumps(full)
+    with pytest.raises(ProjectNotFound):
+        await service.get_project_full_config(2)
+
+
+async def test_secrets_are_set_and_it_is_told_whether_that_changed_anything(
+    service: DatabaseService,
+) -> None:
+    await service.create_project_with_settings(PROJECT, {})
+    secrets = [{"key": "A", "value": "a"}, {"key_name": "B", "value": "b"}]
+    assert await service.update_project_secrets(1, []) is False
+    assert await service.update_project_secrets(1, secrets) is True
+    assert await service.update_project_secrets(1, secrets) is False
+    assert await service.update_project_secrets(1, [{"key": "A", "value": "c"}]) is True
+    assert (await service.reveal_secret(1, "A")).value == "c"
+    assert (await service.reveal_secret(1, "B")).value == "b"
+
+
+async def test_wrong_secrets_change_nothing(service: DatabaseService) -> None:
+    await service.create_project_with_settings(PROJECT, {})
+    for secrets, place in (
+        ([{"key": "A", "value": "x"}, {"key": "A", "value": "y"}], "/secrets"),
+        ([{"key": "A", "value": "x"}, {"key": "1", "value": "y"}], "/secrets/1/key"),
+        ([{"key": "A", "value": ""}], "/secrets/0/value"),
+        ([{"key": "A", "value": "\ud800"}], "/secrets/0/value"),
+    ):
+        with pytest.raises(ValidationFailed) as caught:
+            await service.update_project_secrets(1, secrets)
+        assert places(caught) == [place]
+    with pytest.raises(ProjectNotFound):
+        await service.update_project_secrets(2, [{"key": "A", "value": "x"}])
+    assert await service.repositories.secrets.count() == 0
+
+
+async def test_a_change_has_the_time_it_was_made_at(
+    timed: DatabaseService, clock: SetClock
+) -> None:
+    made_at = clock.text
+    await timed.create_project_with_settings(PROJECT, {})
+    later = clock.advance()
+    changed = await timed.update_project(1, ProjectUpdate(name="Other"))
+    assert (changed.created_at, changed.updated_at) == (made_at, later)
+    latest = clock.advance()
+    settings = await timed.update_settings(1, ProjectSettingsUpdate(branch_name="b"))
+    assert (settings.created_at, settings.updated_at) == (made_at, latest)
+    same = await timed.update_project(1, ProjectUpdate(name="Other"))
+    assert same == changed
+    clock.advance()
+    await timed.delete_project(1)
+    deleted = await timed.get_project(1)
+    assert (deleted.status, deleted.updated_at) == (ProjectStatus.DELETED, clock.text)
+
+
+async def test_every_change_and_no_refusal_is_in_the_audit(
+    timed: DatabaseService, clock: SetClock
+) -> None:
+    await timed.create_project_with_settings(PROJECT, {"setup_commands": "make"})
+    await timed.update_project(1, ProjectUpdate(name="Other"))
+    await timed.update_project(1, ProjectUpdate(name="Other"))
+    await timed.update_project_secrets(1, [{"key": "A", "value": "a"}])
+    await timed.update_project_secrets(1, [{"key": "A", "value": "a"}])
+    await timed.reveal_secret(1, "A")
+    with pytest.raises(ProjectNotFound):
+        await timed.delete_project(2)
+    await timed.delete_secret(1, "A")
+    await timed.delete_project(1)
+    await timed.delete_project(1)
+    await timed.restore_project(1)
+    await timed.restore_project(1)
+    await timed.purge_project(1)
+    rows = timed.db_manager.execute_query(
+        "SELECT action, actor, at FROM audit_entries WHERE at = ? ORDER BY id", (clock.text,)
+    )
+    assert {row["actor"] for row in rows} == {"system"}
+    assert [row["action"] for row in rows] == [
+        "project.created",
+        "project.updated",
+        "secret.created",
+        "secret.revealed",
+        "secret.deleted",
+        "project.deleted",
+        "project.restored",
+        "project.purged",
+    ]

@@ -1,0 +1,137 @@
+"""The documentation says everything that the code has, and nothing that it has not."""
+
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from typer.main import get_command
+
+from backend.errors import ERROR_TABLE
+from backend.main import create_app
+from config.settings import CLIENT_VARIABLES, Settings, variable_names
+
+ROOT = Path(__file__).parent.parent
+METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
+
+
+@cache
+def _documents() -> dict[str, str]:
+    """The text of each document, by its path in the repository."""
+    files = [ROOT / "README.md", ROOT / "ARCHITECTURE.md", ROOT / "CHANGELOG.md"]
+    files += sorted((ROOT / "docs").rglob("*.md"))
+    return {str(file.relative_to(ROOT)): file.read_text(encoding="utf-8") for file in files}
+
+
+@cache
+def _text() -> str:
+    return "\n".join(text for document, text in _documents().items() if document != "CHANGELOG.md")
+
+
+def _said(name: str) -> bool:
+    """Whether the documents have the name, not as a part of a longer one."""
+    return re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", _text()) is not None
+
+
+def _commands(command: Any, path: str) -> Iterator[tuple[str, list[str]]]:
+    """The words that call each command, with its options."""
+    if hasattr(command, "commands"):
+        for name, child in command.commands.items():
+            if not child.hidden:
+                yield from _commands(child, f"{path} {name}")
+    else:
+        names = [name for parameter in command.params for name in parameter.opts]
+        yield path, [name for name in names if name.startswith("--") and name != "--help"]
+
+
+def _assert_none(missing: list[str]) -> None:
+    assert not missing, f"not in the documents: {', '.join(missing)}"
+
+
+@cache
+def _operations() -> list[tuple[str, str]]:
+    """Method and path of every call there is, as the OpenAPI document has them."""
+    document: dict[str, Any] = create_app(Settings(_env_file=None)).openapi()
+    return [
+        (method.upper(), path)
+        for path, item in document["paths"].items()
+        for method in item
+        if method in METHODS
+    ]
+
+
+def _anonymous(path: str) -> str:
+    return re.sub(r"\{[^}]*\}", "{}", path)
+
+
+def test_every_setting_is_documented() -> None:
+    _assert_none([name for name in variable_names() if not _said(name)])
+
+
+def test_no_setting_is_documented_that_there_is_not() -> None:
+    said = set(re.findall(r"\bSTRONGROOM_[A-Z0-9_]*[A-Z0-9]\b", _text()))
+    assert said - set(variable_names()) - CLIENT_VARIABLES - {"STRONGROOM_DB"} == set()
+
+
+def test_every_command_is_documented_with_its_options() -> None:
+    from backend.cli import app as cli
+
+    commands = dict(_commands(get_command(cli), "strongroom"))
+    assert "strongroom serve" in commands
+    options = {option for names in commands.values() for option in names}
+    _assert_none([name for name in [*commands, *sorted(options)] if not _said(name)])
+
+
+def test_every_error_code_is_documented() -> None:
+    _assert_none([code for code in ERROR_TABLE if f"`{code}`" not in _text()])
+
+
+def test_every_call_is_documented() -> None:
+    lines = [_anonymous(line) for line in _text().splitlines()]
+
+    def documented(method: str, path: str) -> bool:
+        wanted = re.compile(rf"(?<![\w/}}-]){re.escape(_anonymous(path))}(?![\w/{{-])")
+        return any(wanted.search(line) and re.search(rf"\b{method}\b", line) for line in lines)
+
+    operations = _operations()
+    assert ("GET", "/health") in operations
+    _assert_none(
+        [f"{method} {path}" for method, path in operations if not documented(method, path)]
+    )
+
+
+def test_every_make_target_that_is_named_exists() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([a-z-]+):.*## ", makefile, re.MULTILINE))
+    named = set(re.findall(r"`make ([a-z-]+)|^ {4}make ([a-z-]+)", _text(), re.MULTILINE))
+    assert {target for pair in named for target in pair if target} - targets == set()
+
+
+def _slug(heading: str) -> str:
+    """The anchor that a heading gets where the documents are shown."""
+    text = re.sub(r"[`*_]|\[([^]]*)\]\([^)]*\)", r"\1", heading.strip().lower())
+    return re.sub(r"[^\w -]", "", text).replace(" ", "-")
+
+
+def _links() -> Iterator[tuple[str, str]]:
+    for document, text in _documents().items():
+        prose = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
+        for target in re.findall(r"\]\(([^)\s]+)\)", prose):
+            if not re.match(r"[a-z]+:", target):
+                yield document, target
+
+
+def _leads_somewhere(document: str, target: str) -> bool:
+    path, _, anchor = target.partition("#")
+    file = (ROOT / document).parent / path if path else ROOT / document
+    if not file.exists():
+        return False
+    headings = re.findall(r"^#+ (.*)$", file.read_text(encoding="utf-8"), re.MULTILINE)
+    return not anchor or anchor in {_slug(heading) for heading in headings}
+
+
+def test_every_relative_link_leads_somewhere() -> None:
+    links = list(_links())
+    assert links
+    assert [link for link in links if not _leads_somewhere(*link)] == []

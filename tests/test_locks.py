@@ -1,0 +1,26 @@
+"""The hash-pinned locks are complete, and are installed as they are."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_a_lock_is_installed_as_it_is() -> None:
+    # Left to resolve one, an older pip refuses it as soon as a newer release is out.
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    recipes = re.findall(r"^\t@(\$.*requirements\S*\.txt)$", makefile, re.MULTILINE)
+    installs = [line for line in recipes if "UV_COMPILE" not in line]
+    assert len(installs) == 3
+    assert all(line.startswith("$(LOCKED) ") for line in installs)
+    variables = dict(re.findall(r"^(\w+) *:= (.*)$", makefile, re.MULTILINE))
+    assert variables["LOCKED"] == "$(PIP) --require-hashes -r"
+    assert "--no-deps" in variables["PIP"].split()
+
+
+def test_a_lock_has_all_that_is_needed() -> None:
+    command = [sys.executable, "-m", "pip", "check"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout

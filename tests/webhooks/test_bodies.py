@@ -1,0 +1,231 @@
+"""Bodies of deliveries: how large, how long, and who may send them at all."""
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from backend.access import BODY_LIMITS, ROUTE_SCOPES
+from backend.edge import body_limit
+from backend.inbound import InboundLimits
+from config.settings import Settings
+from tests.conftest import token_of_first_start
+from tests.http.support import JSON, problem
+from tests.servers import RunningServer
+from tests.webhooks.support import (
+    PAYLOAD,
+    deliver,
+    headers_of,
+    in_pieces,
+    make_webhook,
+    signature,
+)
+
+LIMIT = 25 * 1024 * 1024
+
+
+def json_of(size: int) -> bytes:
+    """A JSON object of so many bytes."""
+    return b'{"x":"' + b"y" * (size - 8) + b'"}'
+
+
+async def pieces_of(size: int) -> AsyncIterator[bytes]:
+    """So many bytes of nothing, without a length said in advance."""
+    for _ in range(size // 65_536):
+        yield b" " * 65_536
+    yield b" " * (size % 65_536)
+
+
+async def test_a_body_of_exactly_the_limit_is_taken(
+    client: httpx.AsyncClient, sender: httpx.AsyncClient, webhook_id: int
+) -> None:
+    body = json_of(LIMIT)
+    assert len(body) == LIMIT
+    answer = await deliver(sender, webhook_id, body)
+    assert (answer.status_code, answer.json()["payload_bytes"]) == (202, LIMIT)
+    shown = await client.get(answer.headers["location"])
+    assert len(shown.json()["payload"]["x"]) == LIMIT - 8
+
+
+async def test_a_body_past_the_limit_is_refused_whether_it_says_so_or_not(
+    sender: httpx.AsyncClient, webhook_id: int
+) -> None:
+    path = f"/api/webhooks/{webhook_id}/deliveries/github"
+    said = await deliver(sender, webhook_id, json_of(LIMIT + 1))
+    headers = headers_of(b"")
+    unsaid = await sender.post(path, content=pieces_of(LIMIT + 1), headers=headers)
+    for answer in (said, unsaid):
+        assert f"{LIMIT}" in problem(answer, "body_too_large")["detail"]
+    # One byte less is only signed wrongly.
+    problem(await sender.post(path, content=pieces_of(LIMIT), headers=headers), "unauthenticated")
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/api/projects"),
+        ("PATCH", "/api/webhooks/1"),
+        ("PUT", "/api/webhooks/1/deliveries/github"),
+        ("POST", "/api/webhooks/1/deliveries"),
+        ("POST", "/api/webhooks/1/deliveries/github/"),
+        ("POST", "/api/webhooks/1/2/deliveries/github"),
+    ],
+)
+async def test_no_other_route_takes_more_than_before(
+    client: httpx.AsyncClient, method: str, path: str
+) -> None:
+    assert body_limit(method, path) == 0
+    body = json_of(1024 * 1024 + 1)
+    detail = problem(
+        await client.request(method, path, content=body, headers=JSON), "body_too_large"
+    )
+    assert "1048576" in detail["detail"]
+
+
+def test_every_limit_is_of_a_route_that_there_is() -> None:
+    assert BODY_LIMITS.keys() <= ROUTE_SCOPES.keys()
+    assert body_limit("POST", "/api/webhooks/7/deliveries/github") == LIMIT
+
+
+class TestLargerForAll:
+    """An installation that takes more everywhere."""
+
+    @pytest.fixture
+    def settings(self, settings: Settings) -> Settings:
+        """The limit of deliveries, and a little more."""
+        return settings.model_copy(update={"max_body_bytes": LIMIT + 10})
+
+    async def test_the_larger_limit_holds(self, sender: httpx.AsyncClient, webhook_id: int) -> None:
+        path = f"/api/webhooks/{webhook_id}/deliveries/github"
+        for size, code in ((LIMIT + 10, "unauthenticated"), (LIMIT + 11, "body_too_large")):
+            answer = await sender.post(path, content=pieces_of(size), headers=headers_of(b""))
+            problem(answer, code)
+
+
+# Memory and time for those whom nobody knows yet
+
+
+async def test_bodies_nobody_has_checked_share_a_bounded_memory(
+    sender: httpx.AsyncClient, application: FastAPI, webhook_id: int
+) -> None:
+    application.state.inbound = InboundLimits(max_bytes=len(PAYLOAD) + 10)
+    path = f"/api/webhooks/{webhook_id}/deliveries/github"
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def held() -> AsyncIterator[bytes]:
+        yield PAYLOAD[:11]
+        begun.set()
+        await go_on.wait()
+        yield PAYLOAD[11:]
+
+    first = asyncio.create_task(sender.post(path, content=held(), headers=headers_of(PAYLOAD)))
+    await begun.wait()
+    refused = await deliver(sender, webhook_id, guid="g-2")
+    problem(refused, "rate_limited")
+    assert refused.headers["retry-after"] == "1"
+    go_on.set()
+    assert (await first).status_code == 202
+    # What was taken is given back, however it ended.
+    problem(await deliver(sender, webhook_id, json_of(1000)), "rate_limited")
+    problem(await deliver(sender, webhook_id, token="another", guid="g-2"), "unauthenticated")
+    for guid in ("g-2", "g-3"):
+        assert (await deliver(sender, webhook_id, guid=guid)).status_code == 202
+
+
+async def test_a_body_that_takes_too_long_is_given_up(
+    sender: httpx.AsyncClient, application: FastAPI, webhook_id: int
+) -> None:
+    application.state.inbound = InboundLimits(max_bytes=100, seconds=0.05)
+    never = asyncio.Event()
+
+    async def body() -> AsyncIterator[bytes]:
+        yield PAYLOAD[:1]
+        await never.wait()
+
+    path = f"/api/webhooks/{webhook_id}/deliveries/github"
+    answer = await sender.post(path, content=body(), headers=headers_of(PAYLOAD))
+    assert "0.05 seconds" in problem(answer, "bad_request")["detail"]
+    assert (await deliver(sender, webhook_id)).status_code == 202
+
+
+# Before a body is read, as only a socket shows it
+
+
+@pytest.fixture
+def made(server: RunningServer, settings: Settings) -> int:
+    """A webhook on a real server."""
+    headers = {"Authorization": f"Bearer {token_of_first_start(settings)}"}
+
+    async def make() -> int:
+        async with httpx.AsyncClient(base_url=server.url, headers=headers) as client:
+            return int((await make_webhook(client))["id"])
+
+    return asyncio.run(make())
+
+
+def answer_to(server: RunningServer, head: str) -> dict[str, object]:
+    """The problem document that comes for the head of a request alone, its body never sent."""
+    with server.connect() as connection:
+        connection.sendall(f"{head}\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n".encode())
+        text = b""
+        while not text.endswith(b"}"):
+            piece = connection.recv(65_536)
+            assert piece, text
+            text += piece
+        document: dict[str, object] = json.loads(text.partition(b"\r\n\r\n")[2])
+        return document
+
+
+def head_of(webhook_id: int, **changes: str) -> str:
+    headers = {**headers_of(b"whatever it may be"), **changes}
+    lines = [f"POST /api/webhooks/{webhook_id}/deliveries/github HTTP/1.1"]
+    return "\r\n".join([*lines, *(f"{name}: {value}" for name, value in headers.items())])
+
+
+def test_who_can_not_be_right_is_refused_before_the_body_comes(
+    server: RunningServer, made: int
+) -> None:
+    for head, code in (
+        (head_of(99), "webhook_not_found"),
+        (head_of(made, **{"X-Hub-Signature-256": "sha256=0"}), "unauthenticated"),
+        (head_of(made, **{"Content-Type": "text/plain"}), "unsupported_media_type"),
+        (head_of(made, **{"X-GitHub-Event": ""}), "bad_request"),
+        (head_of(made, **{"X-GitHub-Delivery": ""}), "bad_request"),
+    ):
+        assert answer_to(server, head)["code"] == code
+
+
+def test_a_sender_that_goes_away_in_the_middle_leaves_nothing(
+    server: RunningServer, made: int
+) -> None:
+    limits: InboundLimits = server.app.state.inbound
+    free = limits.free
+    with server.connect() as connection:
+        head = head_of(made, **{"X-Hub-Signature-256": signature(PAYLOAD)})
+        connection.sendall(f"{head}\r\nHost: x\r\nContent-Length: {len(PAYLOAD)}\r\n\r\n".encode())
+        connection.sendall(PAYLOAD[:10])
+        connection.shutdown(socket.SHUT_WR)
+        assert connection.recv(65_536) == b""
+
+    async def deliver_again() -> httpx.Response:
+        async with httpx.AsyncClient(base_url=server.url) as sender:
+            return await deliver(sender, made)
+
+    assert asyncio.run(deliver_again()).status_code == 202
+    assert limits.free == free
+
+
+async def test_nothing_is_looked_into_before_its_signature_was_checked(
+    sender: httpx.AsyncClient, webhook_id: int
+) -> None:
+    path = f"/api/webhooks/{webhook_id}/deliveries/github"
+    for body in (b"{", b"\xff", b"[" * 100_000):
+        headers = headers_of(body, token="another")
+        problem(
+            await sender.post(path, content=in_pieces(body), headers=headers), "unauthenticated"
+        )
+        problem(await deliver(sender, webhook_id, body), "malformed_json")

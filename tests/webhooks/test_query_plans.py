@@ -1,0 +1,95 @@
+"""Every statement about webhooks finds its rows through an index, in the order it wants them."""
+
+import pytest
+from fastapi import FastAPI
+
+from backend.repositories.webhook_delivery_repository import (
+    DeliveryFilter,
+    WebhookDeliveryRepository,
+)
+from backend.repositories.webhook_repository import WebhookRepository
+from database.base import TableAccess
+from tests.http.support import manager_of
+from tests.plans import Explaining, is_careless
+
+NOW = "2026-01-31T12:00:00.000000Z"
+
+
+def explaining(application: FastAPI) -> Explaining:
+    return Explaining(manager_of(application).async_pool)
+
+
+def careless(plans: Explaining) -> list[str]:
+    return [step for step in plans.steps() if is_careless(step)]
+
+
+async def test_no_statement_about_webhooks_scans_or_sorts(
+    application: FastAPI, webhook_id: int
+) -> None:
+    plans = explaining(application)
+    webhooks = WebhookRepository(manager_of(application)).using(plans)
+    made = await webhooks.create({"project_id": 1, "webhook_type": "custom"})
+    stored = await webhooks.get_stored(webhook_id)
+    assert stored is not None
+    assert stored.key is not None
+    await webhooks.set_first_token(made.id, project_key_id=stored.key.id, ciphertext="x")
+    await webhooks.set_triggered(made.id, NOW)
+    await webhooks.update(made.id, {"is_active": False})
+    await webhooks.delete(made.id)
+    for after in (None, (99,)):
+        assert (await webhooks.page(1, limit=1, after=after)).items
+    assert len(plans.plans) == 8
+    assert careless(plans) == []
+
+
+@pytest.mark.parametrize(
+    ("filter", "index"),
+    [
+        (DeliveryFilter(), "webhook_deliveries_webhook"),
+        (DeliveryFilter(event="push"), "webhook_deliveries_event"),
+        (DeliveryFilter(guid="g"), "sqlite_autoindex_webhook_deliveries_1"),
+        (DeliveryFilter(event="push", guid="g"), "sqlite_autoindex_webhook_deliveries_1"),
+    ],
+)
+@pytest.mark.parametrize("after", [None, (99,)])
+async def test_a_list_of_deliveries_comes_from_its_index(
+    application: FastAPI,
+    webhook_id: int,
+    filter: DeliveryFilter,
+    index: str,
+    after: tuple[int] | None,
+) -> None:
+    plans = explaining(application)
+    deliveries = WebhookDeliveryRepository(manager_of(application)).using(plans)
+    await deliveries.add(
+        webhook_id, guid="g", event="push", action=None, payload="{}", payload_bytes=2
+    )
+    assert careless(plans) == []
+    assert len((await deliveries.page(webhook_id, filter, limit=1, after=after)).items) == 1
+    steps = plans.steps()
+    assert [step for step in steps if is_careless(step)] == []
+    assert index in steps[0]
+
+
+async def test_a_delivery_is_found_by_its_id_or_guid(application: FastAPI, webhook_id: int) -> None:
+    plans = explaining(application)
+    deliveries = WebhookDeliveryRepository(manager_of(application)).using(plans)
+    added = await deliveries.add(
+        webhook_id, guid="g", event="push", action=None, payload="{}", payload_bytes=2
+    )
+    assert added is not None
+    assert await deliveries.get_by_guid(webhook_id, "g") == added
+    assert await deliveries.get_with_payload(webhook_id, added.id) == (added, "{}")
+    assert careless(plans) == []
+
+
+@pytest.mark.parametrize(
+    ("repository", "tried"),
+    [
+        (WebhookRepository, {"get_stored", "set_first_token", "set_triggered", "page"}),
+        (WebhookDeliveryRepository, {"add", "get_by_guid", "get_with_payload", "page"}),
+    ],
+)
+def test_every_statement_was_looked_at(repository: type[TableAccess], tried: set[str]) -> None:
+    public = {name for name in vars(repository) if not name.startswith("_")}
+    assert public - {"writable", "versioned"} == tried
