@@ -153,6 +153,11 @@ async def authenticate(request: Request) -> Principal:
     return principal
 
 
+def json_response(content: bytes | str) -> Response:
+    """An answer that is JSON already."""
+    return Response(content, media_type="application/json")
+
+
 def problem(
     request_id: str,
     code: str,

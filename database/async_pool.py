@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict
 from typing import Any, TypeVar
 
+from database.changes import Changes
 from database.connection import ConnectionConfig, HopConnection, Params, Row, finish
 from database.errors import DatabaseClosed, DatabaseError
 from database.readers import Readers
@@ -42,6 +43,11 @@ class AsyncConnectionPool:
         self._on_poison = on_poison
         self._open: tuple[Writer, Readers] | None = None
         self._changing = asyncio.Lock()
+
+    @property
+    def changes(self) -> Changes:
+        """Where to have the commits to some tables watched."""
+        return self._write_lock.changes
 
     async def open(self) -> None:
         """Open all connections. Raises `DatabaseError` when the file can't be used."""

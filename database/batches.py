@@ -140,14 +140,14 @@ class BatchRunner:
 
     def _commit(self, raw: sqlite3.Connection) -> None:
         try:
-            commit(raw)
+            with self._write_lock.committing(raw):
+                commit(raw)
         except DatabaseError as error:
             self._stats.failed_commits += 1
             if isinstance(error, CommitOutcomeUnknown):
                 self._poison(error)
             raise
         self._stats.commits += 1
-        self._write_lock.commits += 1
 
     def commit_alone(self, raw: sqlite3.Connection) -> None:
         """Commit a transaction that belongs to one caller."""

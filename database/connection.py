@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeVar, cast
 
 import aiosqlite
 
+from database.changes import ObservedConnection
 from database.errors import (
     DRIVER_ERRORS,
     DatabaseClosed,
@@ -107,6 +108,7 @@ def open_connection(config: ConnectionConfig, *, read_only: bool = False) -> sql
             isolation_level=None,
             check_same_thread=False,
             cached_statements=config.cached_statements,
+            factory=sqlite3.Connection if read_only or config.read_only else ObservedConnection,
         )
     except sqlite3.Error as error:
         raise translate(error) from None

@@ -60,8 +60,8 @@ class ConnectionPool:
                 control(connection, "BEGIN IMMEDIATE")
                 yield connection
                 require_transaction(connection)
-                commit(connection)
-                self._write_lock.commits += 1
+                with self._write_lock.committing(connection):
+                    commit(connection)
         finally:
             self._write_lock.release()
 

@@ -1,7 +1,12 @@
 """Turns at writing, for everything in this process that writes the database."""
 
+import sqlite3
 import threading
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from database.changes import Changes
 
 
 class WriteLock:
@@ -14,9 +19,18 @@ class WriteLock:
     def __init__(self) -> None:
         self.commits = 0
         """Transactions committed under the lock; belongs to its holder."""
+        self.changes = Changes()
+        """What those transactions change."""
         self._guard = threading.Lock()
         self._held = False
         self._turns: deque[threading.Lock] = deque()
+
+    @contextmanager
+    def committing(self, connection: sqlite3.Connection) -> Iterator[None]:
+        """For the holder, around each COMMIT: it is counted, and what it changes is told."""
+        with self.changes.committing(connection):
+            yield
+        self.commits += 1
 
     def acquire(self, timeout: float) -> bool:
         """Wait for the lock, at most `timeout` seconds; whether the caller has it now."""

@@ -137,7 +137,8 @@ class Writer:
 
         def run(raw: sqlite3.Connection) -> T:
             try:
-                return function(raw)
+                with self._write_lock.changes.anything():
+                    return function(raw)
             finally:
                 roll_back(raw)
 

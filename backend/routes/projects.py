@@ -10,6 +10,7 @@ from backend.dependencies import (
     Limit,
     ProjectId,
     Service,
+    json_response,
     problems,
 )
 from models import (
@@ -31,22 +32,28 @@ Owner = Annotated[str, Path(max_length=100, description="GitHub owner, in any ca
 Repo = Annotated[str, Path(max_length=100, description="GitHub repository, in any case.")]
 
 
-@router.get("/{project_id}", responses=problems("project_not_found"))
-async def get_project(project_id: ProjectId, service: Service) -> Project:
+@router.get("/{project_id}", response_model=Project, responses=problems("project_not_found"))
+async def get_project(project_id: ProjectId, service: Service) -> Response:
     """The project; a deleted one too, until it is purged."""
-    return await service.get_project(project_id)
+    return json_response(await service.get_project_json(project_id))
 
 
-@router.get("/{project_id}/full", responses=problems("project_not_found"))
-async def get_full(project_id: ProjectId, service: Service) -> ProjectFull:
+@router.get(
+    "/{project_id}/full", response_model=ProjectFull, responses=problems("project_not_found")
+)
+async def get_full(project_id: ProjectId, service: Service) -> Response:
     """Project, configuration and the metadata of its secrets, of one moment."""
-    return await service.get_full(project_id)
+    return json_response(await service.get_full_json(project_id))
 
 
-@router.get("/{project_id}/configuration", responses=problems("project_not_found"))
-async def get_configuration(project_id: ProjectId, service: Service) -> ProjectSettings:
+@router.get(
+    "/{project_id}/configuration",
+    response_model=ProjectSettings,
+    responses=problems("project_not_found"),
+)
+async def get_configuration(project_id: ProjectId, service: Service) -> Response:
     """The project's configuration, or the defaults."""
-    return await service.get_settings(project_id)
+    return json_response(await service.get_settings_json(project_id))
 
 
 @router.get("", response_model=ProjectList, responses=problems("bad_cursor"))
@@ -76,10 +83,10 @@ async def list_projects(
     cursor: Cursor = None,
 ) -> Response:
     """One page of projects."""
-    text_page = await service.list_projects_json(
+    page = await service.list_projects_json(
         status=status, owner=owner, text=q, sort=sort, limit=limit, cursor=cursor
     )
-    return Response(text_page, media_type="application/json")
+    return json_response(page)
 
 
 @router.post(

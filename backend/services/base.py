@@ -9,6 +9,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 from backend.errors import ProjectNotFound
 from backend.repositories import Repositories
 from backend.repositories.paging import JsonPage
+from backend.services.answers import ReadAnswers
 from backend.services.audit import Recording
 from backend.services.audit_chain import AuditChain
 from backend.services.cursors import CursorCodec
@@ -59,6 +60,7 @@ class ServiceBase(Recording, UnitsOfWork):
     ) -> None:
         super().__init__(db_manager, clock=clock)
         self.vault = vault
+        self.answers = ReadAnswers(db_manager.async_pool.changes)
         self.cursors = CursorCodec(keys.cursors)
         self.audit_chain = AuditChain(keys.audit_chain)
 

@@ -1,0 +1,175 @@
+"""What commits change: so that an answer can be kept exactly as long as it is true.
+
+Every write of a database goes through one process, one commit at a time. A `Watch` over some
+tables counts the commits that change them, twice: before the COMMIT and after it. An answer that
+was read while the count stood still on an even number shows what is there until it moves.
+"""
+
+import sqlite3
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, Literal
+
+Kind = Literal["insert", "update", "delete"]
+Change = tuple[str, Kind]
+"""A table, and what happens to its rows."""
+
+KINDS: tuple[Kind, ...] = ("insert", "update", "delete")
+_ACTIONS: dict[int, Kind] = {
+    sqlite3.SQLITE_INSERT: "insert",
+    sqlite3.SQLITE_UPDATE: "update",
+    sqlite3.SQLITE_DELETE: "delete",
+}
+_MAX_LEARNED = 1024
+# Statements that change no row; whatever else there is, SQLite is asked about.
+_HARMLESS = frozenset(
+    {"SELECT", "BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE", "PRAGMA", "EXPLAIN"}
+)
+
+
+def any_change(*tables: str) -> list[Change]:
+    """Every kind of change to these tables."""
+    return [(table, kind) for table in tables for kind in KINDS]
+
+
+def changes_of_rows(*tables: str) -> list[Change]:
+    """Changes to rows that are there; new ones are none."""
+    return [(table, kind) for table in tables for kind in ("update", "delete")]
+
+
+class Watch:
+    """Counts the commits that change what it watches."""
+
+    __slots__ = ("_count",)
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    @property
+    def version(self) -> int | None:
+        """The same as long as nothing has changed; `None` while a commit is under way."""
+        count = self._count
+        return None if count & 1 else count
+
+    def step(self) -> None:
+        """Count the beginning of a commit, or its end."""
+        self._count += 1
+
+
+class Changes:
+    """The watches over one database."""
+
+    def __init__(self) -> None:
+        # Replaced, never changed: the writer's thread goes through them meanwhile.
+        self._all: frozenset[Watch] = frozenset()
+        self._by_change: dict[Change, frozenset[Watch]] = {}
+
+    def watch(self, changes: Iterable[Change]) -> Watch:
+        """A watch that counts commits with any of `changes`."""
+        watch = Watch()
+        self._all |= {watch}
+        for change in changes:
+            self._by_change[change] = self._by_change.get(change, _NONE) | {watch}
+        return watch
+
+    def committing(self, connection: sqlite3.Connection) -> AbstractContextManager[None]:
+        """Around the COMMIT of what `connection` has changed, whether it succeeds or not."""
+        return _counted(self._concerned(connection))
+
+    def anything(self) -> AbstractContextManager[None]:
+        """Around what may commit changes to whatever it likes."""
+        return _counted(self._all)
+
+    def _concerned(self, connection: sqlite3.Connection) -> Collection[Watch]:
+        if not isinstance(connection, ObservedConnection):
+            return self._all
+        concerned: set[Watch] = set()
+        for change in connection.take_changes():
+            concerned |= self._by_change.get(change, _NONE)
+        return concerned
+
+
+_NONE: frozenset[Watch] = frozenset()
+
+
+@contextmanager
+def _counted(watches: Collection[Watch]) -> Iterator[None]:
+    for watch in watches:
+        watch.step()
+    try:
+        yield
+    finally:
+        for watch in watches:
+            watch.step()
+
+
+class ObservedConnection(sqlite3.Connection):
+    """A connection that knows which tables its statements change, by triggers and cascades too.
+
+    It counts what was undone as well, so that it may name too much and never too little.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._learned: dict[str, frozenset[Change]] = {}
+        self._changes: set[Change] = set()
+
+    def take_changes(self) -> set[Change]:
+        """What was changed since the last call."""
+        taken, self._changes = self._changes, set()
+        return taken
+
+    def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
+        """What sqlite3 does."""
+        changes = self._learned.get(sql)
+        if changes is None:
+            changes = self._learn(sql, parameters)
+        if changes:
+            self._changes |= changes
+        return super().execute(sql, parameters)
+
+    def executemany(self, sql: str, parameters: Any, /) -> sqlite3.Cursor:
+        """What sqlite3 does."""
+        rows = parameters if isinstance(parameters, list) else list(parameters)
+        changes = self._learned.get(sql)
+        if changes is None and rows:
+            changes = self._learn(sql, rows[0])
+        if changes:
+            self._changes |= changes
+        return super().executemany(sql, rows)
+
+    def executescript(self, _: str, /) -> sqlite3.Cursor:
+        """Refused: it commits, and nobody would know what."""
+        raise sqlite3.ProgrammingError("executescript is not for a connection that is observed")
+
+    def _learn(self, sql: str, parameters: Any) -> frozenset[Change]:
+        if sql.split(maxsplit=1)[0].upper() in _HARMLESS:
+            changes: frozenset[Change] = frozenset()
+        else:
+            try:
+                changes = self._explain(sql, parameters)
+            except sqlite3.Error:
+                # It will fail in the same way, which is for its caller.
+                return frozenset()
+        if len(self._learned) >= _MAX_LEARNED:
+            self._learned.clear()
+        self._learned[sql] = changes
+        return changes
+
+    def _explain(self, sql: str, parameters: Any) -> frozenset[Change]:
+        """What the statement may change, as SQLite says when it compiles it."""
+        found: set[Change] = set()
+
+        def authorize(action: int, table: str | None, *_: object) -> int:
+            kind = _ACTIONS.get(action)
+            if kind is not None and table is not None:
+                found.add((table, kind))
+            return sqlite3.SQLITE_OK
+
+        self.set_authorizer(authorize)
+        try:
+            # Compiled for itself, whatever the driver's cache has of the statement.
+            super().execute(f"EXPLAIN {sql}", parameters).close()
+        finally:
+            self.set_authorizer(None)
+        return frozenset(found)

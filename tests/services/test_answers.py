@@ -1,0 +1,224 @@
+"""Kept answers: never older than the last commit, and never somebody else's."""
+
+import asyncio
+import contextlib
+import itertools
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from backend.errors import ProjectNotFound
+from backend.services.answers import Answers
+from backend.services.database_service import DatabaseService
+from backend.services.principal import Principal, acting_as
+from backend.services.service_keys import ServiceKeys
+from database.changes import Changes, any_change
+from database.connection_manager import DatabaseManager
+from models import (
+    ProjectCreate,
+    ProjectSettingsUpdate,
+    ProjectUpdate,
+    SecretCreate,
+    SecretsUpsert,
+)
+
+
+class Counting:
+    """Makes answers and counts them."""
+
+    def __init__(self, answer: bytes = b"{}") -> None:
+        self.made = 0
+        self.answer = answer
+
+    async def __call__(self) -> bytes:
+        self.made += 1
+        return self.answer
+
+
+async def test_an_answer_is_made_once_until_something_changes() -> None:
+    changes = Changes()
+    answers, make = Answers(changes.watch(any_change("a"))), Counting()
+    for _ in range(3):
+        assert await answers.of(1, make) == b"{}"
+    assert make.made == 1
+    await answers.of(2, make)
+    assert make.made == 2
+    with changes.anything():
+        await answers.of(1, make)
+        await answers.of(1, make)
+        assert make.made == 4
+    for _ in range(3):
+        await answers.of(1, make)
+    assert make.made == 5
+
+
+async def test_what_changed_while_it_was_made_is_not_kept() -> None:
+    changes = Changes()
+    answers, make = Answers(changes.watch(any_change("a"))), Counting()
+
+    async def overtaken() -> bytes:
+        with changes.anything():
+            pass
+        return b"old"
+
+    async def in_the_middle() -> bytes:
+        begun.enter_context(changes.anything())
+        return b"old"
+
+    assert await answers.of(1, overtaken) == b"old"
+    assert await answers.of(1, make) == b"{}"
+    with changes.anything():
+        pass
+    with contextlib.ExitStack() as begun:
+        assert await answers.of(1, in_the_middle) == b"old"
+    assert await answers.of(1, make) == b"{}"
+    assert make.made == 2
+
+
+async def test_memory_is_bounded() -> None:
+    answers = Answers(Changes().watch(any_change("a")), max_bytes=1000)
+    make = Counting(b"x" * 100)
+    for asked in range(15):
+        await answers.of(asked, make)
+    for asked in range(5, 15):
+        await answers.of(asked, make)
+    assert make.made == 15
+    await answers.of(0, make)
+    assert make.made == 16
+    large = Counting(b"x" * 1001)
+    await answers.of("large", large)
+    await answers.of("large", large)
+    assert large.made == 2
+
+
+async def test_an_error_is_not_kept() -> None:
+    answers = Answers(Changes().watch(any_change("a")))
+
+    async def fail() -> bytes:
+        raise ProjectNotFound
+
+    with pytest.raises(ProjectNotFound):
+        await answers.of(1, fail)
+    assert await answers.of(1, Counting()) == b"{}"
+
+
+async def test_who_asks_in_a_loop_lets_others_run() -> None:
+    answers = Answers(Changes().watch(any_change("a")))
+    stop = asyncio.Event()
+    asyncio.get_running_loop().call_soon(stop.set)
+    while not stop.is_set():
+        await answers.of(1, Counting())
+
+
+def project(number: int, **fields: Any) -> ProjectCreate:
+    return ProjectCreate(name=f"n{number}", github_owner="o", github_repo=f"r{number}", **fields)
+
+
+def cold(service: DatabaseService) -> DatabaseService:
+    """The same service, which has kept nothing."""
+    keys = ServiceKeys(cursors=b"c" * 32, token_macs=b"t" * 32, audit_chain=b"a" * 32)
+    return DatabaseService(service.db_manager, service.vault, keys)
+
+
+async def everything(service: DatabaseService, ids: list[int]) -> list[object]:
+    """Every answer that may be kept, errors by their names."""
+    found: list[object] = []
+    asked: list[Callable[[], Awaitable[bytes]]] = []
+    for id in ids:
+        asked += [
+            lambda id=id: service.get_project_json(id),  # type: ignore[misc]
+            lambda id=id: service.get_settings_json(id),  # type: ignore[misc]
+            lambda id=id: service.get_full_json(id),  # type: ignore[misc]
+        ]
+    asked += [service.list_projects_json, lambda: service.list_projects_json(owner="o", limit=1)]
+    for ask in asked:
+        try:
+            answer = json.loads(await ask())
+        except ProjectNotFound as error:
+            answer = error.code
+        if isinstance(answer, dict):
+            # Made with the key of each service.
+            answer.pop("next_cursor", None)
+        found.append(answer)
+    return found
+
+
+async def test_after_every_change_each_answer_is_as_if_made_anew(
+    service: DatabaseService, manager: DatabaseManager
+) -> None:
+    first = (await service.create_project(project(1))).id
+    second = (await service.create_project(project(2))).id
+    secret = SecretCreate.model_validate({"key": "A", "value": "v"})
+    upsert = SecretsUpsert.model_validate({"secrets": [{"key": "B", "value": "w"}]})
+    changes: list[Callable[[], Awaitable[object]]] = [
+        lambda: service.update_project(first, ProjectUpdate(name="other")),
+        lambda: service.repositories.projects.update_webhook_url(first, "https://example.com"),
+        lambda: service.update_settings(first, ProjectSettingsUpdate(branch_name="dev")),
+        lambda: service.update_settings(first, ProjectSettingsUpdate(planning_statement="Plan")),
+        lambda: service.create_secret(first, secret),
+        lambda: service.upsert_secrets(first, upsert.secrets),
+        lambda: service.delete_secret(first, "A"),
+        lambda: service.delete_project(second),
+        lambda: service.restore_project(second),
+        lambda: service.delete_project(second),
+        lambda: service.purge_project(second),
+        lambda: service.create_project(project(3)),
+        lambda: asyncio.to_thread(
+            manager.execute_command, "UPDATE project_keys SET wrapped = 'sr1:A256GCM:gone:AAAA'"
+        ),
+        lambda: asyncio.to_thread(
+            manager.execute_command, "UPDATE project_secrets SET version = 7 WHERE key_name = 'B'"
+        ),
+        lambda: asyncio.to_thread(manager.execute_command, "DELETE FROM project_settings"),
+    ]
+    before = await everything(service, [first, second])
+    for number, change in enumerate(changes):
+        await change()
+        after = await everything(service, [first, second])
+        assert after == await everything(cold(service), [first, second]), number
+        assert after != before, number
+        before = after
+
+
+async def test_nobody_sees_less_than_what_was_acknowledged(service: DatabaseService) -> None:
+    id = (await service.create_project(project(0))).id
+    acknowledged = 0
+    writing = True
+
+    async def write() -> None:
+        nonlocal acknowledged, writing
+        for number in itertools.count(1):
+            await service.update_project(id, ProjectUpdate(name=str(number)))
+            acknowledged = number
+            if number == 200:
+                writing = False
+                return
+
+    async def read() -> None:
+        last = 0
+        while writing:
+            known = acknowledged
+            seen = json.loads(await service.get_project_json(id))["name"].removeprefix("n")
+            assert int(seen) >= max(known, last)
+            last = int(seen)
+
+    await asyncio.gather(write(), *(read() for _ in range(16)))
+
+
+async def test_a_kept_answer_is_not_for_who_may_not_see_it(service: DatabaseService) -> None:
+    mine = (await service.create_project(project(1))).id
+    other = (await service.create_project(project(2))).id
+    reads = [service.get_project_json, service.get_settings_json, service.get_full_json]
+    for read in reads:
+        await read(other)
+    whole = await service.list_projects_json()
+    with acting_as(Principal("bound", frozenset({"projects:read"}), 5, frozenset({mine}))):
+        for read in reads:
+            await read(mine)
+            with pytest.raises(ProjectNotFound):
+                await read(other)
+        listed = json.loads(await service.list_projects_json())["projects"]
+        assert [project["id"] for project in listed] == [mine]
+    assert await service.list_projects_json() == whole
