@@ -63,6 +63,9 @@ def execute_many(connection: sqlite3.Connection, sql: str, rows: Sequence[Params
 
     Only inside a transaction.
     """
+    if len(rows) == 1:
+        # One statement is atomic by itself.
+        return execute(connection, sql, rows[0])
 
     def run(connection: sqlite3.Connection) -> int:
         try:

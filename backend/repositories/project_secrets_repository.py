@@ -1,7 +1,7 @@
 """The secrets of projects, as ciphertext: this layer never sees a value."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from backend.errors import SecretExists
 from backend.repositories.keys_repository import ProjectKey
@@ -19,6 +19,16 @@ class StoredSecret:
 
     secret: ProjectSecret
     key: ProjectKey
+
+
+@dataclass(frozen=True, slots=True)
+class SealedSecret:
+    """A value to be stored, encrypted for this key and this version."""
+
+    key: str
+    version: int
+    project_key_id: int
+    ciphertext: str = field(repr=False)
 
 
 class ProjectSecretsRepository(BaseRepository[ProjectSecret]):
@@ -61,6 +71,50 @@ class ProjectSecretsRepository(BaseRepository[ProjectSecret]):
             (ciphertext, project_key_id, version, self.now(), id, version - 1),
         )
         return self.model(rows[0]) if rows else None
+
+    async def add_all(self, project_id: int, secrets: Sequence[SealedSecret]) -> None:
+        """Insert secrets. Raises `SecretExists` when the project has one of the keys."""
+        now = self.now()
+        rows = [
+            (
+                project_id,
+                secret.key,
+                secret.version,
+                secret.project_key_id,
+                secret.ciphertext,
+                now,
+                now,
+            )
+            for secret in secrets
+        ]
+        try:
+            await self.db.execute_many(
+                "INSERT INTO project_secrets (project_id, key_name, version, project_key_id,"
+                " ciphertext, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                rows,
+            )
+        except UniqueViolation:
+            raise SecretExists from None
+
+    async def replace_all(self, project_id: int, secrets: Sequence[SealedSecret]) -> int:
+        """Put new values in the place of those one version before; how many there were."""
+        now = self.now()
+        return await self.db.execute_many(
+            "UPDATE project_secrets SET ciphertext = ?, project_key_id = ?, version = ?,"
+            " updated_at = ? WHERE project_id = ? AND key_name = ? AND version = ?",
+            [
+                (
+                    secret.ciphertext,
+                    secret.project_key_id,
+                    secret.version,
+                    now,
+                    project_id,
+                    secret.key,
+                    secret.version - 1,
+                )
+                for secret in secrets
+            ],
+        )
 
     async def get(self, project_id: int, key: str) -> StoredSecret | None:
         """The secret of this key, or `None`."""

@@ -27,6 +27,16 @@ class ProjectSettingsRepository(BaseRepository[ProjectSettings]):
         )
         return self.model(row) if row is not None else None
 
+    async def add(self, project_id: int, data: Mapping[str, Any]) -> None:
+        """Insert the settings of a project that has none, `data` and else the defaults."""
+        now = self.now()
+        columns = self.columns({**data, "project_id": project_id})
+        await self.db.execute(
+            f"INSERT INTO project_settings ({', '.join(columns)}, created_at, updated_at)"
+            f" VALUES ({'?, ' * len(columns)}?, ?)",
+            (*columns.values(), now, now),
+        )
+
     async def upsert(self, project_id: int, data: Mapping[str, Any]) -> ProjectSettings:
         """Set the columns in `data` and leave the others, making the row if there is none.
 

@@ -51,14 +51,16 @@ class ProjectUseCases(SecretSealing, ServiceBase):
                 project.model_dump(exclude=set(_NEW_ONLY), mode="python")
             )
             settings = project.settings.changes() if project.settings is not None else {}
-            await repositories.settings.create({**settings, "project_id": created.id})
+            await repositories.settings.add(created.id, settings)
             changed = [*(project.model_fields_set - _NEW_ONLY), *map(_settings_field, settings)]
             events = [AuditEvent("project.created", f"projects/{created.id}", created.id, changed)]
             if project.secrets:
                 project_key = await self.new_key(repositories, created.id)
-                for secret in project.secrets:
-                    await self.insert_secret(repositories, project_key, secret.key, secret.value)
-                    events.append(secret_created(created.id, secret.key))
+                await repositories.secrets.add_all(
+                    created.id,
+                    [self.sealed(project_key, item.key, 1, item.value) for item in project.secrets],
+                )
+                events += [secret_created(created.id, item.key) for item in project.secrets]
             await self.record_all(repositories, events)
             return created
 

@@ -7,7 +7,7 @@ from pydantic import SecretStr
 from backend.errors import SecretUnreadable
 from backend.repositories import Repositories
 from backend.repositories.keys_repository import ProjectKey
-from backend.repositories.project_secrets_repository import StoredSecret
+from backend.repositories.project_secrets_repository import SealedSecret, StoredSecret
 from backend.services.audit import AuditEvent
 from backend.services.base import ServiceBase
 from backend.services.encryption import SecretContext, StoredProjectKey
@@ -22,7 +22,10 @@ class SecretSealing(ServiceBase):
     ) -> ProjectSecret:
         """Encrypt, insert and record a secret. Raises `SecretExists`."""
         project_key = await self.current_key(repositories, project_id)
-        added = await self.insert_secret(repositories, project_key, key, value)
+        sealed = self.sealed(project_key, key, 1, value)
+        added = await repositories.secrets.add(
+            project_id, key, project_key_id=sealed.project_key_id, ciphertext=sealed.ciphertext
+        )
         await self.record_all(repositories, [secret_created(project_id, key)])
         return added
 
@@ -34,43 +37,26 @@ class SecretSealing(ServiceBase):
             return None
         secret = stored.secret
         project_key = await self.current_key(repositories, secret.project_id)
-        replaced = await self.overwrite_secret(repositories, project_key, secret, value)
+        sealed = self.sealed(project_key, secret.key_name, secret.version + 1, value)
+        replaced = await repositories.secrets.replace(
+            secret.id,
+            version=sealed.version,
+            project_key_id=sealed.project_key_id,
+            ciphertext=sealed.ciphertext,
+        )
         if replaced is not None:
             await self.record_all(
                 repositories, [secret_updated(secret.project_id, secret.key_name)]
             )
         return replaced
 
-    async def insert_secret(
-        self, repositories: Repositories, project_key: StoredProjectKey, key: str, value: SecretStr
-    ) -> ProjectSecret:
-        """Encrypt and insert a secret, which its caller records. Raises `SecretExists`."""
-        project_id = project_key.project_id
-        context = SecretContext(project_id=project_id, name=key, version=1)
-        return await repositories.secrets.add(
-            project_id,
-            key,
-            project_key_id=project_key.id,
-            ciphertext=self.vault.seal(project_key, context, value),
-        )
-
-    async def overwrite_secret(
-        self,
-        repositories: Repositories,
-        project_key: StoredProjectKey,
-        secret: ProjectSecret,
-        value: SecretStr,
-    ) -> ProjectSecret | None:
-        """Encrypt and store a new value, which its caller records; `None` when the secret is not
-        as it was read any more."""
-        version = secret.version + 1
-        context = SecretContext(project_id=secret.project_id, name=secret.key_name, version=version)
-        return await repositories.secrets.replace(
-            secret.id,
-            version=version,
-            project_key_id=project_key.id,
-            ciphertext=self.vault.seal(project_key, context, value),
-        )
+    def sealed(
+        self, project_key: StoredProjectKey, key: str, version: int, value: SecretStr
+    ) -> SealedSecret:
+        """A value, encrypted to be stored as this version of the secret."""
+        context = SecretContext(project_id=project_key.project_id, name=key, version=version)
+        ciphertext = self.vault.seal(project_key, context, value)
+        return SealedSecret(key, version, project_key.id, ciphertext)
 
     async def current_key(self, repositories: Repositories, project_id: int) -> StoredProjectKey:
         """The key for new values of the project, made now if it has none.

@@ -73,24 +73,31 @@ class SecretUseCases(SecretSealing):
         """The same as a step of a larger transaction."""
         present = await repositories.secrets.get_many(project_id, [s.key for s in secrets])
         result = SecretUpsertResult(created=0, updated=0, unchanged=0)
-        project_key = None
-        events = []
-        for secret in secrets:
+        changed = [
+            secret
+            for secret in secrets
+            if (stored := present.get(secret.key)) is None
+            or not self.has_value(stored, secret.value)
+        ]
+        result.unchanged = len(secrets) - len(changed)
+        if not changed:
+            return result
+        project_key = await self.current_key(repositories, project_id)
+        new, replaced, events = [], [], []
+        for secret in changed:
             stored = present.get(secret.key)
-            if stored is not None and self.has_value(stored, secret.value):
-                result.unchanged += 1
-                continue
-            if project_key is None:
-                project_key = await self.current_key(repositories, project_id)
             if stored is None:
-                await self.insert_secret(repositories, project_key, secret.key, secret.value)
-                result.created += 1
+                new.append(self.sealed(project_key, secret.key, 1, secret.value))
                 events.append(secret_created(project_id, secret.key))
-            elif await self.overwrite_secret(
-                repositories, project_key, stored.secret, secret.value
-            ):
-                result.updated += 1
+            else:
+                version = stored.secret.version + 1
+                replaced.append(self.sealed(project_key, secret.key, version, secret.value))
                 events.append(secret_updated(project_id, secret.key))
+        if new:
+            await repositories.secrets.add_all(project_id, new)
+            result.created = len(new)
+        if replaced:
+            result.updated = await repositories.secrets.replace_all(project_id, replaced)
         await self.record_all(repositories, events)
         return result
 
