@@ -9,7 +9,6 @@ import re
 import time
 from collections.abc import Sequence
 
-import structlog
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -18,7 +17,7 @@ from backend.access import BODY_LIMITS
 from backend.cross_origin import CrossOrigin
 from backend.dependencies import problem
 from backend.errors import BodyTooLarge
-from backend.log import get_logger
+from backend.log import get_logger, log_access
 from backend.request_ids import enter_request, leave_request, new_request_id
 from backend.request_metrics import RequestMetrics
 from database.errors import CommitOutcomeUnknown
@@ -32,7 +31,6 @@ _BODY_LIMITS = tuple(
 _GZIP_REFUSED = re.compile(rb"gzip\s*;\s*q=0(?:\.0*)?\s*(?:,|$)")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
-access_log = get_logger("strongroom.access")
 error_log = get_logger("strongroom.error")
 
 
@@ -71,7 +69,6 @@ class Edge:
             await self._plain(scope, receive, send)
             return
         exchange = _Exchange(scope, receive, send, self._max_body_bytes)
-        structlog.contextvars.bind_contextvars(request_id=exchange.request_id)
         token = enter_request(exchange.request_id)
         try:
             if exchange.is_too_large(exchange.declared_length):
@@ -98,7 +95,6 @@ class Edge:
         finally:
             self._finish(exchange)
             leave_request(token)
-            structlog.contextvars.unbind_contextvars("request_id")
 
     async def _refuse(self, exchange: "_Exchange", code: str, detail: str) -> None:
         exchange.scope[_REFUSAL] = problem(exchange.request_id, code, detail)
@@ -111,13 +107,7 @@ class Edge:
         template = getattr(route, "path_format", "-")
         method = exchange.method
         self._metrics.observe(method, template, exchange.status, seconds)
-        access_log.info(
-            "request",
-            method=method,
-            route=template,
-            status=exchange.status,
-            duration_ms=round(seconds * 1000, 3),
-        )
+        log_access(exchange.request_id, method, template, exchange.status, seconds)
 
 
 class _Exchange:

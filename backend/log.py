@@ -17,6 +17,7 @@ from pydantic_core import PydanticSerializationError, to_json
 from structlog.contextvars import merge_contextvars
 from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
 
+from backend.request_ids import current_request_id
 from backend.tracebacks import format_exception
 
 Format = Literal["console", "json"]
@@ -36,6 +37,7 @@ def configure_logging(level: str, fmt: Format | None = None, stream: TextIO | No
         fmt = "console" if stream.isatty() else "json"
     severity = logging.getLevelNamesMapping()[level.upper()]
     render = _render_json if fmt == "json" else _ConsoleFormat(stream)
+    _access.stream = stream if fmt == "json" and severity <= logging.INFO else None
     structlog.configure(
         processors=[_complete, _tap, render],
         wrapper_class=structlog.make_filtering_bound_logger(severity),
@@ -49,10 +51,32 @@ def configure_logging(level: str, fmt: Format | None = None, stream: TextIO | No
 def get_logger(name: str) -> FilteringBoundLogger:
     """The logger of the part of the program called `name`; usable before `configure_logging`.
 
-    Its lines carry what is bound in `structlog.contextvars`, such as the request id.
+    Its lines carry the id of the request that is served, and what is bound in
+    `structlog.contextvars`.
     """
     logger: FilteringBoundLogger = structlog.get_logger(name)
     return logger
+
+
+def log_access(request_id: str, method: str, route: str, status: int, seconds: float) -> None:
+    """The one line of a request. `request_id`, `method` and `route` need no escapes in JSON."""
+    milliseconds = round(seconds * 1000, 3)
+    if _access.stream is None:
+        _access.logger.info(
+            "request",
+            request_id=request_id,
+            method=method,
+            route=route,
+            status=status,
+            duration_ms=milliseconds,
+        )
+        return
+    # Every request waits for it, and this takes a third of the time of the same line by structlog.
+    _Sink(_access.stream).write(
+        f'{{"timestamp":"{_now()}","level":"info","logger":"strongroom.access","event":"request",'
+        f'"request_id":"{request_id}","method":"{method}","route":"{route}","status":{status},'
+        f'"duration_ms":{milliseconds}}}'
+    )
 
 
 Tap = Callable[[Mapping[str, Any]], None]
@@ -156,6 +180,9 @@ def _complete(logger: WrappedLogger, method: str, event: EventDict) -> EventDict
         "event": event.pop("event", ""),
     }
     error = _exception(event.pop("exc_info", None))
+    request_id = current_request_id()
+    if request_id is not None:
+        line["request_id"] = request_id
     line |= merge_contextvars(logger, method, event)
     if error is not None:
         line["exception"] = format_exception(error)
@@ -197,6 +224,16 @@ class _Clock:
 
 
 _now = _Clock()
+
+
+class _Access:
+    """Where `log_access` writes: to `stream`, as JSON, or else by the logger like all others."""
+
+    stream: TextIO | None = None
+    logger = get_logger("strongroom.access")
+
+
+_access = _Access()
 
 
 def _render_json(_logger: WrappedLogger, _method: str, event: Mapping[str, Any]) -> str:

@@ -88,7 +88,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "backend.request_metrics": (),
     "backend.strict_json": ("backend.errors",),
     "backend.errors": (),
-    "backend.log": ("backend.tracebacks",),
+    "backend.log": ("backend.request_ids", "backend.tracebacks"),
     "backend.master_keys": (),
     "backend.tracebacks": (),
     "backend": (),

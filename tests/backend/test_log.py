@@ -17,7 +17,8 @@ import pytest
 import structlog
 from pydantic import BaseModel, SecretStr
 
-from backend.log import configure_logging, get_logger
+from backend.log import configure_logging, get_logger, log_access
+from backend.request_ids import enter_request, leave_request
 from backend.services.keyring import KeyConfigurationError
 
 SECRET = "hunter2"
@@ -84,14 +85,17 @@ def test_a_line_is_one_json_object_with_time_level_logger_and_event(stream: io.S
 
 
 def test_the_request_id_is_in_every_line_whoever_writes_it(stream: io.StringIO) -> None:
-    structlog.contextvars.bind_contextvars(request_id="r-1")
+    token = enter_request("r-1")
     log.info("ours")
     logging.getLogger("somebody.else").warning("theirs")
     context = contextvars.copy_context()
     thread = threading.Thread(target=context.run, args=(log.info, "from a thread"))
     thread.start()
     thread.join()
-    assert [(line["event"], line["request_id"]) for line in _lines(stream)] == [
+    leave_request(token)
+    log.info("outside")
+    assert "request_id" not in _lines(stream)[-1]
+    assert [(line["event"], line["request_id"]) for line in _lines(stream)[:-1]] == [
         ("ours", "r-1"),
         ("theirs", "r-1"),
         ("from a thread", "r-1"),
@@ -100,7 +104,7 @@ def test_the_request_id_is_in_every_line_whoever_writes_it(stream: io.StringIO) 
 
 async def test_requests_side_by_side_keep_their_own_ids(stream: io.StringIO) -> None:
     async def request(name: str) -> None:
-        structlog.contextvars.bind_contextvars(request_id=name)
+        enter_request(name)
         await asyncio.sleep(0)
         log.info(name)
 
@@ -108,6 +112,31 @@ async def test_requests_side_by_side_keep_their_own_ids(stream: io.StringIO) -> 
     lines = _lines(stream)
     assert len(lines) == 20
     assert all(line["request_id"] == line["event"] for line in lines)
+
+
+def test_the_line_of_a_request_is_as_any_other_line(stream: io.StringIO) -> None:
+    token = enter_request("r-1")
+    log_access("r-1", "GET", "/api/projects/{project_id}", 200, 0.00123456)
+    structlog.get_logger("strongroom.access").info(
+        "request", method="GET", route="/api/projects/{project_id}", status=200, duration_ms=1.235
+    )
+    leave_request(token)
+    fast, ordinary = (list(line.items()) for line in _lines(stream))
+    assert fast[0][0] == ordinary[0][0] == "timestamp"
+    assert fast[1:] == ordinary[1:]
+
+
+def test_the_line_of_a_request_goes_where_and_how_all_lines_go(stream: io.StringIO) -> None:
+    console = io.StringIO()
+    configure_logging("INFO", "console", console)
+    log_access("r-1", "GET", "/health", 200, 0.001)
+    assert "request_id=r-1" in console.getvalue()
+    assert "status=200" in console.getvalue()
+    configure_logging("WARNING", "json", stream)
+    log_access("r-1", "GET", "/health", 200, 0.001)
+    assert stream.getvalue() == ""
+    configure_logging("INFO", "json", _Broken())
+    log_access("r-1", "GET", "/health", 200, 0.001)
 
 
 def test_without_any_configuration_warnings_go_to_standard_error_alone() -> None:
