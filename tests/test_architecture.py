@@ -45,8 +45,10 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "backend.log",
         "backend.request_ids",
         "backend.request_metrics",
+        "backend.trusted_hosts",
         "database.errors",
     ),
+    "backend.docs_pages": (),
     "backend.openapi": ("backend.access", "backend.dependencies", "models"),
     "backend.routes": (
         "backend.dependencies",
@@ -87,6 +89,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "backend.request_ids": (),
     "backend.request_metrics": (),
     "backend.strict_json": ("backend.errors",),
+    "backend.trusted_hosts": (),
     "backend.errors": (),
     "backend.log": ("backend.tracebacks",),
     "backend.master_keys": (),
