@@ -31,7 +31,7 @@ _BODY_LIMITS = tuple(
     for (method, template), limit in BODY_LIMITS.items()
 )
 _GZIP_REFUSED = re.compile(rb"gzip\s*;\s*q=0(?:\.0*)?\s*(?:,|$)")
-_HEADERS = (
+SECURITY_HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     # An answer that a browser shows as a page, which none but /docs is meant to be, does nothing.
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
@@ -210,7 +210,9 @@ class _Exchange:
             headers = message["headers"]
             own = [name for name, _ in headers if name in _OWN_HEADERS]
             headers.append((b"x-request-id", self.request_id.encode()))
-            headers.extend(_HEADERS if not own else [h for h in _HEADERS if h[0] not in own])
+            headers.extend(
+                SECURITY_HEADERS if not own else [h for h in SECURITY_HEADERS if h[0] not in own]
+            )
         await self._send(message)
 
     def too_large(self) -> str:

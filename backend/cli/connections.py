@@ -8,7 +8,7 @@ judged by what uvicorn knows of it: a request costs no timer, and nothing to sta
 import sys
 import time
 from asyncio import Transport
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from fcntl import ioctl
@@ -22,6 +22,7 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 
 from backend.dependencies import problem
+from backend.edge import SECURITY_HEADERS
 from backend.log import get_logger
 from backend.request_ids import new_request_id
 
@@ -104,7 +105,8 @@ class Connection(HttpToolsProtocol):
         # Nothing else bounds headers and trailers, which the parser keeps until they are whole.
         self._head_bytes += len(data)
         if self._head_bytes > self._limits.head_bytes and not self.transport.is_closing():
-            self._refuse_headers()
+            limit = self._limits.head_bytes
+            self._refuse("headers_too_large", f"headers may have at most {limit} bytes")
 
     def on_body(self, body: bytes) -> None:
         """Take a part of a body."""
@@ -140,7 +142,11 @@ class Connection(HttpToolsProtocol):
 
     def _waiting(self, *, crowded: bool) -> tuple[tuple[Wait, object] | None, int]:
         """What the client is to do, if anything, and a number that grows as it does it."""
-        unsent = self.transport.get_write_buffer_size()
+        try:
+            unsent = self.transport.get_write_buffer_size()
+        except RuntimeError:
+            # It has ended, and its protocol is about to be told.
+            return None, 0
         if unsent:
             # What is new in it shows as a pause sooner or later, and then some was read before.
             return (Wait.ANSWER, self._pauses), -(unsent + self._unacknowledged())
@@ -168,21 +174,21 @@ class Connection(HttpToolsProtocol):
         except OSError:
             return 0
 
-    def _refuse_headers(self) -> None:
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's words
+        """Refuse what is no HTTP."""
+        self._refuse("bad_request", "this is no HTTP request")
+
+    def _refuse(self, code: str, detail: str, headers: Mapping[str, str] | None = None) -> None:
+        """Answer with a problem document where there is no request, and close."""
         cycle = self._last_request()
         if cycle is not None and not cycle.response_complete:
-            # An answer to that request may be under way: nothing can be put into it.
+            # The answer to that request may be under way: nothing can be put into it.
             self.transport.abort()
             return
-        limit = self._limits.head_bytes
-        self._refuse("headers_too_large", f"headers may have at most {limit} bytes", {})
-
-    def _refuse(self, code: str, detail: str, headers: dict[str, str]) -> None:
-        """Answer with a problem document where there is no request, and close."""
         request_id = new_request_id()
-        headers = {**headers, "X-Request-ID": request_id, "Connection": "close"}
+        headers = {**(headers or {}), "X-Request-ID": request_id, "Connection": "close"}
         answer = problem(request_id, code, detail, headers=headers)
-        lines = [b"%s: %s\r\n" % header for header in answer.raw_headers]
+        lines = [b"%s: %s\r\n" % header for header in (*answer.raw_headers, *SECURITY_HEADERS)]
         self.transport.write(
             b"".join([STATUS_LINE[answer.status_code], *lines, b"\r\n", bytes(answer.body)])
         )
