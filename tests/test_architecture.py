@@ -210,6 +210,19 @@ def test_no_driver_is_imported_above_the_database_package() -> None:
             assert not drivers & {name.partition(".")[0] for name in _imports(module)}, module
 
 
+CLIENTS = {"aiohttp", "ftplib", "http.client", "httpx", "requests", "smtplib", "urllib.request"}
+CALLING = {"connect_ex", "create_connection", "open_connection", "sock_connect", "urlopen"}
+
+
+def test_nothing_calls_other_servers() -> None:
+    # So nobody makes the service call where only it can reach, by a URL that it is to keep.
+    for module, file in _modules().items():
+        imported = set(_imports(module)) | {name.partition(".")[0] for name in _imports(module)}
+        assert not imported & CLIENTS, module
+        names = {node.attr for node in ast.walk(_tree(file)) if isinstance(node, ast.Attribute)}
+        assert not names & CALLING, module
+
+
 def test_every_rule_is_about_a_module_that_exists() -> None:
     assert set(MAY_IMPORT) <= set(_modules())
 
