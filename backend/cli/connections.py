@@ -8,6 +8,7 @@ judged by what uvicorn knows of it: a request costs no timer, and nothing to sta
 import sys
 import time
 from asyncio import Transport
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -48,18 +49,19 @@ class ConnectionLimits:
     """A client is closed after so long when it has not sent its first byte or the rest of its
     headers, sends nothing more of its body, or reads nothing more of its answer."""
     bytes_per_second: int = 1024
-    """Slower than this a body may not come, and an answer not be read, for `seconds` on end."""
+    """Whoever sends a body or reads an answer more slowly uses up `seconds` bit by bit."""
     head_bytes: int = 64 * 1024
     """Headers that are not whole after so many bytes are answered 431."""
 
 
 class Wait(StrEnum):
-    """What the server waits for a client to do."""
+    """What the server waits for a client to do: send a head or a body, read an answer, or, while
+    connections are few, anything at all."""
 
-    HEAD = "send a request's headers"
-    BODY = "send a request's body"
-    ANSWER = "read an answer"
-    IDLE = "send another request, while connections are few"
+    HEAD = "head"
+    BODY = "body"
+    ANSWER = "answer"
+    IDLE = "idle"
 
 
 class Connection(HttpToolsProtocol):
@@ -230,14 +232,14 @@ class Connections:
         self._tell_refusals(now)
         looked_at = list(connections)
         crowded = len(looked_at) >= self._limits.connections * _CROWDED
-        closed: dict[str, int] = {}
+        closed: Counter[str] = Counter()
         for connection in looked_at:
             wait = connection.overdue(elapsed, crowded=crowded)
             if wait is not None:
                 # Not an orderly close, which would wait for what is written to be read. Nothing
                 # is answered: a 408 that crosses a request would be taken for its answer.
                 connection.transport.abort()
-                closed[wait.name.lower()] = closed.get(wait.name.lower(), 0) + 1
+                closed[wait] += 1
         if closed:
             logger.info("slow clients closed", **closed)
 

@@ -1,6 +1,5 @@
 """What the system permits this process: open files, and pictures of its memory."""
 
-import ctypes
 import resource
 import sys
 
@@ -57,4 +56,6 @@ def forbid_core_dumps(*, traceable: bool) -> None:
     """
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if not traceable and sys.platform == "linux":
+        import ctypes  # noqa: PLC0415 - commands start without it
+
         ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)

@@ -47,7 +47,8 @@ def serve(
     settings = load_settings(host=host, port=port, data_dir=data_dir)
     configure_logging(settings.log_level, settings.log_format)
     make_files_private()
-    forbid_core_dumps(traceable=not settings.is_production)
+    if settings.is_production:
+        forbid_core_dumps(traceable=False)
     sockets = _open_sockets(settings)
     url = url_of(settings.host, sockets)
     # The web framework takes longer to import than all other commands take to run.

@@ -124,6 +124,15 @@ def test_a_crash_leaves_no_picture_of_the_memory(tmp_path: Path, env: dict[str, 
     assert not os.WCOREDUMP(status)
 
 
+def test_no_command_leaves_one_either(tmp_path: Path) -> None:
+    script = tmp_path / "keys.sh"
+    script.write_text(f"ulimit -Sc >{tmp_path}/limit; ulimit -Hc >>{tmp_path}/limit; echo {KEY}")
+    env = environment(MASTER_KEYS_COMMAND=f"/bin/sh {script}")
+    assert run("migrate", "--data-dir", "data", cwd=tmp_path, env=env).status == 0
+    # What the command started has the limits of the command.
+    assert (tmp_path / "limit").read_text() == "0\n0\n"
+
+
 def python(program: str) -> str:
     """What a program prints, in a process of its own."""
     done = subprocess.run(
@@ -163,18 +172,18 @@ def open_files(soft: int) -> Iterator[None]:
 
 @ON_LINUX
 def test_a_start_may_open_as_many_files_as_it_has_connections(tmp_path: Path) -> None:
-    with open_files(400):
-        serving = Serving(tmp_path / "data", env=environment(MAX_CONNECTIONS="1000"))
+    with open_files(300):
+        serving = Serving(tmp_path / "data", env=environment(MAX_CONNECTIONS="500"))
     with serving:
         soft, _ = resource.prlimit(serving.process.pid, resource.RLIMIT_NOFILE)
-        assert soft == 1256
+        assert soft == 756
         assert "MAX_CONNECTIONS" not in serving.err
         assert serving.end() == 0
 
 
 @pytest.mark.parametrize(
     ("soft", "hard", "fitting", "raised"),
-    [(300, 1000, 744, 1000), (300, 300, 44, 300), (2000, 2000, 1000, 2000), (100, 100, 1, 100)],
+    [(300, 1000, 744, 1000), (300, 300, 44, 300), (1300, 1300, 1000, 1300), (100, 100, 1, 100)],
 )
 def test_where_the_system_permits_fewer_that_is_told(
     soft: int, hard: int, fitting: int, raised: int
