@@ -19,6 +19,7 @@ from backend.access import OPEN, ROUTE_SCOPES
 from backend.errors import (
     ERROR_TABLE,
     BadRequest,
+    NotFound,
     StrongroomError,
     Unauthenticated,
     ValidationFailed,
@@ -280,8 +281,11 @@ def install_error_handlers(app: FastAPI) -> None:
     """Answer every error that clients may know of with its problem document."""
 
     async def handle(request: Request, error: Exception) -> Response:
-        if isinstance(error, HTTPException) and error.status_code == 405:
-            error.headers = _allow_header(request, error)
+        if isinstance(error, HTTPException):
+            if error.status_code == 405:
+                error.headers = _allow_header(request, error)
+            if error.status_code == 404 and not request.app.state.has_docs:
+                error = NotFound("no such path")
         answer = problem_of(request.scope["strongroom.request_id"], error)
         if answer is None:
             raise error

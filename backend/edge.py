@@ -20,6 +20,7 @@ from backend.errors import BodyTooLarge
 from backend.log import get_logger, log_access
 from backend.request_ids import enter_request, leave_request, new_request_id
 from backend.request_metrics import RequestMetrics
+from backend.trusted_hosts import UNTRUSTED_HOST, TrustedHosts
 from database.errors import CommitOutcomeUnknown
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -29,6 +30,18 @@ _BODY_LIMITS = tuple(
     for (method, template), limit in BODY_LIMITS.items()
 )
 _GZIP_REFUSED = re.compile(rb"gzip\s*;\s*q=0(?:\.0*)?\s*(?:,|$)")
+SECURITY_HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    # An answer that a browser shows as a page, which none but /docs is meant to be, does nothing.
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    # What is behind a token is not for whoever uses the cache next.
+    (b"cache-control", b"no-store"),
+)
+"""What every answer has, unless its route sets the header itself. Strict-Transport-Security is not
+here: whether there is TLS is known to the proxy that ends it."""
+_OWN_HEADERS = frozenset({b"content-security-policy", b"cache-control"})
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 error_log = get_logger("strongroom.error")
@@ -52,6 +65,7 @@ class Edge:
         max_body_bytes: int,
         metrics: RequestMetrics,
         cors_origins: Sequence[str] = (),
+        trusted_hosts: Sequence[str] = (),
     ) -> None:
         self._refusal: ASGIApp = _send_refusal
         if cors_origins:
@@ -63,6 +77,7 @@ class Edge:
         self._gzip = GZipMiddleware(app, minimum_size=_GZIP_FROM_BYTES, compresslevel=5)
         self._max_body_bytes = max_body_bytes
         self._metrics = metrics
+        self._trusted_hosts = TrustedHosts(trusted_hosts) if trusted_hosts else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -71,7 +86,9 @@ class Edge:
         exchange = _Exchange(scope, receive, send, self._max_body_bytes)
         token = enter_request(exchange.request_id)
         try:
-            if exchange.is_too_large(exchange.declared_length):
+            if self._trusted_hosts is not None and not self._trusted_hosts.permit(scope):
+                await self._refuse(exchange, "bad_request", UNTRUSTED_HOST)
+            elif exchange.is_too_large(exchange.declared_length):
                 await self._refuse(exchange, "body_too_large", exchange.too_large())
             else:
                 app = self._gzip if exchange.takes_gzip else self._plain
@@ -181,8 +198,11 @@ class _Exchange:
             self.started = True
             self.status = message["status"]
             headers = message["headers"]
+            own = [name for name, _ in headers if name in _OWN_HEADERS]
             headers.append((b"x-request-id", self.request_id.encode()))
-            headers.append((b"x-content-type-options", b"nosniff"))
+            headers.extend(
+                SECURITY_HEADERS if not own else [h for h in SECURITY_HEADERS if h[0] not in own]
+            )
         await self._send(message)
 
     def too_large(self) -> str:

@@ -31,8 +31,10 @@ ERROR_TABLE: dict[str, tuple[int, str]] = {
     "unsupported_media_type": (415, "The body must be JSON"),
     "validation_failed": (422, "The request has invalid values"),
     "rate_limited": (429, "Too much at once"),
+    "headers_too_large": (431, "The headers are too large"),
     "internal": (500, "Something went wrong on the server"),
     "database_busy": (503, "The database is busy"),
+    "too_many_connections": (503, "The server has all the connections that it may have"),
     "database_full": (507, "The database's disk is full"),
 }
 """For each code its HTTP status and the title of its problem document."""

@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from starlette.middleware import Middleware
 
 from backend.dependencies import install_error_handlers
+from backend.docs_pages import add_docs
 from backend.edge import Edge
 from backend.inbound import InboundLimits
 from backend.log import get_logger
@@ -78,10 +79,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
                 max_body_bytes=settings.max_body_bytes,
                 metrics=metrics,
                 cors_origins=settings.cors_origins,
+                trusted_hosts=settings.trusted_hosts,
             )
         ],
         redirect_slashes=False,
-        redoc_url=None,
+        openapi_url=None,
         # Its records hold exception messages and request values.
         telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False},
     )
@@ -98,6 +100,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         # Not `include_router`, which matches every included route twice: a fifth of the
         # throughput of the whole application.
         app.router.routes.extend(router.routes)
+    app.state.has_docs = settings.docs == "on"
+    if app.state.has_docs:
+        add_docs(app)
     install_error_handlers(app)
     describe(app)
     return app

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 from pydantic import (
@@ -24,12 +23,12 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from config import values
+
 PREFIX = "STRONGROOM_"
 
 CLIENT_VARIABLES = frozenset({f"{PREFIX}TOKEN", f"{PREFIX}URL"})
 """What a shell that calls the service may hold beside its settings; not ours, and no typo."""
-
-_DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 class SettingsError(Exception):
@@ -41,51 +40,6 @@ class Rule:
     """What a value must be, said to whoever set another one. Stands in a field's annotation."""
 
     must: str
-
-
-def _clean(text: object) -> object:
-    return text.strip() if isinstance(text, str) else text
-
-
-def _lower(text: object) -> object:
-    return text.strip().lower() if isinstance(text, str) else text
-
-
-def _upper(text: object) -> object:
-    return text.strip().upper() if isinstance(text, str) else text
-
-
-def _host(text: str) -> str:
-    if not text or not text.isprintable() or any(c in text for c in " /@[]"):
-        raise ValueError
-    return text
-
-
-def _origin(text: str) -> str:
-    """The origin as a browser sends it: lower case, no default port, nothing after it."""
-    if text == "*":
-        return text
-    parts = urlsplit(text)
-    host = parts.hostname
-    if parts.scheme not in _DEFAULT_PORTS or not host or not text.isascii() or " " in text:
-        raise ValueError
-    if parts.path not in ("", "/") or parts.query or parts.fragment or "@" in parts.netloc:
-        raise ValueError
-    if ":" in host:
-        host = f"[{host}]"
-    port = parts.port
-    suffix = "" if port in (None, _DEFAULT_PORTS[parts.scheme]) else f":{port}"
-    return f"{parts.scheme}://{host}{suffix}"
-
-
-def _split(value: object) -> object:
-    if isinstance(value, str):
-        return [part.strip() for part in value.split(",") if part.strip()]
-    return value
-
-
-def _origins(value: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(_origin(part) for part in value))
 
 
 Days = Annotated[
@@ -116,7 +70,7 @@ class Settings(BaseSettings):
 
     environment: Annotated[
         Literal["development", "testing", "production"],
-        BeforeValidator(_lower),
+        BeforeValidator(values.lower),
         Rule("must be development, testing or production"),
     ] = "development"
     """`production` refuses what is only convenient: no master key, no authentication."""
@@ -127,7 +81,10 @@ class Settings(BaseSettings):
     """Holds `strongroom.db` and what belongs to it; made when it is missing."""
 
     host: Annotated[
-        str, BeforeValidator(_clean), AfterValidator(_host), Rule("must be a host name or address")
+        str,
+        BeforeValidator(values.clean),
+        AfterValidator(values.host),
+        Rule("must be a host name or address"),
     ] = "127.0.0.1"
     """The address to listen on."""
 
@@ -152,18 +109,37 @@ class Settings(BaseSettings):
     """A command that prints the same text; started without a shell."""
 
     auth: Annotated[
-        Literal["token", "off"], BeforeValidator(_lower), Rule("must be token or off")
+        Literal["token", "off"], BeforeValidator(values.lower), Rule("must be token or off")
     ] = "token"
     """`off` asks nobody for a token: outside production and on a loopback host only."""
 
     cors_origins: Annotated[
         tuple[str, ...],
         NoDecode,
-        BeforeValidator(_split),
-        AfterValidator(_origins),
+        BeforeValidator(values.split),
+        AfterValidator(values.origins),
         Rule("must be origins such as https://app.example.com, separated by commas"),
     ] = ()
     """Origins whose pages may call the service; `*` for all of them, outside production only."""
+
+    trusted_hosts: Annotated[
+        tuple[str, ...],
+        NoDecode,
+        BeforeValidator(values.split),
+        AfterValidator(values.host_patterns),
+        Rule("must be host names such as strongroom.example.com or *.example.com, with commas"),
+    ] = ()
+    """Hosts that a request may be for, by its `Host` header; none means any."""
+
+    docs: Annotated[
+        Literal["on", "off"], BeforeValidator(values.lower), Rule("must be on or off")
+    ] = "on"
+    """`off`: there is neither `/docs` nor `/openapi.json`."""
+
+    max_connections: Annotated[
+        int, Field(ge=1, le=1_000_000), Rule("must be an integer between 1 and 1000000")
+    ] = 4096
+    """Connections at once; one more is answered 503 and closed."""
 
     max_body_bytes: Annotated[
         int, Field(ge=1, le=2**30), Rule("must be an integer between 1 and 1073741824")
@@ -191,13 +167,15 @@ class Settings(BaseSettings):
 
     log_level: Annotated[
         Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"],
-        BeforeValidator(_upper),
+        BeforeValidator(values.upper),
         Rule("must be DEBUG, INFO, WARNING, ERROR or CRITICAL"),
     ] = "INFO"
     """The least severe level that is logged."""
 
     log_format: Annotated[
-        Literal["console", "json"] | None, BeforeValidator(_lower), Rule("must be console or json")
+        Literal["console", "json"] | None,
+        BeforeValidator(values.lower),
+        Rule("must be console or json"),
     ] = None
     """How a log line looks; None means `console` on a terminal and `json` elsewhere."""
 
@@ -217,7 +195,9 @@ class Settings(BaseSettings):
     """How long a unit of work may wait before it is answered 503, without effect."""
 
     checkpoints: Annotated[
-        Literal["own", "litestream"], BeforeValidator(_lower), Rule("must be own or litestream")
+        Literal["own", "litestream"],
+        BeforeValidator(values.lower),
+        Rule("must be own or litestream"),
     ] = "own"
     """Who copies the write-ahead log into the database file: `litestream` leaves it to a Litestream
     process that replicates the database."""

@@ -1,5 +1,6 @@
-"""A clock that stands still until a test moves it."""
+"""Clocks that stand still until a test moves them."""
 
+import threading
 from datetime import UTC, datetime, timedelta
 
 
@@ -21,3 +22,27 @@ class SetClock:
     def text(self) -> str:
         """The time as it is stored."""
         return self.time.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+class TickingClock:
+    """Seconds that pass when a test says so, for a server that asks again and again."""
+
+    def __init__(self) -> None:
+        self._now = 0.0
+        self._asked = 0
+        self._condition = threading.Condition()
+
+    def __call__(self) -> float:
+        """The present time."""
+        with self._condition:
+            self._asked += 1
+            self._condition.notify_all()
+            return self._now
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass, until the server has done what it does at that time."""
+        with self._condition:
+            self._now += seconds
+            # Who asks for the second time has done all that the first answer led to.
+            enough = self._asked + 2
+            assert self._condition.wait_for(lambda: self._asked >= enough, timeout=30)

@@ -1,48 +1,36 @@
-"""A real server for tests: uvicorn in a thread, on a port that the system chose."""
+"""A real server for tests: the product's own, in a thread, on a port that the system chose."""
 
+import asyncio
 import socket
 import threading
+from collections.abc import Coroutine
+from concurrent.futures import Future
 from types import TracebackType
-from typing import Self
+from typing import Any, Self, TypeVar
 
-import uvicorn
+import uvloop
 from fastapi import FastAPI
+
+from backend.cli.connections import ConnectionLimits, Connections
+from backend.cli.server import Server
+
+T = TypeVar("T")
 
 PATIENCE = 30.0
 """Seconds after which a server that does not start, answer or stop is a failure."""
 
 
-class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.settled = threading.Event()
-        """It serves, or it never will."""
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self.settled.set()
-
-
 class RunningServer:
     """Serves an application while its block runs."""
 
-    def __init__(self, app: FastAPI) -> None:
+    def __init__(self, app: FastAPI, connections: Connections | None = None) -> None:
         self.app = app
         self._socket = socket.create_server(("127.0.0.1", 0))
-        self._server = _Server(
-            uvicorn.Config(
-                app,
-                http="httptools",
-                loop="uvloop",
-                ws="none",
-                lifespan="on",
-                log_config=None,
-                access_log=False,
-                timeout_graceful_shutdown=5,
-                # As `strongroom serve` has it: a client's idle connection is not closed under it.
-                timeout_keep_alive=75,
-            )
-        )
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._settled = threading.Event()
+        """It serves, or it never will."""
+        connections = connections or Connections(ConnectionLimits())
+        self._server = Server(app, self._settled.set, connections)
         self._thread = threading.Thread(target=self._run, name="test-server", daemon=True)
 
     @property
@@ -57,19 +45,35 @@ class RunningServer:
         host, port = self.address
         return f"http://{host}:{port}"
 
+    @property
+    def open_connections(self) -> int:
+        """How many connections the server has."""
+        return len(self._server.server_state.connections)
+
+    def submit(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
+        """Run a coroutine on the server's loop."""
+        assert self._loop is not None
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+
     def connect(self) -> socket.socket:
         """A new connection, for requests that no HTTP client would send."""
         return socket.create_connection(self.address, timeout=PATIENCE)
 
     def _run(self) -> None:
         try:
-            self._server.run(sockets=[self._socket])
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                runner.run(self._serve())
         finally:
-            self._server.settled.set()
+            self._settled.set()
+
+    async def _serve(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        async with self.app.router.lifespan_context(self.app):
+            await self._server.serve(sockets=[self._socket])
 
     def __enter__(self) -> Self:
         self._thread.start()
-        assert self._server.settled.wait(PATIENCE)
+        assert self._settled.wait(PATIENCE)
         assert self._server.started
         return self
 

@@ -45,8 +45,10 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "backend.log",
         "backend.request_ids",
         "backend.request_metrics",
+        "backend.trusted_hosts",
         "database.errors",
     ),
+    "backend.docs_pages": (),
     "backend.openapi": ("backend.access", "backend.dependencies", "models"),
     "backend.routes": (
         "backend.dependencies",
@@ -87,6 +89,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "backend.request_ids": (),
     "backend.request_metrics": (),
     "backend.strict_json": ("backend.errors",),
+    "backend.trusted_hosts": (),
     "backend.errors": (),
     "backend.log": ("backend.request_ids", "backend.tracebacks"),
     "backend.master_keys": (),
@@ -205,6 +208,19 @@ def test_no_driver_is_imported_above_the_database_package() -> None:
     for module in _modules():
         if not _within(module, "database"):
             assert not drivers & {name.partition(".")[0] for name in _imports(module)}, module
+
+
+CLIENTS = {"aiohttp", "ftplib", "http.client", "httpx", "requests", "smtplib", "urllib.request"}
+CALLING = {"connect_ex", "create_connection", "open_connection", "sock_connect", "urlopen"}
+
+
+def test_nothing_calls_other_servers() -> None:
+    # So nobody makes the service call where only it can reach, by a URL that it is to keep.
+    for module, file in _modules().items():
+        imported = set(_imports(module)) | {name.partition(".")[0] for name in _imports(module)}
+        assert not imported & CLIENTS, module
+        names = {node.attr for node in ast.walk(_tree(file)) if isinstance(node, ast.Attribute)}
+        assert not names & CALLING, module
 
 
 def test_every_rule_is_about_a_module_that_exists() -> None:

@@ -1,5 +1,6 @@
 """The documentation says everything that the code has, and nothing that it has not."""
 
+import ast
 import re
 from collections.abc import Iterator
 from functools import cache
@@ -106,6 +107,35 @@ def test_every_make_target_that_is_named_exists() -> None:
     targets = set(re.findall(r"^([a-z-]+):.*## ", makefile, re.MULTILINE))
     named = set(re.findall(r"`make ([a-z-]+)|^ {4}make ([a-z-]+)", _text(), re.MULTILINE))
     assert {target for pair in named for target in pair if target} - targets == set()
+
+
+def _tests_in(file: Path) -> set[str]:
+    """The names of a file's tests, as pytest has them behind the path."""
+    found = set()
+    for node in ast.parse(file.read_text(encoding="utf-8")).body:
+        members = node.body if isinstance(node, ast.ClassDef) else [node]
+        prefix = f"{node.name}::" if isinstance(node, ast.ClassDef) else ""
+        for member in members:
+            if isinstance(member, ast.FunctionDef | ast.AsyncFunctionDef):
+                found.add(prefix + member.name)
+    return found
+
+
+def test_every_test_that_is_named_exists() -> None:
+    named = set(re.findall(r"`(tests/[\w/]+\.py)::([\w:]+)`", _text()))
+    assert len(named) > 20
+    assert {
+        (file, name)
+        for file, name in named
+        if not (ROOT / file).exists() or name not in _tests_in(ROOT / file)
+    } == set()
+
+
+def test_each_of_owasps_ten_risks_has_its_tests() -> None:
+    rows = re.findall(r"^\| API(\d+) .*$", _documents()["docs/security.md"], re.MULTILINE)
+    assert rows == [str(number) for number in range(1, 11)]
+    for row in re.findall(r"^\| API\d+ .*$", _documents()["docs/security.md"], re.MULTILINE):
+        assert "::test_" in row, row[:40]
 
 
 def _slug(heading: str) -> str:

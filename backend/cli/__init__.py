@@ -21,6 +21,7 @@ from backend.cli import (
     verify,
 )
 from backend.cli.failures import guarded
+from backend.cli.process_limits import forbid_core_dumps
 
 __all__ = ["app", "main"]
 
@@ -74,6 +75,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0 for success, 1 for a failure, 2 for wrong use, 130 when interrupted. Whatever goes wrong is
     one line on standard error.
     """
+    # Nearly every command has keys or values in its memory.
+    forbid_core_dumps(traceable=True)
     command = get_command(app)
     return guarded(
         lambda: command.main(args=arguments, prog_name="strongroom", standalone_mode=False)

@@ -13,6 +13,7 @@ from rich.text import Text
 from backend.cli.common import DataDir, make_files_private
 from backend.cli.failures import CommandFailed
 from backend.cli.listening import PortInUse, open_sockets, url_of
+from backend.cli.process_limits import forbid_core_dumps
 from backend.log import configure_logging, get_logger
 from backend.runtime import DataDirectory
 from config.settings import Settings, load_settings
@@ -46,6 +47,8 @@ def serve(
     settings = load_settings(host=host, port=port, data_dir=data_dir)
     configure_logging(settings.log_level, settings.log_format)
     make_files_private()
+    if settings.is_production:
+        forbid_core_dumps(traceable=False)
     sockets = _open_sockets(settings)
     url = url_of(settings.host, sockets)
     # The web framework takes longer to import than all other commands take to run.

@@ -7,13 +7,16 @@ import socket
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
+from typing import cast
 
 import uvicorn
 import uvloop
 from fastapi import FastAPI
 
+from backend.cli.connections import Connection, ConnectionLimits, Connections
 from backend.cli.garbage import tuned_garbage_collection
 from backend.cli.listening import PortInUse
+from backend.cli.process_limits import connections_that_fit
 from backend.main import create_app
 from config.settings import Settings
 
@@ -26,13 +29,17 @@ KEEP_ALIVE_SECONDS = 75
 
 
 class Server(uvicorn.Server):
-    """A uvicorn server that says when it takes connections."""
+    """A uvicorn server that says when it takes connections, and bounds what they may cost."""
 
-    def __init__(self, app: FastAPI, on_started: Callable[[], None]) -> None:
+    def __init__(
+        self, app: FastAPI, on_started: Callable[[], None], connections: Connections
+    ) -> None:
+        self._connections = connections
         super().__init__(
             uvicorn.Config(
                 app,
-                http="httptools",
+                # A function that makes one, which is all that it is used for.
+                http=self._connections.make,  # type: ignore[arg-type]
                 ws="none",
                 # The caller runs it, and so meets its exceptions instead of lines in the log.
                 lifespan="off",
@@ -52,6 +59,11 @@ class Server(uvicorn.Server):
         await super().startup(sockets=sockets)
         self._on_started()
 
+    async def on_tick(self, counter: int) -> bool:
+        """Called by uvicorn ten times a second; whether it is to end."""
+        self._connections.look(cast("set[Connection]", self.server_state.connections))
+        return await super().on_tick(counter)
+
 
 def run_server(
     settings: Settings, sockets: list[socket.socket], announce: Callable[[Path | None], None]
@@ -62,7 +74,8 @@ def run_server(
     start made it. Raises what the application's lifespan raises, and `PortInUse`.
     """
     app = create_app(settings)
-    server = Server(app, lambda: announce(app.state.runtime.first_token))
+    limits = ConnectionLimits(connections=connections_that_fit(settings.max_connections))
+    server = Server(app, lambda: announce(app.state.runtime.first_token), Connections(limits))
     with ExitStack() as stack:
         for taken in sockets:
             stack.enter_context(taken)

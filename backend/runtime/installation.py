@@ -1,6 +1,7 @@
 """Where an installation is: its configuration and its files."""
 
 import os
+import shlex
 import stat
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,8 +9,11 @@ from typing import Literal, Protocol
 
 from pydantic import SecretStr
 
+from backend.log import get_logger
 from backend.schemas.retention import Limit, RetentionLimits
 from database.connection import ConnectionConfig
+
+logger = get_logger("strongroom.start")
 
 DATABASE_FILE = "strongroom.db"
 MASTER_KEY_FILE = "master.key"
@@ -92,6 +96,23 @@ class DataDirectory:
             raise StartRefused(
                 f"{self.path} can't be made ({error.strerror}): choose another data directory"
             ) from None
+
+    def check_owner(self, *, strict: bool) -> None:
+        """See that nobody else can put files in the place of the service's own.
+
+        Raises `StartRefused` when somebody can and `strict` is set; else a log line warns.
+        """
+        status = self.path.stat()
+        path = shlex.quote(str(self.path))
+        if status.st_uid not in (0, os.geteuid()):
+            problem = f"belongs to another user: chown -R {os.geteuid()} {path}"
+        elif stat.S_IMODE(status.st_mode) & (stat.S_IWGRP | stat.S_IWOTH):
+            problem = f"can be written by others than its owner: chmod go-w {path}"
+        else:
+            return
+        if strict:
+            raise StartRefused(f"the data directory {problem}")
+        logger.warning("others can change the data", data_directory=problem)
 
 
 def connection_config(settings: Configuration) -> ConnectionConfig:

@@ -159,7 +159,9 @@ def migrate_installation(settings: Configuration) -> list[str]:
 
 def _prepare(settings: Configuration, manager: DatabaseManager) -> tuple[Keyring, list[str]]:
     """Lock, keys, migrations: the keyring, and the names of the migrations applied."""
-    DataDirectory(settings.data_dir).make()
+    directory = DataDirectory(settings.data_dir)
+    directory.make()
+    directory.check_owner(strict=settings.is_production)
     manager.process_lock.acquire()
     keyring = load_keyring(settings, manager)
     check_keys(manager, keyring)

@@ -18,7 +18,7 @@ from tests.access.world import ABSENT, ABSENT_ID, MAKERS, SENTINEL, World, make
 from tests.http.support import all_rows, manager_of, new_project, problem
 
 OTHERS = sorted(set(Scope) - {ADMIN})
-OPEN_PAGES = {"/openapi.json", "/docs", "/docs/oauth2-redirect"}
+OPEN_PAGES = {"/openapi.json", "/docs"}
 
 
 @pytest.fixture

@@ -36,6 +36,9 @@ def test_the_defaults_are_those_of_the_documentation() -> None:
     assert (settings.host, settings.port) == ("127.0.0.1", 8000)
     assert settings.auth == "token"
     assert settings.cors_origins == ()
+    assert settings.trusted_hosts == ()
+    assert settings.docs == "on"
+    assert settings.max_connections == 4096
     assert settings.max_body_bytes == 1048576
     assert (settings.log_level, settings.log_format) == ("INFO", None)
     assert settings.master_keys is None
@@ -90,6 +93,14 @@ def test_home_is_expanded(monkeypatch: pytest.MonkeyPatch) -> None:
         ("CORS_ORIGINS", "https://hunter2.test:99999", "must be origins"),
         ("CORS_ORIGINS", "https://hunter2.test,ftp://hunter2.test", "must be origins"),
         ("CORS_ORIGINS", "https://[hunter2", "must be origins"),
+        ("TRUSTED_HOSTS", "http://hunter2.test", "must be host names"),
+        ("TRUSTED_HOSTS", "hunter2.test:80", "must be host names"),
+        ("TRUSTED_HOSTS", "a.test,hunter2_.test/", "must be host names"),
+        ("TRUSTED_HOSTS", "hunter2.*", "must be host names"),
+        ("TRUSTED_HOSTS", "*", "must be host names"),
+        ("TRUSTED_HOSTS", "::1", "must be host names"),
+        ("DOCS", "hunter2", "must be on or off"),
+        ("MAX_CONNECTIONS", "0", "must be an integer between 1 and"),
         ("MAX_BODY_BYTES", "0", "must be an integer between 1 and"),
         ("LOG_LEVEL", "hunter2", "must be DEBUG, INFO, WARNING, ERROR or CRITICAL"),
         ("LOG_FORMAT", "hunter2", "must be console or json"),
@@ -167,6 +178,14 @@ def test_origins_are_kept_as_a_browser_sends_them(
 ) -> None:
     monkeypatch.setenv("STRONGROOM_CORS_ORIGINS", given)
     assert load_settings().cors_origins == origins
+
+
+def test_hosts_are_kept_as_they_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = "Strongroom.example.com, *.Internal.test,,127.0.0.1,[::1],127.0.0.1,my_host"
+    monkeypatch.setenv("STRONGROOM_TRUSTED_HOSTS", given)
+    assert load_settings().trusted_hosts == (
+        *("strongroom.example.com", "*.internal.test", "127.0.0.1", "[::1]", "my_host"),
+    )
 
 
 def test_the_star_stands_alone_and_outside_production() -> None:

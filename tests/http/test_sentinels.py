@@ -11,8 +11,7 @@ import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, quote_plus
-from zlib import crc32
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -22,50 +21,8 @@ from backend.errors import StrongroomError
 from backend.services.database_service import DatabaseService
 from models import MAX_SECRET_BYTES, SecretCreate
 from tests.cli.support import Serving, environment
+from tests.http.sentinels import Sentinels, files_in
 from tests.http.support import JSON, new_project
-
-CORE = '+"\u00e9\U0001f511\\k3Y/+\U0001f511'
-"""A part of every value."""
-
-
-class Sentinels:
-    """Hands values out, and finds them again in whatever form."""
-
-    def __init__(self) -> None:
-        self.given: dict[str, str] = {}
-        """Each value by where it was sent."""
-
-    def new(self, place: str) -> str:
-        """A value of its own for a place."""
-        value = f"Sn{len(self.given):03d}{CORE}{crc32(place.encode()):x}"
-        self.given[place] = value
-        return value
-
-    def found_in(self, data: bytes) -> list[str]:
-        """The places whose values can be read from the data."""
-        if not any(form in data for form in forms(CORE)):
-            return []
-        return [
-            place
-            for place, value in self.given.items()
-            if any(form in data for form in forms(value))
-        ]
-
-
-def forms(value: str) -> Iterator[bytes]:
-    """The ways in which a text is usually written down."""
-    for raw in (value.encode(), value.encode("utf-16-le")):
-        yield raw
-        yield raw.hex().encode()
-        yield raw.hex().upper().encode()
-        for shift in range(3):
-            # Whatever stands before and behind changes the letters at the ends only.
-            for encode in (base64.b64encode, base64.urlsafe_b64encode):
-                yield encode(b"\0" * shift + raw + b"\0" * 3)[4:-8]
-    quoted = (quote(value), quote(value, safe=""), quote_plus(value))
-    escaped = (json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1])
-    shown = (repr(value)[1:-1], ascii(value)[1:-1], json.dumps(json.dumps(value))[3:-3])
-    yield from (form.encode() for form in (*quoted, *escaped, *shown))
 
 
 def test_a_value_is_found_in_every_form() -> None:
@@ -204,13 +161,6 @@ def malformed(target: str, sentinels: Sentinels) -> Iterator[tuple[str, bytes]]:
     ):
         value = json.dumps(sentinels.new(f"{target}: {kind}"))[1:-1]
         yield kind, (raw % value).encode()
-
-
-def files_in(directory: Path) -> Iterator[tuple[str, bytes]]:
-    """Every file of a directory with what is in it."""
-    for file in sorted(directory.rglob("*")):
-        if file.is_file():
-            yield file.name, file.read_bytes()
 
 
 def test_no_value_is_anywhere_but_where_it_is_asked_for(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
+from backend.cli.connections import ConnectionLimits
 from config.settings import Settings
 from tests.conftest import token_of_first_start
 from tests.http.calls import Call, all_calls
@@ -18,6 +19,8 @@ from tests.servers import PATIENCE, RunningServer
 
 SENTINEL = b"hunter2-sentinel"
 JSON = "Content-Type: application/json"
+HEALTH = b"GET /health HTTP/1.1\r\nHost: strongroom.test\r\n\r\n"
+HEAD_BYTES = ConnectionLimits().head_bytes
 ABANDONED = re.compile(r'_count\{.*status="499"\} 1')
 WRITING = [
     call
@@ -181,3 +184,38 @@ def test_the_edge_bounds_what_is_read(client: httpx.Client) -> None:
     headers = {"Content-Type": "application/json"}
     assert client.post("/api/projects", content=exact, headers=headers).status_code == 422
     assert client.post("/api/projects", content=exact + b" ", headers=headers).status_code == 413
+
+
+def test_headers_without_end_are_refused(server: RunningServer) -> None:
+    for begun in (b"GET /health HTTP/1.1\r\nX-Long: ", b"GET /", HEALTH + b"GET / HTTP/1.1\r\nX: "):
+        with Wire(server) as wire:
+            wire.send(begun)
+            if begun.startswith(HEALTH):
+                assert wire.answer().status == 200
+            wire.send(b"x" * (HEAD_BYTES + 1))
+            answer = wire.answer()
+            assert (answer.status, answer.document["code"]) == (431, "headers_too_large")
+            assert str(HEAD_BYTES) in answer.document["detail"]
+
+
+def test_trailers_without_end_are_cut_off(server: RunningServer, token: str) -> None:
+    with Wire(server, token) as wire:
+        # The answer to the expectation is what shows that the request is being served.
+        wire.head(
+            *("POST", "/api/projects", JSON, "Transfer-Encoding: chunked", "Expect: 100-continue")
+        )
+        assert wire.answer().status == 100
+        wire.chunks([b"{}"], end=False)
+        wire.send(b"0\r\nX-Long: ")
+        for _ in range(8):
+            wire.send(b"x" * HEAD_BYTES)
+        with pytest.raises(ConnectionError):
+            wire.answer()
+
+
+def test_many_small_chunks_are_no_headers(server: RunningServer, token: str) -> None:
+    body = json.dumps(new_project(settings={"planning_statement": "x" * 30_000})).encode()
+    with Wire(server, token) as wire:
+        wire.head("POST", "/api/projects", JSON, "Transfer-Encoding: chunked")
+        wire.chunks(body[index : index + 1] for index in range(len(body)))
+        assert wire.answer().status == 201

@@ -1,0 +1,37 @@
+"""The hosts that requests may be for.
+
+A page whose own name its owner lets point at the service (DNS rebinding) is of the same origin to
+a browser, so CORS does not keep it out; the `Host` header still has that name.
+"""
+
+from collections.abc import Sequence
+
+from starlette.types import Scope
+
+UNTRUSTED_HOST = "the Host header names no host of STRONGROOM_TRUSTED_HOSTS"
+
+_PROBES = frozenset({"/health", "/ready"})
+"""Load balancers and orchestrators ask an address for these, which take no input and tell nothing
+of what is stored."""
+
+
+class TrustedHosts:
+    """The configured hosts, as names in lower case, addresses, and `*.` before a name."""
+
+    def __init__(self, patterns: Sequence[str]) -> None:
+        self._names = frozenset(patterns)
+        self._suffixes = tuple(pattern[1:] for pattern in patterns if pattern.startswith("*."))
+
+    def permit(self, scope: Scope) -> bool:
+        """Whether the request is for one of them, or asks how the service is."""
+        hosts = [value for name, value in scope["headers"] if name == b"host"]
+        # With two of them, whoever stands between may have gone by the other one.
+        if len(hosts) == 1 and self._is_known(hosts[0].decode("latin-1").lower()):
+            return True
+        return scope["path"] in _PROBES
+
+    def _is_known(self, host: str) -> bool:
+        name, _, port = host.rpartition(":")
+        if not name or not port.isdigit():
+            name = host
+        return name in self._names or name.endswith(self._suffixes)

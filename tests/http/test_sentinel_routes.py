@@ -1,0 +1,215 @@
+"""Every route of the route table, with values that must not be anywhere else afterwards.
+
+A value of a secret, or one in a place that is for none, is in no answer and no file, on standard
+error and in the metrics neither. What may be stored and read back is kept out of the last two all
+the same, and out of every refusal.
+"""
+
+import copy
+import json
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from backend.access import ROUTE_SCOPES
+from backend.main import create_app
+from config.settings import Settings
+from tests.access.routes import Call, calls, send
+from tests.access.world import MAKERS, World
+from tests.cli.support import PATIENCE, Serving, environment, run
+from tests.http.sentinels import Sentinels, files_in
+from tests.http.support import JSON
+
+SECRET_FIELDS = {"value", "secret_token"}
+OTHER_CORE = "~'\u00fc\U0001f5dd\\w5Q/~\U0001f5dd"
+REVEALING = "/api/projects/{project_id}/secrets/{key}/value"
+PLANTED = "PLANTED"
+NOT_DONE = {
+    # Its body is signed; `World` has delivered one.
+    ("POST", "/api/webhooks/{webhook_id}/deliveries/github"),
+    # The run has no lease, and has ended when they are called.
+    ("POST", "/api/agent-runs/{run_id}/heartbeat"),
+    ("POST", "/api/agent-runs/{run_id}/cancel"),
+}
+"""The routes that only refuse here."""
+
+
+def leaves(body: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """Where a body has texts."""
+    if isinstance(body, str):
+        yield path
+    elif isinstance(body, dict | list):
+        items: Any = body.items() if isinstance(body, dict) else enumerate(body)
+        for name, value in items:
+            yield from leaves(value, (*path, name))
+
+
+def changed(body: Any, path: tuple[str | int, ...], value: str) -> Any:
+    """The body with another text in this place."""
+    if not path:
+        return value
+    result = copy.deepcopy(body)
+    place = result
+    for name in path[:-1]:
+        place = place[name]
+    place[path[-1]] = value
+    return result
+
+
+class Tour:
+    """Goes through all routes, and keeps what was answered and which values may be where."""
+
+    def __init__(self, client: httpx.AsyncClient, names: dict[str, Any]) -> None:
+        self._client = client
+        self._names = names
+        self.hidden = Sentinels()
+        """Values that are to be nowhere."""
+        self.stored = Sentinels(OTHER_CORE)
+        """Values that may be in the database and in successes, if they were taken."""
+        self.refused: list[str] = []
+        """The places of the stored ones that were not taken."""
+        self.visited: set[tuple[str, str]] = set()
+        self.answered: set[tuple[str, str]] = set()
+        """The routes that did what they are for at least once."""
+        self.answers = bytearray()
+
+    async def plant(self) -> None:
+        """Secrets that every later answer could give away."""
+        project = self._names["project_id"]
+        path = f"/api/projects/{project}/secrets/{PLANTED}"
+        await self._client.put(path, json={"value": self.hidden.new("planted secret")})
+        token = {"secret_token": self.hidden.new("planted token")}
+        webhook = self._names["webhook_id"]
+        assert (await self._client.patch(f"/api/webhooks/{webhook}", json=token)).is_success
+        assert (
+            self.hidden.given["planted secret"]
+            == (await self._client.get(f"{path}/value")).json()["value"]
+        )
+
+    async def visit(self, call: Call) -> None:
+        """Send everything there is to this route."""
+        new = self.hidden.new
+        self.visited.add((call.method, call.path))
+        self._keep(call, await send(self._client, call, self._names))
+        for name in call.names:
+            names = self._names | {name: quote(new(f"{call} path {name}"), safe="")}
+            self._keep(call, await send(self._client, call, names))
+        for name in (*sorted(call.query), "unknown"):
+            params = {name: new(f"{call} query {name}")}
+            self._keep(call, await send(self._client, call, self._names, params=params))
+        for header in ("X-Request-ID", "Cookie", "User-Agent", "Content-Type", "Accept-Encoding"):
+            headers = {header: quote(new(f"{call} header {header}"))}
+            self._keep(call, await send(self._client, call, self._names, headers=headers))
+        token = quote(new(f"{call} token"))
+        self._keep(call, await send(self._client, call, self._names, token=token))
+        await self._visit_with_bodies(call)
+
+    async def _visit_with_bodies(self, call: Call) -> None:
+        new = self.hidden.new
+        path = call.path.format(**self._names)
+        raw = new(f"{call} no JSON").encode()
+        headers = call.headers | JSON
+        request = self._client.build_request(call.method, path, content=raw, headers=headers)
+        self._keep(call, await self._client.send(request))
+        if call.body is None:
+            return
+        bodies: list[tuple[str, Any]] = []
+        for place in leaves(call.body):
+            name = f"{call} body {place}"
+            is_secret = not SECRET_FIELDS.isdisjoint(place)
+            value = (self.hidden if is_secret else self.stored).new(name)
+            bodies.append(("" if is_secret else name, changed(call.body, place, value)))
+        if isinstance(call.body, dict):
+            bodies.append(("", {**call.body, "unknown": new(f"{call} unknown field")}))
+            bodies.append(("", {**call.body, new(f"{call} unknown name"): 1}))
+        for name, body in bodies:
+            content = json.dumps(body).encode()
+            response = await self._client.request(
+                call.method, path, content=content, headers=call.headers | JSON
+            )
+            self._keep(call, response)
+            if name and not response.is_success:
+                self.refused.append(name)
+                assert self.stored.found_in(response.content) == [], name
+
+    def _keep(self, call: Call, response: httpx.Response) -> None:
+        assert response.status_code != 500, str(call)
+        if response.is_success:
+            self.answered.add((call.method, call.path))
+        for name, value in response.headers.raw:
+            self.answers += name + b": " + value + b"\n"
+        if not (call.path == REVEALING and response.is_success):
+            self.answers += response.content + b"\n"
+
+
+@pytest.fixture
+def described(no_settings: None) -> FastAPI:  # noqa: ARG001
+    """The application, for what its document says."""
+    return create_app(Settings(_env_file=None))
+
+
+@pytest.fixture
+def serving(tmp_path: Path) -> Iterator[Serving]:
+    """A process that says as much as it can."""
+    settings = {"LOG_LEVEL": "DEBUG", "LOG_FORMAT": "json", "FAILED_ATTEMPTS_PER_MINUTE": "0"}
+    with Serving(tmp_path / "data", env=environment(**settings)) as serving:
+        yield serving
+
+
+@pytest.fixture
+async def client(serving: Serving) -> AsyncIterator[httpx.AsyncClient]:
+    """A client with the admin's token."""
+    headers = {"Authorization": f"Bearer {serving.token}"}
+    async with httpx.AsyncClient(base_url=serving.url, headers=headers, timeout=PATIENCE) as client:
+        yield client
+
+
+async def test_no_route_puts_a_value_anywhere(
+    serving: Serving, client: httpx.AsyncClient, described: FastAPI, tmp_path: Path
+) -> None:
+    world = World(client)
+    names = {name: await world.get(name) for name in MAKERS} | {"key": PLANTED}
+    tour = Tour(client, names)
+    await tour.plant()
+    # What takes things away comes last, and the project with all that belongs to it after that.
+    routes = sorted(
+        calls(described),
+        key=lambda call: (
+            (call.method == "DELETE") + (str(call) == "DELETE /api/projects/{project_id}")
+        ),
+    )
+    for call in routes:
+        await tour.visit(call)
+    assert tour.visited == ROUTE_SCOPES.keys()
+    assert tour.visited - tour.answered == NOT_DONE
+    metrics = (await client.get("/metrics")).content
+    copied = run("backup", tmp_path / "copy.db", "--data-dir", serving.directory, cwd=tmp_path)
+    assert copied.status == 0, copied.err
+    files = {f"{name} while serving": data for name, data in files_in(serving.directory)}
+    assert {"strongroom.db-wal while serving", "strongroom.db-shm while serving"} <= files.keys()
+    assert serving.end() == 0
+    files |= dict(files_in(serving.directory)) | {"backup": (tmp_path / "copy.db").read_bytes()}
+    said = serving.err.encode() + "\n".join(serving.lines).encode() + copied.err.encode()
+    assert said.count(b'"event":"request"') > len(routes) * 5
+    assert len(tour.hidden.given) > 500
+    for name, data in {
+        **files,
+        "answers": bytes(tour.answers),
+        "metrics": metrics,
+        "said": said,
+    }.items():
+        assert tour.hidden.found_in(data) == [], name
+    for name, data in (("metrics", metrics), ("said", said)):
+        assert tour.stored.found_in(data) == [], name
+    assert tour.stored.found_in(files["backup"]), "what may be stored would be found"
+    # A refusal had no effect, so what it refused is not stored.
+    assert len(tour.refused) > 10
+    written = [json.dumps(tour.stored.given[place])[1:-1].encode() for place in tour.refused]
+    written += [tour.stored.given[place].encode() for place in tour.refused]
+    for name, data in files.items():
+        assert [value for value in written if value in data] == [], name
