@@ -14,8 +14,10 @@ from fastapi.routing import APIRoute
 from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from backend.access import OPEN, ROUTE_SCOPES
+from backend.admission import Seats
 from backend.errors import (
     ERROR_TABLE,
     BadRequest,
@@ -78,7 +80,8 @@ class GuardedRoute(APIRoute):
         metrics = self.path_format == "/metrics"
 
         async def guarded(request: Request) -> Response:
-            if not (metrics and request.app.state.open_metrics):
+            state = request.app.state
+            if not (metrics and state.open_metrics):
                 principal = await authenticate(request)
                 principal.require(scope)
             else:
@@ -89,8 +92,21 @@ class GuardedRoute(APIRoute):
             elif "transfer-encoding" in request.headers:
                 # Nobody reads it, and yet it may not be larger than the limit.
                 await request.body()
-            with acting_as(principal):
+            if metrics:
+                # Never waits: when there is much to do, it tells so.
                 return await handle(request)
+            seats: Seats = state.seats
+            # Now, and not before: whoever sends a body slowly keeps nobody from working.
+            waited = not seats.take()
+            if waited:
+                await seats.wait(principal.token_id or client_address(request))
+            try:
+                if waited and await request.is_disconnected():
+                    raise ClientDisconnect
+                with acting_as(principal):
+                    return await handle(request)
+            finally:
+                seats.give_back()
 
         return guarded
 
@@ -165,6 +181,11 @@ def check_query(request: Request) -> None:
     raise BadRequest("write the query in percent-encoded UTF-8, without NUL")
 
 
+def client_address(request: Request) -> str:
+    """Where the request comes from; the empty text when that is not known."""
+    return request.client.host if request.client is not None else ""
+
+
 async def authenticate(request: Request) -> Principal:
     """Who sends the request. Raises `Unauthenticated` and `RateLimited`."""
     state = request.app.state
@@ -181,7 +202,7 @@ async def authenticate(request: Request) -> Principal:
     try:
         principal = await service.authenticate(token.strip())
     except Unauthenticated:
-        limits.count_failure(request.client.host if request.client is not None else "")
+        limits.count_failure(client_address(request))
         raise
     limits.count_request(principal.token_id)
     return principal

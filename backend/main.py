@@ -9,6 +9,7 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.middleware import Middleware
 
+from backend.admission import Seats
 from backend.dependencies import install_error_handlers
 from backend.docs_pages import add_docs
 from backend.edge import Edge
@@ -95,6 +96,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         token_per_minute=settings.token_rate_per_minute,
         failed_per_minute=settings.failed_attempts_per_minute,
     )
+    app.state.seats = Seats(settings.max_concurrent_requests, settings.db_queue_timeout_seconds)
     app.state.open_metrics = settings.is_loopback and not settings.is_production
     for router in ROUTERS:
         # Not `include_router`, which matches every included route twice: a fifth of the

@@ -7,6 +7,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
+from backend.admission import Seats
+
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _LABELS = ("method", "route", "status")
 
@@ -50,12 +52,25 @@ class RequestMetrics:
 
 
 class _ServiceCollector(Collector):
-    def __init__(self, requests: RequestMetrics, stats: Callable[[], dict[str, Any]]) -> None:
+    def __init__(
+        self, requests: RequestMetrics, stats: Callable[[], dict[str, Any]], seats: Seats
+    ) -> None:
         self._requests = requests
         self._stats = stats
+        self._seats = seats
 
     def collect(self) -> Iterator[Any]:
         yield from self._requests.families()
+        yield GaugeMetricFamily(
+            "strongroom_requests_waiting",
+            "Requests that wait for their turn.",
+            self._seats.waiting,
+        )
+        yield CounterMetricFamily(
+            "strongroom_requests_refused",
+            "Requests that waited too long for their turn.",
+            self._seats.refused,
+        )
         stats = self._stats()
         for part in ("writer", "readers"):
             for name, value in stats.get(part, {}).items():
@@ -76,8 +91,10 @@ def _help(part: str, name: str) -> str:
     return f"{part.capitalize()}: {name.replace('_', ' ')}."
 
 
-def render_metrics(requests: RequestMetrics, stats: Callable[[], dict[str, Any]]) -> bytes:
+def render_metrics(
+    requests: RequestMetrics, stats: Callable[[], dict[str, Any]], seats: Seats
+) -> bytes:
     """Everything as Prometheus text. `stats` gives what `AsyncConnectionPool.stats` gives."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_ServiceCollector(requests, stats))
+    registry.register(_ServiceCollector(requests, stats, seats))
     return generate_latest(registry)

@@ -141,6 +141,11 @@ class Settings(BaseSettings):
     ] = 4096
     """Connections at once; one more is answered 503 and closed."""
 
+    max_concurrent_requests: Annotated[
+        int, Field(ge=1, le=100_000), Rule("must be an integer between 1 and 100000")
+    ] = 32
+    """Requests that are worked on at once; the others wait, and tokens take turns."""
+
     max_body_bytes: Annotated[
         int, Field(ge=1, le=2**30), Rule("must be an integer between 1 and 1073741824")
     ] = 1024 * 1024

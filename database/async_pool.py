@@ -131,17 +131,18 @@ class AsyncConnectionPool:
         """Run a writing statement that has RETURNING; its rows, once they are durable."""
         return await self._parts()[0].run_statement(lambda raw: fetch_all(raw, sql, params))
 
-    async def run_unit(self, work: Work[T], *, read_only: bool = False) -> T:
+    async def run_unit(self, work: Work[T], *, read_only: bool = False, urgent: bool = False) -> T:
         """The result of a unit of work, run to its end on a database thread.
 
         `work` makes a coroutine that uses `transaction()` and awaits nothing but statements. It is
-        atomic; with `read_only` all its statements see one snapshot and may not write. Raises what
-        the unit raises, and `UnitOfWorkError` when it awaits anything else.
+        atomic; with `read_only` all its statements see one snapshot and may not write. An urgent
+        one goes before all that wait. Raises what the unit raises, and `UnitOfWorkError` when it
+        awaits anything else.
         """
         writer, readers = self._parts()
         if read_only:
-            return await readers.run_unit(work)
-        return await writer.run_unit(work)
+            return await readers.run_unit(work, urgent=urgent)
+        return await writer.run_unit(work, urgent=urgent)
 
     def transaction(self) -> AbstractAsyncContextManager[Transaction]:
         """A transaction, committed when the block ends and rolled back when it raises.

@@ -141,14 +141,19 @@ class DatabaseManager:
         `DatabaseError`. A write here is an empty transaction on the writer."""
         result: dict[str, Any] = {"healthy": False, "read": False, "write": False, "detail": None}
         try:
-            await self.async_pool.fetch_one("SELECT 1")
+            # Before all that waits: it is asked for when there is too much of that.
+            await self.async_pool.run_unit(self._read, read_only=True, urgent=True)
             result["read"] = True
-            await self.async_pool.run_unit(_nothing)
+            await self.async_pool.run_unit(_nothing, urgent=True)
             result["write"] = True
         except DatabaseError as error:
             result["detail"] = str(error)
         result["healthy"] = result["read"] and result["write"]
         return result
+
+    async def _read(self) -> None:
+        async with self.async_pool.transaction() as tx:
+            await tx.fetch_one("SELECT 1")
 
 
 async def _nothing() -> None:

@@ -1,6 +1,7 @@
 """What waits for a database thread: a job, its answer, and the queue it stands in."""
 
 import asyncio
+import contextlib
 import contextvars
 import sqlite3
 import time
@@ -64,6 +65,7 @@ class JobQueue:
         self._limit = limit
         self._timeout = timeout
         self._jobs: deque[Job[Any]] = deque()
+        self._urgent: deque[Job[Any]] = deque()
         self._unanswered = 0
         self._closed = False
         self._loop = asyncio.get_running_loop()
@@ -76,7 +78,7 @@ class JobQueue:
         """Jobs whose caller went away while they waited."""
 
     def __len__(self) -> int:
-        return len(self._jobs)
+        return len(self._jobs) + len(self._urgent)
 
     @property
     def unanswered(self) -> int:
@@ -85,18 +87,23 @@ class JobQueue:
 
     def take(self) -> Job[Any] | None:
         """The next job, now the caller's to run; `None` if none waits."""
-        try:
-            return self._jobs.popleft()
-        except IndexError:
-            return None
+        for jobs in (self._urgent, self._jobs):
+            try:
+                return jobs.popleft()
+            except IndexError:
+                continue
+        return None
 
     async def submit(
         self,
         function: Callable[[sqlite3.Connection], T],
         context: contextvars.Context | None,
         wake: Callable[[], None],
+        *,
+        urgent: bool = False,
     ) -> T:
         """Queue `function` and wait for its result; `wake` is called once it stands in the queue.
+        An urgent one goes before all that are not.
 
         Raises what the function raises, `DatabaseBusy` when the queue is full or the wait too
         long, and `DatabaseClosed` when the queue is closed; the function has not run then. A
@@ -110,7 +117,7 @@ class JobQueue:
             self.refused += 1
             raise DatabaseBusy("too much work is waiting for the database")
         job = Job(function, self._loop.create_future(), context)
-        self._jobs.append(job)
+        (self._urgent if urgent else self._jobs).append(job)
         self._unanswered += 1
         if self._alarm is None:
             self._alarm = self._loop.call_later(self._timeout, self._expire)
@@ -136,25 +143,30 @@ class JobQueue:
 
     def _remove(self, job: Job[Any]) -> bool:
         """Take the job out; `False` when somebody else has."""
-        try:
-            self._jobs.remove(job)
-        except ValueError:
-            return False
-        return True
+        for jobs in (self._jobs, self._urgent):
+            with contextlib.suppress(ValueError):
+                jobs.remove(job)
+                return True
+        return False
 
     def _expire(self) -> None:
         """Give up what has waited too long. One alarm serves all: who came first expires first."""
         self._alarm = None
+        left = [r for r in (self._expire_of(self._urgent), self._expire_of(self._jobs)) if r]
+        if left:
+            self._alarm = self._loop.call_later(min(left), self._expire)
+
+    def _expire_of(self, jobs: "deque[Job[Any]]") -> float | None:
+        """The seconds until the first of the jobs that are left expires; `None` without any."""
         now = time.monotonic()
         while True:
             try:
-                first = self._jobs[0]
+                first = jobs[0]
             except IndexError:
-                return
+                return None
             remaining = first.queued_at + self._timeout - now
             if remaining > 0:
-                self._alarm = self._loop.call_later(remaining, self._expire)
-                return
+                return remaining
             if self._remove(first) and not first.future.done():
                 self.expired += 1
                 first.future.set_exception(

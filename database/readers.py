@@ -84,10 +84,13 @@ class Readers:
         """The first row of the statement, or `None`."""
         return await self.queue.submit(lambda raw: fetch_one(raw, sql, params), None, self._wake)
 
-    async def run_unit(self, work: Work[T]) -> T:
+    async def run_unit(self, work: Work[T], *, urgent: bool = False) -> T:
         """The result of a unit of work that only reads: its statements see one snapshot."""
         return await self.queue.submit(
-            lambda raw: _in_snapshot(work, raw, self._config), copy_context(), self._wake
+            lambda raw: _in_snapshot(work, raw, self._config),
+            copy_context(),
+            self._wake,
+            urgent=urgent,
         )
 
     async def run(self, function: Callable[[sqlite3.Connection], T]) -> T:

@@ -52,17 +52,19 @@ class Writer:
         """The counters as they are now."""
         return self._batches.stats
 
-    async def run_unit(self, work: Work[T]) -> T:
+    async def run_unit(self, work: Work[T], *, urgent: bool = False) -> T:
         """The result of a unit of work, once it is durable."""
-        return await self._submit(lambda raw: drive(work, raw, self._config))
+        return await self._submit(lambda raw: drive(work, raw, self._config), urgent=urgent)
 
     async def run_statement(self, function: Callable[[sqlite3.Connection], T]) -> T:
         """What `function` returned for its one statement, once that is durable."""
         return await self._submit(lambda raw: atomically(raw, function, "statement"))
 
-    async def _submit(self, function: Callable[[sqlite3.Connection], T]) -> T:
+    async def _submit(
+        self, function: Callable[[sqlite3.Connection], T], *, urgent: bool = False
+    ) -> T:
         self._require_usable()
-        return await self.queue.submit(function, copy_context(), self._wake)
+        return await self.queue.submit(function, copy_context(), self._wake, urgent=urgent)
 
     def _require_usable(self) -> None:
         if self.poisoned is not None:

@@ -62,6 +62,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "backend.inbound": ("backend.services", "backend.strict_json", "backend.errors"),
     "backend.dependencies": (
         "backend.access",
+        "backend.admission",
         "backend.rate_limits",
         "backend.services",
         "backend.strict_json",
@@ -85,9 +86,10 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     # The bottom: nothing of ours.
     "backend.access": (),
     "backend.background": ("backend.log",),
+    "backend.admission": ("database",),
     "backend.rate_limits": ("backend.errors",),
     "backend.request_ids": (),
-    "backend.request_metrics": (),
+    "backend.request_metrics": ("backend.admission",),
     "backend.strict_json": ("backend.errors",),
     "backend.trusted_hosts": (),
     "backend.errors": (),

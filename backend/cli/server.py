@@ -22,6 +22,8 @@ from config.settings import Settings
 
 GRACE_SECONDS = 5
 """How long running requests may take after a signal to end."""
+ACCEPTED_AT_ONCE = 16
+"""How many new connections are taken in one turn of the event loop."""
 CANCELLED_SECONDS = 1.0
 """How long those that were cancelled then may take."""
 KEEP_ALIVE_SECONDS = 75
@@ -93,10 +95,19 @@ def run_server(
                 raise PortInUse(settings.host, settings.port) from None
 
 
+def _more_of(sockets: list[socket.socket]) -> list[socket.socket]:
+    """The same sockets again.
+
+    uvloop takes one connection of each in a turn of its loop. When turns are long, because there
+    is much to do, a new client would wait for all turns of those that came with it.
+    """
+    return [again.dup() for again in sockets for _ in range(ACCEPTED_AT_ONCE - 1)]
+
+
 async def _serve(app: FastAPI, server: Server, sockets: list[socket.socket]) -> None:
     async with app.router.lifespan_context(app):
         with tuned_garbage_collection():
-            await server.serve(sockets=sockets)
+            await server.serve(sockets=[*sockets, *_more_of(sockets)])
         # Requests that were cancelled still use the database until they have ended.
         if server.server_state.tasks:
             await asyncio.wait(set(server.server_state.tasks), timeout=CANCELLED_SECONDS)

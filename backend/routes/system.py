@@ -44,5 +44,6 @@ async def ready(service: Service, response: Response) -> Readiness:
 async def metrics(request: Request) -> Response:
     """Counters and gauges as Prometheus text."""
     state = request.app.state
-    text = render_metrics(state.metrics, state.service.db_manager.async_pool.stats)
+    stats = state.service.db_manager.async_pool.stats
+    text = render_metrics(state.metrics, stats, state.seats)
     return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")

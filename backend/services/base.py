@@ -75,23 +75,26 @@ class ServiceBase(Recording, UnitsOfWork):
 @overload
 def unit_of_work(method: "Method[S, P, T]") -> "Method[S, P, T]": ...
 @overload
-def unit_of_work(*, read_only: bool) -> "Callable[[Method[S, P, T]], Method[S, P, T]]": ...
-def unit_of_work(method: Any = None, *, read_only: bool = False) -> Any:
+def unit_of_work(
+    *, read_only: bool, urgent: bool = False
+) -> "Callable[[Method[S, P, T]], Method[S, P, T]]": ...
+def unit_of_work(method: Any = None, *, read_only: bool = False, urgent: bool = False) -> Any:
     """Run the method whole on a database thread, in one hop, sharing its COMMIT with others.
 
     The method may await only `self.transaction()`, the repositories that it yields, and other
     units of work, which then join it; anything else raises `UnitOfWorkError`. It has no effect
     outside the database, since it may be run again. `read_only` gives it one snapshot on a reader.
+    An urgent one goes before all that wait.
     """
     if method is None:
-        return functools.partial(unit_of_work, read_only=read_only)
+        return functools.partial(unit_of_work, read_only=read_only, urgent=urgent)
 
     @functools.wraps(method)
     async def run(self: UnitsOfWork, *args: Any, **kwargs: Any) -> Any:
         if in_unit_of_work():
             return await method(self, *args, **kwargs)
         return await self.db_manager.async_pool.run_unit(
-            lambda: method(self, *args, **kwargs), read_only=read_only
+            lambda: method(self, *args, **kwargs), read_only=read_only, urgent=urgent
         )
 
     return run

@@ -1,7 +1,8 @@
 """Whether requests can be served, and if not, why."""
 
+from backend.repositories import Repositories
 from backend.repositories.schema_version import newest_schema_version, schema_version
-from backend.services.base import ServiceBase
+from backend.services.base import ServiceBase, unit_of_work
 from database.errors import DatabaseError
 from models import Readiness, ReadinessCheck, ReadinessChecks
 
@@ -15,28 +16,29 @@ class ReadinessUseCases(ServiceBase):
     async def readiness(self) -> Readiness:
         """Every check with its result; never raises a `DatabaseError`."""
         health = await self.db_manager.health_check()
+        try:
+            migrations, keys = await self._records()
+        except DatabaseError:
+            migrations = keys = "the database can't be read"
         checks = ReadinessChecks(
             database=_check(None if health["healthy"] else "reading or writing fails"),
-            migrations=_check(await self._migrations()),
-            keys=_check(await self._keys()),
+            migrations=_check(migrations),
+            keys=_check(keys),
             writer_queue=_check(self._writer_queue()),
         )
         ok = all(check.status == "ok" for _, check in checks)
         return Readiness(status="ready" if ok else "not_ready", checks=checks)
 
-    async def _migrations(self) -> str | None:
-        try:
-            version = await schema_version(self.db_manager.async_pool)
-        except DatabaseError:
-            return "the schema's version can't be read"
-        if version != newest_schema_version():
-            return "the schema is not this version's"
-        return None
+    @unit_of_work(read_only=True, urgent=True)
+    async def _records(self) -> tuple[str | None, str | None]:
+        """What is wrong with the migrations, and what with the keys."""
+        async with self.transaction() as repositories:
+            return await _migrations(repositories), await self._keys(repositories)
 
-    async def _keys(self) -> str | None:
+    async def _keys(self, repositories: Repositories) -> str | None:
         try:
-            canaries = await self.repositories.keys.canaries()
-            used = await self.repositories.keys.master_key_usage()
+            canaries = await repositories.keys.canaries()
+            used = await repositories.keys.master_key_usage()
         except DatabaseError:
             return "the keys' records can't be read"
         bad = [id for id in used if not self.vault.check_canary(id, canaries.get(id, ""))]
@@ -52,6 +54,16 @@ class ReadinessUseCases(ServiceBase):
         if stats["writer"]["unanswered"] >= limit * _QUEUE_SHARE:
             return "the writer's queue is almost full"
         return None
+
+
+async def _migrations(repositories: Repositories) -> str | None:
+    try:
+        version = await schema_version(repositories.executor)
+    except DatabaseError:
+        return "the schema's version can't be read"
+    if version != newest_schema_version():
+        return "the schema is not this version's"
+    return None
 
 
 def _check(failure: str | None) -> ReadinessCheck:

@@ -343,3 +343,39 @@ async def test_cancelled_twice_while_it_waits_for_the_write_lock_it_takes_it_no_
             await waiting
         await asyncio.wait_for(pool.run_unit(adding(pool, "next")), LONG)
         assert await names(pool) == ["next"]
+
+
+async def test_an_urgent_unit_goes_before_all_that_wait(pool: AsyncConnectionPool) -> None:
+    gate = Gate()
+    running = asyncio.create_task(pool.run_unit(adding_at(pool, gate, "running")))
+    await gate.reached()
+    waiting = [asyncio.create_task(pool.run_unit(adding(pool, f"w{n}"))) for n in range(3)]
+    await until_waiting(pool, 3)
+    urgent = asyncio.create_task(pool.run_unit(adding(pool, "urgent"), urgent=True))
+    await until_waiting(pool, 4)
+    gate.open()
+    await asyncio.gather(running, urgent, *waiting)
+    assert await names(pool) == ["running", "urgent", "w0", "w1", "w2"]
+    await assert_at_rest(pool)
+
+
+async def test_an_urgent_unit_can_be_cancelled_and_expires_like_all_others(tmp_path: Path) -> None:
+    async with open_pool(tmp_path / "engine.db", queue_timeout=0.1) as pool:
+        gate = Gate()
+        running = asyncio.create_task(pool.run_unit(adding_at(pool, gate, "running")))
+        await gate.reached()
+        ordinary = asyncio.create_task(pool.run_unit(adding(pool, "ordinary")))
+        urgent = [
+            asyncio.create_task(pool.run_unit(adding(pool, f"u{n}"), urgent=True)) for n in range(2)
+        ]
+        await until_waiting(pool, 3)
+        urgent[0].cancel()
+        for task in (urgent[1], ordinary):
+            with pytest.raises(DatabaseBusy):
+                await task
+        gate.open()
+        await running
+        assert pool.writer.queue.cancelled == 1
+        assert pool.writer.queue.expired == 2
+        assert await names(pool) == ["running"]
+        await assert_at_rest(pool)

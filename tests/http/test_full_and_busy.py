@@ -1,13 +1,16 @@
 """A database without room, and one with too much to do: told as such, and without effect."""
 
 import asyncio
+import json
 import sqlite3
 import threading
+from typing import Any
 
 import httpx
 import pytest
 from fastapi import FastAPI
 
+from backend.admission import Seats
 from config.settings import Settings
 from tests.http.support import (
     all_rows,
@@ -120,3 +123,82 @@ class TestBusy:
         problem(response, "database_busy")
         assert int(response.headers["retry-after"]) >= 1
         assert (await client.get("/api/projects")).status_code == 200
+
+
+class TestTurns:
+    """As many requests at once as there are seats, of which there is one here."""
+
+    @pytest.fixture
+    def settings(self, settings: Settings) -> Settings:
+        """Nobody waits for long."""
+        return settings.model_copy(
+            update={"max_concurrent_requests": 1, "db_queue_timeout_seconds": 0.1}
+        )
+
+    async def test_who_waits_too_long_for_its_turn_is_told_and_had_no_effect(
+        self, client: httpx.AsyncClient, application: FastAPI
+    ) -> None:
+        seats: Seats = application.state.seats
+        assert seats.take()
+        response = await client.post("/api/projects", json=new_project())
+        problem(response, "database_busy")
+        assert int(response.headers["retry-after"]) >= 1
+        seats.give_back()
+        assert row_counts(manager_of(application))["projects"] == 0
+        await make_project(client)
+
+    async def test_meanwhile_the_service_tells_how_it_is(
+        self, client: httpx.AsyncClient, application: FastAPI
+    ) -> None:
+        assert application.state.seats.take()
+        task = asyncio.create_task(client.get("/api/projects"))
+        for path in ("/health", "/ready"):
+            assert (await client.get(path)).status_code == 200, path
+        assert "\nstrongroom_requests_waiting 1.0\n" in (await client.get("/metrics")).text
+        problem(await task, "database_busy")
+        assert "\nstrongroom_requests_refused_total 1.0\n" in (await client.get("/metrics")).text
+
+    async def test_a_request_that_fails_gives_its_seat_back(
+        self, client: httpx.AsyncClient, application: FastAPI
+    ) -> None:
+        for _ in range(3):
+            problem(await client.get("/api/projects/99"), "project_not_found")
+            problem(await client.post("/api/projects", json={}), "validation_failed")
+        assert application.state.seats.free == 1
+
+    async def test_what_nobody_waits_for_any_more_is_not_done(
+        self, client: httpx.AsyncClient, application: FastAPI
+    ) -> None:
+        seats: Seats = application.state.seats
+        assert seats.take()
+        body = json.dumps(new_project()).encode()
+        messages: list[dict[str, object]] = [
+            {"type": "http.request", "body": body, "more_body": False},
+            {"type": "http.disconnect"},
+        ]
+        answered: list[object] = []
+
+        async def receive() -> Any:
+            return messages.pop(0)
+
+        async def send(message: object) -> None:
+            answered.append(message)
+
+        scope = {
+            "type": "http",
+            "method": "POST",
+            "path": "/api/projects",
+            "query_string": b"",
+            "headers": [
+                (b"authorization", client.headers["authorization"].encode()),
+                (b"content-type", b"application/json"),
+            ],
+        }
+        task = asyncio.create_task(application(scope, receive, send))
+        while not seats.waiting:
+            await asyncio.sleep(0)
+        seats.give_back()
+        await task
+        assert answered == []
+        assert row_counts(manager_of(application))["projects"] == 0
+        assert seats.free == 1
