@@ -1,5 +1,6 @@
 """Where an installation is: its configuration and its files."""
 
+import contextlib
 import os
 import stat
 from dataclasses import dataclass, replace
@@ -9,6 +10,7 @@ from typing import Literal, Protocol
 from pydantic import SecretStr
 
 from backend.schemas.retention import Limit, RetentionLimits
+from database.backup import sync
 from database.connection import ConnectionConfig
 
 DATABASE_FILE = "strongroom.db"
@@ -85,13 +87,20 @@ class DataDirectory:
         return self.path / AUDIT_HEADS_FILE
 
     def make(self) -> None:
-        """Make the directory, for its owner only. Raises `StartRefused` when that can't be."""
+        """Make the directory, for its owner only, durable before this returns. Raises
+        `StartRefused` when that can't be."""
         try:
+            new = [path for path in (self.path, *self.path.parents) if not path.exists()]
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise StartRefused(
                 f"{self.path} can't be made ({error.strerror}): choose another data directory"
             ) from None
+        # Also one that is there: the start that made it may have been cut short.
+        for path in new or [self.path]:
+            # A parent that can't be read was there before, and will be.
+            with contextlib.suppress(OSError):
+                sync(path.parent)
 
 
 def connection_config(settings: Configuration) -> ConnectionConfig:
