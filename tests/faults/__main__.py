@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.faults import damage, disks, processes
+from tests.faults import damage, disks, power, processes
 from tests.faults.ledger import Fate
 from tests.faults.site import Skipped, Tally
 
@@ -34,6 +34,7 @@ class Fault:
 
 FAULTS = [
     Fault("kill", processes.kill, 200),
+    Fault("power-loss", power.power_loss, 200),
     Fault("disconnect", processes.disconnect, 1000),
     Fault("terminate", processes.terminate, 20),
     Fault("second-process", processes.second_process, 5),

@@ -91,7 +91,7 @@ class Load:
     def _send(self, client: httpx.Client, write: Write, project_id: int) -> httpx.Response:
         method, path, body = write.request(project_id)
         try:
-            answer = client.request(method, path, json=body)
+            answer = client.request(method, path, json=body, headers={"X-Request-ID": write.mark})
         except httpx.ConnectError:
             # Never sent.
             write.fate = Fate.REFUSED

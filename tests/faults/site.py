@@ -5,7 +5,7 @@ import io
 import json
 import random
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -48,12 +48,14 @@ class Site:
         self.chance = random.Random(seed)  # noqa: S311
 
     @contextlib.contextmanager
-    def serving(self, settings: Mapping[str, str] | None = None) -> Iterator[Serving]:
+    def serving(
+        self, settings: Mapping[str, str] | None = None, under: Sequence[str] = ()
+    ) -> Iterator[Serving]:
         """A process that is ready, whose logs are those that the ledger allows."""
         began = time.monotonic()
         # Heads of the audit are exported often, so that faults meet that as well.
         env = environment(**{"AUDIT_HEADS_SECONDS": "1", **(settings or {})})
-        with Serving(self.directory, env=env) as serving:
+        with Serving(self.directory, env=env, under=under) as serving:
             with serving.client() as client:
                 ready = client.get("/ready")
                 assert ready.status_code == 200, ready.text
