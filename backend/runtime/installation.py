@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 from pydantic import SecretStr
 
 from backend.schemas.retention import Limit, RetentionLimits
-from database.backup import sync
+from database.backup import is_leftover, sync
 from database.connection import ConnectionConfig
 
 DATABASE_FILE = "strongroom.db"
@@ -101,6 +101,18 @@ class DataDirectory:
             # A parent that can't be read was there before, and will be.
             with contextlib.suppress(OSError):
                 sync(path.parent)
+
+    def require_whole(self) -> None:
+        """Raises `StartRefused` when a restore has left a part of itself and no database: a start
+        would make a new installation, which nobody meant."""
+        if self.database.exists():
+            return
+        left = next(filter(is_leftover, self.path.iterdir()), None)
+        if left is not None:
+            raise StartRefused(
+                f"a restore into {self.path} did not come to its end: run strongroom restore "
+                f"again, or remove {left.name} from there to begin a new installation"
+            )
 
 
 def connection_config(settings: Configuration) -> ConnectionConfig:

@@ -161,6 +161,7 @@ def _prepare(settings: Configuration, manager: DatabaseManager) -> tuple[Keyring
     """Lock, keys, migrations: the keyring, and the names of the migrations applied."""
     DataDirectory(settings.data_dir).make()
     manager.process_lock.acquire()
+    DataDirectory(settings.data_dir).require_whole()
     keyring = load_keyring(settings, manager)
     check_keys(manager, keyring)
     applied = initialize_database(manager)
