@@ -12,7 +12,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.faults import damage, disks, power, processes
+from tests.faults import (
+    clock,
+    connections,
+    copies,
+    damage,
+    disks,
+    injected,
+    keys,
+    power,
+    processes,
+    work,
+)
 from tests.faults.ledger import Fate
 from tests.faults.site import Skipped, Tally
 
@@ -36,16 +47,27 @@ FAULTS = [
     Fault("kill", processes.kill, 200),
     Fault("power-loss", power.power_loss, 200),
     Fault("disconnect", processes.disconnect, 1000),
+    Fault("slow-connections", connections.slow_connections, 20),
     Fault("terminate", processes.terminate, 20),
+    Fault("open-streams", connections.open_streams, 5),
     Fault("second-process", processes.second_process, 5),
+    Fault("kill-migration", work.migration, 20),
+    Fault("kill-rotation", work.rotation, 20),
+    Fault("kill-backup", copies.backup, 20),
+    Fault("kill-restore", copies.restore, 20),
+    Fault("kill-prune", work.prune, 10),
     Fault("disk-full", disks.disk_full, 5),
     Fault("file-limit", disks.file_limit, 5),
-    Fault("sync-fails", disks.sync_fails, 10),
-    Fault("write-fails", disks.write_fails, 10),
+    Fault("sync-fails", injected.sync_fails, 10),
+    Fault("write-fails", injected.write_fails, 10),
+    Fault("slow-disk", injected.slow_disk, 6),
     Fault("no-descriptors", disks.no_descriptors, 5),
     Fault("read-only", disks.read_only, 3),
+    Fault("read-only-later", injected.read_only_later, 5),
     Fault("log-damaged", damage.log_damaged, 12),
     Fault("page-damaged", damage.page_damaged, 50),
+    Fault("clock", clock.clock_jumps, 5),
+    Fault("wrong-keys", keys.wrong_keys, 4),
 ]
 
 
