@@ -67,7 +67,7 @@ FAULTS = [
     Fault("log-damaged", damage.log_damaged, 12),
     Fault("page-damaged", damage.page_damaged, 50),
     Fault("clock", clock.clock_jumps, 5),
-    Fault("wrong-keys", keys.wrong_keys, 4),
+    Fault("wrong-keys", keys.wrong_keys, 20),
 ]
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.cli.support import PATIENCE, Serving
-from tests.faults.disks import GOOD
+from tests.faults.disks import GOOD, wait_for_more
 from tests.faults.ledger import Fate, Kind
 from tests.faults.processes import GRACE
 from tests.faults.site import Site, Skipped, Tally
@@ -22,6 +22,8 @@ CLOSED_AFTER = 12
 READERS = 8
 PIPELINED = 40
 """Requests that a slow reader has sent before it reads: more than buffers take the answers of."""
+LOGS_TO_READ = 60
+"""Writes that are there before anybody reads."""
 READ = (
     "GET /api/logs?limit=500 HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\r\n"
 )
@@ -113,16 +115,13 @@ def open_streams(directory: Path, tally: Tally, rounds: int, seed: int) -> None:
     """SIGTERM under load, while clients don't read their answers and others have sent a part of
     their requests."""
     site = Site(directory / "site", tally, seed)
-    with site.serving() as serving:
-        with site.load(serving):
-            site.pause(1.0)
-        assert serving.end() == 0
     for _ in range(rounds):
         with (
             site.serving() as serving,
             contextlib.ExitStack() as stack,
             site.load(serving) as load,
         ):
+            wait_for_more(site, LOGS_TO_READ)
             for _ in range(READERS):
                 reader = _connected(serving, stack, buffer=4096)
                 reader.sendall(READ.format(token=serving.token).encode() * PIPELINED)
