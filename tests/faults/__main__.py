@@ -130,7 +130,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 skipped += 1
                 _say(f"{fault.name}: skipped: {reason}")
                 continue
-            except AssertionError:
+            except Exception:  # noqa: BLE001 - the others are tried all the same
                 failed += 1
                 _say(f"{fault.name}: FAILED in round {tally.rounds + 1}")
                 _say(traceback.format_exc())
@@ -138,6 +138,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         late = tally.slowest_start > READY_WITHIN and not options.any_time
         failed += late
         _say(f"{fault.name}: {'LATE' if late else 'held'}: {_told(tally)}")
+    _say(f"{len(options.only)} faults: {failed} failed, {skipped} skipped")
     if failed:
         return 1
     return SKIPPED if skipped == len(options.only) else 0

@@ -17,7 +17,7 @@ from tests.database.full_disk import Disk
 from tests.faults.ledger import Fate
 from tests.faults.site import Site, Skipped, Tally
 
-NO_MOUNT = "mounting needs root or a user namespace, and this machine gives neither"
+NO_MOUNT = "mount is not permitted: it needs root or a user namespace (unshare)"
 GOOD = {200, 201}
 FULL = 507
 

@@ -64,7 +64,7 @@ def _call_fails(
 def injecting(serving: Serving, fault: str) -> Iterator[None]:
     """System calls of the process fail. Raises `Skipped` where strace can't do that."""
     if STRACE is None:
-        raise Skipped("there is no strace")
+        raise Skipped("there is no strace, and so no ptrace of a server")
     tracer = subprocess.Popen(
         [
             *(STRACE, "-f", "-o", os.devnull, "-p", str(serving.process.pid)),
@@ -77,7 +77,7 @@ def injecting(serving: Serving, fault: str) -> Iterator[None]:
     try:
         said = tracer.stderr.readline()
         if "attached" not in said:
-            raise Skipped(f"strace can't attach to a process: {said.strip()}")
+            raise Skipped(f"ptrace of a process is not possible: {said.strip()}")
         yield
     finally:
         tracer.terminate()

@@ -24,7 +24,7 @@ def power_loss(directory: Path, tally: Tally, rounds: int, seed: int) -> None:
     """The power fails at any moment from the first start of an installation to its end."""
     for first in range(0, rounds, IMAGES):
         recorded = Site(directory / f"recording-{first}" / "site", tally, seed + first)
-        history = record(recorded, first == 0)
+        history = record(recorded, brief=rounds < IMAGES)
         if first == 0:
             _can_fail(recorded, history, directory / "nothing-synced")
         for number in range(first, min(rounds, first + IMAGES)):
@@ -38,14 +38,15 @@ def power_loss(directory: Path, tally: Tally, rounds: int, seed: int) -> None:
         shutil.rmtree(recorded.directory.parent)
 
 
-def record(site: Site, brief: bool = False) -> History:
-    """What a process does from a first start, under load, to its end. Raises `Skipped`."""
+def record(site: Site, *, brief: bool) -> History:
+    """What a process does from a first start, under load, to its end. Raises `Skipped`, and
+    `UnreadableTrace` when that can't be told."""
     if STRACE is None:
-        raise Skipped("there is no strace")
+        raise Skipped("there is no strace, and so no ptrace of a server")
     probe = [STRACE, "-o", os.devnull, *STRACE_OPTIONS, "true"]
     tried = subprocess.run(probe, capture_output=True, text=True, check=False)
     if tried.returncode != 0:
-        raise Skipped(f"strace can't trace a process: {tried.stderr.strip()}")
+        raise Skipped(f"ptrace of a process is not possible: {tried.stderr.strip()}")
     parent = site.directory.parent
     parent.mkdir()
     trace = parent / "trace"
@@ -97,9 +98,11 @@ def _known_at(ledger: Ledger, history: History, at: int) -> Ledger:
 
 
 def holds(site: Site) -> None:
-    """The service starts on what is left, has lost nothing that it acknowledged, and says so."""
+    """The service starts on what is left, has lost nothing that it acknowledged, and goes on."""
     with site.serving() as serving:
         assert LOSS not in serving.err, serving.err
+        with site.load(serving):
+            pass
         assert serving.end() == 0
     site.check()
 
