@@ -79,7 +79,7 @@ def migration(directory: Path, tally: Tally, rounds: int, seed: int) -> None:
         _make_older(database, version)
         log = database.with_name("strongroom.db-wal")
         with running("migrate", "--data-dir", site.directory) as process:
-            tally.note(kill_once(process, log.exists, site, 0.25))
+            tally.note(kill_once(process, log.exists, site, 0.15))
         tally.note("migrations left", _pending(site))
         with site.serving() as serving:
             assert LOSS not in serving.err
