@@ -10,7 +10,7 @@ from tests.cli.support import environment
 from tests.faults.__main__ import FAULTS, SKIPPED
 
 ROOT = Path(__file__).parent.parent.parent
-ROUNDS = {"kill": 5, "disconnect": 100, "terminate": 2, "slow-connections": 2}
+ROUNDS = {"kill": 3, "disconnect": 100, "terminate": 2, "slow-connections": 2}
 
 
 @pytest.mark.parametrize("fault", [fault.name for fault in FAULTS])
