@@ -67,6 +67,28 @@ class RetentionRepository(TableAccess):
         )
         return row["id"] if row is not None else None
 
+    async def last_id_before_newer(self, table: Table, last_id: int, now: str) -> int | None:
+        """`last_id`, or the last id before the first row that is newer than that of `last_id`
+        although it came earlier; `None` when there is none.
+
+        Rows are removed in the order in which they came, and one that was dated by a clock that
+        was behind must not take newer ones along. What is dated after `now` is as old as its
+        place. Reads the rows that are to go.
+        """
+        newer = await self.db.fetch_one(
+            # The pluses leave it to the order of the ids, which ends at the first one found.
+            f"SELECT id FROM {table} WHERE id < ? AND +created_at <= ?"
+            f" AND +created_at > (SELECT created_at FROM {table} WHERE id = ?)"
+            " ORDER BY id LIMIT 1",
+            (last_id, now, last_id),
+        )
+        if newer is None:
+            return last_id
+        row = await self.db.fetch_one(
+            f"SELECT max(id) AS id FROM {table} WHERE id < ?", (newer["id"],)
+        )
+        return row["id"] if row is not None else None
+
     async def span(self, table: Table) -> int:
         """How far the ids reach: no less than the number of rows, and mostly little more."""
         first = await self.db.fetch_one(f"SELECT min(id) AS id FROM {table}")

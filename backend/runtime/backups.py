@@ -103,9 +103,11 @@ class BackupFolder:
         self.path = data_directory.path / BACKUPS_FOLDER
 
     def new(self, now: datetime) -> Path:
-        """The path of a backup made now; the folder is there then. Raises `DatabaseUnavailable`."""
+        """The path of a backup made now; the folder is there then, durably. Raises
+        `DatabaseUnavailable`."""
         try:
             self.path.mkdir(mode=0o700, exist_ok=True)
+            sync(self.path.parent)
         except OSError as error:
             raise DatabaseUnavailable(f"{self.path} can't be made ({error.strerror})") from None
         return self.path / f"strongroom-{now.astimezone(UTC).strftime(_TIME)}.db"
@@ -197,9 +199,6 @@ def restore_backup(source: Path, directory: DataDirectory, keyring: Keyring) -> 
             publish(copy, directory.database)
         except TargetExists:
             raise _not_empty(directory, DATABASE_FILE) from None
-        with contextlib.suppress(OSError):
-            # The directory itself may be new; that its parent can't be read loses nothing else.
-            sync(directory.path.parent)
     return found
 
 

@@ -1,5 +1,6 @@
 """Where an installation is: its configuration and its files."""
 
+import contextlib
 import os
 import shlex
 import stat
@@ -11,6 +12,7 @@ from pydantic import SecretStr
 
 from backend.log import get_logger
 from backend.schemas.retention import Limit, RetentionLimits
+from database.backup import is_leftover, sync
 from database.connection import ConnectionConfig
 
 logger = get_logger("strongroom.start")
@@ -89,13 +91,32 @@ class DataDirectory:
         return self.path / AUDIT_HEADS_FILE
 
     def make(self) -> None:
-        """Make the directory, for its owner only. Raises `StartRefused` when that can't be."""
+        """Make the directory, for its owner only, durable before this returns. Raises
+        `StartRefused` when that can't be."""
         try:
+            new = [path for path in (self.path, *self.path.parents) if not path.exists()]
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise StartRefused(
                 f"{self.path} can't be made ({error.strerror}): choose another data directory"
             ) from None
+        # Also one that is there: the start that made it may have been cut short.
+        for path in new or [self.path]:
+            # A parent that can't be read was there before, and will be.
+            with contextlib.suppress(OSError):
+                sync(path.parent)
+
+    def require_whole(self) -> None:
+        """Raises `StartRefused` when a restore has left a part of itself and no database: a start
+        would make a new installation, which nobody meant."""
+        if self.database.exists():
+            return
+        left = next(filter(is_leftover, self.path.iterdir()), None)
+        if left is not None:
+            raise StartRefused(
+                f"a restore into {self.path} did not come to its end: run strongroom restore "
+                f"again, or remove {left.name} from there to begin a new installation"
+            )
 
     def check_owner(self, *, strict: bool) -> None:
         """See that nobody else can put files in the place of the service's own.

@@ -110,7 +110,9 @@ class RetentionUseCases(ServiceBase):
             ids.append(await data.last_id_before(table, before))
         if limit.newest is not None:
             ids.append(await data.last_id_beyond(table, limit.newest))
-        return max((id for id in ids if id is not None), default=None)
+        now = time_text(self.clock())
+        ends = [await data.last_id_before_newer(table, id, now) for id in ids if id is not None]
+        return max((id for id in ends if id is not None), default=None)
 
     def _days_ago(self, days: int | None) -> str | None:
         return time_text(self.clock() - timedelta(days=days)) if days is not None else None

@@ -74,14 +74,19 @@ class Serving:
     """`strongroom serve` as a process, from the line that tells its URL to its end."""
 
     def __init__(
-        self, directory: Path, *arguments: str, env: Mapping[str, str] | None = None
+        self,
+        directory: Path,
+        *arguments: str,
+        env: Mapping[str, str] | None = None,
+        under: Sequence[str] = (),
     ) -> None:
+        """`under` is a command that runs the one it is given, in its own place."""
         self.directory = directory
         self.lines: list[str] = []
         """Standard output so far."""
         self._log = (directory.parent / f"{directory.name}.log").open("w+b")
         self.process = subprocess.Popen(
-            [STRONGROOM, "serve", "--port", "0", "--data-dir", str(directory), *arguments],
+            [*under, STRONGROOM, "serve", "--port", "0", "--data-dir", str(directory), *arguments],
             cwd=directory.parent,
             env=env or environment(),
             stdout=subprocess.PIPE,

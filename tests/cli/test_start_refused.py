@@ -172,3 +172,17 @@ def test_what_is_no_database_is_refused(command: Command, directory: Path) -> No
     outcome = command("serve", "--port", "0", "--data-dir", directory)
     assert outcome.status == 1
     assert "damaged" in outcome.complaint
+
+
+def test_a_restore_that_was_cut_short_is_no_new_installation(
+    command: Command, directory: Path
+) -> None:
+    left = directory / ".strongroom-half.partial"
+    left.mkdir(parents=True)
+    (left / "strongroom.db").write_bytes(b"the first half")
+    for start in (("migrate",), ("serve", "--port", "0")):
+        outcome = command(*start, "--data-dir", directory)
+        assert outcome.status == 1
+        assert f"restore into {directory}" in outcome.complaint
+    assert not (directory / "strongroom.db").exists()
+    assert not (directory / "master.key").exists()

@@ -12,7 +12,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.faults import damage, disks, processes
+from tests.faults import (
+    clock,
+    connections,
+    copies,
+    damage,
+    disks,
+    injected,
+    keys,
+    power,
+    processes,
+    work,
+)
 from tests.faults.ledger import Fate
 from tests.faults.site import Skipped, Tally
 
@@ -34,17 +45,29 @@ class Fault:
 
 FAULTS = [
     Fault("kill", processes.kill, 200),
+    Fault("power-loss", power.power_loss, 200),
     Fault("disconnect", processes.disconnect, 1000),
+    Fault("slow-connections", connections.slow_connections, 20),
     Fault("terminate", processes.terminate, 20),
+    Fault("open-streams", connections.open_streams, 5),
     Fault("second-process", processes.second_process, 5),
+    Fault("kill-migration", work.migration, 20),
+    Fault("kill-rotation", work.rotation, 20),
+    Fault("kill-backup", copies.backup, 20),
+    Fault("kill-restore", copies.restore, 20),
+    Fault("kill-prune", work.prune, 10),
     Fault("disk-full", disks.disk_full, 5),
     Fault("file-limit", disks.file_limit, 5),
-    Fault("sync-fails", disks.sync_fails, 10),
-    Fault("write-fails", disks.write_fails, 10),
+    Fault("sync-fails", injected.sync_fails, 10),
+    Fault("write-fails", injected.write_fails, 10),
+    Fault("slow-disk", injected.slow_disk, 6),
     Fault("no-descriptors", disks.no_descriptors, 5),
     Fault("read-only", disks.read_only, 3),
+    Fault("read-only-later", injected.read_only_later, 5),
     Fault("log-damaged", damage.log_damaged, 12),
     Fault("page-damaged", damage.page_damaged, 50),
+    Fault("clock", clock.clock_jumps, 5),
+    Fault("wrong-keys", keys.wrong_keys, 20),
 ]
 
 
@@ -107,7 +130,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 skipped += 1
                 _say(f"{fault.name}: skipped: {reason}")
                 continue
-            except AssertionError:
+            except Exception:  # noqa: BLE001 - the others are tried all the same
                 failed += 1
                 _say(f"{fault.name}: FAILED in round {tally.rounds + 1}")
                 _say(traceback.format_exc())
@@ -115,6 +138,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         late = tally.slowest_start > READY_WITHIN and not options.any_time
         failed += late
         _say(f"{fault.name}: {'LATE' if late else 'held'}: {_told(tally)}")
+    _say(f"{len(options.only)} faults: {failed} failed, {skipped} skipped")
     if failed:
         return 1
     return SKIPPED if skipped == len(options.only) else 0

@@ -98,6 +98,7 @@ def _is_told(site: Site, tally: Tally) -> None:
     with Serving(site.directory) as serving:
         assert LOSS in serving.err, serving.err
         assert serving.end() == 0
+    site.check_secrecy(serving.err.encode())
 
 
 def page_damaged(directory: Path, tally: Tally, rounds: int, seed: int) -> None:

@@ -17,8 +17,7 @@ from tests.database.full_disk import Disk
 from tests.faults.ledger import Fate
 from tests.faults.site import Site, Skipped, Tally
 
-NO_MOUNT = "mounting needs root or a user namespace, and this machine gives neither"
-STRACE = shutil.which("strace")
+NO_MOUNT = "mount is not permitted: it needs root or a user namespace (unshare)"
 GOOD = {200, 201}
 FULL = 507
 
@@ -52,11 +51,12 @@ def wait_until(reached: Callable[[], bool], what: str) -> None:
         time.sleep(0.01)
 
 
-def _wait_for_more(site: Site) -> None:
-    """Wait until writes are acknowledged that were not before."""
+def wait_for_more(site: Site, count: int = 10) -> None:
+    """Wait until so many writes are acknowledged that were not before."""
     before = site.ledger.count()[Fate.ACKNOWLEDGED]
     wait_until(
-        lambda: site.ledger.count()[Fate.ACKNOWLEDGED] > before + 10, "nothing is written any more"
+        lambda: site.ledger.count()[Fate.ACKNOWLEDGED] >= before + count,
+        "nothing is written any more",
     )
 
 
@@ -81,7 +81,7 @@ def _fill_and_free(site: Site) -> None:
             wait_until(lambda: statuses()[FULL] > 20, "the disk is never full")
             assert client.get("/api/projects").status_code == 200
             disk.free()
-            _wait_for_more(site)
+            wait_for_more(site)
             assert client.get("/ready").status_code == 200
         assert set(statuses()) <= {*GOOD, FULL}
         site.tally.note("answers of 507", statuses()[FULL])
@@ -96,7 +96,7 @@ def file_limit(directory: Path, tally: Tally, rounds: int, seed: int) -> None:
             site.pause(0.5)
             log = site.directory / "strongroom.db-wal"
             _limit(serving, resource.RLIMIT_FSIZE, log.stat().st_size)
-            _ends_by_itself(site, serving, load.wait)
+            ends_by_itself(site, serving, load.wait)
         site.check()
         site.done()
         tally.rounds += 1
@@ -115,7 +115,7 @@ def no_descriptors(directory: Path, tally: Tally, rounds: int, seed: int) -> Non
                 refused = sum(_is_refused(serving) for _ in range(20))
                 assert refused
                 tally.note("connections refused", refused)
-                _wait_for_more(site)
+                wait_for_more(site)
                 assert known.get("/ready").status_code == 200
                 resource.prlimit(serving.process.pid, resource.RLIMIT_NOFILE, before)
                 with serving.client() as client:
@@ -142,68 +142,13 @@ def _limit(serving: Serving, which: int, soft: int) -> None:
     resource.prlimit(serving.process.pid, which, (soft, hard))
 
 
-def _ends_by_itself(site: Site, serving: Serving, wait: Callable[[], None]) -> None:
+def ends_by_itself(site: Site, serving: Serving, wait: Callable[[], None]) -> None:
     """Where it does not know what was written it answers nobody, and ends with a failure."""
     wait()
     assert serving.finish() == 1
     assert "the database can't be written: ending" in serving.err
     # An error is a promise as well: the ledger holds that nothing of it is there.
     assert set(site.ledger.statuses()) <= {*GOOD, None, 500, 503}
-
-
-def sync_fails(directory: Path, tally: Tally, rounds: int, seed: int) -> None:
-    """fsync and fdatasync fail with EIO, once or from then on."""
-    _call_fails(directory, tally, rounds, seed, ("fsync,fdatasync", ("EIO",)))
-
-
-def write_fails(directory: Path, tally: Tally, rounds: int, seed: int) -> None:
-    """Writing to the files fails with EIO, or with EROFS as on a disk that has become
-    read-only."""
-    _call_fails(directory, tally, rounds, seed, ("pwrite64", ("EIO", "EROFS")))
-
-
-def _call_fails(
-    directory: Path, tally: Tally, rounds: int, seed: int, fault: tuple[str, tuple[str, ...]]
-) -> None:
-    calls, errors = fault
-    for number in range(rounds):
-        site = Site(directory / f"site-{number}", tally, seed + number)
-        error = errors[number % len(errors)]
-        when = f"{site.chance.randrange(1, 60)}{site.chance.choice(('', '+'))}"
-        with (
-            site.serving() as serving,
-            _injecting(serving, f"{calls}:error={error}:when={when}"),
-            site.load(serving) as load,
-        ):
-            _ends_by_itself(site, serving, load.wait)
-        site.check()
-        site.done()
-        tally.note(error)
-        tally.rounds += 1
-
-
-@contextlib.contextmanager
-def _injecting(serving: Serving, fault: str) -> Iterator[None]:
-    """System calls of the process fail. Raises `Skipped` where strace can't do that."""
-    if STRACE is None:
-        raise Skipped("there is no strace")
-    tracer = subprocess.Popen(
-        [
-            *(STRACE, "-f", "-o", os.devnull, "-p", str(serving.process.pid)),
-            *("-e", f"inject={fault}", "-e", f"trace={fault.partition(':')[0]}"),
-        ],
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert tracer.stderr is not None
-    try:
-        said = tracer.stderr.readline()
-        if "attached" not in said:
-            raise Skipped(f"strace can't attach to a process: {said.strip()}")
-        yield
-    finally:
-        tracer.terminate()
-        tracer.communicate()
 
 
 def read_only(directory: Path, tally: Tally, rounds: int, seed: int) -> None:
@@ -215,16 +160,16 @@ def read_only(directory: Path, tally: Tally, rounds: int, seed: int) -> None:
                 site.pause(0.2)
                 serving.process.kill()
                 serving.finish()
-            _remount(site.directory, "ro")
+            remount(site.directory, "ro")
             arguments = ("serve", "--port", "0", "--data-dir", str(site.directory))
             outcome = run(*arguments, cwd=directory)
             assert outcome.status == 1
             assert re.search("can't be written|read-only", outcome.complaint, re.IGNORECASE)
-            _remount(site.directory, "rw")
+            remount(site.directory, "rw")
             site.check()
             tally.rounds += 1
         site.done()
 
 
-def _remount(directory: Path, mode: str) -> None:
+def remount(directory: Path, mode: str) -> None:
     _tool("mount", "-o", f"remount,{mode}", str(directory)).check_returncode()

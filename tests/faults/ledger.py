@@ -14,6 +14,8 @@ COMPONENT = "faults"
 """The component of every log that the clients send."""
 KEYS = ("ALPHA", "BETA", "GAMMA")
 """The secrets of each project; a write sets all of them, to values that name it."""
+SECRET_VALUE = b"(?:%s) s{20}" % "|".join(KEYS).encode()
+"""Tells the values of secrets from everything else that is written."""
 LOGS = 3
 """How many logs a write of logs sends."""
 

@@ -27,17 +27,19 @@ class Load:
         self._headers = {"Authorization": f"Bearer {token}"}
         self._ledger = ledger
         self._stopped = threading.Event()
-        self._under_way = threading.Event()
+        self._under_way = [threading.Event() for _ in range(clients)]
         self._failures: list[BaseException] = []
         self._threads = [
-            threading.Thread(target=self._run, args=(random.Random(seed * 1000 + n),))  # noqa: S311
-            for n in range(clients)
+            threading.Thread(target=self._run, args=(random.Random(seed * 1000 + n), under_way))  # noqa: S311
+            for n, under_way in enumerate(self._under_way)
         ]
 
     def __enter__(self) -> Self:
         for thread in self._threads:
             thread.start()
-        assert self._under_way.wait(PATIENCE), "no client was answered"
+        # A fault meets clients that are all connected.
+        for under_way in self._under_way:
+            assert under_way.wait(PATIENCE), "a client was not answered"
         return self
 
     def __exit__(
@@ -57,25 +59,28 @@ class Load:
         if self._failures:
             raise self._failures[0]
 
-    def _run(self, chance: random.Random) -> None:
+    def _run(self, chance: random.Random, under_way: threading.Event) -> None:
         try:
             with httpx.Client(
                 base_url=self._url, headers=self._headers, timeout=PATIENCE
             ) as client:
-                self._write(client, chance)
+                self._write(client, chance, under_way)
         except httpx.TransportError:
             # The server is gone: what was under way stays unknown.
             pass
         except BaseException as error:  # noqa: BLE001
             self._failures.append(error)
         finally:
-            self._under_way.set()
+            under_way.set()
 
-    def _write(self, client: httpx.Client, chance: random.Random) -> None:
+    def _write(
+        self, client: httpx.Client, chance: random.Random, under_way: threading.Event
+    ) -> None:
         own: tuple[str, int] | None = None
         while not self._stopped.is_set():
             if own is None:
                 own = self._make_project(client)
+                under_way.set()
                 continue
             kind = chance.choice(tuple(Kind))
             write = self._ledger.intend(kind, own[0] if kind is Kind.SECRETS else "")
@@ -91,11 +96,10 @@ class Load:
     def _send(self, client: httpx.Client, write: Write, project_id: int) -> httpx.Response:
         method, path, body = write.request(project_id)
         try:
-            answer = client.request(method, path, json=body)
+            answer = client.request(method, path, json=body, headers={"X-Request-ID": write.mark})
         except httpx.ConnectError:
             # Never sent.
             write.fate = Fate.REFUSED
             raise
         self._ledger.settle(write, answer.status_code)
-        self._under_way.set()
         return answer

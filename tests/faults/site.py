@@ -4,8 +4,9 @@ import contextlib
 import io
 import json
 import random
+import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import httpx
 
 from backend.cli import main
 from tests.cli.support import Serving, environment, read_documents
-from tests.faults.ledger import COMPONENT, Fate, Ledger
+from tests.faults.ledger import COMPONENT, SECRET_VALUE, Fate, Ledger
 from tests.faults.load import Load
 
 
@@ -48,12 +49,14 @@ class Site:
         self.chance = random.Random(seed)  # noqa: S311
 
     @contextlib.contextmanager
-    def serving(self, settings: Mapping[str, str] | None = None) -> Iterator[Serving]:
+    def serving(
+        self, settings: Mapping[str, str] | None = None, under: Sequence[str] = ()
+    ) -> Iterator[Serving]:
         """A process that is ready, whose logs are those that the ledger allows."""
         began = time.monotonic()
         # Heads of the audit are exported often, so that faults meet that as well.
         env = environment(**{"AUDIT_HEADS_SECONDS": "1", **(settings or {})})
-        with Serving(self.directory, env=env) as serving:
+        with Serving(self.directory, env=env, under=under) as serving:
             with serving.client() as client:
                 ready = client.get("/ready")
                 assert ready.status_code == 200, ready.text
@@ -61,6 +64,7 @@ class Site:
                 self.tally.slowest_start = max(self.tally.slowest_start, took)
                 self.check_logs(client)
             yield serving
+        self.check_secrecy(serving.err.encode())
 
     def load(self, serving: Serving) -> Load:
         """Clients of this process."""
@@ -87,9 +91,17 @@ class Site:
         wrong = list(self.ledger.wrong_logs(found))
         assert not wrong, wrong[:10]
 
+    def check_secrecy(self, said: bytes = b"") -> None:
+        """No value of a secret is in what was said, or in any file of the installation: not in
+        the database, its logs and its backups, nor in what was left half done."""
+        shown = [str(path) for path in self.directory.rglob("*") if _shows_secret(path)]
+        assert not shown, f"values of secrets are in {shown}"
+        assert not re.search(SECRET_VALUE, said), "values of secrets are in the log"
+
     def check(self) -> None:
         """The file, the keys, the secrets and the audit are whole, and the projects are those of
         the ledger."""
+        self.check_secrecy()
         status, out, err = command("verify", "--json", "--data-dir", str(self.directory))
         assert status == 0, (out, err)
         assert json.loads(out)["ok"] is True
@@ -128,4 +140,10 @@ def command(*arguments: str) -> tuple[int, str, str]:
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         status = main(list(arguments))
-    return status, out.getvalue(), err.getvalue()
+    said = out.getvalue(), err.getvalue()
+    assert not re.search(SECRET_VALUE, "".join(said).encode()), arguments
+    return status, *said
+
+
+def _shows_secret(path: Path) -> bool:
+    return path.is_file() and re.search(SECRET_VALUE, path.read_bytes()) is not None

@@ -1,11 +1,12 @@
 """The ledger tells each way in which a database can break a promise."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from tests.faults.ledger import Fate, Kind, Ledger, Write
+from tests.faults.ledger import SECRET_VALUE, Fate, Kind, Ledger, Write
 
 
 def _stored(write: Write, secrets: Write | None = None) -> dict[str, Any]:
@@ -83,6 +84,14 @@ def test_secrets_are_those_of_the_last_write_that_was_acknowledged_or_of_a_later
     assert unknown.fate is Fate.UNKNOWN
     for write, right in ((made, 0), (first, 0), (refused, 0), (last, 1), (unknown, 1)):
         assert (_wrong(ledger, _stored(made, write)) == []) is bool(right), write
+
+
+def test_values_of_secrets_are_recognised_and_nothing_else_is() -> None:
+    write = Ledger().intend(Kind.PROJECT)
+    _, _, body = write.request(0)
+    assert all(re.search(SECRET_VALUE, value.encode()) for value in write.secrets.values())
+    del body["secrets"]
+    assert not re.search(SECRET_VALUE, repr((body, write.messages())).encode())
 
 
 def test_logs_are_there_once_and_whole() -> None:

@@ -62,6 +62,36 @@ async def test_logs_go_by_age_and_by_number(
     assert await messages(api) == before[:left]
 
 
+@pytest.mark.parametrize("limit", [(30, None), (None, 2)])
+async def test_a_clock_that_was_behind_takes_nothing_along(
+    api: Api, clock: Clock, limit: tuple[int | None, int | None]
+) -> None:
+    await send(api, log("old"))
+    clock.advance(50 * DAY)
+    await send(api, log("new"))
+    clock.advance(-45 * DAY)
+    await send(api, log("new, and dated long ago"))
+    clock.advance(45 * DAY)
+    await send(api, log("newest"))
+    await Pruner(api.service, limits(logs=limit), considerate=False).start()
+    assert "new" in await messages(api)
+    assert "old" not in await messages(api)
+    clock.advance(31 * DAY)
+    await Pruner(api.service, limits(logs=(30, None)), considerate=False).start()
+    assert await messages(api) == []
+
+
+async def test_a_clock_that_was_ahead_holds_nothing_up(api: Api, clock: Clock) -> None:
+    clock.advance(1000 * DAY)
+    await send(api, log("old, and dated in a far future"))
+    clock.advance(-1000 * DAY)
+    await send(api, log("old"))
+    clock.advance(50 * DAY)
+    await send(api, log("new"))
+    await prune(api, limits(logs=(30, None)))
+    assert await messages(api) == ["new"]
+
+
 async def test_all_logs_may_go(api: Api, clock: Clock) -> None:
     await logs_of_days(api, clock, 2)
     clock.advance(10 * DAY)

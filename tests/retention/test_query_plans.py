@@ -25,6 +25,7 @@ async def test_every_step_finds_its_rows_by_an_index(api: Api, explaining: Expla
     data = RetentionRepository(api.service.db_manager).using(explaining)
     for table in TABLES:
         await data.last_id_before(table, TIME)
+        await data.last_id_before_newer(table, 2, TIME)
         await data.span(table)
         await data.extent_until(table, 2)
     await data.runs_finished_before(TIME, 10)

@@ -1,0 +1,139 @@
+"""Connections that are slow, idle or open when the server has to end."""
+
+import contextlib
+import json
+import resource
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.cli.support import PATIENCE, Serving
+from tests.faults.disks import GOOD, wait_for_more
+from tests.faults.ledger import Fate, Kind
+from tests.faults.processes import GRACE
+from tests.faults.site import Site, Skipped, Tally
+
+SLOW = IDLE = 500
+"""Connections of each kind."""
+DESCRIPTORS = 2 * (SLOW + IDLE) + 500
+CLOSED_AFTER = 12
+"""Seconds after which a server that limits how long a request may take has closed a slow one."""
+READERS = 8
+PIPELINED = 40
+"""Requests that a slow reader has sent before it reads: more than buffers take the answers of."""
+LOGS_TO_READ = 60
+"""Writes that are there before anybody reads."""
+READ = (
+    "GET /api/logs?limit=500 HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\r\n"
+)
+
+
+def _connected(serving: Serving, stack: contextlib.ExitStack, buffer: int = 0) -> socket.socket:
+    host, _, port = serving.url.removeprefix("http://").partition(":")
+    connection = stack.enter_context(socket.socket())
+    if buffer:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+    connection.settimeout(PATIENCE)
+    connection.connect((host, int(port)))
+    return connection
+
+
+def _request(site: Site, serving: Serving) -> tuple[bytes, bytes]:
+    """Head and body of a write that will not be sent whole."""
+    write = site.ledger.intend(Kind.LOGS)
+    write.fate = Fate.REFUSED
+    method, path, fields = write.request(0)
+    body = json.dumps(fields).encode()
+    head = (
+        f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {serving.token}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode(), body
+
+
+@contextlib.contextmanager
+def _many_descriptors() -> Iterator[None]:
+    """Room for that many connections, also in the server. Raises `Skipped`."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < DESCRIPTORS:
+        raise Skipped(f"setrlimit allows {hard} open files, and {DESCRIPTORS} are needed")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, DESCRIPTORS), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def slow_connections(directory: Path, tally: Tally, rounds: int, seed: int) -> None:
+    """Connections that send a byte a second, of a head or of a body, and others that send nothing,
+    while others are served. A round is a second."""
+    site = Site(directory / "site", tally, seed)
+    with _many_descriptors(), site.serving() as serving, contextlib.ExitStack() as stack:
+        for _ in range(IDLE):
+            _connected(serving, stack)
+        slow = {_connected(serving, stack): _slow_request(site, serving, n) for n in range(SLOW)}
+        tally.note("slow connections", len(slow))
+        tally.note("idle connections", IDLE)
+        with site.load(serving), serving.client() as client:
+            for _ in range(rounds):
+                before, began = site.ledger.count()[Fate.ACKNOWLEDGED], time.monotonic()
+                assert client.get("/ready").status_code == 200
+                _send_a_byte(slow)
+                time.sleep(max(0.0, began + 1 - time.monotonic()))
+                assert site.ledger.count()[Fate.ACKNOWLEDGED] > before, "nobody else is served"
+                tally.rounds += 1
+        assert set(site.ledger.statuses()) <= {*GOOD, None}
+        closed = sum(not rest for rest in slow.values())
+        tally.note("slow connections closed by the server", closed)
+        if closed and rounds > CLOSED_AFTER:
+            assert closed == len(slow), "not all slow connections are closed"
+        stack.close()
+        assert serving.end(within=GRACE) == 0
+    site.check()
+    site.done()
+
+
+def _slow_request(site: Site, serving: Serving, number: int) -> tuple[bytes, bytes]:
+    """What is sent at once, and what follows byte by byte."""
+    head, body = _request(site, serving)
+    return (head, body) if number % 2 else (b"", head)
+
+
+def _send_a_byte(slow: dict[socket.socket, tuple[bytes, bytes]]) -> None:
+    for connection, (first, rest) in slow.items():
+        if not rest:
+            continue
+        try:
+            connection.sendall(first + rest[:1])
+            slow[connection] = b"", rest[1:]
+        except ConnectionError:
+            slow[connection] = b"", b""
+
+
+def open_streams(directory: Path, tally: Tally, rounds: int, seed: int) -> None:
+    """SIGTERM under load, while clients don't read their answers and others have sent a part of
+    their requests."""
+    site = Site(directory / "site", tally, seed)
+    for _ in range(rounds):
+        with (
+            site.serving() as serving,
+            contextlib.ExitStack() as stack,
+            site.load(serving) as load,
+        ):
+            wait_for_more(site, LOGS_TO_READ)
+            for _ in range(READERS):
+                reader = _connected(serving, stack, buffer=4096)
+                reader.sendall(READ.format(token=serving.token).encode() * PIPELINED)
+                head, body = _request(site, serving)
+                half = body[: site.chance.randrange(len(body))]
+                _connected(serving, stack).sendall(head + half)
+            site.pause(0.3)
+            began = time.monotonic()
+            assert serving.end(within=GRACE) == 0
+            tally.note("milliseconds until the end", round(1000 * (time.monotonic() - began)))
+            load.wait()
+        site.check()
+        tally.note("open streams", 2 * READERS)
+        tally.rounds += 1
+    site.done()

@@ -1,0 +1,133 @@
+"""System calls that fail, or take long."""
+
+import contextlib
+import os
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+
+from tests.cli.support import Serving, run
+from tests.faults.disks import GOOD, ends_by_itself, remount, small_disk, wait_for_more
+from tests.faults.site import Site, Skipped, Tally
+
+STRACE = shutil.which("strace")
+SLOW: tuple[tuple[str, dict[str, str]], ...] = (
+    ("fdatasync:delay_enter=200ms", {}),
+    ("pwrite64:delay_enter=20ms", {}),
+    # Slower than anybody may have to wait.
+    ("fdatasync:delay_enter=1500ms", {"DB_QUEUE_TIMEOUT_SECONDS": "0.5"}),
+)
+"""What takes how long, and the settings that a process has then."""
+SLOW_SECONDS = 2.5
+QUICK = 1.0
+"""Seconds within which everything is answered that needs no writing."""
+WRITING = "pwrite64,pwritev,ftruncate,fsync,fdatasync"
+
+
+def sync_fails(directory: Path, tally: Tally, rounds: int, seed: int) -> None:
+    """fsync and fdatasync fail with EIO, once or from then on."""
+    _call_fails(directory, tally, rounds, seed, ("fsync,fdatasync", ("EIO",)))
+
+
+def write_fails(directory: Path, tally: Tally, rounds: int, seed: int) -> None:
+    """Writing to the files fails with EIO, or with EROFS as on a disk that has become
+    read-only."""
+    _call_fails(directory, tally, rounds, seed, ("pwrite64", ("EIO", "EROFS")))
+
+
+def _call_fails(
+    directory: Path, tally: Tally, rounds: int, seed: int, fault: tuple[str, tuple[str, ...]]
+) -> None:
+    calls, errors = fault
+    for number in range(rounds):
+        site = Site(directory / f"site-{number}", tally, seed + number)
+        error = errors[number % len(errors)]
+        when = f"{site.chance.randrange(1, 60)}{site.chance.choice(('', '+'))}"
+        with (
+            site.serving() as serving,
+            injecting(serving, f"{calls}:error={error}:when={when}"),
+            site.load(serving) as load,
+        ):
+            ends_by_itself(site, serving, load.wait)
+        site.check()
+        site.done()
+        tally.note(error)
+        tally.rounds += 1
+
+
+@contextlib.contextmanager
+def injecting(serving: Serving, fault: str) -> Iterator[None]:
+    """System calls of the process fail. Raises `Skipped` where strace can't do that."""
+    if STRACE is None:
+        raise Skipped("there is no strace, and so no ptrace of a server")
+    tracer = subprocess.Popen(
+        [
+            *(STRACE, "-f", "-o", os.devnull, "-p", str(serving.process.pid)),
+            *("-e", f"inject={fault}", "-e", f"trace={fault.partition(':')[0]}"),
+        ],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert tracer.stderr is not None
+    try:
+        said = tracer.stderr.readline()
+        if "attached" not in said:
+            raise Skipped(f"ptrace of a process is not possible: {said.strip()}")
+        yield
+    finally:
+        tracer.terminate()
+        tracer.communicate()
+
+
+def slow_disk(directory: Path, tally: Tally, rounds: int, seed: int) -> None:
+    """Writing or syncing takes long: writes wait or are refused, and nothing else does."""
+    for number in range(rounds):
+        site = Site(directory / f"site-{number}", tally, seed + number)
+        fault, settings = SLOW[(seed + number) % len(SLOW)]
+        with site.serving(settings) as serving:
+            with site.load(serving), injecting(serving, fault), serving.client() as client:
+                _others_are_quick(client, tally)
+                wait_for_more(site, 1)
+            statuses = site.ledger.statuses()
+            assert set(statuses) <= {*GOOD, 503}, statuses
+            tally.note("answers of 503", statuses[503])
+            assert serving.end() == 0
+        site.check()
+        site.done()
+        tally.rounds += 1
+
+
+def _others_are_quick(client: httpx.Client, tally: Tally) -> None:
+    until = time.monotonic() + SLOW_SECONDS
+    while (began := time.monotonic()) < until:
+        for path in ("/health", "/api/projects"):
+            assert client.get(path).status_code == 200
+        assert time.monotonic() - began < QUICK, "somebody waits for the disk who only reads"
+        tally.note("answers meanwhile", 2)
+
+
+def read_only_later(directory: Path, tally: Tally, rounds: int, seed: int) -> None:
+    """The file system becomes read-only while a process serves on it, as after an error of the
+    disk: it ends, is not started again, and is when the file system can be written."""
+    site = Site(directory / "disk", tally, seed)
+    with small_disk(site.directory, 64):
+        for _ in range(rounds):
+            with site.serving() as serving, site.load(serving) as load:
+                site.pause(0.3)
+                # Linux does not remount what somebody has open for writing.
+                with injecting(serving, f"{WRITING}:error=EROFS"):
+                    ends_by_itself(site, serving, load.wait)
+            remount(site.directory, "ro")
+            arguments = ("serve", "--port", "0", "--data-dir", str(site.directory))
+            outcome = run(*arguments, cwd=directory)
+            assert outcome.status == 1
+            assert re.search("can't be written|read-only", outcome.complaint, re.IGNORECASE)
+            remount(site.directory, "rw")
+            site.check()
+            tally.rounds += 1
+        site.done()

@@ -1,0 +1,86 @@
+"""Master keys that are not the right ones."""
+
+import base64
+from collections.abc import Iterator
+from pathlib import Path
+
+from backend.services.keyring import generate_master_key
+from tests.cli.support import environment, run
+from tests.faults.site import Site, Tally
+
+LOCK = "strongroom.db.lock"
+"""Holds the process id of who took it last; a start that is refused took it as well."""
+
+SOME = 3
+"""Wrong keys that a round tries."""
+
+
+def _wrong_keys(right: str) -> Iterator[tuple[str, str, str]]:
+    """What is wrong, the text of the keys, and what the refusal must name."""
+    name, _, material = right.partition(":")
+    other = generate_master_key("other")
+    yield "wrong", f"{name}:{other.partition(':')[2]}", name
+    yield "missing, with another in its place", other, name
+    for what, key in (
+        ("short", base64.b64decode(material)[:16]),
+        ("all zero", bytes(32)),
+        ("empty", b""),
+    ):
+        yield what, f"{name}:{base64.b64encode(key).decode()}", "master key 1 of 1"
+    yield "cut off", f"{name}:{material[:-3]}", "master key 1 of 1"
+    yield "without its id", material, "master key 1 of 1"
+
+
+def wrong_keys(directory: Path, tally: Tally, rounds: int, seed: int) -> None:
+    """Starts with keys that are missing, wrong, short or all zero, after a stop or a SIGKILL."""
+    site = Site(directory / "site", tally, seed)
+    for number in range(rounds):
+        with site.serving() as serving, site.load(serving) as load:
+            site.pause(0.3)
+            if number % 2 == 0:
+                assert serving.end() == 0
+            else:
+                serving.process.kill()
+                serving.finish()
+            load.wait()
+        # The log that a killed process leaves is copied into the file by whoever looks at it.
+        _are_refused(site, tally, ignored=LOCK if number % 2 == 0 else "strongroom.db*")
+        site.check()
+        tally.rounds += 1
+    site.done()
+
+
+def _are_refused(site: Site, tally: Tally, ignored: str) -> None:
+    file = site.directory / "master.key"
+    right = file.read_text().strip()
+    before = _content(site.directory, ignored)
+    for what, text, named in site.chance.sample(list(_wrong_keys(right)), SOME):
+        _is_refused(site, {"MASTER_KEYS": text}, (right, text), named)
+        tally.note(what)
+    _is_refused(site, {"ENVIRONMENT": "production"}, (right,), "STRONGROOM_MASTER_KEYS")
+    moved = file.rename(site.directory.with_name("elsewhere"))
+    _is_refused(site, {}, (right,), "STRONGROOM_MASTER_KEYS")
+    moved.rename(file)
+    tally.note("missing", 2)
+    after = _content(site.directory, ignored)
+    changed = [name for name in {**before, **after} if before.get(name) != after.get(name)]
+    assert not changed, f"starts that were refused have changed {changed}"
+
+
+def _is_refused(site: Site, settings: dict[str, str], keys: tuple[str, ...], named: str) -> None:
+    where = ("serve", "--port", "0", "--data-dir", str(site.directory))
+    outcome = run(*where, cwd=site.directory.parent, env=environment(**settings))
+    assert outcome.status in (1, 2), outcome
+    assert named in outcome.complaint
+    for key in keys:
+        material = key.partition(":")[2] or key
+        assert not material or material not in outcome.err + outcome.out, "a key is shown"
+
+
+def _content(directory: Path, ignored: str) -> dict[str, tuple[int, bytes]]:
+    """Names, modes and bytes of all files but those of the name that is ignored."""
+    return {
+        str(path.relative_to(directory)): (path.stat().st_mode, path.read_bytes())
+        for path in directory.rglob("*")
+        if path.is_file() and not path.match(ignored)
+    }

@@ -1,0 +1,236 @@
+"""SIGKILL while something longer goes on: a migration, a rotation of keys, a removal."""
+
+import asyncio
+import contextlib
+import json
+import signal
+import sqlite3
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from backend.runtime import Runtime
+from backend.schemas.logs import LogEntry
+from backend.services.keyring import generate_master_key
+from config.settings import Settings
+from database.base import time_text
+from database.connection import ConnectionConfig, open_connection
+from database.migrator import dump_schema, load_migrations, migrate
+from tests.cli.support import PATIENCE, STRONGROOM, Serving, environment
+from tests.faults.damage import LOSS
+from tests.faults.disks import wait_until
+from tests.faults.site import Site, Tally, command
+
+FILLER = 20_000
+"""Logs that make work last."""
+LOG = "INSERT INTO system_logs (level, level_no, message, created_at) VALUES ('INFO', 20, ?, ?)"
+OLD = 40_000
+"""Logs that are to be removed."""
+OLD_DAYS = 40
+"""How old these are."""
+
+
+@contextlib.contextmanager
+def running(*arguments: str | Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A command as a process, which is gone after the block."""
+    process = subprocess.Popen(
+        [STRONGROOM, *arguments],
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def kill_once(
+    process: subprocess.Popen[Any], begun: Callable[[], bool], site: Site, longest: float
+) -> str:
+    """Kill a process at a random moment of the `longest` seconds after something has begun; how
+    far it was."""
+    deadline = time.monotonic() + PATIENCE
+    while not begun() and process.poll() is None:
+        assert time.monotonic() < deadline, "it never begins"
+        time.sleep(0.0005)
+    site.pause(longest)
+    process.kill()
+    return "interrupted" if process.wait() == -signal.SIGKILL else "too late"
+
+
+def migration(directory: Path, tally: Tally, rounds: int, seed: int) -> None:
+    """SIGKILL while an older schema is brought up to date."""
+    site = Site(directory / "site", tally, seed)
+    with site.serving() as serving, site.load(serving):
+        site.pause(0.5)
+        serving.process.kill()
+        serving.finish()
+    site.check()
+    for _ in range(rounds):
+        version = site.chance.randrange(2, len(load_migrations()))
+        database = site.directory / "strongroom.db"
+        _make_older(database, version)
+        log = database.with_name("strongroom.db-wal")
+        with running("migrate", "--data-dir", site.directory) as process:
+            tally.note(kill_once(process, log.exists, site, 0.15))
+        tally.note("migrations left", _pending(site))
+        with site.serving() as serving:
+            assert LOSS not in serving.err
+            assert serving.end() == 0
+        site.check()
+        tally.rounds += 1
+    site.done()
+
+
+def _make_older(database: Path, version: int) -> None:
+    """Put the database's rows, and some more, into one of an older schema."""
+    older = database.with_name("older.db")
+    connection = open_connection(ConnectionConfig(older))
+    migrate(connection, load_migrations()[:version])
+    schema = dump_schema(connection)
+    connection.execute("PRAGMA foreign_keys = OFF")
+    connection.execute("ATTACH ? AS newer", (str(database),))
+    connection.execute("BEGIN")
+    for (table,) in connection.execute(
+        "SELECT name FROM main.sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%'"
+    ).fetchall():
+        if table != "schema_migrations":
+            _copy_table(connection, table)
+    now = time_text(datetime.now(UTC))
+    connection.executemany(LOG, ((f"filler {n}", now) for n in range(FILLER)))
+    connection.execute("COMMIT")
+    assert dump_schema(connection) == schema
+    connection.close()
+    for name in ("strongroom.db-wal", "strongroom.db-shm"):
+        database.with_name(name).unlink(missing_ok=True)
+    older.replace(database)
+
+
+def _copy_table(connection: sqlite3.Connection, table: str) -> None:
+    columns = ", ".join(
+        name for (name,) in connection.execute("SELECT name FROM pragma_table_info(?)", (table,))
+    )
+    # Names come from the schema itself. What an earlier round has added is not needed again.
+    without = " WHERE message NOT LIKE 'filler %'" if table == "system_logs" else ""
+    connection.execute(f"DELETE FROM main.{table}")  # noqa: S608
+    connection.execute(
+        f"INSERT INTO main.{table} ({columns}) SELECT {columns} FROM newer.{table}{without}"  # noqa: S608
+    )
+
+
+def _pending(site: Site) -> int:
+    _, out, _ = command("migrate", "--check", "--json", "--data-dir", str(site.directory))
+    return len(json.loads(out)["pending"])
+
+
+def rotation(directory: Path, tally: Tally, rounds: int, seed: int) -> None:
+    """SIGKILL while all keys are replaced, under load; then the old master key goes."""
+    site = Site(directory / "site", tally, seed)
+    with site.serving() as serving, site.load(serving):
+        site.pause(0.5)
+    keys = site.directory / "master.key"
+    for number in range(rounds):
+        old = keys.read_text().strip()
+        new = generate_master_key(f"round-{number}")
+        keys.write_text(f"{new},{old}\n")
+        with site.serving() as serving, site.load(serving) as load:
+            with serving.client() as client:
+                site.pause(0.2)
+                _begin_rotation(client, site, serving)
+            load.wait()
+            assert serving.finish() == -signal.SIGKILL
+        tally.note(_rotation_status(site))
+        with site.serving() as serving:
+            with serving.client() as client:
+                wait_until(lambda: _is_rotated(client), "the rotation never ends")
+            assert serving.end() == 0
+        # Nothing is left that needs it.
+        keys.write_text(f"{new}\n")
+        site.check()
+        tally.rounds += 1
+    site.done()
+
+
+def _begin_rotation(client: httpx.Client, site: Site, serving: Serving) -> None:
+    """Ask for a rotation, and kill the server before, while or after it goes on."""
+    patience = site.chance.uniform(0.001, 0.2)
+    with contextlib.suppress(httpx.ReadTimeout):
+        client.post("/api/keys/rotate", json={"reencrypt": True}, timeout=patience)
+    serving.process.kill()
+
+
+def _rotation_status(site: Site) -> str:
+    status, out, err = command("keys", "status", "--json", "--data-dir", str(site.directory))
+    assert status == 0, err
+    found = json.loads(out)["rotation"]
+    return f"rotations {found['status']}" if found is not None else "rotations not begun"
+
+
+def _is_rotated(client: httpx.Client) -> bool:
+    status = client.get("/api/keys").json()
+    newest = status["rotation"]
+    assert newest is None or newest["failed"] == 0, newest
+    over = newest is None or newest["status"] == "finished"
+    left = [key for key in status["keys"] if not key["current"] and not key["removable"]]
+    if over and left:
+        # The kill came before it had begun.
+        assert client.post("/api/keys/rotate", json={"reencrypt": True}).status_code < 300
+    return over and not left
+
+
+def prune(directory: Path, tally: Tally, rounds: int, seed: int) -> None:
+    """SIGKILL while old logs are removed: by a server under load, and by the command, which then
+    writes the file anew."""
+    for number in range(rounds):
+        site = Site(directory / f"site-{number}", tally, seed + number)
+        asyncio.run(_add_old_logs(site))
+        if number % 2 == 0:
+            with site.serving() as serving, site.load(serving) as load:
+                site.pause(0.4)
+                serving.process.kill()
+                load.wait()
+                assert serving.finish() == -signal.SIGKILL
+        else:
+            log = site.directory / "strongroom.db-wal"
+            with running("prune", "--compact", "--data-dir", site.directory) as process:
+                tally.note(kill_once(process, log.exists, site, 0.4))
+        site.check()
+        tally.note("old logs left" if _old_logs(site) else "no old logs left")
+        _goes_on(site)
+        site.done()
+        tally.rounds += 1
+
+
+async def _add_old_logs(site: Site) -> None:
+    then = datetime.now(UTC) - timedelta(days=OLD_DAYS)
+    settings = Settings(_env_file=None, data_dir=site.directory)
+    runtime = await Runtime.start(settings, clock=lambda: then)
+    for _ in range(0, OLD, 1000):
+        logs = [{"level": "INFO", "message": f"old words {n}"} for n in range(1000)]
+        await runtime.service.append_logs([LogEntry.model_validate(log) for log in logs])
+    await runtime.stop()
+
+
+def _goes_on(site: Site) -> None:
+    """The next start removes the rest."""
+    with site.serving() as serving:
+        with serving.client() as client:
+            wait_until(lambda: not _beyond_limits(client), "old logs are never removed")
+        assert serving.end() == 0
+    assert not _old_logs(site)
+
+
+def _beyond_limits(client: httpx.Client) -> int:
+    return int(client.get("/api/retention").json()["would_remove"]["logs"]["rows"])
+
+
+def _old_logs(site: Site) -> int:
+    _, out, _ = command("prune", "--dry-run", "--json", "--data-dir", str(site.directory))
+    return int(json.loads(out)["would_remove"]["logs"]["rows"])
