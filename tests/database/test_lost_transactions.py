@@ -325,6 +325,9 @@ async def test_a_checkpoint_that_can_not_write_stops_the_writer(poisonable: Pois
         with pytest.raises(DatabaseClosed):
             await pool.run_alone(lambda raw: raw.total_changes)
     assert type(pool.writer.poisoned) is DatabaseUnavailable
+    while not poisonable.errors:
+        # The event loop is told by the writer's thread.
+        await asyncio.sleep(0)
     assert poisonable.errors == [pool.writer.poisoned]
     row = await pool.fetch_one("SELECT count(*) FROM parts")
     assert row is not None

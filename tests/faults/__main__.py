@@ -41,13 +41,15 @@ class Fault:
     run: Callable[[Path, Tally, int, int], None]
     rounds: int
     """How many rounds it has unless another number is asked for."""
+    short: int = 1
+    """How many rounds it has in the short form."""
 
 
 FAULTS = [
-    Fault("kill", processes.kill, 200),
+    Fault("kill", processes.kill, 200, short=2),
     Fault("power-loss", power.power_loss, 200),
-    Fault("disconnect", processes.disconnect, 1000),
-    Fault("slow-connections", connections.slow_connections, 20),
+    Fault("disconnect", processes.disconnect, 1000, short=100),
+    Fault("slow-connections", connections.slow_connections, 20, short=2),
     Fault("terminate", processes.terminate, 20),
     Fault("open-streams", connections.open_streams, 5),
     Fault("second-process", processes.second_process, 5),
@@ -80,6 +82,9 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     names = [fault.name for fault in FAULTS]
     parser.add_argument("--only", nargs="+", choices=names, default=names, metavar="FAULT")
     parser.add_argument("--rounds", type=int, help="of each fault, in the place of its own number")
+    parser.add_argument(
+        "--short", action="store_true", help="a few rounds, as in the tests"
+    )
     parser.add_argument("--seed", type=int, default=time.time_ns() % 1_000_000)
     parser.add_argument(
         "--any-time",
@@ -125,7 +130,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         tally = Tally()
         with tempfile.TemporaryDirectory(prefix="strongroom-faults-") as directory:
             try:
-                fault.run(Path(directory), tally, options.rounds or fault.rounds, options.seed)
+                rounds = options.rounds or (fault.short if options.short else fault.rounds)
+                fault.run(Path(directory), tally, rounds, options.seed)
             except Skipped as reason:
                 skipped += 1
                 _say(f"{fault.name}: skipped: {reason}")
