@@ -1,7 +1,9 @@
 # `make` alone lists what there is to do.
 
-PYTHON ?= python3
-ARGS   ?=
+PYTHON  ?= python3
+ARGS    ?=
+# One more than there are processors: some tests wait for a process or a time limit.
+WORKERS ?= $(shell expr `getconf _NPROCESSORS_ONLN` + 1)
 
 VENV := .venv
 BIN  := $(VENV)/bin
@@ -27,7 +29,7 @@ run: $(VENV)/.run ## start the server, by default on http://127.0.0.1:8000 with 
 	@exec $(BIN)/strongroom serve $(ARGS)
 
 test: $(VENV)/.dev ## run the whole test suite (ARGS="-k name" for a part of it)
-	@$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 faults: $(VENV)/.dev ## break servers under load, and hold what is left against what was promised (ARGS=--help)
 	@$(BIN)/python -m tests.faults $(ARGS)

@@ -23,6 +23,9 @@ from config.settings import PREFIX, Settings
 from database.connection_manager import ConnectionConfig, DatabaseManager
 from tests.servers import RunningServer
 
+# Hundreds of processes are started: none has to compile what the one before it has compiled.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 
 @pytest.fixture(scope="session")
 def database_template(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -82,9 +82,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     names = [fault.name for fault in FAULTS]
     parser.add_argument("--only", nargs="+", choices=names, default=names, metavar="FAULT")
     parser.add_argument("--rounds", type=int, help="of each fault, in the place of its own number")
-    parser.add_argument(
-        "--short", action="store_true", help="a few rounds, as in the tests"
-    )
+    parser.add_argument("--short", action="store_true", help="a few rounds, as in the tests")
     parser.add_argument("--seed", type=int, default=time.time_ns() % 1_000_000)
     parser.add_argument(
         "--any-time",

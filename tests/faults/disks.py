@@ -64,7 +64,7 @@ def disk_full(directory: Path, tally: Tally, rounds: int, seed: int) -> None:
     """No room at all under load, then room again, in one process."""
     for number in range(rounds):
         site = Site(directory / f"disk-{number}", tally, seed + number)
-        with small_disk(site.directory, 16):
+        with small_disk(site.directory, 32):
             _fill_and_free(site)
             site.check()
             site.done()
@@ -82,7 +82,8 @@ def _fill_and_free(site: Site) -> None:
             assert client.get("/api/projects").status_code == 200
             disk.free()
             wait_for_more(site)
-            assert client.get("/ready").status_code == 200
+            ready = client.get("/ready")
+            assert ready.status_code == 200, ready.text
         assert set(statuses()) <= {*GOOD, FULL}
         site.tally.note("answers of 507", statuses()[FULL])
         assert serving.end() == 0
