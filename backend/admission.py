@@ -19,9 +19,10 @@ class Seats:
         """`timeout` is how long, in seconds, somebody waits before it is too long."""
         self._free = number
         self._timeout = timeout
-        self._waiting: OrderedDict[Hashable, deque[asyncio.Future[None]]] = OrderedDict()
+        self._waiting: OrderedDict[Hashable, deque[_Turn]] = OrderedDict()
         """Who waits, by client. The first client is the next; its next turn comes after all
         others'."""
+        self._alarm: asyncio.TimerHandle | None = None
         self.refused = 0
         """How many have waited too long."""
 
@@ -43,52 +44,72 @@ class Seats:
             return True
         return False
 
-    async def wait(self, client: Hashable) -> None:
-        """Wait for a seat and have it.
+    async def wait(self, client: Hashable) -> float:
+        """Wait for a seat and have it; the seconds that it took.
 
         Raises `DatabaseBusy` when that takes too long; who is cancelled has none either.
         """
         loop = asyncio.get_running_loop()
-        turn: asyncio.Future[None] = loop.create_future()
+        began = loop.time()
+        turn = _Turn(loop.create_future(), began)
         self._waiting.setdefault(client, deque()).append(turn)
-        alarm = loop.call_later(self._timeout, self._expire, client, turn)
+        if self._alarm is None:
+            self._alarm = loop.call_later(self._timeout, self._expire)
         try:
-            await turn
+            await turn.given
         except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled() and turn.exception() is None:
+            if turn.is_given:
                 # It was handed over in the same moment.
                 self.give_back()
-            else:
-                self._forget(client, turn)
             raise
-        finally:
-            alarm.cancel()
+        return loop.time() - began
 
     def give_back(self) -> None:
         """Give a seat back, to whoever is next."""
         while self._waiting:
             client, turns = next(iter(self._waiting.items()))
-            turn = turns.popleft()
+            given = turns.popleft().given
             if turns:
                 self._waiting.move_to_end(client)
             else:
                 del self._waiting[client]
-            if not turn.done():
-                turn.set_result(None)
+            # Who was cancelled has left its turn behind.
+            if not given.done():
+                given.set_result(None)
                 return
         self._free += 1
 
-    def _expire(self, client: Hashable, turn: "asyncio.Future[None]") -> None:
-        if turn.done():
-            return
-        self._forget(client, turn)
-        self.refused += 1
-        turn.set_exception(DatabaseBusy("too many requests are waiting for their turn"))
+    def _expire(self) -> None:
+        """Refuse those who have waited too long. One alarm serves all, as each client's first has
+        waited longest."""
+        self._alarm = None
+        loop = asyncio.get_running_loop()
+        latest = loop.time() - self._timeout
+        oldest = None
+        for client, turns in list(self._waiting.items()):
+            while turns and (turns[0].given.done() or turns[0].began <= latest):
+                given = turns.popleft().given
+                if not given.done():
+                    self.refused += 1
+                    given.set_exception(DatabaseBusy("too many requests wait for their turn"))
+            if not turns:
+                del self._waiting[client]
+            elif oldest is None or turns[0].began < oldest:
+                oldest = turns[0].began
+        if oldest is not None:
+            self._alarm = loop.call_later(oldest - latest, self._expire)
 
-    def _forget(self, client: Hashable, turn: "asyncio.Future[None]") -> None:
-        turns = self._waiting.get(client)
-        if turns is None or turn not in turns:
-            return
-        turns.remove(turn)
-        if not turns:
-            del self._waiting[client]
+
+class _Turn:
+    """Somebody who waits."""
+
+    __slots__ = ("began", "given")
+
+    def __init__(self, given: "asyncio.Future[None]", began: float) -> None:
+        self.given = given
+        self.began = began
+
+    @property
+    def is_given(self) -> bool:
+        """Whether it has been handed a seat."""
+        return self.given.done() and not self.given.cancelled() and self.given.exception() is None

@@ -34,6 +34,8 @@ from database.errors import DatabaseBusy, DatabaseError, InvalidValue
 from models import MAX_INT64
 
 PROBLEM_JSON = "application/problem+json"
+PATIENCE_SECONDS = 1.0
+"""Whose request has waited for longer is asked whether it still wants the answer."""
 
 
 def _decimal(value: object) -> object:
@@ -97,11 +99,11 @@ class GuardedRoute(APIRoute):
                 return await handle(request)
             seats: Seats = state.seats
             # Now, and not before: whoever sends a body slowly keeps nobody from working.
-            waited = not seats.take()
-            if waited:
-                await seats.wait(principal.token_id or client_address(request))
+            waited = 0.0
+            if not seats.take():
+                waited = await seats.wait(principal.token_id or client_address(request))
             try:
-                if waited and await request.is_disconnected():
+                if waited > PATIENCE_SECONDS and await request.is_disconnected():
                     raise ClientDisconnect
                 with acting_as(principal):
                     return await handle(request)

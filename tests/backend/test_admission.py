@@ -78,6 +78,22 @@ async def test_who_waits_too_long_is_told_and_has_none() -> None:
     assert seats.free == 1
 
 
+async def test_each_waits_for_its_own_time() -> None:
+    seats = Seats(1, 0.05)
+    assert seats.take()
+    waiters = Waiters(seats)
+    first = waiters.wait("a")
+    await asyncio.sleep(0.03)
+    second, third = waiters.wait("a"), waiters.wait("b")
+    with pytest.raises(DatabaseBusy):
+        await first
+    assert (seats.waiting, seats.refused) == (2, 1)
+    for task in (second, third):
+        with pytest.raises(DatabaseBusy):
+            await task
+    assert (seats.waiting, seats.refused) == (0, 3)
+
+
 async def test_who_is_cancelled_while_it_waits_has_none() -> None:
     seats = Seats(1, LONG)
     assert seats.take()
@@ -86,10 +102,10 @@ async def test_who_is_cancelled_while_it_waits_has_none() -> None:
     await settle()
     first.cancel()
     await settle()
-    assert seats.waiting == 1
     seats.give_back()
     await second
     assert waiters.order == ["a"]
+    assert (seats.free, seats.waiting) == (0, 0)
 
 
 async def test_who_is_cancelled_in_the_moment_of_its_turn_hands_the_seat_on() -> None:
@@ -112,8 +128,9 @@ async def test_who_is_cancelled_in_the_moment_it_is_refused_hands_on_nothing() -
     assert seats.take()
     first = Waiters(seats).wait("a")
     await settle()
-    (turn,) = seats._waiting["a"]
-    seats._expire("a", turn)
+    seats._timeout = 0
+    seats._expire()
+    assert seats.refused == 1
     first.cancel()
     await settle()
     assert first.done()

@@ -10,6 +10,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from backend import dependencies
 from backend.admission import Seats
 from config.settings import Settings
 from tests.http.support import (
@@ -71,7 +72,12 @@ class TestBusy:
     def settings(self, settings: Settings) -> Settings:
         """Twenty may wait, and not for long."""
         return settings.model_copy(
-            update={"db_queue_limit": 20, "db_queue_timeout_seconds": 0.2, "db_readers": 1}
+            update={
+                "db_queue_limit": 20,
+                "db_queue_timeout_seconds": 0.2,
+                "db_readers": 1,
+                "max_concurrent_requests": 40,
+            }
         )
 
     async def test_a_write_that_finds_the_queue_full_or_waits_too_long_had_no_effect(
@@ -167,8 +173,9 @@ class TestTurns:
         assert application.state.seats.free == 1
 
     async def test_what_nobody_waits_for_any_more_is_not_done(
-        self, client: httpx.AsyncClient, application: FastAPI
+        self, client: httpx.AsyncClient, application: FastAPI, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        monkeypatch.setattr(dependencies, "PATIENCE_SECONDS", 0)
         seats: Seats = application.state.seats
         assert seats.take()
         body = json.dumps(new_project()).encode()
