@@ -96,7 +96,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         token_per_minute=settings.token_rate_per_minute,
         failed_per_minute=settings.failed_attempts_per_minute,
     )
-    app.state.seats = Seats(settings.max_concurrent_requests, settings.db_queue_timeout_seconds)
+    app.state.seats = {
+        kind: Seats(settings.max_concurrent_requests, settings.db_queue_timeout_seconds)
+        for kind in ("reading", "writing")
+    }
     app.state.open_metrics = settings.is_loopback and not settings.is_production
     for router in ROUTERS:
         # Not `include_router`, which matches every included route twice: a fifth of the

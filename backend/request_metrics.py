@@ -1,6 +1,6 @@
 """Counters of requests, and everything that /metrics shows."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -53,7 +53,10 @@ class RequestMetrics:
 
 class _ServiceCollector(Collector):
     def __init__(
-        self, requests: RequestMetrics, stats: Callable[[], dict[str, Any]], seats: Seats
+        self,
+        requests: RequestMetrics,
+        stats: Callable[[], dict[str, Any]],
+        seats: Mapping[str, Seats],
     ) -> None:
         self._requests = requests
         self._stats = stats
@@ -64,12 +67,12 @@ class _ServiceCollector(Collector):
         yield GaugeMetricFamily(
             "strongroom_requests_waiting",
             "Requests that wait for their turn.",
-            self._seats.waiting,
+            sum(seats.waiting for seats in self._seats.values()),
         )
         yield CounterMetricFamily(
             "strongroom_requests_refused",
             "Requests that waited too long for their turn.",
-            self._seats.refused,
+            sum(seats.refused for seats in self._seats.values()),
         )
         stats = self._stats()
         for part in ("writer", "readers"):
@@ -92,7 +95,7 @@ def _help(part: str, name: str) -> str:
 
 
 def render_metrics(
-    requests: RequestMetrics, stats: Callable[[], dict[str, Any]], seats: Seats
+    requests: RequestMetrics, stats: Callable[[], dict[str, Any]], seats: Mapping[str, Seats]
 ) -> bytes:
     """Everything as Prometheus text. `stats` gives what `AsyncConnectionPool.stats` gives."""
     registry = CollectorRegistry(auto_describe=False)

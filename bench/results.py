@@ -2,7 +2,7 @@
 
 import json
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -18,12 +18,13 @@ class Sample:
     p50: float
     p95: float
     p99: float
-    longest: float
-    cpu_seconds: float
-    """User and system time of the server's process over the round."""
-    cpu_us: float
+    longest: float | None
+    cpu_seconds: float | None
+    """User and system time of the server's process over the round; `None` where that was not
+    measured, here and below."""
+    cpu_us: float | None
     """The same for each request, in microseconds."""
-    peak_mib: float
+    peak_mib: float | None
     """The most memory that was resident during the round."""
 
 
@@ -72,12 +73,10 @@ class Results:
         rounds = self.loads.get(key)
         if not rounds:
             return None
-        return Sample(
-            **{
-                name: statistics.median(getattr(sample, name) for sample in rounds)
-                for name in FIELDS
-            }
-        )
+        values: dict[str, Any] = {
+            name: _median([getattr(sample, name) for sample in rounds]) for name in FIELDS
+        }
+        return Sample(**values)
 
     def metrics(self) -> dict[str, float]:
         """Every figure's median by its name: `<peer>.<workload>.<connections>.<field>`, and those
@@ -86,7 +85,8 @@ class Results:
         for key in self.loads:
             median = self.median(key)
             if median is not None:
-                found.update({key.metric(name): getattr(median, name) for name in FIELDS})
+                figures = {key.metric(name): getattr(median, name) for name in FIELDS}
+                found.update({k: value for k, value in figures.items() if value is not None})
         return found
 
     @property
@@ -124,5 +124,10 @@ class Results:
         return results
 
 
-def _rounded(values: Mapping[str, float]) -> dict[str, float]:
-    return {name: round(value, 3) for name, value in values.items()}
+def _median(values: Sequence[float | None]) -> float | None:
+    measured = [value for value in values if value is not None]
+    return statistics.median(measured) if measured else None
+
+
+def _rounded(values: Mapping[str, float | None]) -> dict[str, float | None]:
+    return {name: None if value is None else round(value, 3) for name, value in values.items()}

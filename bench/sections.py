@@ -17,7 +17,7 @@ Say = Callable[[str], None]
 
 
 def measure_sections(options: Options, work: Path, results: Results, say: Say) -> None:
-    """The chosen ones, one after the other. Raises `BenchError`."""
+    """The chosen ones, one after the other; one that fails is told among the failures."""
     sections: dict[str, Callable[[Options, Path, Results], None]] = {
         "engine": _engine,
         "depth": depth.measure,
@@ -30,7 +30,11 @@ def measure_sections(options: Options, work: Path, results: Results, say: Say) -
             say(f"measuring: {name}")
             folder = work / name
             folder.mkdir()
-            measure(options, folder, results)
+            try:
+                measure(options, folder, results)
+            except BenchError as error:
+                # What the others have measured took half an hour.
+                results.failures.append(str(error))
 
 
 def _engine(options: Options, folder: Path, results: Results) -> None:

@@ -12,8 +12,10 @@ BAR = 40
 """Characters of the longest bar."""
 
 
-def number(value: float) -> str:
-    """A figure with as many digits as mean something."""
+def number(value: float | None) -> str:
+    """A figure with as many digits as mean something; a dash for one that was not measured."""
+    if value is None:
+        return "-"
     if value >= 100:
         return f"{value:,.0f}"
     return f"{value:.1f}" if value >= 10 else f"{value:.2f}"

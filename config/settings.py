@@ -144,7 +144,8 @@ class Settings(BaseSettings):
     max_concurrent_requests: Annotated[
         int, Field(ge=1, le=100_000), Rule("must be an integer between 1 and 100000")
     ] = 24
-    """Requests that are worked on at once; the others wait, and tokens take turns."""
+    """Requests that read, and as many that write, that are worked on at once; the others wait, and
+    tokens take turns."""
 
     max_body_bytes: Annotated[
         int, Field(ge=1, le=2**30), Rule("must be an integer between 1 and 1073741824")

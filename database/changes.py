@@ -14,6 +14,8 @@ Kind = Literal["insert", "update", "delete"]
 Change = tuple[str, Kind]
 """A table, and what happens to its rows."""
 
+ANYTHING: Change = ("", "update")
+"""Stands for what can't be known."""
 KINDS: tuple[Kind, ...] = ("insert", "update", "delete")
 _ACTIONS: dict[int, Kind] = {
     sqlite3.SQLITE_INSERT: "insert",
@@ -84,7 +86,10 @@ class Changes:
         if not isinstance(connection, ObservedConnection):
             return self._all
         concerned: set[Watch] = set()
-        for change in connection.take_changes():
+        changes = connection.take_changes()
+        if ANYTHING in changes:
+            return self._all
+        for change in changes:
             concerned |= self._by_change.get(change, _NONE)
         return concerned
 
@@ -113,6 +118,7 @@ class ObservedConnection(sqlite3.Connection):
         super().__init__(*args, **kwargs)
         self._learned: dict[str, frozenset[Change]] = {}
         self._changes: set[Change] = set()
+        self._executing = False
 
     def take_changes(self) -> set[Change]:
         """What was changed since the last call."""
@@ -126,7 +132,11 @@ class ObservedConnection(sqlite3.Connection):
             changes = self._learn(sql, parameters)
         if changes:
             self._changes |= changes
-        return super().execute(sql, parameters)
+        self._executing = True
+        try:
+            return super().execute(sql, parameters)
+        finally:
+            self._executing = False
 
     def executemany(self, sql: str, parameters: Any, /) -> sqlite3.Cursor:
         """What sqlite3 does."""
@@ -136,21 +146,32 @@ class ObservedConnection(sqlite3.Connection):
             changes = self._learn(sql, rows[0])
         if changes:
             self._changes |= changes
-        return super().executemany(sql, rows)
+        self._executing = True
+        try:
+            return super().executemany(sql, rows)
+        finally:
+            self._executing = False
+
+    def cursor(self, *arguments: Any, **options: Any) -> Any:
+        """What sqlite3 does. What a cursor does that is not the connection's own is not known."""
+        if not self._executing:
+            self._changes.add(ANYTHING)
+        return super().cursor(*arguments, **options)
 
     def executescript(self, _: str, /) -> sqlite3.Cursor:
         """Refused: it commits, and nobody would know what."""
         raise sqlite3.ProgrammingError("executescript is not for a connection that is observed")
 
     def _learn(self, sql: str, parameters: Any) -> frozenset[Change]:
-        if sql.split(maxsplit=1)[0].upper() in _HARMLESS:
+        words = sql.split(maxsplit=1)
+        if not words or words[0].upper() in _HARMLESS:
             changes: frozenset[Change] = frozenset()
         else:
             try:
                 changes = self._explain(sql, parameters)
             except sqlite3.Error:
-                # It will fail in the same way, which is for its caller.
-                return frozenset()
+                # It will fail in the same way, unless there is a reason that nobody knows.
+                return frozenset({ANYTHING})
         if len(self._learned) >= _MAX_LEARNED:
             self._learned.clear()
         self._learned[sql] = changes
@@ -167,9 +188,14 @@ class ObservedConnection(sqlite3.Connection):
             return sqlite3.SQLITE_OK
 
         self.set_authorizer(authorize)
+        self._executing = True
         try:
             # Compiled for itself, whatever the driver's cache has of the statement.
             super().execute(f"EXPLAIN {sql}", parameters).close()
         finally:
+            self._executing = False
             self.set_authorizer(None)
+        if "REPLACE" in sql.upper():
+            # SQLite does not say that the rows which are replaced are deleted.
+            found |= {(table, "delete") for table, kind in found if kind == "insert"}
         return frozenset(found)

@@ -54,7 +54,7 @@ class Job(Generic[T]):
 
 
 class JobQueue:
-    """Jobs in the order they came, bounded in number and in waiting time.
+    """Jobs in the order they came, urgent ones first, bounded in number and in waiting time.
 
     It belongs to the event loop that made it, except for `take` and `len`, which any thread may
     call. A job is run by whoever took it out of the queue, and given up by nobody else: that each

@@ -115,6 +115,22 @@ class Connection(HttpToolsProtocol):
         self._body_bytes += len(body)
         super().on_body(body)
 
+    def on_message_begin(self) -> None:
+        """Begin with a request."""
+        self._unset_keepalive_if_required()
+        super().on_message_begin()
+
+    def on_message_complete(self) -> None:
+        """End a request."""
+        super().on_message_complete()
+        cycle = self._last_request()
+        idle = cycle is not None and cycle.response_complete
+        if idle and self.timeout_keep_alive_task is None and not self.transport.is_closing():
+            # A body that came after the answer has ended the timer that the answer began.
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
+
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._running = cycle
         super()._start_asgi_task(cycle, app)
@@ -225,9 +241,12 @@ class Connections:
     def look(self, connections: Iterable[Connection]) -> None:
         """Close those whose clients have used up their time. To be called often."""
         now = self._clock()
+        between = self._limits.seconds / _LOOKS
         elapsed = now - self._last_look
-        if elapsed < self._limits.seconds / _LOOKS:
+        if elapsed < between:
             return
+        # While the process itself stood still, what clients had sent was not read.
+        elapsed = min(elapsed, 2 * between)
         self._last_look = now
         self._tell_refusals(now)
         looked_at = list(connections)

@@ -67,6 +67,16 @@ class KeysRepository(TableAccess):
         rows = await self.db.fetch_all("SELECT key_id, canary FROM master_keys ORDER BY key_id")
         return {row["key_id"]: row["canary"] for row in rows}
 
+    async def canaries_in_use(self) -> dict[str, str]:
+        """The canaries of the master keys that something is wrapped under, by key id."""
+        rows = await self.db.fetch_all(
+            "SELECT key_id, canary FROM master_keys AS m"
+            " WHERE EXISTS (SELECT 1 FROM project_keys AS k WHERE k.master_key_id = m.key_id)"
+            " OR EXISTS (SELECT 1 FROM installation AS i WHERE i.master_key_id = m.key_id)"
+            " ORDER BY key_id"
+        )
+        return {row["key_id"]: row["canary"] for row in rows}
+
     async def add_canary(self, key_id: str, canary: str) -> None:
         """Store a master key's canary. Raises `UniqueViolation` when it has one."""
         await self.db.execute(

@@ -98,7 +98,8 @@ class RetentionRepository(TableAccess):
         return int(last["id"] - first["id"]) + 1
 
     async def extent_until(self, table: Table, last_id: int) -> Extent:
-        """The rows up to an id. Reads as much of an index as they have entries."""
+        """The rows up to an id, but for those dated after that one, which a wrong clock has made.
+        Reads as much of an index as they have entries."""
         row = await self.db.fetch_one(
             # The plus leaves it to the index by time, which is a fraction of the table.
             f"SELECT count(*) AS rows FROM {table} WHERE +id <= ?"

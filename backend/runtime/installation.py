@@ -94,17 +94,16 @@ class DataDirectory:
         """Make the directory, for its owner only, durable before this returns. Raises
         `StartRefused` when that can't be."""
         try:
-            new = [path for path in (self.path, *self.path.parents) if not path.exists()]
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise StartRefused(
                 f"{self.path} can't be made ({error.strerror}): choose another data directory"
             ) from None
-        # Also one that is there: the start that made it may have been cut short.
-        for path in new or [self.path]:
-            # A parent that can't be read was there before, and will be.
+        # Also those that are there: the start that made them may have been cut short.
+        for parent in self.path.absolute().parents:
+            # One that can't be read was there before, and will be.
             with contextlib.suppress(OSError):
-                sync(path.parent)
+                sync(parent)
 
     def require_whole(self) -> None:
         """Raises `StartRefused` when a restore has left a part of itself and no database: a start

@@ -11,6 +11,8 @@ from database.changes import Changes, Watch, any_change, changes_of_rows
 
 MAX_BYTES = 16 * 1024 * 1024
 """Of each kind of answer; the one that was made first goes first."""
+MAX_ANSWERS = 2048
+"""Of each kind: what was asked takes memory as well, and it is the client who says what."""
 _LARGEST = MAX_BYTES // 16
 """A larger one is not kept: it would drive out too many others."""
 
@@ -52,7 +54,7 @@ class Answers:
             return
         self._kept[asked] = answer
         self._bytes += len(answer)
-        while self._bytes > self._max_bytes:
+        while self._bytes > self._max_bytes or len(self._kept) > MAX_ANSWERS:
             self._bytes -= len(self._kept.pop(next(iter(self._kept))))
 
 

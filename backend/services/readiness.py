@@ -1,5 +1,7 @@
 """Whether requests can be served, and if not, why."""
 
+import asyncio
+
 from backend.repositories import Repositories
 from backend.repositories.schema_version import newest_schema_version, schema_version
 from backend.services.base import ServiceBase, unit_of_work
@@ -13,8 +15,17 @@ _QUEUE_SHARE = 0.9
 class ReadinessUseCases(ServiceBase):
     """The checks of `/ready`."""
 
+    _checking: "asyncio.Task[Readiness] | None" = None
+
     async def readiness(self) -> Readiness:
         """Every check with its result; never raises a `DatabaseError`."""
+        # One check for all who ask meanwhile: it goes before the work of those who have a token,
+        # and whoever asks has none.
+        if self._checking is None or self._checking.done():
+            self._checking = asyncio.ensure_future(self._check_all())
+        return await asyncio.shield(self._checking)
+
+    async def _check_all(self) -> Readiness:
         health = await self.db_manager.health_check()
         try:
             migrations, keys = await self._records()
@@ -37,11 +48,10 @@ class ReadinessUseCases(ServiceBase):
 
     async def _keys(self, repositories: Repositories) -> str | None:
         try:
-            canaries = await repositories.keys.canaries()
-            used = await repositories.keys.master_key_usage()
+            canaries = await repositories.keys.canaries_in_use()
         except DatabaseError:
             return "the keys' records can't be read"
-        bad = [id for id in used if not self.vault.check_canary(id, canaries.get(id, ""))]
+        bad = [id for id, canary in canaries.items() if not self.vault.check_canary(id, canary)]
         return f"these master keys don't fit: {', '.join(bad)}" if bad else None
 
     def _writer_queue(self) -> str | None:

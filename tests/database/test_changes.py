@@ -8,7 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from database.changes import ObservedConnection, Watch, any_change, changes_of_rows
+from database.changes import (
+    ANYTHING,
+    Changes,
+    ObservedConnection,
+    Watch,
+    any_change,
+    changes_of_rows,
+)
 from database.connection import ConnectionConfig, open_connection
 from database.connection_manager import DatabaseManager
 from database.errors import DatabaseError
@@ -52,6 +59,17 @@ STATEMENTS = [
         "INSERT INTO a (x) VALUES (?) ON CONFLICT (x) DO UPDATE SET x = excluded.x",
         ("n",),
         {("a", "insert"), ("a", "update")},
+    ),
+    (
+        "REPLACE INTO a (id, x) VALUES (?, 'z')",
+        (1,),
+        {
+            *any_change("a")[::2],
+            ("b", "delete"),
+            ("c", "update"),
+            # Of each table that rows go into: which one's are replaced, SQLite does not say.
+            *any_change("told")[::2],
+        },
     ),
     ("UPDATE a SET x = 'y' WHERE id = ?", (1,), {("a", "update")}),
     (
@@ -100,6 +118,7 @@ def test_a_statement_that_failed_is_asked_about_again(observed: ObservedConnecti
     sql = "INSERT INTO later (x) VALUES (1)"
     with pytest.raises(sqlite3.OperationalError, match="no such table"):
         observed.execute(sql)
+    assert observed.take_changes() == {ANYTHING}
     observed.execute("CREATE TABLE later (x INTEGER) STRICT")
     observed.take_changes()
     observed.execute(sql)
@@ -110,6 +129,23 @@ def test_more_statements_than_are_remembered(observed: ObservedConnection) -> No
     for number in range(1100):
         observed.execute(f"UPDATE a SET x = 'y' WHERE id = {number}").close()  # noqa: S608
         assert observed.take_changes() == {("a", "update")}
+
+
+def test_what_a_cursor_does_is_not_known(observed: ObservedConnection) -> None:
+    observed.execute("SELECT 1").close()
+    assert observed.take_changes() == set()
+    observed.cursor().execute("DELETE FROM a")
+    assert observed.take_changes() == {ANYTHING}
+    changes = Changes()
+    watch = changes.watch(any_change("b"))
+    observed.cursor()
+    with changes.committing(observed):
+        assert watch.version is None
+
+
+def test_an_empty_statement_changes_nothing(observed: ObservedConnection) -> None:
+    observed.execute("").close()
+    assert observed.take_changes() == set()
 
 
 def test_a_script_is_refused(observed: ObservedConnection) -> None:

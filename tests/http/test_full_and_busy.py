@@ -132,7 +132,7 @@ class TestBusy:
 
 
 class TestTurns:
-    """As many requests at once as there are seats, of which there is one here."""
+    """As many requests at once as there are seats: here one to read, and one to write."""
 
     @pytest.fixture
     def settings(self, settings: Settings) -> Settings:
@@ -144,8 +144,9 @@ class TestTurns:
     async def test_who_waits_too_long_for_its_turn_is_told_and_had_no_effect(
         self, client: httpx.AsyncClient, application: FastAPI
     ) -> None:
-        seats: Seats = application.state.seats
+        seats: Seats = application.state.seats["writing"]
         assert seats.take()
+        assert (await client.get("/api/projects")).status_code == 200
         response = await client.post("/api/projects", json=new_project())
         problem(response, "database_busy")
         assert int(response.headers["retry-after"]) >= 1
@@ -156,7 +157,7 @@ class TestTurns:
     async def test_meanwhile_the_service_tells_how_it_is(
         self, client: httpx.AsyncClient, application: FastAPI
     ) -> None:
-        assert application.state.seats.take()
+        assert application.state.seats["reading"].take()
         task = asyncio.create_task(client.get("/api/projects"))
         for path in ("/health", "/ready"):
             assert (await client.get(path)).status_code == 200, path
@@ -170,13 +171,13 @@ class TestTurns:
         for _ in range(3):
             problem(await client.get("/api/projects/99"), "project_not_found")
             problem(await client.post("/api/projects", json={}), "validation_failed")
-        assert application.state.seats.free == 1
+        assert [seats.free for seats in application.state.seats.values()] == [1, 1]
 
     async def test_what_nobody_waits_for_any_more_is_not_done(
         self, client: httpx.AsyncClient, application: FastAPI, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(dependencies, "PATIENCE_SECONDS", 0)
-        seats: Seats = application.state.seats
+        seats: Seats = application.state.seats["writing"]
         assert seats.take()
         body = json.dumps(new_project()).encode()
         messages: list[dict[str, object]] = [

@@ -14,6 +14,7 @@ from dataclasses import replace
 
 import httpx
 import pytest
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from backend.cli.connections import ConnectionLimits, Connections
 from backend.main import create_app
@@ -105,6 +106,45 @@ def test_who_sends_nothing_is_closed_within_ten_seconds(
         for _ in range(3):
             clock.advance(1)
         assert is_closed(silent)
+
+
+def test_a_body_that_comes_after_its_answer_leaves_the_connection_idle(
+    server: RunningServer, clock: TickingClock
+) -> None:
+    with connected(server, post_head("wrong", 10)) as late:
+        assert late.recv(65536).startswith(b"HTTP/1.1 401")
+        late.sendall(b"x" * 10)
+        for _ in range(2 * TEN):
+            clock.advance(1)
+        assert not is_closed(late)
+        late.sendall(HEALTH)
+        assert late.recv(65536).startswith(b"HTTP/1.1 200")
+
+
+def test_a_process_that_stood_still_closes_nobody_for_it(
+    server: RunningServer, clock: TickingClock
+) -> None:
+    with connected(server) as silent:
+        clock.advance(1)
+        clock.advance(10 * TEN)
+        assert not is_closed(silent)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "_start_asgi_task",
+        "_unset_keepalive_if_required",
+        "on_body",
+        "on_message_begin",
+        "on_message_complete",
+        "pause_writing",
+        "send_400_response",
+        "timeout_keep_alive_handler",
+    ],
+)
+def test_uvicorn_has_what_is_overridden_or_called(name: str) -> None:
+    assert callable(getattr(HttpToolsProtocol, name))
 
 
 @pytest.mark.parametrize(

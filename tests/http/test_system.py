@@ -1,5 +1,7 @@
 """How the service itself is: alive, ready, and in numbers."""
 
+import asyncio
+
 import httpx
 import pytest
 from fastapi import FastAPI
@@ -174,3 +176,15 @@ async def test_the_pages_name_every_path(stranger: httpx.AsyncClient) -> None:
     assert "/openapi.json" in page.text
     document = (await stranger.get("/openapi.json")).json()
     assert document["info"]["title"] == "Strongroom"
+
+
+async def test_all_who_ask_at_once_share_one_check(
+    stranger: httpx.AsyncClient, application: FastAPI
+) -> None:
+    readers = manager_of(application).async_pool.readers
+    await application.state.runtime.background.stop()
+    before = readers.stats.queries
+    answers = await asyncio.gather(*(stranger.get("/ready") for _ in range(50)))
+    assert {answer.status_code for answer in answers} == {200}
+    # One read for the check of the connection and one for its records.
+    assert readers.stats.queries - before <= 4

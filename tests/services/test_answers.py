@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from backend.errors import ProjectNotFound
-from backend.services.answers import Answers
+from backend.services.answers import MAX_ANSWERS, Answers
 from backend.services.database_service import DatabaseService
 from backend.services.principal import Principal, acting_as
 from backend.services.service_keys import ServiceKeys
@@ -91,6 +91,15 @@ async def test_memory_is_bounded() -> None:
     await answers.of("large", large)
     await answers.of("large", large)
     assert large.made == 2
+
+
+async def test_many_small_answers_are_bounded_in_number() -> None:
+    answers, make = Answers(Changes().watch(any_change("a"))), Counting()
+    for asked in range(MAX_ANSWERS + 10):
+        await answers.of(asked, make)
+    assert len(answers._kept) == MAX_ANSWERS
+    await answers.of(MAX_ANSWERS + 9, make)
+    assert make.made == MAX_ANSWERS + 10
 
 
 async def test_an_error_is_not_kept() -> None:
