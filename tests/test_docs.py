@@ -155,10 +155,10 @@ def _links() -> Iterator[tuple[str, str]]:
 def _leads_somewhere(document: str, target: str) -> bool:
     path, _, anchor = target.partition("#")
     file = (ROOT / document).parent / path if path else ROOT / document
-    if not file.exists():
-        return False
+    if not file.exists() or not anchor:
+        return file.exists()
     headings = re.findall(r"^#+ (.*)$", file.read_text(encoding="utf-8"), re.MULTILINE)
-    return not anchor or anchor in {_slug(heading) for heading in headings}
+    return anchor in {_slug(heading) for heading in headings}
 
 
 def test_every_relative_link_leads_somewhere() -> None:
