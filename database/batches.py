@@ -17,6 +17,7 @@ from database.errors import (
     StatementError,
     TransactionLost,
 )
+from database.interpreter import Loan
 from database.jobs import Job, JobQueue
 from database.statements import commit, control, require_transaction, still_open
 from database.wal import Checkpointer
@@ -72,8 +73,11 @@ class BatchRunner:
         self._stats.wal_truncations = self._checkpointer.truncations
         return self._stats
 
-    def serve(self, raw: sqlite3.Connection, queue: JobQueue) -> None:
-        """Run what waits, up to the bounds of a batch, in one transaction, and answer it."""
+    def serve(self, raw: sqlite3.Connection, queue: JobQueue, loan: Loan) -> None:
+        """Run what waits, up to the bounds of a batch, in one transaction, and answer it.
+
+        The loan is given back before the COMMIT, which waits for the disk.
+        """
         job = queue.take()
         if job is None:
             return
@@ -82,7 +86,7 @@ class BatchRunner:
         # What is told if this breaks off in a way that nobody foresaw.
         failure: DatabaseError | None = DatabaseUnavailable("the batch broke off")
         try:
-            self._run(raw, batch, queue)
+            self._run(raw, batch, queue, loan)
             failure = None
         except DatabaseError as error:
             failure = error
@@ -99,7 +103,9 @@ class BatchRunner:
             self._poison(DatabaseUnavailable("a batch could not be rolled back"))
         self._stats.busy_total += time.monotonic() - started
 
-    def _run(self, raw: sqlite3.Connection, batch: Batch, queue: JobQueue) -> None:
+    def _run(
+        self, raw: sqlite3.Connection, batch: Batch, queue: JobQueue, loan: Loan
+    ) -> None:
         """Run the batch's first job and what else waits, and commit.
 
         Raises `DatabaseError` when nothing of it was kept.
@@ -121,6 +127,7 @@ class BatchRunner:
             if job is not None:
                 batch.append(job)
         self._stats.largest_batch = max(self._stats.largest_batch, len(batch))
+        loan.give_back()
         try:
             self._commit(raw)
         except DatabaseError as error:

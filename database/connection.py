@@ -7,8 +7,9 @@ import os
 import sqlite3
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, Protocol, TypeVar
 
 import aiosqlite
 
@@ -219,11 +220,17 @@ class HopConnection(aiosqlite.Connection):
         A cancelled caller does not stop a function that has begun. Raises what the function
         raises, the driver's errors as `DatabaseError`, and `DatabaseClosed` after `close`.
         """
+        return await self.start(function)
+
+    def start(self, function: Callable[[sqlite3.Connection], T]) -> "asyncio.Future[T]":
+        """The same, begun at once: what comes back is done when the function is."""
         connection = self._connection
         if connection is None or not self._running:
             raise DatabaseClosed("the database is closed")
-        result: object = await self._execute(guarded, function, connection)  # type: ignore[no-untyped-call]
-        return cast(T, result)
+        # What aiosqlite's own methods do, without a coroutine that would have to be waited for.
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._tx.put_nowait((future, partial(guarded, function, connection)))
+        return future
 
     def interrupt_statement(self) -> None:
         """Make the statement that runs on the thread fail, if one does."""

@@ -6,11 +6,13 @@ import logging
 import sqlite3
 from collections.abc import AsyncIterator, Callable
 from contextvars import copy_context
+from functools import partial
 from typing import TypeVar
 
 from database.batches import Batch, BatchRunner, WriterStats
 from database.connection import ConnectionConfig, HopConnection, finish
 from database.errors import DatabaseBusy, DatabaseClosed, DatabaseError, DatabaseUnavailable
+from database.interpreter import Loan
 from database.jobs import JobQueue
 from database.statements import atomically, roll_back
 from database.transaction import HoppingTransaction, Transaction, Work, drive
@@ -78,7 +80,10 @@ class Writer:
 
     async def _run_hop(self) -> None:
         try:
-            await self._connection.run(self._drain)
+            loan = Loan()
+            hop = self._connection.start(partial(self._serve, loan))
+            loan.wait()
+            await hop
         except Exception as error:
             logger.exception("the writer's thread failed")
             self._poison(DatabaseUnavailable(f"the writer's thread failed: {type(error).__name__}"))
@@ -87,17 +92,20 @@ class Writer:
             if len(self.queue):
                 self._wake()
 
-    def _drain(self, raw: sqlite3.Connection) -> None:
-        """On the writer's thread: run batches until nothing waits, or somebody wants the writer
-        alone."""
-        while len(self.queue) and not self._exclusive.locked() and self.poisoned is None:
-            # What waits stays in the queue meanwhile, where it can expire or be cancelled.
-            if not self._write_lock.acquire(self._timeout):
-                return
+    def _serve(self, loan: Loan, raw: sqlite3.Connection) -> None:
+        """On the writer's thread: run one batch, which its statements need the loan for."""
+        try:
+            if not self._write_lock.acquire(0):
+                loan.give_back()
+                # What waits stays in the queue meanwhile, where it can expire or be cancelled.
+                if not self._write_lock.acquire(self._timeout):
+                    return
             try:
-                self._batches.serve(raw, self.queue)
+                self._batches.serve(raw, self.queue, loan)
             finally:
                 self._write_lock.release()
+        finally:
+            loan.give_back()
 
     def _answer(self, batch: Batch) -> None:
         self._loop.call_soon_threadsafe(_deliver, batch)
