@@ -103,9 +103,7 @@ class BatchRunner:
             self._poison(DatabaseUnavailable("a batch could not be rolled back"))
         self._stats.busy_total += time.monotonic() - started
 
-    def _run(
-        self, raw: sqlite3.Connection, batch: Batch, queue: JobQueue, loan: Loan
-    ) -> None:
+    def _run(self, raw: sqlite3.Connection, batch: Batch, queue: JobQueue, loan: Loan) -> None:
         """Run the batch's first job and what else waits, and commit.
 
         Raises `DatabaseError` when nothing of it was kept.

@@ -2,9 +2,6 @@
 
 import threading
 
-LONGEST_LOAN = 0.02
-"""Seconds after which the event loop goes on in any case."""
-
 
 class Loan:
     """The event loop stands still until the thread has run its statements.
@@ -21,9 +18,9 @@ class Loan:
         self._returned = threading.Lock()
         self._returned.acquire()
 
-    def wait(self) -> None:
-        """On the event loop: wait until it is given back, or the longest loan is over."""
-        self._returned.acquire(timeout=LONGEST_LOAN)
+    def wait(self, seconds: float) -> None:
+        """On the event loop: wait until it is given back, at most `seconds`."""
+        self._returned.acquire(timeout=seconds)
 
     def give_back(self) -> None:
         """On the database thread: let the event loop go on. Once is enough."""

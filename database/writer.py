@@ -82,7 +82,7 @@ class Writer:
         try:
             loan = Loan()
             hop = self._connection.start(partial(self._serve, loan))
-            loan.wait()
+            loan.wait(self._config.loan_seconds)
             await hop
         except Exception as error:
             logger.exception("the writer's thread failed")

@@ -3,7 +3,6 @@
 import ast
 import asyncio
 import contextlib
-import inspect
 import logging
 import os
 import resource
@@ -238,7 +237,10 @@ async def test_what_the_engine_relies_on_in_aiosqlite(tmp_path: Path) -> None:
         await connection.run(lambda raw: raw.total_changes)
     connection.interrupt_statement()
     await connection.open()
-    assert inspect.iscoroutinefunction(connection._execute)
+    # What stands in its queue: a future, or nothing, and what to call.
+    done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+    connection._tx.put_nowait((done, lambda: 1))
+    assert await done == 1
     assert isinstance(connection._connection, sqlite3.Connection)
     assert connection._conn is connection._connection
     assert connection._running
