@@ -56,9 +56,9 @@ class Job(Generic[T]):
 class JobQueue:
     """Jobs in the order they came, urgent ones first, bounded in number and in waiting time.
 
-    It belongs to the event loop that made it, except for `take` and `len`, which any thread may
-    call. A job is run by whoever took it out of the queue, and given up by nobody else: that each
-    of the deque's operations is atomic settles who comes first.
+    It belongs to the event loop that made it, except for `take`, `is_urgent` and `len`, which any
+    thread may call. A job is run by whoever took it out of the queue, and given up by nobody else:
+    that each of the deque's operations is atomic settles who comes first.
     """
 
     def __init__(self, *, limit: int, timeout: float) -> None:
@@ -84,6 +84,11 @@ class JobQueue:
     def unanswered(self) -> int:
         """Callers that wait for a job in the queue or on a thread."""
         return self._unanswered
+
+    @property
+    def is_urgent(self) -> bool:
+        """Whether an urgent job waits."""
+        return bool(self._urgent)
 
     def take(self) -> Job[Any] | None:
         """The next job, now the caller's to run; `None` if none waits."""

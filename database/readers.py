@@ -9,10 +9,12 @@ from collections import deque
 from collections.abc import Callable
 from contextvars import copy_context
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 from database.connection import ConnectionConfig, HopConnection, Params, Row
 from database.errors import DatabaseError, concerns_connection
+from database.interpreter import Loan
 from database.jobs import Job, JobQueue
 from database.statements import control, fetch_all, fetch_one, roll_back
 from database.transaction import Work, drive
@@ -111,7 +113,11 @@ class Readers:
     async def _run_hop(self, hop: _Hop) -> None:
         broken = True
         try:
-            broken = await hop.reader.run(lambda raw: self._drain(hop, raw))
+            loan = Loan()
+            run = hop.reader.start(partial(self._drain, hop, loan))
+            if self.queue.is_urgent:
+                loan.wait(self._config.loan_seconds)
+            broken = await run
         except DatabaseError as error:
             logger.warning("a reader can't be used any more: %s", error)
         finally:
@@ -131,14 +137,26 @@ class Readers:
         if broken:
             await self._reopen(hop.reader)
 
-    def _drain(self, hop: _Hop, raw: sqlite3.Connection) -> bool:
+    def _drain(self, hop: _Hop, loan: Loan, raw: sqlite3.Connection) -> bool:
         """On the reader's thread: answer what waits; whether the connection must be replaced.
 
-        Raises `DatabaseError` when it can't even be asked.
+        The loan is for what is urgent, and comes first. Raises `DatabaseError` when the connection
+        can't even be asked.
         """
+        try:
+            return self._answer(hop, loan, raw)
+        finally:
+            loan.give_back()
+
+    def _answer(self, hop: _Hop, loan: Loan, raw: sqlite3.Connection) -> bool:
         now = time.monotonic()
         until = now + HOP_SECONDS
-        while (job := self.queue.take()) is not None:
+        while True:
+            if not self.queue.is_urgent:
+                loan.give_back()
+            job = self.queue.take()
+            if job is None:
+                return False
             hop.jobs += 1
             hop.waited += now - job.queued_at
             job.run(raw)
@@ -150,8 +168,7 @@ class Readers:
                 roll_back(raw)
             now = time.monotonic()
             if hop.stalled or now >= until:
-                break
-        return False
+                return False
 
     def _watch(self, hop: _Hop) -> None:
         hop.timer = self._loop.call_later(self._config.stall_seconds, self._stalled, hop)

@@ -26,19 +26,36 @@ class ReadinessUseCases(ServiceBase):
         return await asyncio.shield(self._checking)
 
     async def _check_all(self) -> Readiness:
-        health = await self.db_manager.health_check()
+        # Both at once, and before all that waits: it is asked when there is too much of that.
+        writes = asyncio.ensure_future(self._writes())
         try:
             migrations, keys = await self._records()
+            reads = True
         except DatabaseError:
             migrations = keys = "the database can't be read"
+            reads = False
+        works = await writes and reads
         checks = ReadinessChecks(
-            database=_check(None if health["healthy"] else "reading or writing fails"),
+            database=_check(None if works else "reading or writing fails"),
             migrations=_check(migrations),
             keys=_check(keys),
             writer_queue=_check(self._writer_queue()),
         )
         ok = all(check.status == "ok" for _, check in checks)
         return Readiness(status="ready" if ok else "not_ready", checks=checks)
+
+    async def _writes(self) -> bool:
+        """Whether the writer runs and commits a transaction that changes nothing."""
+        try:
+            await self._write_nothing()
+        except DatabaseError:
+            return False
+        return True
+
+    @unit_of_work(read_only=False, urgent=True)
+    async def _write_nothing(self) -> None:
+        async with self.transaction():
+            pass
 
     @unit_of_work(read_only=True, urgent=True)
     async def _records(self) -> tuple[str | None, str | None]:
