@@ -100,17 +100,15 @@ class ProjectSecretsRepository(BaseRepository[ProjectSecret]):
         """Put new values in the place of those one version before; how many there were."""
         now = self.now()
         return await self.db.execute_many(
-            "UPDATE project_secrets SET ciphertext = ?, project_key_id = ?, version = ?,"
-            " updated_at = ? WHERE project_id = ? AND key_name = ? AND version = ?",
+            _REPLACE,
             [
                 (
-                    secret.ciphertext,
-                    secret.project_key_id,
-                    secret.version,
-                    now,
                     project_id,
                     secret.key,
-                    secret.version - 1,
+                    secret.version,
+                    secret.project_key_id,
+                    secret.ciphertext,
+                    now,
                 )
                 for secret in secrets
             ],
@@ -168,4 +166,12 @@ class ProjectSecretsRepository(BaseRepository[ProjectSecret]):
 _WITH_KEY = (
     "SELECT s.*, k.project_id AS key_project_id, k.wrapped"
     " FROM project_secrets AS s JOIN project_keys AS k ON k.id = s.project_key_id"
+)
+
+_REPLACE = (
+    "UPDATE project_secrets SET version = new.column3, project_key_id = new.column4,"
+    " ciphertext = new.column5, updated_at = new.column6"
+    " FROM (VALUES (?, ?, ?, ?, ?, ?)) AS new"
+    " WHERE project_secrets.project_id = new.column1 AND project_secrets.key_name = new.column2"
+    " AND project_secrets.version = new.column3 - 1"
 )
