@@ -11,7 +11,7 @@ from backend.repositories import Repositories
 from backend.repositories.webhook_repository import StoredWebhook
 from backend.schemas.webhooks import WebhookCreate, WebhookList, WebhookUpdate
 from backend.services.base import existing_project, live_project, unit_of_work
-from backend.services.encryption import SecretContext
+from backend.services.envelope import SecretContext
 from backend.services.principal import current_principal
 from backend.services.secret_sealing import SecretSealing, stored_key
 from models import Webhook
