@@ -30,9 +30,10 @@ class SecretSealing(ServiceBase):
         self, repositories: Repositories, stored: StoredSecret, value: SecretStr
     ) -> ProjectSecret | None:
         """Encrypt, store and record a new value; `None` when the secret has it already."""
-        if self.has_value(stored, value):
-            return None
         secret = stored.secret
+        context = secret_context(secret)
+        if self.vault.holds(stored_key(stored.key), context, secret.ciphertext, value):
+            return None
         project_key = await self.current_key(repositories, secret.project_id)
         sealed = self.sealed(project_key, secret.key_name, secret.version + 1, value)
         replaced = await repositories.secrets.replace(
@@ -70,12 +71,6 @@ class SecretSealing(ServiceBase):
         wrapped = self.vault.new_project_key(project_id, key_id)
         await repositories.keys.set_wrapped(key_id, master_key_id, wrapped)
         return StoredProjectKey(id=key_id, project_id=project_id, wrapped=wrapped)
-
-    def has_value(self, stored: StoredSecret, value: SecretStr) -> bool:
-        """Whether this is the secret's present value; `False` when that is unreadable."""
-        return self.vault.holds(
-            stored_key(stored.key), secret_context(stored.secret), stored.secret.ciphertext, value
-        )
 
     def open_secret(self, stored: StoredSecret) -> SecretStr:
         """The secret's value. Raises `SecretUnreadable`."""
