@@ -90,6 +90,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "backend.rate_limits": ("backend.errors",),
     "backend.request_ids": (),
     "backend.request_metrics": ("backend.admission",),
+    "backend.route_table": (),
     "backend.strict_json": ("backend.errors",),
     "backend.trusted_hosts": (),
     "backend.errors": (),
