@@ -4,7 +4,7 @@ import functools
 import inspect
 import json
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any
 from urllib.parse import unquote_to_bytes
 
@@ -18,6 +18,7 @@ from starlette.requests import ClientDisconnect
 
 from backend.access import OPEN, ROUTE_SCOPES
 from backend.admission import Seats
+from backend.direct_call import DirectCall, Handler, application, is_ordinary
 from backend.errors import (
     ERROR_TABLE,
     BadRequest,
@@ -70,10 +71,14 @@ class GuardedRoute(APIRoute):
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
         super().__init__(path, _with_service(endpoint), **options)
+        if is_ordinary(self):
+            self.app = application(self._guard(DirectCall(self)))
 
-    def get_route_handler(self) -> Callable[[Request], Awaitable[Response]]:  # type: ignore[override]
+    def get_route_handler(self) -> Handler:  # type: ignore[override]
         """The handler. Raises `KeyError` for a route that the table of scopes does not have."""
-        handle = super().get_route_handler()
+        return self._guard(super().get_route_handler())
+
+    def _guard(self, handle: Handler) -> Handler:
         (method,) = self.methods or {"GET"}
         scope = ROUTE_SCOPES[method, self.path_format]
         if scope is OPEN:

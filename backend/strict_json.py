@@ -1,6 +1,7 @@
 """Request bodies: JSON as RFC 8259 has it, without what decoders disagree about."""
 
 import json
+import re
 from typing import Any, NoReturn
 
 from starlette.requests import Request
@@ -40,9 +41,7 @@ def check_content_type(request: Request) -> None:
     """Raises `UnsupportedMediaType` unless the body is declared as JSON."""
     declared = request.headers.get("content-type", "")
     media_type = declared.partition(";")[0].strip().lower()
-    if media_type != "application/json" and not (
-        media_type.startswith("application/") and media_type.endswith("+json")
-    ):
+    if media_type != "application/json" and not _OTHER_JSON.fullmatch(media_type):
         raise UnsupportedMediaType("send the body with Content-Type: application/json")
 
 
@@ -60,6 +59,9 @@ async def read_json(request: Request, *, required: bool = True) -> None:
     if not body:
         raise MalformedJson("the body is empty: send a JSON object")
     request._json = parse_json(body)
+
+
+_OTHER_JSON = re.compile(r"application/[^/]*\+json")
 
 
 class _RefusedError(ValueError):

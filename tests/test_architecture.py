@@ -63,6 +63,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "backend.dependencies": (
         "backend.access",
         "backend.admission",
+        "backend.direct_call",
         "backend.rate_limits",
         "backend.services",
         "backend.strict_json",
@@ -90,8 +91,10 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "backend.rate_limits": ("backend.errors",),
     "backend.request_ids": (),
     "backend.request_metrics": ("backend.admission",),
+    "backend.route_table": (),
     "backend.strict_json": ("backend.errors",),
     "backend.trusted_hosts": (),
+    "backend.direct_call": (),
     "backend.errors": (),
     "backend.log": ("backend.request_ids", "backend.tracebacks"),
     "backend.master_keys": (),

@@ -4,6 +4,7 @@ All of it is wrapped or public; no key that could open anything is stored.
 """
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from backend.repositories.sealed_repository import SEALED_KINDS
 from database.base import TableAccess
@@ -20,13 +21,15 @@ class Installation:
     """Root of token MACs, cursors and the audit chain, wrapped under a master key."""
 
 
-@dataclass(frozen=True, slots=True)
-class ProjectKey:
+class ProjectKey(NamedTuple):
     """A project's key, wrapped under a master key."""
 
     id: int
     project_id: int
-    wrapped: str = field(repr=False)
+    wrapped: str
+
+    def __repr__(self) -> str:
+        return f"ProjectKey(id={self.id!r}, project_id={self.project_id!r})"
 
 
 @dataclass(frozen=True, slots=True)

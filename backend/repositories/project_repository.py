@@ -91,6 +91,13 @@ class ProjectRepository(BaseRepository[Project]):
         )
         return self.model(row) if row is not None else None
 
+    async def is_live(self, project_id: int) -> bool:
+        """Whether there is a project with this id that is not deleted."""
+        row = await self.db.fetch_one(
+            "SELECT 1 FROM projects WHERE id = ? AND status <> 'deleted'", (project_id,)
+        )
+        return row is not None
+
     async def list_active_projects(self) -> list[Project]:
         """All projects whose status is `active`, newest first."""
         rows = await self.db.fetch_all(

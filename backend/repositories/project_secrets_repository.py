@@ -1,7 +1,8 @@
 """The secrets of projects, as ciphertext: this layer never sees a value."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from backend.errors import SecretExists
 from backend.repositories.keys_repository import ProjectKey
@@ -21,14 +22,27 @@ class StoredSecret:
     key: ProjectKey
 
 
-@dataclass(frozen=True, slots=True)
-class SealedSecret:
+class SealedSecret(NamedTuple):
     """A value to be stored, encrypted for this key and this version."""
 
     key: str
     version: int
     project_key_id: int
-    ciphertext: str = field(repr=False)
+    ciphertext: str
+
+    def __repr__(self) -> str:
+        return f"SealedSecret(key={self.key!r}, version={self.version!r})"
+
+
+class PresentValue(NamedTuple):
+    """The value that a secret has, and the key that it is encrypted with."""
+
+    version: int
+    ciphertext: str
+    key: ProjectKey
+
+    def __repr__(self) -> str:
+        return f"PresentValue(version={self.version!r})"
 
 
 class ProjectSecretsRepository(BaseRepository[ProjectSecret]):
@@ -100,17 +114,15 @@ class ProjectSecretsRepository(BaseRepository[ProjectSecret]):
         """Put new values in the place of those one version before; how many there were."""
         now = self.now()
         return await self.db.execute_many(
-            "UPDATE project_secrets SET ciphertext = ?, project_key_id = ?, version = ?,"
-            " updated_at = ? WHERE project_id = ? AND key_name = ? AND version = ?",
+            _REPLACE,
             [
                 (
-                    secret.ciphertext,
-                    secret.project_key_id,
-                    secret.version,
-                    now,
                     project_id,
                     secret.key,
-                    secret.version - 1,
+                    secret.version,
+                    secret.project_key_id,
+                    secret.ciphertext,
+                    now,
                 )
                 for secret in secrets
             ],
@@ -123,13 +135,20 @@ class ProjectSecretsRepository(BaseRepository[ProjectSecret]):
         )
         return self._stored(row) if row is not None else None
 
-    async def get_many(self, project_id: int, keys: Sequence[str]) -> dict[str, StoredSecret]:
-        """Those secrets of `keys` that the project has, by key."""
-        query = Query(_WITH_KEY)
+    async def present_values(
+        self, project_id: int, names: Sequence[str]
+    ) -> dict[str, PresentValue]:
+        """The values of those secrets of `names` that the project has, by name."""
+        query = Query(
+            "SELECT s.key_name, s.version, s.ciphertext, k.id, k.project_id, k.wrapped"
+            " FROM project_secrets AS s JOIN project_keys AS k ON k.id = s.project_key_id"
+        )
         query.where("s.project_id = ?", project_id)
-        query.where_in("s.key_name", keys)
-        stored = [self._stored(row) for row in await self.db.fetch_all(*query.build())]
-        return {item.secret.key_name: item for item in stored}
+        query.where_in("s.key_name", names)
+        return {
+            name: PresentValue(version, ciphertext, ProjectKey(*key))
+            for name, version, ciphertext, *key in await self.db.fetch_all(*query.build())
+        }
 
     async def page(
         self, project_id: int, *, limit: int, after: Position | None
@@ -168,4 +187,12 @@ class ProjectSecretsRepository(BaseRepository[ProjectSecret]):
 _WITH_KEY = (
     "SELECT s.*, k.project_id AS key_project_id, k.wrapped"
     " FROM project_secrets AS s JOIN project_keys AS k ON k.id = s.project_key_id"
+)
+
+_REPLACE = (
+    "UPDATE project_secrets SET version = new.column3, project_key_id = new.column4,"
+    " ciphertext = new.column5, updated_at = new.column6"
+    " FROM (VALUES (?, ?, ?, ?, ?, ?)) AS new"
+    " WHERE project_secrets.project_id = new.column1 AND project_secrets.key_name = new.column2"
+    " AND project_secrets.version = new.column3 - 1"
 )

@@ -2,8 +2,8 @@
 
 import json
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from backend.repositories import Repositories
 from backend.repositories.audit_repository import AuditRow, StoredAuditRow
@@ -13,8 +13,7 @@ from backend.services.principal import current_principal
 from database.base import Clock, time_text
 
 
-@dataclass(frozen=True, slots=True)
-class AuditEvent:
+class AuditEvent(NamedTuple):
     """What was done: `<thing>.<verb in past tense>` to `<things>/<id>`."""
 
     action: str
@@ -55,17 +54,17 @@ class Recording:
         at = time_text(self.clock())
         request_id = current_request_id()
         rows = []
-        for id, event in enumerate(events, last_id + 1):
+        for id, (action, target, project_id, fields) in enumerate(events, last_id + 1):
             row = AuditRow(
-                id=id,
-                at=at,
-                actor=principal.name,
-                actor_token_id=principal.token_id,
-                action=event.action,
-                target=event.target,
-                project_id=event.project_id,
-                fields=_names(tuple(event.fields)),
-                request_id=request_id,
+                id,
+                at,
+                principal.name,
+                principal.token_id,
+                action,
+                target,
+                project_id,
+                _names(tuple(fields)),
+                request_id,
             )
             mac = self.audit_chain.mac(mac, row)
             rows.append(StoredAuditRow(row, mac))

@@ -125,3 +125,11 @@ async def live_project(repositories: Repositories, project_id: int) -> Project:
     if project.status is ProjectStatus.DELETED:
         raise ProjectNotFound
     return project
+
+
+async def require_live_project(repositories: Repositories, project_id: int) -> None:
+    """Raises `ProjectNotFound` where `live_project` does, at half its cost."""
+    if not current_principal().sees(project_id) or not await repositories.projects.is_live(
+        project_id
+    ):
+        raise ProjectNotFound

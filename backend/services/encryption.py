@@ -3,12 +3,9 @@
 A project key, 256 random bits, encrypts the values of one project. It is stored wrapped under a
 key derived from a master key (label `project-key-wrapping`), so that a new master key means
 wrapping project keys anew, never values. All of it is AES-256-GCM with a random 96-bit nonce for
-each message, good for 2^32 messages under one key, and stored as
-
-    sr1:A256GCM:<key id>:<base64url, unpadded, of nonce (12) || ciphertext || tag (16)>
-
-The key id is a master key's, or `p<id>` for a project key; it chooses the key, none is ever tried.
-The additional data are eight fields, each as UTF-8 after its length in four bytes, big-endian:
+each message, good for 2^32 messages under one key, and stored as `envelope.py` says. The key id
+in it is a master key's, or `p<id>` for a project key; it chooses the key, none is ever tried. The
+additional data are eight fields, each as UTF-8 after its length in four bytes, big-endian:
 
     "sr1", purpose, installation id, project id, name, version, algorithm, key id
 
@@ -20,92 +17,31 @@ An error is raised where no plaintext, key or exception that holds one is in rea
 traceback with local variables tells nothing.
 """
 
-import base64
-import binascii
-import re
+import hmac
 import secrets
-from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import NoReturn, Self
+from typing import NoReturn
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from pydantic import SecretStr
 
 from backend.errors import SecretUnreadable
+from backend.services.envelope import (
+    ALGORITHM,
+    FORMAT,
+    NONCE_BYTES,
+    Envelope,
+    SecretContext,
+    StoredProjectKey,
+)
 from backend.services.keyring import KEY_BYTES, KeyProvider, MasterKey, configured_key
 
-FORMAT = "sr1"
-ALGORITHM = "A256GCM"
 WRAPPING_LABEL = "project-key-wrapping"
 MAX_VALUE_BYTES = 64 * 1024
 """The longest value, in bytes of UTF-8."""
 
-_NONCE_BYTES = 12
-_TAG_BYTES = 16
-_HEAD = re.compile(rf"{FORMAT}:{ALGORITHM}:([A-Za-z0-9_-]{{1,32}}):")
 _CANARY = b"strongroom canary"
-
-
-@dataclass(frozen=True, slots=True)
-class Envelope:
-    """Stored text, taken apart."""
-
-    key_id: str
-    nonce: bytes = field(repr=False)
-    sealed: bytes = field(repr=False)
-    """Ciphertext and tag."""
-
-    @classmethod
-    def parse(cls, text: str) -> Self | None:
-        """The parts of `text`; None for anything that `encode` would not have written."""
-        head = _HEAD.match(text)
-        if head is None or not text.isascii():
-            return None
-        encoded = text[head.end() :]
-        try:
-            data = base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4))
-        except binascii.Error:
-            return None
-        # The decoder skips what it does not know, so only what it would write again is taken.
-        if len(data) < _NONCE_BYTES + _TAG_BYTES or _base64(data) != encoded:
-            return None
-        return cls(head[1], data[:_NONCE_BYTES], data[_NONCE_BYTES:])
-
-    def encode(self) -> str:
-        """The text to store."""
-        return f"{FORMAT}:{ALGORITHM}:{self.key_id}:{_base64(self.nonce + self.sealed)}"
-
-
-@dataclass(frozen=True, slots=True)
-class SecretContext:
-    """Where a value belongs. Sealed in one place, it opens in no other."""
-
-    project_id: int
-    name: str
-    version: int
-    purpose: str = "secret"
-    """The kind of value; two kinds of record never share one."""
-
-
-@dataclass(frozen=True, slots=True)
-class StoredProjectKey:
-    """A project's key as its row holds it: wrapped under a master key."""
-
-    id: int
-    project_id: int
-    wrapped: str = field(repr=False)
-
-    @property
-    def key_id(self) -> str:
-        """What stored values call this key: `p<id>`."""
-        return f"p{self.id}"
-
-    @property
-    def master_key_id(self) -> str | None:
-        """The id of the master key it is wrapped under; None when the text can't be read."""
-        envelope = Envelope.parse(self.wrapped)
-        return None if envelope is None else envelope.key_id
 
 
 class Vault:
@@ -125,6 +61,7 @@ class Vault:
             raise ValueError("the installation id is empty")
         self._provider = provider
         self._installation_id = installation_id
+        self._home = _field(installation_id)
         # Deriving takes longer than everything else that is done with it.
         self._wrapping_cipher = lru_cache(maxsize=64)(_new_wrapping_cipher)
         self._cipher = lru_cache(maxsize=cached_keys)(self._project_cipher)
@@ -170,14 +107,26 @@ class Vault:
         Raises SecretUnreadable for whatever else: text changed or in another format, a row that
         was moved, another key, a master key that is not configured.
         """
-        envelope = Envelope.parse(text)
-        if envelope is None or envelope.key_id != project_key.key_id:
-            raise SecretUnreadable
+        envelope = _envelope_under(project_key, text)
         cipher = self._cipher(project_key)
         value = _decrypt_value(cipher, envelope, self._bound_to(context, project_key))
         if value is None:
             raise SecretUnreadable
         return value
+
+    def holds(
+        self, project_key: StoredProjectKey, context: SecretContext, text: str, value: SecretStr
+    ) -> bool:
+        """Whether `open` would give this value, compared in a time that tells nothing of it."""
+        try:
+            envelope = _envelope_under(project_key, text)
+            cipher = self._cipher(project_key)
+        except SecretUnreadable:
+            return False
+        present = _decrypt(cipher, envelope, self._bound_to(context, project_key))
+        return present is not None and hmac.compare_digest(
+            present, value.get_secret_value().encode()
+        )
 
     def is_readable(self, project_key: StoredProjectKey, context: SecretContext, text: str) -> bool:
         """Whether `open` would give a value."""
@@ -307,13 +256,13 @@ class Vault:
         # Every value that is written or compared waits for this: what is the same is made once.
         return b"".join(
             (
-                _field(FORMAT),
+                _FORMAT_FIELD,
                 _field(purpose),
-                _field(self._installation_id),
-                _field(str(project_id)),
+                self._home,
+                _field(project_id),
                 _field(name),
-                _field(str(version)),
-                _field(ALGORITHM),
+                _field(version),
+                _ALGORITHM_FIELD,
                 _field(key_id),
             )
         )
@@ -330,17 +279,25 @@ def _new_wrapping_cipher(master: MasterKey) -> AESGCM:
 
 
 @lru_cache(maxsize=4096)
-def _field(text: str) -> bytes:
-    data = text.encode()
+def _field(value: str | int) -> bytes:
+    data = str(value).encode()
     return len(data).to_bytes(4, "big") + data
 
 
-def _base64(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+_FORMAT_FIELD = _field(FORMAT)
+_ALGORITHM_FIELD = _field(ALGORITHM)
+
+
+def _envelope_under(key: StoredProjectKey, text: str) -> Envelope:
+    """The parts of a value's text. Raises SecretUnreadable when it is not one under this key."""
+    envelope = Envelope.parse(text)
+    if envelope is None or envelope.key_id != key.key_id:
+        raise SecretUnreadable
+    return envelope
 
 
 def _encrypt(cipher: AESGCM, key_id: str, bound: bytes, data: bytes) -> str:
-    nonce = secrets.token_bytes(_NONCE_BYTES)
+    nonce = secrets.token_bytes(NONCE_BYTES)
     return Envelope(key_id, nonce, cipher.encrypt(nonce, data, bound)).encode()
 
 

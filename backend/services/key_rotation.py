@@ -17,7 +17,7 @@ from backend.repositories.keys_repository import ProjectKey
 from backend.repositories.sealed_repository import SEALED_KINDS, SealedKind, SealedValue
 from backend.schemas.keys import KeyStatus, MasterKeyStatus, RotationProgress
 from backend.services.base import finishing, unit_of_work
-from backend.services.encryption import SecretContext, StoredProjectKey
+from backend.services.envelope import SecretContext, StoredProjectKey
 from backend.services.secret_sealing import SecretSealing, stored_key
 
 _KEYS_PER_UNIT = 50

@@ -7,7 +7,7 @@ from backend.repositories import Repositories
 from backend.repositories.keys_repository import ProjectKey
 from backend.repositories.sealed_repository import SEALED_KINDS, SealedKind, SealedValue
 from backend.services.base import unit_of_work
-from backend.services.encryption import SecretContext
+from backend.services.envelope import SecretContext
 from backend.services.secret_sealing import SecretSealing, stored_key
 
 _VALUES_PER_STEP = 500

@@ -1,16 +1,13 @@
 """Between the vault and the secrets' rows: which key, which context, readable or not."""
 
-import hmac
-
 from pydantic import SecretStr
 
-from backend.errors import SecretUnreadable
 from backend.repositories import Repositories
 from backend.repositories.keys_repository import ProjectKey
 from backend.repositories.project_secrets_repository import SealedSecret, StoredSecret
 from backend.services.audit import AuditEvent
 from backend.services.base import ServiceBase
-from backend.services.encryption import SecretContext, StoredProjectKey
+from backend.services.envelope import SecretContext, StoredProjectKey
 from models import ProjectSecret, SecretMetadata, SecretStatus
 
 
@@ -33,9 +30,10 @@ class SecretSealing(ServiceBase):
         self, repositories: Repositories, stored: StoredSecret, value: SecretStr
     ) -> ProjectSecret | None:
         """Encrypt, store and record a new value; `None` when the secret has it already."""
-        if self.has_value(stored, value):
-            return None
         secret = stored.secret
+        context = secret_context(secret)
+        if self.vault.holds(stored_key(stored.key), context, secret.ciphertext, value):
+            return None
         project_key = await self.current_key(repositories, secret.project_id)
         sealed = self.sealed(project_key, secret.key_name, secret.version + 1, value)
         replaced = await repositories.secrets.replace(
@@ -54,7 +52,7 @@ class SecretSealing(ServiceBase):
         self, project_key: StoredProjectKey, key: str, version: int, value: SecretStr
     ) -> SealedSecret:
         """A value, encrypted to be stored as this version of the secret."""
-        context = SecretContext(project_id=project_key.project_id, name=key, version=version)
+        context = SecretContext(project_key.project_id, key, version)
         ciphertext = self.vault.seal(project_key, context, value)
         return SealedSecret(key, version, project_key.id, ciphertext)
 
@@ -73,16 +71,6 @@ class SecretSealing(ServiceBase):
         wrapped = self.vault.new_project_key(project_id, key_id)
         await repositories.keys.set_wrapped(key_id, master_key_id, wrapped)
         return StoredProjectKey(id=key_id, project_id=project_id, wrapped=wrapped)
-
-    def has_value(self, stored: StoredSecret, value: SecretStr) -> bool:
-        """Whether this is the secret's present value; `False` when that is unreadable."""
-        try:
-            present = self.open_secret(stored)
-        except SecretUnreadable:
-            return False
-        return hmac.compare_digest(
-            present.get_secret_value().encode(), value.get_secret_value().encode()
-        )
 
     def open_secret(self, stored: StoredSecret) -> SecretStr:
         """The secret's value. Raises `SecretUnreadable`."""
@@ -132,9 +120,9 @@ def secret_updated(project_id: int, key: str) -> AuditEvent:
 
 def stored_key(key: ProjectKey) -> StoredProjectKey:
     """The vault's view of a project key's row."""
-    return StoredProjectKey(id=key.id, project_id=key.project_id, wrapped=key.wrapped)
+    return StoredProjectKey(key.id, key.project_id, key.wrapped)
 
 
 def secret_context(secret: ProjectSecret) -> SecretContext:
     """Where the secret's value belongs."""
-    return SecretContext(project_id=secret.project_id, name=secret.key_name, version=secret.version)
+    return SecretContext(secret.project_id, secret.key_name, secret.version)

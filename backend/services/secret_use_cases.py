@@ -6,8 +6,9 @@ from pydantic import SecretStr
 
 from backend.errors import ProjectNotFound, SecretNotFound
 from backend.repositories import Repositories
-from backend.repositories.project_secrets_repository import StoredSecret
-from backend.services.base import existing_project, live_project, unit_of_work
+from backend.repositories.project_secrets_repository import PresentValue, StoredSecret
+from backend.services.base import existing_project, require_live_project, unit_of_work
+from backend.services.envelope import SecretContext
 from backend.services.principal import current_principal
 from backend.services.secret_sealing import (
     SecretSealing,
@@ -15,6 +16,7 @@ from backend.services.secret_sealing import (
     secret_created,
     secret_target,
     secret_updated,
+    stored_key,
 )
 from models import (
     SecretCreate,
@@ -32,7 +34,7 @@ class SecretUseCases(SecretSealing):
     async def create_secret(self, project_id: int, secret: SecretCreate) -> SecretMetadata:
         """A new secret's metadata. Raises `ProjectNotFound` and `SecretExists`."""
         async with self.transaction() as repositories:
-            await live_project(repositories, project_id)
+            await require_live_project(repositories, project_id)
             return metadata_of(
                 await self.add_secret(repositories, project_id, secret.key, secret.value)
             )
@@ -46,7 +48,7 @@ class SecretUseCases(SecretSealing):
         Nothing changes when it has this value already. Raises `ProjectNotFound`.
         """
         async with self.transaction() as repositories:
-            await live_project(repositories, project_id)
+            await require_live_project(repositories, project_id)
             stored = await repositories.secrets.get(project_id, key)
             if stored is None:
                 return metadata_of(
@@ -64,20 +66,20 @@ class SecretUseCases(SecretSealing):
         Raises `ProjectNotFound`.
         """
         async with self.transaction() as repositories:
-            await live_project(repositories, project_id)
+            await require_live_project(repositories, project_id)
             return await self.set_secrets(repositories, project_id, secrets)
 
     async def set_secrets(
         self, repositories: Repositories, project_id: int, secrets: Sequence[SecretCreate]
     ) -> SecretUpsertResult:
         """The same as a step of a larger transaction."""
-        present = await repositories.secrets.get_many(project_id, [s.key for s in secrets])
+        present = await repositories.secrets.present_values(project_id, [s.key for s in secrets])
         result = SecretUpsertResult(created=0, updated=0, unchanged=0)
         changed = [
             secret
             for secret in secrets
             if (stored := present.get(secret.key)) is None
-            or not self.has_value(stored, secret.value)
+            or not self._has_value(project_id, stored, secret)
         ]
         result.unchanged = len(secrets) - len(changed)
         if not changed:
@@ -90,7 +92,7 @@ class SecretUseCases(SecretSealing):
                 new.append(self.sealed(project_key, secret.key, 1, secret.value))
                 events.append(secret_created(project_id, secret.key))
             else:
-                version = stored.secret.version + 1
+                version = stored.version + 1
                 replaced.append(self.sealed(project_key, secret.key, version, secret.value))
                 events.append(secret_updated(project_id, secret.key))
         if new:
@@ -100,6 +102,11 @@ class SecretUseCases(SecretSealing):
             result.updated = await repositories.secrets.replace_all(project_id, replaced)
         await self.record_all(repositories, events)
         return result
+
+    def _has_value(self, project_id: int, present: PresentValue, secret: SecretCreate) -> bool:
+        """Whether this is the present value; `False` when that is unreadable."""
+        context = SecretContext(project_id, secret.key, present.version)
+        return self.vault.holds(stored_key(present.key), context, present.ciphertext, secret.value)
 
     @unit_of_work(read_only=True)
     async def list_secrets(self, project_id: int, *, limit: int, cursor: str | None) -> SecretList:
@@ -144,7 +151,7 @@ class SecretUseCases(SecretSealing):
     async def delete_secret(self, project_id: int, key: str) -> None:
         """Remove a secret. Raises `ProjectNotFound` and `SecretNotFound`."""
         async with self.transaction() as repositories:
-            await live_project(repositories, project_id)
+            await require_live_project(repositories, project_id)
             if not await repositories.secrets.remove(project_id, key):
                 raise SecretNotFound
             await self.record(

@@ -10,8 +10,8 @@ from backend.errors import ProjectNotFound, SecretUnreadable, WebhookNotFound
 from backend.repositories import Repositories
 from backend.repositories.webhook_repository import StoredWebhook
 from backend.schemas.webhooks import WebhookCreate, WebhookList, WebhookUpdate
-from backend.services.base import existing_project, live_project, unit_of_work
-from backend.services.encryption import SecretContext
+from backend.services.base import existing_project, require_live_project, unit_of_work
+from backend.services.envelope import SecretContext
 from backend.services.principal import current_principal
 from backend.services.secret_sealing import SecretSealing, stored_key
 from models import Webhook
@@ -27,7 +27,7 @@ class WebhookUseCases(SecretSealing):
         """A new webhook. Raises `ProjectNotFound`, and `SecretUnreadable` when the project's key
         can't be used."""
         async with self.transaction() as repositories:
-            await live_project(repositories, project_id)
+            await require_live_project(repositories, project_id)
             data = webhook.model_dump(exclude={_TOKEN})
             created = await repositories.webhooks.create({**data, "project_id": project_id})
             if webhook.secret_token is not None:

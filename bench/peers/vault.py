@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 
 from pydantic import SecretStr
 
-from backend.services.encryption import SecretContext, StoredProjectKey, Vault
+from backend.services.encryption import Vault
+from backend.services.envelope import SecretContext, StoredProjectKey
 from backend.services.keyring import Keyring
 from models import utc_text
 

@@ -14,6 +14,7 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
 from backend.access import ROUTE_SCOPES
+from backend.route_table import RouteTable
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
@@ -69,6 +70,8 @@ def hidden_routes(app: FastAPI) -> set[str]:
     paths = {
         route.path_format if isinstance(route, APIRoute) else getattr(route, "path", str(route))
         for route in app.router.routes
+        # It knows of no route that does not stand behind it.
+        if not isinstance(route, RouteTable)
     }
     return paths - shown
 

@@ -6,6 +6,7 @@ import json
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from fastapi import FastAPI
 from httpx import AsyncClient
 
 from backend.repositories.audit_repository import AuditRow
-from backend.services.audit_chain import AuditChain
+from backend.services.audit_chain import ORIGIN, AuditChain
 from backend.services.audit_verification import ExportedHead, verify_audit
 from backend.services.database_service import DatabaseService
 from database.connection_manager import DatabaseManager
@@ -194,6 +195,15 @@ async def test_an_older_copy_that_was_written_on_is_proved_by_a_head(
     assert "an older copy" in str(found)
     await client.patch(f"/api/projects/{project['id']}", json={"name": "and after"})
     assert str(verify_audit(manager, service.audit_chain, heads)) == str(found)
+
+
+def test_threads_that_share_a_chain_do_not_disturb_one_another() -> None:
+    chain = AuditChain(b"k" * 32)
+    rows = [AuditRow(id, "t", "a", None, "b", "x" * id, None, "[]", None) for id in range(1, 2_001)]
+    expected = [chain.mac(ORIGIN, row) for row in rows]
+    with ThreadPoolExecutor(4) as threads:
+        for macs in threads.map(lambda _: [chain.mac(ORIGIN, row) for row in rows], range(8)):
+            assert macs == expected
 
 
 def test_another_key_fits_nothing(audited: tuple[Path, AuditChain, list[ExportedHead]]) -> None:

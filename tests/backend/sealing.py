@@ -8,7 +8,8 @@ import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from backend.errors import SecretUnreadable
-from backend.services.encryption import SecretContext, StoredProjectKey, Vault
+from backend.services.encryption import Vault
+from backend.services.envelope import SecretContext, StoredProjectKey
 from backend.services.keyring import Keyring, MasterKey
 
 OLD = bytes(range(32))

@@ -1,7 +1,6 @@
 """Sealed values: the format, to the byte, what comes back, and that changed text never does."""
 
 import string
-from dataclasses import replace
 
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -10,7 +9,8 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from backend.errors import SecretUnreadable
-from backend.services.encryption import MAX_VALUE_BYTES, Envelope, StoredProjectKey, Vault
+from backend.services.encryption import MAX_VALUE_BYTES, Vault
+from backend.services.envelope import Envelope, StoredProjectKey
 from tests.backend.leaks import told_by
 from tests.backend.sealing import (
     HOME,
@@ -146,9 +146,9 @@ def test_every_character_of_a_project_key_matters() -> None:
     vault, key = vault_with_key()
     text = vault.seal(key, WHERE, SecretStr("a value"))
     for wrapped in changed(key.wrapped):
-        assert_unreadable(vault, replace(key, wrapped=wrapped), WHERE, text)
+        assert_unreadable(vault, key._replace(wrapped=wrapped), WHERE, text)
     with pytest.raises(SecretUnreadable):
-        vault.seal(replace(key, wrapped="nonsense"), WHERE, SecretStr("a value"))
+        vault.seal(key._replace(wrapped="nonsense"), WHERE, SecretStr("a value"))
 
 
 def test_every_character_of_a_canary_matters() -> None:

@@ -1,12 +1,11 @@
 """What a sealed value is bound to: its place, its keys, its installation."""
 
-from dataclasses import replace
-
 import pytest
 from pydantic import SecretStr
 
 from backend.errors import SecretUnreadable
-from backend.services.encryption import SecretContext, StoredProjectKey, Vault
+from backend.services.encryption import Vault
+from backend.services.envelope import SecretContext, StoredProjectKey
 from backend.services.keyring import KeyConfigurationError
 from tests.backend.sealing import (
     HOME,
@@ -24,12 +23,12 @@ from tests.backend.sealing import (
 @pytest.mark.parametrize(
     "elsewhere",
     [
-        replace(WHERE, name="API_TOKEN2"),
-        replace(WHERE, name="api_token"),
-        replace(WHERE, version=4),
-        replace(WHERE, version=33),
-        replace(WHERE, purpose="webhook"),
-        replace(WHERE, project_id=8),
+        WHERE._replace(name="API_TOKEN2"),
+        WHERE._replace(name="api_token"),
+        WHERE._replace(version=4),
+        WHERE._replace(version=33),
+        WHERE._replace(purpose="webhook"),
+        WHERE._replace(project_id=8),
     ],
     ids=repr,
 )
@@ -43,15 +42,15 @@ def test_a_value_opens_only_where_it_was_sealed(elsewhere: SecretContext) -> Non
 
 def test_fields_can_not_run_into_one_another() -> None:
     vault, key = vault_with_key()
-    text = vault.seal(key, replace(WHERE, name="A", version=11), SecretStr(VALUE))
-    assert_unreadable(vault, key, replace(WHERE, name="A1", version=1), text)
-    with_mark = vault.seal(key, replace(WHERE, name="A\0\0\0\x0211", version=1), SecretStr(VALUE))
-    assert_unreadable(vault, key, replace(WHERE, name="A", version=11), with_mark)
+    text = vault.seal(key, WHERE._replace(name="A", version=11), SecretStr(VALUE))
+    assert_unreadable(vault, key, WHERE._replace(name="A1", version=1), text)
+    with_mark = vault.seal(key, WHERE._replace(name="A\0\0\0\x0211", version=1), SecretStr(VALUE))
+    assert_unreadable(vault, key, WHERE._replace(name="A", version=11), with_mark)
 
 
 def test_two_rows_of_a_project_can_not_be_swapped() -> None:
     vault, key = vault_with_key()
-    other = replace(WHERE, name="OTHER")
+    other = WHERE._replace(name="OTHER")
     here = vault.seal(key, WHERE, SecretStr("here"))
     there = vault.seal(key, other, SecretStr("there"))
     assert_unreadable(vault, key, WHERE, there)
@@ -62,12 +61,12 @@ def test_a_row_moved_to_another_project_is_unreadable_with_either_key() -> None:
     vault, key = vault_with_key()
     theirs = StoredProjectKey(12, 8, vault.new_project_key(8, 12))
     text = vault.seal(key, WHERE, SecretStr(VALUE))
-    there = replace(WHERE, project_id=8)
+    there = WHERE._replace(project_id=8)
     assert_unreadable(vault, theirs, there, text)
     assert_unreadable(vault, theirs, there, text.replace(":p11:", ":p12:"))
     assert_unreadable(vault, key, there, text)
-    assert_unreadable(vault, replace(key, project_id=8), there, text)
-    assert_unreadable(vault, replace(key, project_id=8, id=12), there, text)
+    assert_unreadable(vault, key._replace(project_id=8), there, text)
+    assert_unreadable(vault, key._replace(project_id=8, id=12), there, text)
 
 
 def test_two_keys_of_a_project_can_not_be_swapped() -> None:
@@ -75,10 +74,10 @@ def test_two_keys_of_a_project_can_not_be_swapped() -> None:
     second = StoredProjectKey(12, 7, vault.new_project_key(7, 12))
     text = vault.seal(first, WHERE, SecretStr(VALUE))
     assert_unreadable(vault, second, WHERE, text)
-    assert_unreadable(vault, replace(second, wrapped=first.wrapped), WHERE, text)
-    assert_unreadable(vault, replace(first, wrapped=second.wrapped), WHERE, text)
+    assert_unreadable(vault, second._replace(wrapped=first.wrapped), WHERE, text)
+    assert_unreadable(vault, first._replace(wrapped=second.wrapped), WHERE, text)
     renamed = text.replace(":p11:", ":p12:")
-    assert_unreadable(vault, replace(second, wrapped=first.wrapped), WHERE, renamed)
+    assert_unreadable(vault, second._replace(wrapped=first.wrapped), WHERE, renamed)
     assert_unreadable(vault, second, WHERE, renamed)
 
 
@@ -97,7 +96,7 @@ def test_one_kind_of_record_is_not_taken_for_another() -> None:
     text = vault.seal(key, WHERE, SecretStr(VALUE))
     canary = vault.canary("old")
     assert not vault.check_canary("old", key.wrapped)
-    assert_unreadable(vault, replace(key, wrapped=canary), WHERE, text)
+    assert_unreadable(vault, key._replace(wrapped=canary), WHERE, text)
     assert_unreadable(vault, key, WHERE, key.wrapped)
 
 
@@ -129,18 +128,18 @@ def test_the_key_is_chosen_by_its_id_and_never_tried() -> None:
     text = vault.seal(key, WHERE, SecretStr(VALUE))
     renamed = Vault(ring(new=NEW, other=OLD), HOME)
     assert_unreadable(renamed, key, WHERE, text)
-    pointed = replace(key, wrapped=key.wrapped.replace(":old:", ":other:"))
+    pointed = key._replace(wrapped=key.wrapped.replace(":old:", ":other:"))
     assert_unreadable(renamed, pointed, WHERE, text)
 
 
 def test_rewrapping_keeps_values_and_needs_the_old_key_no_more() -> None:
     vault, key = vault_with_key()
-    texts = [vault.seal(key, replace(WHERE, version=n), SecretStr(f"v{n}")) for n in range(5)]
+    texts = [vault.seal(key, WHERE._replace(version=n), SecretStr(f"v{n}")) for n in range(5)]
     both = Vault(ring(new=NEW, old=OLD), HOME)
-    assert both.open(key, replace(WHERE, version=1), texts[1]).get_secret_value() == "v1"
+    assert both.open(key, WHERE._replace(version=1), texts[1]).get_secret_value() == "v1"
     wrapped = both.rewrap(key)
     assert wrapped is not None
-    moved = replace(key, wrapped=wrapped)
+    moved = key._replace(wrapped=wrapped)
     assert (vault.current_master_key_id, both.current_master_key_id) == ("old", "new")
     assert (key.master_key_id, moved.master_key_id) == ("old", "new")
     assert unwrapped(moved, NEW, "new") == unwrapped(key, OLD, "old")
@@ -148,7 +147,7 @@ def test_rewrapping_keeps_values_and_needs_the_old_key_no_more() -> None:
     for reader in (both, only_new):
         assert reader.rewrap(moved) is None
         for n, text in enumerate(texts):
-            opened = reader.open(moved, replace(WHERE, version=n), text)
+            opened = reader.open(moved, WHERE._replace(version=n), text)
             assert opened.get_secret_value() == f"v{n}"
     assert_unreadable(only_new, key, WHERE, texts[3])
 
@@ -156,7 +155,7 @@ def test_rewrapping_keeps_values_and_needs_the_old_key_no_more() -> None:
 def test_a_changed_project_key_is_not_rewrapped() -> None:
     vault, key = vault_with_key()
     both = Vault(ring(new=NEW, old=OLD), HOME)
-    for wrong in (replace(key, id=12), replace(key, project_id=8), replace(key, wrapped="x")):
+    for wrong in (key._replace(id=12), key._replace(project_id=8), key._replace(wrapped="x")):
         with pytest.raises(SecretUnreadable):
             both.rewrap(wrong)
     assert vault.rewrap(key) is None
@@ -209,4 +208,4 @@ def test_the_installation_key_opens_only_in_its_installation_as_what_it_is() -> 
             reader.installation_key(text)
         assert caught.value.__context__ is None
     text = vault.seal(project_key, WHERE, SecretStr(VALUE))
-    assert_unreadable(vault, replace(project_key, wrapped=wrapped), WHERE, text)
+    assert_unreadable(vault, project_key._replace(wrapped=wrapped), WHERE, text)

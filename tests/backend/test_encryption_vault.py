@@ -6,14 +6,14 @@ import pickle
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from pydantic import SecretStr
 
 from backend.errors import SecretUnreadable
-from backend.services.encryption import Envelope, SecretContext, StoredProjectKey, Vault
+from backend.services.encryption import Vault
+from backend.services.envelope import Envelope, SecretContext, StoredProjectKey
 from backend.services.keyring import Keyring, MasterKey
 from tests.backend.leaks import told_by
 from tests.backend.sealing import (
@@ -69,7 +69,7 @@ def test_the_cache_is_bounded_and_drops_the_oldest() -> None:
     provider = Withdrawable(ring(old=OLD))
     vault = Vault(provider, HOME, cached_keys=2)
     keys = [StoredProjectKey(n, n, vault.new_project_key(n, n)) for n in (1, 2, 3)]
-    contexts = [replace(WHERE, project_id=n) for n in (1, 2, 3)]
+    contexts = [WHERE._replace(project_id=n) for n in (1, 2, 3)]
     for key, context in zip(keys, contexts, strict=True):
         vault.seal(key, context, SecretStr(VALUE))
     provider.withdrawn = True
@@ -84,7 +84,7 @@ def test_a_cached_key_serves_only_the_row_it_came_from() -> None:
     text = vault.seal(key, WHERE, SecretStr(VALUE))
     vault.open(key, WHERE, text)
     spoiled = key.wrapped[:-8] + ("A" if key.wrapped[-8] != "A" else "B") + key.wrapped[-7:]
-    assert_unreadable(vault, replace(key, wrapped=spoiled), WHERE, text)
+    assert_unreadable(vault, key._replace(wrapped=spoiled), WHERE, text)
 
 
 def test_many_threads_share_a_vault() -> None:
@@ -109,8 +109,26 @@ def test_many_threads_share_a_vault() -> None:
         assert list(pool.map(work, range(8))) == [300] * 8
 
 
+def test_a_vault_tells_whether_it_holds_a_value() -> None:
+    vault, key = vault_with_key()
+    text = vault.seal(key, WHERE, SecretStr(VALUE))
+    assert vault.holds(key, WHERE, text, SecretStr(VALUE))
+    for other in (VALUE[:-1], VALUE + "x", VALUE.upper(), "x"):
+        assert not vault.holds(key, WHERE, text, SecretStr(other))
+    spoiled = text[:-1] + ("A" if text[-1] != "A" else "B")
+    unreadable = [
+        (key, WHERE, spoiled),
+        (key, WHERE, "nonsense"),
+        (key, WHERE._replace(version=4), text),
+        (key._replace(id=12), WHERE, text),
+        (key._replace(wrapped="nonsense"), WHERE, text),
+    ]
+    for stored_key, context, stored in unreadable:
+        assert not vault.holds(stored_key, context, stored, SecretStr(VALUE))
+
+
 def shown_ways(thing: object) -> str:
-    return "\n".join([f"{thing}", f"{thing!r}", str([thing]), "%s" % thing])  # noqa: UP031
+    return "\n".join([f"{thing}", f"{thing!r}", str([thing]), "%s" % (thing,)])  # noqa: UP031
 
 
 def test_no_display_shows_a_key_or_a_value() -> None:
@@ -149,9 +167,9 @@ def test_a_failure_tells_no_key_and_no_value() -> None:
     attempts: list[tuple[StoredProjectKey, SecretContext, str]] = [
         (key, WHERE, sealed),
         (key, WHERE, text[:-1]),
-        (key, replace(WHERE, version=4), text),
-        (replace(key, wrapped=key.wrapped[:-4]), WHERE, text),
-        (replace(key, id=12), WHERE, text.replace(":p11:", ":p12:")),
+        (key, WHERE._replace(version=4), text),
+        (key._replace(wrapped=key.wrapped[:-4]), WHERE, text),
+        (key._replace(id=12), WHERE, text.replace(":p11:", ":p12:")),
     ]
     for attempt in attempts:
         with pytest.raises(SecretUnreadable) as caught:

@@ -164,6 +164,45 @@ async def test_many_rows_in_a_statement_of_their_own_are_all_or_none(
     assert await names(pool) == ["c", "d"]
 
 
+# Some take sixteen rows at a time, those with parameters elsewhere one.
+MANY: dict[str, tuple[str, Callable[[int, str], tuple[int | str, ...]]]] = {
+    "insert": ("INSERT INTO items (name) VALUES (?)", lambda _, name: (name,)),
+    "update": (
+        "UPDATE items SET name = column2 FROM (VALUES (?, ?)) AS new WHERE items.id = column1",
+        lambda id, name: (id, name),
+    ),
+    "each": ("UPDATE items SET name = ? WHERE id = ?", lambda id, name: (name, id)),
+}
+
+
+@pytest.mark.parametrize("way", MANY)
+@pytest.mark.parametrize("number", [2, 3, 15, 16, 17, 32, 33, 40])
+async def test_many_rows_are_all_changed_or_none(
+    pool: AsyncConnectionPool, way: str, number: int
+) -> None:
+    statement, row = MANY[way]
+    old = [f"old {id}" for id in range(1, number + 1)] if way != "insert" else []
+    rows = [row(id, f"new {id}") for id in range(1, number + 1)]
+
+    async def work() -> None:
+        async with pool.transaction() as tx:
+            for name in [*old, "taken"]:
+                await tx.execute("INSERT INTO items (name) VALUES (?)", (name,))
+            with pytest.raises(UniqueViolation):
+                await tx.execute_many(statement, [*rows[:-1], row(number, "taken")])
+
+    await pool.run_unit(work)
+    assert sorted(await names(pool)) == sorted([*old, "taken"])
+    assert await pool.execute_many(statement, rows) == number
+    assert sorted(await names(pool)) == sorted([*(f"new {n + 1}" for n in range(number)), "taken"])
+
+
+async def test_no_rows_are_no_change(pool: AsyncConnectionPool) -> None:
+    assert await pool.execute_many("INSERT INTO items (name) VALUES (?)", []) == 0
+    assert await pool.execute_many("UPDATE items SET name = ?", []) == 0
+    assert await names(pool) == []
+
+
 async def test_a_statement_that_is_answered_with_an_error_had_no_effect(
     pool: AsyncConnectionPool,
 ) -> None:

@@ -24,6 +24,7 @@ WRONG_TYPES = (
     "application/x-www-form-urlencoded",
     "multipart/form-data; boundary=x",
     "application/jsonx",
+    "application/x/y+json",
     "json",
     "application/octet-stream",
     "*/*",

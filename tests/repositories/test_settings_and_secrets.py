@@ -78,8 +78,8 @@ async def test_what_is_not_there_is_none(repositories: Repositories, key_id: int
     for project_id, name in ((1, "B"), (2, "A"), (1, "a")):
         assert await repositories.secrets.get(project_id, name) is None
         assert await repositories.secrets.remove(project_id, name) is False
-    assert await repositories.secrets.get_many(1, []) == {}
-    assert await repositories.secrets.get_many(2, ["A"]) == {}
+    assert await repositories.secrets.present_values(1, []) == {}
+    assert await repositories.secrets.present_values(2, ["A"]) == {}
 
 
 async def test_a_key_is_added_once(repositories: Repositories, key_id: int) -> None:
@@ -114,9 +114,11 @@ async def test_a_value_is_replaced_from_the_version_before_it_only(
 async def test_many_are_found_by_their_keys(repositories: Repositories, key_id: int) -> None:
     for name in ("A", "B", "C"):
         await add(repositories, key_id, name)
-    found = await repositories.secrets.get_many(1, ["C", "A", "absent"])
+    found = await repositories.secrets.present_values(1, ["C", "A", "absent"])
     assert sorted(found) == ["A", "C"]
-    assert found["C"].secret.ciphertext == "sealed C"
+    assert found["C"] == (1, "sealed C", (key_id, 1, "wrapped"))
+    assert "sealed" not in repr(found)
+    assert "wrapped" not in repr(found)
 
 
 async def test_pages_are_newest_first(repositories: Repositories, key_id: int) -> None:

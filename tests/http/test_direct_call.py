@@ -1,0 +1,237 @@
+"""A route that is called directly answers as it does when FastAPI calls it."""
+
+from inspect import Parameter, Signature
+from typing import Annotated, Any
+
+import httpx
+import pytest
+from fastapi import (
+    APIRouter,
+    BackgroundTasks,
+    Body,
+    Cookie,
+    Depends,
+    FastAPI,
+    Header,
+    HTTPException,
+    Path,
+    Query,
+    Request,
+    Response,
+)
+from fastapi.exceptions import ResponseValidationError
+from fastapi.routing import APIRoute
+from fastapi.security import SecurityScopes
+from pydantic import BaseModel, Field, computed_field
+from starlette.requests import HTTPConnection
+from starlette.responses import PlainTextResponse
+
+from backend.direct_call import DirectCall, application, is_ordinary
+
+Number = Annotated[int, Path(ge=1)]
+
+
+class Item(BaseModel):
+    name: str = Field(max_length=5)
+    sizes: list[int] = []
+    note: str | None = Field(default=None, alias="remark")
+    hidden: int = Field(default=3, exclude=True)
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def count(self) -> int:
+        """How many sizes there are."""
+        return len(self.sizes)
+
+
+class Direct(APIRoute):
+    """Called directly."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        assert is_ordinary(self)
+        self.app = application(DirectCall(self))
+
+
+def make(route_class: type[APIRoute]) -> FastAPI:
+    """An application of ordinary routes."""
+    router = APIRouter(route_class=route_class)
+
+    @router.get("/read/{number}")
+    async def read(number: Number) -> Item:
+        return Item(name="é", sizes=[number])
+
+    @router.post("/write", status_code=201)
+    async def write(item: Item) -> Item:
+        return item
+
+    @router.put("/{number}/{text}")
+    async def put(
+        number: Number,
+        text: Annotated[str, Path(max_length=3)],
+        item: Annotated[Item | None, Body()],
+        request: Request,
+        response: Response,
+    ) -> dict[str, Any]:
+        response.headers["Location"] = f"/{number}/{text}"
+        response.set_cookie("one", "1")
+        response.set_cookie("two", "2")
+        if number == 7:
+            response.status_code = 202
+        return {"item": item, "method": request.method, "text": text}
+
+    @router.post("/response", status_code=201, response_model=Item)
+    async def plain(response: Response) -> Response:
+        response.headers["X-Lost"] = "1"
+        return PlainTextResponse("plain", 203)
+
+    @router.post("/wrong")
+    async def wrong() -> Item:
+        return {"name": "too long", "sizes": "none"}  # type: ignore[return-value]
+
+    @router.post("/refused")
+    async def refused(response: Response) -> Item:
+        response.headers["X-Lost"] = "1"
+        raise HTTPException(418, "no", {"X-Kept": "1"})
+
+    app = FastAPI(openapi_url=None)
+    app.router.routes.extend(router.routes)
+    return app
+
+
+@pytest.fixture
+def clients() -> tuple[httpx.AsyncClient, httpx.AsyncClient]:
+    """A client of the direct application, and one of FastAPI's."""
+    direct, usual = (
+        httpx.AsyncClient(transport=httpx.ASGITransport(make(kind)), base_url="http://test")
+        for kind in (Direct, APIRoute)
+    )
+    return direct, usual
+
+
+GOOD = {"name": "a", "sizes": [1, 2], "remark": "b"}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status"),
+    [
+        ("GET", "/read/1", None, 200),
+        ("GET", "/read/0", None, 422),
+        ("GET", "/read/x", None, 422),
+        ("POST", "/write", GOOD, 201),
+        ("POST", "/write", {"name": "too long", "sizes": ["x", 1.5]}, 422),
+        ("POST", "/write", [], 422),
+        ("POST", "/write", "text", 422),
+        ("POST", "/write", 0, 422),
+        ("PUT", "/1/abc", GOOD, 200),
+        ("PUT", "/7/abc", GOOD, 202),
+        ("PUT", "/0/abcd", {"name": 1}, 422),
+        ("PUT", "/0/abc", GOOD, 422),
+        ("PUT", "/1/abcd", {"sizes": None}, 422),
+        ("POST", "/response", None, 203),
+        ("POST", "/refused", None, 418),
+    ],
+)
+async def test_it_answers_as_fastapi_does(
+    clients: tuple[httpx.AsyncClient, httpx.AsyncClient],
+    method: str,
+    path: str,
+    body: Any,
+    status: int,
+) -> None:
+    direct, usual = [await client.request(method, path, json=body) for client in clients]
+    assert direct.status_code == usual.status_code == status
+    assert direct.headers.raw == usual.headers.raw
+    assert direct.content == usual.content
+
+
+async def test_null_is_a_body(clients: tuple[httpx.AsyncClient, httpx.AsyncClient]) -> None:
+    headers = {"Content-Type": "application/json"}
+    for path, status in (("/1/abc", 200), ("/0/abc", 422)):
+        direct, usual = [
+            await client.put(path, content=b"null", headers=headers) for client in clients
+        ]
+        assert direct.status_code == usual.status_code == status
+        assert direct.content == usual.content
+
+
+async def test_an_answer_that_breaks_its_promise_is_an_error(
+    clients: tuple[httpx.AsyncClient, httpx.AsyncClient],
+) -> None:
+    told = []
+    for client in clients:
+        with pytest.raises(ResponseValidationError) as caught:
+            await client.post("/wrong")
+        told.append(caught.value.errors())
+    assert told[0] == told[1]
+
+
+async def nothing() -> None:
+    """A dependency."""
+
+
+def endpoint(*annotations: Any, default: Any = Parameter.empty, answer: Any = Item) -> Any:
+    """An endpoint that takes these."""
+
+    async def call(**_arguments: Any) -> None: ...
+
+    parameters = [
+        Parameter(name, Parameter.KEYWORD_ONLY, annotation=annotation, default=default)
+        for name, annotation in zip("ab", annotations, strict=False)
+    ]
+    call.__signature__ = Signature(parameters, return_annotation=answer)  # type: ignore[attr-defined]
+    return call
+
+
+def blocking() -> Item:
+    """An endpoint that is no coroutine."""
+    return Item(name="a")
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        endpoint(int),
+        endpoint(int, default=1),
+        endpoint(Annotated[str, Header()]),
+        endpoint(Annotated[str, Cookie()]),
+        endpoint(Annotated[Item, Query()]),
+        endpoint(Annotated[None, Depends(nothing)]),
+        endpoint(BackgroundTasks),
+        endpoint(SecurityScopes),
+        endpoint(HTTPConnection),
+        endpoint(Item, Item),
+        endpoint(Item, int),
+        endpoint(Annotated[Item, Body(embed=True)]),
+        endpoint(Item | None, default=None),
+        endpoint(Item, answer=None),
+        endpoint(Item, answer=Response),
+        blocking,
+    ],
+)
+def test_a_route_with_anything_else_is_not_ordinary(other: Any) -> None:
+    assert is_ordinary(APIRoute("/", endpoint(Item), methods=["POST"]))
+    assert not is_ordinary(APIRoute("/", other, methods=["POST"]))
+
+
+def test_a_name_by_another_name_is_not_ordinary() -> None:
+    assert is_ordinary(APIRoute("/{a}", endpoint(int)))
+    assert not is_ordinary(APIRoute("/{n}", endpoint(Annotated[int, Path(alias="n")])))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"response_class": PlainTextResponse},
+        {"response_model": None},
+        {"response_model_include": {"name"}},
+        {"response_model_exclude": {"name"}},
+        {"response_model_by_alias": False},
+        {"response_model_exclude_unset": True},
+        {"response_model_exclude_defaults": True},
+        {"response_model_exclude_none": True},
+        {"dependencies": [Depends(nothing)]},
+    ],
+)
+def test_an_answer_of_another_kind_is_not_ordinary(options: dict[str, Any]) -> None:
+    assert not is_ordinary(APIRoute("/", endpoint(Item), methods=["POST"], **options))
