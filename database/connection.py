@@ -55,8 +55,10 @@ class ConnectionConfig:
     """WAL frames after which the writer checkpoints; 0 leaves that to another process."""
     wal_limit_bytes: int = 64 * 1024 * 1024
     """WAL size from which on the writer truncates it, waiting for readers."""
-    cache_kib: int = 16 * 1024
-    """Page cache of a connection."""
+    cache_kib: int = 8 * 1024
+    """Page cache of a connection that writes."""
+    reader_cache_kib: int = 2 * 1024
+    """Page cache of a connection that only reads: it begins anew after each commit of another."""
     cached_statements: int = 256
     read_only: bool = False
     """Nothing is made or changed, so that a look is safe while another process owns the file."""
@@ -147,6 +149,7 @@ def _make_private(path: Path) -> None:
 def _pragmas(
     config: ConnectionConfig, *, read_only: bool
 ) -> list[tuple[str, str | int, str | int]]:
+    cache_kib = config.reader_cache_kib if read_only else config.cache_kib
     settings: list[tuple[str, str | int, str | int]] = [
         # First, so that the ones that need a lock wait for it.
         ("busy_timeout", int(config.busy_timeout * 1000), int(config.busy_timeout * 1000)),
@@ -156,7 +159,7 @@ def _pragmas(
         ("cell_size_check", "ON", 1),
         ("secure_delete", "FAST", 2),
         ("temp_store", "MEMORY", 2),
-        ("cache_size", -config.cache_kib, -config.cache_kib),
+        ("cache_size", -cache_kib, -cache_kib),
         # SQLite before 3.51.3 can corrupt the file when one connection checkpoints while another
         # writes: only the writer's thread checkpoints, between its batches.
         ("wal_autocheckpoint", 0, 0),

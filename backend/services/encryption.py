@@ -51,7 +51,7 @@ class Vault:
     """
 
     def __init__(
-        self, provider: KeyProvider, installation_id: str, *, cached_keys: int = 4096
+        self, provider: KeyProvider, installation_id: str, *, cached_keys: int = 1024
     ) -> None:
         """`cached_keys` bounds how many unwrapped project keys are kept.
 

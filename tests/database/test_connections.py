@@ -50,9 +50,10 @@ SETTINGS = {
     "cell_size_check": 1,
     "secure_delete": 2,
     "temp_store": 2,
-    "cache_size": -16384,
+    "cache_size": -8192,
     "wal_autocheckpoint": 0,
 }
+READING = {"query_only": 1, "cache_size": -2048}
 
 
 def settings_of(raw: sqlite3.Connection) -> dict[str, object]:
@@ -67,12 +68,12 @@ async def test_every_connection_has_every_setting(tmp_path: Path) -> None:
         pool = manager.async_pool
         assert await pool.run_alone(settings_of) == {**SETTINGS, "query_only": 0}
         for reader in list(pool.readers._all):
-            assert await reader.run(settings_of) == {**SETTINGS, "query_only": 1}
+            assert await reader.run(settings_of) == {**SETTINGS, **READING}
         with manager.sync_pool.connection() as connection:
             assert settings_of(connection) == {**SETTINGS, "query_only": 0}
             assert connection.isolation_level is None
         with manager.sync_pool.connection(read_only=True) as connection:
-            assert settings_of(connection) == {**SETTINGS, "query_only": 1}
+            assert settings_of(connection) == {**SETTINGS, **READING}
 
 
 def test_a_setting_that_does_not_take_effect_stops_the_start(tmp_path: Path) -> None:

@@ -173,7 +173,7 @@ async def test_a_thread_that_was_closed_underneath_is_replaced(tmp_path: Path) -
 
 async def test_a_connection_that_found_the_file_damaged_is_replaced(tmp_path: Path) -> None:
     path = tmp_path / "engine.db"
-    async with open_pool(path, readers=1, cache_kib=64) as pool:
+    async with open_pool(path, readers=1, reader_cache_kib=64) as pool:
         await pool.execute_many(
             "INSERT INTO parts (body) VALUES (?)", [("x" * 1000,) for _ in range(2000)]
         )
