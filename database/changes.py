@@ -108,6 +108,9 @@ def _counted(watches: Collection[Watch]) -> Iterator[None]:
             watch.step()
 
 
+_cursor = sqlite3.Connection.cursor
+
+
 class ObservedConnection(sqlite3.Connection):
     """A connection that knows which tables its statements change, by triggers and cascades too.
 
@@ -118,7 +121,6 @@ class ObservedConnection(sqlite3.Connection):
         super().__init__(*args, **kwargs)
         self._learned: dict[str, frozenset[Change]] = {}
         self._changes: set[Change] = set()
-        self._executing = False
 
     def take_changes(self) -> set[Change]:
         """What was changed since the last call."""
@@ -132,11 +134,8 @@ class ObservedConnection(sqlite3.Connection):
             changes = self._learn(sql, parameters)
         if changes:
             self._changes |= changes
-        self._executing = True
-        try:
-            return super().execute(sql, parameters)
-        finally:
-            self._executing = False
+        # As sqlite3 does it, but for looking up `cursor`, which is for others.
+        return _cursor(self).execute(sql, parameters)
 
     def executemany(self, sql: str, parameters: Any, /) -> sqlite3.Cursor:
         """What sqlite3 does."""
@@ -146,16 +145,11 @@ class ObservedConnection(sqlite3.Connection):
             changes = self._learn(sql, rows[0])
         if changes:
             self._changes |= changes
-        self._executing = True
-        try:
-            return super().executemany(sql, rows)
-        finally:
-            self._executing = False
+        return _cursor(self).executemany(sql, rows)
 
     def cursor(self, *arguments: Any, **options: Any) -> Any:
         """What sqlite3 does. What a cursor does that is not the connection's own is not known."""
-        if not self._executing:
-            self._changes.add(ANYTHING)
+        self._changes.add(ANYTHING)
         return super().cursor(*arguments, **options)
 
     def executescript(self, _: str, /) -> sqlite3.Cursor:
@@ -188,12 +182,10 @@ class ObservedConnection(sqlite3.Connection):
             return sqlite3.SQLITE_OK
 
         self.set_authorizer(authorize)
-        self._executing = True
         try:
             # Compiled for itself, whatever the driver's cache has of the statement.
-            super().execute(f"EXPLAIN {sql}", parameters).close()
+            _cursor(self).execute(f"EXPLAIN {sql}", parameters).close()
         finally:
-            self._executing = False
             self.set_authorizer(None)
         if "REPLACE" in sql.upper():
             # SQLite does not say that the rows which are replaced are deleted.
