@@ -45,6 +45,7 @@ class Explaining:
 
 def is_careless(step: str) -> bool:
     """Whether a step reads rows that it does not need, or sorts."""
-    # The rows of a subquery are those that its own steps have found.
-    scans = step.startswith("SCAN") and not step.startswith("SCAN (subquery")
+    # The rows of a subquery are those that its own steps have found, or that were handed in.
+    given = ("SCAN (subquery", "SCAN new", "SCAN CONSTANT")
+    scans = step.startswith("SCAN") and not step.startswith(given)
     return scans or "TEMP B-TREE" in step

@@ -113,20 +113,22 @@ class ProjectSecretsRepository(BaseRepository[ProjectSecret]):
     async def replace_all(self, project_id: int, secrets: Sequence[SealedSecret]) -> int:
         """Put new values in the place of those one version before; how many there were."""
         now = self.now()
-        return await self.db.execute_many(
-            _REPLACE,
-            [
-                (
-                    project_id,
-                    secret.key,
-                    secret.version,
-                    secret.project_key_id,
-                    secret.ciphertext,
-                    now,
-                )
-                for secret in secrets
-            ],
-        )
+        rows = [
+            (
+                project_id,
+                secret.key,
+                secret.version,
+                secret.project_key_id,
+                secret.ciphertext,
+                now,
+            )
+            for secret in secrets
+        ]
+        # Most have the project's key already, whose index takes as long as all else.
+        replaced = await self.db.execute_many(_REPLACE_UNDER_SAME_KEY, rows)
+        if replaced < len(rows):
+            replaced += await self.db.execute_many(_REPLACE, rows)
+        return replaced
 
     async def get(self, project_id: int, key: str) -> StoredSecret | None:
         """The secret of this key, or `None`."""
@@ -189,10 +191,13 @@ _WITH_KEY = (
     " FROM project_secrets AS s JOIN project_keys AS k ON k.id = s.project_key_id"
 )
 
-_REPLACE = (
-    "UPDATE project_secrets SET version = new.column3, project_key_id = new.column4,"
-    " ciphertext = new.column5, updated_at = new.column6"
-    " FROM (VALUES (?, ?, ?, ?, ?, ?)) AS new"
+_REPLACING = (
+    "UPDATE project_secrets SET {set_key}version = new.column3, ciphertext = new.column5,"
+    " updated_at = new.column6 FROM (VALUES (?, ?, ?, ?, ?, ?)) AS new"
     " WHERE project_secrets.project_id = new.column1 AND project_secrets.key_name = new.column2"
     " AND project_secrets.version = new.column3 - 1"
 )
+_REPLACE_UNDER_SAME_KEY = (
+    _REPLACING.format(set_key="") + " AND project_secrets.project_key_id = new.column4"
+)
+_REPLACE = _REPLACING.format(set_key="project_key_id = new.column4, ")

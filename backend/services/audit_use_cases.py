@@ -31,7 +31,7 @@ class AuditUseCases(ServiceBase):
     ) -> AuditList:
         """One page of the audit, newest first: of one project, of one action, of the actor of
         this name. Raises `BadCursor`."""
-        filter = AuditFilter(project_id, action, actor, _visible())
+        filter = AuditFilter(project_id, action, actor, current_principal().visible_ids)
         bound = (project_id, action, actor, filter.visible)
         after = self.cursors.decode(cursor, "audit", *bound) if cursor is not None else None
         page = await self.repositories.audit.page(filter, limit=limit, after=after)
@@ -50,7 +50,9 @@ class AuditUseCases(ServiceBase):
     ) -> AsyncIterator[bytes]:
         """The audit as JSON lines, oldest first, each with its MAC: what the caller may see when
         this is called, from behind the entry `after_id`."""
-        return self._audit_lines(AuditFilter(project_id, action, actor, _visible()), after_id)
+        return self._audit_lines(
+            AuditFilter(project_id, action, actor, current_principal().visible_ids), after_id
+        )
 
     async def _audit_lines(self, filter: AuditFilter, after_id: int) -> AsyncIterator[bytes]:
         # Small reads, so that no snapshot keeps the log from being truncated.
@@ -77,11 +79,6 @@ class AuditUseCases(ServiceBase):
         async with self.transaction() as repositories:
             if not await repositories.audit.has("audit.loss_found", target):
                 await self.record(repositories, "audit.loss_found", target=target)
-
-
-def _visible() -> tuple[int, ...] | None:
-    visible = current_principal().project_ids
-    return tuple(sorted(visible)) if visible is not None else None
 
 
 def _entry(row: AuditRow) -> AuditEntry:

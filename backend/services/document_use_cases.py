@@ -122,7 +122,7 @@ class DocumentUseCases(ProjectUseCases, SecretUseCases):
         `after` None and go on with the page's `next_position`.
         """
         async with self.transaction() as repositories:
-            filter = ProjectFilter(ids=_visible())
+            filter = ProjectFilter(ids=current_principal().visible_ids)
             page = await repositories.projects.page(
                 filter, sort="created_at", limit=limit, after=after
             )
@@ -174,9 +174,3 @@ def _given(document: ProjectDocument) -> dict[str, Any]:
     """The project's own fields, as far as the document gives them."""
     given = document.model_fields_set
     return {name: getattr(document, name) for name in _PROJECT_FIELDS if name in given}
-
-
-def _visible() -> tuple[int, ...] | None:
-    """The projects that the caller may see; None for all."""
-    ids = current_principal().project_ids
-    return tuple(sorted(ids)) if ids is not None else None

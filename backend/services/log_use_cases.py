@@ -88,7 +88,7 @@ def _visible(project_id: int | None) -> tuple[int, ...] | None:
     principal = current_principal()
     if project_id is not None:
         return (project_id,) if principal.sees(project_id) else ()
-    return tuple(sorted(principal.project_ids)) if principal.project_ids is not None else None
+    return principal.visible_ids
 
 
 async def _projects_of(

@@ -26,6 +26,11 @@ class Principal:
         """Whether the project is there for it; what it does not see looks like nothing."""
         return self.project_ids is None or project_id in self.project_ids
 
+    @property
+    def visible_ids(self) -> tuple[int, ...] | None:
+        """The ids of the projects it may see, in order; `None` for all."""
+        return tuple(sorted(self.project_ids)) if self.project_ids is not None else None
+
     def require(self, scope: str) -> None:
         """Raises `Forbidden` unless the scope, or `admin`, is among its scopes.
 

@@ -110,8 +110,7 @@ class ProjectUseCases(SecretSealing, ServiceBase):
         cursor: str | None = None,
     ) -> bytes:
         """The same page as the JSON of a `ProjectList`. Raises `BadCursor`."""
-        visible = current_principal().project_ids
-        ids = tuple(sorted(visible)) if visible is not None else None
+        ids = current_principal().visible_ids
         bound = (status, owner, text, ids, sort)
 
         async def make() -> bytes:

@@ -123,7 +123,7 @@ class RunClaimUseCases(ServiceBase):
 
 def _claimable(asked: list[int] | None) -> tuple[int, ...] | None:
     """The projects to take a run from: those asked for, as far as they are visible."""
-    visible = current_principal().project_ids
+    principal = current_principal()
     if asked is None:
-        return tuple(sorted(visible)) if visible is not None else None
-    return tuple(id for id in sorted(set(asked)) if visible is None or id in visible)
+        return principal.visible_ids
+    return tuple(filter(principal.sees, sorted(set(asked))))

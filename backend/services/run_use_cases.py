@@ -84,8 +84,7 @@ class RunUseCases(ServiceBase):
         cursor: str | None = None,
     ) -> str:
         """The same page as the JSON text of an `AgentRunList`. Raises `BadCursor`."""
-        visible = current_principal().project_ids
-        ids = tuple(sorted(visible)) if visible is not None else None
+        ids = current_principal().visible_ids
         if project_id is not None:
             ids = (project_id,) if current_principal().sees(project_id) else ()
         bound = (ids, status)

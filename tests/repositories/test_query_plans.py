@@ -10,6 +10,7 @@ import pytest
 from backend.errors import ProjectExists
 from backend.repositories import Repositories
 from backend.repositories.project_repository import SORT_COLUMNS, ProjectFilter
+from backend.repositories.project_secrets_repository import SealedSecret
 from backend.repositories.schema_version import schema_version
 from database.connection_manager import DatabaseManager
 from models import ProjectStatus
@@ -75,6 +76,8 @@ async def test_no_statement_about_one_thing_scans_or_sorts(
     await secrets.page(1, limit=1, after=None)
     await secrets.page(1, limit=1, after=(2,))
     await secrets.replace(1, version=2, project_key_id=1, ciphertext="new")
+    # Both are under other keys than this one, so that both ways are gone.
+    await secrets.replace_all(1, [SealedSecret(name, 3, 2, "newer") for name in ("A", "B")])
     await secrets.remove(1, "A")
     await keys.current_project_key(1)
     await keys.project_keys_after(0, 5)

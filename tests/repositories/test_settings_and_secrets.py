@@ -4,7 +4,7 @@ import pytest
 
 from backend.errors import SecretExists
 from backend.repositories import Repositories
-from backend.repositories.project_secrets_repository import StoredSecret
+from backend.repositories.project_secrets_repository import SealedSecret, StoredSecret
 from database.errors import ForeignKeyViolation, InvalidValue
 from models import Project, ProjectSecret
 from tests.clocks import SetClock
@@ -109,6 +109,39 @@ async def test_a_value_is_replaced_from_the_version_before_it_only(
     )
     assert await replace(made.id, version=2, project_key_id=key_id, ciphertext="late") is None
     assert await replace(99, version=2, project_key_id=key_id, ciphertext="x") is None
+
+
+async def test_many_are_replaced_whichever_key_they_were_under(
+    repositories: Repositories, key_id: int, clock: SetClock
+) -> None:
+    for name in ("A", "B", "C", "D"):
+        await add(repositories, key_id, name)
+    await repositories.executor.execute(
+        "UPDATE project_keys SET retired_at = ? WHERE id = ?", (clock.text, key_id)
+    )
+    new = await repositories.keys.reserve_project_key(1, "master")
+    later = clock.advance()
+    replace_all = repositories.secrets.replace_all
+    assert await replace_all(1, [SealedSecret("B", 2, new, "B2")]) == 1
+    values = [
+        SealedSecret("A", 2, new, "A2"),
+        SealedSecret("B", 3, new, "B3"),
+        SealedSecret("C", 3, new, "of a version that is not the next"),
+        SealedSecret("absent", 2, new, "of none"),
+    ]
+    assert await replace_all(1, values) == 2
+    assert {
+        item.secret.key_name: (item.secret.version, item.secret.ciphertext, item.key.id)
+        for item in await repositories.secrets.all_of(1)
+    } == {
+        "A": (2, "A2", new),
+        "B": (3, "B3", new),
+        "C": (1, "sealed C", key_id),
+        "D": (1, "sealed D", key_id),
+    }
+    stored = await repositories.secrets.get(1, "B")
+    assert stored is not None
+    assert stored.secret.updated_at == later
 
 
 async def test_many_are_found_by_their_keys(repositories: Repositories, key_id: int) -> None:
