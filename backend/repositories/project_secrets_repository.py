@@ -8,7 +8,7 @@ from backend.errors import SecretExists
 from backend.repositories.keys_repository import ProjectKey
 from backend.repositories.paging import Page, Position, Query, page_of
 from database.base import BaseRepository, Clock, utc_now
-from database.connection import Row
+from database.connection import Params, Row
 from database.connection_manager import DatabaseManager
 from database.errors import UniqueViolation
 from models import ProjectSecret
@@ -89,18 +89,7 @@ class ProjectSecretsRepository(BaseRepository[ProjectSecret]):
     async def add_all(self, project_id: int, secrets: Sequence[SealedSecret]) -> None:
         """Insert secrets. Raises `SecretExists` when the project has one of the keys."""
         now = self.now()
-        rows = [
-            (
-                project_id,
-                secret.key,
-                secret.version,
-                secret.project_key_id,
-                secret.ciphertext,
-                now,
-                now,
-            )
-            for secret in secrets
-        ]
+        rows = [(*row, now) for row in _rows(project_id, secrets, now)]
         try:
             await self.db.execute_many(
                 "INSERT INTO project_secrets (project_id, key_name, version, project_key_id,"
@@ -112,18 +101,7 @@ class ProjectSecretsRepository(BaseRepository[ProjectSecret]):
 
     async def replace_all(self, project_id: int, secrets: Sequence[SealedSecret]) -> int:
         """Put new values in the place of those one version before; how many there were."""
-        now = self.now()
-        rows = [
-            (
-                project_id,
-                secret.key,
-                secret.version,
-                secret.project_key_id,
-                secret.ciphertext,
-                now,
-            )
-            for secret in secrets
-        ]
+        rows = _rows(project_id, secrets, self.now())
         # Most have the project's key already, whose index takes as long as all else.
         replaced = await self.db.execute_many(_REPLACE_UNDER_SAME_KEY, rows)
         if replaced < len(rows):
@@ -184,6 +162,11 @@ class ProjectSecretsRepository(BaseRepository[ProjectSecret]):
             secret=self.model(row),
             key=ProjectKey(row["project_key_id"], row["key_project_id"], row["wrapped"]),
         )
+
+
+def _rows(project_id: int, secrets: Sequence[SealedSecret], updated_at: str) -> list[Params]:
+    """Rows of `project_id`, the fields of `SealedSecret` in their order, and `updated_at`."""
+    return [(project_id, *secret, updated_at) for secret in secrets]
 
 
 _WITH_KEY = (
