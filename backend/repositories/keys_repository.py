@@ -136,15 +136,29 @@ class KeysRepository(TableAccess):
         )
         return _project_key(row) if row is not None else None
 
-    async def reserve_project_key(self, project_id: int, master_key_id: str) -> int:
-        """The id of a new current key of the project, still without key; `set_wrapped` follows in
-        the same transaction, because the id is part of what the key is bound to."""
-        rows = await self.db.execute_returning(
-            "INSERT INTO project_keys (project_id, master_key_id, wrapped, created_at)"
-            " VALUES (?, ?, 'reserved', ?) RETURNING id",
-            (project_id, master_key_id, self.now()),
+    async def project_keys_of(self, project_id: int) -> list[ProjectKey]:
+        """All keys of the project, retired ones included, by id."""
+        rows = await self.db.fetch_all(
+            "SELECT id, project_id, wrapped FROM project_keys WHERE project_id = ? ORDER BY id",
+            (project_id,),
         )
-        return int(rows[0]["id"])
+        return [_project_key(row) for row in rows]
+
+    async def next_project_key_id(self) -> int:
+        """The id that the next project key is given, until one is added. No id is given twice."""
+        row = await self.db.fetch_one("SELECT seq FROM sqlite_sequence WHERE name = 'project_keys'")
+        return 1 if row is None else int(row[0]) + 1
+
+    async def add_project_key(self, key: ProjectKey, master_key_id: str) -> None:
+        """Store a new current key of its project, under the id that was next.
+
+        Raises `UniqueViolation` when the project has a current key.
+        """
+        await self.db.execute(
+            "INSERT INTO project_keys (id, project_id, master_key_id, wrapped, created_at)"
+            " VALUES (?, ?, ?, ?, ?)",
+            (key.id, key.project_id, master_key_id, key.wrapped, self.now()),
+        )
 
     async def set_wrapped(self, key_id: int, master_key_id: str, wrapped: str) -> None:
         """Store a project key, wrapped under this master key."""

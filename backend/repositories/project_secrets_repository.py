@@ -39,7 +39,7 @@ class PresentValue(NamedTuple):
 
     version: int
     ciphertext: str
-    key: ProjectKey
+    project_key_id: int
 
     def __repr__(self) -> str:
         return f"PresentValue(version={self.version!r})"
@@ -119,15 +119,12 @@ class ProjectSecretsRepository(BaseRepository[ProjectSecret]):
         self, project_id: int, names: Sequence[str]
     ) -> dict[str, PresentValue]:
         """The values of those secrets of `names` that the project has, by name."""
-        query = Query(
-            "SELECT s.key_name, s.version, s.ciphertext, k.id, k.project_id, k.wrapped"
-            " FROM project_secrets AS s JOIN project_keys AS k ON k.id = s.project_key_id"
-        )
-        query.where("s.project_id = ?", project_id)
-        query.where_in("s.key_name", names)
+        query = Query("SELECT key_name, version, ciphertext, project_key_id FROM project_secrets")
+        query.where("project_id = ?", project_id)
+        query.where_in("key_name", names)
         return {
-            name: PresentValue(version, ciphertext, ProjectKey(*key))
-            for name, version, ciphertext, *key in await self.db.fetch_all(*query.build())
+            name: PresentValue(version, ciphertext, key_id)
+            for name, version, ciphertext, key_id in await self.db.fetch_all(*query.build())
         }
 
     async def page(

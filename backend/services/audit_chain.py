@@ -8,8 +8,10 @@ big-endian, and its UTF-8; a number is its decimal digits; null is the length 2^
 behind it. Before the first row the MAC is 64 times `0`.
 """
 
-import hmac
 from functools import lru_cache
+
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.hmac import HMAC
 
 from backend.repositories.audit_repository import AuditRow
 
@@ -27,13 +29,14 @@ class AuditChain:
 
     def __init__(self, key: bytes) -> None:
         # A copy of what every MAC begins with costs half of a MAC made from the key.
-        self._begun = hmac.new(key, _field(FORMAT), "sha256")
+        self._begun = HMAC(key, SHA256())
+        self._begun.update(_field(FORMAT))
 
     def mac(self, previous_mac: str, row: AuditRow) -> str:
         """The MAC of the row that follows the one with `previous_mac`, in hexadecimal."""
         mac = self._begun.copy()
         mac.update(_message(previous_mac, row))
-        return mac.hexdigest()
+        return mac.finalize().hex()
 
 
 def _message(previous_mac: str, row: AuditRow) -> bytes:
@@ -43,16 +46,17 @@ def _message(previous_mac: str, row: AuditRow) -> bytes:
         (
             _field(previous_mac),
             _field(id),
-            _kept_field(at),
-            _kept_field(actor),
-            _kept_field(actor_token_id),
-            _kept_field(action),
+            _kept_fields(at, actor, actor_token_id, action),
             _field(target),
-            _kept_field(project_id),
-            _kept_field(fields),
-            _kept_field(request_id),
+            _kept_fields(project_id, fields, request_id),
         )
     )
+
+
+@lru_cache(maxsize=1024, typed=True)
+def _kept_fields(*values: str | int | None) -> bytes:
+    """For what the rows of one change have in common."""
+    return b"".join(map(_kept_field, values))
 
 
 def _field(value: str | int | None) -> bytes:
@@ -63,4 +67,4 @@ def _field(value: str | int | None) -> bytes:
 
 
 _kept_field = lru_cache(maxsize=1024)(_field)
-"""For what the rows of one change, and many others, have in common."""
+"""For what many changes have in common."""

@@ -17,7 +17,6 @@ An error is raised where no plaintext, key or exception that holds one is in rea
 traceback with local variables tells nothing.
 """
 
-import hmac
 import secrets
 from functools import lru_cache
 from typing import NoReturn
@@ -36,11 +35,9 @@ from backend.services.envelope import (
     StoredProjectKey,
 )
 from backend.services.keyring import KEY_BYTES, KeyProvider, MasterKey, configured_key
+from backend.services.project_cipher import ProjectCipher, field
 
 WRAPPING_LABEL = "project-key-wrapping"
-MAX_VALUE_BYTES = 64 * 1024
-"""The longest value, in bytes of UTF-8."""
-
 _CANARY = b"strongroom canary"
 
 
@@ -61,7 +58,7 @@ class Vault:
             raise ValueError("the installation id is empty")
         self._provider = provider
         self._installation_id = installation_id
-        self._home = _field(installation_id)
+        self._home = field(installation_id)
         # Deriving takes longer than everything else that is done with it.
         self._wrapping_cipher = lru_cache(maxsize=64)(_new_wrapping_cipher)
         self._cipher = lru_cache(maxsize=cached_keys)(self._project_cipher)
@@ -86,6 +83,11 @@ class Vault:
         master = self._provider.current()
         return self._wrap(master, project_id, key_id, AESGCM.generate_key(KEY_BYTES * 8))
 
+    def project(self, key: StoredProjectKey) -> ProjectCipher:
+        """What seals and opens values under this key. Raises SecretUnreadable when it can't be
+        unwrapped."""
+        return self._cipher(key)
+
     def seal(self, project_key: StoredProjectKey, context: SecretContext, value: SecretStr) -> str:
         """The text to store for `value`; never the same twice.
 
@@ -95,11 +97,7 @@ class Vault:
         if project_key.project_id != context.project_id:
             raise ValueError("the key belongs to another project")
         cipher = self._cipher(project_key)
-        bound = self._bound_to(context, project_key)
-        text = _encrypt_value(cipher, project_key.key_id, bound, value)
-        if text is None:
-            raise ValueError(f"a value is 1 to {MAX_VALUE_BYTES} bytes of UTF-8")
-        return text
+        return cipher.seal(context.name, context.version, value, context.purpose)
 
     def open(self, project_key: StoredProjectKey, context: SecretContext, text: str) -> SecretStr:
         """The value that was sealed as `text` under this key in this context.
@@ -107,26 +105,10 @@ class Vault:
         Raises SecretUnreadable for whatever else: text changed or in another format, a row that
         was moved, another key, a master key that is not configured.
         """
-        envelope = _envelope_under(project_key, text)
-        cipher = self._cipher(project_key)
-        value = _decrypt_value(cipher, envelope, self._bound_to(context, project_key))
-        if value is None:
+        if project_key.project_id != context.project_id:
             raise SecretUnreadable
-        return value
-
-    def holds(
-        self, project_key: StoredProjectKey, context: SecretContext, text: str, value: SecretStr
-    ) -> bool:
-        """Whether `open` would give this value, compared in a time that tells nothing of it."""
-        try:
-            envelope = _envelope_under(project_key, text)
-            cipher = self._cipher(project_key)
-        except SecretUnreadable:
-            return False
-        present = _decrypt(cipher, envelope, self._bound_to(context, project_key))
-        return present is not None and hmac.compare_digest(
-            present, value.get_secret_value().encode()
-        )
+        cipher = self._cipher(project_key)
+        return cipher.open(context.name, context.version, text, context.purpose)
 
     def is_readable(self, project_key: StoredProjectKey, context: SecretContext, text: str) -> bool:
         """Whether `open` would give a value."""
@@ -233,39 +215,25 @@ class Vault:
             raise SecretUnreadable
         return key
 
-    def _project_cipher(self, stored: StoredProjectKey) -> AESGCM:
-        return AESGCM(self._unwrap(stored))
-
-    def _bound_to(self, context: SecretContext, key: StoredProjectKey) -> bytes:
-        return self._additional_data(
-            context.purpose, context.project_id, context.name, context.version, key.key_id
-        )
+    def _project_cipher(self, stored: StoredProjectKey) -> ProjectCipher:
+        home = self._home + field(stored.project_id)
+        return ProjectCipher(self._unwrap(stored), stored.key_id, home)
 
     def _key_data(self, project_id: int, key_id: int, master_key_id: str) -> bytes:
-        return self._additional_data("project-key", project_id, f"p{key_id}", "", master_key_id)
+        return self._additional_data("project-key", project_id, f"p{key_id}", master_key_id)
 
     def _installation_data(self, master_key_id: str) -> bytes:
-        return self._additional_data("installation-key", "", "", "", master_key_id)
+        return self._additional_data("installation-key", "", "", master_key_id)
 
     def _canary_data(self, key_id: str) -> bytes:
-        return self._additional_data("canary", "", "", "", key_id)
+        return self._additional_data("canary", "", "", key_id)
 
     def _additional_data(
-        self, purpose: str, project_id: int | str, name: str, version: int | str, key_id: str
+        self, purpose: str, project_id: int | str, name: str, key_id: str
     ) -> bytes:
-        # Every value that is written or compared waits for this: what is the same is made once.
-        return b"".join(
-            (
-                _FORMAT_FIELD,
-                _field(purpose),
-                self._home,
-                _field(project_id),
-                _field(name),
-                _field(version),
-                _ALGORITHM_FIELD,
-                _field(key_id),
-            )
-        )
+        version = ""
+        head = field(FORMAT) + field(purpose) + self._home + field(project_id)
+        return head + field(name) + field(version) + field(ALGORITHM) + field(key_id)
 
     def __repr__(self) -> str:
         return f"Vault(installation_id={self._installation_id!r}, keys={self._provider.ids()!r})"
@@ -278,24 +246,6 @@ def _new_wrapping_cipher(master: MasterKey) -> AESGCM:
     return AESGCM(master.derive(WRAPPING_LABEL))
 
 
-@lru_cache(maxsize=4096)
-def _field(value: str | int) -> bytes:
-    data = str(value).encode()
-    return len(data).to_bytes(4, "big") + data
-
-
-_FORMAT_FIELD = _field(FORMAT)
-_ALGORITHM_FIELD = _field(ALGORITHM)
-
-
-def _envelope_under(key: StoredProjectKey, text: str) -> Envelope:
-    """The parts of a value's text. Raises SecretUnreadable when it is not one under this key."""
-    envelope = Envelope.parse(text)
-    if envelope is None or envelope.key_id != key.key_id:
-        raise SecretUnreadable
-    return envelope
-
-
 def _encrypt(cipher: AESGCM, key_id: str, bound: bytes, data: bytes) -> str:
     nonce = secrets.token_bytes(NONCE_BYTES)
     return Envelope(key_id, nonce, cipher.encrypt(nonce, data, bound)).encode()
@@ -305,25 +255,4 @@ def _decrypt(cipher: AESGCM, envelope: Envelope, bound: bytes) -> bytes | None:
     try:
         return cipher.decrypt(envelope.nonce, envelope.sealed, bound)
     except InvalidTag:
-        return None
-
-
-def _encrypt_value(cipher: AESGCM, key_id: str, bound: bytes, value: SecretStr) -> str | None:
-    """The stored text; None when the value has no UTF-8 or a length that is not allowed."""
-    try:
-        data = value.get_secret_value().encode()
-    except UnicodeEncodeError:
-        # Not raised from here: the exception holds the whole value.
-        return None
-    if not 1 <= len(data) <= MAX_VALUE_BYTES:
-        return None
-    return _encrypt(cipher, key_id, bound, data)
-
-
-def _decrypt_value(cipher: AESGCM, envelope: Envelope, bound: bytes) -> SecretStr | None:
-    """The value; None when it does not authenticate or is no UTF-8."""
-    data = _decrypt(cipher, envelope, bound)
-    try:
-        return None if data is None else SecretStr(data.decode())
-    except UnicodeDecodeError:
         return None

@@ -33,22 +33,14 @@ class Envelope(NamedTuple):
     def parse(cls, text: str) -> Self | None:
         """The parts of `text`; None for anything that `encode` would not have written."""
         head = _HEAD.match(text)
-        if head is None or not text.isascii():
-            return None
-        encoded = text[head.end() :]
-        try:
-            # More padding than there has to be is skipped.
-            data = binascii.a2b_base64(encoded.encode().translate(_FROM_URL) + b"==")
-        except binascii.Error:
-            return None
-        # The decoder skips what it does not know, so only what it would write again is taken.
-        if len(data) < NONCE_BYTES + _TAG_BYTES or _base64(data) != encoded:
+        data = decoded(text[head.end() :]) if head is not None else None
+        if head is None or data is None:
             return None
         return cls(head[1], data[:NONCE_BYTES], data[NONCE_BYTES:])
 
     def encode(self) -> str:
         """The text to store."""
-        return f"{FORMAT}:{ALGORITHM}:{self.key_id}:{_base64(self.nonce + self.sealed)}"
+        return prefix(self.key_id) + encoded(self.nonce + self.sealed)
 
     def __repr__(self) -> str:
         return f"Envelope(key_id={self.key_id!r})"
@@ -86,5 +78,25 @@ class StoredProjectKey(NamedTuple):
         return f"StoredProjectKey(id={self.id!r}, project_id={self.project_id!r})"
 
 
-def _base64(data: bytes) -> str:
+def prefix(key_id: str) -> str:
+    """What stands before the encoded part of all that is under this key."""
+    return f"{FORMAT}:{ALGORITHM}:{key_id}:"
+
+
+def encoded(data: bytes) -> str:
+    """Nonce, ciphertext and tag, as text."""
     return binascii.b2a_base64(data, newline=False).translate(_TO_URL, b"=").decode()
+
+
+def decoded(text: str) -> bytes | None:
+    """What `encoded` made this text of; None when it made it of nothing that has a nonce and a
+    tag."""
+    if not text.isascii():
+        return None
+    try:
+        # More padding than there has to be is skipped.
+        data = binascii.a2b_base64(text.encode().translate(_FROM_URL) + b"==")
+    except binascii.Error:
+        return None
+    # The decoder skips what it does not know, so only what would be written again is taken.
+    return data if len(data) >= NONCE_BYTES + _TAG_BYTES and encoded(data) == text else None

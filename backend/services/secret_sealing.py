@@ -2,6 +2,7 @@
 
 from pydantic import SecretStr
 
+from backend.errors import SecretUnreadable
 from backend.repositories import Repositories
 from backend.repositories.keys_repository import ProjectKey
 from backend.repositories.project_secrets_repository import SealedSecret, StoredSecret
@@ -31,8 +32,7 @@ class SecretSealing(ServiceBase):
     ) -> ProjectSecret | None:
         """Encrypt, store and record a new value; `None` when the secret has it already."""
         secret = stored.secret
-        context = secret_context(secret)
-        if self.vault.holds(stored_key(stored.key), context, secret.ciphertext, value):
+        if self.holds(stored.key, secret.key_name, secret.version, secret.ciphertext, value):
             return None
         project_key = await self.current_key(repositories, secret.project_id)
         sealed = self.sealed(project_key, secret.key_name, secret.version + 1, value)
@@ -52,9 +52,18 @@ class SecretSealing(ServiceBase):
         self, project_key: StoredProjectKey, key: str, version: int, value: SecretStr
     ) -> SealedSecret:
         """A value, encrypted to be stored as this version of the secret."""
-        context = SecretContext(project_key.project_id, key, version)
-        ciphertext = self.vault.seal(project_key, context, value)
+        ciphertext = self.vault.project(project_key).seal(key, version, value)
         return SealedSecret(key, version, project_key.id, ciphertext)
+
+    def holds(
+        self, key: ProjectKey, name: str, version: int, ciphertext: str, value: SecretStr
+    ) -> bool:
+        """Whether this is the value of a stored secret; `False` when that is unreadable."""
+        try:
+            cipher = self.vault.project(stored_key(key))
+        except SecretUnreadable:
+            return False
+        return cipher.holds(name, version, ciphertext, value)
 
     async def current_key(self, repositories: Repositories, project_id: int) -> StoredProjectKey:
         """The key for new values of the project, made now if it has none.
@@ -66,11 +75,10 @@ class SecretSealing(ServiceBase):
 
     async def new_key(self, repositories: Repositories, project_id: int) -> StoredProjectKey:
         """A key for a project that has none."""
-        master_key_id = self.vault.current_master_key_id
-        key_id = await repositories.keys.reserve_project_key(project_id, master_key_id)
-        wrapped = self.vault.new_project_key(project_id, key_id)
-        await repositories.keys.set_wrapped(key_id, master_key_id, wrapped)
-        return StoredProjectKey(id=key_id, project_id=project_id, wrapped=wrapped)
+        key_id = await repositories.keys.next_project_key_id()
+        key = ProjectKey(key_id, project_id, self.vault.new_project_key(project_id, key_id))
+        await repositories.keys.add_project_key(key, self.vault.current_master_key_id)
+        return stored_key(key)
 
     def open_secret(self, stored: StoredSecret) -> SecretStr:
         """The secret's value. Raises `SecretUnreadable`."""

@@ -1,15 +1,21 @@
 """Secrets: every use case of theirs. Values come in and go out as `SecretStr`."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Mapping, Sequence
 
 from pydantic import SecretStr
 
-from backend.errors import ProjectNotFound, SecretNotFound
+from backend.errors import ProjectNotFound, SecretNotFound, SecretUnreadable
 from backend.repositories import Repositories
-from backend.repositories.project_secrets_repository import PresentValue, StoredSecret
+from backend.repositories.keys_repository import ProjectKey
+from backend.repositories.project_secrets_repository import (
+    PresentValue,
+    SealedSecret,
+    StoredSecret,
+)
 from backend.services.base import existing_project, require_live_project, unit_of_work
-from backend.services.envelope import SecretContext
 from backend.services.principal import current_principal
+from backend.services.project_cipher import ProjectCipher
 from backend.services.secret_sealing import (
     SecretSealing,
     metadata_of,
@@ -74,27 +80,37 @@ class SecretUseCases(SecretSealing):
     ) -> SecretUpsertResult:
         """The same as a step of a larger transaction."""
         present = await repositories.secrets.present_values(project_id, [s.key for s in secrets])
+        current = await repositories.keys.current_project_key(project_id)
+        ciphers = await self._ciphers(repositories, project_id, current, present)
         result = SecretUpsertResult(created=0, updated=0, unchanged=0)
         changed = [
             secret
             for secret in secrets
             if (stored := present.get(secret.key)) is None
-            or not self._has_value(project_id, stored, secret)
+            or (cipher := ciphers.get(stored.project_key_id)) is None
+            or not cipher.holds(secret.key, stored.version, stored.ciphertext, secret.value)
         ]
         result.unchanged = len(secrets) - len(changed)
         if not changed:
             return result
-        project_key = await self.current_key(repositories, project_id)
+        if current is None:
+            project_key = await self.new_key(repositories, project_id)
+        else:
+            project_key = stored_key(current)
+        cipher = self.vault.project(project_key)
         new, replaced, events = [], [], []
         for secret in changed:
-            stored = present.get(secret.key)
+            key = secret.key
+            stored = present.get(key)
+            version = 1 if stored is None else stored.version + 1
+            text = cipher.seal(key, version, secret.value)
+            sealed = SealedSecret(key, version, project_key.id, text)
             if stored is None:
-                new.append(self.sealed(project_key, secret.key, 1, secret.value))
-                events.append(secret_created(project_id, secret.key))
+                new.append(sealed)
+                events.append(secret_created(project_id, key))
             else:
-                version = stored.version + 1
-                replaced.append(self.sealed(project_key, secret.key, version, secret.value))
-                events.append(secret_updated(project_id, secret.key))
+                replaced.append(sealed)
+                events.append(secret_updated(project_id, key))
         if new:
             await repositories.secrets.add_all(project_id, new)
             result.created = len(new)
@@ -103,10 +119,25 @@ class SecretUseCases(SecretSealing):
         await self.record_all(repositories, events)
         return result
 
-    def _has_value(self, project_id: int, present: PresentValue, secret: SecretCreate) -> bool:
-        """Whether this is the present value; `False` when that is unreadable."""
-        context = SecretContext(project_id, secret.key, present.version)
-        return self.vault.holds(stored_key(present.key), context, present.ciphertext, secret.value)
+    async def _ciphers(
+        self,
+        repositories: Repositories,
+        project_id: int,
+        current: ProjectKey | None,
+        present: Mapping[str, PresentValue],
+    ) -> dict[int, ProjectCipher]:
+        """The ciphers that present values are under, by key id, but for keys that are
+        unreadable."""
+        keys = [current] if current is not None else []
+        ids = {value.project_key_id for value in present.values()}
+        if not ids.issubset(key.id for key in keys):
+            # A rotation has given the project a new key, and has not come to all values yet.
+            keys = await repositories.keys.project_keys_of(project_id)
+        ciphers = {}
+        for key in keys:
+            with contextlib.suppress(SecretUnreadable):
+                ciphers[key.id] = self.vault.project(stored_key(key))
+        return ciphers
 
     @unit_of_work(read_only=True)
     async def list_secrets(self, project_id: int, *, limit: int, cursor: str | None) -> SecretList:

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from backend.errors import SecretUnreadable
-from backend.services.encryption import MAX_VALUE_BYTES, Vault
+from backend.services.encryption import Vault
 from backend.services.envelope import Envelope, StoredProjectKey
+from backend.services.project_cipher import MAX_VALUE_BYTES
 from tests.backend.leaks import told_by
 from tests.backend.sealing import (
     HOME,

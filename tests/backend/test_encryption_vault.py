@@ -109,22 +109,25 @@ def test_many_threads_share_a_vault() -> None:
         assert list(pool.map(work, range(8))) == [300] * 8
 
 
-def test_a_vault_tells_whether_it_holds_a_value() -> None:
+def test_a_project_cipher_tells_whether_it_holds_a_value() -> None:
     vault, key = vault_with_key()
     text = vault.seal(key, WHERE, SecretStr(VALUE))
-    assert vault.holds(key, WHERE, text, SecretStr(VALUE))
+    cipher = vault.project(key)
+    assert cipher.holds(WHERE.name, WHERE.version, text, SecretStr(VALUE))
     for other in (VALUE[:-1], VALUE + "x", VALUE.upper(), "x"):
-        assert not vault.holds(key, WHERE, text, SecretStr(other))
+        assert not cipher.holds(WHERE.name, WHERE.version, text, SecretStr(other))
+    another = StoredProjectKey(12, 7, vault.new_project_key(7, 12))
     spoiled = text[:-1] + ("A" if text[-1] != "A" else "B")
     unreadable = [
-        (key, WHERE, spoiled),
-        (key, WHERE, "nonsense"),
-        (key, WHERE._replace(version=4), text),
-        (key._replace(id=12), WHERE, text),
-        (key._replace(wrapped="nonsense"), WHERE, text),
+        (cipher, WHERE.version, spoiled),
+        (cipher, WHERE.version, "nonsense"),
+        (cipher, WHERE.version + 1, text),
+        (vault.project(another), WHERE.version, text),
     ]
-    for stored_key, context, stored in unreadable:
-        assert not vault.holds(stored_key, context, stored, SecretStr(VALUE))
+    for other_cipher, version, stored in unreadable:
+        assert not other_cipher.holds(WHERE.name, version, stored, SecretStr(VALUE))
+    with pytest.raises(SecretUnreadable):
+        vault.project(key._replace(wrapped="nonsense"))
 
 
 def shown_ways(thing: object) -> str:

@@ -1,6 +1,7 @@
 """Rotation of keys, at the service: what it changes, what it leaves, and what stops it."""
 
 import asyncio
+from collections.abc import Awaitable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -16,7 +17,7 @@ from backend.services.audit_verification import verify_audit
 from backend.services.database_service import DatabaseService
 from backend.services.key_rotation import RotationInterrupted
 from backend.services.rotation_runner import RotationRunner
-from models import SecretCreate
+from models import SecretCreate, SecretUpsertResult
 from tests.keys.support import (
     NEW,
     NEXT,
@@ -208,6 +209,35 @@ async def test_what_can_not_be_read_is_counted_and_left_alone(tmp_path: Path) ->
     result = await rotated(service, reencrypt=True)
     assert result.failed == 1
     assert [row for row in key_rows(runtime) if row["retired_at"] is not None] == []
+    await runtime.stop()
+
+
+async def test_values_under_old_and_new_keys_are_compared_alike(tmp_path: Path) -> None:
+    runtime = await started(tmp_path, OLD)
+    service, manager = runtime.service, runtime.manager
+    await fill(service, projects=1)
+    values = {f"KEY_{n}": (await service.reveal_secret(1, f"KEY_{n}")).value for n in (0, 1)}
+    now = "2026-01-02T03:04:05.678901Z"
+
+    def set_all(**changed: str) -> Awaitable[SecretUpsertResult]:
+        secrets = [
+            SecretCreate(key=k, value=SecretStr(v)) for k, v in {**values, **changed}.items()
+        ]
+        return service.upsert_secrets(1, secrets)
+
+    # As a rotation leaves it for a while: a retired key that values are under, and a new one.
+    manager.execute_command("UPDATE project_keys SET retired_at = ? WHERE project_id = 1", (now,))
+    assert await set_all(KEY_0="new") == SecretUpsertResult(created=0, updated=1, unchanged=1)
+    assert await set_all(KEY_0="new") == SecretUpsertResult(created=0, updated=0, unchanged=2)
+    assert (await service.reveal_secret(1, "KEY_0")).value == "new"
+    keys = [row for row in key_rows(runtime) if row["project_id"] == 1]
+    assert [row["retired_at"] for row in keys] == [now, None]
+
+    # What is under an unreadable key is unknown, and so written anew.
+    manager.execute_command("UPDATE project_keys SET wrapped = 'x' WHERE id = ?", (keys[0]["id"],))
+    service.vault.forget()
+    assert await set_all(KEY_0="new") == SecretUpsertResult(created=0, updated=1, unchanged=1)
+    assert (await service.reveal_secret(1, "KEY_1")).value == values["KEY_1"]
     await runtime.stop()
 
 

@@ -12,6 +12,7 @@ from backend.repositories.project_repository import ProjectFilter, contains
 from database.connection_manager import DatabaseManager
 from models import Project, ProjectStatus
 from tests.clocks import SetClock
+from tests.repositories.project_keys import add_key
 
 
 def fields(repo: str, **changed: Any) -> dict[str, Any]:
@@ -123,7 +124,7 @@ async def test_purging_takes_along_what_belongs_to_it(
 ) -> None:
     await repositories.settings.create({"project_id": project.id})
     await repositories.keys.add_canary("k", "canary")
-    key = await repositories.keys.reserve_project_key(project.id, "k")
+    key = await add_key(repositories, project.id, "k")
     await repositories.secrets.add(project.id, "A", project_key_id=key, ciphertext="c")
     assert await repositories.projects.purge(project.id) is True
     assert await repositories.projects.purge(project.id) is False

@@ -15,6 +15,7 @@ from backend.repositories.schema_version import schema_version
 from database.connection_manager import DatabaseManager
 from models import ProjectStatus
 from tests.plans import Explaining, is_careless
+from tests.repositories.project_keys import add_key
 
 MERGING = ("MERGE (UNION ALL)", "LEFT", "RIGHT")
 SORTS = [f"{sign}{name}" for name in SORT_COLUMNS for sign in ("", "-")]
@@ -29,7 +30,7 @@ async def explaining(repositories: Repositories, manager: DatabaseManager) -> Ex
             {"name": f"P{number}", "github_owner": f"o{number % 3}", "github_repo": f"r{number}"}
         )
         await repositories.settings.create({"project_id": project.id})
-        key = await repositories.keys.reserve_project_key(project.id, "master")
+        key = await add_key(repositories, project.id, "master")
         for name in ("A", "B"):
             await repositories.secrets.add(
                 project.id, name, project_key_id=key, ciphertext="sealed"
@@ -80,6 +81,7 @@ async def test_no_statement_about_one_thing_scans_or_sorts(
     await secrets.replace_all(1, [SealedSecret(name, 3, 2, "newer") for name in ("A", "B")])
     await secrets.remove(1, "A")
     await keys.current_project_key(1)
+    await keys.project_keys_of(1)
     await keys.project_keys_after(0, 5)
     await keys.set_wrapped(1, "master", "wrapped")
     await keys.installation()

@@ -5,9 +5,10 @@ import pytest
 from backend.errors import SecretExists
 from backend.repositories import Repositories
 from backend.repositories.project_secrets_repository import SealedSecret, StoredSecret
-from database.errors import ForeignKeyViolation, InvalidValue
+from database.errors import ForeignKeyViolation, InvalidValue, UniqueViolation
 from models import Project, ProjectSecret
 from tests.clocks import SetClock
+from tests.repositories.project_keys import add_key
 
 
 async def test_a_project_without_settings_has_none(
@@ -49,9 +50,7 @@ async def test_settings_of_no_project_are_refused(repositories: Repositories) ->
 async def key_id(repositories: Repositories, project: Project) -> int:
     """The id of the project's key."""
     await repositories.keys.add_canary("master", "canary")
-    id = await repositories.keys.reserve_project_key(project.id, "master")
-    await repositories.keys.set_wrapped(id, "master", "wrapped")
-    return id
+    return await add_key(repositories, project.id, "master")
 
 
 async def add(repositories: Repositories, key_id: int, name: str) -> ProjectSecret:
@@ -119,7 +118,7 @@ async def test_many_are_replaced_whichever_key_they_were_under(
     await repositories.executor.execute(
         "UPDATE project_keys SET retired_at = ? WHERE id = ?", (clock.text, key_id)
     )
-    new = await repositories.keys.reserve_project_key(1, "master")
+    new = await add_key(repositories, 1, "master")
     later = clock.advance()
     replace_all = repositories.secrets.replace_all
     assert await replace_all(1, [SealedSecret("B", 2, new, "B2")]) == 1
@@ -149,9 +148,8 @@ async def test_many_are_found_by_their_keys(repositories: Repositories, key_id: 
         await add(repositories, key_id, name)
     found = await repositories.secrets.present_values(1, ["C", "A", "absent"])
     assert sorted(found) == ["A", "C"]
-    assert found["C"] == (1, "sealed C", (key_id, 1, "wrapped"))
+    assert found["C"] == (1, "sealed C", key_id)
     assert "sealed" not in repr(found)
-    assert "wrapped" not in repr(found)
 
 
 async def test_pages_are_newest_first(repositories: Repositories, key_id: int) -> None:
@@ -180,3 +178,22 @@ async def test_a_removed_secret_is_gone(repositories: Repositories, key_id: int)
     assert await repositories.secrets.get(1, "A") is None
     # Its id was bound to its row, and is given to no other one.
     assert (await add(repositories, key_id, "A")).id > first.id
+
+
+async def test_no_project_key_has_the_id_of_another_one(
+    repositories: Repositories, project: Project, clock: SetClock
+) -> None:
+    keys = repositories.keys
+    await keys.add_canary("master", "canary")
+    first = await add_key(repositories, project.id, "master")
+    with pytest.raises(UniqueViolation):
+        await add_key(repositories, project.id, "master")
+    await repositories.executor.execute(
+        "UPDATE project_keys SET retired_at = ? WHERE id = ?", (clock.text, first)
+    )
+    second = await add_key(repositories, project.id, "master")
+    assert await keys.current_project_key(project.id) == (second, project.id, "wrapped")
+    assert [key.id for key in await keys.project_keys_of(project.id)] == [first, second]
+    assert await keys.project_keys_of(99) == []
+    await repositories.projects.purge(project.id)
+    assert await keys.next_project_key_id() > second > first

@@ -1,0 +1,11 @@
+"""Keys for projects, wrapped under nothing, where only the rows matter."""
+
+from backend.repositories import Repositories
+from backend.repositories.keys_repository import ProjectKey
+
+
+async def add_key(repositories: Repositories, project_id: int, master_key_id: str) -> int:
+    """The id of a new key of the project."""
+    id = await repositories.keys.next_project_key_id()
+    await repositories.keys.add_project_key(ProjectKey(id, project_id, "wrapped"), master_key_id)
+    return id
