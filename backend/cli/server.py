@@ -68,14 +68,18 @@ class Server(uvicorn.Server):
 
 
 def run_server(
-    settings: Settings, sockets: list[socket.socket], announce: Callable[[Path | None], None]
+    settings: Settings,
+    sockets: list[socket.socket],
+    announce: Callable[[Path | None], None],
+    *,
+    make: Callable[[Settings], FastAPI] = create_app,
 ) -> None:
-    """Serve on the bound `sockets` until SIGTERM or SIGINT, and close them.
+    """Serve what `make` returns on the bound `sockets` until SIGTERM or SIGINT, and close them.
 
     `announce` is called once requests are answered, with the path of the admin token if this
     start made it. Raises what the application's lifespan raises, and `PortInUse`.
     """
-    app = create_app(settings)
+    app = make(settings)
     limits = ConnectionLimits(connections=connections_that_fit(settings.max_connections))
     server = Server(app, lambda: announce(app.state.runtime.first_token), Connections(limits))
     with ExitStack() as stack:

@@ -1,9 +1,11 @@
 """Strongroom with one route more: a query as slow as wanted, to run beside the others.
 
 The route stands outside of the API and goes the way of every other read, to one of the readers.
-All else is what `strongroom serve` starts; it is measured itself wherever the query isn't needed.
+All else is what `strongroom serve` runs, its way to run it included; that is measured itself
+wherever the query isn't needed.
 """
 
+import argparse
 import sqlite3
 from pathlib import Path
 
@@ -12,11 +14,12 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from backend.cli.listening import open_sockets
+from backend.cli.server import run_server
 from backend.log import configure_logging
 from backend.main import create_app
-from bench.peers.serving import serve
 from bench.peers.slow_query import SLOW_QUERY
-from config.settings import load_settings
+from config.settings import Settings, load_settings
 
 
 async def slow(request: Request) -> Response:
@@ -30,14 +33,24 @@ async def slow(request: Request) -> Response:
     return PlainTextResponse(str(counted))
 
 
-def make(data_dir: Path) -> FastAPI:
+def make(settings: Settings) -> FastAPI:
     """The application."""
-    settings = load_settings(data_dir=data_dir)
-    configure_logging(settings.log_level, settings.log_format)
     app = create_app(settings)
     app.router.routes.append(Route("/bench/slow", slow))
     return app
 
 
+def main() -> None:
+    """Serve until SIGTERM or SIGINT."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--data-dir", type=Path, required=True)
+    given = parser.parse_args()
+    settings = load_settings(port=given.port, data_dir=given.data_dir)
+    configure_logging(settings.log_level, settings.log_format)
+    sockets = open_sockets(settings.host, settings.port)
+    run_server(settings, sockets, lambda _: None, make=make)
+
+
 if __name__ == "__main__":
-    serve(make)
+    main()
