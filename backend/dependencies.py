@@ -107,15 +107,16 @@ class GuardedRoute(APIRoute):
             seats: Seats = state.seats[kind]
             # Now, and not before: whoever sends a body slowly keeps nobody from working.
             waited = 0.0
-            if not seats.take():
-                waited = await seats.wait(principal.token_id or client_address(request))
+            client = principal.token_id or client_address(request)
+            if not seats.take(client):
+                waited = await seats.wait(client)
             try:
                 if waited > PATIENCE_SECONDS and await request.is_disconnected():
                     raise ClientDisconnect
                 with acting_as(principal):
                     return await handle(request)
             finally:
-                seats.give_back()
+                seats.give_back(client)
 
         return guarded
 

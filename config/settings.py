@@ -143,7 +143,7 @@ class Settings(BaseSettings):
 
     max_concurrent_requests: Annotated[
         int, Field(ge=1, le=100_000), Rule("must be an integer between 1 and 100000")
-    ] = 12
+    ] = 16
     """Requests that read, and as many that write, that are worked on at once; the others wait, and
     tokens take turns."""
 

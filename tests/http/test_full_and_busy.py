@@ -145,19 +145,19 @@ class TestTurns:
         self, client: httpx.AsyncClient, application: FastAPI
     ) -> None:
         seats: Seats = application.state.seats["writing"]
-        assert seats.take()
+        assert seats.take("another")
         assert (await client.get("/api/projects")).status_code == 200
         response = await client.post("/api/projects", json=new_project())
         problem(response, "database_busy")
         assert int(response.headers["retry-after"]) >= 1
-        seats.give_back()
+        seats.give_back("another")
         assert row_counts(manager_of(application))["projects"] == 0
         await make_project(client)
 
     async def test_meanwhile_the_service_tells_how_it_is(
         self, client: httpx.AsyncClient, application: FastAPI
     ) -> None:
-        assert application.state.seats["reading"].take()
+        assert application.state.seats["reading"].take("another")
         task = asyncio.create_task(client.get("/api/projects"))
         for path in ("/health", "/ready"):
             assert (await client.get(path)).status_code == 200, path
@@ -178,7 +178,7 @@ class TestTurns:
     ) -> None:
         monkeypatch.setattr(dependencies, "PATIENCE_SECONDS", 0)
         seats: Seats = application.state.seats["writing"]
-        assert seats.take()
+        assert seats.take("another")
         body = json.dumps(new_project()).encode()
         messages: list[dict[str, object]] = [
             {"type": "http.request", "body": body, "more_body": False},
@@ -205,7 +205,7 @@ class TestTurns:
         task = asyncio.create_task(application(scope, receive, send))
         while not seats.waiting:
             await asyncio.sleep(0)
-        seats.give_back()
+        seats.give_back("another")
         await task
         assert answered == []
         assert row_counts(manager_of(application))["projects"] == 0
