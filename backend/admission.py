@@ -7,7 +7,8 @@ by sending more. Belongs to the event loop's thread.
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import Hashable
+from collections.abc import AsyncIterator, Hashable
+from contextlib import asynccontextmanager
 
 from database.errors import DatabaseBusy
 
@@ -93,6 +94,16 @@ class Seats:
         self._rest(name, client)
         if self._waiting:
             self._hand_out()
+
+    @asynccontextmanager
+    async def seat(self, name: Hashable) -> AsyncIterator[None]:
+        """Have a seat for a client in the block. Raises `DatabaseBusy` where `wait` does."""
+        if not self.take(name):
+            await self.wait(name)
+        try:
+            yield
+        finally:
+            self.give_back(name)
 
     def _client(self, name: Hashable) -> "_Client":
         """The client, which has something to do."""

@@ -6,6 +6,7 @@ directory; what is passed to the constructor (a command's flags) wins over both.
 
 import difflib
 import os
+import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -280,8 +281,9 @@ def load_settings(**overrides: Any) -> Settings:
     flags, by field name) above both. An override of None counts as not given.
 
     Raises `SettingsError` for a wrong value, for values that contradict one another, for an
-    unknown `STRONGROOM_` variable (a typo must not pass for a default), and for a `.env` that
-    can't be read; `TypeError` for an override that is no field.
+    unknown `STRONGROOM_` variable (a typo must not pass for a default), for a `.env` that
+    can't be read, and in production for one with master keys that others can reach; `TypeError`
+    for an override that is no field.
     """
     unknown = overrides.keys() - Settings.model_fields.keys()
     if unknown:
@@ -292,11 +294,29 @@ def load_settings(**overrides: Any) -> Settings:
         problems = [*_unknown_variables([*os.environ, *in_file])]
         if problems:
             raise SettingsError("; ".join(problems))
-        return Settings(**given)
+        settings = Settings(**given)
     except ValidationError as error:
         raise SettingsError("; ".join(_sentences(error, given))) from None
     except (OSError, UnicodeDecodeError):
         raise SettingsError(".env: can't be read as UTF-8 text") from None
+    if settings.is_production and _gives_keys(in_file) and _others_can_reach(Path(".env")):
+        raise SettingsError(
+            f".env: it has {PREFIX}MASTER_KEYS, and others than its owner can reach it: "
+            "chmod 600 .env"
+        )
+    return settings
+
+
+def _gives_keys(variables: Iterable[str]) -> bool:
+    return f"{PREFIX}MASTER_KEYS" in (name.upper() for name in variables)
+
+
+def _others_can_reach(path: Path) -> bool:
+    try:
+        return bool(stat.S_IMODE(path.stat().st_mode) & 0o077)
+    except FileNotFoundError:
+        # It was there a moment ago, or the variables come from elsewhere.
+        return False
 
 
 def _unknown_variables(names: Iterable[str]) -> Iterable[str]:

@@ -67,9 +67,12 @@ async def receive_github_delivery(
     webhook_id: WebhookId, request: Request, service: Service, response: Response
 ) -> WebhookDelivery:
     """Take a delivery of GitHub's in, once. It needs a signature instead of a token."""
+    state = request.app.state
     target = await service.delivery_target(webhook_id)
-    incoming = await read_github_delivery(request, target.secret_token, request.app.state.inbound)
-    delivery, is_new = await service.receive_delivery(target, incoming)
+    incoming = await read_github_delivery(request, target.secret_token, state.inbound)
+    # All senders together are one client among those that write.
+    async with state.seats["writing"].seat("deliveries"):
+        delivery, is_new = await service.receive_delivery(target, incoming)
     response.headers["Location"] = f"/api/webhooks/{webhook_id}/deliveries/{delivery.id}"
     if not is_new:
         response.status_code = status.HTTP_200_OK

@@ -128,11 +128,22 @@ class DataDirectory:
             problem = f"belongs to another user: chown -R {os.geteuid()} {path}"
         elif stat.S_IMODE(status.st_mode) & (stat.S_IWGRP | stat.S_IWOTH):
             problem = f"can be written by others than its owner: chmod go-w {path}"
+        elif (open_one := self._open_parent()) is not None:
+            problem = f"can be replaced by everybody: chmod o-w {shlex.quote(str(open_one))}"
         else:
             return
         if strict:
             raise StartRefused(f"the data directory {problem}")
         logger.warning("others can change the data", data_directory=problem)
+
+    def _open_parent(self) -> Path | None:
+        """A directory above this one where everybody may rename what is others'."""
+        for parent in self.path.resolve().parents:
+            mode = parent.stat().st_mode
+            # Where the sticky bit is, as in /tmp, everybody may rename what is their own.
+            if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
+                return parent
+        return None
 
 
 def connection_config(settings: Configuration) -> ConnectionConfig:

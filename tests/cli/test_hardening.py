@@ -74,6 +74,37 @@ def test_production_refuses_a_data_directory_that_others_can_write(tmp_path: Pat
     assert run("migrate", "--data-dir", directory, cwd=tmp_path, env=production()).status == 0
 
 
+def test_production_refuses_a_data_directory_that_everybody_can_replace(tmp_path: Path) -> None:
+    above = tmp_path / "above"
+    directory = above / "between" / "data"
+    directory.mkdir(parents=True, mode=0o700)
+    above.chmod(0o777)
+    outcome = run("migrate", "--data-dir", directory, cwd=tmp_path, env=production())
+    assert outcome.status == 1
+    assert f"can be replaced by everybody: chmod o-w {above}" in outcome.complaint
+    # As in /tmp, where everybody can replace what is their own.
+    above.chmod(0o1777)
+    assert run("migrate", "--data-dir", directory, cwd=tmp_path, env=production()).status == 0
+
+
+def test_production_refuses_master_keys_in_a_file_that_others_can_read(tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_text(f"strongroom_master_keys={KEY}\n")
+    file.chmod(0o640)
+    env = production()
+    del env["STRONGROOM_MASTER_KEYS"]
+    outcome = run("migrate", cwd=tmp_path, env=env)
+    assert outcome.status == 1
+    assert "others than its owner can reach it: chmod 600 .env" in outcome.complaint
+    assert KEY.partition(":")[2] not in outcome.err
+    file.chmod(0o600)
+    assert run("migrate", cwd=tmp_path, env=env).status == 0
+    # What is in it concerns everybody only where there are keys.
+    file.write_text("STRONGROOM_PORT=0\n")
+    file.chmod(0o644)
+    assert run("migrate", cwd=tmp_path, env=production()).status == 0
+
+
 @AS_ROOT
 def test_production_refuses_the_directory_of_another_user(tmp_path: Path) -> None:
     directory = tmp_path / "data"

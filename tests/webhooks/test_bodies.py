@@ -10,6 +10,7 @@ import pytest
 from fastapi import FastAPI
 
 from backend.access import BODY_LIMITS, ROUTE_SCOPES
+from backend.admission import Seats
 from backend.edge import body_limit
 from backend.inbound import InboundLimits
 from config.settings import Settings
@@ -150,6 +151,29 @@ async def test_a_body_that_takes_too_long_is_given_up(
     answer = await sender.post(path, content=body(), headers=headers_of(PAYLOAD))
     assert "0.05 seconds" in problem(answer, "bad_request")["detail"]
     assert (await deliver(sender, webhook_id)).status_code == 202
+
+
+class TestNoSeat:
+    """While all that may be written at once is being written."""
+
+    @pytest.fixture
+    def settings(self, settings: Settings) -> Settings:
+        """Nobody waits for long."""
+        return settings.model_copy(
+            update={"max_concurrent_requests": 1, "db_queue_timeout_seconds": 0.1}
+        )
+
+    async def test_a_delivery_waits_for_its_turn_like_what_tokens_write(
+        self, sender: httpx.AsyncClient, application: FastAPI, webhook_id: int
+    ) -> None:
+        seats: Seats = application.state.seats["writing"]
+        async with seats.seat("another"):
+            refused = await deliver(sender, webhook_id)
+            problem(refused, "database_busy")
+            assert refused.headers["retry-after"] == "1"
+        # The same one again is new: nothing of it was kept.
+        assert (await deliver(sender, webhook_id)).status_code == 202
+        assert seats.free == 1
 
 
 # Before a body is read, as only a socket shows it
