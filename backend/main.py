@@ -37,7 +37,8 @@ from backend.routes import (
     webhooks,
 )
 from backend.runtime import Runtime, connection_config
-from config.settings import Settings, load_settings
+from config.loading import load_settings
+from config.settings import Settings
 from database.connection_manager import DatabaseManager
 from database.errors import DatabaseError
 

@@ -91,8 +91,8 @@ class Results:
 
     @property
     def rounds(self) -> int:
-        """How many rounds the loads had, at least."""
-        return min((len(rounds) for rounds in self.loads.values()), default=0)
+        """How many rounds there were; a load that got no answer in one of them has fewer."""
+        return max((len(rounds) for rounds in self.loads.values()), default=0)
 
     def save(self, path: Path) -> None:
         """Write everything as JSON."""

@@ -1,5 +1,6 @@
 """How the service is configured."""
 
-from config.settings import Settings, SettingsError, load_settings
+from config.loading import load_settings
+from config.settings import Settings, SettingsError
 
 __all__ = ["Settings", "SettingsError", "load_settings"]

@@ -11,7 +11,8 @@ from typer.main import get_command
 
 from backend.errors import ERROR_TABLE
 from backend.main import create_app
-from config.settings import CLIENT_VARIABLES, Settings, variable_names
+from config.loading import CLIENT_VARIABLES, variable_names
+from config.settings import Settings
 
 ROOT = Path(__file__).parent.parent
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")

@@ -13,7 +13,8 @@ from rich.console import Console
 from rich.table import Table
 
 from backend.log import configure_logging
-from config.settings import Settings, load_settings
+from config.loading import load_settings
+from config.settings import Settings
 
 DataDir = Annotated[
     Path | None,

@@ -16,7 +16,8 @@ from backend.cli.listening import PortInUse, open_sockets, url_of
 from backend.cli.process_limits import forbid_core_dumps
 from backend.log import configure_logging, get_logger
 from backend.runtime import DataDirectory
-from config.settings import Settings, load_settings
+from config.loading import load_settings
+from config.settings import Settings
 from database.process_lock import ProcessLock
 
 logger = get_logger("strongroom.serve")

@@ -163,7 +163,7 @@ def _prepare(settings: Configuration, manager: DatabaseManager) -> tuple[Keyring
     directory.make()
     directory.check_owner(strict=settings.is_production)
     manager.process_lock.acquire()
-    DataDirectory(settings.data_dir).require_whole()
+    directory.require_whole()
     keyring = load_keyring(settings, manager)
     check_keys(manager, keyring)
     applied = initialize_database(manager)

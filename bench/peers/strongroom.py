@@ -19,7 +19,8 @@ from backend.cli.server import run_server
 from backend.log import configure_logging
 from backend.main import create_app
 from bench.peers.slow_query import SLOW_QUERY
-from config.settings import Settings, load_settings
+from config.loading import load_settings
+from config.settings import Settings
 
 
 async def slow(request: Request) -> Response:

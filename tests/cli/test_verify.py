@@ -12,7 +12,7 @@ import pytest
 from backend.runtime import Runtime
 from backend.schemas.webhooks import WebhookCreate
 from backend.services.keyring import generate_master_key
-from config.settings import load_settings
+from config.loading import load_settings
 from database.integrity import has_wal_reset_defect
 from database.migrator import load_migrations
 from tests.cli.conftest import Command

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from config.settings import PREFIX, Rule, Settings, SettingsError, load_settings, variable_names
+from config.loading import load_settings, variable_names
+from config.settings import PREFIX, Rule, Settings, SettingsError
 
 KEY = "k1:c2VjcmV0LWtleS1tYXRlcmlhbC0zMi1ieXRlcyEhISE="
 
