@@ -105,7 +105,7 @@ async def test_many_clients_with_little_to_do_leave_half_of_the_seats_to_others(
 
 
 async def test_seats_of_a_client_that_went_away_are_for_those_who_wait() -> None:
-    seats = Seats(4, LONG, linger=0.01)
+    seats = Seats(4, LONG, linger=0.3)
     assert seats.take("gone")
     seats.give_back("gone")
     assert [seats.take("a") for _ in range(3)] == [True, True, False]
