@@ -13,6 +13,8 @@ from typing import NamedTuple, Self
 FORMAT = "sr1"
 ALGORITHM = "A256GCM"
 NONCE_BYTES = 12
+OF_SECRETS = "secret"
+"""The purpose of what a project keeps under names."""
 
 _TAG_BYTES = 16
 _HEAD = re.compile(rf"{FORMAT}:{ALGORITHM}:([A-Za-z0-9_-]{{1,32}}):")
@@ -52,7 +54,7 @@ class SecretContext(NamedTuple):
     project_id: int
     name: str
     version: int
-    purpose: str = "secret"
+    purpose: str = OF_SECRETS
     """The kind of value; two kinds of record never share one."""
 
 

@@ -17,13 +17,11 @@ from backend.services.envelope import (
     ALGORITHM,
     FORMAT,
     NONCE_BYTES,
+    OF_SECRETS,
     decoded,
     encoded,
     prefix,
 )
-
-OF_SECRETS = "secret"
-"""The purpose of what a project keeps under names."""
 
 MAX_VALUE_BYTES = 64 * 1024
 """The longest value, in bytes of UTF-8."""
