@@ -26,6 +26,28 @@ from tests.servers import RunningServer
 # Hundreds of processes are started: none has to compile what the one before it has compiled.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
+IN_MEMORY = Path("/dev/shm")  # noqa: S108 - pytest makes a directory there that is the user's own
+ENOUGH = 4 << 30
+"""Bytes that must be free for that."""
+FIRST = ("tests/faults/test_faults.py",)
+"""What takes long: begun last, it would be waited for by workers that have nothing left to do."""
+
+
+def pytest_configure() -> None:
+    """Keep tests' files in memory: thousands of databases are made and thrown away, and what is
+    said of disks is tested by the faults, on a disk."""
+    if IN_MEMORY.is_dir() and shutil.disk_usage(IN_MEMORY).free > ENOUGH:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(IN_MEMORY))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes long, shared out among the workers, of which each begins with an equal
+    part of all tests."""
+    long = [item for item in items if item.nodeid.startswith(FIRST)]
+    items[:] = [item for item in items if item not in set(long)]
+    for number, item in enumerate(long):
+        items.insert(number * len(items) // len(long), item)
+
 
 @pytest.fixture(scope="session")
 def database_template(tmp_path_factory: pytest.TempPathFactory) -> Path:

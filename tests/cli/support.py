@@ -1,10 +1,13 @@
 """The command as its users have it: a process, its output, and what it leaves behind."""
 
+import contextlib
 import json
 import os
 import signal
+import ssl
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,11 +18,15 @@ from typing import Any, Self
 import httpx
 
 from config.settings import PREFIX
+from tests.forked import Forked
 
 STRONGROOM = Path(sys.executable).with_name("strongroom")
 REAL_DOCUMENTS = Path(__file__).parents[3] / "shared" / "data" / "projects.jsonl"
 PATIENCE = 60.0
 """Seconds after which a process that says nothing is a failure."""
+NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""For clients of `http://`: one that httpx makes by itself reads all certificates there are, which
+takes 30 ms."""
 
 
 @dataclass(frozen=True)
@@ -56,18 +63,34 @@ def run(
     cwd: Path,
     env: Mapping[str, str] | None = None,
     stdin: bytes = b"",
+    installed: bool = False,
 ) -> Outcome:
-    """Run the command to its end, as a process of its own."""
-    done = subprocess.run(
-        [STRONGROOM, *arguments],
-        cwd=cwd,
-        env=env or environment(),
-        input=stdin,
-        capture_output=True,
-        timeout=PATIENCE,
-        check=False,
-    )
-    return Outcome(done.returncode, done.stdout.decode(), done.stderr.decode())
+    """Run the command to its end, as a process of its own; see `Serving` for `installed`."""
+    env = env or environment()
+    with contextlib.ExitStack() as stack:
+        given, out, err = (stack.enter_context(tempfile.TemporaryFile()) for _ in range(3))
+        given.write(stdin)
+        given.seek(0)
+        process: subprocess.Popen[bytes] | Forked
+        if installed or _is_for_an_interpreter(env):
+            process = subprocess.Popen(
+                [STRONGROOM, *arguments], cwd=cwd, env=env, stdin=given, stdout=out, stderr=err
+            )
+        else:
+            process = Forked(arguments, cwd=cwd, env=env, stdin=given, stdout=out, stderr=err)
+        try:
+            status = process.wait(PATIENCE)
+        finally:
+            process.kill()
+        out.seek(0)
+        err.seek(0)
+        return Outcome(status, out.read().decode(), err.read().decode())
+
+
+def _is_for_an_interpreter(env: Mapping[str, str]) -> bool:
+    """Whether something in it concerns the start of an interpreter, which a forked one has not."""
+    names = {name for name in (*env, *os.environ) if name.startswith("PYTHON")}
+    return any(env.get(name) != os.environ.get(name) for name in names)
 
 
 class Serving:
@@ -79,20 +102,29 @@ class Serving:
         *arguments: str,
         env: Mapping[str, str] | None = None,
         under: Sequence[str] = (),
+        installed: bool = False,
     ) -> None:
-        """`under` is a command that runs the one it is given, in its own place."""
+        """`under` is a command that runs the one it is given, in its own place. With `installed`
+        the script `strongroom` is run by a new interpreter, else the process is forked from one
+        that has imported the product."""
         self.directory = directory
         self.lines: list[str] = []
         """Standard output so far."""
         self._log = (directory.parent / f"{directory.name}.log").open("w+b")
-        self.process = subprocess.Popen(
-            [*under, STRONGROOM, "serve", "--port", "0", "--data-dir", str(directory), *arguments],
-            cwd=directory.parent,
-            env=env or environment(),
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-            text=True,
-        )
+        words = ["serve", "--port", "0", "--data-dir", str(directory), *arguments]
+        env = env or environment()
+        self.process: subprocess.Popen[str] | Forked
+        if under or installed or _is_for_an_interpreter(env):
+            self.process = subprocess.Popen(
+                [*under, STRONGROOM, *words],
+                cwd=directory.parent,
+                env=env,
+                stdout=subprocess.PIPE,
+                stderr=self._log,
+                text=True,
+            )
+        else:
+            self.process = Forked(words, cwd=directory.parent, env=env, stderr=self._log)
 
     def __enter__(self) -> Self:
         self.wait_for("http://")
@@ -130,7 +162,10 @@ class Serving:
     def client(self) -> httpx.Client:
         """A client with the admin token."""
         return httpx.Client(
-            base_url=self.url, headers={"Authorization": f"Bearer {self.token}"}, timeout=PATIENCE
+            base_url=self.url,
+            headers={"Authorization": f"Bearer {self.token}"},
+            timeout=PATIENCE,
+            verify=NO_TLS,
         )
 
     def end(self, number: signal.Signals = signal.SIGTERM, within: float = PATIENCE) -> int:
@@ -142,7 +177,7 @@ class Serving:
         """Wait for the end; the exit status."""
         rest, _ = self.process.communicate(timeout=within)
         self.lines += rest.splitlines()
-        return self.process.returncode
+        return self.process.wait()
 
     def __exit__(
         self,

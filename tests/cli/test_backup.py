@@ -13,7 +13,16 @@ import pytest
 
 from backend.services.keyring import generate_master_key
 from tests.cli.conftest import Command
-from tests.cli.support import PATIENCE, STRONGROOM, Serving, document, environment, write_documents
+from tests.cli.support import (
+    PATIENCE,
+    STRONGROOM,
+    Serving,
+    document,
+    environment,
+    run,
+    write_documents,
+)
+from tests.forked import Forked
 
 KEY = generate_master_key("first")
 FILE = "strongroom.db"
@@ -95,31 +104,21 @@ def test_a_backup_beside_a_running_server_and_tokens_that_still_work(tmp_path: P
     with Serving(tmp_path / "data", env=env) as server, server.client() as client:
         body = {"name": "n", "github_owner": "o", "github_repo": "r"}
         assert client.post("/api/projects", json=body).status_code == 201
-        done = _strongroom("backup", target, "--data-dir", server.directory, env=env)
-        assert done.returncode == 0, done.stderr
+        done = run("backup", target, "--data-dir", server.directory, cwd=tmp_path, env=env)
+        assert done.status == 0, done.err
         token = server.token
         # Where a server runs nothing is restored.
-        refused = _strongroom("restore", target, "--data-dir", server.directory, env=env)
-        assert refused.returncode == 1
-        assert f"process {server.process.pid} is using" in refused.stderr
-    assert _strongroom("restore", target, "--data-dir", tmp_path / "new", env=env).returncode == 0
-    with Serving(tmp_path / "new", env=env) as server:
+        refused = run("restore", target, "--data-dir", server.directory, cwd=tmp_path, env=env)
+        assert refused.status == 1
+        assert f"process {server.process.pid} is using" in refused.err
+    new = tmp_path / "new"
+    assert run("restore", target, "--data-dir", new, cwd=tmp_path, env=env).status == 0
+    with Serving(new, env=env) as server:
         assert not (server.directory / "admin.token").exists()
         (server.directory / "admin.token").write_text(token, encoding="ascii")
         with server.client() as client:
             assert client.get("/api/projects/by-repo/o/r").status_code == 200
         assert server.end() == 0
-
-
-def _strongroom(*arguments: str | Path, env: dict[str, str]) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [STRONGROOM, *arguments],
-        env=env,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
 
 
 def test_only_an_empty_directory_is_restored_into(
@@ -272,7 +271,7 @@ def test_a_restore_that_is_killed_leaves_no_half(
 def _kill_when(arguments: list[str], folder: Path, size: int) -> None:
     """Start the command, and kill it when its workspace in `folder` holds so many bytes."""
     env = environment(MASTER_KEYS=KEY)
-    process = subprocess.Popen([STRONGROOM, *arguments], env=env, stdout=subprocess.PIPE)
+    process = Forked(arguments, cwd=folder.parent, env=env)
     try:
         while process.poll() is None:
             files = [file for path in _leftovers(folder) for file in (path, *path.glob("*.db"))]

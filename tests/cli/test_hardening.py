@@ -8,7 +8,7 @@ import socket
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -16,7 +16,8 @@ import httpx
 import pytest
 
 from backend.services.keyring import generate_master_key
-from tests.cli.support import PATIENCE, Serving, environment, run
+from tests.cli.support import NO_TLS, PATIENCE, Serving, environment, run
+from tests.forked import Forked
 
 KEY = generate_master_key("first")
 ON_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="asks Linux about a process")
@@ -140,11 +141,12 @@ def test_the_directory_that_a_start_makes_is_its_owners_alone(tmp_path: Path) ->
 @ON_LINUX
 @pytest.mark.parametrize("env", [environment(), production()], ids=["development", "production"])
 def test_a_crash_leaves_no_picture_of_the_memory(tmp_path: Path, env: dict[str, str]) -> None:
-    with Serving(tmp_path / "data", env=env) as serving:
+    with Serving(tmp_path / "data", env=env, installed=True) as serving:
         assert resource.prlimit(serving.process.pid, resource.RLIMIT_CORE) == (0, 0)
         serving.process.send_signal(signal.SIGABRT)
         # Popen's own exit status does not tell.
         _, status = os.waitpid(serving.process.pid, 0)
+        assert isinstance(serving.process, subprocess.Popen)
         serving.process.returncode = -os.WTERMSIG(status)
         assert serving.process.stdout is not None
         serving.process.stdout.close()
@@ -161,18 +163,19 @@ def test_no_command_leaves_one_either(tmp_path: Path) -> None:
     assert (tmp_path / "limit").read_text() == "0\n0\n"
 
 
+def execute(programs: Sequence[str]) -> int:
+    """Run programs in this process."""
+    for program in programs:
+        exec(program, {})  # noqa: S102 - they are the tests' own
+    return 0
+
+
 def python(program: str) -> str:
     """What a program prints, in a process of its own."""
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=Path(__file__).parents[2],
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=True,
-    )
-    return done.stdout.strip()
+    process = Forked([program], cwd=Path.cwd(), env=environment(), function=execute)
+    said, _ = process.communicate(PATIENCE)
+    assert process.wait() == 0
+    return said.strip()
 
 
 @ON_LINUX
@@ -238,7 +241,7 @@ def test_settings_reach_the_server(tmp_path: Path) -> None:
     with Serving(tmp_path / "data", env=env) as serving:
         address = address_of(serving)
         with (
-            httpx.Client(base_url=serving.url, timeout=PATIENCE) as client,
+            httpx.Client(base_url=serving.url, timeout=PATIENCE, verify=NO_TLS) as client,
             closing(socket.create_connection(address, timeout=PATIENCE)),
         ):
             assert client.get("/health").status_code == 200

@@ -14,7 +14,7 @@ import pytest
 
 from backend.cli.prune import shown_size
 from tests.cli.conftest import Command
-from tests.cli.support import PATIENCE, STRONGROOM, Serving, environment
+from tests.cli.support import PATIENCE, STRONGROOM, Serving, environment, run
 from tests.cli.test_terminal import Terminal
 
 BATCH = [{"level": "INFO", "message": f"message {n} with some words"} for n in range(1000)]
@@ -166,15 +166,7 @@ def test_an_interrupted_one_goes_on(installation: Path) -> None:
     _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
     assert err == "strongroom: interrupted: what is removed is gone, and the same command goes on\n"
-    done = subprocess.run(
-        [STRONGROOM, "prune", "--data-dir", installation],
-        cwd=installation.parent,
-        env=env,
-        capture_output=True,
-        timeout=PATIENCE,
-        check=False,
-    )
-    assert done.returncode == 0
+    assert run("prune", "--data-dir", installation, cwd=installation.parent, env=env).status == 0
     assert stored(installation) == 1
 
 

@@ -7,7 +7,7 @@ from typing import Self
 
 import httpx
 
-from tests.cli.support import PATIENCE
+from tests.cli.support import NO_TLS, PATIENCE
 from tests.faults.ledger import Fate, Kind, Ledger, Write
 
 CLIENTS = 4
@@ -62,7 +62,7 @@ class Load:
     def _run(self, chance: random.Random, under_way: threading.Event) -> None:
         try:
             with httpx.Client(
-                base_url=self._url, headers=self._headers, timeout=PATIENCE
+                base_url=self._url, headers=self._headers, timeout=PATIENCE, verify=NO_TLS
             ) as client:
                 self._write(client, chance, under_way)
         except httpx.TransportError:

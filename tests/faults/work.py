@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import httpx
 
@@ -21,10 +20,11 @@ from config.settings import Settings
 from database.base import time_text
 from database.connection import ConnectionConfig, open_connection
 from database.migrator import dump_schema, load_migrations, migrate
-from tests.cli.support import PATIENCE, STRONGROOM, Serving, environment
+from tests.cli.support import PATIENCE, Serving, environment
 from tests.faults.damage import LOSS
 from tests.faults.disks import wait_until
 from tests.faults.site import Site, Tally, command
+from tests.forked import Forked
 
 FILLER = 20_000
 """Logs that make work last."""
@@ -36,23 +36,17 @@ OLD_DAYS = 40
 
 
 @contextlib.contextmanager
-def running(*arguments: str | Path) -> Iterator[subprocess.Popen[bytes]]:
+def running(*arguments: str | Path) -> Iterator[Forked]:
     """A command as a process, which is gone after the block."""
-    process = subprocess.Popen(
-        [STRONGROOM, *arguments],
-        env=environment(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
+    with Forked(arguments, cwd=Path.cwd(), env=environment()) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def kill_once(
-    process: subprocess.Popen[Any], begun: Callable[[], bool], site: Site, longest: float
+    process: subprocess.Popen[str] | Forked, begun: Callable[[], bool], site: Site, longest: float
 ) -> str:
     """Kill a process at a random moment of the `longest` seconds after something has begun; how
     far it was."""

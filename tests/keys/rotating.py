@@ -1,8 +1,8 @@
 """A process that rotates keys and says a line for each step, so that a test can end it there."""
 
 import asyncio
-import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from backend.schemas.keys import RotationProgress
@@ -21,5 +21,8 @@ async def _main(directory: Path, keys: list[str]) -> None:
     await runtime.stop()
 
 
-if __name__ == "__main__":
-    asyncio.run(_main(Path(sys.argv[1]), os.environ["KEYS"].split(",")))
+def rotate(arguments: Sequence[str]) -> int:
+    """Rotate the keys of this data directory, with the keys behind it."""
+    directory, *keys = arguments
+    asyncio.run(_main(Path(directory), keys))
+    return 0

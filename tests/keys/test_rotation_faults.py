@@ -4,8 +4,6 @@ import asyncio
 import os
 import random
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import httpx
@@ -13,22 +11,18 @@ import httpx
 from backend.services.audit_verification import verify_audit
 from database.integrity import file_problem, reference_problem
 from tests.cli.support import PATIENCE, Serving, environment, run
+from tests.forked import Forked
 from tests.http.support import JSON
+from tests.keys.rotating import rotate
 from tests.keys.support import NEW, OLD, fill, key_rows, read_everything, started
 
-ROOT = Path(__file__).parents[2]
 ROUNDS = 5
 
 
 def kill_after(directory: Path, steps: int) -> bool:
     """Run a rotation and kill its process at its `steps`-th step; whether it was over before."""
-    with subprocess.Popen(
-        [sys.executable, "-m", "tests.keys.rotating", str(directory)],
-        cwd=ROOT,
-        env={**os.environ, "KEYS": f"{NEW},{OLD}", "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
+    arguments: list[str | Path] = [directory, NEW, OLD]
+    with Forked(arguments, cwd=directory, env=environment(), function=rotate) as process:
         assert process.stdout is not None
         for _ in range(steps):
             if not process.stdout.readline():

@@ -1,0 +1,162 @@
+"""Processes of the product that are forked from one that has imported it already.
+
+Each is a process of its own, with its own files, limits, signals and exit status, and begins a
+second earlier than one with a new interpreter. They don't show what the script `strongroom` does,
+and what the interpreter itself is told (variables `PYTHON…`, `-X`).
+"""
+
+import contextlib
+import multiprocessing
+import os
+import resource
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from multiprocessing.context import ForkServerContext
+from multiprocessing.reduction import DupFd
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+
+PRELOADED = ("backend.cli", "backend.cli.server", "backend.main", "uvloop")
+"""What each process would import by itself."""
+LIMITS = (resource.RLIMIT_NOFILE, resource.RLIMIT_FSIZE, resource.RLIMIT_CORE)
+"""What a process has from the one that starts it, and not from the one it is forked from."""
+
+
+@cache
+def _context() -> ForkServerContext:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([*PRELOADED, __name__])
+    return context
+
+
+class _Passed:
+    """A descriptor that goes to the new process."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+
+    def __reduce__(self) -> tuple[Callable[[Any], Any], tuple[Any]]:
+        # What this makes may be made only while a process is started.
+        return _as_it_is, (DupFd(self._number),)
+
+
+def _as_it_is(passed: Any) -> Any:
+    return passed
+
+
+def run_strongroom(arguments: Sequence[str]) -> int:
+    """What the command does, in this process; the exit status."""
+    from backend.cli import main
+
+    sys.argv = ["strongroom", *arguments]
+    return main(arguments)
+
+
+def _begin(
+    function: Callable[[Sequence[str]], int],
+    arguments: Sequence[str],
+    directory: str,
+    environment: Mapping[str, str],
+    limits: Sequence[tuple[int, int]],
+    streams: Sequence[Any],
+) -> None:
+    """What the new process does: it takes over what it was given, and ends with the status."""
+    for number, stream in enumerate(streams):
+        descriptor = stream.detach()
+        os.dup2(descriptor, number)
+        os.close(descriptor)
+    # Those that it has are of closed descriptors.
+    sys.stdin = os.fdopen(0, encoding="utf-8", closefd=False)
+    sys.stdout = os.fdopen(1, "w", encoding="utf-8", closefd=False)
+    sys.stderr = os.fdopen(2, "w", 1, encoding="utf-8", errors="backslashreplace", closefd=False)
+    for which, limit in zip(LIMITS, limits, strict=True):
+        resource.setrlimit(which, limit)
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(directory)
+    sys.exit(function(arguments))
+
+
+class Forked:
+    """A forked process, with as much of `subprocess.Popen` as tests need."""
+
+    def __init__(
+        self,
+        arguments: Sequence[str | Path],
+        *,
+        cwd: Path,
+        env: Mapping[str, str],
+        stdin: IO[bytes] | None = None,
+        stdout: IO[bytes] | None = None,
+        stderr: IO[bytes] | None = None,
+        function: Callable[[Sequence[str]], int] = run_strongroom,
+    ) -> None:
+        """`function` is called with the `arguments`. Standard output goes to a pipe unless a file
+        is given for it; without the others there is nothing to read, and errors are lost."""
+        self.stdout: IO[str] | None = None
+        with contextlib.ExitStack() as stack:
+            nothing = stack.enter_context(Path(os.devnull).open("r+b"))
+            if stdout is None:
+                read, write = os.pipe()
+                self.stdout = os.fdopen(read, encoding="utf-8")
+                stdout = stack.enter_context(os.fdopen(write, "wb"))
+            files = (stdin or nothing, stdout, stderr or nothing)
+            streams = [_Passed(file.fileno()) for file in files]
+            limits = [resource.getrlimit(which) for which in LIMITS]
+            texts = [str(argument) for argument in arguments]
+            given = (function, texts, str(cwd), dict(env), limits, streams)
+            self._process = _context().Process(target=_begin, args=given)
+            self._process.start()
+        assert self._process.pid is not None
+        self.pid: int = self._process.pid
+
+    @property
+    def returncode(self) -> int | None:
+        """The exit status, negative for a signal; `None` while it runs."""
+        return self._process.exitcode
+
+    def poll(self) -> int | None:
+        """The same as `returncode`."""
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal, unless it has ended."""
+        if self.returncode is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """Send SIGKILL, unless it has ended."""
+        self.send_signal(signal.SIGKILL)
+
+    def wait(self, timeout: float | None = None) -> int:
+        """The exit status, once it has ended. Raises `subprocess.TimeoutExpired`."""
+        self._process.join(timeout)
+        if self.returncode is None:
+            raise subprocess.TimeoutExpired("a forked process", timeout or 0)
+        return self.returncode
+
+    def communicate(self, timeout: float | None = None) -> tuple[str, None]:
+        """The rest of its output, which fits into a pipe, once it has ended."""
+        self.wait(timeout)
+        if self.stdout is None:
+            return "", None
+        with self.stdout:
+            return self.stdout.read(), None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close its output, and wait for its end."""
+        if self.stdout is not None:
+            self.stdout.close()
+        self.wait()
