@@ -53,13 +53,20 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "backend.routes": (
         "backend.dependencies",
         "backend.inbound",
+        "backend.inbound_budget",
         "backend.services",
         "backend.request_metrics",
         "backend.schemas",
         "models",
         "backend.errors",
     ),
-    "backend.inbound": ("backend.services", "backend.strict_json", "backend.errors"),
+    "backend.inbound": (
+        "backend.inbound_budget",
+        "backend.services",
+        "backend.strict_json",
+        "backend.errors",
+    ),
+    "backend.inbound_budget": ("backend.errors", "backend.rate_limits"),
     "backend.dependencies": (
         "backend.access",
         "backend.admission",
