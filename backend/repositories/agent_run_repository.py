@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from backend.repositories.paging import JsonPage, Page, Position, Query, json_members, page_of
 from database.base import BaseRepository, Clock, utc_now
@@ -28,6 +29,15 @@ class Lease:
     token_hash: str
     seconds: int
     expires_at: str
+
+
+class RunningLease(NamedTuple):
+    """The lease of a running run."""
+
+    id: int
+    """The run's."""
+    seconds: int | None
+    """How long it lasts after each heartbeat, if that was stored."""
 
 
 class AgentRunRepository(BaseRepository[AgentRun]):
@@ -150,6 +160,23 @@ class AgentRunRepository(BaseRepository[AgentRun]):
             (expires_at, id, token_hash),
         )
         return self.model(rows[0]) if rows else None
+
+    async def running_leases(self) -> list[RunningLease]:
+        """The leases that can run out."""
+        rows = await self.db.fetch_all(
+            "SELECT id, lease_seconds FROM agent_runs"
+            " WHERE status = 'running' AND lease_expires_at IS NOT NULL"
+        )
+        return [RunningLease(row["id"], row["lease_seconds"]) for row in rows]
+
+    async def renew_leases(self, ends: Sequence[tuple[str, int]]) -> None:
+        """Let leases of running runs last until then, which is no change of a run; `ends` has the
+        time and the run's id."""
+        await self.db.execute_many(
+            "UPDATE agent_runs SET lease_expires_at = ?"
+            " WHERE id = ? AND status = 'running' AND lease_expires_at IS NOT NULL",
+            ends,
+        )
 
     async def has_expired_lease(self) -> bool:
         """Whether there is a running run whose lease has run out."""

@@ -1,24 +1,33 @@
 """Giving runs to workers: claims, heartbeats, and what becomes of a run whose worker is gone."""
 
+import logging
 import secrets
-from datetime import timedelta
+from functools import cached_property
 from typing import Final
 
 from backend.errors import LeaseLost
 from backend.repositories import Repositories
-from backend.repositories.agent_run_repository import Lease
+from backend.repositories.agent_run_repository import Lease, RunningLease
 from backend.schemas.runs import ClaimedRun, LeasedRun, RunClaim, RunHeartbeat
 from backend.services.base import ServiceBase, unit_of_work
+from backend.services.presence import Presence
 from backend.services.principal import SYSTEM, acting_as, current_principal
-from backend.services.run_access import lease_end, lease_token_hash, writable_run
-from database.base import time_text
+from backend.services.run_access import (
+    extended_lease,
+    lease_end,
+    lease_token_hash,
+    writable_run,
+)
+from database.errors import DatabaseError
 from models import AgentRun, RunStatus
 
 LEASE_RAN_OUT: Final = (
     "the lease ran out for the second time: no worker that took this run stayed alive"
 )
-_EXPIRED_AT_ONCE: Final = 100
-"""Leases taken back in one transaction, so that it stays short."""
+_LEASES_AT_ONCE: Final = 100
+"""Leases taken back or renewed in one transaction, so that it stays short."""
+
+logger = logging.getLogger("strongroom.leases")
 
 
 class RunClaimUseCases(ServiceBase):
@@ -55,21 +64,67 @@ class RunClaimUseCases(ServiceBase):
         async with self.transaction() as repositories:
             run = await writable_run(repositories, run_id, beat.lease_token)
             extended = await repositories.runs.extend_lease(
-                run_id, lease_token_hash(beat.lease_token), lease_end(run, self.clock())
+                run_id, lease_token_hash(beat.lease_token), extended_lease(run, self.clock())
             )
             if extended is None:
                 raise LeaseLost
         return LeasedRun.model_construct(**dict(extended))
 
+    @cached_property
+    def presence(self) -> Presence:
+        """Whether the service has run all the time: for what serves, which notes it."""
+        return Presence(self.clock)
+
+    async def note_presence(self) -> None:
+        """The service is running now."""
+        self.presence.note()
+
+    async def watch_leases(self) -> None:
+        """Take back the runs whose lease has run out. After an absence of the service all leases
+        have their whole time again first."""
+        self.presence.note()
+        if not self.presence.is_made_up_for:
+            absences = self.presence.absences
+            await self.renew_leases()
+            self.presence.make_up_for(absences)
+        try:
+            await self.expire_leases()
+        except DatabaseError:
+            # No heartbeat was stored either.
+            self.presence.absences += 1
+            raise
+
+    async def renew_leases(self) -> int:
+        """Give each lease of a running run its whole time again, from now on; how many there
+        were. The runs don't change."""
+        leases = await self.repositories.runs.running_leases()
+        for start in range(0, len(leases), _LEASES_AT_ONCE):
+            await self._renew_some(leases[start : start + _LEASES_AT_ONCE])
+        if leases:
+            logger.info("%s leases have their whole time again", len(leases))
+        return len(leases)
+
+    @unit_of_work
+    async def _renew_some(self, leases: list[RunningLease]) -> None:
+        now = self.clock()
+        async with self.transaction() as repositories:
+            await repositories.runs.renew_leases(
+                [(lease_end(now, lease.seconds), lease.id) for lease in leases]
+            )
+
     async def expire_leases(self) -> int:
         """Take back the runs whose lease has run out; how many there were.
 
-        The first time a run waits again, in its old place; the second time it fails.
+        The first time a run waits again, in its old place; the second time it fails. None is
+        taken back while an absence of the service is not made up for.
         """
         total = 0
         # Looked up on a reader, so that the writer has nothing to do when nothing is due.
         while await self.repositories.runs.has_expired_lease():
-            total += await self._expire_some()
+            expired = await self._expire_some()
+            if not expired:
+                break
+            total += expired
         return total
 
     @unit_of_work
@@ -78,7 +133,9 @@ class RunClaimUseCases(ServiceBase):
             return await self._take_back_expired(repositories)
 
     async def _take_back_expired(self, repositories: Repositories) -> int:
-        expired = await repositories.runs.expire_leases(LEASE_RAN_OUT, limit=_EXPIRED_AT_ONCE)
+        if not self.presence.is_made_up_for:
+            return 0
+        expired = await repositories.runs.expire_leases(LEASE_RAN_OUT, limit=_LEASES_AT_ONCE)
         # Whoever claims or waits, it is the service itself that takes back.
         with acting_as(SYSTEM):
             for run in expired:
@@ -117,7 +174,7 @@ class RunClaimUseCases(ServiceBase):
             worker=claim.worker,
             token_hash=lease_token_hash(token),
             seconds=claim.lease_seconds,
-            expires_at=time_text(self.clock() + timedelta(seconds=claim.lease_seconds)),
+            expires_at=lease_end(self.clock(), claim.lease_seconds),
         )
 
 

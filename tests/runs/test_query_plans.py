@@ -32,6 +32,8 @@ async def test_no_statement_about_runs_scans_or_sorts(explaining: Explaining, ap
     await runs.oldest_pending(1)
     await runs.claim(1, lease)
     await runs.extend_lease(1, "hash", LATER)
+    assert await runs.running_leases() == [(1, 60)]
+    await runs.renew_leases([(LATER, 1)])
     await runs.has_expired_lease()
     await runs.expire_leases("gone", limit=10)
     for to, source in (
@@ -128,6 +130,8 @@ async def test_no_statement_about_histories_scans_or_sorts(
                 "oldest_pending",
                 "claim",
                 "extend_lease",
+                "running_leases",
+                "renew_leases",
                 "has_expired_lease",
                 "expire_leases",
             },
