@@ -136,6 +136,16 @@ class AgentRunRepository(BaseRepository[AgentRun]):
         )
         return row["id"] if row is not None else None
 
+    async def pending_after(self, project_id: int, id: int, limit: int) -> list[int]:
+        """The ids of the project's next pending runs after this one, in the order they were
+        made."""
+        rows = await self.db.fetch_all(
+            "SELECT id FROM agent_runs WHERE project_id = ? AND status = 'pending' AND id > ?"
+            " ORDER BY id LIMIT ?",
+            (project_id, id, limit),
+        )
+        return [row["id"] for row in rows]
+
     async def claim(self, id: int, lease: Lease) -> AgentRun:
         """Start the run, which is pending in this very transaction, under a lease."""
         now = self.now()

@@ -9,6 +9,7 @@ from backend.errors import LeaseLost
 from backend.repositories import Repositories
 from backend.repositories.agent_run_repository import Lease, RunningLease
 from backend.schemas.runs import ClaimedRun, LeasedRun, RunClaim, RunHeartbeat
+from backend.services.audit import AuditEvent
 from backend.services.base import ServiceBase, unit_of_work
 from backend.services.presence import Presence
 from backend.services.principal import SYSTEM, acting_as, current_principal
@@ -18,8 +19,9 @@ from backend.services.run_access import (
     lease_token_hash,
     writable_run,
 )
+from backend.services.run_turns import end_turns, next_turns
 from database.errors import DatabaseError
-from models import AgentRun, RunStatus
+from models import RunStatus
 
 LEASE_RAN_OUT: Final = (
     "the lease ran out for the second time: no worker that took this run stayed alive"
@@ -34,25 +36,32 @@ class RunClaimUseCases(ServiceBase):
     """Claiming runs and holding on to them."""
 
     @unit_of_work
-    async def claim_run(self, claim: RunClaim) -> ClaimedRun | None:
-        """The oldest pending run, now running and leased to the worker; `None` when none waits.
+    async def claim_runs(self, claim: RunClaim) -> list[ClaimedRun]:
+        """As many pending runs as are asked for, or all there are, now running and leased to the
+        worker, each under a lease of its own.
 
-        Of several projects with pending runs the one served least recently comes first.
+        They are those that as many claims of one run would have given, in that order: the oldest
+        of a project, and of several projects the one served least recently.
         """
         async with self.transaction() as repositories:
             await self._take_back_expired(repositories)
-            taken = await self._take_next(repositories, claim)
-            if taken is None:
-                return None
-            run, token = taken
-            await self.record(
+            turns = await next_turns(repositories, _claimable(claim.project_ids), claim.count or 1)
+            claimed = []
+            for turn in turns:
+                token = secrets.token_urlsafe(32)
+                run = await repositories.runs.claim(turn.run_id, self._lease(claim, token))
+                claimed.append(ClaimedRun.model_construct(**dict(run), lease_token=token))
+            await end_turns(repositories, turns)
+            await self.record_all(
                 repositories,
-                "agent_run.claimed",
-                target=f"agent_runs/{run.id}",
-                project_id=run.project_id,
-                fields=("status",),
+                [
+                    AuditEvent(
+                        "agent_run.claimed", f"agent_runs/{run.id}", run.project_id, ("status",)
+                    )
+                    for run in claimed
+                ],
             )
-        return ClaimedRun.model_construct(**dict(run), lease_token=token)
+        return claimed
 
     @unit_of_work
     async def heartbeat(self, run_id: int, beat: RunHeartbeat) -> LeasedRun:
@@ -150,24 +159,6 @@ class RunClaimUseCases(ServiceBase):
                     fields=("status", "error_message") if failed else ("status",),
                 )
         return len(expired)
-
-    async def _take_next(
-        self, repositories: Repositories, claim: RunClaim
-    ) -> tuple[AgentRun, str] | None:
-        """The run whose turn it is, started under a new lease, and the lease's token."""
-        projects = _claimable(claim.project_ids)
-        while head := await repositories.run_queues.first_waiting(projects):
-            oldest = await repositories.runs.oldest_pending(head.project_id)
-            if oldest != head.next_run_id:
-                # Runs were cancelled while they waited: now it may be another project's turn.
-                await repositories.run_queues.set_next(head.project_id, oldest)
-                continue
-            token = secrets.token_urlsafe(32)
-            run = await repositories.runs.claim(oldest, self._lease(claim, token))
-            following = await repositories.runs.oldest_pending(run.project_id)
-            await repositories.run_queues.end_turn(run.project_id, following)
-            return run, token
-        return None
 
     def _lease(self, claim: RunClaim, token: str) -> Lease:
         return Lease(

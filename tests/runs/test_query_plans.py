@@ -30,6 +30,7 @@ async def test_no_statement_about_runs_scans_or_sorts(explaining: Explaining, ap
     await runs.get_by_id(1)
     await runs.exists(1)
     await runs.oldest_pending(1)
+    assert len(await runs.pending_after(1, 0, 2)) == 2
     await runs.claim(1, lease)
     await runs.extend_lease(1, "hash", LATER)
     assert await runs.running_leases() == [(1, 60)]
@@ -96,7 +97,7 @@ async def test_a_claim_looks_at_waiting_projects_in_the_order_of_their_turns(
     await queues.end_turn(1, 3)
     assert [step for step in explaining.steps() if is_careless(step)] == []
     for project_ids in (None, (1, 2, 99)):
-        assert await queues.first_waiting(project_ids) is not None
+        assert len(await queues.first_waiting(project_ids, limit=2)) == 2
         steps = explaining.steps()
         assert steps[0] in (
             "SCAN q USING INDEX run_queues_waiting",
@@ -128,6 +129,7 @@ async def test_no_statement_about_histories_scans_or_sorts(
                 "json_page",
                 "transition",
                 "oldest_pending",
+                "pending_after",
                 "claim",
                 "extend_lease",
                 "running_leases",
