@@ -188,6 +188,20 @@ class AgentRunRepository(BaseRepository[AgentRun]):
             ends,
         )
 
+    async def leased(self) -> int:
+        """How many runs a worker has."""
+        row = await self.db.fetch_one(
+            "SELECT count(*) AS runs FROM agent_runs"
+            " WHERE status = 'running' AND lease_expires_at IS NOT NULL"
+        )
+        assert row is not None  # noqa: S101 - an aggregate always has a row
+        return int(row["runs"])
+
+    async def created_at(self, id: int) -> str | None:
+        """When the run was made; `None` when there is none with this id."""
+        row = await self.db.fetch_one("SELECT created_at FROM agent_runs WHERE id = ?", (id,))
+        return row["created_at"] if row is not None else None
+
     async def has_expired_lease(self) -> bool:
         """Whether there is a running run whose lease has run out."""
         row = await self.db.fetch_one(

@@ -56,6 +56,18 @@ class RunQueueRepository(TableAccess):
         rows = await self.db.fetch_all(*query.build())
         return [QueueHead(row["project_id"], row["next_run_id"]) for row in rows]
 
+    async def waiting(self) -> tuple[int, int | None]:
+        """The number of pending runs in projects that are not deleted, and the id of the oldest,
+        `None` when there is none. It looks at each project that has any, and at no other run."""
+        row = await self.db.fetch_one(
+            "SELECT COALESCE(sum(q.pending_runs), 0) AS runs, min((SELECT min(r.id)"
+            " FROM agent_runs AS r WHERE r.project_id = q.project_id AND r.status = 'pending'))"
+            " AS oldest_id FROM run_queues AS q CROSS JOIN projects AS p"
+            " WHERE q.next_run_id IS NOT NULL AND p.id = q.project_id AND p.status <> 'deleted'"
+        )
+        assert row is not None  # noqa: S101 - an aggregate always has a row
+        return row["runs"], row["oldest_id"]
+
     async def set_next(self, project_id: int, run_id: int | None) -> None:
         """Set the id of the project's oldest pending run, `None` when it has none."""
         await self.db.execute(

@@ -1,12 +1,13 @@
 """Giving runs to workers: claims, heartbeats, and what becomes of a run whose worker is gone."""
 
+import asyncio
 import logging
 import secrets
+from collections import Counter
 from functools import cached_property
 from typing import Final
 
 from backend.errors import LeaseLost
-from backend.repositories import Repositories
 from backend.repositories.agent_run_repository import Lease, RunningLease
 from backend.schemas.runs import ClaimedRun, LeasedRun, RunClaim, RunHeartbeat
 from backend.services.audit import AuditEvent
@@ -35,7 +36,12 @@ logger = logging.getLogger("strongroom.leases")
 class RunClaimUseCases(ServiceBase):
     """Claiming runs and holding on to them."""
 
-    @unit_of_work
+    @cached_property
+    def expired_leases(self) -> Counter[str]:
+        """The leases that ran out since the start, by what became of their runs: `requeued` or
+        `failed`."""
+        return Counter()
+
     async def claim_runs(self, claim: RunClaim) -> list[ClaimedRun]:
         """As many pending runs as are asked for, or all there are, now running and leased to the
         worker, each under a lease of its own.
@@ -43,8 +49,19 @@ class RunClaimUseCases(ServiceBase):
         They are those that as many claims of one run would have given, in that order: the oldest
         of a project, and of several projects the one served least recently.
         """
+        claimed = await self._claim(claim, expire_first=True)
+        if claimed is None:
+            await self._expire_some()
+            claimed = await self._claim(claim, expire_first=False)
+        return claimed or []
+
+    @unit_of_work
+    async def _claim(self, claim: RunClaim, *, expire_first: bool) -> list[ClaimedRun] | None:
+        """The claimed runs; `None`, and nothing is claimed, when leases that ran out are to be
+        taken back first."""
         async with self.transaction() as repositories:
-            await self._take_back_expired(repositories)
+            if expire_first and await repositories.runs.has_expired_lease():
+                return None
             turns = await next_turns(repositories, _claimable(claim.project_ids), claim.count or 1)
             claimed = []
             for turn in turns:
@@ -136,29 +153,40 @@ class RunClaimUseCases(ServiceBase):
             total += expired
         return total
 
-    @unit_of_work
     async def _expire_some(self) -> int:
-        async with self.transaction() as repositories:
-            return await self._take_back_expired(repositories)
+        task = asyncio.ensure_future(self._take_back())
+        task.add_done_callback(self._count_expired)
+        # A claim whose client goes away has taken them back all the same.
+        return (await asyncio.shield(task)).total()
 
-    async def _take_back_expired(self, repositories: Repositories) -> int:
+    def _count_expired(self, task: "asyncio.Task[Counter[str]]") -> None:
+        if not task.cancelled() and task.exception() is None:
+            self.expired_leases.update(task.result())
+
+    @unit_of_work
+    async def _take_back(self) -> Counter[str]:
+        """What became of the runs that were taken back."""
+        outcomes: Counter[str] = Counter()
         if not self.presence.is_made_up_for:
-            return 0
-        expired = await repositories.runs.expire_leases(LEASE_RAN_OUT, limit=_LEASES_AT_ONCE)
+            return outcomes
         # Whoever claims or waits, it is the service itself that takes back.
-        with acting_as(SYSTEM):
-            for run in expired:
-                failed = run.status is RunStatus.FAILED
-                if not failed:
-                    await repositories.run_queues.enqueue(run.project_id, run.id)
-                await self.record(
-                    repositories,
-                    "agent_run.failed" if failed else "agent_run.requeued",
-                    target=f"agent_runs/{run.id}",
-                    project_id=run.project_id,
-                    fields=("status", "error_message") if failed else ("status",),
-                )
-        return len(expired)
+        async with self.transaction() as repositories:
+            with acting_as(SYSTEM):
+                for run in await repositories.runs.expire_leases(
+                    LEASE_RAN_OUT, limit=_LEASES_AT_ONCE
+                ):
+                    failed = run.status is RunStatus.FAILED
+                    if not failed:
+                        await repositories.run_queues.enqueue(run.project_id, run.id)
+                    await self.record(
+                        repositories,
+                        "agent_run.failed" if failed else "agent_run.requeued",
+                        target=f"agent_runs/{run.id}",
+                        project_id=run.project_id,
+                        fields=("status", "error_message") if failed else ("status",),
+                    )
+                    outcomes["failed" if failed else "requeued"] += 1
+        return outcomes
 
     def _lease(self, claim: RunClaim, token: str) -> Lease:
         return Lease(

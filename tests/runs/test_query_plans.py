@@ -35,6 +35,8 @@ async def test_no_statement_about_runs_scans_or_sorts(explaining: Explaining, ap
     await runs.extend_lease(1, "hash", LATER)
     assert await runs.running_leases() == [(1, 60)]
     await runs.renew_leases([(LATER, 1)])
+    assert await runs.leased() == 1
+    assert await runs.created_at(1) is not None
     await runs.has_expired_lease()
     await runs.expire_leases("gone", limit=10)
     for to, source in (
@@ -106,6 +108,19 @@ async def test_a_claim_looks_at_waiting_projects_in_the_order_of_their_turns(
         assert steps[1:] == ["SEARCH p USING INTEGER PRIMARY KEY (rowid=?)"]
 
 
+async def test_the_backlog_is_told_without_a_look_at_all_that_waits(
+    explaining: Explaining, api: Api
+) -> None:
+    queues = RunQueueRepository(api.service.db_manager).using(explaining)
+    assert await queues.waiting() == (6, 1)
+    assert explaining.steps() == [
+        "SCAN q USING INDEX run_queues_waiting",
+        "SEARCH p USING INTEGER PRIMARY KEY (rowid=?)",
+        "CORRELATED SCALAR SUBQUERY 1",
+        "SEARCH r USING COVERING INDEX agent_runs_project_status (project_id=? AND status=?)",
+    ]
+
+
 async def test_no_statement_about_histories_scans_or_sorts(
     explaining: Explaining, api: Api
 ) -> None:
@@ -132,6 +147,8 @@ async def test_no_statement_about_histories_scans_or_sorts(
                 "pending_after",
                 "claim",
                 "extend_lease",
+                "leased",
+                "created_at",
                 "running_leases",
                 "renew_leases",
                 "has_expired_lease",
@@ -140,7 +157,7 @@ async def test_no_statement_about_histories_scans_or_sorts(
         ),
         (
             RunQueueRepository,
-            {"next_number", "enqueue", "first_waiting", "set_next", "end_turn"},
+            {"next_number", "enqueue", "first_waiting", "waiting", "set_next", "end_turn"},
         ),
         (PipelineStateRepository, {"append", "history"}),
     ],
