@@ -13,7 +13,7 @@ from backend.admission import Seats
 from backend.dependencies import install_error_handlers
 from backend.docs_pages import add_docs
 from backend.edge import Edge
-from backend.inbound import InboundLimits
+from backend.inbound_budget import InboundLimits
 from backend.log import get_logger
 from backend.openapi import describe
 from backend.rate_limits import RequestLimits

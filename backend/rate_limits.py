@@ -65,20 +65,21 @@ class RequestLimits:
                 "the token has sent too many requests; wait as Retry-After says", wait
             )
 
-    def count_failure(self, address: str) -> None:
-        """Count a request whose token was not valid. Raises `RateLimited` when the address has
-        sent too many of them. Valid tokens are never counted, whatever their address sent."""
+    def count_failure(self, address: str, credential: str = "token") -> None:
+        """Count a request whose token or signature was not valid. Raises `RateLimited` when the
+        address has sent too many of them. Valid ones are never counted, whatever their address
+        sent."""
         if self._failures is None:
             return
-        wait = self._failures.take(_network(address))
+        wait = self._failures.take(network_of(address))
         if wait:
             raise RateLimited(
-                "too many requests without a valid token; wait as Retry-After says", wait
+                f"too many requests without a valid {credential}; wait as Retry-After says", wait
             )
 
 
-def _network(address: str) -> str:
-    """Who an address belongs to: with IPv6 one client has all of a /64."""
+def network_of(address: str) -> str:
+    """Whose an address is: with IPv6 one client has all of a /64."""
     try:
         parsed = ip_address(address)
     except ValueError:

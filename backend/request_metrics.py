@@ -1,13 +1,24 @@
 """Counters of requests, and everything that /metrics shows."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    GCCollector,
+    PlatformCollector,
+    ProcessCollector,
+    generate_latest,
+)
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
 from backend.admission import Seats
+from backend.engine_metrics import engine_families
+from backend.inbound_budget import InboundLimits
+from backend.services.run_backlog import RunBacklog
 
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _LABELS = ("method", "route", "status")
@@ -51,53 +62,107 @@ class RequestMetrics:
         yield family
 
 
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where the numbers are."""
+
+    requests: RequestMetrics
+    stats: Mapping[str, Any]
+    """What `AsyncConnectionPool.stats` gives."""
+    seats: Mapping[str, Seats]
+    inbound: InboundLimits
+    backlog: RunBacklog | None
+    expired_leases: Mapping[str, int]
+    now: datetime
+
+
 class _ServiceCollector(Collector):
     def __init__(
         self,
-        requests: RequestMetrics,
-        stats: Callable[[], dict[str, Any]],
-        seats: Mapping[str, Seats],
+        sources: Sources,
     ) -> None:
-        self._requests = requests
-        self._stats = stats
-        self._seats = seats
+        self._sources = sources
 
     def collect(self) -> Iterator[Any]:
-        yield from self._requests.families()
+        sources = self._sources
+        yield from sources.requests.families()
         yield GaugeMetricFamily(
             "strongroom_requests_waiting",
             "Requests that wait for their turn.",
-            sum(seats.waiting for seats in self._seats.values()),
+            sum(seats.waiting for seats in sources.seats.values()),
         )
         yield CounterMetricFamily(
             "strongroom_requests_refused",
             "Requests that waited too long for their turn.",
-            sum(seats.refused for seats in self._seats.values()),
+            sum(seats.refused for seats in sources.seats.values()),
         )
-        stats = self._stats()
-        for part in ("writer", "readers"):
-            for name, value in stats.get(part, {}).items():
-                full = f"strongroom_{part}_{name}"
-                if name in _GAUGES:
-                    yield GaugeMetricFamily(full, _help(part, name), value=value)
-                else:
-                    yield CounterMetricFamily(full, _help(part, name), value=value)
+        yield from _runs(sources)
+        yield from _deliveries(sources.inbound)
+        yield from engine_families(sources.stats)
+
+
+def _runs(sources: Sources) -> Iterator[Any]:
+    backlog = sources.backlog
+    if backlog is not None:
         yield GaugeMetricFamily(
-            "strongroom_wal_bytes", "Size of the write-ahead log.", stats.get("wal_bytes", 0)
+            "strongroom_runs_pending",
+            "Agent runs that wait for a worker, those of deleted projects left out.",
+            backlog.pending,
         )
+        yield GaugeMetricFamily(
+            "strongroom_runs_oldest_pending_age_seconds",
+            "Time since the oldest of these runs was made, in seconds; 0 when none waits.",
+            backlog.oldest_pending_seconds(sources.now),
+        )
+        yield GaugeMetricFamily(
+            "strongroom_runs_leased", "Agent runs that a worker has a lease of.", backlog.leased
+        )
+    yield _by_label(
+        "strongroom_leases_expired",
+        "Leases that ran out, by what became of their runs.",
+        ("outcome", ("requeued", "failed")),
+        sources.expired_leases,
+    )
 
 
-_GAUGES = frozenset({"waiting", "unanswered", "connections", "largest_batch", "largest_hop"})
+def _deliveries(inbound: InboundLimits) -> Iterator[Any]:
+    yield _by_label(
+        "strongroom_deliveries_refused",
+        "Deliveries refused for a missing or wrong signature, for want of memory, or as too slow.",
+        ("reason", ("signature", "no_room", "too_slow")),
+        inbound.refused,
+    )
+    yield GaugeMetricFamily(
+        "strongroom_deliveries_unstored_bytes",
+        "Bodies of deliveries that are coming in or about to be stored, in bytes.",
+        inbound.used,
+    )
 
 
-def _help(part: str, name: str) -> str:
-    return f"{part.capitalize()}: {name.replace('_', ' ')}."
+def _by_label(
+    name: str, text: str, label: tuple[str, tuple[str, ...]], counts: Mapping[str, int]
+) -> CounterMetricFamily:
+    """A counter with a series for each value of the label, also those that are 0 so far."""
+    label_name, values = label
+    family = CounterMetricFamily(name, text, labels=(label_name,))
+    for value in values:
+        family.add_metric((value,), counts.get(value, 0))
+    return family
 
 
-def render_metrics(
-    requests: RequestMetrics, stats: Callable[[], dict[str, Any]], seats: Mapping[str, Seats]
-) -> bytes:
-    """Everything as Prometheus text. `stats` gives what `AsyncConnectionPool.stats` gives."""
+def _process_registry() -> CollectorRegistry:
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_ServiceCollector(requests, stats, seats))
-    return generate_latest(registry)
+    ProcessCollector(registry=registry)
+    PlatformCollector(registry=registry)
+    GCCollector(registry=registry)
+    return registry
+
+
+_PROCESS = _process_registry()
+
+
+def render_metrics(sources: Sources) -> bytes:
+    """Everything as Prometheus text."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_ServiceCollector(sources))
+    return generate_latest(registry) + generate_latest(_PROCESS)

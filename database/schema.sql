@@ -49,6 +49,26 @@ CREATE INDEX agent_runs_project_status ON agent_runs (project_id, status, id);
 
 CREATE INDEX agent_runs_status ON agent_runs (status, id);
 
+CREATE TRIGGER agent_runs_count_added AFTER INSERT ON agent_runs
+WHEN NEW.status = 'pending'
+BEGIN
+    UPDATE run_queues SET pending_runs = pending_runs + 1 WHERE project_id = NEW.project_id;
+END;
+
+CREATE TRIGGER agent_runs_count_changed AFTER UPDATE OF status ON agent_runs
+WHEN (OLD.status = 'pending') <> (NEW.status = 'pending')
+BEGIN
+    UPDATE run_queues
+    SET pending_runs = pending_runs + (NEW.status = 'pending') - (OLD.status = 'pending')
+    WHERE project_id = NEW.project_id;
+END;
+
+CREATE TRIGGER agent_runs_count_removed AFTER DELETE ON agent_runs
+WHEN OLD.status = 'pending'
+BEGIN
+    UPDATE run_queues SET pending_runs = pending_runs - 1 WHERE project_id = OLD.project_id;
+END;
+
 CREATE TRIGGER agent_runs_remove_logs AFTER DELETE ON agent_runs
 WHEN EXISTS (SELECT 1 FROM projects WHERE id = OLD.project_id)
     AND EXISTS (SELECT 1 FROM system_logs WHERE agent_run_id = OLD.id)
@@ -244,7 +264,8 @@ CREATE TABLE run_queues (
     last_run_number INTEGER NOT NULL CHECK (last_run_number >= 0),
     next_run_id INTEGER CHECK (next_run_id >= 1),
     claim_turn INTEGER NOT NULL DEFAULT 0 CHECK (claim_turn >= 0)
-) STRICT;
+, pending_runs INTEGER NOT NULL DEFAULT 0
+    CHECK (pending_runs >= 0)) STRICT;
 
 CREATE INDEX run_queues_turn ON run_queues (claim_turn);
 

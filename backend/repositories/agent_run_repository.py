@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from backend.repositories.paging import JsonPage, Page, Position, Query, json_members, page_of
 from database.base import BaseRepository, Clock, utc_now
@@ -28,6 +29,15 @@ class Lease:
     token_hash: str
     seconds: int
     expires_at: str
+
+
+class RunningLease(NamedTuple):
+    """The lease of a running run."""
+
+    id: int
+    """The run's."""
+    seconds: int | None
+    """How long it lasts after each heartbeat, if that was stored."""
 
 
 class AgentRunRepository(BaseRepository[AgentRun]):
@@ -126,6 +136,16 @@ class AgentRunRepository(BaseRepository[AgentRun]):
         )
         return row["id"] if row is not None else None
 
+    async def pending_after(self, project_id: int, id: int, limit: int) -> list[int]:
+        """The ids of the project's next pending runs after this one, in the order they were
+        made."""
+        rows = await self.db.fetch_all(
+            "SELECT id FROM agent_runs WHERE project_id = ? AND status = 'pending' AND id > ?"
+            " ORDER BY id LIMIT ?",
+            (project_id, id, limit),
+        )
+        return [row["id"] for row in rows]
+
     async def claim(self, id: int, lease: Lease) -> AgentRun:
         """Start the run, which is pending in this very transaction, under a lease."""
         now = self.now()
@@ -150,6 +170,37 @@ class AgentRunRepository(BaseRepository[AgentRun]):
             (expires_at, id, token_hash),
         )
         return self.model(rows[0]) if rows else None
+
+    async def running_leases(self) -> list[RunningLease]:
+        """The leases that can run out."""
+        rows = await self.db.fetch_all(
+            "SELECT id, lease_seconds FROM agent_runs"
+            " WHERE status = 'running' AND lease_expires_at IS NOT NULL"
+        )
+        return [RunningLease(row["id"], row["lease_seconds"]) for row in rows]
+
+    async def renew_leases(self, ends: Sequence[tuple[str, int]]) -> None:
+        """Let leases of running runs last until then, which is no change of a run; `ends` has the
+        time and the run's id."""
+        await self.db.execute_many(
+            "UPDATE agent_runs SET lease_expires_at = ?"
+            " WHERE id = ? AND status = 'running' AND lease_expires_at IS NOT NULL",
+            ends,
+        )
+
+    async def leased(self) -> int:
+        """How many runs a worker has."""
+        row = await self.db.fetch_one(
+            "SELECT count(*) AS runs FROM agent_runs"
+            " WHERE status = 'running' AND lease_expires_at IS NOT NULL"
+        )
+        assert row is not None  # noqa: S101 - an aggregate always has a row
+        return int(row["runs"])
+
+    async def created_at(self, id: int) -> str | None:
+        """When the run was made; `None` when there is none with this id."""
+        row = await self.db.fetch_one("SELECT created_at FROM agent_runs WHERE id = ?", (id,))
+        return row["created_at"] if row is not None else None
 
     async def has_expired_lease(self) -> bool:
         """Whether there is a running run whose lease has run out."""

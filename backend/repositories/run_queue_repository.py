@@ -39,10 +39,12 @@ class RunQueueRepository(TableAccess):
             (run_id, project_id, run_id),
         )
 
-    async def first_waiting(self, project_ids: Sequence[int] | None) -> QueueHead | None:
-        """The queue whose turn it is: of those with pending runs, in projects that are not
-        deleted, the one served least recently; among equals the one with the oldest run. `None`
-        when none waits. With `project_ids` only these projects are looked at."""
+    async def first_waiting(
+        self, project_ids: Sequence[int] | None, *, limit: int
+    ) -> list[QueueHead]:
+        """Up to `limit` queues with pending runs, in projects that are not deleted, the one served
+        least recently first; among equals the one with the oldest run. With `project_ids` only
+        these projects are looked at."""
         # The order of the join and the plus keep to the index that has the turns in order.
         query = Query(
             "SELECT q.project_id, q.next_run_id FROM run_queues AS q CROSS JOIN projects AS p"
@@ -50,9 +52,21 @@ class RunQueueRepository(TableAccess):
         query.where("p.id = q.project_id AND p.status <> 'deleted' AND q.next_run_id IS NOT NULL")
         if project_ids is not None:
             query.where_in("+q.project_id", project_ids)
-        query.keyset(("q.claim_turn", "q.next_run_id"), None, descending=False, limit=0)
-        row = await self.db.fetch_one(*query.build())
-        return QueueHead(row["project_id"], row["next_run_id"]) if row is not None else None
+        query.keyset(("q.claim_turn", "q.next_run_id"), None, descending=False, limit=limit - 1)
+        rows = await self.db.fetch_all(*query.build())
+        return [QueueHead(row["project_id"], row["next_run_id"]) for row in rows]
+
+    async def waiting(self) -> tuple[int, int | None]:
+        """The number of pending runs in projects that are not deleted, and the id of the oldest,
+        `None` when there is none. It looks at each project that has any, and at no other run."""
+        row = await self.db.fetch_one(
+            "SELECT COALESCE(sum(q.pending_runs), 0) AS runs, min((SELECT min(r.id)"
+            " FROM agent_runs AS r WHERE r.project_id = q.project_id AND r.status = 'pending'))"
+            " AS oldest_id FROM run_queues AS q CROSS JOIN projects AS p"
+            " WHERE q.next_run_id IS NOT NULL AND p.id = q.project_id AND p.status <> 'deleted'"
+        )
+        assert row is not None  # noqa: S101 - an aggregate always has a row
+        return row["runs"], row["oldest_id"]
 
     async def set_next(self, project_id: int, run_id: int | None) -> None:
         """Set the id of the project's oldest pending run, `None` when it has none."""

@@ -24,6 +24,16 @@ class StoredWebhook:
         return self.webhook.is_active and not self.in_deleted_project
 
 
+@dataclass(frozen=True, slots=True)
+class SealedToken:
+    """A webhook's secret token as it is stored."""
+
+    project_id: int
+    version: int
+    ciphertext: str
+    key: ProjectKey
+
+
 class WebhookRepository(BaseRepository[Webhook]):
     """The table `webhooks`."""
 
@@ -60,6 +70,20 @@ class WebhookRepository(BaseRepository[Webhook]):
         if row["wrapped"] is not None:
             key = ProjectKey(row["project_key_id"], row["key_project_id"], row["wrapped"])
         return StoredWebhook(self.model(row), key, bool(row["in_deleted_project"]))
+
+    async def get_sealed_token(self, id: int) -> SealedToken | None:
+        """The webhook's secret token; `None` when there is no such webhook, or it has none."""
+        row = await self.db.fetch_one(
+            "SELECT w.project_id, w.secret_version, w.secret_ciphertext,"
+            " k.id AS key_id, k.project_id AS key_project_id, k.wrapped"
+            " FROM webhooks AS w JOIN project_keys AS k ON k.id = w.project_key_id"
+            " WHERE w.id = ?",
+            (id,),
+        )
+        if row is None:
+            return None
+        key = ProjectKey(row["key_id"], row["key_project_id"], row["wrapped"])
+        return SealedToken(row["project_id"], row["secret_version"], row["secret_ciphertext"], key)
 
     async def set_first_token(self, id: int, *, project_key_id: int, ciphertext: str) -> Webhook:
         """Store the secret token that a webhook is made with: part of its making, no change."""

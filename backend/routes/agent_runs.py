@@ -10,6 +10,7 @@ from backend.schemas.runs import (
     AgentRunList,
     AgentRunUpdate,
     ClaimedRun,
+    ClaimedRuns,
     LeasedRun,
     RunCancel,
     RunClaim,
@@ -58,19 +59,24 @@ async def create_agent_run(run: AgentRunCreate, service: Service, response: Resp
 
 @router.post(
     "/claim",
-    response_model=ClaimedRun,
+    response_model=ClaimedRun | ClaimedRuns,
     responses={
         204: {"description": "No run is pending.", "model": None},
         **problems(body=True),
     },
 )
-async def claim_agent_run(claim: RunClaim, service: Service) -> ClaimedRun | Response:
-    """Get the oldest pending run, started and leased to you; 204 when there is none.
+async def claim_agent_run(claim: RunClaim, service: Service) -> ClaimedRun | ClaimedRuns | Response:
+    """Get the oldest pending run, started and leased to you, or a list of up to `count` of them;
+    204 when there is none.
 
     Of several projects with pending runs the one served least recently comes first.
     """
-    claimed = await service.claim_run(claim)
-    return claimed if claimed is not None else Response(status_code=status.HTTP_204_NO_CONTENT)
+    claimed = await service.claim_runs(claim)
+    if not claimed:
+        return Response(status_code=status.HTTP_204_NO_CONTENT)
+    if claim.count is None:
+        return claimed[0]
+    return ClaimedRuns.model_construct(agent_runs=claimed)
 
 
 @router.patch("/{run_id}", responses=_CHANGED)

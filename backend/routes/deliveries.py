@@ -4,8 +4,18 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request, Response, status
 
-from backend.dependencies import Cursor, GuardedRoute, Id, Limit, Service, problems
-from backend.inbound import read_github_delivery
+from backend.dependencies import (
+    Cursor,
+    GuardedRoute,
+    Id,
+    Limit,
+    Service,
+    client_address,
+    problems,
+)
+from backend.errors import BadSignature
+from backend.inbound import SIGNATURE_HEADER, read_github_delivery, read_head
+from backend.inbound_budget import InboundLimits
 from backend.routes.webhooks import WebhookId
 from backend.schemas.webhooks import WebhookDeliveryFull, WebhookDeliveryList
 from models import WebhookDelivery
@@ -34,14 +44,12 @@ def _header(name: str, description: str, example: str) -> dict[str, Any]:
     status_code=status.HTTP_202_ACCEPTED,
     responses={
         200: {"model": WebhookDelivery, "description": "It came before: nothing was stored."},
-        **problems(
-            "webhook_not_found", "bad_request", "secret_unreadable", "rate_limited", body=True
-        ),
+        **problems("webhook_not_found", "bad_request", "rate_limited", body=True),
     },
     openapi_extra={
         "parameters": [
             _header(
-                "X-Hub-Signature-256",
+                SIGNATURE_HEADER,
                 "`sha256=` and the HMAC-SHA-256 of the body with the secret token, in hex.",
                 "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17",
             ),
@@ -68,11 +76,22 @@ async def receive_github_delivery(
 ) -> WebhookDelivery:
     """Take a delivery of GitHub's in, once. It needs a signature instead of a token."""
     state = request.app.state
-    target = await service.delivery_target(webhook_id)
-    incoming = await read_github_delivery(request, target.secret_token, state.inbound)
-    # All senders together are one client among those that write.
-    async with state.seats["writing"].seat("deliveries"):
-        delivery, is_new = await service.receive_delivery(target, incoming)
+    limits: InboundLimits = state.inbound
+    address = client_address(request)
+    try:
+        head = read_head(request)
+        with limits.body(webhook_id, address, head.length) as body:
+            target = await service.delivery_target(webhook_id)
+            incoming = await read_github_delivery(request, head, target.secret_token, body, limits)
+            # All senders together are one client among those that write.
+            async with state.seats["writing"].seat("deliveries"):
+                delivery, is_new = await service.receive_delivery(target, incoming)
+    except BadSignature:
+        limits.refused["signature"] += 1
+        # Sending none is no attempt, as sending no token is none.
+        if SIGNATURE_HEADER in request.headers:
+            state.limits.count_failure(address, "signature")
+        raise
     response.headers["Location"] = f"/api/webhooks/{webhook_id}/deliveries/{delivery.id}"
     if not is_new:
         response.status_code = status.HTTP_200_OK

@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Request, Response
 
 from backend.dependencies import GuardedRoute, Service, problems
-from backend.request_metrics import render_metrics
+from backend.request_metrics import Sources, render_metrics
 from models import Health, Readiness
 
 router = APIRouter(tags=["system"], route_class=GuardedRoute)
@@ -41,9 +41,19 @@ async def ready(service: Service, response: Response) -> Readiness:
         **problems(),
     },
 )
-async def metrics(request: Request) -> Response:
+async def metrics(request: Request, service: Service) -> Response:
     """Counters and gauges as Prometheus text."""
     state = request.app.state
-    stats = state.service.db_manager.async_pool.stats
-    text = render_metrics(state.metrics, stats, state.seats)
+    backlog = await service.run_backlog()
+    text = render_metrics(
+        Sources(
+            requests=state.metrics,
+            stats=service.db_manager.async_pool.stats(),
+            seats=state.seats,
+            inbound=state.inbound,
+            backlog=backlog,
+            expired_leases=service.expired_leases,
+            now=service.clock(),
+        )
+    )
     return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")

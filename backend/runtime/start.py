@@ -27,6 +27,7 @@ from backend.services.base import UnitsOfWork, unit_of_work
 from backend.services.database_service import DatabaseService
 from backend.services.encryption import Vault
 from backend.services.keyring import Keyring
+from backend.services.presence import TICK_SECONDS
 from backend.services.pruner import Pruner
 from backend.services.rotation_runner import RotationRunner
 from backend.services.service_keys import ServiceKeys
@@ -46,7 +47,7 @@ RETENTION_SECONDS = 600.0
 OWN_LOGS_SECONDS = 1.0
 """How often warnings and errors of the service itself are stored."""
 LEASE_CHECK_SECONDS = 1.0
-"""How often it is looked for leases that have run out; a claim looks by itself."""
+"""How often it is looked for leases that have run out; a claim looks too."""
 
 
 class Runtime:
@@ -109,7 +110,9 @@ class Runtime:
 
     def start_background_work(self) -> None:
         """Begin what a server does by itself; commands leave it alone."""
-        self.background.every(LEASE_CHECK_SECONDS, "expired leases", self.service.expire_leases)
+        self.service.presence.begin()
+        self.background.every(TICK_SECONDS, "presence", self.service.note_presence)
+        self.background.every(LEASE_CHECK_SECONDS, "leases", self.service.watch_leases)
         seconds = self.settings.audit_heads_seconds
         self.background.every(seconds, "audit heads", self.heads.export)
         self.background.every(ROTATION_CHECK_SECONDS, "key rotation", self.rotation.resume)

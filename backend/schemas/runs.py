@@ -25,6 +25,7 @@ MAX_TARGET = 50_000
 MAX_LEASE_SECONDS = 3600
 DEFAULT_LEASE_SECONDS = 60
 MAX_CLAIM_PROJECTS = 500
+MAX_CLAIM_COUNT = 100
 
 
 def _refuse_status(_value: object) -> None:
@@ -145,6 +146,10 @@ class RunClaim(RequestModel):
         default=DEFAULT_LEASE_SECONDS,
         description="How long the run is the worker's after the claim and after each heartbeat.",
     )
+    count: Annotated[int, Field(ge=1, le=MAX_CLAIM_COUNT)] | None = Field(
+        default=None,
+        description="How many runs to take at most; the answer is a list then. Without it, one.",
+    )
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"worker": "agent-7", "lease_seconds": 60}]}
@@ -194,6 +199,12 @@ class ClaimedRun(LeasedRun):
     """A run that was given to a worker. The token is shown here only."""
 
     lease_token: str = Field(repr=False)
+
+
+class ClaimedRuns(BaseModel):
+    """The runs that were given to a worker which asked for a number of them."""
+
+    agent_runs: list[ClaimedRun]
 
 
 class PipelineStateEntry(PipelineState):

@@ -17,6 +17,7 @@ from backend.services.pipeline_use_cases import PipelineUseCases
 from backend.services.project_use_cases import ProjectUseCases
 from backend.services.readiness import ReadinessUseCases
 from backend.services.retention_use_cases import RetentionUseCases
+from backend.services.run_backlog import RunBacklogUseCases
 from backend.services.run_claim_use_cases import RunClaimUseCases
 from backend.services.run_use_cases import RunUseCases
 from backend.services.secret_use_cases import SecretUseCases
@@ -34,6 +35,7 @@ class DatabaseService(
     SecretUseCases,
     RunUseCases,
     RunClaimUseCases,
+    RunBacklogUseCases,
     PipelineUseCases,
     TestResultUseCases,
     SnapshotUseCases,

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from backend.errors import AgentRunNotFound, LeaseLost
 from backend.repositories import Repositories
+from backend.schemas.runs import DEFAULT_LEASE_SECONDS
 from backend.services.principal import current_principal
 from database.base import time_text
 from models import AgentRun
@@ -42,11 +43,16 @@ def holds_lease(run: AgentRun, lease_token: str) -> bool:
     return known is not None and hmac.compare_digest(known, lease_token_hash(lease_token))
 
 
-def lease_end(run: AgentRun, now: datetime) -> str | None:
+def extended_lease(run: AgentRun, now: datetime) -> str | None:
     """Until when the run's lease lasts if it is extended now; `None` when it has none."""
-    if run.lease_seconds is None:
+    if run.lease_token_hash is None:
         return None
-    return time_text(now + timedelta(seconds=run.lease_seconds))
+    return lease_end(now, run.lease_seconds)
+
+
+def lease_end(now: datetime, seconds: int | None) -> str:
+    """Until when a lease of so many seconds lasts; `None` is the usual number."""
+    return time_text(now + timedelta(seconds=seconds or DEFAULT_LEASE_SECONDS))
 
 
 def lease_token_hash(lease_token: str) -> str:

@@ -14,7 +14,7 @@ from backend.schemas.runs import (
 )
 from backend.services.base import ServiceBase, live_project, unit_of_work
 from backend.services.principal import current_principal
-from backend.services.run_access import existing_run, lease_end, writable_run
+from backend.services.run_access import existing_run, extended_lease, writable_run
 from backend.services.run_states import FINAL, TRANSITIONS, sources
 from database.base import json_text
 from models import AgentRun, Project, RunStatus
@@ -141,7 +141,7 @@ class RunUseCases(ServiceBase):
                 final=target in FINAL,
                 outcome=given,
                 # Nothing runs out in a pause, and what goes on has its whole time again.
-                lease_expires_at=lease_end(run, self.clock()),
+                lease_expires_at=extended_lease(run, self.clock()),
             )
             if moved is None:
                 current = await existing_run(repositories, run_id)

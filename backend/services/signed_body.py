@@ -11,18 +11,21 @@ from backend.errors import BadSignature
 _SIGNATURE = re.compile(r"sha256=([0-9a-f]{64})")
 
 
+def claimed_mac(signature: str | None) -> str:
+    """The HMAC that a header claims as `sha256=` and lower-case hex. Raises `BadSignature` when
+    there is no header or it has another form."""
+    form = _SIGNATURE.fullmatch(signature) if signature is not None else None
+    if form is None:
+        raise BadSignature
+    return form[1]
+
+
 class SignedBody:
     """Takes a body in piece by piece, and gives it out only if its signature is right."""
 
-    def __init__(self, secret: SecretStr, signature: str | None) -> None:
-        """`signature` is what the header says: `sha256=` and the HMAC in lower-case hex.
-
-        Raises `BadSignature` when it is missing or has another form, before a body is read.
-        """
-        form = _SIGNATURE.fullmatch(signature) if signature is not None else None
-        if form is None:
-            raise BadSignature
-        self._claimed = form[1]
+    def __init__(self, secret: SecretStr, claimed: str) -> None:
+        """`claimed` is what `claimed_mac` found."""
+        self._claimed = claimed
         self._mac = hmac.new(secret.get_secret_value().encode(), digestmod=hashlib.sha256)
         self._body = bytearray()
 

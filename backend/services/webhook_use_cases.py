@@ -100,7 +100,7 @@ class WebhookUseCases(SecretSealing):
         webhook = stored.webhook
         if webhook.secret_ciphertext is None or stored.key is None:
             return None
-        context = _token_context(webhook, webhook.secret_version)
+        context = token_context(webhook.project_id, webhook.id, webhook.secret_version)
         return self.vault.open(stored_key(stored.key), context, webhook.secret_ciphertext)
 
     def _has_token(self, stored: StoredWebhook, token: SecretStr | None) -> bool:
@@ -129,7 +129,9 @@ class WebhookUseCases(SecretSealing):
         key = await self.current_key(repositories, webhook.project_id)
         version = webhook.secret_version + 1
         return {
-            "secret_ciphertext": self.vault.seal(key, _token_context(webhook, version), token),
+            "secret_ciphertext": self.vault.seal(
+                key, token_context(webhook.project_id, webhook.id, version), token
+            ),
             "project_key_id": key.id,
             "secret_version": version,
         }
@@ -169,7 +171,6 @@ async def existing_webhook(repositories: Repositories, webhook_id: int) -> Webho
     return webhook
 
 
-def _token_context(webhook: Webhook, version: int) -> SecretContext:
-    return SecretContext(
-        project_id=webhook.project_id, name=str(webhook.id), version=version, purpose="webhook"
-    )
+def token_context(project_id: int, webhook_id: int, version: int) -> SecretContext:
+    """Where a webhook's secret token belongs."""
+    return SecretContext(project_id, str(webhook_id), version, "webhook")

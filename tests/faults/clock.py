@@ -2,8 +2,8 @@
 
 What must hold: nothing acknowledged is lost, removed or listed twice; the audit's chain, which goes
 by its order, stays whole; a token that lasts longer than the jump is accepted throughout; a run is
-never held by two workers. What goes by the clock does so for as long as that is wrong: a token that
-lasts an hour is refused while the clock is ahead, and a lease runs out.
+never held by two workers, and its lease outlasts each jump. What goes by the clock does so for as
+long as that is wrong: a token that lasts an hour is refused while the clock is ahead.
 """
 
 import sys
@@ -40,8 +40,7 @@ def clock_jumps(directory: Path, tally: Tally, rounds: int, seed: int) -> None:
                 _tokens_hold(serving, lasting, short, ahead)
                 assert client.post("/api/retention/prune").status_code == 200
                 tally.note("jumps")
-                if ahead == DAY:
-                    _one_worker_holds(client, run)
+                _one_worker_holds(client, run)
             _is_listed_once(client)
             offset.write_text(str(site.chance.choice((DAY, -DAY))))
             assert serving.end() == 0
@@ -83,14 +82,12 @@ def _claimed(site: Site, client: httpx.Client) -> dict[str, Any]:
 
 
 def _one_worker_holds(client: httpx.Client, run: dict[str, Any]) -> None:
-    """Its lease has run out, so another worker gets the run, and the first one no longer has it."""
+    """A jump is no time that passes, so that no other worker gets the run."""
     other = client.post("/api/agent-runs/claim", json={"worker": "two"})
-    assert other.status_code == 200, other.text
-    assert other.json()["id"] == run["id"]
+    assert other.status_code == 204, other.text
     beat = {"lease_token": run["lease_token"]}
     answer = client.post(f"/api/agent-runs/{run['id']}/heartbeat", json=beat)
-    assert answer.status_code == 409, answer.text
-    assert answer.json()["code"] == "lease_lost"
+    assert answer.status_code == 200, answer.text
 
 
 def _is_listed_once(client: httpx.Client) -> None:

@@ -7,7 +7,7 @@ import pytest
 from fastapi import FastAPI
 
 from backend.errors import ERROR_TABLE
-from backend.inbound import InboundLimits
+from backend.inbound_budget import InboundLimits
 from tests.http.support import (
     JSON,
     large_project,
@@ -164,7 +164,7 @@ async def _(client: httpx.AsyncClient, _app: FastAPI) -> httpx.Response:
 @produces("rate_limited")
 async def _(client: httpx.AsyncClient, app: FastAPI) -> httpx.Response:
     webhook = await _make_webhook(client)
-    app.state.inbound = InboundLimits(max_bytes=1)
+    app.state.inbound = InboundLimits(small_bytes=1)
     headers = {
         **JSON,
         "X-GitHub-Event": "push",

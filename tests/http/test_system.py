@@ -135,14 +135,6 @@ async def test_metrics_count_requests_by_template(client: httpx.AsyncClient) -> 
     assert found["strongroom_wal_bytes"].samples[0].value > 0
 
 
-async def test_metrics_of_a_closed_database(
-    client: httpx.AsyncClient, application: FastAPI
-) -> None:
-    await manager_of(application).close()
-    found = families((await client.get("/metrics")).text)
-    assert "strongroom_wal_bytes" in found
-
-
 class TestWhoMaySeeMetrics:
     """Anybody on this machine while it is developed on, and else who has the scope."""
 

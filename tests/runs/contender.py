@@ -26,6 +26,18 @@ async def claim(client: httpx.AsyncClient, number: int) -> list[Any]:
         got.append([answer.json()["id"], answer.json()["lease_token"]])
 
 
+async def claim_some(client: httpx.AsyncClient, number: int) -> list[Any]:
+    """Claim five at a time until nothing waits; ids and lease tokens."""
+    got: list[Any] = []
+    while True:
+        body = {"worker": f"worker {number}", "count": 5}
+        answer = await client.post("/api/agent-runs/claim", json=body)
+        if answer.status_code == 204:
+            return got
+        answer.raise_for_status()
+        got += [[run["id"], run["lease_token"]] for run in answer.json()["agent_runs"]]
+
+
 async def create(client: httpx.AsyncClient, number: int) -> list[Any]:
     """Make four runs in projects 1 and 2; project ids and run numbers."""
     got: list[Any] = []
@@ -54,7 +66,12 @@ async def finish(client: httpx.AsyncClient, number: int) -> list[Any]:
     return got
 
 
-TASKS: dict[str, Task] = {"claim": claim, "create": create, "finish": finish}
+TASKS: dict[str, Task] = {
+    "claim": claim,
+    "claim_some": claim_some,
+    "create": create,
+    "finish": finish,
+}
 
 
 async def contend(url: str, token: str, task: Task, first: int, count: int) -> list[Any]:

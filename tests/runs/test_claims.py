@@ -126,6 +126,12 @@ async def test_runs_of_a_deleted_project_are_not_started(api: Api) -> None:
         ({"lease_seconds": 3601}, ("/lease_seconds", "less_than_equal")),
         ({"lease_seconds": 1.5}, ("/lease_seconds", "int_type")),
         ({"lease_seconds": None}, ("/lease_seconds", "int_type")),
+        ({"count": 0}, ("/count", "greater_than_equal")),
+        ({"count": -1}, ("/count", "greater_than_equal")),
+        ({"count": 101}, ("/count", "less_than_equal")),
+        ({"count": 1.0}, ("/count", "int_type")),
+        ({"count": "5"}, ("/count", "int_type")),
+        ({"count": True}, ("/count", "int_type")),
         ({"project_ids": []}, ("/project_ids", "too_short")),
         ({"project_ids": [1] * 501}, ("/project_ids", "too_long")),
         ({"project_ids": ["1"]}, ("/project_ids/0", "int_type")),
@@ -149,16 +155,15 @@ async def test_a_claim_needs_a_worker(api: Api) -> None:
 async def test_a_bound_principal_claims_within_its_projects(api: Api) -> None:
     second = await api.new_project("second")
     await api.new_run(1)
-    mine = (await api.new_run(second))["id"]
+    mine, other = [(await api.new_run(second))["id"] for _ in range(2)]
     bound = Principal("bound", frozenset({"runs:write"}), 5, frozenset({second}))
     with acting_as(bound):
-        assert await api.service.claim_run(RunClaim(worker="w", project_ids=[1])) is None
-        claimed = await api.service.claim_run(RunClaim(worker="w"))
-        assert claimed is not None
-        assert claimed.id == mine
-        assert await api.service.claim_run(RunClaim(worker="w")) is None
+        assert await api.service.claim_runs(RunClaim(worker="w", project_ids=[1])) == []
+        for count, expected in ((None, [mine]), (2, [other]), (2, [])):
+            claimed = await api.service.claim_runs(RunClaim(worker="w", count=count))
+            assert [run.id for run in claimed] == expected
     with acting_as(Principal("nothing", frozenset({"runs:write"}), 6, frozenset())):
-        assert await api.service.claim_run(RunClaim(worker="w")) is None
+        assert await api.service.claim_runs(RunClaim(worker="w", count=100)) == []
     assert (await api.run(1))["status"] == "pending"
 
 

@@ -4,7 +4,12 @@ import re
 from pathlib import Path
 
 from backend.schemas.json_object import MAX_JSON_BYTES, MAX_JSON_DEPTH
-from backend.schemas.runs import DEFAULT_LEASE_SECONDS, MAX_LEASE_SECONDS, MAX_TARGET
+from backend.schemas.runs import (
+    DEFAULT_LEASE_SECONDS,
+    MAX_CLAIM_COUNT,
+    MAX_LEASE_SECONDS,
+    MAX_TARGET,
+)
 from backend.services.run_states import TRANSITIONS
 from backend.services.run_use_cases import VERBS
 from models import PipelineStateName, RunType
@@ -37,6 +42,7 @@ def test_the_bounds_are_the_codes() -> None:
     text = PAGE.read_text(encoding="utf-8")
     assert f"1 to {MAX_TARGET:,} characters" in text
     assert f"to {MAX_LEASE_SECONDS}, and {DEFAULT_LEASE_SECONDS} if" in text
+    assert f"`count`, 1 to {MAX_CLAIM_COUNT}," in text
     assert f"{MAX_JSON_BYTES // 1024} KiB and {MAX_JSON_DEPTH} levels" in text
     assert {f"`{kind}`" for kind in RunType} <= set(re.findall(r"`\w+`", text))
 

@@ -227,8 +227,8 @@ async def test_leases_outlive_the_process(database_path: Path, clock: Clock) -> 
         await api.new_project("payments")
         held = await claim_one(api, worker="held", lease_seconds=100)
         gone = await claim_one(api, worker="gone", lease_seconds=30)
-    clock.advance(60)
     async with open_api(database_path, clock) as api:
+        clock.advance(60)
         assert await api.service.expire_leases() == 1
         assert (await api.run(held[0]))["status"] == "running"
         await api.heartbeat(*held)
@@ -236,9 +236,8 @@ async def test_leases_outlive_the_process(database_path: Path, clock: Clock) -> 
         assert (await api.heartbeat(*gone, 409))["code"] == "lease_lost"
         again = await claim_one(api, worker="second", lease_seconds=30)
         assert again[0] == gone[0]
-    clock.advance(30)
-    # The second time, and again nobody was there to see it run out.
     async with open_api(database_path, clock) as api:
+        clock.advance(30)
         assert (await api.heartbeat(*held))["status"] == "running"
         await api.claim_nothing()
         assert (await api.run(gone[0]))["status"] == "failed"

@@ -30,8 +30,13 @@ async def test_no_statement_about_runs_scans_or_sorts(explaining: Explaining, ap
     await runs.get_by_id(1)
     await runs.exists(1)
     await runs.oldest_pending(1)
+    assert len(await runs.pending_after(1, 0, 2)) == 2
     await runs.claim(1, lease)
     await runs.extend_lease(1, "hash", LATER)
+    assert await runs.running_leases() == [(1, 60)]
+    await runs.renew_leases([(LATER, 1)])
+    assert await runs.leased() == 1
+    assert await runs.created_at(1) is not None
     await runs.has_expired_lease()
     await runs.expire_leases("gone", limit=10)
     for to, source in (
@@ -94,13 +99,26 @@ async def test_a_claim_looks_at_waiting_projects_in_the_order_of_their_turns(
     await queues.end_turn(1, 3)
     assert [step for step in explaining.steps() if is_careless(step)] == []
     for project_ids in (None, (1, 2, 99)):
-        assert await queues.first_waiting(project_ids) is not None
+        assert len(await queues.first_waiting(project_ids, limit=2)) == 2
         steps = explaining.steps()
         assert steps[0] in (
             "SCAN q USING INDEX run_queues_waiting",
             "SCAN q USING COVERING INDEX run_queues_waiting",
         )
         assert steps[1:] == ["SEARCH p USING INTEGER PRIMARY KEY (rowid=?)"]
+
+
+async def test_the_backlog_is_told_without_a_look_at_all_that_waits(
+    explaining: Explaining, api: Api
+) -> None:
+    queues = RunQueueRepository(api.service.db_manager).using(explaining)
+    assert await queues.waiting() == (6, 1)
+    assert explaining.steps() == [
+        "SCAN q USING INDEX run_queues_waiting",
+        "SEARCH p USING INTEGER PRIMARY KEY (rowid=?)",
+        "CORRELATED SCALAR SUBQUERY 1",
+        "SEARCH r USING COVERING INDEX agent_runs_project_status (project_id=? AND status=?)",
+    ]
 
 
 async def test_no_statement_about_histories_scans_or_sorts(
@@ -126,15 +144,20 @@ async def test_no_statement_about_histories_scans_or_sorts(
                 "json_page",
                 "transition",
                 "oldest_pending",
+                "pending_after",
                 "claim",
                 "extend_lease",
+                "leased",
+                "created_at",
+                "running_leases",
+                "renew_leases",
                 "has_expired_lease",
                 "expire_leases",
             },
         ),
         (
             RunQueueRepository,
-            {"next_number", "enqueue", "first_waiting", "set_next", "end_turn"},
+            {"next_number", "enqueue", "first_waiting", "waiting", "set_next", "end_turn"},
         ),
         (PipelineStateRepository, {"append", "history"}),
     ],

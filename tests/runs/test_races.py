@@ -75,9 +75,10 @@ def make_runs(admin: httpx.Client, count: int) -> None:
         assert admin.post("/api/agent-runs", json=body).status_code == 201
 
 
-def test_each_run_is_claimed_by_one_worker(admin: httpx.Client) -> None:
+@pytest.mark.parametrize("task", ["claim", "claim_some"])
+def test_each_run_is_claimed_by_one_worker(admin: httpx.Client, task: str) -> None:
     make_runs(admin, 100)
-    got = contend(admin, "claim")
+    got = contend(admin, task)
     assert sorted(run_id for run_id, _ in got) == list(range(1, 101))
     assert len({token for _, token in got}) == 100
     for run_id, token in got:

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from backend.access import BODY_LIMITS
-from backend.inbound import InboundLimits
+from backend.inbound_budget import SMALL_BYTES, InboundLimits
 from backend.schemas.json_object import MAX_JSON_BYTES
 from backend.schemas.results import MAX_RESULTS
 from backend.schemas.webhooks import MAX_EVENTS
@@ -28,8 +28,11 @@ def test_the_bounds_of_deliveries_are_the_codes() -> None:
     (limit,) = BODY_LIMITS.values()
     assert f"more than {limit // MIB} MiB" in text
     limits = InboundLimits()
-    assert f"more than {limits.free // MIB} MiB together" in text
-    assert f"longer than {limits.seconds:g} seconds" in text
+    assert f"up to {SMALL_BYTES // MIB} MiB share {limits.small.max_bytes // MIB} MiB" in text
+    assert f"larger ones share {limits.large.max_bytes // MIB} MiB" in text
+    assert f"{limits.patience:g} seconds more than it takes at" in text
+    assert f"{limits.bytes_per_second // 1024} KiB a second" in text
+    assert f"{limits.seconds:g} seconds in all" in text
     assert f"up to {MAX_EVENTS} names" in text
     assert set(WebhookType) <= names(text)
 

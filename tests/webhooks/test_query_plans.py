@@ -32,13 +32,14 @@ async def test_no_statement_about_webhooks_scans_or_sorts(
     stored = await webhooks.get_stored(webhook_id)
     assert stored is not None
     assert stored.key is not None
+    assert await webhooks.get_sealed_token(webhook_id) is not None
     await webhooks.set_first_token(made.id, project_key_id=stored.key.id, ciphertext="x")
     await webhooks.set_triggered(made.id, NOW)
     await webhooks.update(made.id, {"is_active": False})
     await webhooks.delete(made.id)
     for after in (None, (99,)):
         assert (await webhooks.page(1, limit=1, after=after)).items
-    assert len(plans.plans) == 8
+    assert len(plans.plans) == 9
     assert careless(plans) == []
 
 
@@ -86,7 +87,10 @@ async def test_a_delivery_is_found_by_its_id_or_guid(application: FastAPI, webho
 @pytest.mark.parametrize(
     ("repository", "tried"),
     [
-        (WebhookRepository, {"get_stored", "set_first_token", "set_triggered", "page"}),
+        (
+            WebhookRepository,
+            {"get_stored", "get_sealed_token", "set_first_token", "set_triggered", "page"},
+        ),
         (WebhookDeliveryRepository, {"add", "get_by_guid", "get_with_payload", "page"}),
     ],
 )

@@ -91,8 +91,7 @@ async def test_null_takes_the_token_away_and_a_later_one_counts_on(
     path = f"/api/webhooks/{made['id']}"
     cleared = (await client.patch(path, json={"secret_token": None})).json()
     assert (cleared["has_secret_token"], cleared["version"]) == (False, 2)
-    detail = problem(await deliver(sender, made["id"]), "unauthenticated")["detail"]
-    assert "no secret token" in detail
+    problem(await deliver(sender, made["id"]), "unauthenticated")
     assert (await client.patch(path, json={"secret_token": None})).json() == cleared
     assert (await client.patch(path, json={"secret_token": TOKEN})).json()["has_secret_token"]
     assert (await deliver(sender, made["id"])).status_code == 202
@@ -120,12 +119,12 @@ async def test_a_token_opens_in_its_own_row_only(
         " (SELECT secret_ciphertext FROM webhooks WHERE id = ?) WHERE id = ?",
         (first["id"], second["id"]),
     )
-    problem(await deliver(sender, second["id"]), "secret_unreadable")
+    problem(await deliver(sender, second["id"]), "unauthenticated")
     assert (await deliver(sender, first["id"])).status_code == 202
     manager.execute_command(
         "UPDATE webhooks SET secret_version = secret_version + 1 WHERE id = ?", (first["id"],)
     )
-    problem(await deliver(sender, first["id"], guid="g-2"), "secret_unreadable")
+    problem(await deliver(sender, first["id"], guid="g-2"), "unauthenticated")
     # It is shown nevertheless, and a new value sets it right.
     path = f"/api/webhooks/{first['id']}"
     assert (await client.get(path)).json()["has_secret_token"] is True

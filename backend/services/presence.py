@@ -1,0 +1,48 @@
+"""Whether the service has run all the time: it is absent when it is stopped, when its machine is
+suspended, and when it can't write. Meanwhile workers can't send heartbeats."""
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from database.base import Clock
+
+TICK_SECONDS: Final = 0.5
+"""How often presence is to be noted."""
+_LONGEST_GAP: Final = timedelta(seconds=1.5)
+"""More between two notes is an absence. It is short, as leases may last a second."""
+
+
+class Presence:
+    """Counts absences. The event loop notes presence; any thread may ask."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._seen: datetime | None = None
+        self._made_up_for = 0
+        self.absences = 0
+        """The absences so far; the time before the start is the first one."""
+
+    def begin(self) -> None:
+        """Start to watch. Before that, no absence is known of."""
+        self._seen = self._clock()
+        self.absences += 1
+
+    def note(self) -> None:
+        """The service is running now."""
+        now = self._clock()
+        if self._is_gap(now):
+            self.absences += 1
+        self._seen = now
+
+    def make_up_for(self, absences: int) -> None:
+        """Tell that what so many absences did has been made good."""
+        self._made_up_for = absences
+
+    @property
+    def is_made_up_for(self) -> bool:
+        """Whether no absence is left to be made good, also none that was not noted yet."""
+        return self._made_up_for == self.absences and not self._is_gap(self._clock())
+
+    def _is_gap(self, now: datetime) -> bool:
+        # A clock that is set, forward or back, tells nothing of how long a lease has lasted either.
+        return self._seen is not None and abs(now - self._seen) > _LONGEST_GAP

@@ -1,0 +1,68 @@
+"""How much work waits and is under way, for those who watch the service."""
+
+import asyncio
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from backend.services.base import ServiceBase, unit_of_work
+from database.errors import DatabaseError
+from models import utc_datetime
+
+_PATIENCE: Final = 0.2
+"""Seconds that a reading may take; a later answer is for those who ask next."""
+_GOOD_FOR: Final = 60.0
+"""Seconds after which a reading tells nothing of the present."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunBacklog:
+    """Runs that wait for a worker, and runs that a worker has."""
+
+    pending: int
+    oldest_pending_at: str | None
+    """When the oldest of the pending runs was made."""
+    leased: int
+
+    def oldest_pending_seconds(self, now: datetime) -> float:
+        """How long the oldest pending run has waited; 0 when none waits."""
+        if self.oldest_pending_at is None:
+            return 0.0
+        return max(0.0, (now - utc_datetime(self.oldest_pending_at)).total_seconds())
+
+
+class RunBacklogUseCases(ServiceBase):
+    """Reading the backlog without waiting for a busy database."""
+
+    _reading: "asyncio.Task[None] | None" = None
+    _last: "tuple[float, RunBacklog] | None" = None
+
+    async def run_backlog(self) -> RunBacklog | None:
+        """The backlog as it is, or as it was a short time ago while the database is busy; `None`
+        when that is longer than a minute. Never raises a `DatabaseError`."""
+        if self._reading is None or self._reading.done():
+            self._reading = asyncio.ensure_future(self._read())
+        done, _ = await asyncio.wait({self._reading}, timeout=_PATIENCE)
+        for reading in done:
+            reading.result()
+        if self._last is None:
+            return None
+        at, backlog = self._last
+        return backlog if asyncio.get_running_loop().time() - at <= _GOOD_FOR else None
+
+    async def _read(self) -> None:
+        try:
+            backlog = await self._read_backlog()
+        except DatabaseError:
+            return
+        self._last = asyncio.get_running_loop().time(), backlog
+
+    @unit_of_work(read_only=True, urgent=True)
+    async def _read_backlog(self) -> RunBacklog:
+        async with self.transaction() as repositories:
+            pending, oldest_id = await repositories.run_queues.waiting()
+            return RunBacklog(
+                pending,
+                await repositories.runs.created_at(oldest_id) if oldest_id is not None else None,
+                await repositories.runs.leased(),
+            )

@@ -1,0 +1,72 @@
+"""Which pending runs are next: the oldest of each project, and projects in turn."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from backend.repositories import Repositories
+from backend.repositories.run_queue_repository import QueueHead
+
+
+class Turn(NamedTuple):
+    """A project's turn, and the run that it is for."""
+
+    project_id: int
+    run_id: int
+
+
+async def next_turns(
+    repositories: Repositories, project_ids: Sequence[int] | None, count: int
+) -> list[Turn]:
+    """The next turns in their order, `count` or as many as there are pending runs.
+
+    With `project_ids` only these projects are looked at.
+    """
+    heads = await _heads(repositories, project_ids, count)
+    runs = {head.project_id: [head.next_run_id] for head in heads}
+    left = count - len(heads)
+    # Where projects are fewer than runs are wanted, all that wait are known, and take turns.
+    active = list(runs)
+    while left and active:
+        most = max(1, left // len(active))
+        for project_id in tuple(active):
+            if not left:
+                break
+            ids = runs[project_id]
+            more = await repositories.runs.pending_after(project_id, ids[-1], most)
+            ids += more
+            left -= len(more)
+            if len(more) < most:
+                active.remove(project_id)
+    rounds = max(map(len, runs.values()), default=0)
+    return [
+        Turn(project_id, ids[number])
+        for number in range(rounds)
+        for project_id, ids in runs.items()
+        if number < len(ids)
+    ]
+
+
+async def end_turns(repositories: Repositories, turns: Sequence[Turn]) -> None:
+    """Put the projects behind all others, in the order of their last turns, which are over now
+    that the runs are not pending any more."""
+    last = {turn.project_id: number for number, turn in enumerate(turns)}
+    for project_id in sorted(last, key=last.__getitem__):
+        following = await repositories.runs.oldest_pending(project_id)
+        await repositories.run_queues.end_turn(project_id, following)
+
+
+async def _heads(
+    repositories: Repositories, project_ids: Sequence[int] | None, count: int
+) -> list[QueueHead]:
+    """The projects whose turn is next, each with its oldest pending run."""
+    while True:
+        heads = await repositories.run_queues.first_waiting(project_ids, limit=count)
+        right = True
+        for head in heads:
+            oldest = await repositories.runs.oldest_pending(head.project_id)
+            if oldest != head.next_run_id:
+                # Runs were cancelled while they waited: now it may be another project's turn.
+                await repositories.run_queues.set_next(head.project_id, oldest)
+                right = False
+        if right:
+            return heads
