@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from backend.repositories.paging import Page, Position, Query, page_of
+from backend.repositories.paging import Page, Position, Query, fetch_page, json_members
 from database.base import BaseRepository, Clock, encode, utc_now
 from database.connection import Row
 from database.connection_manager import DatabaseManager
@@ -54,8 +54,10 @@ class PipelineStateRepository(BaseRepository[PipelineState]):
         )
         query.where("s.agent_run_id = ?", run_id)
         query.keyset(("s.id",), after, descending=False, limit=limit)
-        rows = await self.db.fetch_all(*query.build())
-        return page_of(rows, limit, self._timed, ("id",))
+        return await fetch_page(self.db, query, limit, self._timed, ("id",), members=_MEMBERS)
 
     def _timed(self, row: Row) -> TimedState:
         return TimedState(self.model(row), row["next_at"])
+
+
+_MEMBERS = json_members(PipelineState)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from backend.errors import SecretExists
 from backend.repositories.keys_repository import ProjectKey
-from backend.repositories.paging import Page, Position, Query, page_of
+from backend.repositories.paging import Page, Position, Query, fetch_page, json_members
 from database.base import BaseRepository, Clock, utc_now
 from database.connection import Params, Row
 from database.connection_manager import DatabaseManager
@@ -134,8 +134,7 @@ class ProjectSecretsRepository(BaseRepository[ProjectSecret]):
         query = Query(_WITH_KEY)
         query.where("s.project_id = ?", project_id)
         query.keyset(("s.id",), after, descending=True, limit=limit)
-        rows = await self.db.fetch_all(*query.build())
-        return page_of(rows, limit, self._stored, ("id",))
+        return await fetch_page(self.db, query, limit, self._stored, ("id",), members=_MEMBERS)
 
     async def all_of(self, project_id: int) -> list[StoredSecret]:
         """All secrets of a project, newest first."""
@@ -181,3 +180,6 @@ _REPLACE_UNDER_SAME_KEY = (
     _REPLACING.format(set_key="") + " AND project_secrets.project_key_id = new.column4"
 )
 _REPLACE = _REPLACING.format(set_key="project_key_id = new.column4, ")
+
+
+_MEMBERS = json_members(ProjectSecret)

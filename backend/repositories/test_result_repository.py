@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from backend.repositories.paging import Page, Position, Query, page_of
+from backend.repositories.paging import Page, Position, Query, fetch_page, json_members
 from database.base import BaseRepository, Clock, encode, utc_now
 from database.connection_manager import DatabaseManager
 from models import TestResult, TestStatus
@@ -111,8 +111,7 @@ class TestResultRepository(BaseRepository[TestResult]):
         if filter.test_type is not None:
             query.where("test_type = ?", filter.test_type)
         query.keyset(("id",), after, descending=True, limit=limit)
-        rows = await self.db.fetch_all(*query.build())
-        return page_of(rows, limit, self.model, ("id",))
+        return await fetch_page(self.db, query, limit, self.model, ("id",), members=_MEMBERS)
 
     async def summary(self, run_id: int) -> dict[TestStatus, int]:
         """How many of all the run's results have each status; only those that there are."""
@@ -148,3 +147,6 @@ class TestResultRepository(BaseRepository[TestResult]):
             position = tuple(start[name] for name in keys) if start is not None else None
             query.keyset(keys, position, descending=False, limit=limit)
         return [Outcome(*row) for row in await self.db.fetch_all(*query.build())]
+
+
+_MEMBERS = json_members(TestResult)

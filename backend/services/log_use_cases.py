@@ -36,6 +36,13 @@ class LogUseCases(ServiceBase):
         return len(logs)
 
     @unit_of_work
+    async def append_own_logs(self, logs: Sequence[LogEntry]) -> None:
+        """Store what the service itself logged, which belongs to no project."""
+        async with self.transaction() as repositories:
+            rows = [_row(log, {(None, None): None}) for log in logs]
+            await repositories.logs.append(rows, own=True)
+
+    @unit_of_work
     async def _append(self, logs: Sequence[LogEntry], owners: Collection[Owner]) -> None:
         async with self.transaction() as repositories:
             projects = await _projects_of(repositories, owners)
