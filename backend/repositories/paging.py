@@ -147,7 +147,10 @@ class PageReader(Generic[T]):
         self._columns = columns
         self._members = members
         self._room = MAX_PAGE_BYTES - used
+        self._items: list[T] = []
         self._rows: list[Row] = []
+        """Those of the items so far; the last one alone once bytes are counted, as some rows hold
+        much that their items do not."""
         self._estimate = 0
         self._bytes: int | None = None
         self.is_full = False
@@ -162,13 +165,16 @@ class PageReader(Generic[T]):
         position = None
         if self.is_full:
             position = tuple(self._rows[-1][column] for column in self._columns)
-        return Page([self._model(row) for row in self._rows], position)
+        return Page(self._items, position)
 
     def _takes(self, row: Row) -> bool:
-        if len(self._rows) == self._limit or (not self._fits(row) and self._rows):
+        if len(self._items) == self._limit or (not self._fits(row) and self._items):
             self.is_full = True
             return False
+        if self._bytes is not None:
+            self._rows.clear()
         self._rows.append(row)
+        self._items.append(self._model(row))
         return True
 
     def _fits(self, row: Row) -> bool:

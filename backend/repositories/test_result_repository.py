@@ -4,8 +4,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from backend.repositories.paging import Page, Position, Query, fetch_page, json_members
+from backend.repositories.paging import (
+    MAX_PAGE_BYTES,
+    Page,
+    Position,
+    Query,
+    fetch_page,
+    json_members,
+)
 from database.base import BaseRepository, Clock, encode, utc_now
+from database.connection import Row
 from database.connection_manager import DatabaseManager
 from models import TestResult, TestStatus
 
@@ -131,10 +139,16 @@ class TestResultRepository(BaseRepository[TestResult]):
         return [RunNumber(*row) for row in rows]
 
     async def outcomes(
-        self, run_id: int, filter: HistoryFilter, *, limit: int, after: Position | None
-    ) -> list[Outcome]:
+        self,
+        run_id: int,
+        filter: HistoryFilter,
+        *,
+        limit: int,
+        after: Position | None,
+        most_bytes: int = MAX_PAGE_BYTES,
+    ) -> Page[Outcome]:
         """Results of a run in the order of type and name, after the position of that pair: up to
-        `limit`, and one more if there is one."""
+        `limit`, and one more if there is one, of `most_bytes` together."""
         query = Query(f"SELECT {', '.join(Outcome._fields)} FROM test_results")
         query.where("agent_run_id = ?", run_id)
         start = dict(zip(_TEST, after, strict=True)) if after is not None else None
@@ -146,7 +160,12 @@ class TestResultRepository(BaseRepository[TestResult]):
         if keys:
             position = tuple(start[name] for name in keys) if start is not None else None
             query.keyset(keys, position, descending=False, limit=limit)
-        return [Outcome(*row) for row in await self.db.fetch_all(*query.build())]
+        used = MAX_PAGE_BYTES - most_bytes
+        return await fetch_page(self.db, query, limit + 1, _outcome, _TEST, used=used)
+
+
+def _outcome(row: Row) -> Outcome:
+    return Outcome(*row)
 
 
 _MEMBERS = json_members(TestResult)
