@@ -19,6 +19,7 @@ from pydantic import (
     JsonValue,
     SecretStr,
     StringConstraints,
+    ValidationError,
     WithJsonSchema,
     computed_field,
     model_validator,
@@ -559,10 +560,14 @@ def _refuse_repeated_keys(secrets: list[SecretCreate]) -> list[SecretCreate]:
     for index, secret in enumerate(secrets):
         first = seen.setdefault(secret.key, index)
         if first != index:
-            raise PydanticCustomError(
+            error = PydanticCustomError(
                 "repeated_key",
                 "entries {first} and {second} have the same key",
                 {"first": first, "second": index},
+            )
+            # With the place of the second one, and without any value.
+            raise ValidationError.from_exception_data(
+                "SecretBatch", [{"type": error, "loc": (index, "key"), "input": None}]
             )
     return secrets
 

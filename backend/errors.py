@@ -40,6 +40,9 @@ ERROR_TABLE: dict[str, tuple[int, str]] = {
 """For each code its HTTP status and the title of its problem document."""
 
 
+Places = Sequence[Sequence[str | int]]
+
+
 class StrongroomError(Exception):
     """Base of the errors that are answers. `detail` says what to do and repeats no input."""
 
@@ -101,14 +104,22 @@ class Forbidden(StrongroomError):
 
 
 class NotFound(StrongroomError):
+    """What is asked for is not there. `places` are those of a body that name it, if it does."""
+
     code = "not_found"
+
+    def __init__(self, detail: str, places: Places = ()) -> None:
+        details = [{"loc": place, "type": self.code, "msg": detail} for place in places]
+        super().__init__(detail)
+        if details:
+            self.extra["errors"] = field_errors(details)
 
 
 class ProjectNotFound(NotFound):
     code = "project_not_found"
 
-    def __init__(self) -> None:
-        super().__init__("no project with this id or repository")
+    def __init__(self, places: Places = ()) -> None:
+        super().__init__("no project with this id or repository", places)
 
 
 class SecretNotFound(NotFound):
@@ -121,8 +132,8 @@ class SecretNotFound(NotFound):
 class AgentRunNotFound(NotFound):
     code = "agent_run_not_found"
 
-    def __init__(self) -> None:
-        super().__init__("no agent run with this id")
+    def __init__(self, places: Places = ()) -> None:
+        super().__init__("no agent run with this id", places)
 
 
 class TokenNotFound(NotFound):

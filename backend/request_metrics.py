@@ -32,6 +32,8 @@ class RequestMetrics:
 
     def __init__(self) -> None:
         self._series: dict[tuple[str, str, int], list[float]] = {}
+        self.connections: Mapping[str, int] = {}
+        """What clients did that none should, by kind; the server counts it."""
 
     def observe(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count one request."""
@@ -47,8 +49,8 @@ class RequestMetrics:
                 return
         series[-1] += 1
 
-    def families(self) -> Iterator[HistogramMetricFamily]:
-        """The durations as a Prometheus histogram."""
+    def families(self) -> Iterator[HistogramMetricFamily | CounterMetricFamily]:
+        """The durations as a Prometheus histogram, and what became of connections."""
         family = HistogramMetricFamily(
             "strongroom_request_duration_seconds", "Time from request to answer.", labels=_LABELS
         )
@@ -60,6 +62,14 @@ class RequestMetrics:
                 buckets.append((bound, total))
             family.add_metric((method, route, str(status)), buckets, series[0])
         yield family
+        refused = CounterMetricFamily(
+            "strongroom_connections_refused",
+            "Connections that were too many, too slow, or asked for what is not served.",
+            labels=("reason",),
+        )
+        for reason, count in list(self.connections.items()):
+            refused.add_metric((reason,), count)
+        yield refused
 
 
 @dataclass(frozen=True, slots=True)

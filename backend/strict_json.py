@@ -6,7 +6,8 @@ from typing import Any, NoReturn
 
 from starlette.requests import Request
 
-from backend.errors import MalformedJson, UnsupportedMediaType
+from backend.errors import MalformedJson, UnsupportedMediaType, pointer
+from backend.json_places import place_of_refused, shown
 
 
 def parse_json(body: bytes, name: str = "the body") -> Any:
@@ -17,24 +18,40 @@ def parse_json(body: bytes, name: str = "the body") -> Any:
     """
     try:
         text = body.decode("utf-8")
+    except UnicodeDecodeError as error:
+        before = body[: error.start].decode("utf-8")
+        detail = f"{name} is not UTF-8 (byte {error.start})"
+        raise _refusal(before, "not_utf8", detail, len(before)) from None
+    try:
         value = json.loads(text, object_pairs_hook=_object, parse_constant=_no_constant)
         # A lone surrogate can come only from an escape.
         if "\\ud" in text or "\\uD" in text:
             json.dumps(value, ensure_ascii=False).encode("utf-8")
-    except UnicodeDecodeError as error:
-        raise MalformedJson(f"{name} is not UTF-8 (byte {error.start})") from None
     except UnicodeEncodeError:
-        raise MalformedJson("a string has an unpaired surrogate (\\ud800 to \\udfff)") from None
+        detail = "a string has an unpaired surrogate (\\ud800 to \\udfff)"
+        raise _refusal(text, "unpaired_surrogate", detail) from None
     except json.JSONDecodeError as error:
-        place = f"line {error.lineno} column {error.colno}"
-        raise MalformedJson(f"{name} is not JSON ({place})") from None
+        detail = f"{name} is not JSON (line {error.lineno} column {error.colno})"
+        raise _refusal(text, "not_json", detail, error.pos) from None
     except RecursionError:
-        raise MalformedJson(f"{name} is nested too deeply") from None
-    except ValueError as error:
+        raise _refusal(text, "json_depth", f"{name} is nested too deeply") from None
+    except _RefusedError as error:
+        raise _refusal(text, error.code, str(error)) from None
+    except ValueError:
         # Python refuses integers of more than 4300 digits.
-        known = isinstance(error, _RefusedError)
-        raise MalformedJson(str(error) if known else "a number is too long") from None
+        raise _refusal(text, "number_too_long", "a number is too long") from None
     return value
+
+
+def _refusal(text: str, code: str, detail: str, stop: int | None = None) -> MalformedJson:
+    path = place_of_refused(text, stop)
+    if path is None:
+        return MalformedJson(detail)
+    place = pointer(shown(path))
+    return MalformedJson(
+        f"{detail} at {place}" if place else detail,
+        errors=[{"pointer": place, "code": code, "message": detail}],
+    )
 
 
 def check_content_type(request: Request) -> None:
@@ -67,13 +84,17 @@ _OTHER_JSON = re.compile(r"application/[^/]*\+json")
 class _RefusedError(ValueError):
     """JSON that Python reads and this service does not."""
 
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) != len(pairs):
-        raise _RefusedError("an object has the same key twice")
+        raise _RefusedError("repeated_key", "an object has the same key twice")
     return value
 
 
 def _no_constant(_name: str) -> NoReturn:
-    raise _RefusedError("NaN and infinities are not JSON")
+    raise _RefusedError("not_a_number", "NaN and infinities are not JSON")

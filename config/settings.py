@@ -204,7 +204,10 @@ class Settings(BaseSettings):
     """Older logs are removed; 0 for no limit, here and below."""
 
     keep_logs: Count = 5_000_000
-    """As many logs stay, the newest."""
+    """As many logs stay, the newest, without the service's own."""
+
+    keep_own_logs: Count = 100_000
+    """As many of the service's own warnings and errors stay, the newest."""
 
     keep_runs_days: Days = 0
     """Runs that ended longer ago are removed."""

@@ -119,6 +119,16 @@ class AsyncConnectionPool:
         """The first row of a reading statement, or `None` when there is none."""
         return await self._parts()[1].fetch_one(sql, params)
 
+    async def fetch_within(self, sql: str, params: Params, most_bytes: int) -> Row | None:
+        """The first row of a reading statement, or `None`. Raises `TooLong` as soon as any text
+        or row that it reads or makes has more than `most_bytes`."""
+        return await self._parts()[1].fetch_within(sql, params, most_bytes)
+
+    async def fetch_while(self, sql: str, params: Params, takes: Callable[[Row], bool]) -> None:
+        """Give the rows of a reading statement to `takes`, on a reader's thread, until it refuses
+        one: what comes after that one is not read."""
+        await self._parts()[1].fetch_while(sql, params, takes)
+
     async def execute(self, sql: str, params: Params = ()) -> int:
         """Run a writing statement; the number of rows it changed, once that is durable."""
         return await self._parts()[0].run_statement(lambda raw: execute(raw, sql, params))

@@ -83,6 +83,16 @@ class Executor(Protocol):
         """The first row of a reading statement, or `None` when there is none."""
         ...
 
+    async def fetch_within(self, sql: str, params: Params, most_bytes: int) -> Row | None:
+        """The first row of a reading statement, or `None` when there is none. Raises `TooLong` as
+        soon as any text or row that it reads or makes has more than `most_bytes`."""
+        ...
+
+    async def fetch_while(self, sql: str, params: Params, takes: Callable[[Row], bool]) -> None:
+        """Give the rows of a reading statement to `takes`, on the thread that reads them, until it
+        refuses one: what comes after that one is not read."""
+        ...
+
     async def execute(self, sql: str, params: Params = ()) -> int:
         """Run a writing statement; the number of rows it inserted, updated or deleted."""
         ...

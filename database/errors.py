@@ -70,6 +70,10 @@ class InvalidValue(DatabaseError):
     code = "validation_failed"
 
 
+class TooLong(InvalidValue):
+    """A text or a row has more bytes than SQLite, or the caller, permits."""
+
+
 class IntegrityError(DatabaseError):
     """A constraint refused the change."""
 
@@ -107,7 +111,7 @@ _BY_NAME: dict[str, type[DatabaseError]] = {
     "SQLITE_CONSTRAINT_CHECK": CheckViolation,
     "SQLITE_CONSTRAINT_NOTNULL": CheckViolation,
     "SQLITE_CONSTRAINT_DATATYPE": CheckViolation,
-    "SQLITE_TOOBIG": InvalidValue,
+    "SQLITE_TOOBIG": TooLong,
     "SQLITE_INTERRUPT": DatabaseBusy,
 }
 _BY_PREFIX: tuple[tuple[str, type[DatabaseError]], ...] = (

@@ -8,7 +8,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from database.connection import Executor, Params, Value
+from database.connection import Executor, Params, Row, Value
+from database.errors import TooLong
 
 Kind = Literal["plain", "boolean", "json"]
 """How a column is stored: as it is shown, as 0 or 1, or as JSON text."""
@@ -25,30 +26,70 @@ async def fetch_json_page(
     members: Mapping[str, Kind],
     keys: Sequence[str],
     limit: int,
+    most_bytes: int,
 ) -> tuple[list[str], tuple[Value, ...] | None]:
     """The first `limit` rows of `select`, each as the text of a JSON object with `members`, and
     the `keys` of the last one if there are more rows, else `None`.
 
+    All objects together have at most `most_bytes`, unless there is only one; no more is read.
     `select` is ordered and takes at least one row more than `limit`, if there is one.
     """
-    row = await executor.fetch_one(_statement(select, members, keys), params)
+    try:
+        row = await executor.fetch_within(_whole(select, members, keys), params, most_bytes)
+    except TooLong:
+        return await _row_by_row(executor, _rows(select, members, keys), params, limit, most_bytes)
     if row is None or row[0] is None:
         return [], None
     objects = str(row[0]).split(_SEPARATOR)
     if len(objects) <= limit:
         return objects, None
-    position: list[Value] = json.loads(str(row[1]).split(_SEPARATOR)[limit - 1])
-    return objects[:limit], tuple(position)
+    return objects[:limit], _position(str(row[1]).split(_SEPARATOR)[limit - 1])
 
 
-def _statement(select: str, members: Mapping[str, Kind], keys: Sequence[str]) -> str:
-    object_ = ", ".join(f"'{name}', {_expression(name, kind)}" for name, kind in members.items())
+async def _row_by_row(
+    executor: Executor, rows: str, params: Params, limit: int, most_bytes: int
+) -> tuple[list[str], tuple[Value, ...] | None]:
+    """The same, with each row looked at before the next one is read."""
+    objects: list[str] = []
+    last = ""
+    room = most_bytes
+    more = False
+
+    def takes(row: Row) -> bool:
+        nonlocal last, room, more
+        # With the comma behind it.
+        room -= len(row[0].encode()) + 1
+        more = bool(objects) and (room < 0 or len(objects) == limit)
+        if not more:
+            objects.append(row[0])
+            last = row[1]
+        return not more
+
+    await executor.fetch_while(rows, params, takes)
+    return objects, _position(last) if more else None
+
+
+def _position(keys: str) -> tuple[Value, ...]:
+    values: list[Value] = json.loads(keys)
+    return tuple(values)
+
+
+def _whole(select: str, members: Mapping[str, Kind], keys: Sequence[str]) -> str:
     # The inner query has its own ORDER BY and LIMIT, so it is run as it stands, and the rows are
     # taken in its order.
     return (
-        f"SELECT group_concat(json_object({object_}), char(30)),"  # noqa: S608
+        f"SELECT group_concat({_object(members)}, char(30)),"  # noqa: S608
         f" group_concat(json_array({', '.join(keys)}), char(30)) FROM ({select})"
     )
+
+
+def _rows(select: str, members: Mapping[str, Kind], keys: Sequence[str]) -> str:
+    return f"SELECT {_object(members)}, json_array({', '.join(keys)}) FROM ({select})"  # noqa: S608
+
+
+def _object(members: Mapping[str, Kind]) -> str:
+    parts = ", ".join(f"'{name}', {_expression(name, kind)}" for name, kind in members.items())
+    return f"json_object({parts})"
 
 
 def _expression(name: str, kind: Kind) -> str:

@@ -16,7 +16,14 @@ from database.connection import ConnectionConfig, HopConnection, Params, Row
 from database.errors import DatabaseError, concerns_connection
 from database.interpreter import Loan
 from database.jobs import Job, JobQueue
-from database.statements import control, fetch_all, fetch_one, roll_back
+from database.statements import (
+    control,
+    fetch_all,
+    fetch_one,
+    fetch_while,
+    fetch_within,
+    roll_back,
+)
 from database.transaction import Work, drive
 
 T = TypeVar("T")
@@ -85,6 +92,16 @@ class Readers:
     async def fetch_one(self, sql: str, params: Params = ()) -> Row | None:
         """The first row of the statement, or `None`."""
         return await self.queue.submit(lambda raw: fetch_one(raw, sql, params), None, self._wake)
+
+    async def fetch_within(self, sql: str, params: Params, most_bytes: int) -> Row | None:
+        """The first row of the statement, or `None`. Raises `TooLong`."""
+        return await self.queue.submit(
+            lambda raw: fetch_within(raw, sql, params, most_bytes), None, self._wake
+        )
+
+    async def fetch_while(self, sql: str, params: Params, takes: Callable[[Row], bool]) -> None:
+        """Give rows to `takes` until it refuses one."""
+        await self.queue.submit(lambda raw: fetch_while(raw, sql, params, takes), None, self._wake)
 
     async def run_unit(self, work: Work[T], *, urgent: bool = False) -> T:
         """The result of a unit of work that only reads: its statements see one snapshot."""

@@ -279,6 +279,13 @@ CREATE TABLE schema_migrations (
     applied_at TEXT NOT NULL CHECK (applied_at LIKE '____-__-__T__:__:__.______Z')
 ) STRICT;
 
+CREATE TABLE system_log_blocks (
+    block INTEGER PRIMARY KEY CHECK (block >= 0),
+    first_at TEXT NOT NULL CHECK (first_at LIKE '____-__-__T__:__:__.______Z'),
+    last_at TEXT NOT NULL CHECK (last_at LIKE '____-__-__T__:__:__.______Z'),
+    CHECK (first_at <= last_at)
+) STRICT;
+
 CREATE VIRTUAL TABLE system_log_index USING fts5 (
     message, labels,
     content = 'system_log_terms', content_rowid = 'id',
@@ -304,15 +311,17 @@ CREATE TABLE system_logs (
     correlation_id TEXT CHECK (length(correlation_id) BETWEEN 1 AND 100),
     project_id INTEGER CHECK (project_id >= 1),
     agent_run_id INTEGER CHECK (agent_run_id >= 1),
-    created_at TEXT NOT NULL CHECK (created_at LIKE '____-__-__T__:__:__.______Z'),
+    created_at TEXT NOT NULL CHECK (created_at LIKE '____-__-__T__:__:__.______Z'), own INTEGER NOT NULL DEFAULT 0 CHECK (own IN (0, 1)),
     CHECK (agent_run_id IS NULL OR project_id IS NOT NULL)
 ) STRICT;
 
-CREATE INDEX system_logs_created_at ON system_logs (created_at, id);
+CREATE INDEX system_logs_created_at ON system_logs (created_at, id, own) WHERE own = 0;
 
 CREATE INDEX system_logs_critical ON system_logs (id) WHERE level_no >= 50;
 
 CREATE INDEX system_logs_error ON system_logs (id) WHERE level_no >= 40;
+
+CREATE INDEX system_logs_own_created_at ON system_logs (created_at, id, own) WHERE own = 1;
 
 CREATE INDEX system_logs_project ON system_logs (project_id, id) WHERE project_id IS NOT NULL;
 

@@ -50,6 +50,35 @@ def fetch_one(connection: sqlite3.Connection, sql: str, params: Params) -> Row |
         raise translate(error) from None
 
 
+def fetch_within(
+    connection: sqlite3.Connection, sql: str, params: Params, most_bytes: int
+) -> Row | None:
+    """The first row of the statement, or `None`. Raises `TooLong` as soon as any text or row that
+    the statement reads or makes has more than `most_bytes`."""
+    before = connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, most_bytes)
+    try:
+        return fetch_one(connection, sql, params)
+    finally:
+        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, before)
+
+
+def fetch_while(
+    connection: sqlite3.Connection, sql: str, params: Params, takes: Callable[[Row], bool]
+) -> None:
+    """Give the statement's rows to `takes`, one after the other, until it refuses one: what comes
+    after that one is not read."""
+    try:
+        cursor = connection.execute(sql, params)
+        try:
+            for row in cursor:
+                if not takes(row):
+                    return
+        finally:
+            cursor.close()
+    except STATEMENT_ERRORS as error:
+        raise translate(error) from None
+
+
 def execute(connection: sqlite3.Connection, sql: str, params: Params) -> int:
     """The number of rows that the statement changed."""
     try:

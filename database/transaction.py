@@ -16,6 +16,8 @@ from database.statements import (
     execute_many,
     fetch_all,
     fetch_one,
+    fetch_while,
+    fetch_within,
     release,
     require_transaction,
     undo,
@@ -35,6 +37,8 @@ class Transaction(Protocol):
 
     async def fetch_all(self, sql: str, params: Params = ()) -> list[Row]: ...
     async def fetch_one(self, sql: str, params: Params = ()) -> Row | None: ...
+    async def fetch_within(self, sql: str, params: Params, most_bytes: int) -> Row | None: ...
+    async def fetch_while(self, sql: str, params: Params, takes: Callable[[Row], bool]) -> None: ...
     async def execute(self, sql: str, params: Params = ()) -> int: ...
     async def execute_many(self, sql: str, rows: Sequence[Params]) -> int: ...
     async def execute_returning(self, sql: str, params: Params = ()) -> list[Row]: ...
@@ -53,6 +57,12 @@ class InlineTransaction:
 
     async def fetch_one(self, sql: str, params: Params = ()) -> Row | None:
         return self.call(fetch_one, sql, params)
+
+    async def fetch_within(self, sql: str, params: Params, most_bytes: int) -> Row | None:
+        return self.call(partial(fetch_within, most_bytes=most_bytes), sql, params)
+
+    async def fetch_while(self, sql: str, params: Params, takes: Callable[[Row], bool]) -> None:
+        self.call(partial(fetch_while, takes=takes), sql, params)
 
     async def execute(self, sql: str, params: Params = ()) -> int:
         return self.call(execute, sql, params)
@@ -90,6 +100,12 @@ class HoppingTransaction:
 
     async def fetch_one(self, sql: str, params: Params = ()) -> Row | None:
         return await self._call(fetch_one, sql, params)
+
+    async def fetch_within(self, sql: str, params: Params, most_bytes: int) -> Row | None:
+        return await self._call(partial(fetch_within, most_bytes=most_bytes), sql, params)
+
+    async def fetch_while(self, sql: str, params: Params, takes: Callable[[Row], bool]) -> None:
+        await self._call(partial(fetch_while, takes=takes), sql, params)
 
     async def execute(self, sql: str, params: Params = ()) -> int:
         return await self._call(execute, sql, params)

@@ -1,6 +1,6 @@
 """How the database finds what a statement asks for."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from database.connection import Executor, Params, Row
 
@@ -19,6 +19,14 @@ class Explaining:
     async def fetch_one(self, sql: str, params: Params = ()) -> Row | None:
         await self._explain(sql, params)
         return await self._executor.fetch_one(sql, params)
+
+    async def fetch_within(self, sql: str, params: Params, most_bytes: int) -> Row | None:
+        await self._explain(sql, params)
+        return await self._executor.fetch_within(sql, params, most_bytes)
+
+    async def fetch_while(self, sql: str, params: Params, takes: Callable[[Row], bool]) -> None:
+        await self._explain(sql, params)
+        await self._executor.fetch_while(sql, params, takes)
 
     async def execute(self, sql: str, params: Params = ()) -> int:
         await self._explain(sql, params)

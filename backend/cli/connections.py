@@ -16,6 +16,7 @@ from fcntl import ioctl
 from termios import TIOCOUTQ
 from typing import Any
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import (
     STATUS_LINE,
     HttpToolsProtocol,
@@ -37,6 +38,7 @@ seen, and is over up to one look after its time: the rest covers both, and a lat
 _CROWDED = 0.75
 """The part of all connections from which on idle ones have no more time than the others."""
 _SECONDS_BETWEEN_WARNINGS = 60.0
+TOO_MANY = "too_many"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +69,10 @@ class Wait(StrEnum):
 class Connection(HttpToolsProtocol):
     """A connection whose client has limits."""
 
-    def __init__(self, limits: ConnectionLimits, refused: "_Refusals", **arguments: Any) -> None:
+    def __init__(self, limits: ConnectionLimits, seen: Counter[str], **arguments: Any) -> None:
         super().__init__(**arguments)
         self._limits = limits
-        self._refused = refused
+        self._seen = seen
         self._wait: tuple[Wait, object] | None = None
         """What is waited for since the last look, and a mark that changes with each new wait."""
         self._done = 0
@@ -86,7 +88,7 @@ class Connection(HttpToolsProtocol):
             super().connection_made(transport)
             return
         self.transport = transport
-        self._refused.count += 1
+        self._seen[TOO_MANY] += 1
         self._refuse("too_many_connections", "try again in a moment", {"Retry-After": "1"})
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -100,7 +102,7 @@ class Connection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Take what the client has sent."""
         cycle, body_bytes = self.cycle, self._body_bytes
-        super().data_received(data)
+        self._parse(data)
         if self.cycle is not cycle or self._body_bytes != body_bytes:
             self._head_bytes = 0
             return
@@ -108,7 +110,20 @@ class Connection(HttpToolsProtocol):
         self._head_bytes += len(data)
         if self._head_bytes > self._limits.head_bytes and not self.transport.is_closing():
             limit = self._limits.head_bytes
+            self._seen["headers_too_large"] += 1
             self._refuse("headers_too_large", f"headers may have at most {limit} bytes")
+
+    def _parse(self, data: bytes) -> None:
+        """What uvicorn does with it, but for a warning each time: strangers would fill the log."""
+        self._unset_keepalive_if_required()
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserError:
+            self._seen["not_http"] += 1
+            self.send_400_response("")
+        except httptools.HttpParserUpgrade:
+            # The request is served without it, as any server may.
+            self._seen["upgrade"] += 1
 
     def on_body(self, body: bytes) -> None:
         """Take a part of a body."""
@@ -213,15 +228,6 @@ class Connection(HttpToolsProtocol):
         self.transport.close()
 
 
-class _Refusals:
-    """How many connections were refused since that was last told."""
-
-    __slots__ = ("count",)
-
-    def __init__(self) -> None:
-        self.count = 0
-
-
 class Connections:
     """All connections of a server."""
 
@@ -230,13 +236,15 @@ class Connections:
     ) -> None:
         self._limits = limits
         self._clock = clock
-        self._refused = _Refusals()
+        self.seen: Counter[str] = Counter()
+        """What clients did that none should, how often since the start."""
+        self._told: Counter[str] = Counter()
         self._last_look = clock()
         self._last_warning = -_SECONDS_BETWEEN_WARNINGS
 
     def make(self, **arguments: Any) -> Connection:
         """A protocol for a new connection; the arguments are uvicorn's."""
-        return Connection(self._limits, self._refused, **arguments)
+        return Connection(self._limits, self.seen, **arguments)
 
     def look(self, connections: Iterable[Connection]) -> None:
         """Close those whose clients have used up their time. To be called often."""
@@ -248,7 +256,7 @@ class Connections:
         # While the process itself stood still, what clients had sent was not read.
         elapsed = min(elapsed, 2 * between)
         self._last_look = now
-        self._tell_refusals(now)
+        self._tell(now)
         looked_at = list(connections)
         crowded = len(looked_at) >= self._limits.connections * _CROWDED
         closed: Counter[str] = Counter()
@@ -260,14 +268,27 @@ class Connections:
                 connection.transport.abort()
                 closed[wait] += 1
         if closed:
+            self.seen["slow"] += closed.total()
             logger.info("slow clients closed", **closed)
 
-    def _tell_refusals(self, now: float) -> None:
-        if self._refused.count and now - self._last_warning >= _SECONDS_BETWEEN_WARNINGS:
+    def _tell(self, now: float) -> None:
+        """Say what was seen, in a line for all of it, and not often: it is strangers who cause it,
+        as fast as they like."""
+        if now - self._last_warning < _SECONDS_BETWEEN_WARNINGS:
+            return
+        untold = self.seen - self._told
+        # Those were told when they were closed.
+        del untold["slow"]
+        if not untold:
+            return
+        if untold[TOO_MANY]:
             logger.warning(
                 "connections refused: there are as many as STRONGROOM_MAX_CONNECTIONS permits",
-                refused=self._refused.count,
+                refused=untold[TOO_MANY],
                 limit=self._limits.connections,
             )
-            self._last_warning = now
-            self._refused.count = 0
+        others = {kind: count for kind, count in untold.items() if kind != TOO_MANY}
+        if others:
+            logger.warning("clients sent what is no request that is served here", **others)
+        self._last_warning = now
+        self._told = self.seen.copy()

@@ -96,6 +96,7 @@ def _show(plan: RetentionPlan, *, as_json: bool) -> None:
         (name, str(part.rows), shown_size(part.bytes))
         for name, part in (
             ("logs", plan.logs),
+            ("own logs", plan.own_logs),
             ("runs", plan.runs),
             ("deliveries", plan.deliveries),
         )
@@ -109,7 +110,8 @@ def _show(plan: RetentionPlan, *, as_json: bool) -> None:
 def _sentences(result: dict[str, Any]) -> Iterator[str]:
     removed = result["removed"]
     yield (
-        f"{counted(removed['logs'], 'log')}, {counted(removed['runs'], 'run')} and "
+        f"{counted(removed['logs'] + removed['own_logs'], 'log')}, "
+        f"{counted(removed['runs'], 'run')} and "
         f"{removed['deliveries']} {'delivery' if removed['deliveries'] == 1 else 'deliveries'} "
         "removed"
     )
@@ -136,8 +138,7 @@ def _progress() -> Iterator[Bar]:
 
         def begin(total: int) -> OnRemoved:
             def show(removed: Removed) -> None:
-                done = removed.logs + removed.runs + removed.deliveries
-                bar.update(task, total=total, completed=done)
+                bar.update(task, total=total, completed=sum(removed.model_dump().values()))
 
             return show
 

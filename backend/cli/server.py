@@ -37,6 +37,7 @@ class Server(uvicorn.Server):
         self, app: FastAPI, on_started: Callable[[], None], connections: Connections
     ) -> None:
         self._connections = connections
+        app.state.metrics.connections = connections.seen
         super().__init__(
             uvicorn.Config(
                 app,

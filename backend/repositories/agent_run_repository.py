@@ -4,11 +4,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from backend.repositories.paging import JsonPage, Page, Position, Query, json_members, page_of
+from backend.repositories.paging import (
+    JsonPage,
+    Page,
+    Position,
+    Query,
+    fetch_json,
+    fetch_page,
+    json_members,
+)
 from database.base import BaseRepository, Clock, utc_now
 from database.connection import Value
 from database.connection_manager import DatabaseManager
-from database.json_pages import fetch_json_page
 from models import AgentRun, RunStatus
 
 
@@ -76,19 +83,14 @@ class AgentRunRepository(BaseRepository[AgentRun]):
         if filter.project_ids == ():
             return Page([], None)
         query = _page_query(filter, limit=limit, after=after)
-        rows = await self.db.fetch_all(*query.build())
-        return page_of(rows, limit, self.model, ("id",))
+        return await fetch_page(self.db, query, limit, self.model, ("id",), members=_MEMBERS)
 
     async def json_page(self, filter: RunFilter, *, limit: int, after: Position | None) -> JsonPage:
         """The same page as JSON."""
         if filter.project_ids == ():
             return JsonPage([], None)
         query = _page_query(filter, limit=limit, after=after)
-        return JsonPage(
-            *await fetch_json_page(
-                self.db, *query.build(), members=_MEMBERS, keys=("id",), limit=limit
-            )
-        )
+        return await fetch_json(self.db, query, limit, ("id",), _MEMBERS)
 
     async def transition(
         self,

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from backend.repositories.paging import Page, Position, Query, page_of
+from backend.repositories.paging import Page, Position, Query, fetch_page
 from database.base import TableAccess
 from database.connection import Row
 
@@ -80,8 +80,7 @@ class ApiTokenRepository(TableAccess):
         if not revoked:
             query.where("revoked_at IS NULL")
         query.keyset(("id",), after, descending=True, limit=limit)
-        rows = await self.db.fetch_all(*query.build())
-        return page_of(rows, limit, _token, ("id",))
+        return await fetch_page(self.db, query, limit, _token, ("id",))
 
     async def revoke(self, token_id: int) -> bool:
         """Mark the token revoked; `False` when there is none, or it is revoked already."""

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from backend.repositories.paging import Page, Position, Query, page_of
+from backend.repositories.paging import Page, Position, Query, fetch_page
 from database.base import TableAccess
 from database.connection import Row
 from database.connection_manager import DatabaseManager
@@ -81,8 +81,7 @@ class AuditRepository(TableAccess):
         """Up to `limit` rows, newest first, after the position `after`."""
         query = _filtered(filter)
         query.keyset(("id",), after, descending=True, limit=limit)
-        rows = await self.db.fetch_all(*query.build())
-        return page_of(rows, limit, _audit_row, ("id",))
+        return await fetch_page(self.db, query, limit, _audit_row, ("id",))
 
     async def following(self, filter: AuditFilter, id: int, limit: int) -> list[StoredAuditRow]:
         """Up to `limit` rows with greater ids than `id`, oldest first."""

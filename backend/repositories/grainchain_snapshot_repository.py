@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from backend.errors import SnapshotExists
-from backend.repositories.paging import Page, Position, Query, page_of
+from backend.repositories.paging import Page, Position, Query, fetch_page, json_members
 from database.base import BaseRepository, Clock, utc_now
 from database.connection_manager import DatabaseManager
 from database.errors import UniqueViolation
@@ -66,5 +66,7 @@ class GrainchainSnapshotRepository(BaseRepository[GrainchainSnapshot]):
         query = Query("SELECT * FROM grainchain_snapshots")
         query.where("agent_run_id = ?", run_id)
         query.keyset(("id",), after, descending=True, limit=limit)
-        rows = await self.db.fetch_all(*query.build())
-        return page_of(rows, limit, self.model, ("id",))
+        return await fetch_page(self.db, query, limit, self.model, ("id",), members=_MEMBERS)
+
+
+_MEMBERS = json_members(GrainchainSnapshot)

@@ -1,17 +1,21 @@
 """Keyset pages: a page is found by where the last one ended, so depth costs nothing."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel
+from pydantic_core import to_json
 
-from database.connection import Row, Value
-from database.json_pages import Kind
+from database.connection import Executor, Row, Value
+from database.json_pages import Kind, fetch_json_page
 
 T = TypeVar("T")
 Position = tuple[Value, ...]
 """The sort columns of a page's last row."""
+MAX_PAGE_BYTES = 4 * 1024 * 1024 - 8 * 1024
+"""JSON that the items of a page have, if there is more than one of them. The rest of the 4 MiB is
+for what is around them: the longest cursor, and counts."""
 _MAX_BRANCHES = 100
 """SQLite takes up to 500, and a holder of so many projects sees most rows anyway."""
 
@@ -123,11 +127,122 @@ class Query:
         return " UNION ALL ".join([self._select + where] * times) + self._tail, params
 
 
-def page_of(
-    rows: list[Row], limit: int, model: Callable[[Row], T], columns: Sequence[str]
+class PageReader(Generic[T]):
+    """Reads a page, row by row, until it is full: of items, or of bytes."""
+
+    def __init__(
+        self,
+        limit: int,
+        model: Callable[[Row], T],
+        columns: Sequence[str],
+        *,
+        members: Mapping[str, Kind] | None = None,
+        used: int = 0,
+    ) -> None:
+        """`columns` are those that the rows are ordered by. `members` are those that an item
+        shows, each with how it is stored; without them it shows all, and none is JSON. Of the
+        answer `used` bytes are taken already."""
+        self._limit = limit
+        self._model = model
+        self._columns = columns
+        self._members = members
+        self._room = MAX_PAGE_BYTES - used
+        self._items: list[T] = []
+        self._rows: list[Row] = []
+        """Those of the items so far; the last one alone once bytes are counted, as some rows hold
+        much that their items do not."""
+        self._estimate = 0
+        self._bytes: int | None = None
+        self.is_full = False
+        """Whether a row was left out."""
+
+    async def read(self, executor: Executor, query: Query) -> None:
+        """Add the rows of a keyset query as far as they fit."""
+        await executor.fetch_while(*query.build(), self._takes)
+
+    def page(self) -> Page[T]:
+        """The page of the rows that were read."""
+        position = None
+        if self.is_full:
+            position = tuple(self._rows[-1][column] for column in self._columns)
+        return Page(self._items, position)
+
+    def _takes(self, row: Row) -> bool:
+        if len(self._items) == self._limit or (not self._fits(row) and self._items):
+            self.is_full = True
+            return False
+        if self._bytes is not None:
+            self._rows.clear()
+        self._rows.append(row)
+        self._items.append(self._model(row))
+        return True
+
+    def _fits(self, row: Row) -> bool:
+        """Whether there is room for the row, which is then taken."""
+        if self._bytes is None:
+            # No text takes more. Nearly all pages are known to fit by that, without a closer look.
+            texts = sum([len(value) for value in row if value.__class__ is str])
+            self._estimate += _LONGEST_CHARACTER * texts + _LONGEST_MEMBER * len(row)
+            if self._estimate <= self._room:
+                return True
+            self._bytes = sum(map(self._json_bytes, self._rows))
+        self._bytes += self._json_bytes(row)
+        return self._bytes <= self._room
+
+    def _json_bytes(self, row: Row) -> int:
+        """The bytes of the row's item, or a few more."""
+        size = _COMPUTED
+        for name, value in zip(row.keys(), row, strict=True):
+            kind = "plain" if self._members is None else self._members.get(name)
+            if kind is not None:
+                shown = value.encode() if kind == "json" and value is not None else to_json(value)
+                size += len(name) + len(shown) + _AROUND_MEMBER
+        return size
+
+
+async def fetch_json(
+    executor: Executor,
+    query: Query,
+    limit: int,
+    columns: Sequence[str],
+    members: Mapping[str, Kind],
+) -> JsonPage:
+    """The page that a keyset query gives, ordered by `columns`, as JSON with `members`."""
+    select, params = query.build()
+    return JsonPage(
+        *await fetch_json_page(
+            executor,
+            select,
+            params,
+            members=members,
+            keys=columns,
+            limit=limit,
+            most_bytes=MAX_PAGE_BYTES,
+        )
+    )
+
+
+async def fetch_page(
+    executor: Executor,
+    query: Query,
+    limit: int,
+    model: Callable[[Row], T],
+    columns: Sequence[str],
+    *,
+    members: Mapping[str, Kind] | None = None,
+    used: int = 0,
 ) -> Page[T]:
-    """The page of the rows that a keyset query gave."""
-    more = len(rows) > limit
-    kept = rows[:limit]
-    position = tuple(kept[-1][column] for column in columns) if more else None
-    return Page([model(row) for row in kept], position)
+    """The page that a keyset query gives: see `PageReader`."""
+    reader = PageReader(limit, model, columns, members=members, used=used)
+    await reader.read(executor, query)
+    return reader.page()
+
+
+_LONGEST_CHARACTER = 6
+"""Bytes of JSON that a character takes at most, as `\\u0001` does."""
+_LONGEST_MEMBER = 40
+"""Bytes that a member takes beside its text: its name, or a number as its value."""
+_AROUND_MEMBER = 8
+"""Quotes, colon and comma, and what `false` has more than 0."""
+_COMPUTED = 64
+"""Members that are no columns, such as a duration, and the braces."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from backend.repositories.paging import Page, Position, Query, page_of
+from backend.repositories.paging import Page, Position, Query, fetch_page, json_members
 from database.base import BaseRepository, Clock, encode, utc_now
 from database.connection import Row
 from database.connection_manager import DatabaseManager
@@ -45,8 +45,11 @@ class PipelineStateRepository(BaseRepository[PipelineState]):
         )
         return self.model(rows[0])
 
-    async def history(self, run_id: int, *, limit: int, after: Position | None) -> Page[TimedState]:
-        """Up to `limit` states of the run, the first one first, after the position `after`."""
+    async def history(
+        self, run_id: int, *, limit: int, after: Position | None, used: int = 0
+    ) -> Page[TimedState]:
+        """Up to `limit` states of the run, the first one first, after the position `after`, in an
+        answer of which `used` bytes are taken."""
         query = Query(
             "SELECT s.*, (SELECT n.created_at FROM pipeline_states AS n"
             " WHERE n.agent_run_id = s.agent_run_id AND n.id > s.id ORDER BY n.id LIMIT 1)"
@@ -54,8 +57,12 @@ class PipelineStateRepository(BaseRepository[PipelineState]):
         )
         query.where("s.agent_run_id = ?", run_id)
         query.keyset(("s.id",), after, descending=False, limit=limit)
-        rows = await self.db.fetch_all(*query.build())
-        return page_of(rows, limit, self._timed, ("id",))
+        return await fetch_page(
+            self.db, query, limit, self._timed, ("id",), members=_MEMBERS, used=used
+        )
 
     def _timed(self, row: Row) -> TimedState:
         return TimedState(self.model(row), row["next_at"])
+
+
+_MEMBERS = json_members(PipelineState)

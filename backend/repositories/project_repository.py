@@ -5,12 +5,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from backend.errors import ProjectExists
-from backend.repositories.paging import JsonPage, Page, Position, Query, json_members, page_of
+from backend.repositories.paging import (
+    JsonPage,
+    Page,
+    Position,
+    Query,
+    fetch_json,
+    fetch_page,
+    json_members,
+)
 from database.base import BaseRepository, Clock, utc_now
 from database.connection import Row, Value
 from database.connection_manager import DatabaseManager
 from database.errors import UniqueViolation
-from database.json_pages import fetch_json_page
 from models import Project, ProjectStatus
 
 SORT_COLUMNS = {"created_at": "created_at", "updated_at": "updated_at", "name": "name_key"}
@@ -120,19 +127,14 @@ class ProjectRepository(BaseRepository[Project]):
         """Up to `limit` projects in the order of `sort` (a name in `SORT_COLUMNS`, `-` in front
         for descending) that come after the position `after`."""
         query, keys = _page_query(filter, sort=sort, limit=limit, after=after)
-        rows = await self.db.fetch_all(*query.build())
-        return page_of(rows, limit, self.model, keys)
+        return await fetch_page(self.db, query, limit, self.model, keys, members=_MEMBERS)
 
     async def json_page(
         self, filter: ProjectFilter, *, sort: str, limit: int, after: Position | None
     ) -> JsonPage:
         """The same page as JSON."""
         query, keys = _page_query(filter, sort=sort, limit=limit, after=after)
-        return JsonPage(
-            *await fetch_json_page(
-                self.db, *query.build(), members=_MEMBERS, keys=keys, limit=limit
-            )
-        )
+        return await fetch_json(self.db, query, limit, keys, _MEMBERS)
 
     async def soft_delete(self, project_id: int) -> bool:
         """Mark the project deleted; `False` when there is none, or it is deleted already."""

@@ -1,17 +1,19 @@
 """The secrets of projects, as ciphertext: this layer never sees a value."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from backend.errors import SecretExists
 from backend.repositories.keys_repository import ProjectKey
-from backend.repositories.paging import Page, Position, Query, page_of
+from backend.repositories.paging import Page, Position, Query, fetch_page, json_members
 from database.base import BaseRepository, Clock, utc_now
 from database.connection import Params, Row
 from database.connection_manager import DatabaseManager
 from database.errors import UniqueViolation
 from models import ProjectSecret
+
+S = TypeVar("S")
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,21 +130,44 @@ class ProjectSecretsRepository(BaseRepository[ProjectSecret]):
         }
 
     async def page(
-        self, project_id: int, *, limit: int, after: Position | None
-    ) -> Page[StoredSecret]:
-        """Up to `limit` secrets of a project, newest first, after the position `after`."""
+        self,
+        project_id: int,
+        make: Callable[[StoredSecret], S],
+        *,
+        limit: int,
+        after: Position | None,
+    ) -> Page[S]:
+        """What `make` makes of up to `limit` secrets of a project, newest first, after the
+        position `after`. It is given one at a time, since values may be large."""
         query = Query(_WITH_KEY)
         query.where("s.project_id = ?", project_id)
         query.keyset(("s.id",), after, descending=True, limit=limit)
-        rows = await self.db.fetch_all(*query.build())
-        return page_of(rows, limit, self._stored, ("id",))
+        return await fetch_page(
+            self.db,
+            query,
+            limit,
+            lambda row: make(self._stored(row)),
+            ("id",),
+            members=_MEMBERS,
+        )
+
+    async def each_of(self, project_id: int, make: Callable[[StoredSecret], S]) -> list[S]:
+        """What `make` makes of each secret of a project, newest first. It is given one at a time,
+        since there may be many large ones."""
+        made: list[S] = []
+
+        def takes(row: Row) -> bool:
+            made.append(make(self._stored(row)))
+            return True
+
+        await self.db.fetch_while(
+            f"{_WITH_KEY} WHERE s.project_id = ? ORDER BY s.id DESC", (project_id,), takes
+        )
+        return made
 
     async def all_of(self, project_id: int) -> list[StoredSecret]:
         """All secrets of a project, newest first."""
-        rows = await self.db.fetch_all(
-            f"{_WITH_KEY} WHERE s.project_id = ? ORDER BY s.id DESC", (project_id,)
-        )
-        return [self._stored(row) for row in rows]
+        return await self.each_of(project_id, lambda stored: stored)
 
     async def remove(self, project_id: int, key: str) -> bool:
         """Delete the secret of this key; whether there was one."""
@@ -181,3 +206,6 @@ _REPLACE_UNDER_SAME_KEY = (
     _REPLACING.format(set_key="") + " AND project_secrets.project_key_id = new.column4"
 )
 _REPLACE = _REPLACING.format(set_key="project_key_id = new.column4, ")
+
+
+_MEMBERS = json_members(ProjectSecret)

@@ -2,21 +2,58 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final
 
 from backend.repositories.paging import Query
 from database.base import TableAccess
 
-Table = Literal["system_logs", "webhook_deliveries"]
-"""The tables whose rows are removed from their oldest end on."""
-
 SAMPLE = 500
 """Rows whose size stands for all that would go."""
-_SIZES: dict[Table, str] = {
-    "system_logs": "length(message) + length(context) + COALESCE(length(component), 0)"
-    " + COALESCE(length(correlation_id), 0)",
-    "webhook_deliveries": "length(payload)",
-}
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Rows that have limits together. An index has them by time, in the order of their ids."""
+
+    table: str
+    condition: str
+    """Spelled out as the index has it."""
+    size: str
+    """The characters of a row's texts."""
+
+
+_LOG_SIZE = (
+    "length(message) + length(context) + COALESCE(length(component), 0)"
+    " + COALESCE(length(correlation_id), 0)"
+)
+LOGS: Final = Kept("system_logs", "own = 0", _LOG_SIZE)
+OWN_LOGS: Final = Kept("system_logs", "own = 1", _LOG_SIZE)
+DELIVERIES: Final = Kept("webhook_deliveries", "1 = 1", "length(payload)")
+KEPT: Final = (LOGS, OWN_LOGS, DELIVERIES)
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """Up to where rows go: by their time, and among those of the same time by their id."""
+
+    created_at: str
+    id: int
+    """Of the last row that goes."""
+    now: str
+    """No clock that was right has dated a row after this time."""
+    before_id: int
+    """What is dated after `now` is as old as its place: it goes if its id is less than this one,
+    the id of the first row that stays."""
+
+    @property
+    def by_time(self) -> tuple[str, int]:
+        return self.created_at, self.id
+
+    @property
+    def by_place(self) -> tuple[str, int]:
+        return self.now, self.before_id
+
+
 _ROW = 150
 """Characters that a row takes beside its texts: its other columns and its entries in indexes."""
 _RUN_SIZE = (
@@ -47,49 +84,42 @@ class Extent:
 class RetentionRepository(TableAccess):
     """Rows by age and number, in several tables."""
 
-    async def last_id_before(self, table: Table, time: str) -> int | None:
-        """The id of the newest row that is older than `time`; `None` when there is none."""
-        row = await self.db.fetch_one(
-            f"SELECT id FROM {table} WHERE created_at < ?"
-            " ORDER BY created_at DESC, id DESC LIMIT 1",
-            (time,),
-        )
-        return row["id"] if row is not None else None
-
-    async def last_id_beyond(self, table: Table, count: int) -> int | None:
-        """The id of the newest row that is not among the newest `count`; `None` when there are no
-        more than these."""
-        # Ids are given out one after another, so that mostly nothing has to be counted.
-        if await self.span(table) <= count:
+    async def end(
+        self, kept: Kept, *, before: str | None, newest: int | None, now: str
+    ) -> End | None:
+        """Up to where rows go that are older than `before`, or not among the newest `newest`;
+        `None` when none does."""
+        lasts = [
+            await self._last(kept, "created_at < ?", before) if before is not None else None,
+            await self._beyond(kept, newest, now) if newest is not None else None,
+        ]
+        last = max((row for row in lasts if row is not None), default=None)
+        if last is None:
             return None
+        stays = await self.db.fetch_one(
+            f"SELECT id FROM {kept.table} WHERE {kept.condition}"
+            " AND (created_at, id) > (?, ?) AND created_at <= ? ORDER BY created_at, id LIMIT 1",
+            (*last, now),
+        )
+        return End(*last, now, stays["id"] if stays is not None else last[1])
+
+    async def _last(
+        self, kept: Kept, condition: str, time: str, skip: int = 0
+    ) -> tuple[str, int] | None:
         row = await self.db.fetch_one(
-            f"SELECT id FROM {table} ORDER BY created_at DESC, id DESC LIMIT 1 OFFSET ?", (count,)
+            f"SELECT created_at, id FROM {kept.table} WHERE {kept.condition} AND {condition}"
+            " ORDER BY created_at DESC, id DESC LIMIT 1 OFFSET ?",
+            (time, skip),
         )
-        return row["id"] if row is not None else None
+        return (row["created_at"], row["id"]) if row is not None else None
 
-    async def last_id_before_newer(self, table: Table, last_id: int, now: str) -> int | None:
-        """`last_id`, or the last id before the first row that is newer than that of `last_id`
-        although it came earlier; `None` when there is none.
+    async def _beyond(self, kept: Kept, newest: int, now: str) -> tuple[str, int] | None:
+        # Ids are given out one after another, so that mostly nothing has to be counted.
+        if await self.span(kept.table) <= newest:
+            return None
+        return await self._last(kept, "created_at <= ?", now, newest)
 
-        Rows are removed in the order in which they came, and one that was dated by a clock that
-        was behind must not take newer ones along. What is dated after `now` is as old as its
-        place. Reads the rows that are to go.
-        """
-        newer = await self.db.fetch_one(
-            # The pluses leave it to the order of the ids, which ends at the first one found.
-            f"SELECT id FROM {table} WHERE id < ? AND +created_at <= ?"
-            f" AND +created_at > (SELECT created_at FROM {table} WHERE id = ?)"
-            " ORDER BY id LIMIT 1",
-            (last_id, now, last_id),
-        )
-        if newer is None:
-            return last_id
-        row = await self.db.fetch_one(
-            f"SELECT max(id) AS id FROM {table} WHERE id < ?", (newer["id"],)
-        )
-        return row["id"] if row is not None else None
-
-    async def span(self, table: Table) -> int:
+    async def span(self, table: str) -> int:
         """How far the ids reach: no less than the number of rows, and mostly little more."""
         first = await self.db.fetch_one(f"SELECT min(id) AS id FROM {table}")
         last = await self.db.fetch_one(f"SELECT max(id) AS id FROM {table}")
@@ -97,31 +127,42 @@ class RetentionRepository(TableAccess):
             return 0
         return int(last["id"] - first["id"]) + 1
 
-    async def extent_until(self, table: Table, last_id: int) -> Extent:
-        """The rows up to an id, but for those dated after that one, which a wrong clock has made.
-        Reads as much of an index as they have entries."""
-        row = await self.db.fetch_one(
-            # The plus leaves it to the index by time, which is a fraction of the table.
-            f"SELECT count(*) AS rows FROM {table} WHERE +id <= ?"
-            f" AND created_at <= (SELECT created_at FROM {table} WHERE id = ?)",
-            (last_id, last_id),
-        )
-        sample = await self.db.fetch_one(
-            f"SELECT avg(size) AS size FROM (SELECT {_SIZES[table]} AS size FROM {table}"
-            " WHERE id <= ? ORDER BY id LIMIT ?) AS sample",
-            (last_id, SAMPLE),
-        )
-        rows = row["rows"] if row is not None else 0
-        return Extent(rows, (sample["size"] if sample is not None else None) or 0.0)
+    async def ids_until(self, kept: Kept, end: End, limit: int) -> list[int]:
+        """The ids of up to `limit` of the rows that go, the oldest first."""
+        ids: list[int] = []
+        for condition, params in _going(end):
+            if len(ids) < limit:
+                rows = await self.db.fetch_all(
+                    f"SELECT id FROM {kept.table} WHERE {kept.condition} AND {condition}"
+                    " ORDER BY created_at, id LIMIT ?",
+                    (*params, limit - len(ids)),
+                )
+                ids += [row["id"] for row in rows]
+        return ids
 
-    async def remove_deliveries_until(self, last_id: int, limit: int) -> int:
-        """Remove the oldest deliveries, `limit` of them at most and none with a greater id than
-        `last_id`; how many they were."""
-        return await self.db.execute(
-            "DELETE FROM webhook_deliveries WHERE id IN"
-            " (SELECT id FROM webhook_deliveries WHERE id <= ? ORDER BY id LIMIT ?)",
-            (last_id, limit),
+    async def extent(self, kept: Kept, end: End | None) -> Extent:
+        """The rows that go. Reads as much of an index as they have entries."""
+        if end is None:
+            return Extent(0, 0.0)
+        total = 0
+        for condition, params in _going(end):
+            row = await self.db.fetch_one(
+                f"SELECT count(*) AS rows FROM {kept.table} WHERE {kept.condition} AND {condition}",
+                params,
+            )
+            total += row["rows"] if row is not None else 0
+        sample = await self.db.fetch_one(
+            f"SELECT avg(size) AS size FROM (SELECT {kept.size} AS size FROM {kept.table}"
+            f" WHERE {kept.condition} AND (created_at, id) <= (?, ?)"
+            " ORDER BY created_at, id LIMIT ?) AS sample",
+            (*end.by_time, SAMPLE),
         )
+        return Extent(total, (sample["size"] if sample is not None else None) or 0.0)
+
+    async def remove_deliveries(self, ids: Sequence[int]) -> int:
+        """Remove the deliveries with these ids; how many they were."""
+        marks = ", ".join("?" * len(ids))
+        return await self.db.execute(f"DELETE FROM webhook_deliveries WHERE id IN ({marks})", ids)
 
     async def runs_finished_before(self, time: str, limit: int) -> list[int]:
         """The ids of up to `limit` runs that ended before `time`, those first that ended first."""
@@ -168,23 +209,39 @@ class RetentionRepository(TableAccess):
             total += (row["size"] if row is not None else None) or 0
         return total
 
-    async def count_logs_of_runs(self, ids: Sequence[int], after_id: int) -> int:
-        """How many logs with a greater id than `after_id` these runs have."""
+    async def count_logs_of_runs(self, ids: Sequence[int], end: End | None) -> int:
+        """How many logs these runs have, without those that go at `end`."""
         query = Query("SELECT count(*) AS rows FROM system_logs")
         query.where_in("agent_run_id", ids)
-        query.where("id > ?", after_id)
+        if end is not None:
+            query.where(_STAYS, *end.by_time, *end.by_place)
         row = await self.db.fetch_one(*query.build())
         return int(row["rows"]) if row is not None else 0
 
-    async def count_noted_logs(self, after_id: int) -> int:
-        """How many logs with a greater id than `after_id` have to go since their project or run is
-        gone."""
+    async def count_noted_logs(self, end: End | None) -> int:
+        """How many logs have to go since their project or run is gone, without those that go at
+        `end`."""
+        stays, params = ("1 = 1", ()) if end is None else (_STAYS, (*end.by_time, *end.by_place))
         total = 0
         for column in ("project_id", "agent_run_id"):
             row = await self.db.fetch_one(
                 "SELECT count(*) AS rows FROM system_log_removals AS r"
-                f" JOIN system_logs AS l ON l.{column} = r.{column} WHERE l.id > ?",
-                (after_id,),
+                f" CROSS JOIN system_logs WHERE system_logs.{column} = r.{column} AND {stays}",
+                params,
             )
             total += int(row["rows"]) if row is not None else 0
         return total
+
+
+_STAYS = (
+    "(system_logs.created_at, system_logs.id) > (?, ?)"
+    " AND NOT (system_logs.created_at > ? AND system_logs.id < ?)"
+)
+
+
+def _going(end: End) -> list[tuple[str, tuple[str, int]]]:
+    """The conditions of which the rows that go fulfil one."""
+    return [
+        ("(created_at, id) <= (?, ?)", end.by_time),
+        ("created_at > ? AND id < ?", end.by_place),
+    ]

@@ -4,11 +4,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import chain
-from typing import Literal
+from typing import Literal, cast
 
-from backend.repositories.paging import Page, Position, Query, page_of
+from backend.repositories.log_blocks import IdRanges, forget_empty_blocks, note_blocks
+from backend.repositories.paging import Page, PageReader, Position, Query, json_members
 from database.base import TableAccess, time_text
-from database.connection import Value
+from database.connection import Row, Value
 from database.full_text import FullTextIndex
 from models import LogLevel, SystemLog, utc_datetime
 
@@ -17,16 +18,17 @@ NewLog = tuple[str, int, str, str | None, str, str | None, int | None, int | Non
 
 _COLUMNS = (
     "level, level_no, message, component, context, correlation_id, project_id, agent_run_id,"
-    " created_at"
+    " created_at, own"
 )
-_ROW = "(?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_ROW = "(?, ?, ?, ?, ?, ?, ?, ?, ?, 0)"
+_OWN_ROW = "(?, ?, ?, ?, ?, ?, ?, ?, ?, 1)"
 _LARGEST_INSERT = 128
 """Rows of one statement, a power of two, so that a few statements serve batches of every size. A
 statement of many rows takes half the time of as many statements, and leaves the interpreter to
 others while it runs."""
 _CLOCK_SLACK = timedelta(minutes=10)
 """When the clock was set back by less, new logs get the time of the last one until it has caught
-up; times then rise with ids, which is how ranges of time are found."""
+up."""
 
 _INDEX = FullTextIndex("system_log_index", "system_log_terms", "message", "labels")
 # The index gives the order; the tables the other way round would have to be sorted.
@@ -72,11 +74,14 @@ class SystemLogRepository(TableAccess):
 
     index = _INDEX
 
-    async def append(self, logs: Sequence[NewLog]) -> None:
-        """Insert `logs`, with ids and times in their order."""
+    async def append(self, logs: Sequence[NewLog], *, own: bool = False) -> None:
+        """Insert `logs`, with ids and times in their order; `own` ones are the service's."""
         last = await self.db.fetch_one(
-            "SELECT id, created_at FROM system_logs WHERE id = (SELECT max(id) FROM system_logs)"
+            "SELECT id, created_at, (SELECT max(block) FROM system_log_blocks) AS noted"
+            " FROM system_logs WHERE id = (SELECT max(id) FROM system_logs)"
         )
+        if last is not None:
+            await note_blocks(self.db, last["id"], last["noted"])
         now = _not_before(last["created_at"], self.clock()) if last is not None else self.now()
         done = 0
         size = _LARGEST_INSERT
@@ -85,7 +90,8 @@ class SystemLogRepository(TableAccess):
                 size //= 2
             rows = logs[done : done + size]
             await self.db.execute(
-                f"INSERT INTO system_logs ({_COLUMNS}) VALUES {', '.join([_ROW] * size)}",
+                f"INSERT INTO system_logs ({_COLUMNS})"
+                f" VALUES {', '.join([_OWN_ROW if own else _ROW] * size)}",
                 list(chain.from_iterable((*row, now) for row in rows)),
             )
             done += size
@@ -113,35 +119,20 @@ class SystemLogRepository(TableAccess):
     ) -> Page[SystemLog]:
         """Up to `limit` logs, newest first, that come after the position `after`. Use it inside a
         transaction: it may take several statements."""
-        first, last = await self._ids_between(filter.since, filter.until)
-        query, id_column = self._query(filter)
-        if first is not None:
-            query.where(f"{id_column} >= ?", first)
-        if last is not None:
-            query.where(f"{id_column} <= ?", last)
-        query.keyset((id_column,), after, descending=True, limit=limit)
-        rows = await self.db.fetch_all(*query.build())
-        return page_of(rows, limit, lambda row: SystemLog.model_validate(dict(row)), ("id",))
-
-    async def _ids_between(
-        self, since: str | None, until: str | None
-    ) -> tuple[int | None, int | None]:
-        """The ids that a range of time comes to; `None` for an open end."""
-        first = last = None
-        if since is not None:
-            row = await self.db.fetch_one(
-                "SELECT id FROM system_logs WHERE created_at >= ? ORDER BY created_at, id LIMIT 1",
-                (since,),
-            )
-            first = row["id"] if row is not None else _BEYOND
-        if until is not None:
-            row = await self.db.fetch_one(
-                "SELECT id FROM system_logs WHERE created_at <= ?"
-                " ORDER BY created_at DESC, id DESC LIMIT 1",
-                (until,),
-            )
-            last = row["id"] if row is not None else 0
-        return first, last
+        reader = PageReader(limit, _log, ("id",), members=_MEMBERS)
+        if filter.since is None and filter.until is None:
+            query, id_column = self._query(filter)
+            query.keyset((id_column,), after, descending=True, limit=limit)
+            await reader.read(self.db, query)
+            return reader.page()
+        below = cast(int, after[0]) if after is not None else _BEYOND
+        ranges = IdRanges(self.db, filter.since, filter.until, below)
+        while not reader.is_full and (ids := await ranges.next()) is not None:
+            query, id_column = self._query(filter)
+            query.where(f"{id_column} BETWEEN ? AND ?", *ids)
+            query.keyset((id_column,), None, descending=True, limit=limit)
+            await reader.read(self.db, query)
+        return reader.page()
 
     def _query(self, filter: LogFilter) -> tuple[Query, str]:
         """The logs that the filter means, and the column that gives them in their order."""
@@ -164,17 +155,21 @@ class SystemLogRepository(TableAccess):
             query.where(condition)
         return query, id_column
 
-    async def remove_until(self, last_id: int, limit: int) -> int:
-        """Remove the oldest logs, `limit` of them at most and none with a greater id than
-        `last_id`; how many they were."""
-        rows = await self.db.fetch_all(
-            "SELECT id FROM system_logs WHERE id <= ? ORDER BY id LIMIT ?", (last_id, limit)
-        )
-        if not rows:
+    async def remove(self, ids: Sequence[int]) -> int:
+        """Remove the logs with these ids, all of which there are; how many they were."""
+        if not ids:
             return 0
-        span = rows[0]["id"], rows[-1]["id"]
-        await self.index.remove(self.db, *span)
-        return await self.db.execute("DELETE FROM system_logs WHERE id BETWEEN ? AND ?", span)
+        first, last = min(ids), max(ids)
+        if last - first + 1 == len(ids):
+            await self.index.remove(self.db, first, last)
+            await self.db.execute("DELETE FROM system_logs WHERE id BETWEEN ? AND ?", (first, last))
+        else:
+            await self.index.remove_each(self.db, ids)
+            await self.db.execute(
+                f"DELETE FROM system_logs WHERE id IN ({', '.join('?' * len(ids))})", ids
+            )
+        await forget_empty_blocks(self.db, ids)
+        return len(ids)
 
     async def tidy_index(self, *, begin: bool) -> bool:
         """Put a part of the full-text index together anew: see `FullTextIndex.tidy`."""
@@ -198,15 +193,14 @@ class SystemLogRepository(TableAccess):
             f"SELECT id FROM system_logs WHERE {removal.column} = ? ORDER BY id LIMIT ?",
             (removal.owner_id, limit),
         )
-        ids = [row["id"] for row in rows]
-        if ids:
-            await self.index.remove_each(self.db, ids)
-            await self.db.execute(
-                f"DELETE FROM system_logs WHERE id IN ({', '.join('?' * len(ids))})", ids
-            )
-        if len(ids) < limit:
+        removed = await self.remove([row["id"] for row in rows])
+        if removed < limit:
             await self.db.execute("DELETE FROM system_log_removals WHERE id = ?", (removal.id,))
-        return len(ids)
+        return removed
+
+
+def _log(row: Row) -> SystemLog:
+    return SystemLog.model_validate(dict(row))
 
 
 def _not_before(last: str, now: datetime) -> str:
@@ -261,3 +255,6 @@ def _project_trait(ids: tuple[int, ...]) -> _Trait:
     if len(ids) == 1:
         return _Trait("l.project_id = ?", ids, labels, ordered=True)
     return _Trait(f"l.project_id IN ({', '.join('?' * len(ids))})", ids, labels)
+
+
+_MEMBERS = json_members(SystemLog)

@@ -4,8 +4,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from backend.repositories.paging import Page, Position, Query, page_of
+from backend.repositories.paging import (
+    MAX_PAGE_BYTES,
+    Page,
+    Position,
+    Query,
+    fetch_page,
+    json_members,
+)
 from database.base import BaseRepository, Clock, encode, utc_now
+from database.connection import Row
 from database.connection_manager import DatabaseManager
 from models import TestResult, TestStatus
 
@@ -111,8 +119,7 @@ class TestResultRepository(BaseRepository[TestResult]):
         if filter.test_type is not None:
             query.where("test_type = ?", filter.test_type)
         query.keyset(("id",), after, descending=True, limit=limit)
-        rows = await self.db.fetch_all(*query.build())
-        return page_of(rows, limit, self.model, ("id",))
+        return await fetch_page(self.db, query, limit, self.model, ("id",), members=_MEMBERS)
 
     async def summary(self, run_id: int) -> dict[TestStatus, int]:
         """How many of all the run's results have each status; only those that there are."""
@@ -132,10 +139,16 @@ class TestResultRepository(BaseRepository[TestResult]):
         return [RunNumber(*row) for row in rows]
 
     async def outcomes(
-        self, run_id: int, filter: HistoryFilter, *, limit: int, after: Position | None
-    ) -> list[Outcome]:
+        self,
+        run_id: int,
+        filter: HistoryFilter,
+        *,
+        limit: int,
+        after: Position | None,
+        most_bytes: int = MAX_PAGE_BYTES,
+    ) -> Page[Outcome]:
         """Results of a run in the order of type and name, after the position of that pair: up to
-        `limit`, and one more if there is one."""
+        `limit`, and one more if there is one, of `most_bytes` together."""
         query = Query(f"SELECT {', '.join(Outcome._fields)} FROM test_results")
         query.where("agent_run_id = ?", run_id)
         start = dict(zip(_TEST, after, strict=True)) if after is not None else None
@@ -147,4 +160,12 @@ class TestResultRepository(BaseRepository[TestResult]):
         if keys:
             position = tuple(start[name] for name in keys) if start is not None else None
             query.keyset(keys, position, descending=False, limit=limit)
-        return [Outcome(*row) for row in await self.db.fetch_all(*query.build())]
+        used = MAX_PAGE_BYTES - most_bytes
+        return await fetch_page(self.db, query, limit + 1, _outcome, _TEST, used=used)
+
+
+def _outcome(row: Row) -> Outcome:
+    return Outcome(*row)
+
+
+_MEMBERS = json_members(TestResult)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from backend.repositories.paging import Page, Position, Query, page_of
+from backend.repositories.paging import Page, Position, Query, fetch_page, json_members
 from database.base import BaseRepository, Clock, utc_now
 from database.connection_manager import DatabaseManager
 from models import WebhookDelivery
@@ -80,5 +80,7 @@ class WebhookDeliveryRepository(BaseRepository[WebhookDelivery]):
         if filter.guid is not None:
             query.where("guid = ?", filter.guid)
         query.keyset(("id",), after, descending=True, limit=limit)
-        rows = await self.db.fetch_all(*query.build())
-        return page_of(rows, limit, self.model, ("id",))
+        return await fetch_page(self.db, query, limit, self.model, ("id",), members=_MEMBERS)
+
+
+_MEMBERS = json_members(WebhookDelivery)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from backend.repositories.keys_repository import ProjectKey
-from backend.repositories.paging import Page, Position, Query, page_of
+from backend.repositories.paging import Page, Position, Query, fetch_page, json_members
 from database.base import BaseRepository, Clock, utc_now
 from database.connection_manager import DatabaseManager
 from models import Webhook
@@ -99,9 +99,11 @@ class WebhookRepository(BaseRepository[Webhook]):
         query = Query("SELECT * FROM webhooks")
         query.where("project_id = ?", project_id)
         query.keyset(("id",), after, descending=True, limit=limit)
-        rows = await self.db.fetch_all(*query.build())
-        return page_of(rows, limit, self.model, ("id",))
+        return await fetch_page(self.db, query, limit, self.model, ("id",), members=_MEMBERS)
 
     async def set_triggered(self, id: int, at: str) -> None:
         """Note when a delivery came. It is no change of the webhook: its version stays."""
         await self.db.execute("UPDATE webhooks SET last_triggered_at = ? WHERE id = ?", (at, id))
+
+
+_MEMBERS = json_members(Webhook)

@@ -49,6 +49,8 @@ class Configuration(Protocol):
     @property
     def keep_logs(self) -> int: ...
     @property
+    def keep_own_logs(self) -> int: ...
+    @property
     def keep_runs_days(self) -> int: ...
     @property
     def keep_runs(self) -> int: ...
@@ -165,6 +167,7 @@ def retention_limits(settings: Configuration) -> RetentionLimits:
 
     return RetentionLimits(
         logs=limit(settings.keep_logs_days, settings.keep_logs),
+        own_logs=limit(settings.keep_logs_days, settings.keep_own_logs),
         runs=limit(settings.keep_runs_days, settings.keep_runs),
         deliveries=limit(settings.keep_deliveries_days, settings.keep_deliveries),
     )

@@ -7,7 +7,8 @@ store a line can make another line to store.
 
 import json
 import threading
-from collections import deque
+import time
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from itertools import islice
 from typing import Any
@@ -24,17 +25,35 @@ Store = Callable[[Sequence[LogEntry]], Awaitable[object]]
 _NAME = "strongroom.own_logs"
 _ELSEWHERE = frozenset({"level", "logger", "event", "request_id"})
 """Parts of a line that have a column of their own."""
+_STRANGERS = "strongroom.connections"
+"""What it tells, anybody who can connect may cause."""
 _MAX_TRACEBACK = 20_000
+_MINUTE = 60.0
 
 logger = get_logger(_NAME)
 
 
 class OwnLogs:
-    """Lines that wait to be stored, at most `limit` of them."""
+    """Lines that wait to be stored, at most `limit` of them.
 
-    def __init__(self, store: Store, *, limit: int = 1000) -> None:
+    What strangers cause is not stored. Of all else each logger has `per_minute` lines of a level:
+    who finds a request that fails can't fill the table by it.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        limit: int = 1000,
+        per_minute: int = 100,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._store = store
         self._limit = limit
+        self._per_minute = per_minute
+        self._clock = clock
+        self._minute = -_MINUTE
+        self._of_minute: Counter[tuple[str, str]] = Counter()
         self._lines: deque[dict[str, Any]] = deque()
         self._guard = threading.Lock()
         self._untold = 0
@@ -55,13 +74,22 @@ class OwnLogs:
         return len(self._lines)
 
     def _offer(self, line: Mapping[str, Any]) -> None:
-        if line["logger"] == _NAME:
+        if not _is_for_the_table(line):
             return
         with self._guard:
-            if len(self._lines) < self._limit:
+            if len(self._lines) < self._limit and self._is_within_rate(line):
                 self._lines.append(dict(line))
             else:
                 self._count_dropped(1)
+
+    def _is_within_rate(self, line: Mapping[str, Any]) -> bool:
+        now = self._clock()
+        if now - self._minute >= _MINUTE:
+            self._minute = now
+            self._of_minute.clear()
+        kind = line["logger"], line["level"]
+        self._of_minute[kind] += 1
+        return self._of_minute[kind] <= self._per_minute
 
     async def store_waiting(self) -> None:
         """Store what waits; when the database is too busy or its disk is full, it waits on."""
@@ -90,6 +118,13 @@ class OwnLogs:
             untold, self._untold = self._untold, 0
         if untold:
             logger.warning("own log lines were not stored", lines=untold)
+
+
+def _is_for_the_table(line: Mapping[str, Any]) -> bool:
+    name = line["logger"]
+    # What uvicorn warns of is what clients send.
+    by_strangers = name == _STRANGERS or (name.startswith("uvicorn") and line["level"] == "warning")
+    return name != _NAME and not by_strangers
 
 
 def _entry(line: Mapping[str, Any]) -> LogEntry:

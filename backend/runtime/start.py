@@ -70,7 +70,7 @@ class Runtime:
             service, ServerBackups(manager, keyring, DataDirectory(settings.data_dir))
         )
         self.heads = HeadsExport(HeadsFile(DataDirectory(settings.data_dir).audit_heads), service)
-        self.own_logs = OwnLogs(service.append_logs)
+        self.own_logs = OwnLogs(service.append_own_logs)
         self.pruner = Pruner(service, retention_limits(settings))
         self.first_token: Path | None = None
         """Where the admin token was written, if this start made it."""

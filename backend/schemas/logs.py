@@ -98,15 +98,16 @@ _one = TypeAdapter(LogEntry)
 _several = TypeAdapter(LogBatch)
 
 
-def _submission(value: object) -> list[LogEntry]:
+def _submission(value: object) -> LogEntry | list[LogEntry]:
     # Not a union: what is wrong with a log would be told once for each of its members.
     if isinstance(value, dict) and "logs" in value:
         return _several.validate_python(value).logs
-    return [_one.validate_python(value)]
+    return _one.validate_python(value)
 
 
 LogSubmission = Annotated[
-    list[LogEntry], PlainValidator(_submission, json_schema_input_type=LogEntry | LogBatch)
+    LogEntry | list[LogEntry],
+    PlainValidator(_submission, json_schema_input_type=LogEntry | LogBatch),
 ]
 """One log, or several."""
 

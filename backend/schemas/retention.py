@@ -23,6 +23,7 @@ class RetentionLimits(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     logs: Limit
+    own_logs: Limit = Field(description="The service's own warnings and errors, which are logs.")
     runs: Limit
     deliveries: Limit
 
@@ -36,24 +37,29 @@ class RetentionPlan(BaseModel):
     """What is beyond the limits now."""
 
     logs: Removable
+    own_logs: Removable
     runs: Removable = Field(description="Runs, with their states, results and snapshots.")
     deliveries: Removable
 
     @property
     def rows(self) -> int:
         """All rows that would go."""
-        return self.logs.rows + self.runs.rows + self.deliveries.rows
+        return sum(part.rows for part in self._parts())
 
     @property
     def bytes(self) -> int:
         """About how much room all of them take."""
-        return self.logs.bytes + self.runs.bytes + self.deliveries.bytes
+        return sum(part.bytes for part in self._parts())
+
+    def _parts(self) -> tuple[Removable, ...]:
+        return self.logs, self.own_logs, self.runs, self.deliveries
 
 
 class Removed(BaseModel):
     """How many rows are gone."""
 
     logs: int = 0
+    own_logs: int = 0
     runs: int = 0
     deliveries: int = 0
 

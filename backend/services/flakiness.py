@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
-from backend.repositories.paging import Position
+from backend.repositories.paging import MAX_PAGE_BYTES, Page, Position
 from backend.repositories.test_result_repository import Outcome, RunNumber
 from backend.schemas.results import TestHistory, TestOutcome
 from models import TestStatus
@@ -16,26 +16,37 @@ _InRun = tuple[RunNumber, Outcome]
 
 def merge(
     runs: Sequence[RunNumber],
-    outcomes: Sequence[Sequence[Outcome]],
+    outcomes: Sequence[Page[Outcome]],
     limit: int,
     *,
     with_results: bool = False,
 ) -> tuple[list[TestHistory], Position | None]:
-    """The histories of the first `limit` tests by type and name, and the position of the last of
-    them if there are more.
+    """The histories of the first `limit` tests by type and name, or of as many as an answer may
+    hold, and the position of the last of them if there are more.
 
     `outcomes` has for each of `runs`, which come newest first, its first `limit` tests and one
-    more in that order.
+    more in that order; fewer where a page ends before.
     """
     by_test: dict[tuple[str, str], list[_InRun]] = {}
     for run, of_run in zip(runs, outcomes, strict=True):
-        for outcome in of_run:
+        for outcome in of_run.items:
             by_test.setdefault(outcome[:2], []).append((run, outcome))
     tests = sorted(by_test)
-    page = tests[:limit]
-    return [_history(test, by_test[test], with_results) for test in page], (
-        page[-1] if len(tests) > limit else None
-    )
+    ends = [page.next_position for page in outcomes if page.next_position is not None]
+    if ends:
+        # What comes behind the first of them is not known of all runs.
+        end = min((str(test_type), str(test_name)) for test_type, test_name in ends)
+        tests = [test for test in tests if test <= end]
+    histories: list[TestHistory] = []
+    room = MAX_PAGE_BYTES
+    for test in tests[:limit]:
+        history = _history(test, by_test[test], with_results)
+        room -= len(history.model_dump_json().encode()) + 1 if with_results else 0
+        if room < 0 and histories:
+            break
+        histories.append(history)
+    more = bool(ends) or len(histories) < len(tests)
+    return histories, tests[len(histories) - 1] if more else None
 
 
 def flips(statuses: Iterable[str]) -> int:

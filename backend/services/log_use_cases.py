@@ -4,7 +4,12 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Final
 
-from backend.errors import AgentRunNotFound, InvalidField, ProjectNotFound
+from backend.errors import (
+    AgentRunNotFound,
+    ProjectNotFound,
+    StrongroomError,
+    ValidationFailed,
+)
 from backend.repositories import Repositories
 from backend.repositories.paging import Page, Position
 from backend.repositories.system_log_repository import LogFilter, NewLog
@@ -23,17 +28,29 @@ _LEVELS: Final = {level: (level.value, level.number) for level in LogLevel}
 class LogUseCases(ServiceBase):
     """Storing and listing logs."""
 
-    async def append_logs(self, logs: Sequence[LogEntry]) -> int:
+    async def append_logs(self, logs: LogEntry | Sequence[LogEntry]) -> int:
         """Store all of `logs`, in their order, or none; how many they are.
 
         A log of a run belongs to the run's project. Raises `ProjectNotFound`, `AgentRunNotFound`
-        (also for a run of another project than the one named), and `InvalidField` for a log of no
-        project from a principal that sees certain projects only.
+        (also for a run of another project than the one named), and `ValidationFailed` for a log of
+        no project from a principal that sees certain projects only. Each names the places of the
+        logs that it is about.
         """
-        if logs:
-            owners = {(log.project_id, log.agent_run_id) for log in logs}
-            await self._append(logs, owners)
-        return len(logs)
+        several = [logs] if isinstance(logs, LogEntry) else logs
+        if several:
+            owners = {(log.project_id, log.agent_run_id) for log in several}
+            try:
+                await self._append(several, owners)
+            except _WrongOwner as wrong:
+                raise wrong.error_in(logs) from None
+        return len(several)
+
+    @unit_of_work
+    async def append_own_logs(self, logs: Sequence[LogEntry]) -> None:
+        """Store what the service itself logged, which belongs to no project."""
+        async with self.transaction() as repositories:
+            rows = [_row(log, {(None, None): None}) for log in logs]
+            await repositories.logs.append(rows, own=True)
 
     @unit_of_work
     async def _append(self, logs: Sequence[LogEntry], owners: Collection[Owner]) -> None:
@@ -91,35 +108,73 @@ def _visible(project_id: int | None) -> tuple[int, ...] | None:
     return principal.visible_ids
 
 
+Wrong = type[ProjectNotFound | AgentRunNotFound] | None
+"""What is raised for an owner that is not there; `None` when there has to be one."""
+
+
+class _WrongOwner(Exception):
+    """Logs name owners that they can't have: what is wrong with each of these."""
+
+    def __init__(self, wrong: dict[Owner, Wrong]) -> None:
+        super().__init__()
+        self._wrong = wrong
+
+    def error_in(self, logs: LogEntry | Sequence[LogEntry]) -> StrongroomError:
+        """The error of the first log that is wrong, with the places of all that are so as well."""
+        if isinstance(logs, LogEntry):
+            placed: list[tuple[tuple[str | int, ...], LogEntry]] = [((), logs)]
+        else:
+            placed = [(("logs", index), log) for index, log in enumerate(logs)]
+        found: dict[Wrong, list[tuple[str | int, ...]]] = {}
+        for place, log in placed:
+            owner = log.project_id, log.agent_run_id
+            if owner in self._wrong:
+                name = "project_id" if log.agent_run_id is None else "agent_run_id"
+                found.setdefault(self._wrong[owner], []).append((*place, name))
+        kind, places = next(iter(found.items()))
+        if kind is not None:
+            return kind(places=places)
+        message = "the token is bound to projects: name one, or a run"
+        return ValidationFailed(
+            [{"loc": place, "type": "missing", "msg": message} for place in places]
+        )
+
+
 async def _projects_of(
     repositories: Repositories, owners: Collection[Owner]
 ) -> dict[Owner, int | None]:
-    """For each pair of a project and a run, both as logs name them, the project they belong to."""
+    """For each pair of a project and a run, both as logs name them, the project they belong to.
+
+    Raises `_WrongOwner`.
+    """
     runs = await repositories.logs.projects_of_runs(_given(run for _, run in owners))
     projects = await repositories.logs.existing_projects(
         _given(project for project, run in owners if run is None)
     )
-    sees = current_principal().sees
+    principal = current_principal()
     found: dict[Owner, int | None] = {}
+    wrong: dict[Owner, Wrong] = {}
     for owner in owners:
         project_id, run_id = owner
         if run_id is not None:
             found[owner] = runs.get(run_id)
-            if found[owner] is None or project_id not in (None, found[owner]):
-                raise AgentRunNotFound
-            if not sees(runs[run_id]):
-                raise AgentRunNotFound
+            if project_id not in (None, found[owner]) or not _is_seen(found[owner]):
+                wrong[owner] = AgentRunNotFound
         elif project_id is not None:
-            if project_id not in projects or not sees(project_id):
-                raise ProjectNotFound
             found[owner] = project_id
-        elif current_principal().project_ids is not None:
-            raise InvalidField(
-                ("project_id",), "missing", "the token is bound to projects: name one, or a run"
-            )
+            if project_id not in projects or not _is_seen(project_id):
+                wrong[owner] = ProjectNotFound
         else:
             found[owner] = None
+            if principal.project_ids is not None:
+                wrong[owner] = None
+    if wrong:
+        raise _WrongOwner(wrong)
     return found
+
+
+def _is_seen(project_id: int | None) -> bool:
+    return project_id is not None and current_principal().sees(project_id)
 
 
 def _given(ids: Iterable[int | None]) -> list[int]:

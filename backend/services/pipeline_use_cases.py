@@ -42,7 +42,10 @@ class PipelineUseCases(ServiceBase):
         after = self.cursors.decode(cursor, name, run_id) if cursor is not None else None
         async with self.transaction() as repositories:
             run = await existing_run(repositories, run_id)
-            page = await repositories.pipeline_states.history(run_id, limit=limit, after=after)
+            # The run stands in the answer as well.
+            page = await repositories.pipeline_states.history(
+                run_id, limit=limit, after=after, used=len(run.model_dump_json().encode())
+            )
         next_cursor = None
         if page.next_position is not None:
             next_cursor = self.cursors.encode(page.next_position, name, run_id)

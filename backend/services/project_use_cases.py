@@ -70,7 +70,10 @@ class ProjectUseCases(SecretSealing, ServiceBase):
 
     async def get_project_json(self, project_id: int) -> bytes:
         """The same as JSON."""
-        return await self._answer(self.answers.project, project_id, self.get_project)
+        return await self._answer(self.answers.project, project_id, self._project_json)
+
+    async def _project_json(self, project_id: int) -> bytes:
+        return _json(await self.get_project(project_id))
 
     async def get_project_by_repo(self, owner: str, repo: str) -> Project:
         """The project of a repository that is not deleted. Raises `ProjectNotFound`."""
@@ -191,7 +194,10 @@ class ProjectUseCases(SecretSealing, ServiceBase):
 
     async def get_settings_json(self, project_id: int) -> bytes:
         """The same as JSON."""
-        return await self._answer(self.answers.settings, project_id, self.get_settings)
+        return await self._answer(self.answers.settings, project_id, self._settings_json)
+
+    async def _settings_json(self, project_id: int) -> bytes:
+        return _json(await self.get_settings(project_id))
 
     @unit_of_work
     async def update_settings(
@@ -233,29 +239,30 @@ class ProjectUseCases(SecretSealing, ServiceBase):
         async with self.transaction() as repositories:
             project = await existing_project(repositories, project_id)
             settings = await repositories.settings.get_by_project_id(project_id)
-            stored = await repositories.secrets.all_of(project_id)
+            secrets = await repositories.secrets.each_of(project_id, self.metadata)
         return ProjectFull.model_construct(
             project=project,
             settings=settings or ProjectSettings.defaults(project),
-            secrets=[self.metadata(item) for item in stored],
-            secret_count=len(stored),
+            secrets=secrets,
+            secret_count=len(secrets),
         )
 
     async def get_full_json(self, project_id: int) -> bytes:
         """The same as JSON."""
-        return await self._answer(self.answers.full, project_id, self.get_full)
+        return await self._answer(self.answers.full, project_id, self._full_json)
+
+    @unit_of_work(read_only=True)
+    async def _full_json(self, project_id: int) -> bytes:
+        # There may be very many secrets: the event loop need not write them.
+        return _json(await self.get_full(project_id))
 
     async def _answer(
-        self, answers: Answers, project_id: int, read: Callable[[int], Awaitable[BaseModel]]
+        self, answers: Answers, project_id: int, make: Callable[[int], Awaitable[bytes]]
     ) -> bytes:
         # Here as well as in what reads: a kept answer was made for somebody else.
         if not current_principal().sees(project_id):
             raise ProjectNotFound
-
-        async def make() -> bytes:
-            return (await read(project_id)).model_dump_json(by_alias=True).encode()
-
-        return await answers.of(project_id, make)
+        return await answers.of(project_id, lambda: make(project_id))
 
     async def _record(
         self,
@@ -274,6 +281,10 @@ def _as_seen(error: ProjectExists) -> ProjectExists:
     if existing_id is None or current_principal().sees(existing_id):
         return error
     return ProjectExists(None)
+
+
+def _json(model: BaseModel) -> bytes:
+    return model.model_dump_json(by_alias=True).encode()
 
 
 def _settings_field(name: str) -> str:

@@ -127,7 +127,7 @@ class Pruner:
             setattr(removed, part.kind, getattr(removed, part.kind) + count)
             self._on_removed(removed)
             await self._after_step(began, pace)
-            if part.kind == "logs":
+            if part.kind in ("logs", "own_logs"):
                 self._untidy += count
                 if await self._is_untidy():
                     await self.tidy()

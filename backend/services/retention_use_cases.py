@@ -9,7 +9,14 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 
-from backend.repositories.retention_repository import RetentionRepository, Table
+from backend.repositories.retention_repository import (
+    DELIVERIES,
+    LOGS,
+    OWN_LOGS,
+    End,
+    Kept,
+    RetentionRepository,
+)
 from backend.schemas.retention import Limit, Removable, RetentionLimits, RetentionPlan
 from backend.services.base import ServiceBase, unit_of_work
 from database.base import time_text
@@ -30,9 +37,9 @@ _COUNTED_RUNS = 500
 class Ends:
     """Up to where data goes, as it was when a removal began."""
 
-    logs: int | None
-    """The id of the last log that goes; `None` when none does."""
-    deliveries: int | None
+    logs: End | None
+    own_logs: End | None
+    deliveries: End | None
     runs_before: str | None
     """Runs that ended before this time go."""
     runs_kept: int | None
@@ -92,36 +99,38 @@ class RetentionUseCases(ServiceBase):
         if ends.runs_before is not None or ends.runs_kept is not None:
             parts.append(self.noted_logs())
         if ends.logs is not None:
-            parts.append(Part("logs", partial(self.remove_logs, ends.logs), 500, 2000))
+            parts.append(Part("logs", partial(self.remove_logs, LOGS, ends.logs), 500, 2000))
+        if ends.own_logs is not None:
+            remove = partial(self.remove_logs, OWN_LOGS, ends.own_logs)
+            parts.append(Part("own_logs", remove, 500, 2000))
         return parts
 
     async def _ends(self, data: RetentionRepository, limits: RetentionLimits) -> Ends:
         return Ends(
-            logs=await self._last_id(data, "system_logs", limits.logs),
-            deliveries=await self._last_id(data, "webhook_deliveries", limits.deliveries),
+            logs=await self._end(data, LOGS, limits.logs),
+            own_logs=await self._end(data, OWN_LOGS, limits.own_logs),
+            deliveries=await self._end(data, DELIVERIES, limits.deliveries),
             runs_before=self._days_ago(limits.runs.days),
             runs_kept=limits.runs.newest,
         )
 
-    async def _last_id(self, data: RetentionRepository, table: Table, limit: Limit) -> int | None:
-        ids = []
-        before = self._days_ago(limit.days)
-        if before is not None:
-            ids.append(await data.last_id_before(table, before))
-        if limit.newest is not None:
-            ids.append(await data.last_id_beyond(table, limit.newest))
-        now = time_text(self.clock())
-        ends = [await data.last_id_before_newer(table, id, now) for id in ids if id is not None]
-        return max((id for id in ends if id is not None), default=None)
+    async def _end(self, data: RetentionRepository, kept: Kept, limit: Limit) -> End | None:
+        return await data.end(
+            kept,
+            before=self._days_ago(limit.days),
+            newest=limit.newest,
+            now=time_text(self.clock()),
+        )
 
     def _days_ago(self, days: int | None) -> str | None:
         return time_text(self.clock() - timedelta(days=days)) if days is not None else None
 
     @unit_of_work
-    async def remove_logs(self, last_id: int, limit: int) -> int:
-        """Remove up to `limit` of the oldest logs, none with a greater id; how many they were."""
+    async def remove_logs(self, kept: Kept, end: End, limit: int) -> int:
+        """Remove up to `limit` of the logs that go at `end`, the oldest first; how many."""
         async with self.transaction() as repositories:
-            return await repositories.logs.remove_until(last_id, limit)
+            ids = await repositories.retention.ids_until(kept, end, limit)
+            return await repositories.logs.remove(ids)
 
     @unit_of_work
     async def remove_noted_logs(self, limit: int) -> int:
@@ -137,10 +146,11 @@ class RetentionUseCases(ServiceBase):
             return removed
 
     @unit_of_work
-    async def remove_deliveries(self, last_id: int, limit: int) -> int:
-        """Remove up to `limit` of the oldest deliveries, none with a greater id; how many."""
+    async def remove_deliveries(self, end: End, limit: int) -> int:
+        """Remove up to `limit` of the deliveries that go at `end`, the oldest first; how many."""
         async with self.transaction() as repositories:
-            return await repositories.retention.remove_deliveries_until(last_id, limit)
+            ids = await repositories.retention.ids_until(DELIVERIES, end, limit)
+            return await repositories.retention.remove_deliveries(ids) if ids else 0
 
     @unit_of_work
     async def remove_runs_before(self, time: str, limit: int) -> int:
@@ -174,26 +184,28 @@ class RetentionUseCases(ServiceBase):
 
 async def _plan(data: RetentionRepository, ends: Ends) -> RetentionPlan:
     runs = await _runs_beyond(data, ends)
-    last_log = ends.logs or 0
-    logs = await data.extent_until("system_logs", last_log)
-    more = await data.count_noted_logs(last_log)
+    logs = await data.extent(LOGS, ends.logs)
+    own_logs = await data.extent(OWN_LOGS, ends.own_logs)
+    more = await data.count_noted_logs(ends.logs)
     characters = 0
     for start in range(0, len(runs), _COUNTED_RUNS):
         some = runs[start : start + _COUNTED_RUNS]
-        more += await data.count_logs_of_runs(some, last_log)
+        more += await data.count_logs_of_runs(some, ends.logs)
         characters += await data.characters_of_runs(some)
-    deliveries = await data.extent_until("webhook_deliveries", ends.deliveries or 0)
+    deliveries = await data.extent(DELIVERIES, ends.deliveries)
     return RetentionPlan(
-        logs=Removable(
-            rows=logs.rows + more,
-            bytes=round((logs.rows + more) * (_LOG_OVERHEAD + _LOG_FACTOR * logs.characters)),
-        ),
+        logs=_removable_logs(logs.rows + more, logs.characters),
+        own_logs=_removable_logs(own_logs.rows, own_logs.characters),
         runs=Removable(rows=len(runs), bytes=characters),
         deliveries=Removable(
             rows=deliveries.rows,
             bytes=round(deliveries.rows * (_DELIVERY_OVERHEAD + deliveries.characters)),
         ),
     )
+
+
+def _removable_logs(rows: int, characters: float) -> Removable:
+    return Removable(rows=rows, bytes=round(rows * (_LOG_OVERHEAD + _LOG_FACTOR * characters)))
 
 
 async def _runs_beyond(data: RetentionRepository, ends: Ends) -> list[int]:

@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from backend.errors import AgentRunNotFound, InvalidTransition
+from backend.errors import AgentRunNotFound, InvalidTransition, ProjectNotFound
 from backend.repositories import Repositories
 from backend.repositories.agent_run_repository import RunFilter
 from backend.schemas.runs import (
@@ -42,7 +42,10 @@ class RunUseCases(ServiceBase):
     async def create_run(self, run: AgentRunCreate) -> AgentRun:
         """A new pending run with the project's next number. Raises `ProjectNotFound`."""
         async with self.transaction() as repositories:
-            project = await live_project(repositories, run.project_id)
+            try:
+                project = await live_project(repositories, run.project_id)
+            except ProjectNotFound:
+                raise ProjectNotFound(places=[("project_id",)]) from None
             data = run.model_dump(exclude={"project_id"})
             created = await add_run(repositories, project, data)
             await self.record(

@@ -145,13 +145,13 @@ class SecretUseCases(SecretSealing):
         after = self.cursors.decode(cursor, "secrets", project_id) if cursor is not None else None
         async with self.transaction() as repositories:
             await existing_project(repositories, project_id)
-            page = await repositories.secrets.page(project_id, limit=limit, after=after)
+            page = await repositories.secrets.page(
+                project_id, self.metadata, limit=limit, after=after
+            )
         next_cursor = None
         if page.next_position is not None:
             next_cursor = self.cursors.encode(page.next_position, "secrets", project_id)
-        return SecretList.model_construct(
-            secrets=[self.metadata(item) for item in page.items], next_cursor=next_cursor
-        )
+        return SecretList.model_construct(secrets=page.items, next_cursor=next_cursor)
 
     async def get_secret(self, project_id: int, key: str) -> SecretMetadata:
         """A secret's metadata. Raises `ProjectNotFound` and `SecretNotFound`."""

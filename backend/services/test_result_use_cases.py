@@ -14,6 +14,9 @@ from backend.services.flakiness import merge
 from backend.services.run_access import existing_run, writable_run
 from models import AgentRun, TestResult, TestStatus
 
+_HISTORY_BYTES = 32 * 1024 * 1024
+"""Results of all runs together that a page of a history is made from."""
+
 
 class TestResultUseCases(ServiceBase):
     """Storing and reading test results."""
@@ -111,7 +114,13 @@ class TestResultUseCases(ServiceBase):
             # A page of each run holds all tests of the page of them all, so that a page costs the
             # same at any depth, however many tests there are.
             outcomes = [
-                await repositories.test_results.outcomes(run.id, filter, limit=limit, after=after)
+                await repositories.test_results.outcomes(
+                    run.id,
+                    filter,
+                    limit=limit,
+                    after=after,
+                    most_bytes=_HISTORY_BYTES // len(looked_at),
+                )
                 for run in looked_at
             ]
         tests, next_position = merge(looked_at, outcomes, limit, with_results=test_name is not None)

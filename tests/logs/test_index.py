@@ -25,7 +25,7 @@ class Failing(UnitsOfWork):
     @unit_of_work
     async def remove_and_fail(self, last_id: int) -> None:
         async with self.transaction() as repositories:
-            await repositories.logs.remove_until(last_id, 100)
+            await repositories.logs.remove(range(1, last_id + 1))
             raise LookupError("after the removal")
 
     @unit_of_work
@@ -115,10 +115,10 @@ async def test_a_refused_batch_leaves_nothing(api: Api) -> None:
 async def test_a_removed_log_is_not_found_and_the_others_are(api: Api) -> None:
     await send(api, *(log(f"number {number}", component="c") for number in range(10)))
     async with api.service.transaction() as repositories:
-        assert await repositories.logs.remove_until(4, 100) == 4
-        assert await repositories.logs.remove_until(4, 100) == 0
-        assert await repositories.logs.remove_until(8, 2) == 2
-    expected = [f"number {number}" for number in (9, 8, 7, 6)]
+        assert await repositories.logs.remove([1, 2, 3, 4]) == 4
+        assert await repositories.logs.remove([]) == 0
+        assert await repositories.logs.remove([8, 6]) == 2
+    expected = [f"number {number}" for number in (9, 8, 6, 4)]
     assert await messages(api, q="number") == expected
     assert await messages(api, component="c") == expected
 
@@ -126,7 +126,7 @@ async def test_a_removed_log_is_not_found_and_the_others_are(api: Api) -> None:
 async def test_an_id_is_not_used_again_after_all_logs_are_gone(api: Api) -> None:
     await send(api, log("old"), log("old"))
     async with api.service.transaction() as repositories:
-        assert await repositories.logs.remove_until(2, 100) == 2
+        assert await repositories.logs.remove([1, 2]) == 2
     await send(api, log("new"))
     assert [item["id"] for item in (await api.get("/api/logs"))["logs"]] == [3]
     assert await messages(api, q="old") == []
@@ -193,7 +193,7 @@ async def test_putting_the_index_together_anew_changes_nothing(api: Api, clock: 
         await send(api, *(log(f"word{number % 7} text") for _ in range(20)))
         clock.advance(1)
     async with api.service.transaction() as repositories:
-        await repositories.logs.remove_until(300, 300)
+        await repositories.logs.remove(range(1, 301))
     before = await messages(api, q="word3", limit=500)
     rounds = 0
     more = True

@@ -116,7 +116,7 @@ async def test_a_line_keeps_what_it_carries(own: OwnLogs, table: Table) -> None:
 
 
 async def test_lines_of_other_packages_are_under_the_service(own: OwnLogs, table: Table) -> None:
-    logging.getLogger("uvicorn.error").warning("from %s", "elsewhere")
+    logging.getLogger("uvicorn.error").error("from %s", "elsewhere")
     logging.getLogger("strongroom.database").error("from the engine")
     await own.store_waiting()
     assert [(entry.component, entry.message) for entry in table.entries] == [
@@ -164,6 +164,33 @@ async def test_what_is_too_much_is_counted_and_told_once(
     assert own.dropped == 3
 
 
+async def test_what_strangers_cause_is_not_stored(own: OwnLogs, table: Table) -> None:
+    get_logger("strongroom.connections").warning("clients sent what is no request")
+    logging.getLogger("uvicorn.error").warning("Invalid HTTP request received.")
+    await own.store_waiting()
+    assert table.entries == []
+
+
+async def test_a_logger_has_so_many_lines_of_a_level_a_minute(table: Table) -> None:
+    seconds = [0.0]
+    own = OwnLogs(table.store, per_minute=3, clock=lambda: seconds[0])
+    own.begin()
+    for number in range(10):
+        ours.error(f"it fails {number}")
+        seconds[0] += 5
+    ours.warning("another level")
+    get_logger("strongroom.other").error("another logger")
+    seconds[0] = 60
+    ours.error("a minute later")
+    own.end()
+    await own.store_waiting()
+    assert table.messages == [
+        *("it fails 0", "it fails 1", "it fails 2"),
+        *("another level", "another logger", "a minute later"),
+    ]
+    assert own.dropped == 7
+
+
 @pytest.mark.parametrize("error", [DatabaseBusy(), DatabaseFull("full")])
 async def test_while_the_database_is_busy_lines_wait(
     own: OwnLogs, table: Table, error: DatabaseError
@@ -193,7 +220,7 @@ async def test_what_the_database_refuses_is_dropped_and_counted(own: OwnLogs, ta
 
 
 async def test_all_threads_may_log(table: Table) -> None:
-    own = OwnLogs(table.store, limit=1500)
+    own = OwnLogs(table.store, limit=1500, per_minute=5000)
     own.begin()
     start = threading.Barrier(4)
 

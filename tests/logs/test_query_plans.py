@@ -5,6 +5,7 @@ from itertools import product
 
 import pytest
 
+from backend.repositories.log_blocks import BLOCK, note_blocks
 from backend.repositories.system_log_repository import LogFilter, Removal, SystemLogRepository
 from models import LogLevel
 from tests.logs.sending import log, send
@@ -107,7 +108,28 @@ async def test_nothing_else_about_logs_scans_or_sorts(api: Api, explaining: Expl
     await logs.projects_of_runs([1, 2])
     await logs.existing_projects([1, 2])
     await logs.next_removal()
-    await logs.remove_until(3, 2)
+    await logs.append([row], own=True)
+    await logs.remove([1, 2])
+    await logs.remove([4, 6])
     await logs.remove_of(Removal(1, "project_id", 1), 2)
     await logs.remove_of(Removal(1, "agent_run_id", 1), 2)
+    assert careless(explaining.steps()) == []
+
+
+async def test_noting_a_block_reads_its_rows_and_sorts_only_these(explaining: Explaining) -> None:
+    await note_blocks(explaining, 5 * BLOCK, noted=2)
+    assert explaining.steps() == [
+        "SEARCH system_logs USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)",
+        "USE TEMP B-TREE FOR GROUP BY",
+    ]
+
+
+async def test_a_range_of_time_is_a_range_of_ids(api: Api, explaining: Explaining) -> None:
+    for first in range(0, 5 * BLOCK, BLOCK):
+        await send(api, *(log(f"{first + n}") for n in range(BLOCK)))
+    logs = SystemLogRepository(api.service.db_manager).using(explaining)
+    await logs.page(LogFilter(since=TIME, until=TIME), limit=50, after=None)
+    assert explaining.plans[-1][1][0] == (
+        "SEARCH l USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"
+    )
     assert careless(explaining.steps()) == []

@@ -1,7 +1,8 @@
-"""Keys for projects, wrapped under nothing, where only the rows matter."""
+"""Keys and secrets of projects, under nothing, where only the rows matter."""
 
 from backend.repositories import Repositories
 from backend.repositories.keys_repository import ProjectKey
+from backend.repositories.project_secrets_repository import StoredSecret
 
 
 async def add_key(repositories: Repositories, project_id: int, master_key_id: str) -> int:
@@ -9,3 +10,8 @@ async def add_key(repositories: Repositories, project_id: int, master_key_id: st
     id = await repositories.keys.next_project_key_id()
     await repositories.keys.add_project_key(ProjectKey(id, project_id, "wrapped"), master_key_id)
     return id
+
+
+def as_it_is(stored: StoredSecret) -> StoredSecret:
+    """For a page of the rows themselves."""
+    return stored

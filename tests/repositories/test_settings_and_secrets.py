@@ -8,7 +8,7 @@ from backend.repositories.project_secrets_repository import SealedSecret, Stored
 from database.errors import ForeignKeyViolation, InvalidValue, UniqueViolation
 from models import Project, ProjectSecret
 from tests.clocks import SetClock
-from tests.repositories.project_keys import add_key
+from tests.repositories.project_keys import add_key, as_it_is
 
 
 async def test_a_project_without_settings_has_none(
@@ -162,14 +162,14 @@ async def test_pages_are_newest_first(repositories: Repositories, key_id: int) -
         seen: list[StoredSecret] = []
         after = None
         while True:
-            page = await repositories.secrets.page(1, limit=limit, after=after)
+            page = await repositories.secrets.page(1, as_it_is, limit=limit, after=after)
             seen += page.items
             after = page.next_position
             if after is None:
                 break
         assert seen == everything
     assert await repositories.secrets.all_of(2) == []
-    assert (await repositories.secrets.page(2, limit=5, after=None)).items == []
+    assert (await repositories.secrets.page(2, as_it_is, limit=5, after=None)).items == []
 
 
 async def test_a_removed_secret_is_gone(repositories: Repositories, key_id: int) -> None:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from backend.repositories.paging import Page
 from backend.repositories.test_result_repository import Outcome, RunNumber
 from backend.services.flakiness import flips, merge
 from tests.http.support import make_project, places, problem
@@ -192,9 +193,10 @@ def test_a_flip_is_a_pass_next_to_a_failure(statuses: str, count: int) -> None:
 @given(
     runs=st.lists(st.sets(st.tuples(st.sampled_from("ab"), st.text(max_size=2))), max_size=6),
     limit=st.integers(min_value=1, max_value=4),
+    cut=st.none() | st.integers(min_value=1, max_value=3),
 )
 def test_pages_of_each_run_make_pages_of_all(
-    runs: Sequence[set[tuple[str, str]]], limit: int
+    runs: Sequence[set[tuple[str, str]]], limit: int, cut: int | None
 ) -> None:
     numbers = [RunNumber(n, n) for n in range(len(runs))]
     wanted = sorted(set().union(*runs))
@@ -202,11 +204,14 @@ def test_pages_of_each_run_make_pages_of_all(
     after: tuple[Any, ...] | None = None
     while True:
         outcomes = [
-            [
-                Outcome(*test, "passed", None, TIME)
-                for test in sorted(run)
-                if after is None or test > after
-            ][: limit + 1]
+            cut_off(
+                [
+                    Outcome(*test, "passed", None, TIME)
+                    for test in sorted(run)
+                    if after is None or test > after
+                ][: limit + 1],
+                cut,
+            )
             for run in runs
         ]
         page, after = merge(numbers, outcomes, limit, with_results=True)
@@ -218,5 +223,12 @@ def test_pages_of_each_run_make_pages_of_all(
             seen.append(test)
         if after is None:
             break
-        assert len(page) == limit
+        assert len(page) == limit or (0 < len(page) < limit and cut is not None)
     assert seen == wanted
+
+
+def cut_off(outcomes: list[Outcome], cut: int | None) -> Page[Outcome]:
+    """A page that has no room for more than `cut` results."""
+    if cut is None or len(outcomes) <= cut:
+        return Page(outcomes, None)
+    return Page(outcomes[:cut], outcomes[cut - 1][:2])

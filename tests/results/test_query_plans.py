@@ -83,9 +83,10 @@ async def test_no_page_of_a_history_scans_or_sorts(
     test_type: str | None,
     after: tuple[str, str] | None,
 ) -> None:
-    found = await of_results.outcomes(
+    page = await of_results.outcomes(
         run_id, HistoryFilter(test_name, test_type), limit=9, after=after
     )
+    found = page.items
     assert found == sorted(found)
     assert len(found) >= 1
     steps = plans.steps()

@@ -14,9 +14,8 @@ ENDLESS = Limit(days=None, newest=None)
 def limits(**parts: tuple[int | None, int | None]) -> RetentionLimits:
     """Limits of these parts, each days and newest; no limits for the others."""
     given = {name: Limit(days=days, newest=newest) for name, (days, newest) in parts.items()}
-    return RetentionLimits.model_validate(
-        {"logs": ENDLESS, "runs": ENDLESS, "deliveries": ENDLESS, **given}
-    )
+    endless = dict.fromkeys(RetentionLimits.model_fields, ENDLESS)
+    return RetentionLimits.model_validate({**endless, **given})
 
 
 async def logs_of_days(api: Api, clock: Clock, days: int, each: int = 3) -> None:

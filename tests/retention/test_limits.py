@@ -3,6 +3,7 @@
 import pytest
 
 from backend.repositories.system_log_repository import SystemLogRepository
+from backend.schemas.logs import LogEntry
 from backend.schemas.retention import Removed, RetentionLimits, RetentionPlan
 from backend.services.pruner import Pruner
 from tests.logs.sending import log, messages, send
@@ -31,7 +32,7 @@ async def prune(api: Api, limits: RetentionLimits) -> tuple[RetentionPlan, Remov
 
 
 def counts(plan: RetentionPlan) -> Removed:
-    return Removed(logs=plan.logs.rows, runs=plan.runs.rows, deliveries=plan.deliveries.rows)
+    return Removed(**{name: part["rows"] for name, part in plan.model_dump().items()})
 
 
 @pytest.mark.parametrize(
@@ -90,6 +91,42 @@ async def test_a_clock_that_was_ahead_holds_nothing_up(api: Api, clock: Clock) -
     await send(api, log("new"))
     await prune(api, limits(logs=(30, None)))
     assert await messages(api) == ["new"]
+
+
+@pytest.mark.parametrize("days", [10, 29])
+async def test_what_is_dated_ahead_keeps_nothing_else(api: Api, clock: Clock, days: int) -> None:
+    clock.advance(days * DAY)
+    await send(api, log("dated ahead"))
+    clock.advance(-days * DAY)
+    await send(api, log("old"), log("old"))
+    clock.advance(32 * DAY)
+    await send(api, log("new"))
+    _, removed = await prune(api, limits(logs=(30, None)))
+    assert removed.logs == 2
+    assert await messages(api) == ["new", "dated ahead"]
+    assert (await prune(api, limits(logs=(None, 1))))[1].logs == 1
+    assert await messages(api) == ["new"]
+
+
+@pytest.mark.parametrize(("logs", "own"), [(5, 200), (200, 5), (150, 150)])
+async def test_the_services_own_logs_and_those_of_clients_do_not_push_each_other_out(
+    api: Api, clock: Clock, logs: int, own: int
+) -> None:
+    line = LogEntry.model_validate(log("own", "WARNING", component="strongroom.test"))
+    for number in range(max(logs, own)):
+        if number < own:
+            await api.service.append_own_logs([line])
+        if number < logs:
+            await send(api, log(f"of a client, {number}"))
+        clock.advance(1)
+    plan, removed = await prune(api, limits(logs=(None, 100), own_logs=(None, 50)))
+    assert counts(plan) == removed
+    left = await messages(api, limit=500)
+    assert left.count("own") == min(own, 50)
+    assert len(left) - left.count("own") == min(logs, 100)
+    clock.advance(DAY)
+    _, removed = await prune(api, limits(own_logs=(1, None)))
+    assert (removed.own_logs, removed.logs) == (min(own, 50), 0)
 
 
 async def test_all_logs_may_go(api: Api, clock: Clock) -> None:

@@ -47,6 +47,7 @@ async def test_the_limits_and_what_is_beyond_them_are_told(
     told = await status(client)
     assert told["limits"] == {
         "logs": {"days": 30, "newest": 5},
+        "own_logs": {"days": 30, "newest": 100_000},
         "runs": {"days": 3, "newest": 7},
         "deliveries": {"days": 30, "newest": None},
     }
@@ -55,7 +56,7 @@ async def test_the_limits_and_what_is_beyond_them_are_told(
     assert 7 * 200 < plan["logs"]["bytes"] < 7 * 500
     assert plan["runs"] == plan["deliveries"] == {"rows": 0, "bytes": 0}
     assert told["prune"]["status"] == "completed"
-    assert told["prune"]["removed"] == {"logs": 0, "runs": 0, "deliveries": 0}
+    assert told["prune"]["removed"] == dict.fromkeys(plan, 0)
 
 
 async def test_a_removal_that_was_asked_for_is_recorded(
@@ -66,7 +67,7 @@ async def test_a_removal_that_was_asked_for_is_recorded(
     answer = await client.post(f"{PATH}/prune")
     assert answer.status_code == 200
     assert answer.json()["status"] == "completed"
-    assert answer.json()["removed"] == {"logs": 7, "runs": 0, "deliveries": 0}
+    assert answer.json()["removed"] == {"logs": 7, "own_logs": 0, "runs": 0, "deliveries": 0}
     assert (await status(client))["prune"] == answer.json()
     assert (await status(client))["would_remove"]["logs"]["rows"] == 0
     assert await rows(manager_of(application), "system_logs", "message") == [

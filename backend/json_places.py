@@ -1,0 +1,112 @@
+"""Where in a JSON text something is that is refused: decoders tell a line at best, and no path."""
+
+import json
+import re
+from dataclasses import dataclass, field
+
+from models import RequestModel
+
+Part = str | int
+"""A member's name, or an item's index."""
+
+MAX_TOKENS = 50_000
+"""A longer way is not gone: the event loop waits meanwhile. A thousand logs have half of it."""
+MAX_DEPTH = 200
+"""What can't be read since it is nested too deeply has more levels than this."""
+MAX_DIGITS = 4300
+"""Python reads no longer integers."""
+_MAX_PARTS = 8
+
+_TOKENS = re.compile(
+    rf'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{{}},]|-?Infinity|NaN|-?\d{{{MAX_DIGITS + 1},}}', re.DOTALL
+)
+
+
+@dataclass(slots=True)
+class _Level:
+    """An object or an array that the text is in."""
+
+    part: Part | None
+    """The member or item that the text is in; `None` for an object until its first name."""
+    names: set[str] = field(default_factory=set)
+    """The names that the object has so far."""
+    wants_name: bool = False
+
+
+def place_of_refused(text: str, stop: int | None = None) -> tuple[Part, ...] | None:
+    """The path to the first thing in `text` that is JSON and refused all the same: a repeated key,
+    NaN, an unpaired surrogate, too many levels or digits. `None` when it is too far inside.
+
+    With `stop` it is the path to that character, up to where the text must be JSON.
+    """
+    levels: list[_Level] = []
+    for number, match in enumerate(_TOKENS.finditer(text)):
+        if stop is not None and match.end() > stop:
+            break
+        text_part = match[0]
+        if number == MAX_TOKENS:
+            return None
+        if text_part[0] == '"':
+            if _is_refused(text_part, levels[-1] if levels else None):
+                break
+        elif text_part in "{[":
+            levels.append(_Level(None, wants_name=True) if text_part == "{" else _Level(0))
+            if len(levels) > MAX_DEPTH:
+                break
+        elif text_part in "}]":
+            del levels[-1:]
+        elif text_part == ",":
+            _go_on(levels[-1] if levels else None)
+        else:
+            break
+    return tuple(level.part for level in levels if level.part is not None)
+
+
+def _is_refused(string: str, level: _Level | None) -> bool:
+    """Whether a string has an unpaired surrogate, or is a name that the object has already. It
+    becomes the name of the member that the text is in, if it is one."""
+    value = json.loads(string, strict=False) if "\\" in string else string[1:-1]
+    is_name = level is not None and level.wants_name
+    if level is not None and is_name:
+        level.wants_name = False
+        level.part = value
+        if value in level.names:
+            return True
+        level.names.add(value)
+    return "\\u" in string and not value.isascii() and not _is_unicode(value)
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _go_on(level: _Level | None) -> None:
+    if level is None:
+        return
+    if isinstance(level.part, int):
+        level.part += 1
+    else:
+        level.wants_name = True
+
+
+def shown(path: tuple[Part, ...]) -> tuple[Part, ...]:
+    """As much of a path as may be shown: names that requests have. Any other one is the sender's,
+    and could be a value in the wrong place."""
+    known = _known_names(RequestModel)
+    parts: list[Part] = []
+    for part in path[:_MAX_PARTS]:
+        if not isinstance(part, int) and part not in known:
+            break
+        parts.append(part)
+    return tuple(parts)
+
+
+def _known_names(model: type[RequestModel]) -> set[str]:
+    names = {*model.model_fields, *model.answer_only}
+    for kind in model.__subclasses__():
+        names |= _known_names(kind)
+    return names

@@ -1,0 +1,142 @@
+"""Lists from one time to another hold exactly what they should, whatever the clocks did."""
+
+import random
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from itertools import product
+from typing import Any
+
+import pytest
+
+from backend.repositories import log_blocks
+from tests.logs.sending import found, log, messages, send
+from tests.runs.api import Api, Clock, Json
+
+HOUR = 3600.0
+DAY = 24 * HOUR
+
+
+@pytest.fixture
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks of five ids, so that some dozens of logs have many."""
+    monkeypatch.setattr(log_blocks, "BLOCK", 5)
+
+
+async def test_what_came_after_the_clock_was_set_back_is_found(api: Api, clock: Clock) -> None:
+    await send(api, log("before"))
+    clock.advance(2 * HOUR)
+    await send(api, log("ahead"))
+    clock.advance(-2 * HOUR)
+    await send(api, log("after the correction"))
+    assert await messages(api, until=clock.text(3 * HOUR)) == [
+        *("after the correction", "ahead", "before"),
+    ]
+    assert await messages(api, until=clock.text(HOUR)) == ["after the correction", "before"]
+    assert await messages(api, since=clock.text(HOUR)) == ["ahead"]
+    clock.advance(HOUR)
+    assert await messages(api, since=clock.text()) == ["ahead"]
+
+
+def correct(clock: Clock, _chance: random.Random) -> None:
+    clock.advance(1)
+
+
+def set_back_and_forth(clock: Clock, chance: random.Random) -> None:
+    clock.advance(chance.choice([1, 1, 1, 60, -HOUR, HOUR, -400 * DAY, 399 * DAY]))
+
+
+def of_several_machines(clock: Clock, chance: random.Random) -> None:
+    clock.advance(chance.choice([2, 900, -895]))
+
+
+@pytest.mark.usefixtures("small_blocks")
+@pytest.mark.parametrize("tick", [correct, set_back_and_forth, of_several_machines])
+async def test_any_range_is_exact_for_any_clock(
+    api: Api, clock: Clock, tick: Callable[[Clock, random.Random], None]
+) -> None:
+    chance = random.Random(13)  # noqa: S311
+    number = 0
+    while number < 150:
+        size = chance.choice([1, 1, 2, 7, 12])
+        await send(
+            api,
+            *(
+                log(f"{n} {'even' if n % 2 else 'odd'}", chance.choice(["INFO", "ERROR"]))
+                for n in range(number, number + size)
+            ),
+        )
+        number += size
+        tick(clock, chance)
+    logs = await found(api, limit=500)
+    assert len(logs) == number
+    times = sorted({item["created_at"] for item in logs})
+    edges = [None, *chance.sample(times, 8), times[0], times[-1], shifted(times[0], -1)]
+    for since, until in product(edges, repeat=2):
+        for wanted in ({}, {"level": "ERROR"}, {"q": "even"}, {"q": "odd", "level": "ERROR"}):
+            expected = [item["id"] for item in logs if belongs(item, since, until, wanted)]
+            given = {"since": since, "until": until, **wanted}
+            assert await walk(api, given) == expected, given
+
+
+def shifted(time: str, seconds: float) -> str:
+    moment = datetime.fromisoformat(time) + timedelta(seconds=seconds)
+    return moment.isoformat().replace("+00:00", "Z")
+
+
+def belongs(item: Json, since: str | None, until: str | None, wanted: Json) -> bool:
+    return (
+        (since is None or item["created_at"] >= since)
+        and (until is None or item["created_at"] <= until)
+        and item["level"] == wanted.get("level", item["level"])
+        and ("q" not in wanted or wanted["q"] in item["message"].split())
+    )
+
+
+async def walk(api: Api, given: dict[str, Any]) -> list[int]:
+    """The ids of all pages of a list."""
+    params = {name: value for name, value in given.items() if value is not None}
+    query = f"limit={7 if len(params) < 3 else 60}"
+    query += "".join(f"&{name}={value}" for name, value in params.items())
+    ids: list[int] = []
+    cursor = ""
+    while True:
+        page = await api.get(f"/api/logs?{query}{cursor}")
+        ids += [item["id"] for item in page["logs"]]
+        if page["next_cursor"] is None:
+            return ids
+        cursor = f"&cursor={page['next_cursor']}"
+
+
+@pytest.mark.usefixtures("small_blocks")
+async def test_more_ranges_than_are_looked_at_one_by_one(api: Api, clock: Clock) -> None:
+    times = spans(clock)
+    for number in range(4 * log_blocks.MAX_RANGES):
+        clock.now = next(times)
+        await send(api, *(log(f"{number}") for _ in range(5)))
+    early = await messages(api, until="2026-02-15T00:00:00Z", limit=500)
+    evens = range(4 * log_blocks.MAX_RANGES - 2, -1, -2)
+    assert early == [str(number) for number in evens for _ in range(5)]
+
+
+def spans(clock: Clock) -> Iterator[datetime]:
+    """Times that come and go by a month."""
+    for number in range(1000):
+        yield clock.now.replace(month=1 + number % 2 * 2)
+
+
+@pytest.mark.usefixtures("small_blocks")
+async def test_blocks_without_logs_are_forgotten(api: Api) -> None:
+    second = await api.new_project("second")
+    await send(api, *(log("goes", project_id=second) for _ in range(30)), log("stays"))
+    await send(api, log("stays"))
+    pool = api.service.db_manager.async_pool
+    rows = await pool.fetch_all("SELECT block FROM system_log_blocks ORDER BY block")
+    assert [row[0] for row in rows] == [0, 1, 2, 3, 4, 5]
+    await api.call("DELETE", f"/api/projects/{second}?purge=true", status=204)
+    while await api.service.remove_noted_logs(7):
+        pass
+    await send(api, *(log("stays") for _ in range(12)))
+    await send(api, log("stays"))
+    rows = await pool.fetch_all("SELECT block FROM system_log_blocks ORDER BY block")
+    assert [row[0] for row in rows] == [6, 7]
+    assert len(await messages(api, since="2026-01-01T00:00:00Z")) == 15
