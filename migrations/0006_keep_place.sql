@@ -1,0 +1,1 @@
+-- Nothing: another migration takes this number.
