@@ -82,27 +82,27 @@ class ProjectUseCases(SecretSealing, ServiceBase):
     async def list_projects(
         self,
         *,
-        status: ProjectStatus | None = None,
+        statuses: tuple[ProjectStatus, ...] = (),
         owner: str | None = None,
         text: str | None = None,
         sort: str = "-created_at",
         limit: int = 50,
         cursor: str | None = None,
     ) -> ProjectList:
-        """One page of projects: those of one status (without it all but deleted ones), of one
+        """One page of projects: those of `statuses` (without any all but deleted ones), of one
         owner, with `text` in name, owner or repository; in the order of `sort`.
 
         Raises `BadCursor`.
         """
         page = await self.list_projects_json(
-            status=status, owner=owner, text=text, sort=sort, limit=limit, cursor=cursor
+            statuses=statuses, owner=owner, text=text, sort=sort, limit=limit, cursor=cursor
         )
         return ProjectList.model_validate_json(page)
 
     async def list_projects_json(
         self,
         *,
-        status: ProjectStatus | None = None,
+        statuses: tuple[ProjectStatus, ...] = (),
         owner: str | None = None,
         text: str | None = None,
         sort: str = "-created_at",
@@ -111,12 +111,12 @@ class ProjectUseCases(SecretSealing, ServiceBase):
     ) -> bytes:
         """The same page as the JSON of a `ProjectList`. Raises `BadCursor`."""
         ids = current_principal().visible_ids
-        bound = (status, owner, text, ids, sort)
+        bound = (statuses, owner, text, ids, sort)
 
         async def make() -> bytes:
             after = self.cursors.decode(cursor, "projects", *bound) if cursor is not None else None
             page = await self.repositories.projects.json_page(
-                ProjectFilter(status, owner, text, ids), sort=sort, limit=limit, after=after
+                ProjectFilter(statuses, owner, text, ids), sort=sort, limit=limit, after=after
             )
             return self.json_list("projects", page, *bound).encode()
 

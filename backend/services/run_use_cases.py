@@ -17,7 +17,7 @@ from backend.services.principal import current_principal
 from backend.services.run_access import existing_run, lease_end, writable_run
 from backend.services.run_states import FINAL, TRANSITIONS, sources
 from database.base import json_text
-from models import AgentRun, Project, RunStatus
+from models import AgentRun, Project, RunStatus, RunType
 
 FIXED_WHEN_FINAL: Final = frozenset(
     {"target_text", "planning_statement", "run_type", "result", "error_message"}
@@ -62,16 +62,22 @@ class RunUseCases(ServiceBase):
         self,
         *,
         project_id: int | None = None,
-        status: RunStatus | None = None,
+        statuses: tuple[RunStatus, ...] = (),
+        run_types: tuple[RunType, ...] = (),
         limit: int = 50,
         cursor: str | None = None,
     ) -> AgentRunList:
-        """One page of runs, newest first: those of one project, of one status, or both.
+        """One page of runs, newest first: those of one project, of `statuses`, of
+        `run_types`; all where nothing is given.
 
         Raises `BadCursor`.
         """
         text = await self.list_runs_json(
-            project_id=project_id, status=status, limit=limit, cursor=cursor
+            project_id=project_id,
+            statuses=statuses,
+            run_types=run_types,
+            limit=limit,
+            cursor=cursor,
         )
         return AgentRunList.model_validate_json(text)
 
@@ -79,7 +85,8 @@ class RunUseCases(ServiceBase):
         self,
         *,
         project_id: int | None = None,
-        status: RunStatus | None = None,
+        statuses: tuple[RunStatus, ...] = (),
+        run_types: tuple[RunType, ...] = (),
         limit: int = 50,
         cursor: str | None = None,
     ) -> str:
@@ -87,10 +94,10 @@ class RunUseCases(ServiceBase):
         ids = current_principal().visible_ids
         if project_id is not None:
             ids = (project_id,) if current_principal().sees(project_id) else ()
-        bound = (ids, status)
+        bound = (ids, statuses, run_types)
         after = self.cursors.decode(cursor, "agent_runs", *bound) if cursor is not None else None
         page = await self.repositories.runs.json_page(
-            RunFilter(ids, status), limit=limit, after=after
+            RunFilter(ids, statuses, run_types), limit=limit, after=after
         )
         return self.json_list("agent_runs", page, *bound)
 
