@@ -6,7 +6,7 @@ the input; `ValidationError.errors()` does unless it is called with `include_inp
 """
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -17,6 +17,7 @@ from pydantic import (
     ConfigDict,
     Field,
     JsonValue,
+    PlainValidator,
     SecretStr,
     StringConstraints,
     WithJsonSchema,
@@ -70,6 +71,48 @@ def utc_text(moment: datetime) -> str:
 def utc_datetime(text: str) -> datetime:
     """The moment, in UTC, that `utc_text` wrote as `text`."""
     return datetime.fromisoformat(text)
+
+
+def read_moment(value: object) -> datetime:
+    """The moment, in UTC, that a time as RFC 3339 has it names; digits after the sixth of a second
+    are left out, and a leap second is the first moment of the next day.
+
+    Raises `PydanticCustomError` (a `ValueError`) for anything else: other forms of ISO 8601, a time
+    without its zone, a number, and what is before the year 1 or after 9999.
+    """
+    match = _RFC_3339.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        raise _NO_MOMENT
+    *numbers, second, fraction, sign, hours, minutes = match.groups()
+    leap = second == "60"
+    try:
+        local = datetime(
+            *map(int, numbers),
+            59 if leap else int(second),
+            int((fraction or "")[:6].ljust(6, "0")),
+            tzinfo=UTC,
+        )
+        ahead = timedelta(hours=int(hours or 0), minutes=int(minutes or 0))
+        moment = local + ahead if sign == "-" else local - ahead
+        if leap:
+            moment += timedelta(seconds=1)
+    except (ValueError, OverflowError):
+        raise _NO_MOMENT from None
+    # They are only ever at the end of a month in UTC.
+    if leap and (moment.day, moment.hour, moment.minute) != (1, 0, 0):
+        raise _NO_MOMENT
+    return moment
+
+
+_RFC_3339 = re.compile(
+    r"([0-9]{4})-([0-9]{2})-([0-9]{2})[Tt]([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]+))?"
+    r"(?:[Zz]|([+-])([01][0-9]|2[0-3]):([0-5][0-9]))"
+)
+_NO_MOMENT = PydanticCustomError(
+    "moment",
+    "give a time with its zone as RFC 3339 writes it, such as 2026-12-31T12:00:00Z "
+    "(in a query + is written %2B)",
+)
 
 
 def _matching(pattern: str, code: str, message: str) -> tuple[AfterValidator, FieldInfo]:
@@ -139,6 +182,12 @@ UtcTime = Annotated[
 ]
 """A time as `utc_text` writes it. Text from the row to the answer: a list of fifty projects takes
 1.7 times as long to read and serialise with `datetime`, which also drops a zero fraction."""
+Moment = Annotated[
+    datetime,
+    PlainValidator(read_moment),
+    WithJsonSchema({"type": "string", "format": "date-time", "examples": [_TIME_EXAMPLE]}),
+]
+"""A time that a client gives; every field and parameter that is one is of this kind."""
 ProjectName = Annotated[
     str,
     StringConstraints(min_length=1, max_length=255),

@@ -182,7 +182,7 @@ class ProjectRepository(BaseRepository[Project]):
 
     async def insert(self, columns: Mapping[str, Value]) -> Row:
         """Insert a row of these columns, and what is searched; the row as stored."""
-        name, owner, repo = (columns[key] for key in _KEYS)
+        name, owner, repo = (str(columns[key]) for key in _KEYS)
         searched = f"{name}\n{owner}/{repo}"
         return await super().insert({**columns, "search_text": searched})
 

@@ -1,10 +1,9 @@
 """Kinds of fields that the shapes of several resources have."""
 
 import re
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
 from models import MAX_INT64, NAME_PATTERN, NO_NUL_PATTERN
@@ -52,23 +51,3 @@ MaybeLeaseToken = Annotated[
         "was given to another meanwhile. Without it nothing is checked."
     ),
 ]
-
-
-def _text_only(value: object) -> object:
-    if not isinstance(value, str):
-        raise _NO_MOMENT
-    return value
-
-
-def _in_utc(value: datetime) -> datetime:
-    try:
-        return value.astimezone(UTC)
-    except OverflowError:
-        raise _NO_MOMENT from None
-
-
-_NO_MOMENT = PydanticCustomError("moment", "give a time such as 2026-12-31T12:00:00Z")
-Moment = Annotated[
-    AwareDatetime, Field(strict=False), BeforeValidator(_text_only), AfterValidator(_in_utc)
-]
-"""A time with its zone, written as RFC 3339 says."""

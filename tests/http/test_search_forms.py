@@ -2,6 +2,8 @@
 the one that they came in."""
 
 import itertools
+from collections.abc import Callable
+from typing import Literal
 from unicodedata import normalize
 
 import httpx
@@ -13,7 +15,8 @@ from database.text_keys import text_key
 from tests.http.support import make_project, problem
 from tests.logs.sending import log
 
-FORMS = ("NFC", "NFD")
+Form = Literal["NFC", "NFD"]
+FORMS: tuple[Form, ...] = ("NFC", "NFD")
 TEXTS = ("Café", "GRÖẞE", "한글", "がぎ", "Ấn Độ", "Ǆ ὀδυσσεύς", "Å\u212b")
 
 
@@ -23,7 +26,8 @@ async def test_a_name_is_found_in_any_form_and_case(client: httpx.AsyncClient, t
     for form, project in made.items():
         path = f"/api/projects/{project['id']}"
         assert (await client.get(path)).json()["name"] == normalize(form, text)
-    for form, case in itertools.product(FORMS, (str, str.upper, str.lower)):
+    cases: tuple[Callable[[str], str], ...] = (str, str.upper, str.lower)
+    for form, case in itertools.product(FORMS, cases):
         q = normalize(form, case(normalize("NFC", text))[1:])
         page = (await client.get("/api/projects", params={"q": q, "sort": "name"})).json()
         assert page["projects"] == list(made.values()), q
