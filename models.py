@@ -670,7 +670,9 @@ class ProjectUpdate(RequestModel):
     name: ProjectName = Field(default_factory=_unset)
     github_owner: GithubName = Field(default_factory=_unset)
     github_repo: GithubName = Field(default_factory=_unset)
-    status: SettableStatus = Field(default_factory=_unset)
+    status: Annotated[ProjectStatus, Field(strict=False)] = Field(
+        default_factory=_unset, description="Only DELETE makes a project `deleted`."
+    )
     webhook_url: HttpUrl | None = Field(default_factory=_unset)
     auto_merge_enabled: bool = Field(default_factory=_unset)
     auto_confirm_plans: bool = Field(default_factory=_unset)

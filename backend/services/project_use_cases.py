@@ -5,13 +5,14 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from backend.errors import ProjectExists, ProjectNotFound
+from backend.errors import InvalidField, ProjectExists, ProjectNotFound
 from backend.repositories import Repositories
 from backend.repositories.project_repository import ProjectFilter
 from backend.services.answers import Answers
 from backend.services.audit import AuditEvent
 from backend.services.base import (
     ServiceBase,
+    differing,
     existing_project,
     finishing,
     live_project,
@@ -126,13 +127,18 @@ class ProjectUseCases(SecretSealing, ServiceBase):
     async def update_project(self, project_id: int, update: ProjectUpdate) -> Project:
         """The project with the given fields changed; the same as before when none differs.
 
-        Raises `ProjectNotFound`, and `ProjectExists` when it would take another one's repository.
+        Raises `ProjectNotFound`, `InvalidField` for the status `deleted`, and `ProjectExists` when
+        it would take another one's repository.
         """
         async with self.transaction() as repositories:
             project = await live_project(repositories, project_id)
             changes = differing(project, update.changes())
             if not changes:
                 return project
+            if changes.get("status") == ProjectStatus.DELETED:
+                raise InvalidField(
+                    ("status",), "status_by_delete", "a project is deleted by DELETE only"
+                )
             try:
                 updated = await repositories.projects.update(project_id, changes)
             except ProjectExists as error:
@@ -278,8 +284,3 @@ def _as_seen(error: ProjectExists) -> ProjectExists:
 
 def _settings_field(name: str) -> str:
     return f"settings.{name}"
-
-
-def differing(current: Project | ProjectSettings, data: dict[str, Any]) -> dict[str, Any]:
-    """The items of `data` whose value is not what `current` has."""
-    return {name: value for name, value in data.items() if getattr(current, name) != value}

@@ -115,8 +115,8 @@ async def test_no_statement_about_histories_scans_or_sorts(
     explaining: Explaining, api: Api
 ) -> None:
     states = PipelineStateRepository(api.service.db_manager).using(explaining)
-    await states.append(1, PipelineStateName.CREATED, {})
-    await states.append(1, PipelineStateName.TESTING, {})
+    await states.append(1, PipelineStateName.CREATED, "{}")
+    await states.append(1, PipelineStateName.TESTING, "{}")
     for after in (None, (1,)):
         assert (await states.history(1, limit=1, after=after)).items
     steps = explaining.steps()
