@@ -9,6 +9,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Literal, Self
+from unicodedata import category
 
 from pydantic import (
     AfterValidator,
@@ -35,15 +36,25 @@ MAX_SECRETS_PER_REQUEST = 500
 
 # Spelled out, because \s means another set in each of Rust, Python and ECMAScript.
 _BLANK = r"\x00-\x20\x7f-\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+# Unicode's format characters (Cf), what it lets be ignored, and letters that show nothing.
+_FORMAT = (
+    r"\xad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u180e\u200b-\u200f\u202a-\u202e"
+    r"\u2060-\u206f\ufeff\ufff9-\ufffb"
+)
+_FILLERS = (
+    r"\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\ufff0-\ufff8"
+)
+_INVISIBLE = _BLANK + _FORMAT + _FILLERS
+_BIDI = r"\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
 _PORT = r"(?:[0-9]{1,4}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
 _HOST = rf"""[^{_BLANK}/?#@:%\[\]\\"<>^`{{|}}.][^{_BLANK}/?#@:%\[\]\\"<>^`{{|}}]*"""
 
 # These go into the OpenAPI document, so they keep to what Python and ECMAScript both know.
 NO_NUL_PATTERN = r"^[^\x00]*$"
-NAME_PATTERN = rf"^[^\x00]*[^{_BLANK}][^\x00]*$"
+NAME_PATTERN = rf"^[^\x00{_BIDI}]*[^{_INVISIBLE}][^\x00{_BIDI}]*$"
 KEY_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]{0,99}$"
 # "." and ".." are kept out: an HTTP client would take them out of the path of a look-up.
-GITHUB_NAME_PATTERN = rf"^(?:[^{_BLANK}/]*[^{_BLANK}/.][^{_BLANK}/]*|\.{{3,}})$"
+GITHUB_NAME_PATTERN = rf"^(?:[^{_INVISIBLE}/]*[^{_INVISIBLE}/.][^{_INVISIBLE}/]*|\.{{3,}})$"
 # No user or password in front of the host: this field is neither encrypted nor kept from logs.
 URL_PATTERN = (
     r"^[hH][tT][tT][pP][sS]?://"
@@ -83,14 +94,11 @@ def read_moment(value: object) -> datetime:
     match = _RFC_3339.fullmatch(value) if isinstance(value, str) else None
     if match is None:
         raise _NO_MOMENT
-    *numbers, second, fraction, sign, hours, minutes = match.groups()
+    day, clock, second, fraction, sign, hours, minutes = match.groups()
     leap = second == "60"
     try:
-        local = datetime(
-            *map(int, numbers),
-            59 if leap else int(second),
-            int((fraction or "")[:6].ljust(6, "0")),
-            tzinfo=UTC,
+        local = datetime.fromisoformat(f"{day}T{clock}:{'59' if leap else second}").replace(
+            microsecond=int((fraction or "")[:6].ljust(6, "0")), tzinfo=UTC
         )
         ahead = timedelta(hours=int(hours or 0), minutes=int(minutes or 0))
         moment = local + ahead if sign == "-" else local - ahead
@@ -105,7 +113,7 @@ def read_moment(value: object) -> datetime:
 
 
 _RFC_3339 = re.compile(
-    r"([0-9]{4})-([0-9]{2})-([0-9]{2})[Tt]([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]+))?"
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt]([0-9]{2}:[0-9]{2}):([0-9]{2})(?:\.([0-9]+))?"
     r"(?:[Zz]|([+-])([01][0-9]|2[0-3]):([0-5][0-9]))"
 )
 _NO_MOMENT = PydanticCustomError(
@@ -127,6 +135,60 @@ def _matching(pattern: str, code: str, message: str) -> tuple[AfterValidator, Fi
 
     schema: dict[str, JsonValue] = {"pattern": pattern}
     return AfterValidator(check), Field(json_schema_extra=schema)
+
+
+_HIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Zs", "Zl", "Zp", "Mn", "Me"})
+"""Of characters that show nothing, or nothing by themselves. Unassigned ones may be newer than this
+Python's tables are."""
+_HIDDEN = re.compile(f"[{_INVISIBLE}\\ufdd0-\\ufdef\\U0001d159\\U000e0000-\\U000e0fff]")
+
+
+def _is_visible(character: str) -> bool:
+    return (
+        category(character) not in _HIDDEN_CATEGORIES
+        and not _HIDDEN.match(character)
+        # The last two of each plane are no characters.
+        and ord(character) & 0xFFFE != 0xFFFE
+    )
+
+
+def name_rules(code: str) -> tuple[AfterValidator, FieldInfo]:
+    """For a name that people read: something of it can be seen, in the order it is written in.
+
+    The pattern that is documented knows the characters up to U+FFFF only.
+    """
+    readable = re.compile(rf"[^\x00{_BIDI}]*")
+
+    def check(text: str) -> str:
+        if not (readable.fullmatch(text) and any(map(_is_visible, text))):
+            raise PydanticCustomError(
+                code,
+                "a name must contain a visible character, and neither NUL nor a character that "
+                "sets the direction of text",
+            )
+        return text
+
+    schema: dict[str, JsonValue] = {"pattern": NAME_PATTERN}
+    return AfterValidator(check), Field(json_schema_extra=schema)
+
+
+_GITHUB_REFUSED = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zs", "Zl", "Zp"})
+
+
+def _check_github_name(name: str) -> str:
+    """What the pattern does not know: characters above U+FFFF, and marks on nothing."""
+    if name.isascii():
+        return name
+    shown = any(map(_is_visible, name))
+    if not shown or any(category(c) in _GITHUB_REFUSED or _HIDDEN.match(c) for c in name):
+        raise _NO_GITHUB_NAME
+    return name
+
+
+_GITHUB_NAME_MESSAGE = (
+    "a GitHub owner or repository must have no slash, blank, control or invisible character"
+)
+_NO_GITHUB_NAME = PydanticCustomError("github_name", _GITHUB_NAME_MESSAGE)
 
 
 def _check_branch_bytes(name: str) -> str:
@@ -191,16 +253,13 @@ Moment = Annotated[
 ProjectName = Annotated[
     str,
     StringConstraints(min_length=1, max_length=255),
-    *_matching(NAME_PATTERN, "project_name", "a name has something to see, and no NUL"),
+    *name_rules("project_name"),
 ]
 GithubName = Annotated[
     str,
     StringConstraints(min_length=1, max_length=100),
-    *_matching(
-        GITHUB_NAME_PATTERN,
-        "github_name",
-        "a GitHub owner or repository has no slash, white space or control character",
-    ),
+    *_matching(GITHUB_NAME_PATTERN, "github_name", _GITHUB_NAME_MESSAGE),
+    AfterValidator(_check_github_name),
 ]
 HttpUrl = Annotated[
     str,

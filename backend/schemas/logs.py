@@ -13,13 +13,16 @@ from pydantic import (
 
 from backend.schemas.fields import NO_NUL, PositiveInt
 from backend.schemas.json_object import JsonText, empty_object
-from models import LogLevel, RequestModel, SystemLog
+from models import LogLevel, RequestModel, SystemLog, name_rules
 
 MAX_LOGS = 1000
 MAX_MESSAGE = 10_000
 MAX_NAME = 100
 
 Message = Annotated[str, StringConstraints(min_length=1, max_length=MAX_MESSAGE), *NO_NUL]
+Component = Annotated[
+    str, StringConstraints(min_length=1, max_length=MAX_NAME), *name_rules("label")
+]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME), *NO_NUL]
 
 
@@ -28,7 +31,7 @@ class LogEntry(RequestModel):
 
     level: Annotated[LogLevel, Field(strict=False)]
     message: Message
-    component: Name | None = None
+    component: Component | None = None
     context: JsonText = Field(default_factory=empty_object)
     correlation_id: Name | None = None
     project_id: PositiveInt | None = Field(

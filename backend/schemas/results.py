@@ -8,7 +8,7 @@ from pydantic_core import PydanticCustomError
 from backend.json_numbers import UNKEPT, UNKEPT_MESSAGE
 from backend.schemas.fields import NO_NUL, MaybeLeaseToken
 from backend.schemas.json_object import JsonText
-from models import LongText, RequestModel, TestResult, TestStatus, UtcTime
+from models import LongText, RequestModel, TestResult, TestStatus, UtcTime, name_rules
 
 MAX_RESULTS = 1000
 
@@ -29,7 +29,7 @@ def _is_double(value: int) -> bool:
 
 # A member's name is a string in JSON, which strictness would not take for the member.
 AnyTestStatus = Annotated[TestStatus, Field(strict=False)]
-TestType = Annotated[str, StringConstraints(min_length=1, max_length=100), *NO_NUL]
+TestType = Annotated[str, StringConstraints(min_length=1, max_length=100), *name_rules("label")]
 TestName = Annotated[str, StringConstraints(min_length=1, max_length=500), *NO_NUL]
 FilePath = Annotated[str, StringConstraints(max_length=4096), *NO_NUL]
 Duration = Annotated[float, Field(ge=0, allow_inf_nan=False), BeforeValidator(_kept)]
