@@ -74,6 +74,9 @@ ROUTE_SCOPES: Final[dict[tuple[str, str], str | None]] = {
 }
 """The scope of every route by method and path template."""
 
+ANY_QUERY: Final = frozenset({("GET", "/health"), ("GET", "/ready")})
+"""The routes that ignore their query, as probes add to it what they like."""
+
 BODY_LIMITS: Final[dict[tuple[str, str], int]] = {
     # What GitHub sends at most.
     ("POST", "/api/webhooks/{webhook_id}/deliveries/github"): 25 * 1024 * 1024,

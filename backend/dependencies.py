@@ -5,23 +5,22 @@ import inspect
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any
-from urllib.parse import unquote_to_bytes
+from enum import StrEnum
+from typing import Annotated, Any, TypeVar
 
 from fastapi import FastAPI, Path, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from backend.access import OPEN, ROUTE_SCOPES
+from backend.access import ANY_QUERY, OPEN, ROUTE_SCOPES
 from backend.admission import Seats
 from backend.direct_call import DirectCall, Handler, application, is_ordinary
 from backend.errors import (
     ERROR_TABLE,
-    BadRequest,
     NotFound,
     StrongroomError,
     Unauthenticated,
@@ -31,6 +30,7 @@ from backend.rate_limits import RequestLimits
 from backend.services.database_service import DatabaseService
 from backend.services.principal import EVERYBODY, Principal, acting_as
 from backend.strict_json import read_json
+from backend.strict_query import StrictQuery
 from database.errors import DatabaseBusy, DatabaseError, InvalidValue
 from models import MAX_INT64, Scope
 
@@ -54,6 +54,16 @@ Service = Annotated[DatabaseService, "the application's"]
 """The parameter of a route that is given the service, by `GuardedRoute`."""
 ProjectId = Annotated[Id, Path(description="The project's id.", examples=[1])]
 RunId = Annotated[Id, Path(description="The run's id.", examples=[1])]
+Choice = TypeVar("Choice", bound=StrEnum)
+
+
+def _distinct(choices: tuple[Choice, ...]) -> tuple[Choice, ...]:
+    """One order for one list: cursors and kept answers go by it."""
+    return tuple(sorted(set(choices)))
+
+
+AnyOf = Annotated[tuple[Choice, ...], AfterValidator(_distinct)]
+"""A filter that may be given more than once, and means any of its values; all when it is not."""
 Limit = Annotated[
     int,
     Field(ge=1, le=500),
@@ -81,8 +91,11 @@ class GuardedRoute(APIRoute):
     def _guard(self, handle: Handler) -> Handler:
         (method,) = self.methods or {"GET"}
         scope = ROUTE_SCOPES[method, self.path_format]
-        if scope is OPEN:
+        query = StrictQuery.of(self.dependant)
+        if (method, self.path_format) in ANY_QUERY:
             return handle
+        if scope is OPEN:
+            return _with_strict_query(handle, query)
         body = self.body_field
         metrics = self.path_format == "/metrics"
         # What reads waits for no COMMIT, however slow the disk is. A reveal is recorded.
@@ -95,7 +108,7 @@ class GuardedRoute(APIRoute):
                 principal.require(scope)
             else:
                 principal = EVERYBODY
-            check_query(request)
+            query.check(request)
             if body is not None:
                 await read_json(request, required=body.field_info.is_required())
             elif "transfer-encoding" in request.headers:
@@ -119,6 +132,14 @@ class GuardedRoute(APIRoute):
                 seats.give_back(client)
 
         return guarded
+
+
+def _with_strict_query(handle: Handler, query: StrictQuery) -> Handler:
+    async def strict(request: Request) -> Response:
+        query.check(request)
+        return await handle(request)
+
+    return strict
 
 
 def _with_service(endpoint: Callable[..., Any]) -> Callable[..., Any]:
@@ -175,20 +196,6 @@ def problem_responses(codes: Sequence[str]) -> dict[int | str, dict[str, Any]]:
         }
         for status, found in sorted(by_status.items())
     }
-
-
-def check_query(request: Request) -> None:
-    """Raises `BadRequest` for a query string that can't be read one way only: bytes that are no
-    UTF-8 would be replaced, and what stands behind a NUL be overlooked."""
-    query: bytes = request.scope["query_string"]
-    if b"%" not in query and query.isascii():
-        return
-    try:
-        if query.isascii() and "\0" not in unquote_to_bytes(query).decode("utf-8"):
-            return
-    except UnicodeDecodeError:
-        pass
-    raise BadRequest("write the query in percent-encoded UTF-8, without NUL")
 
 
 def client_address(request: Request) -> str:
@@ -301,11 +308,21 @@ def _http_problem(request_id: str, error: HTTPException) -> Response | None:
 
 
 def _details(error: RequestValidationError) -> list[dict[str, Any]]:
-    """What pydantic tells, with places in the body as seen from the body itself."""
-    return [
-        {**item, "loc": item["loc"][1:] if item["loc"][:1] == ("body",) else item["loc"]}
-        for item in error.errors()
-    ]
+    """What pydantic tells, with places in the body as seen from the body itself, and each
+    parameter of the query once, whichever of its values are wrong."""
+    details: list[dict[str, Any]] = []
+    parameters: set[str] = set()
+    for item in error.errors():
+        place = item["loc"]
+        if place[:1] == ("body",):
+            place = place[1:]
+        elif place[:1] == ("query",):
+            place = place[:2]
+            if place[1] in parameters:
+                continue
+            parameters.add(place[1])
+        details.append({**item, "loc": place})
+    return details
 
 
 def install_error_handlers(app: FastAPI) -> None:

@@ -8,6 +8,8 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
+from backend.strict_query import StrictQuery
+
 DOCUMENT_PATH, PAGE_PATH = "/openapi.json", "/docs"
 
 # Who tries a call on the page types a token into it, so it loads these very bytes and no others.
@@ -60,7 +62,10 @@ def add_docs(app: FastAPI) -> None:
     FastAPI puts its own in front, where every request is matched against them first.
     """
 
-    async def document(_: Request) -> Response:
+    no_query = StrictQuery()
+
+    async def document(request: Request) -> Response:
+        no_query.check(request)
         return JSONResponse(app.openapi())
 
     async def page(_: Request) -> Response:

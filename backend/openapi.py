@@ -5,7 +5,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from backend.access import OPEN, ROUTE_SCOPES
+from backend.access import ANY_QUERY, OPEN, ROUTE_SCOPES
 from backend.dependencies import problem_responses
 from models import Problem
 
@@ -62,7 +62,7 @@ def describe(app: FastAPI) -> None:
             shared: dict[str, Any] = document["components"].setdefault("responses", {})
             for path, operations in document["paths"].items():
                 for method, operation in operations.items():
-                    _complete_operation(operation, method, ROUTE_SCOPES[method.upper(), path])
+                    _complete_operation(operation, method.upper(), path)
                     _share_problems(operation["responses"], shared)
             app.openapi_schema = document
         return app.openapi_schema
@@ -92,15 +92,17 @@ def _add_security_scheme(document: dict[str, Any]) -> None:
     }
 
 
-def _complete_operation(operation: dict[str, Any], method: str, scope: str | None) -> None:
+def _complete_operation(operation: dict[str, Any], method: str, path: str) -> None:
     responses = operation["responses"]
+    scope = ROUTE_SCOPES[method, path]
     if scope is OPEN:
         operation["security"] = []
     else:
         operation["security"] = [{_SCHEME: []}]
         operation["x-scope"] = scope
-        _add_codes(responses, "bad_request")
-    if method != "get":
+    if (method, path) not in ANY_QUERY:
+        _add_codes(responses, "bad_request", "validation_failed")
+    if method != "GET":
         # What is sent is bounded and what is stored may not fit, also where no body is read.
         _add_codes(responses, "body_too_large", "database_full")
     for status, response in responses.items():

@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 from starlette.requests import Request
 
 from backend.errors import MalformedJson, UnsupportedMediaType, pointer
+from backend.json_numbers import may_have_minus_zero, read_decimal, read_integer
 from backend.json_places import place_of_refused, shown
 
 
@@ -14,7 +15,8 @@ def parse_json(body: bytes, name: str = "the body") -> Any:
     """The value of a JSON text in UTF-8, which messages call `name`.
 
     Raises `MalformedJson`, also for repeated keys, NaN and infinities, lone surrogates, and
-    nesting or numbers beyond what can be read. The message tells the place and repeats nothing.
+    nesting or integers beyond what can be read. The message tells the place and repeats nothing.
+    A number that would come back as another one is `UNKEPT`, for its shape to refuse.
     """
     try:
         text = body.decode("utf-8")
@@ -23,10 +25,16 @@ def parse_json(body: bytes, name: str = "the body") -> Any:
         detail = f"{name} is not UTF-8 (byte {error.start})"
         raise _refusal(before, "not_utf8", detail, len(before)) from None
     try:
-        value = json.loads(text, object_pairs_hook=_object, parse_constant=_no_constant)
+        value = json.loads(
+            text,
+            object_pairs_hook=_object,
+            parse_constant=_no_constant,
+            parse_float=read_decimal,
+            parse_int=read_integer if may_have_minus_zero(text) else None,
+        )
         # A lone surrogate can come only from an escape.
         if "\\ud" in text or "\\uD" in text:
-            json.dumps(value, ensure_ascii=False).encode("utf-8")
+            json.dumps(value, ensure_ascii=False, default=repr).encode("utf-8")
     except UnicodeEncodeError:
         detail = "a string has an unpaired surrogate (\\ud800 to \\udfff)"
         raise _refusal(text, "unpaired_surrogate", detail) from None

@@ -6,8 +6,10 @@ that have all of the wanted words and labels, newest first; its cost follows fro
 them and the length of the page, not from the size of the table.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from unicodedata import normalize
 
 from database.connection import Executor
 from database.errors import DatabaseCorrupt
@@ -87,7 +89,11 @@ class FullTextIndex:
         """
         parts = []
         if words:
-            parts.append(f"{{{self.text}}} : ({' '.join(map(_string, words))})")
+            # A text is indexed in the form of Unicode that it came in.
+            forms = dict.fromkeys(
+                " ".join(_string(form(word)) for word in words) for form in _FORMS
+            )
+            parts.append(f"{{{self.text}}} : (({') OR ('.join(forms)}))")
         parts.extend(
             f"{{{self.labels}}} : ({' OR '.join(map(_string, group))})" for group in labels
         )
@@ -97,6 +103,13 @@ class FullTextIndex:
     async def _changes(db: Executor) -> int:
         row = await db.fetch_one("SELECT total_changes()")
         return int(row[0]) if row is not None else 0
+
+
+_FORMS: tuple[Callable[[str], str], ...] = (
+    str,
+    partial(normalize, "NFC"),
+    partial(normalize, "NFD"),
+)
 
 
 def _string(word: str) -> str:

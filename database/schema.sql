@@ -47,7 +47,11 @@ CREATE INDEX agent_runs_project ON agent_runs (project_id, id);
 
 CREATE INDEX agent_runs_project_status ON agent_runs (project_id, status, id);
 
+CREATE INDEX agent_runs_project_type ON agent_runs (project_id, run_type, id);
+
 CREATE INDEX agent_runs_status ON agent_runs (status, id);
+
+CREATE INDEX agent_runs_type ON agent_runs (run_type, id);
 
 CREATE TRIGGER agent_runs_count_added AFTER INSERT ON agent_runs
 WHEN NEW.status = 'pending'

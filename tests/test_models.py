@@ -313,7 +313,7 @@ def test_null_does_not_clear_what_must_have_a_value(model: type[RequestModel], f
         ("auto_merge_enabled", 1),
         ("auto_merge_enabled", 1.0),
         ("status", True),
-        ("status", "deleted"),
+        ("status", "lost"),
         ("status", "ACTIVE"),
         ("webhook_url", 5),
     ],

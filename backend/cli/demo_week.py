@@ -165,11 +165,13 @@ class DemoWeek:
     async def _run(self, project: Project, number: int) -> None:
         random_ = self._random
         run = await self._service.create_run(
-            AgentRunCreate(
-                project_id=project.id,
-                target_text=random_.choice(_TASKS),
-                run_type=random_.choice(list(RunType)),
-                metadata={"ticket": f"ACME-{1000 + number}"},
+            AgentRunCreate.model_validate(
+                {
+                    "project_id": project.id,
+                    "target_text": random_.choice(_TASKS),
+                    "run_type": random_.choice(list(RunType)),
+                    "metadata": {"ticket": f"ACME-{1000 + number}"},
+                }
             )
         )
         # The newest ones have not been taken by anybody yet, or are being worked on.
@@ -235,7 +237,9 @@ class DemoWeek:
             return
         snapshot = await self._service.create_snapshot(
             run_id,
-            SnapshotCreate(snapshot_id=f"snap-{number:05d}", config={"image": "python:3.12"}),
+            SnapshotCreate.model_validate(
+                {"snapshot_id": f"snap-{number:05d}", "config": {"image": "python:3.12"}}
+            ),
         )
         await self._service.update_snapshot(
             snapshot.id, SnapshotUpdate(status=SnapshotStatus.READY)

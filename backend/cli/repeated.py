@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 from backend.cli.import_lines import read_chunks
 from backend.services.document_use_cases import ImportOutcome, merged
+from database.text_keys import text_key
 from models import ProjectDocument
 
 
@@ -66,7 +67,7 @@ def _repository(text: bytes | None) -> bytes | None:
     """Which repository a line is about; None for one that will be refused anyway."""
     try:
         value = json.loads(text or b"")
-        names = value["github_owner"].casefold(), value["github_repo"].casefold()
+        names = text_key(value["github_owner"]), text_key(value["github_repo"])
         return hashlib.blake2b("\n".join(names).encode(), digest_size=16).digest()
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return None

@@ -16,7 +16,7 @@ from backend.repositories.paging import (
 from database.base import BaseRepository, Clock, utc_now
 from database.connection import Value
 from database.connection_manager import DatabaseManager
-from models import AgentRun, RunStatus
+from models import AgentRun, RunStatus, RunType
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,9 @@ class RunFilter:
 
     project_ids: tuple[int, ...] | None = None
     """Only runs of these projects; `None` for all."""
-    status: RunStatus | None = None
+    statuses: tuple[RunStatus, ...] = ()
+    run_types: tuple[RunType, ...] = ()
+    """Only runs of any of these; all when there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,9 +250,15 @@ _MEMBERS = json_members(AgentRun)
 
 def _page_query(filter: RunFilter, *, limit: int, after: Position | None) -> Query:
     query = Query("SELECT * FROM agent_runs")
-    if filter.status is not None:
-        query.where("status = ?", filter.status.value)
     if filter.project_ids is not None:
         query.branch("project_id", filter.project_ids)
+    run_types = [run_type.value for run_type in filter.run_types]
+    if filter.statuses:
+        query.branch("status", [status.value for status in filter.statuses])
+        if run_types:
+            # The plus keeps it from the index of a type's runs, which are many of all statuses.
+            query.where_in("+run_type", run_types)
+    elif run_types:
+        query.branch("run_type", run_types)
     query.keyset(("id",), after, descending=True, limit=limit)
     return query

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
+from math import prod
 from typing import Generic, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel
@@ -68,7 +70,7 @@ class Query:
         self._select = select
         self._conditions: list[str] = []
         self._params = list(params)
-        self._branches: tuple[str, Sequence[Value]] | None = None
+        self._branches: list[tuple[str, Sequence[Value]]] = []
         self._tail = ""
 
     def where(self, condition: str, *params: Value) -> None:
@@ -89,16 +91,17 @@ class Query:
         A page of several owners' rows in one order: with IN, either all rows of all owners would
         be sorted for each page, or everybody's rows be walked through. A branch for each value
         comes from the index in its order, and merging them takes no more rows than the page has.
+        Of several columns there is a branch for each combination.
         """
         if not values:
             self.where("1 = 0")
         elif len(values) == 1:
             self.where(f"{column} = ?", *values)
-        elif len(values) > _MAX_BRANCHES:
+        elif len(values) * prod(len(others) for _, others in self._branches) > _MAX_BRANCHES:
             # The plus keeps it from choosing an index: the order counts for more.
             self.where_in(f"+{column}", values)
         else:
-            self._branches = column, values
+            self._branches.append((column, values))
 
     def keyset(
         self, columns: Sequence[str], after: Position | None, *, descending: bool, limit: int
@@ -115,16 +118,12 @@ class Query:
 
     def build(self) -> tuple[str, tuple[Value, ...]]:
         """The statement and its parameters."""
-        conditions = list(self._conditions)
-        params = tuple(self._params)
-        times = 1
-        if self._branches is not None:
-            column, values = self._branches
-            conditions.append(f"{column} = ?")
-            params = tuple(param for value in values for param in (*self._params, value))
-            times = len(values)
+        conditions = self._conditions + [f"{column} = ?" for column, _ in self._branches]
+        # Without a branch there is one combination, of nothing.
+        combinations = list(product(*(values for _, values in self._branches)))
+        params = tuple(param for values in combinations for param in (*self._params, *values))
         where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
-        return " UNION ALL ".join([self._select + where] * times) + self._tail, params
+        return " UNION ALL ".join([self._select + where] * len(combinations)) + self._tail, params
 
 
 class PageReader(Generic[T]):

@@ -1,10 +1,9 @@
 """Pipeline states: an append-only history for each run."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from backend.repositories.paging import Page, Position, Query, fetch_page, json_members
-from database.base import BaseRepository, Clock, encode, utc_now
+from database.base import BaseRepository, Clock, utc_now
 from database.connection import Row
 from database.connection_manager import DatabaseManager
 from models import PipelineState, PipelineStateName
@@ -28,9 +27,7 @@ class PipelineStateRepository(BaseRepository[PipelineState]):
     ) -> None:
         super().__init__(PipelineState, "pipeline_states", db_manager, clock=clock)
 
-    async def append(
-        self, run_id: int, state: PipelineStateName, metadata: dict[str, Any]
-    ) -> PipelineState:
+    async def append(self, run_id: int, state: PipelineStateName, metadata: str) -> PipelineState:
         """Add a state behind the run's last one, which becomes its previous state.
 
         Raises `ForeignKeyViolation` when there is no such run.
@@ -41,7 +38,7 @@ class PipelineStateRepository(BaseRepository[PipelineState]):
             " SELECT ?, ?, (SELECT last.state FROM pipeline_states AS last"
             " WHERE last.agent_run_id = ? ORDER BY last.id DESC LIMIT 1), ?, ?"
             " RETURNING *",
-            (run_id, state.value, run_id, encode(metadata), self.now()),
+            (run_id, state.value, run_id, metadata, self.now()),
         )
         return self.model(rows[0])
 

@@ -18,6 +18,7 @@ from database.base import BaseRepository, Clock, utc_now
 from database.connection import Row, Value
 from database.connection_manager import DatabaseManager
 from database.errors import UniqueViolation
+from database.text_keys import text_key
 from models import Project, ProjectStatus
 
 SORT_COLUMNS = {"created_at": "created_at", "updated_at": "updated_at", "name": "name_key"}
@@ -25,13 +26,13 @@ SORT_COLUMNS = {"created_at": "created_at", "updated_at": "updated_at", "name": 
 
 @dataclass(frozen=True, slots=True)
 class ProjectFilter:
-    """What a list of projects holds. Deleted ones only when `status` says so."""
+    """What a list of projects holds. Deleted ones only when `statuses` says so."""
 
-    status: ProjectStatus | None = None
+    statuses: tuple[ProjectStatus, ...] = ()
     owner: str | None = None
     """GitHub owner, without regard to case."""
     text: str | None = None
-    """A part of the name, owner or repository, without regard to case."""
+    """A part of the name or of `owner/repo`, without regard to case."""
     ids: tuple[int, ...] | None = None
     """Only these projects; `None` for all."""
 
@@ -76,8 +77,8 @@ class ProjectRepository(BaseRepository[Project]):
         params = list(columns.values())
         if not columns.keys().isdisjoint(_KEYS):
             # Of what is stored as far as it does not change, so that no other change gets lost.
-            parts = ["?" if key in columns else key for key in _KEYS]
-            assignments.append(f"search_text = {_SEPARATED.join(parts)}")
+            name, owner, repo = ("?" if key in columns else key for key in _KEYS)
+            assignments.append(f"search_text = {name} || '\n' || {owner} || '/' || {repo}")
             params += [columns[key] for key in _KEYS if key in columns]
         try:
             rows = await self.db.execute_returning(
@@ -94,7 +95,7 @@ class ProjectRepository(BaseRepository[Project]):
         `None`."""
         row = await self.db.fetch_one(
             "SELECT * FROM projects WHERE owner_key = ? AND repo_key = ? AND status <> 'deleted'",
-            (owner.casefold(), repo.casefold()),
+            (text_key(owner), text_key(repo)),
         )
         return self.model(row) if row is not None else None
 
@@ -174,22 +175,22 @@ class ProjectRepository(BaseRepository[Project]):
         return ProjectExists(row["id"] if row is not None else None)
 
     def columns(self, data: Mapping[str, Any]) -> dict[str, Value]:
-        """`data` with the case-folded copies that look-ups, sorting and search go by."""
+        """`data` with the keys that look-ups, sorting and search go by."""
         columns = super().columns(data)
         for key, name in _KEYS.items():
             if name in data:
-                columns[key] = data[name].casefold()
+                columns[key] = text_key(data[name])
         return columns
 
     async def insert(self, columns: Mapping[str, Value]) -> Row:
         """Insert a row of these columns, and what is searched; the row as stored."""
-        searched = "\n".join(str(columns[key]) for key in _KEYS)
+        name, owner, repo = (str(columns[key]) for key in _KEYS)
+        searched = f"{name}\n{owner}/{repo}"
         return await super().insert({**columns, "search_text": searched})
 
 
 _KEYS = {"name_key": "name", "owner_key": "github_owner", "repo_key": "github_repo"}
-"""The case-folded copies, and what they are copies of."""
-_SEPARATED = " || '\n' || "
+"""The keys, as `text_key` makes them, and what they are the keys of."""
 
 
 def contains(text: str) -> str:
@@ -218,19 +219,22 @@ def _page_query(
         )
     else:
         query = Query("SELECT * FROM projects")
-    if filter.status is not None:
-        query.where("status = ?", filter.status.value)
+    statuses = [status.value for status in filter.statuses]
+    if statuses and filter.ids:
+        query.where_in("status", statuses)
+    elif statuses:
+        query.branch("status", statuses)
     elif filter.owner is not None and not filter.ids:
         query.branch("status", _LISTED)
     else:
         query.where("status <> 'deleted'")
     if filter.owner is not None:
-        query.where("owner_key = ?", filter.owner.casefold())
+        query.where("owner_key = ?", text_key(filter.owner))
     if filter.text:
-        pattern = contains(filter.text.casefold())
+        pattern = contains(text_key(filter.text))
         query.where("search_text LIKE ? ESCAPE '\\'", pattern)
         if "\n" in filter.text:
-            # It stands between the three, too, and they are searched each for itself.
+            # It stands behind the name, too, and is no part of what is searched.
             each = " OR ".join(f"{key} LIKE ? ESCAPE '\\'" for key in _KEYS)
             query.where(f"({each})", pattern, pattern, pattern)
     if filter.ids == ():

@@ -46,9 +46,10 @@ _UPSERT = (
 
 @dataclass(frozen=True, slots=True)
 class ResultFilter:
-    """What a list of a run's results holds; `None` does not narrow it."""
+    """What a list of a run's results holds; what is left out does not narrow it."""
 
-    status: TestStatus | None = None
+    statuses: tuple[TestStatus, ...] = ()
+    """Any of these."""
     test_type: str | None = None
 
 
@@ -114,10 +115,10 @@ class TestResultRepository(BaseRepository[TestResult]):
         """Up to `limit` results of a run, newest first, after the position `after`."""
         query = Query("SELECT * FROM test_results")
         query.where("agent_run_id = ?", run_id)
-        if filter.status is not None:
-            query.where("status = ?", filter.status.value)
         if filter.test_type is not None:
             query.where("test_type = ?", filter.test_type)
+        if filter.statuses:
+            query.branch("status", [status.value for status in filter.statuses])
         query.keyset(("id",), after, descending=True, limit=limit)
         return await fetch_page(self.db, query, limit, self.model, ("id",), members=_MEMBERS)
 

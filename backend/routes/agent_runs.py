@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response, status
 
-from backend.dependencies import Cursor, GuardedRoute, Id, Limit, RunId, Service, problems
+from backend.dependencies import AnyOf, Cursor, GuardedRoute, Id, Limit, RunId, Service, problems
 from backend.schemas.runs import (
     AgentRunCreate,
     AgentRunList,
@@ -17,7 +17,7 @@ from backend.schemas.runs import (
     RunHeartbeat,
     RunTransition,
 )
-from models import AgentRun, RunStatus
+from models import AgentRun, RunStatus, RunType
 
 router = APIRouter(prefix="/api/agent-runs", tags=["agent runs"], route_class=GuardedRoute)
 
@@ -34,13 +34,14 @@ async def get_agent_run(run_id: RunId, service: Service) -> AgentRun:
 async def list_agent_runs(
     service: Service,
     project_id: Annotated[Id | None, Query(description="Only runs of this project.")] = None,
-    status: Annotated[RunStatus | None, Query(description="Only runs of this status.")] = None,
+    status: Annotated[AnyOf[RunStatus], Query(description="Only runs of these statuses.")] = (),
+    run_type: Annotated[AnyOf[RunType], Query(description="Only runs of these types.")] = (),
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> Response:
     """One page of runs, newest first."""
     text_page = await service.list_runs_json(
-        project_id=project_id, status=status, limit=limit, cursor=cursor
+        project_id=project_id, statuses=status, run_types=run_type, limit=limit, cursor=cursor
     )
     return Response(text_page, media_type="application/json")
 

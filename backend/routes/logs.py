@@ -5,9 +5,8 @@ from typing import Annotated
 from fastapi import APIRouter, Body, Query, status
 
 from backend.dependencies import Cursor, GuardedRoute, Id, Limit, Service, problems
-from backend.schemas.fields import Moment
 from backend.schemas.logs import MAX_NAME, LogList, LogsAccepted, LogSubmission
-from models import LogLevel
+from models import LogLevel, Moment
 
 router = APIRouter(prefix="/api/logs", tags=["logs"], route_class=GuardedRoute)
 

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Path, Query, Response, status
 
 from backend.dependencies import (
+    AnyOf,
     Cursor,
     GuardedRoute,
     Limit,
@@ -60,8 +61,8 @@ async def get_configuration(project_id: ProjectId, service: Service) -> Response
 async def list_projects(
     service: Service,
     status: Annotated[
-        ProjectStatus | None, Query(description="Only these; without it, all but deleted ones.")
-    ] = None,
+        AnyOf[ProjectStatus], Query(description="Only these; without it, all but deleted ones.")
+    ] = (),
     owner: Annotated[
         str | None,
         Query(
@@ -84,7 +85,7 @@ async def list_projects(
 ) -> Response:
     """One page of projects."""
     page = await service.list_projects_json(
-        status=status, owner=owner, text=q, sort=sort, limit=limit, cursor=cursor
+        statuses=status, owner=owner, text=q, sort=sort, limit=limit, cursor=cursor
     )
     return json_response(page)
 

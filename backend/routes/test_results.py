@@ -6,6 +6,7 @@ from fastapi import APIRouter, Query, status
 from pydantic import Field
 
 from backend.dependencies import (
+    AnyOf,
     Cursor,
     GuardedRoute,
     Limit,
@@ -35,14 +36,14 @@ TestTypeFilter = Annotated[str | None, Query(max_length=100, description="Only o
 async def list_test_results(
     run_id: RunId,
     service: Service,
-    status: Annotated[TestStatus | None, Query(description="Only of this status.")] = None,
+    status: Annotated[AnyOf[TestStatus], Query(description="Only of these statuses.")] = (),
     test_type: TestTypeFilter = None,
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> TestResultList:
     """One page of the run's results, newest first, and how many of all have each status."""
     return await service.list_test_results(
-        run_id, status=status, test_type=test_type, limit=limit, cursor=cursor
+        run_id, statuses=status, test_type=test_type, limit=limit, cursor=cursor
     )
 
 

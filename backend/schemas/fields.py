@@ -1,15 +1,11 @@
 """Kinds of fields that the shapes of several resources have."""
 
-import re
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
-from models import MAX_INT64, NAME_PATTERN, NO_NUL_PATTERN
-
-_VISIBLE = re.compile(NAME_PATTERN.removesuffix("$") + r"\Z")
+from models import MAX_INT64, NO_NUL_PATTERN, name_rules
 
 
 def unset() -> Any:
@@ -23,22 +19,11 @@ def _check_no_nul(text: str) -> str:
     return text
 
 
-def _check_label(text: str) -> str:
-    if not _VISIBLE.match(text):
-        raise PydanticCustomError("label", "give something to see, and no NUL")
-    return text
-
-
 NO_NUL = (AfterValidator(_check_no_nul), Field(json_schema_extra={"pattern": NO_NUL_PATTERN}))
 """For a text of any characters but NUL."""
 
 PositiveInt = Annotated[int, Field(ge=1, le=MAX_INT64)]
-Label = Annotated[
-    str,
-    StringConstraints(min_length=1, max_length=255),
-    AfterValidator(_check_label),
-    Field(json_schema_extra={"pattern": NAME_PATTERN}),
-]
+Label = Annotated[str, StringConstraints(min_length=1, max_length=255), *name_rules("label")]
 """A name for people to read."""
 LeaseToken = Annotated[
     str,
@@ -52,23 +37,3 @@ MaybeLeaseToken = Annotated[
         "was given to another meanwhile. Without it nothing is checked."
     ),
 ]
-
-
-def _text_only(value: object) -> object:
-    if not isinstance(value, str):
-        raise _NO_MOMENT
-    return value
-
-
-def _in_utc(value: datetime) -> datetime:
-    try:
-        return value.astimezone(UTC)
-    except OverflowError:
-        raise _NO_MOMENT from None
-
-
-_NO_MOMENT = PydanticCustomError("moment", "give a time such as 2026-12-31T12:00:00Z")
-Moment = Annotated[
-    AwareDatetime, Field(strict=False), BeforeValidator(_text_only), AfterValidator(_in_utc)
-]
-"""A time with its zone, written as RFC 3339 says."""

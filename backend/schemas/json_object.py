@@ -1,10 +1,12 @@
 """JSON that clients keep with a row: bounded, and given back as it came."""
 
-import json
+import math
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field
-from pydantic_core import PydanticCustomError
+from pydantic import Field, PlainValidator
+from pydantic_core import PydanticCustomError, to_json
+
+from backend.json_numbers import UNKEPT, UNKEPT_MESSAGE
 
 MAX_JSON_BYTES = 65_536
 """The longest JSON of one field, in bytes of compact UTF-8."""
@@ -12,52 +14,80 @@ MAX_JSON_DEPTH = 64
 """Objects and arrays within one another; readers of JSON give up at different depths."""
 
 
-def check_json(value: dict[str, Any]) -> dict[str, Any]:
-    """`value`, if it is within the bounds. Raises `PydanticCustomError`."""
-    # The depth comes first: the encoder itself gives up on what is nested too deeply.
-    if _depth(value) > MAX_JSON_DEPTH:
+def object_text(value: object) -> str:
+    """A JSON object as the text that is stored, and stands in answers: compact, its keys in their
+    order. Raises `PydanticCustomError` for anything else, and beyond the bounds."""
+    if not isinstance(value, dict):
+        raise PydanticCustomError("dict_type", "give a JSON object")
+    try:
+        # As answers are written, so that a number has one text wherever it is read.
+        text = to_json(value, inf_nan_mode="constants").decode()
+    except ValueError:
+        text = ""
+    # Every level has its bracket, a character has at most four bytes, and what is no number is
+    # written as a name: most need no closer look.
+    if (
+        not text
+        or len(text) > MAX_JSON_BYTES // 4
+        or text.count("{") + text.count("[") > MAX_JSON_DEPTH
+        or "Infinity" in text
+        or "NaN" in text
+    ):
+        _look_closely(value, text)
+    return text
+
+
+def _look_closely(value: dict[str, Any], text: str) -> None:
+    levels, leaves = _taken_apart(value)
+    if levels > MAX_JSON_DEPTH:
         raise PydanticCustomError(
             "json_depth", "at most {max_depth} levels of nesting", {"max_depth": MAX_JSON_DEPTH}
         )
-    size = _encoded_size(value)
-    if size is None:
-        raise PydanticCustomError(
-            "json_value", "a number is out of range, or a text is not valid Unicode"
-        )
-    if size > MAX_JSON_BYTES:
+    if any(leaf is UNKEPT or _is_no_number(leaf) for leaf in leaves):
+        raise PydanticCustomError("json_value", UNKEPT_MESSAGE)
+    if not text:
+        raise PydanticCustomError("json_value", "a text is not valid Unicode")
+    if len(text.encode()) > MAX_JSON_BYTES:
         raise PydanticCustomError(
             "json_size", "at most {max_bytes} bytes of JSON", {"max_bytes": MAX_JSON_BYTES}
         )
-    return value
 
 
-def _depth(value: object) -> int:
-    """The levels of objects and arrays; found without recursion, which would have a limit too."""
+def _is_no_number(leaf: object) -> bool:
+    return isinstance(leaf, float) and not math.isfinite(leaf)
+
+
+def _taken_apart(value: object) -> tuple[int, list[object]]:
+    """The levels of objects and arrays, and what they hold at the end of it all; found without
+    recursion, which would have a limit too."""
     depth = 0
+    leaves: list[object] = []
     level = [value]
-    while level := [item for item in level if isinstance(item, (dict, list))]:
-        depth += 1
-        level = [
-            child for item in level for child in (item.values() if isinstance(item, dict) else item)
-        ]
-    return depth
+    while level:
+        below: list[object] = []
+        for item in level:
+            if isinstance(item, dict):
+                below.extend(item.values())
+            elif isinstance(item, list):
+                below.extend(item)
+            else:
+                leaves.append(item)
+        depth += any(isinstance(item, (dict, list)) for item in level)
+        level = below
+    return depth, leaves
 
 
-def _encoded_size(value: object) -> int | None:
-    """Bytes of the value as it is stored; `None` when JSON can't say it. 1e999 is read as
-    infinity, so that such a number can come from a body that is itself valid."""
-    try:
-        text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-        return len(text.encode())
-    except ValueError:
-        return None
-
-
-BoundedJson = Annotated[
-    dict[str, Any],
-    AfterValidator(check_json),
+JsonText = Annotated[
+    str,
+    PlainValidator(object_text, json_schema_input_type=dict[str, Any]),
     Field(
         description="Any JSON object of at most 64 KiB as compact UTF-8, and 64 levels; it comes "
-        "back as it went in."
+        "back as it went in. A number that no double is equal to is refused."
     ),
 ]
+"""A JSON object when it is given, and its text once it is validated: it is encoded once."""
+
+
+def empty_object() -> str:
+    """The default of a `JsonText`."""
+    return "{}"

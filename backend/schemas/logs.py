@@ -1,7 +1,6 @@
 """Logs: what clients send and get."""
 
-import json
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import (
     BaseModel,
@@ -11,52 +10,19 @@ from pydantic import (
     StringConstraints,
     TypeAdapter,
 )
-from pydantic_core import PydanticCustomError, to_json
 
 from backend.schemas.fields import NO_NUL, PositiveInt
-from backend.schemas.json_object import MAX_JSON_BYTES, MAX_JSON_DEPTH, check_json
-from models import LogLevel, RequestModel, SystemLog
+from backend.schemas.json_object import JsonText, empty_object
+from models import LogLevel, RequestModel, SystemLog, name_rules
 
 MAX_LOGS = 1000
 MAX_MESSAGE = 10_000
 MAX_NAME = 100
 
-
-def _context_text(value: object) -> str:
-    """A JSON object as the text that is stored: a batch has a thousand of them, so that each is
-    encoded once."""
-    if not isinstance(value, dict):
-        raise PydanticCustomError("dict_type", "a context is a JSON object")
-    try:
-        text = to_json(value, inf_nan_mode="constants").decode()
-    except ValueError:
-        text = ""
-    # Every level has its bracket, a character has at most four bytes, and what is no number is
-    # written as a name: most need no closer look.
-    if (
-        not text
-        or len(text) > MAX_JSON_BYTES // 4
-        or text.count("{") + text.count("[") > MAX_JSON_DEPTH
-        or "Infinity" in text
-        or "NaN" in text
-    ):
-        # As it was measured: the two encoders write some numbers differently.
-        return json.dumps(
-            check_json(value), ensure_ascii=False, allow_nan=False, separators=(",", ":")
-        )
-    return text
-
-
-ContextText = Annotated[
-    str,
-    PlainValidator(_context_text, json_schema_input_type=dict[str, Any]),
-    Field(
-        description="Any JSON object of at most 64 KiB as compact UTF-8, and 64 levels; it comes "
-        "back as it went in."
-    ),
-]
-"""JSON text once it is validated."""
 Message = Annotated[str, StringConstraints(min_length=1, max_length=MAX_MESSAGE), *NO_NUL]
+Component = Annotated[
+    str, StringConstraints(min_length=1, max_length=MAX_NAME), *name_rules("label")
+]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME), *NO_NUL]
 
 
@@ -65,8 +31,8 @@ class LogEntry(RequestModel):
 
     level: Annotated[LogLevel, Field(strict=False)]
     message: Message
-    component: Name | None = None
-    context: ContextText = "{}"
+    component: Component | None = None
+    context: JsonText = Field(default_factory=empty_object)
     correlation_id: Name | None = None
     project_id: PositiveInt | None = Field(
         default=None, description="Without it, the project of the run, or none."

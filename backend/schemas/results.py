@@ -3,19 +3,36 @@
 from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic_core import PydanticCustomError
 
+from backend.json_numbers import UNKEPT, UNKEPT_MESSAGE
 from backend.schemas.fields import NO_NUL, MaybeLeaseToken
-from backend.schemas.json_object import BoundedJson
-from models import LongText, RequestModel, TestResult, TestStatus, UtcTime
+from backend.schemas.json_object import JsonText
+from models import LongText, RequestModel, TestResult, TestStatus, UtcTime, name_rules
 
 MAX_RESULTS = 1000
 
+
+def _kept(value: object) -> object:
+    """The value, unless it is a number that no double is equal to."""
+    if value is UNKEPT or (type(value) is int and not _is_double(value)):
+        raise PydanticCustomError("number", UNKEPT_MESSAGE)
+    return value
+
+
+def _is_double(value: int) -> bool:
+    try:
+        return float(value) == value
+    except OverflowError:
+        return False
+
+
 # A member's name is a string in JSON, which strictness would not take for the member.
 AnyTestStatus = Annotated[TestStatus, Field(strict=False)]
-TestType = Annotated[str, StringConstraints(min_length=1, max_length=100), *NO_NUL]
+TestType = Annotated[str, StringConstraints(min_length=1, max_length=100), *name_rules("label")]
 TestName = Annotated[str, StringConstraints(min_length=1, max_length=500), *NO_NUL]
 FilePath = Annotated[str, StringConstraints(max_length=4096), *NO_NUL]
-Duration = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Duration = Annotated[float, Field(ge=0, allow_inf_nan=False), BeforeValidator(_kept)]
 
 
 class TestResultCreate(RequestModel):
@@ -28,7 +45,7 @@ class TestResultCreate(RequestModel):
     test_name: TestName
     status: AnyTestStatus = TestStatus.PENDING
     duration_seconds: Duration | None = None
-    result_data: BoundedJson | None = None
+    result_data: JsonText | None = None
     error_message: LongText | None = None
     screenshot_path: FilePath | None = None
     log_path: FilePath | None = None

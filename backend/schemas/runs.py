@@ -2,12 +2,10 @@
 
 from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
-from pydantic.json_schema import SkipJsonSchema
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from backend.schemas.fields import NO_NUL, Label, LeaseToken, MaybeLeaseToken, PositiveInt, unset
-from backend.schemas.json_object import BoundedJson
+from backend.schemas.json_object import JsonText, empty_object
 from models import (
     AgentRun,
     HttpUrl,
@@ -28,12 +26,6 @@ MAX_CLAIM_PROJECTS = 500
 MAX_CLAIM_COUNT = 100
 
 
-def _refuse_status(_value: object) -> None:
-    raise PydanticCustomError(
-        "status_by_transition", "a status changes by POST /api/agent-runs/{id}/transitions only"
-    )
-
-
 TargetText = Annotated[str, StringConstraints(min_length=1, max_length=MAX_TARGET), *NO_NUL]
 CodegenRunId = Annotated[str, StringConstraints(min_length=1, max_length=255), *NO_NUL]
 # A member's name is a string in JSON, which strictness would not take for the member.
@@ -47,6 +39,7 @@ _RUN_ANSWER_ONLY = RequestModel.answer_only | {
     "settings_version",
     "started_at",
     "completed_at",
+    "lease_expires_at",
 }
 
 
@@ -59,7 +52,7 @@ class AgentRunCreate(RequestModel):
     target_text: TargetText
     planning_statement: LongText | None = None
     run_type: AnyRunType = RunType.REGULAR
-    metadata: BoundedJson = Field(default_factory=dict)
+    metadata: JsonText = Field(default_factory=empty_object)
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -85,9 +78,12 @@ class AgentRunUpdate(RequestModel):
     validation_status: AnyValidationStatus = Field(default_factory=unset)
     auto_merge_enabled: bool = Field(default_factory=unset)
     merge_completed: bool = Field(default_factory=unset)
-    metadata: BoundedJson = Field(default_factory=unset)
+    metadata: JsonText = Field(default_factory=unset)
     lease_token: MaybeLeaseToken = None
-    status: SkipJsonSchema[Annotated[None, BeforeValidator(_refuse_status)]] = None
+    status: AnyRunStatus = Field(
+        default_factory=unset,
+        description="The run's own status, as it was read. Transitions change it.",
+    )
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -176,7 +172,7 @@ class PipelineStateCreate(RequestModel):
     }
 
     state: AnyPipelineState
-    metadata: BoundedJson = Field(default_factory=dict)
+    metadata: JsonText = Field(default_factory=empty_object)
     lease_token: MaybeLeaseToken = None
 
     model_config = ConfigDict(

@@ -2,15 +2,14 @@
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field
 
-from backend.schemas.fields import NO_NUL, MaybeLeaseToken, unset
-from backend.schemas.json_object import BoundedJson
+from backend.schemas.fields import Label, MaybeLeaseToken, unset
+from backend.schemas.json_object import JsonText, empty_object
 from models import GrainchainSnapshot, LongText, RequestModel, SnapshotStatus
 
 # A member's name is a string in JSON, which strictness would not take for the member.
 AnySnapshotStatus = Annotated[SnapshotStatus, Field(strict=False)]
-SnapshotName = Annotated[str, StringConstraints(min_length=1, max_length=255), *NO_NUL]
 FirstStatus = Literal["creating", "ready", "running", "completed", "failed"]
 
 _ANSWER_ONLY = RequestModel.answer_only | {"agent_run_id", "destroyed_at"}
@@ -21,10 +20,10 @@ class SnapshotCreate(RequestModel):
 
     answer_only: ClassVar[frozenset[str]] = _ANSWER_ONLY
 
-    snapshot_id: SnapshotName = Field(description="Grainchain's own id of it.")
+    snapshot_id: Label = Field(description="Grainchain's own id of it.")
     status: FirstStatus = "creating"
-    config: BoundedJson = Field(default_factory=dict)
-    validation_results: BoundedJson | None = None
+    config: JsonText = Field(default_factory=empty_object)
+    validation_results: JsonText | None = None
     error_message: LongText | None = None
     lease_token: MaybeLeaseToken = None
 
@@ -42,8 +41,8 @@ class SnapshotUpdate(RequestModel):
     answer_only: ClassVar[frozenset[str]] = _ANSWER_ONLY | {"snapshot_id"}
 
     status: AnySnapshotStatus = Field(default_factory=unset)
-    config: BoundedJson = Field(default_factory=unset)
-    validation_results: BoundedJson | None = Field(default_factory=unset)
+    config: JsonText = Field(default_factory=unset)
+    validation_results: JsonText | None = Field(default_factory=unset)
     error_message: LongText | None = Field(default_factory=unset)
     lease_token: MaybeLeaseToken = None
 

@@ -7,8 +7,8 @@ from typing import Annotated, ClassVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from backend.schemas.fields import Label, Moment, PositiveInt
-from models import RequestModel, Scope, UtcTime
+from backend.schemas.fields import Label, PositiveInt
+from models import Moment, RequestModel, Scope, UtcTime
 
 MAX_TOKEN_PROJECTS = 500
 MAX_LIFETIME = timedelta(days=3650)

@@ -2,9 +2,12 @@
 
 import asyncio
 import functools
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Concatenate, ParamSpec, TypeVar, overload
+
+from pydantic import BaseModel
+from pydantic_core import to_json
 
 from backend.errors import ProjectNotFound
 from backend.repositories import Repositories
@@ -106,6 +109,16 @@ async def finishing(work: Coroutine[Any, Any, T], effect: Callable[[], None]) ->
     task = asyncio.ensure_future(work)
     task.add_done_callback(lambda _: effect())
     return await asyncio.shield(task)
+
+
+def differing(current: BaseModel, data: Mapping[str, Any]) -> dict[str, Any]:
+    """The items of `data`, as a request's `changes()` gives them, whose value `current` has not."""
+    return {name: value for name, value in data.items() if _given(getattr(current, name)) != value}
+
+
+def _given(value: Any) -> Any:
+    # For Python 1, 1.0 and true are equal, and so are objects with their keys in another order.
+    return to_json(value).decode() if isinstance(value, dict) else value
 
 
 async def existing_project(repositories: Repositories, project_id: int) -> Project:

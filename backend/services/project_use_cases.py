@@ -5,13 +5,14 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from backend.errors import ProjectExists, ProjectNotFound
+from backend.errors import InvalidField, ProjectExists, ProjectNotFound
 from backend.repositories import Repositories
 from backend.repositories.project_repository import ProjectFilter
 from backend.services.answers import Answers
 from backend.services.audit import AuditEvent
 from backend.services.base import (
     ServiceBase,
+    differing,
     existing_project,
     finishing,
     live_project,
@@ -85,27 +86,27 @@ class ProjectUseCases(SecretSealing, ServiceBase):
     async def list_projects(
         self,
         *,
-        status: ProjectStatus | None = None,
+        statuses: tuple[ProjectStatus, ...] = (),
         owner: str | None = None,
         text: str | None = None,
         sort: str = "-created_at",
         limit: int = 50,
         cursor: str | None = None,
     ) -> ProjectList:
-        """One page of projects: those of one status (without it all but deleted ones), of one
+        """One page of projects: those of `statuses` (without any all but deleted ones), of one
         owner, with `text` in name, owner or repository; in the order of `sort`.
 
         Raises `BadCursor`.
         """
         page = await self.list_projects_json(
-            status=status, owner=owner, text=text, sort=sort, limit=limit, cursor=cursor
+            statuses=statuses, owner=owner, text=text, sort=sort, limit=limit, cursor=cursor
         )
         return ProjectList.model_validate_json(page)
 
     async def list_projects_json(
         self,
         *,
-        status: ProjectStatus | None = None,
+        statuses: tuple[ProjectStatus, ...] = (),
         owner: str | None = None,
         text: str | None = None,
         sort: str = "-created_at",
@@ -114,12 +115,12 @@ class ProjectUseCases(SecretSealing, ServiceBase):
     ) -> bytes:
         """The same page as the JSON of a `ProjectList`. Raises `BadCursor`."""
         ids = current_principal().visible_ids
-        bound = (status, owner, text, ids, sort)
+        bound = (statuses, owner, text, ids, sort)
 
         async def make() -> bytes:
             after = self.cursors.decode(cursor, "projects", *bound) if cursor is not None else None
             page = await self.repositories.projects.json_page(
-                ProjectFilter(status, owner, text, ids), sort=sort, limit=limit, after=after
+                ProjectFilter(statuses, owner, text, ids), sort=sort, limit=limit, after=after
             )
             return self.json_list("projects", page, *bound).encode()
 
@@ -129,13 +130,18 @@ class ProjectUseCases(SecretSealing, ServiceBase):
     async def update_project(self, project_id: int, update: ProjectUpdate) -> Project:
         """The project with the given fields changed; the same as before when none differs.
 
-        Raises `ProjectNotFound`, and `ProjectExists` when it would take another one's repository.
+        Raises `ProjectNotFound`, `InvalidField` for the status `deleted`, and `ProjectExists` when
+        it would take another one's repository.
         """
         async with self.transaction() as repositories:
             project = await live_project(repositories, project_id)
             changes = differing(project, update.changes())
             if not changes:
                 return project
+            if changes.get("status") == ProjectStatus.DELETED:
+                raise InvalidField(
+                    ("status",), "status_by_delete", "a project is deleted by DELETE only"
+                )
             try:
                 updated = await repositories.projects.update(project_id, changes)
             except ProjectExists as error:
@@ -289,8 +295,3 @@ def _json(model: BaseModel) -> bytes:
 
 def _settings_field(name: str) -> str:
     return f"settings.{name}"
-
-
-def differing(current: Project | ProjectSettings, data: dict[str, Any]) -> dict[str, Any]:
-    """The items of `data` whose value is not what `current` has."""
-    return {name: value for name, value in data.items() if getattr(current, name) != value}

@@ -2,7 +2,12 @@
 
 from typing import Any, Final
 
-from backend.errors import AgentRunNotFound, InvalidTransition, ProjectNotFound
+from backend.errors import (
+    AgentRunNotFound,
+    InvalidField,
+    InvalidTransition,
+    ProjectNotFound,
+)
 from backend.repositories import Repositories
 from backend.repositories.agent_run_repository import RunFilter
 from backend.schemas.runs import (
@@ -12,12 +17,11 @@ from backend.schemas.runs import (
     RunOutcome,
     RunTransition,
 )
-from backend.services.base import ServiceBase, live_project, unit_of_work
+from backend.services.base import ServiceBase, differing, live_project, unit_of_work
 from backend.services.principal import current_principal
 from backend.services.run_access import existing_run, extended_lease, writable_run
 from backend.services.run_states import FINAL, TRANSITIONS, sources
-from database.base import json_text
-from models import AgentRun, Project, RunStatus
+from models import AgentRun, Project, RunStatus, RunType
 
 FIXED_WHEN_FINAL: Final = frozenset(
     {"target_text", "planning_statement", "run_type", "result", "error_message"}
@@ -65,16 +69,22 @@ class RunUseCases(ServiceBase):
         self,
         *,
         project_id: int | None = None,
-        status: RunStatus | None = None,
+        statuses: tuple[RunStatus, ...] = (),
+        run_types: tuple[RunType, ...] = (),
         limit: int = 50,
         cursor: str | None = None,
     ) -> AgentRunList:
-        """One page of runs, newest first: those of one project, of one status, or both.
+        """One page of runs, newest first: those of one project, of `statuses`, of
+        `run_types`; all where nothing is given.
 
         Raises `BadCursor`.
         """
         text = await self.list_runs_json(
-            project_id=project_id, status=status, limit=limit, cursor=cursor
+            project_id=project_id,
+            statuses=statuses,
+            run_types=run_types,
+            limit=limit,
+            cursor=cursor,
         )
         return AgentRunList.model_validate_json(text)
 
@@ -82,7 +92,8 @@ class RunUseCases(ServiceBase):
         self,
         *,
         project_id: int | None = None,
-        status: RunStatus | None = None,
+        statuses: tuple[RunStatus, ...] = (),
+        run_types: tuple[RunType, ...] = (),
         limit: int = 50,
         cursor: str | None = None,
     ) -> str:
@@ -90,10 +101,10 @@ class RunUseCases(ServiceBase):
         ids = current_principal().visible_ids
         if project_id is not None:
             ids = (project_id,) if current_principal().sees(project_id) else ()
-        bound = (ids, status)
+        bound = (ids, statuses, run_types)
         after = self.cursors.decode(cursor, "agent_runs", *bound) if cursor is not None else None
         page = await self.repositories.runs.json_page(
-            RunFilter(ids, status), limit=limit, after=after
+            RunFilter(ids, statuses, run_types), limit=limit, after=after
         )
         return self.json_list("agent_runs", page, *bound)
 
@@ -101,14 +112,20 @@ class RunUseCases(ServiceBase):
     async def update_run(self, run_id: int, update: AgentRunUpdate) -> AgentRun:
         """The run with the given fields changed; the same as before when none differs.
 
-        Raises `AgentRunNotFound`, `LeaseLost`, and `InvalidTransition` for fields that a finished
-        run keeps.
+        Raises `AgentRunNotFound`, `LeaseLost`, `InvalidField` for another status, and
+        `InvalidTransition` for fields that a finished run keeps.
         """
         async with self.transaction() as repositories:
             run = await writable_run(repositories, run_id, update.lease_token)
-            changes = _differing(run, update.changes())
+            changes = differing(run, update.changes())
             if not changes:
                 return run
+            if "status" in changes:
+                raise InvalidField(
+                    ("status",),
+                    "status_by_transition",
+                    "a status changes by POST /api/agent-runs/{id}/transitions only",
+                )
             fixed = sorted(FIXED_WHEN_FINAL.intersection(changes))
             if run.status in FINAL and fixed:
                 raise _refusal(run, f"of a finished run {', '.join(fixed)} can't change")
@@ -194,12 +211,3 @@ def _refusal(run: AgentRun, detail: str) -> InvalidTransition:
     return InvalidTransition(
         detail, current=run.status.value, allowed=[to.value for to in TRANSITIONS[run.status]]
     )
-
-
-def _differing(run: AgentRun, data: dict[str, Any]) -> dict[str, Any]:
-    """The items of `data` whose value is not what the run has."""
-    changed = {name: value for name, value in data.items() if getattr(run, name) != value}
-    # For Python 1, 1.0 and true are equal, and so are objects with their keys in another order.
-    if "metadata" in data and json_text(data["metadata"]) != json_text(run.metadata):
-        changed["metadata"] = data["metadata"]
-    return changed

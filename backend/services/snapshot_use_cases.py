@@ -3,7 +3,7 @@
 from backend.errors import AgentRunNotFound, InvalidTransition, SnapshotNotFound
 from backend.repositories import Repositories
 from backend.schemas.snapshots import SnapshotCreate, SnapshotList, SnapshotUpdate
-from backend.services.base import ServiceBase, unit_of_work
+from backend.services.base import ServiceBase, differing, unit_of_work
 from backend.services.run_access import existing_run, writable_run
 from backend.services.snapshot_states import TRANSITIONS, sources
 from models import AgentRun, GrainchainSnapshot, SnapshotStatus
@@ -60,11 +60,7 @@ class SnapshotUseCases(ServiceBase):
         """
         async with self.transaction() as repositories:
             snapshot, run = await _with_run(repositories, snapshot_id, update.lease_token)
-            changes = {
-                name: value
-                for name, value in update.changes().items()
-                if getattr(snapshot, name) != value
-            }
+            changes = differing(snapshot, update.changes())
             if not changes:
                 return snapshot
             # Decided by the update's own condition: of two that race one finds it changed.

@@ -65,7 +65,7 @@ class TestResultUseCases(ServiceBase):
         self,
         run_id: int,
         *,
-        status: TestStatus | None = None,
+        statuses: tuple[TestStatus, ...] = (),
         test_type: str | None = None,
         limit: int = 50,
         cursor: str | None = None,
@@ -74,12 +74,12 @@ class TestResultUseCases(ServiceBase):
 
         Raises `AgentRunNotFound` and `BadCursor`.
         """
-        bound = ("test_results", run_id, status, test_type)
+        bound = ("test_results", run_id, statuses, test_type)
         after = self.cursors.decode(cursor, *bound) if cursor is not None else None
         async with self.transaction() as repositories:
             await existing_run(repositories, run_id)
             page = await repositories.test_results.page(
-                run_id, ResultFilter(status, test_type), limit=limit, after=after
+                run_id, ResultFilter(statuses, test_type), limit=limit, after=after
             )
             summary = await repositories.test_results.summary(run_id)
         next_cursor = None

@@ -10,7 +10,7 @@ from backend.errors import ProjectNotFound, SecretUnreadable, WebhookNotFound
 from backend.repositories import Repositories
 from backend.repositories.webhook_repository import StoredWebhook
 from backend.schemas.webhooks import WebhookCreate, WebhookList, WebhookUpdate
-from backend.services.base import existing_project, require_live_project, unit_of_work
+from backend.services.base import differing, existing_project, require_live_project, unit_of_work
 from backend.services.envelope import SecretContext
 from backend.services.principal import current_principal
 from backend.services.secret_sealing import SecretSealing, stored_key
@@ -73,7 +73,7 @@ class WebhookUseCases(SecretSealing):
             given = update.changes()
             token_given = _TOKEN in given
             token: SecretStr | None = given.pop(_TOKEN, None)
-            changes = {name: v for name, v in given.items() if getattr(webhook, name) != v}
+            changes = differing(webhook, given)
             fields = set(changes)
             if token_given and not self._has_token(stored, token):
                 fields.add(_TOKEN)

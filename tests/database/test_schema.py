@@ -11,7 +11,7 @@ import pytest
 
 import models
 from database.connection import ConnectionConfig, open_connection
-from database.migrator import dump_schema, migrate
+from database.migrator import dump_schema, load_migrations, migrate
 from tests.database.rows import NOW, ROWS, insert, insert_all, query
 
 SCHEMA = Path(__file__).parents[2] / "database" / "schema.sql"
@@ -363,3 +363,34 @@ def test_a_run_can_not_contradict_itself(
     insert(connection, "projects")
     with pytest.raises(sqlite3.IntegrityError, match="CHECK"):
         insert(connection, "agent_runs", **changes)
+
+
+def test_search_keys_of_older_projects_are_made_anew(tmp_path: Path) -> None:
+    rows = [
+        ("Cafe\u0301", "Acme", "Payments"),
+        ("B", "cafe\u0301", "r"),
+        ("C", "café", "r"),
+        ("D", "Größe", "x"),
+    ]
+    with closing(open_connection(ConnectionConfig(tmp_path / "strongroom.db"))) as connection:
+        migrate(connection, load_migrations()[:6])
+        for name, owner, repo in rows:
+            keys = [text.casefold() for text in (name, owner, repo)]
+            connection.execute(
+                "INSERT INTO projects (name, github_owner, github_repo, name_key, owner_key,"
+                " repo_key, search_text, created_at, updated_at)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (name, owner, repo, *keys, "\n".join(keys), NOW, NOW),
+            ).close()
+        migrate(connection)
+        found = query(
+            connection,
+            "SELECT name, github_owner, name_key, owner_key, search_text FROM projects ORDER BY id",
+        )
+    assert found == [
+        ("Cafe\u0301", "Acme", "café", "acme", "café\nacme/payments"),
+        # Now the same repository as the next one, which has taken the key.
+        ("B", "cafe\u0301", "b", "cafe\u0301", "b\ncafe\u0301/r"),
+        ("C", "café", "c", "café", "c\ncafé/r"),
+        ("D", "Größe", "d", "grösse", "d\ngrösse/x"),
+    ]

@@ -8,7 +8,7 @@ import pytest
 from fastapi import FastAPI
 
 from tests.http.calls import Call, all_calls, make_something_of_everything
-from tests.http.support import all_rows, manager_of, problem
+from tests.http.support import all_rows, manager_of, places, problem
 
 SENTINEL = "hunter2-sentinel"
 NO_INTEGERS = (
@@ -85,9 +85,9 @@ async def test_a_query_in_percent_encoded_utf_8_is_read(client: httpx.AsyncClien
         assert (await client.get(f"/api/projects?{query}")).status_code == 200
 
 
-async def test_a_query_that_no_call_has_is_not_looked_at(client: httpx.AsyncClient) -> None:
-    response = await client.get(f"/api/projects?unknown={SENTINEL}&&=&q=first&q=second")
-    assert response.status_code == 200
+async def test_what_an_unknown_parameter_says_is_not_repeated(client: httpx.AsyncClient) -> None:
+    response = await client.get(f"/api/projects?unknown={SENTINEL}&=&q=first&q=second")
+    assert places(response) == ["/query/unknown", "/query", "/query/q"]
     assert SENTINEL not in response.text
 
 

@@ -30,7 +30,8 @@ def expected(projects: list[dict[str, Any]], sort: str, **filters: Any) -> list[
             return False
         if owner is not None and project["github_owner"].casefold() != owner.casefold():
             return False
-        texts = (project[field] for field in ("name", "github_owner", "github_repo"))
+        repository = f"{project['github_owner']}/{project['github_repo']}"
+        texts = (project["name"], repository)
         return q is None or any(q.casefold() in text.casefold() for text in texts)
 
     return sorted(filter(belongs, projects), key=place, reverse=sort.startswith("-"))
@@ -84,7 +85,19 @@ def combinations() -> Iterator[dict[str, str]]:
     """Every kind of filter with every other one."""
     statuses = (None, *STATUSES, "deleted")
     owners = (None, "Acme", "\u00d6L", "x%_", "nobody")
-    texts = (None, "REPO-1", "strasse", "\u00df", "%", "_", "\\", "\u00c4", "acme", "absent")
+    texts = (
+        None,
+        "REPO-1",
+        "strasse",
+        "\u00df",
+        "%",
+        "_",
+        "\\",
+        "\u00c4",
+        "acme",
+        "me/repo-1",
+        "absent",
+    )
     for status, owner, q in itertools.product(statuses, owners, texts):
         chosen = {"status": status, "owner": owner, "q": q}
         yield {name: value for name, value in chosen.items() if value is not None}

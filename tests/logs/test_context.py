@@ -76,6 +76,9 @@ def test_any_context_comes_back_as_it_went_in(
         ('{"a": ' + "[" * 64 + "]" * 64 + "}", "json_depth"),
         ('{"a": 1e999}', "json_value"),
         ('{"a": [{"b": -1e999}]}', "json_value"),
+        ('{"a": 1e-400}', "json_value"),
+        ('{"a": 0.1234567890123456789}', "json_value"),
+        ('{"a": "NaN", "b": {"c": [9007199254740993.0]}}', "json_value"),
     ],
     ids=lambda text: text[:30],
 )

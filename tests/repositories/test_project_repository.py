@@ -161,7 +161,7 @@ async def test_names_and_repositories_changed_at_once_are_all_kept(
         assert found == changed
 
 
-async def test_a_text_is_searched_in_each_of_three_places_and_not_across(
+async def test_a_text_is_searched_in_the_name_and_in_owner_and_repository_together(
     repositories: Repositories, project: Project
 ) -> None:
     async def found(text: str) -> bool:
@@ -169,9 +169,19 @@ async def test_a_text_is_searched_in_each_of_three_places_and_not_across(
         page = await repositories.projects.page(filter, sort="name", limit=9, after=None)
         return page.items == [project]
 
-    for text in ("pay", "PAYMENTS", "acme", "m", ""):
+    for text in ("pay", "PAYMENTS", "acme", "m", "", "acme/payments", "ME/Pay", "/"):
         assert await found(text), text
-    for text in ("%", "_", "\\", "payments\nacme", "acme\npay", "\n", "x"):
+    for text in (
+        "%",
+        "_",
+        "\\",
+        "payments\nacme",
+        "acme\npay",
+        "\n",
+        "x",
+        "payments/acme",
+        "payments/",
+    ):
         assert not await found(text), text
 
 

@@ -225,10 +225,11 @@ async def test_result_data_of_64_kib_is_taken(client: httpx.AsyncClient, run_id:
 
 
 async def test_results_of_a_missing_run_are_not_there(client: httpx.AsyncClient) -> None:
-    for path in ("/api/agent-runs/9/test-results", "/api/agent-runs/9/test-results?limit=1"):
-        problem(await client.get(path), "agent_run_not_found")
-        problem(await client.post(path, json=WHOLE), "agent_run_not_found")
-        problem(await client.post(path, json={"test_results": [WHOLE]}), "agent_run_not_found")
+    path = "/api/agent-runs/9/test-results"
+    for query in ("", "?limit=1"):
+        problem(await client.get(path + query), "agent_run_not_found")
+    for body in (WHOLE, {"test_results": [WHOLE]}):
+        problem(await client.post(path, json=body), "agent_run_not_found")
 
 
 async def test_a_worker_that_lost_its_run_can_upload_no_more(client: httpx.AsyncClient) -> None:

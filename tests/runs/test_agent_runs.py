@@ -250,7 +250,7 @@ async def test_null_clears_what_can_be_null(api: Api, field: str) -> None:
         assert await api.run(run["id"]) == full
 
 
-@pytest.mark.parametrize("status", ["pending", "running", "completed", None, 5])
+@pytest.mark.parametrize("status", ["running", "completed", "cancelled"])
 async def test_a_status_can_not_be_patched(api: Api, status: Any) -> None:
     run = await api.new_run()
     path = f"/api/agent-runs/{run['id']}"

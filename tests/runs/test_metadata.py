@@ -39,10 +39,12 @@ async def send(api: Api, metadata: str) -> Any:
     added = await api.client.post(path, content=state.encode(), headers=HEADERS)
     assert added.status_code == 201
     history = (await api.client.get(path)).json()
+    listed = (await api.client.get("/api/agent-runs?limit=1")).json()
     found = [
         made.json()["metadata"],
         added.json()["metadata"],
         (await api.run(run_id))["metadata"],
+        listed["agent_runs"][0]["metadata"],
         history["agent_run"]["metadata"],
         history["pipeline_states"][0]["metadata"],
     ]
@@ -110,6 +112,9 @@ def nested(levels: int) -> str:
         ('{"a": ' + "[" * 64 + "]" * 64 + "}", "json_depth"),
         ('{"a": 1e999}', "json_value"),
         ('{"a": [{"b": -1e999}]}', "json_value"),
+        ('{"a": 1e-400}', "json_value"),
+        ('{"a": 0.1234567890123456789}', "json_value"),
+        ('{"a": "NaN", "b": {"c": [9007199254740993.0]}}', "json_value"),
     ],
 )
 async def test_what_can_not_be_kept_is_refused(api: Api, text: str, code: str) -> None:

@@ -6,7 +6,7 @@ from backend.repositories.agent_run_repository import AgentRunRepository, Lease,
 from backend.repositories.pipeline_state_repository import PipelineStateRepository
 from backend.repositories.run_queue_repository import RunQueueRepository
 from database.base import TableAccess
-from models import PipelineStateName, RunStatus
+from models import PipelineStateName, RunStatus, RunType
 from tests.plans import Explaining, is_careless
 from tests.runs.api import Api
 
@@ -58,20 +58,23 @@ async def test_no_statement_about_runs_scans_or_sorts(explaining: Explaining, ap
     assert [step for step in explaining.steps() if is_careless(step)] == []
 
 
-@pytest.mark.parametrize("status", [None, RunStatus.PENDING])
+@pytest.mark.parametrize("statuses", [(), (RunStatus.PENDING,), tuple(RunStatus)])
+@pytest.mark.parametrize("run_types", [(), (RunType.REGULAR,), (RunType.PLAN, RunType.REGULAR)])
 @pytest.mark.parametrize("project_ids", [(), (1,), (1, 2), tuple(range(1, 101))])
 @pytest.mark.parametrize("after", [None, (5,)])
 async def test_no_page_of_projects_runs_scans_or_sorts(
     explaining: Explaining,
     api: Api,
-    status: RunStatus | None,
+    statuses: tuple[RunStatus, ...],
+    run_types: tuple[RunType, ...],
     project_ids: tuple[int, ...],
     after: tuple[int] | None,
 ) -> None:
     runs = AgentRunRepository(api.service.db_manager).using(explaining)
-    page = await runs.page(RunFilter(project_ids, status), limit=2, after=after)
+    filter = RunFilter(project_ids, statuses, run_types)
+    page = await runs.page(filter, limit=2, after=after)
     assert len(page.items) == min(2, 3 * len(project_ids))
-    shown = await runs.json_page(RunFilter(project_ids, status), limit=2, after=after)
+    shown = await runs.json_page(filter, limit=2, after=after)
     assert len(shown.items) == len(page.items)
     assert [step for step in explaining.steps() if is_careless(step)] == []
 
@@ -85,8 +88,13 @@ async def test_a_page_of_everybodys_runs_walks_the_ids_backwards(
     assert explaining.steps() == ["SEARCH agent_runs USING INTEGER PRIMARY KEY (rowid<?)"]
     await runs.page(RunFilter(project_ids), limit=2, after=None)
     assert explaining.steps() == ["SCAN agent_runs"]
-    await runs.page(RunFilter(project_ids, RunStatus.PENDING), limit=2, after=None)
+    await runs.page(RunFilter(project_ids, (RunStatus.PENDING,)), limit=2, after=None)
     assert explaining.steps() == ["SEARCH agent_runs USING INDEX agent_runs_status (status=?)"]
+    filter = RunFilter(project_ids, (RunStatus.PENDING,), (RunType.PLAN,))
+    await runs.page(filter, limit=2, after=None)
+    assert explaining.steps() == ["SEARCH agent_runs USING INDEX agent_runs_status (status=?)"]
+    await runs.page(RunFilter(project_ids, (), (RunType.PLAN,)), limit=2, after=None)
+    assert explaining.steps() == ["SEARCH agent_runs USING INDEX agent_runs_type (run_type=?)"]
 
 
 async def test_a_claim_looks_at_waiting_projects_in_the_order_of_their_turns(
@@ -125,8 +133,8 @@ async def test_no_statement_about_histories_scans_or_sorts(
     explaining: Explaining, api: Api
 ) -> None:
     states = PipelineStateRepository(api.service.db_manager).using(explaining)
-    await states.append(1, PipelineStateName.CREATED, {})
-    await states.append(1, PipelineStateName.TESTING, {})
+    await states.append(1, PipelineStateName.CREATED, "{}")
+    await states.append(1, PipelineStateName.TESTING, "{}")
     for after in (None, (1,)):
         assert (await states.history(1, limit=1, after=after)).items
     steps = explaining.steps()

@@ -1,0 +1,174 @@
+"""Numbers of JSON objects come back as they went in, written alike wherever they are read, or are
+refused."""
+
+import json
+import re
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backend.json_numbers import UNKEPT, read_decimal
+from backend.strict_json import parse_json
+from models import RequestModel
+from tests.http.calls import Call, all_calls, make_something_of_everything
+from tests.http.support import JSON, new_project, places
+from tests.runs.test_metadata import same
+
+UNKEPT_NUMBERS = (
+    *("1e400", "-1e400", "1e-400", "-1E-400", "1e999999999999999999999", "1e-99999999999999999999"),
+    *("0." + "0" * 400 + "1", "1" + "0" * 400 + ".0", "1" * 4000 + ".5", "0.1234567890123456789"),
+    *(
+        "0.10000000000000001",
+        "9007199254740993.0",
+        "123456789012345678.0",
+        "1.7976931348623159e308",
+    ),
+    *(
+        "4.9e-324",
+        "2e-324",
+        "3.14159265358979323846",
+        "1.00000000000000000001",
+        "12345678901234567e-3",
+    ),
+)
+KEPT_NUMBERS = {
+    "0": "0",
+    "-0": "-0.0",
+    "-0.0": "-0.0",
+    "0e5": "0.0",
+    "0.000": "0.0",
+    "-0e-999999": "-0.0",
+    "1": "1",
+    "1.0": "1.0",
+    "1.10": "1.1",
+    "1E5": "100000.0",
+    "1e-7": "1e-7",
+    "1e-07": "1e-7",
+    "0.0000001": "1e-7",
+    "1e5": "100000.0",
+    "1e16": "1e+16",
+    "1e+22": "1e+22",
+    "123456789012345680.0": "1.2345678901234568e+17",
+    "0.30000000000000004": "0.30000000000000004",
+    "5e-324": "5e-324",
+    "2.2250738585072014e-308": "2.2250738585072014e-308",
+    "1.7976931348623157e308": "1.7976931348623157e+308",
+    "9007199254740993": "9007199254740993",
+    "18446744073709551616": "18446744073709551616",
+    "-9223372036854775809": "-9223372036854775809",
+    "1" + "0" * 400: "1" + "0" * 400,
+    "9" * 4300: "9" * 4300,
+}
+
+
+@pytest.mark.parametrize(("text", "written"), KEPT_NUMBERS.items(), ids=lambda text: text[:25])
+def test_a_number_is_read_as_what_it_is(text: str, written: str) -> None:
+    (value,) = parse_json(f"[{text}]".encode())
+    shown = repr(value) if isinstance(value, float) else value
+    assert Decimal(text) == Decimal(written) == Decimal(shown)
+    assert str(value).startswith("-") == text.startswith("-")
+
+
+@pytest.mark.parametrize("text", UNKEPT_NUMBERS, ids=lambda text: text[:25])
+def test_a_number_that_would_be_another_is_not_read(text: str) -> None:
+    assert parse_json(f'{{"a": [{text}, 1.5]}}'.encode()) == {"a": [UNKEPT, 1.5]}
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_every_double_is_read_in_every_way_of_writing_it(value: float) -> None:
+    for text in (
+        json.dumps(value),
+        json.dumps(value).upper(),
+        f"{value!r}",
+        str(Decimal(repr(value))),
+    ):
+        if re.search(r"[.eE]", text):
+            read = read_decimal(text)
+            assert isinstance(read, float)
+            assert same(read, value)
+
+
+DECIMALS = st.from_regex(
+    r"-?(0|[1-9][0-9]{0,19})(\.[0-9]{1,20})?([eE][+-]?[0-9]{1,3})?", fullmatch=True
+)
+
+
+@given(DECIMALS.filter(lambda text: re.search(r"[.eE]", text) is not None))
+def test_any_number_is_read_equal_or_not_at_all(text: str) -> None:
+    value = read_decimal(text)
+    if isinstance(value, float):
+        assert Decimal(repr(value)) == Decimal(text)
+    else:
+        # There is no double that would be written as this number.
+        assert value is UNKEPT
+        assert not (
+            0 < abs(float(text)) < float("inf") and Decimal(repr(float(text))) == Decimal(text)
+        )
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("-0", "-0.0"),
+        ('["-0", -0, "a-0"]', '["-0", -0.0, "a-0"]'),
+        ('{"-0": -0}', '{"-0": -0.0}'),
+        ('["2026-01-01", -0.5, -0e1, 10, -10]', '["2026-01-01", -0.5, -0.0, 10, -10]'),
+    ],
+)
+def test_minus_zero_keeps_its_sign(text: str, value: str) -> None:
+    assert json.dumps(parse_json(text.encode())) == value
+
+
+def test_an_unkept_number_beside_a_surrogate_is_no_matter() -> None:
+    assert parse_json(b'["\\ud83d\\udd11", 1e400]') == ["\U0001f511", UNKEPT]
+
+
+@pytest.mark.parametrize("text", [*UNKEPT_NUMBERS[:9], "1" + "0" * 400, "9007199254740993"])
+async def test_a_duration_is_what_was_measured_or_refused(
+    client: httpx.AsyncClient, text: str
+) -> None:
+    await make_something_of_everything(client)
+    result = f'{{"test_type": "unit", "test_name": "t", "duration_seconds": {text}}}'
+    path = "/api/agent-runs/1/test-results"
+    answer = await client.post(path, content=result, headers=JSON)
+    assert places(answer) == ["/duration_seconds"]
+    batch = f'{{"test_results": [{result.replace(text, "1.5")}, {result}]}}'
+    answer = await client.post(path, content=batch, headers=JSON)
+    assert places(answer) == ["/test_results/1/duration_seconds"]
+    assert "string" in answer.json()["errors"][0]["message"]
+    assert (await client.get(path)).json()["test_results"] == []
+
+
+def places_in(schema: dict[str, Any], call: Call) -> Iterator[str]:
+    """The members that an object of this shape may have."""
+    for option in (schema, *schema.get("anyOf", ()), *schema.get("oneOf", ())):
+        yield from call.resolved(option).get("properties", ())
+
+
+async def test_every_field_refuses_such_a_number(client: httpx.AsyncClient) -> None:
+    await make_something_of_everything(client)
+    tried = 0
+    for call in all_calls():
+        content = call.operation.get("requestBody", {}).get("content", {})
+        if "application/json" not in content or call.template.endswith("/deliveries/github"):
+            continue
+        for field in (*places_in(content["application/json"]["schema"], call), "surprise"):
+            for text in ("1e400", "0.1234567890123456789"):
+                body = json.dumps({**call.example, field: "@"}).replace('"@"', text)
+                answer = await client.request(call.method, call.path(), content=body, headers=JSON)
+                assert any(place.startswith(f"/{field}") for place in places(answer)), (call, field)
+                assert text not in answer.text
+                tried += 1
+    assert tried > 150
+
+
+async def test_what_is_ignored_may_hold_such_a_number(client: httpx.AsyncClient) -> None:
+    for name in RequestModel.answer_only:
+        project = json.dumps(new_project(**{name: "@"})).replace('"@"', "1e400")
+        answer = await client.post("/api/projects", content=project, headers=JSON)
+        assert answer.status_code == 201

@@ -1,0 +1,199 @@
+"""What was read can be sent back: whole, as it is, and without effect."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from models import ProjectStatus, RunStatus, SnapshotStatus
+from tests.http.calls import all_calls
+from tests.http.support import JSON, all_rows, make_project, manager_of, places, problem
+from tests.runs.test_json_fields import shapes
+
+DOCS = Path(__file__).parents[2] / "docs" / "api.md"
+CALLS = list(all_calls())
+READ = {call.template: call for call in CALLS if call.method == "GET"}
+CHANGES = [call for call in CALLS if call.method in ("PUT", "PATCH") and call.template in READ]
+NOT_WHOLE = {
+    # A list, which is no resource of its own.
+    "/api/projects/{project_id}/secrets",
+    # Its metadata have no value, and a value that is null by mistake must not pass for a change.
+    "/api/projects/{project_id}/secrets/{key}",
+}
+LISTS = [
+    call for call in CALLS if call.method == "POST" and call.template in READ and call.needs_body
+]
+# Whoever sends a run wants a new one: what became of another one is none of it.
+NOT_MADE = {"/api/agent-runs", "/api/projects/{project_id}/secrets"}
+TEXTS = {"result": "r", "error_message": "e"}
+
+
+async def post(client: httpx.AsyncClient, path: str, **body: Any) -> dict[str, Any]:
+    answer = await client.post(path, json=body)
+    assert answer.status_code in (200, 201), answer.text
+    made: dict[str, Any] = answer.json()
+    return made
+
+
+async def run_in(client: httpx.AsyncClient, status: RunStatus) -> str:
+    """The path of a new run in this status, with a value in every field."""
+    run = await post(client, "/api/agent-runs", project_id=1, target_text="t", metadata={"a": 1e-7})
+    path = f"/api/agent-runs/{run['id']}"
+    fields = {"pr_number": 7, "pr_url": "https://a.example/7", "codegen_run_id": "c"}
+    await client.patch(path, json={**fields, "planning_statement": "p", "run_type": "pr"})
+    steps: dict[RunStatus, list[RunStatus]] = {
+        RunStatus.PENDING: [],
+        RunStatus.PAUSED: [RunStatus.RUNNING],
+        RunStatus.COMPLETED: [RunStatus.RUNNING],
+    }
+    ways = steps.get(status, [])
+    for step in ways if status is RunStatus.PENDING else [*ways, status]:
+        await post(client, f"{path}/transitions", to=step, **TEXTS)
+    return path
+
+
+async def snapshot_in(client: httpx.AsyncClient, run: str, status: SnapshotStatus) -> str:
+    made = await post(client, f"{run}/snapshots", snapshot_id=f"s-{status}", config={"a": 1.0})
+    path = f"/api/snapshots/{made['id']}"
+    order = [SnapshotStatus.READY, SnapshotStatus.RUNNING, SnapshotStatus.COMPLETED]
+    steps = order[: order.index(status) + 1] if status in order else [status]
+    for step in [] if status is SnapshotStatus.CREATING else steps:
+        assert (await client.patch(path, json={"status": step})).status_code == 200
+    return path
+
+
+@pytest.fixture
+async def resources(client: httpx.AsyncClient) -> dict[str, list[str]]:
+    """Resources of every kind in every status, by the template of their path."""
+    found: dict[str, list[str]] = {}
+    first = await make_project(
+        client, settings={"planning_statement": "p"}, secrets=[{"key": "KEY", "value": "v"}]
+    )
+    assert first["id"] == 1
+    projects = ["/api/projects/1"]
+    for status in ProjectStatus:
+        if status is not ProjectStatus.DELETED:
+            made = await make_project(client, status=status, webhook_url="https://a.example/")
+            projects.append(f"/api/projects/{made['id']}")
+    found["/api/projects/{project_id}"] = projects
+    configurations = [f"{path}/configuration" for path in projects]
+    found["/api/projects/{project_id}/configuration"] = configurations
+    runs = [await run_in(client, status) for status in RunStatus]
+    found["/api/agent-runs/{run_id}"] = runs
+    found["/api/snapshots/{snapshot_id}"] = [
+        await snapshot_in(client, runs[0], status) for status in SnapshotStatus
+    ]
+    hooks: list[dict[str, Any]] = [
+        {"webhook_type": "custom"},
+        {"webhook_type": "github_pr", "secret_token": "a" * 32, "is_active": False},
+    ]
+    made_hooks = [await post(client, "/api/projects/1/webhooks", **hook) for hook in hooks]
+    found["/api/webhooks/{webhook_id}"] = [f"/api/webhooks/{made['id']}" for made in made_hooks]
+    return found
+
+
+async def test_every_resource_can_be_sent_back_whole_and_stays_as_it_is(
+    client: httpx.AsyncClient, application: FastAPI, resources: dict[str, list[str]]
+) -> None:
+    before = all_rows(manager_of(application))
+    for call in CHANGES:
+        if call.template in NOT_WHOLE:
+            continue
+        for path in resources[call.template]:
+            read = await client.get(path)
+            answer = await client.request(call.method, path, content=read.content, headers=JSON)
+            assert answer.status_code == 200, f"{call} {path}: {answer.text}"
+            assert answer.json() == read.json()
+    assert all_rows(manager_of(application)) == before
+
+
+async def test_a_run_in_every_status_passes_with_its_own_and_with_no_other(
+    client: httpx.AsyncClient, resources: dict[str, list[str]]
+) -> None:
+    for path, own in zip(resources["/api/agent-runs/{run_id}"], RunStatus, strict=True):
+        run = (await client.get(path)).json()
+        assert run["status"] == own
+        for status in RunStatus:
+            answer = await client.patch(path, json={"status": status, "pr_number": 7})
+            if status is own:
+                assert answer.json() == run
+            else:
+                assert places(answer) == ["/status"]
+        for wrong in ("PENDING", "", None, 1, ["pending"]):
+            assert places(await client.patch(path, json={"status": wrong})) == ["/status"]
+        changed = await client.patch(path, json={**run, "pr_number": 8})
+        assert (changed.json()["pr_number"], changed.json()["version"]) == (8, run["version"] + 1)
+
+
+async def test_what_a_claim_and_a_heartbeat_answer_can_be_sent_back(
+    client: httpx.AsyncClient,
+) -> None:
+    await make_project(client)
+    await post(client, "/api/agent-runs", project_id=1, target_text="t")
+    claimed = await post(client, "/api/agent-runs/claim", worker="w")
+    answer = await client.patch(f"/api/agent-runs/{claimed['id']}", json=claimed)
+    assert answer.json().items() <= claimed.items()
+    path = f"/api/agent-runs/{claimed['id']}"
+    beat = await post(client, f"{path}/heartbeat", lease_token=claimed["lease_token"])
+    assert (await client.patch(path, json=beat)).json() == answer.json()
+
+
+async def test_a_project_is_deleted_by_delete_alone(
+    client: httpx.AsyncClient, application: FastAPI
+) -> None:
+    project = await make_project(client)
+    path = f"/api/projects/{project['id']}"
+    for method in ("PUT", "PATCH"):
+        assert places(await client.request(method, path, json={"status": "deleted"})) == ["/status"]
+    assert (await client.get(path)).json() == project
+    await client.delete(path)
+    deleted = (await client.get(path)).json()
+    before = all_rows(manager_of(application))
+    # To every change it is not there, also to one that would change nothing.
+    problem(await client.put(path, json=deleted), "project_not_found")
+    assert all_rows(manager_of(application)) == before
+
+
+async def test_a_revealed_secret_can_be_sent_back(client: httpx.AsyncClient) -> None:
+    await make_project(client, secrets=[{"key": "KEY", "value": "v"}])
+    path = "/api/projects/1/secrets/KEY"
+    metadata = (await client.get(path)).json()
+    revealed = (await client.get(f"{path}/value")).json()
+    assert (await client.put(path, json=revealed)).json() == metadata
+    for without_value in (metadata, {"value": None}):
+        assert places(await client.put(path, json=without_value)) == ["/value"]
+
+
+async def test_an_item_of_every_list_can_be_sent_again(
+    client: httpx.AsyncClient, resources: dict[str, list[str]]
+) -> None:
+    run = resources["/api/agent-runs/{run_id}"][0]
+    await post(client, f"{run}/pipeline-states", state="testing", metadata={"a": 1})
+    await post(client, f"{run}/test-results", test_type="u", test_name="t", status="passed")
+    await post(client, "/api/logs", level="INFO", message="m", agent_run_id=1)
+    await post(client, "/api/tokens", name="n", scopes=["runs:read"], project_ids=[1])
+    tried = 0
+    for call in LISTS:
+        if call.template in NOT_MADE:
+            continue
+        listed = (await client.get(call.path())).json()
+        for item in next(part for part in listed.values() if isinstance(part, list)):
+            answer = await client.post(call.path(), json=item)
+            if item.get("status") == "destroyed":
+                assert places(answer) == ["/status"], "no snapshot begins with its end"
+                continue
+            # Taken, or refused because it is there already.
+            assert answer.status_code in (201, 409), f"{call}: {answer.text}"
+            tried += 1
+    assert tried > 10
+
+
+def test_the_docs_name_what_is_ignored() -> None:
+    text = DOCS.read_text(encoding="utf-8")
+    part = text[text.index("An unknown field of a body") : text.index("`PUT` and `PATCH`")]
+    named = set(re.findall(r"`(\w+)`", part))
+    ignored = {name for shape in shapes() for name in shape.answer_only}
+    assert ignored - named == set()

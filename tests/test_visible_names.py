@@ -1,0 +1,128 @@
+"""Names can be seen, and read in the order in which they are written; repositories that look the
+same are the same."""
+
+import re
+import unicodedata
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backend.schemas.logs import LogEntry
+from backend.schemas.results import TestResultCreate
+from backend.schemas.runs import RunClaim
+from backend.schemas.snapshots import SnapshotCreate
+from backend.schemas.tokens import TokenCreate
+from models import NAME_PATTERN, ProjectDocument, ProjectFields, ProjectUpdate, RequestModel
+from tests.model_errors import errors_of
+from tests.runs.test_json_fields import shapes
+
+BIDI = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+UNSEEN = (
+    *("\u200b", "\u200c", "\u200d", "\u2060", "\ufeff", "\u00ad", "\u180e", "\u3164", "\u115f"),
+    *("\u1160", "\uffa0", "\u2800", "\u034f", "\ufe0f", "\u0301", "\u20dd", "\U000e0041"),
+    *("\U000e0100", "\U0001d159", "\U0001d173", "\u17b4", "\ufff0", "\u2065", "\ue000", "\uffff"),
+    *("\ufdd0", "\U0001ffff", "\u0000", "\u0007", "\u0085", "\u00a0", "\u2003", "\u3000", "\u2028"),
+    *("\u200b\u200b", "\u200d\u0301 \u2800", " \u200b\t", "\u3164" * 10),
+)
+SEEN = (
+    *("x", ".", "é", "e\u0301", "한글", "\u05e2\u05d1\u05e8\u05d9\u05ea", "💥", "a\u200bb"),
+    # Joiners that Persian, Hindi and emoji need.
+    *("\u0645\u06cc\u200c\u062e", "\u0915\u094d\u200d\u0937", "👩\u200d👩\u200d👧", "❤\ufe0f"),
+    *("🏴\U000e0067\U000e0062\U000e007f", "\u0903", "\u00b7", " a\tb\nc "),
+    # Newer than the tables of Python 3.11.
+    "\U0001fae9",
+)
+NAMES: dict[tuple[type[RequestModel], str], dict[str, Any]] = {
+    (ProjectUpdate, "name"): {},
+    (ProjectFields, "name"): {"github_owner": "o", "github_repo": "r"},
+    (TokenCreate, "name"): {"scopes": ["admin"]},
+    (RunClaim, "worker"): {},
+    (SnapshotCreate, "snapshot_id"): {},
+    (LogEntry, "component"): {"level": "INFO", "message": "m"},
+    (TestResultCreate, "test_type"): {"test_name": "t"},
+}
+"""Where names are, each with what else its request needs."""
+OTHER_TEXTS = {
+    # Ids that others have made, and that are looked up as they are.
+    *("correlation_id", "codegen_run_id", "lease_token"),
+}
+
+
+@pytest.mark.parametrize("place", NAMES, ids=lambda place: f"{place[0].__name__}.{place[1]}")
+def test_a_name_can_be_seen_and_keeps_its_direction(place: tuple[type[RequestModel], str]) -> None:
+    shape, field = place
+    for name in SEEN:
+        assert getattr(shape.model_validate({**NAMES[place], field: name}), field) == name
+    turned = [text for c in BIDI for text in (c, f"{c}a", f"a{c}b", f"a{c}")]
+    for name in (*UNSEEN, *turned, "a\0"):
+        assert [where for where, _ in errors_of(shape, {**NAMES[place], field: name})] == [field], (
+            name.encode("unicode_escape")
+        )
+
+
+def test_every_short_text_is_a_name_or_has_a_rule_of_its_own() -> None:
+    named = {(shape.__name__, field) for shape, field in NAMES}
+    for shape in shapes():
+        for field, schema in shape.model_json_schema().get("properties", {}).items():
+            for option in (schema, *schema.get("anyOf", ())):
+                if option.get("type") != "string" or option.get("maxLength", 10**9) > 255:
+                    continue
+                pattern = option.get("pattern")
+                known = any((base.__name__, field) in named for base in shape.__mro__)
+                assert (pattern == NAME_PATTERN) == (known or field == "name"), (shape, field)
+                assert pattern != r"^[^\x00]*$" or field in OTHER_TEXTS, (shape, field)
+
+
+@pytest.mark.parametrize("field", ["github_owner", "github_repo"])
+def test_a_repository_has_no_character_that_can_not_be_seen(field: str) -> None:
+    hidden = [c for text in UNSEEN for c in text if c not in "\u0301\u20dd"]
+    for character in {*hidden, *BIDI, "\u0600", "\U000110bd", "\u0378", "/", " "}:
+        for name in (character, f"acme{character}", f"{character}acme", f"ac{character}me"):
+            assert [where for where, _ in errors_of(ProjectUpdate, {field: name})] == [field], (
+                name.encode("unicode_escape")
+            )
+    for name in ("acme", "été", "e\u0301te\u0301", "한글", "a.b-c_d", "...", "💥", "ⓐ"):
+        assert ProjectUpdate.model_validate({field: name}).changes() == {field: name}
+    assert [where for where, _ in errors_of(ProjectUpdate, {field: "\u0301"})] == [field]
+
+
+@given(
+    st.characters(categories=["Cc", "Cf", "Cs", "Cn", "Co", "Zs", "Zl", "Zp"]),
+    st.text(max_size=3),
+    st.text(max_size=3),
+)
+def test_no_repository_has_a_character_of_these_categories(
+    character: str, before: str, after: str
+) -> None:
+    name = f"{before}{character}{after}"
+    for shape, more in ((ProjectUpdate, {}), (ProjectDocument, {"name": "n", "github_repo": "r"})):
+        errors = errors_of(shape, {**more, "github_owner": name})
+        assert [where for where, _ in errors] == ["github_owner"]
+
+
+@given(st.text(st.characters(categories=["Cc", "Cf", "Zs", "Zl", "Zp", "Mn", "Me"]), min_size=1))
+def test_nothing_but_such_characters_is_no_name(name: str) -> None:
+    assert [where for where, _ in errors_of(TokenCreate, {"name": name, "scopes": ["admin"]})] == [
+        "name"
+    ]
+
+
+@given(
+    st.text(
+        st.characters(exclude_categories=["Cs", "Cn"], exclude_characters=f"\0{BIDI}"), max_size=50
+    )
+)
+def test_any_other_name_with_a_letter_is_kept_as_it_is(text: str) -> None:
+    name = f"{text}a"
+    assert ProjectUpdate.model_validate({"name": name}).name == name
+    assert re.fullmatch(NAME_PATTERN.removesuffix("$"), name)
+
+
+def test_the_document_knows_all_format_characters_up_to_ffff() -> None:
+    repository = ProjectUpdate.model_json_schema()["properties"]["github_repo"]["pattern"]
+    for number in range(0x10000):
+        if unicodedata.category(chr(number)) == "Cf":
+            assert not re.search(repository, f"a{chr(number)}")
+            assert not re.search(NAME_PATTERN, chr(number))
