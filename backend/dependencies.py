@@ -29,7 +29,7 @@ from backend.errors import (
 )
 from backend.rate_limits import RequestLimits
 from backend.services.database_service import DatabaseService
-from backend.services.principal import EVERYBODY, Principal, acting_as
+from backend.services.principal import EVERYBODY, Principal, acting_as, current_principal
 from backend.strict_json import read_json
 from database.errors import DatabaseBusy, DatabaseError, InvalidValue
 from models import MAX_INT64, Scope
@@ -84,9 +84,13 @@ class GuardedRoute(APIRoute):
         if scope is OPEN:
             return handle
         body = self.body_field
+        required = body.field_info.is_required() if body is not None else None
         metrics = self.path_format == "/metrics"
         # What reads waits for no COMMIT, however slow the disk is. A reveal is recorded.
-        kind = "reading" if method == "GET" and scope != Scope.SECRETS_REVEAL else "writing"
+        reading = method == "GET" and scope != Scope.SECRETS_REVEAL
+        kind = "reading" if reading else "writing"
+        if reading:
+            handle = _valid_to_the_end(handle)
 
         async def guarded(request: Request) -> Response:
             state = request.app.state
@@ -96,29 +100,57 @@ class GuardedRoute(APIRoute):
             else:
                 principal = EVERYBODY
             check_query(request)
-            if body is not None:
-                await read_json(request, required=body.field_info.is_required())
-            elif "transfer-encoding" in request.headers:
-                # Nobody reads it, and yet it may not be larger than the limit.
-                await request.body()
+            await _read_body(request, principal, required=required)
             if metrics:
                 # Never waits: when there is much to do, it tells so.
                 return await handle(request)
             seats: Seats = state.seats[kind]
             # Now, and not before: whoever sends a body slowly keeps nobody from working.
-            waited = 0.0
+            waited = None
             client = principal.token_id or client_address(request)
             if not seats.take(client):
                 waited = await seats.wait(client)
             try:
-                if waited > PATIENCE_SECONDS and await request.is_disconnected():
-                    raise ClientDisconnect
+                if waited is not None:
+                    if waited > PATIENCE_SECONDS and await request.is_disconnected():
+                        raise ClientDisconnect
+                    await require_valid(request, principal)
                 with acting_as(principal):
                     return await handle(request)
             finally:
                 seats.give_back(client)
 
         return guarded
+
+
+async def _read_body(request: Request, principal: Principal, *, required: bool | None) -> None:
+    """Read the request's body, strictly unless the route has none: `required` is `None` then."""
+    if required is None and "transfer-encoding" not in request.headers:
+        return
+    # Also one that nobody asks for may not be larger than the limit.
+    await request.body()
+    # A client takes as long as it likes to send it.
+    await require_valid(request, principal)
+    if required is not None:
+        await read_json(request, required=required)
+
+
+def _valid_to_the_end(handle: Handler) -> Handler:
+    """The handler of a route that reads, which tells nothing when the token has ended meanwhile.
+
+    A route that writes is looked at in its transaction; afterwards its effect is there.
+    """
+
+    async def handle_and_check(request: Request) -> Response:
+        try:
+            answer = await handle(request)
+        except StrongroomError:
+            await require_valid(request, current_principal())
+            raise
+        await require_valid(request, current_principal())
+        return answer
+
+    return handle_and_check
 
 
 def _with_service(endpoint: Callable[..., Any]) -> Callable[..., Any]:
@@ -216,6 +248,13 @@ async def authenticate(request: Request) -> Principal:
         raise
     limits.count_request(principal.token_id)
     return principal
+
+
+async def require_valid(request: Request, principal: Principal) -> None:
+    """Raises `Unauthenticated` when the token has ended since the request was recognised."""
+    service: DatabaseService = request.app.state.service
+    if service.may_have_ended(principal):
+        await service.require_valid(principal)
 
 
 def json_response(content: bytes | str) -> Response:
