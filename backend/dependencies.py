@@ -29,8 +29,8 @@ from backend.errors import (
 )
 from backend.rate_limits import RequestLimits
 from backend.services.database_service import DatabaseService
-from backend.services.principal import EVERYBODY, Principal, acting_as, current_principal
-from backend.strict_json import read_json
+from backend.services.principal import EVERYBODY, Principal, acting_as
+from backend.token_checks import read_body, require_valid, valid_to_the_end
 from database.errors import DatabaseBusy, DatabaseError, InvalidValue
 from models import MAX_INT64, Scope
 
@@ -90,7 +90,7 @@ class GuardedRoute(APIRoute):
         reading = method == "GET" and scope != Scope.SECRETS_REVEAL
         kind = "reading" if reading else "writing"
         if reading:
-            handle = _valid_to_the_end(handle)
+            handle = valid_to_the_end(handle)
 
         async def guarded(request: Request) -> Response:
             state = request.app.state
@@ -100,7 +100,7 @@ class GuardedRoute(APIRoute):
             else:
                 principal = EVERYBODY
             check_query(request)
-            await _read_body(request, principal, required=required)
+            await read_body(request, principal, required=required)
             if metrics:
                 # Never waits: when there is much to do, it tells so.
                 return await handle(request)
@@ -121,36 +121,6 @@ class GuardedRoute(APIRoute):
                 seats.give_back(client)
 
         return guarded
-
-
-async def _read_body(request: Request, principal: Principal, *, required: bool | None) -> None:
-    """Read the request's body, strictly unless the route has none: `required` is `None` then."""
-    if required is None and "transfer-encoding" not in request.headers:
-        return
-    # Also one that nobody asks for may not be larger than the limit.
-    await request.body()
-    # A client takes as long as it likes to send it.
-    await require_valid(request, principal)
-    if required is not None:
-        await read_json(request, required=required)
-
-
-def _valid_to_the_end(handle: Handler) -> Handler:
-    """The handler of a route that reads, which tells nothing when the token has ended meanwhile.
-
-    A route that writes is looked at in its transaction; afterwards its effect is there.
-    """
-
-    async def handle_and_check(request: Request) -> Response:
-        try:
-            answer = await handle(request)
-        except StrongroomError:
-            await require_valid(request, current_principal())
-            raise
-        await require_valid(request, current_principal())
-        return answer
-
-    return handle_and_check
 
 
 def _with_service(endpoint: Callable[..., Any]) -> Callable[..., Any]:
@@ -248,13 +218,6 @@ async def authenticate(request: Request) -> Principal:
         raise
     limits.count_request(principal.token_id)
     return principal
-
-
-async def require_valid(request: Request, principal: Principal) -> None:
-    """Raises `Unauthenticated` when the token has ended since the request was recognised."""
-    service: DatabaseService = request.app.state.service
-    if service.may_have_ended(principal):
-        await service.require_valid(principal)
 
 
 def json_response(content: bytes | str) -> Response:

@@ -1,6 +1,7 @@
 """Kinds of fields that the shapes of several resources have."""
 
 import re
+import unicodedata
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -28,6 +29,17 @@ def _check_label(text: str) -> str:
         raise PydanticCustomError("label", "give something to see, and no NUL")
     return text
 
+
+def as_seen(name: str) -> str:
+    """What people see of a name, in whatever letters, width and blanks it is written: what they
+    would take for the service must not be a client's."""
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
+    seen = "".join(c for c in folded if unicodedata.category(c) not in _UNSEEN)
+    return " ".join(seen.split())
+
+
+_UNSEEN = frozenset({"Cc", "Cf", "Mn", "Me"})
+"""Kinds of characters that are not there to the eye, or are marks on others."""
 
 NO_NUL = (AfterValidator(_check_no_nul), Field(json_schema_extra={"pattern": NO_NUL_PATTERN}))
 """For a text of any characters but NUL."""

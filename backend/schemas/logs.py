@@ -4,6 +4,7 @@ import json
 from typing import Annotated, Any
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -13,7 +14,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError, to_json
 
-from backend.schemas.fields import NO_NUL, PositiveInt
+from backend.schemas.fields import NO_NUL, PositiveInt, as_seen
 from backend.schemas.json_object import MAX_JSON_BYTES, MAX_JSON_DEPTH, check_json
 from models import LogLevel, RequestModel, SystemLog
 
@@ -60,12 +61,30 @@ Message = Annotated[str, StringConstraints(min_length=1, max_length=MAX_MESSAGE)
 Name = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME), *NO_NUL]
 
 
+OWN_COMPONENT = "strongroom"
+"""The service's own logs are of this component, and of those below it, as `strongroom.audit` is."""
+
+
+def _refuse_own(component: str) -> str:
+    # Nearly all of them need no closer look, which takes longer than all else of a log.
+    plain = component.isascii() and component.isprintable()
+    if plain and OWN_COMPONENT not in component.lower():
+        return component
+    if as_seen(component).partition(".")[0].rstrip() == OWN_COMPONENT:
+        raise PydanticCustomError(
+            "reserved_component", "this component is the service's own: choose another one"
+        )
+    return component
+
+
 class LogEntry(RequestModel):
     """One log. It gets its time when it is stored."""
 
     level: Annotated[LogLevel, Field(strict=False)]
     message: Message
-    component: Name | None = None
+    component: Annotated[Name, AfterValidator(_refuse_own)] | None = Field(
+        default=None, description="Not `strongroom` or what begins with `strongroom.`."
+    )
     context: ContextText = "{}"
     correlation_id: Name | None = None
     project_id: PositiveInt | None = Field(
@@ -86,6 +105,12 @@ class LogEntry(RequestModel):
             ]
         }
     )
+
+
+class OwnLogEntry(LogEntry):
+    """One log of the service itself."""
+
+    component: Name
 
 
 class LogBatch(RequestModel):

@@ -52,9 +52,20 @@ class TokenUseCases(ServiceBase):
     async def create_token(self, request: TokenCreate) -> TokenCreated:
         """A new token, which nobody can be shown again. Raises `ValidationFailed`."""
         async with self.transaction() as repositories:
-            await _check_projects(repositories, request.project_ids)
-            stored, token = await self._issue(repositories, self._new_token(request))
-            return TokenCreated(**self._info(stored).model_dump(), token=token)
+            return await self._make_token(repositories, request)
+
+    async def hand_out_token(
+        self, request: TokenCreate, show: Callable[[TokenCreated], None]
+    ) -> None:
+        """Give a new token to `show`, for commands. There is none when `show` raises: nobody has
+        seen it. Raises `ValidationFailed`, and what `show` raises."""
+        async with self.transaction() as repositories:
+            show(await self._make_token(repositories, request))
+
+    async def _make_token(self, repositories: Repositories, request: TokenCreate) -> TokenCreated:
+        await _check_projects(repositories, request.project_ids)
+        stored, token = await self._issue(repositories, self._new_token(request))
+        return TokenCreated(**self._info(stored).model_dump(), token=token)
 
     async def get_token(self, token_id: int) -> TokenInfo:
         """The token, a revoked one too. Raises `TokenNotFound`."""

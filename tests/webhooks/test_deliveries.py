@@ -220,7 +220,7 @@ async def test_a_webhook_without_a_token_takes_nothing(
     ("change", "code"),
     [
         ({"is_active": False}, "webhook_not_found"),
-        ({"secret_token": "another"}, "unauthenticated"),
+        ({"secret_token": "another one"}, "unauthenticated"),
         ({"secret_token": None}, "unauthenticated"),
         (None, "webhook_not_found"),
     ],
