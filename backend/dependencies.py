@@ -29,8 +29,8 @@ from backend.errors import (
 from backend.rate_limits import RequestLimits
 from backend.services.database_service import DatabaseService
 from backend.services.principal import EVERYBODY, Principal, acting_as
-from backend.strict_json import read_json
 from backend.strict_query import StrictQuery
+from backend.token_checks import read_body, require_valid, valid_to_the_end
 from database.errors import DatabaseBusy, DatabaseError, InvalidValue
 from models import MAX_INT64, Scope
 
@@ -97,9 +97,13 @@ class GuardedRoute(APIRoute):
         if scope is OPEN:
             return _with_strict_query(handle, query)
         body = self.body_field
+        required = body.field_info.is_required() if body is not None else None
         metrics = self.path_format == "/metrics"
         # What reads waits for no COMMIT, however slow the disk is. A reveal is recorded.
-        kind = "reading" if method == "GET" and scope != Scope.SECRETS_REVEAL else "writing"
+        reading = method == "GET" and scope != Scope.SECRETS_REVEAL
+        kind = "reading" if reading else "writing"
+        if reading:
+            handle = valid_to_the_end(handle)
 
         async def guarded(request: Request) -> Response:
             state = request.app.state
@@ -109,23 +113,21 @@ class GuardedRoute(APIRoute):
             else:
                 principal = EVERYBODY
             query.check(request)
-            if body is not None:
-                await read_json(request, required=body.field_info.is_required())
-            elif "transfer-encoding" in request.headers:
-                # Nobody reads it, and yet it may not be larger than the limit.
-                await request.body()
+            await read_body(request, principal, required=required)
             if metrics:
                 # Never waits: when there is much to do, it tells so.
                 return await handle(request)
             seats: Seats = state.seats[kind]
             # Now, and not before: whoever sends a body slowly keeps nobody from working.
-            waited = 0.0
+            waited = None
             client = principal.token_id or client_address(request)
             if not seats.take(client):
                 waited = await seats.wait(client)
             try:
-                if waited > PATIENCE_SECONDS and await request.is_disconnected():
-                    raise ClientDisconnect
+                if waited is not None:
+                    if waited > PATIENCE_SECONDS and await request.is_disconnected():
+                        raise ClientDisconnect
+                    await require_valid(request, principal)
                 with acting_as(principal):
                     return await handle(request)
             finally:

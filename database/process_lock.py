@@ -33,7 +33,9 @@ class ProcessLock:
         if self._descriptor is not None:
             return
         try:
-            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            # Not through a link: what is written here would end up in another file.
+            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+            descriptor = os.open(self.path, flags, 0o600)
         except OSError as error:
             raise DatabaseUnavailable(
                 f"{self.path} can't be written ({error.strerror}): "

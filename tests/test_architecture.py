@@ -73,11 +73,17 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "backend.direct_call",
         "backend.rate_limits",
         "backend.services",
-        "backend.strict_json",
         "backend.strict_query",
+        "backend.token_checks",
         "models",
         "backend.errors",
         "database.errors",
+    ),
+    "backend.token_checks": (
+        "backend.direct_call",
+        "backend.errors",
+        "backend.services",
+        "backend.strict_json",
     ),
     # Use cases, and the SQL below them.
     "backend.services": (

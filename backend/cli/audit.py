@@ -8,6 +8,7 @@ import typer
 from backend.cli.common import DataDir, counted, quiet_settings
 from backend.cli.exporting import output
 from backend.cli.failures import ended_by_sigterm
+from backend.cli.terminal import printable_json, say
 from backend.runtime import find_keyring, inspection
 from config.settings import Settings
 
@@ -41,13 +42,13 @@ def export_audit(
     with ended_by_sigterm(), output(file, force=force, private=True) as stream:
         count = asyncio.run(_export(settings, stream, after_id))
     if file != "-":
-        print(f"{counted(count, 'row')} exported to {file}")
+        say(f"{counted(count, 'row')} exported to {file}")
 
 
 async def _export(settings: Settings, stream: BinaryIO, after_id: int) -> int:
     count = 0
     async with inspection(settings, find_keyring(settings), check=False) as opened:
         async for lines in opened.service.export_audit(after_id=after_id):
-            stream.write(lines)
+            stream.write(printable_json(lines.decode()).encode())
             count += lines.count(b"\n")
     return count

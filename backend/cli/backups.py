@@ -15,6 +15,7 @@ from backend.cli.common import (
     quiet_settings,
 )
 from backend.cli.failures import CommandFailed, ended_by_sigterm
+from backend.cli.terminal import say
 from backend.runtime import (
     DataDirectory,
     HeadsFile,
@@ -56,10 +57,10 @@ def backup(
     if as_json:
         print_json({"path": str(target), **made.model_dump(mode="json")})
         return
-    print(f"{target}: {made.size_bytes} bytes, in {made.duration_seconds:.1f} seconds")
-    print(f"sha256 {made.sha256}")
+    say(f"{target}: {made.size_bytes} bytes, in {made.duration_seconds:.1f} seconds")
+    say(f"sha256 {made.sha256}")
     _print_verified(made.verified)
-    print(_keys_apart(made.verified))
+    say(_keys_apart(made.verified))
 
 
 def restore(
@@ -81,9 +82,9 @@ def restore(
         result: dict[str, Any] = {"path": str(directory.database)}
         print_json({**result, "verified": found.model_dump(mode="json")})
         return
-    print(f"{src} restored to {directory.database}")
+    say(f"{src} restored to {directory.database}")
     _print_verified(found)
-    print("start it with strongroom serve; tokens work as before")
+    say("start it with strongroom serve; tokens work as before")
 
 
 def _keyring(settings: Settings) -> Keyring:
@@ -99,7 +100,7 @@ def _keyring(settings: Settings) -> Keyring:
 
 def _print_verified(found: BackupVerified) -> None:
     rows = counted(sum(found.rows.values()), "row")
-    print(
+    say(
         f"verified: integrity, references, schema {found.schema_version:04}, "
         f"master keys {', '.join(found.master_keys)}, "
         f"audit ({counted(found.audit_entries, 'entry').replace('entrys', 'entries')}), {rows}"

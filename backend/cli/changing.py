@@ -11,7 +11,9 @@ from database.errors import ProcessLockHeld
 
 
 @asynccontextmanager
-async def changing(settings: Settings, call: str) -> AsyncIterator[DatabaseService]:
+async def changing(
+    settings: Settings, call: str, *, issue_first_token: bool = True
+) -> AsyncIterator[DatabaseService]:
     """The installation's service in the block, for this process alone.
 
     Raises `CommandFailed` when a server is running on it, and names `call`, which does there what
@@ -24,7 +26,7 @@ async def changing(settings: Settings, call: str) -> AsyncIterator[DatabaseServi
             "new one with strongroom serve"
         )
     try:
-        runtime = await Runtime.start(settings)
+        runtime = await Runtime.start(settings, issue_first_token=issue_first_token)
     except ProcessLockHeld as error:
         raise CommandFailed(
             f"process {error.pid or 'unknown'} is using {settings.data_dir}: stop it first, or "

@@ -12,6 +12,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from backend.cli.terminal import printable, printable_json
 from backend.log import configure_logging
 from config.loading import load_settings
 from config.settings import Settings
@@ -45,11 +46,17 @@ def make_files_private() -> None:
 
 def print_json(result: Mapping[str, Any]) -> None:
     """One JSON object on standard output, on one line."""
-    print(json.dumps(result, ensure_ascii=False))
+    print(as_json_line(result))
+
+
+def as_json_line(result: Mapping[str, Any]) -> str:
+    """One JSON object, on one line, that is harmless at a terminal."""
+    return printable_json(json.dumps(result, ensure_ascii=False))
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """A table on standard output; for other programs, columns set apart by tabs."""
+    rows = [[printable(cell) for cell in row] for row in rows]
     if not sys.stdout.isatty():
         for row in (header, *rows):
             print("\t".join(row))

@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from backend.cli.common import AsJson, DataDir, print_json, quiet_settings
 from backend.cli.demo_week import RUNS, WEEK, DemoClock, DemoWeek
 from backend.cli.failures import CommandFailed
+from backend.cli.terminal import say
 from backend.runtime import DataDirectory, Runtime, connection_config
 from config.settings import Settings
 from database.backup import row_counts
@@ -42,8 +43,8 @@ def demo(
     if as_json:
         print_json({"rows": rows, "total": sum(rows.values())})
     else:
-        print(f"{sum(rows.values())} rows in {settings.data_dir}; look at them with")
-        print(f"  strongroom serve --data-dir {settings.data_dir}")
+        say(f"{sum(rows.values())} rows in {settings.data_dir}; look at them with")
+        say(f"  strongroom serve --data-dir {settings.data_dir}")
 
 
 async def _fill(

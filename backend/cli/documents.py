@@ -40,6 +40,7 @@ from backend.cli.failures import (
 )
 from backend.cli.importing import import_stream
 from backend.cli.report import ImportReport
+from backend.cli.terminal import say
 from database.errors import ProcessLockHeld
 
 
@@ -77,7 +78,7 @@ def import_documents(
     if as_json:
         print_json(report.as_json())
     else:
-        print("\n".join(report.lines()))
+        say(*report.lines())
     if report.rejected:
         complain(
             f"{counted(report.rejected, 'line')} rejected: correct them and import the file again; "
@@ -125,7 +126,7 @@ def export_documents(
             }
         )
     elif file != "-":
-        print(f"{counted(report.exported, 'project')} exported to {file}")
+        say(f"{counted(report.exported, 'project')} exported to {file}")
     if report.unreadable_secrets:
         complain(
             f"{counted(report.unreadable_secrets, 'secret')} can't be decrypted, the first is "

@@ -6,23 +6,23 @@ import os
 import secrets
 import stat
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
+from backend.cli.changing import changing
 from backend.cli.failures import CommandFailed
+from backend.cli.terminal import printable_json
+from backend.repositories.paging import Position
 from backend.runtime import find_keyring, inspection
 from backend.runtime.installation import StartRefused
-from backend.services.document_use_cases import ExportedDocument
+from backend.services.document_use_cases import ExportedDocument, ExportPage
 from config.settings import Settings
 
 PAGE = 50
 LISTED_SECRETS = 1000
-
-# Valid in JSON, and line ends to some who read lines.
-_LINE_ENDS = {0x85: "\\u0085", 0x2028: "\\u2028", 0x2029: "\\u2029"}
 
 
 @dataclass(slots=True)
@@ -57,18 +57,13 @@ async def export_stream(
 ) -> None:
     """Write every project that is not deleted to `stream`, a line each.
 
-    Works while the server runs: each line is of one moment, the whole file is not. Raises
-    `StartRefused` and `DatabaseError`.
+    Each line is of one moment, the whole file is not. It works while the server runs, but for
+    `reveal`, as revealing is recorded. Raises `CommandFailed`, `StartRefused` and `DatabaseError`.
     """
-    keyring = find_keyring(settings) if reveal else None
-    if reveal and keyring is None:
-        raise StartRefused(
-            "secrets can't be read without a master key: set STRONGROOM_MASTER_KEYS_FILE"
-        )
-    async with inspection(settings, keyring) as opened:
+    async with _pages(settings, reveal=reveal) as next_page:
         after = None
         while True:
-            page = await opened.service.export_documents(limit=PAGE, after=after, reveal=reveal)
+            page = await next_page(limit=PAGE, after=after)
             for document in page.documents:
                 stream.write(encoded(document.content))
                 report.add(document)
@@ -78,10 +73,30 @@ async def export_stream(
                 return
 
 
+class NextPage(Protocol):
+    """The use case that gives the documents behind a position."""
+
+    def __call__(self, *, limit: int, after: Position | None) -> Awaitable[ExportPage]: ...
+
+
+@asynccontextmanager
+async def _pages(settings: Settings, *, reveal: bool) -> AsyncIterator[NextPage]:
+    if not reveal:
+        async with inspection(settings, None) as opened:
+            yield opened.service.export_documents
+        return
+    if find_keyring(settings) is None:
+        raise StartRefused(
+            "secrets can't be read without a master key: set STRONGROOM_MASTER_KEYS_FILE"
+        )
+    call = "GET /api/projects/{id}/secrets/{key}/value for each secret"
+    async with changing(settings, call, issue_first_token=False) as service:
+        yield service.reveal_documents
+
+
 def encoded(content: dict[str, Any]) -> bytes:
-    """A document as a line."""
-    text = json.dumps(content, ensure_ascii=False)
-    return text.translate(_LINE_ENDS).encode() + b"\n"
+    """A document as a line, to every reader of lines and at a terminal too."""
+    return printable_json(json.dumps(content, ensure_ascii=False)).encode() + b"\n"
 
 
 @contextmanager

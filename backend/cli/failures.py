@@ -1,6 +1,5 @@
 """What goes wrong, as one line on standard error and an exit status."""
 
-import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -9,6 +8,7 @@ from types import FrameType
 
 import typer
 
+from backend.cli.terminal import NotWritten, drop_unwritable_output, printable
 from backend.errors import StrongroomError
 from backend.log import get_logger
 from backend.runtime import StartRefused
@@ -47,7 +47,7 @@ def guarded(command: Callable[[], object]) -> int:
         sys.stdout.flush()
     except BrokenPipeError:
         # Whoever read the output has seen enough. What is left of it must not fail at the exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        drop_unwritable_output()
         return FAILURE
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -56,6 +56,7 @@ def guarded(command: Callable[[], object]) -> int:
         return error.exit_code
     except Exception as error:  # noqa: BLE001 - the last resort: no traceback for the user
         complain(sentence(error) or _unexpected(error))
+        drop_unwritable_output()
         return WRONG_USE if _is_wrong_use(error) else FAILURE
     return status if isinstance(status, int) else 0
 
@@ -63,9 +64,7 @@ def guarded(command: Callable[[], object]) -> int:
 def complain(message: str) -> None:
     """Write one line to standard error, whatever the message holds."""
     line = " ".join(message.split())
-    if not line.isprintable():
-        line = line.encode("unicode_escape").decode("ascii")
-    print(f"strongroom: {line}", file=sys.stderr)
+    print(f"strongroom: {printable(line)}", file=sys.stderr)
 
 
 def sentence(error: BaseException) -> str | None:
@@ -76,7 +75,14 @@ def sentence(error: BaseException) -> str | None:
         return _database_sentence(error)
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename or 'reading or writing'}: {error.strerror}"
-    known = (CommandFailed, WrongUse, SettingsError, StartRefused, KeyConfigurationError)
+    known = (
+        CommandFailed,
+        WrongUse,
+        NotWritten,
+        SettingsError,
+        StartRefused,
+        KeyConfigurationError,
+    )
     return str(error) if isinstance(error, known) else None
 
 

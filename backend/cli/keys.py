@@ -6,6 +6,7 @@ from typing import Any
 import typer
 
 from backend.cli.common import AsJson, DataDir, print_json, print_table, quiet_settings
+from backend.cli.terminal import hand_out
 from backend.runtime import find_keyring, inspection
 from backend.services.keyring import Keyring, generate_master_key
 from config.settings import Settings
@@ -23,7 +24,7 @@ def _keys(context: typer.Context) -> None:
 @app.command()
 def generate() -> None:
     """Print a new master key, alone."""
-    print(generate_master_key())
+    hand_out(generate_master_key())
 
 
 @app.command()

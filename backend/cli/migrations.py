@@ -13,6 +13,7 @@ from backend.cli.common import (
     quiet_settings,
 )
 from backend.cli.failures import FAILURE, CommandFailed
+from backend.cli.terminal import say
 from backend.runtime import DataDirectory, migrate_installation, read_only_manager
 from config.settings import Settings
 from database.errors import ProcessLockHeld
@@ -43,9 +44,9 @@ def migrate(
     if as_json:
         print_json({"applied": applied})
     elif applied:
-        print(f"applied {counted(len(applied), 'migration')}: {', '.join(applied)}")
+        say(f"applied {counted(len(applied), 'migration')}: {', '.join(applied)}")
     else:
-        print("the schema is up to date")
+        say("the schema is up to date")
 
 
 def _check(settings: Settings, *, as_json: bool) -> None:
@@ -53,9 +54,9 @@ def _check(settings: Settings, *, as_json: bool) -> None:
     if as_json:
         print_json({"pending": names})
     elif names:
-        print(f"{counted(len(names), 'migration')} pending: {', '.join(names)}")
+        say(f"{counted(len(names), 'migration')} pending: {', '.join(names)}")
     else:
-        print("the schema is up to date")
+        say("the schema is up to date")
     if names:
         raise typer.Exit(FAILURE)
 

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from backend.cli.changing import changing
 from backend.cli.common import AsJson, DataDir, counted, print_json, print_table, quiet_settings
 from backend.cli.failures import INTERRUPTED, complain, ended_by_sigterm
+from backend.cli.terminal import say
 from backend.runtime import inspection, retention_limits
 from backend.schemas.retention import Removed, RetentionPlan
 from backend.services.pruner import Pruner
@@ -60,7 +61,7 @@ def prune(
     if as_json:
         print_json(result)
     else:
-        print("\n".join(_sentences(result)))
+        say(*_sentences(result))
 
 
 async def _plan(settings: Settings) -> RetentionPlan:

@@ -1,10 +1,10 @@
 """What an import did, and what it left out."""
 
-import json
 from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from backend.cli.terminal import printable
 from backend.services.document_use_cases import ImportOutcome
 
 LISTED_LINES = 1000
@@ -85,5 +85,4 @@ class ImportReport:
 
 def shown_name(name: str) -> str:
     """A field's name as it may be shown: short, and without what steers a terminal."""
-    short = name if len(name) <= 60 else f"{name[:60]}…"
-    return short if short.isprintable() else json.dumps(short)
+    return printable(name if len(name) <= 60 else f"{name[:60]}…")

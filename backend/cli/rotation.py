@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from backend.cli.changing import changing
 from backend.cli.common import AsJson, DataDir, counted, print_json, quiet_settings
 from backend.cli.failures import FAILURE, INTERRUPTED, complain, ended_by_sigterm
+from backend.cli.terminal import say
 from backend.schemas.keys import RotationProgress
 from config.settings import Settings
 
@@ -43,7 +44,7 @@ def rotate(
     if as_json:
         print_json(result.model_dump(mode="json"))
     else:
-        print(f"{counted(result.done, 'key')} of {result.total} rotated")
+        say(f"{counted(result.done, 'key')} of {result.total} rotated")
     if result.failed:
         complain(
             f"{counted(result.failed, 'key')} can't be read, or have values that can't be: "

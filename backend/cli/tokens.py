@@ -6,8 +6,16 @@ from typing import Annotated, Any
 import typer
 
 from backend.cli.changing import changing
-from backend.cli.common import AsJson, DataDir, print_json, print_table, quiet_settings
+from backend.cli.common import (
+    AsJson,
+    DataDir,
+    as_json_line,
+    print_json,
+    print_table,
+    quiet_settings,
+)
 from backend.cli.failures import WrongUse
+from backend.cli.terminal import hand_out
 from backend.errors import ValidationFailed
 from backend.runtime import find_keyring, inspection
 from backend.schemas.tokens import TokenCreate, TokenCreated, TokenInfo
@@ -66,13 +74,9 @@ def create(
                 "expires_in": expires_in,
             },
         )
-        created = asyncio.run(_create(settings, request))
+        asyncio.run(_create(settings, request, as_json=as_json))
     except ValidationFailed as error:
         raise WrongUse(_first(error)) from None
-    if as_json:
-        print_json(created.model_dump(mode="json"))
-    else:
-        print(created.token)
 
 
 @app.command("list")
@@ -104,9 +108,12 @@ def revoke(
     asyncio.run(_revoke(quiet_settings(data_dir), token_id))
 
 
-async def _create(settings: Settings, request: TokenCreate) -> TokenCreated:
+async def _create(settings: Settings, request: TokenCreate, *, as_json: bool) -> None:
+    def show(created: TokenCreated) -> None:
+        hand_out(as_json_line(created.model_dump(mode="json")) if as_json else created.token)
+
     async with changing(settings, "POST /api/tokens") as service:
-        return await service.create_token(request)
+        await service.hand_out_token(request, show)
 
 
 async def _revoke(settings: Settings, token_id: int) -> None:

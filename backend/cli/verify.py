@@ -9,6 +9,7 @@ import typer
 
 from backend.cli.common import AsJson, DataDir, counted, print_json, print_table, quiet_settings
 from backend.cli.failures import FAILURE, complain, sentence
+from backend.cli.terminal import say
 from backend.runtime import (
     DataDirectory,
     HeadsFile,
@@ -174,7 +175,7 @@ def _report(checks: list[Check], *, as_json: bool) -> None:
         )
         return
     print_table(("check", "result"), [(check.name, _result(check)) for check in checks])
-    print(f"SQLite {sqlite_version()}" + (f": {warning}" if warning else ""))
+    say(f"SQLite {sqlite_version()}" + (f": {warning}" if warning else ""))
 
 
 def _result(check: Check) -> str:

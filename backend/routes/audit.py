@@ -1,12 +1,15 @@
 """The audit over HTTP."""
 
+from collections.abc import AsyncIterator
 from typing import Annotated
 
 from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
 from pydantic import Field
+from starlette.requests import ClientDisconnect
 
 from backend.dependencies import Cursor, GuardedRoute, Id, Limit, PlainDigits, Service, problems
+from backend.errors import Unauthenticated
 from backend.schemas.audit import AuditList, ExportedAuditEntry
 from models import MAX_INT64
 
@@ -64,4 +67,16 @@ async def export_audit(
     lines = service.export_audit(
         project_id=project_id, action=action, actor=actor, after_id=after_id
     )
-    return StreamingResponse(lines, media_type=NDJSON)
+    # What goes wrong with the first ones is still an answer with a status.
+    first = await anext(lines, b"")
+    return StreamingResponse(_while_valid(first, lines), media_type=NDJSON)
+
+
+async def _while_valid(first: bytes, lines: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    try:
+        async for some in lines:
+            yield some
+    except Unauthenticated:
+        # Its status is sent: only a broken connection tells that this is not the whole.
+        raise ClientDisconnect from None

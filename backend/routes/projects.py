@@ -135,7 +135,8 @@ async def delete_project(
         bool, Query(description="Remove it and all that belongs to it, for good.")
     ] = False,
 ) -> None:
-    """Mark the project deleted, which `restore` takes back, or purge it."""
+    """Mark the project deleted, which `restore` takes back, or purge it, which destroys its secrets
+    and needs `secrets:write` too."""
     if purge:
         await service.purge_project(project_id)
     else:

@@ -173,19 +173,46 @@ def retention_limits(settings: Configuration) -> RetentionLimits:
     )
 
 
-def write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner can read, durable before this returns.
+def require_free(path: Path) -> None:
+    """Raises `StartRefused` when there is something at `path`, if only a symbolic link."""
+    if os.path.lexists(path):
+        raise StartRefused(
+            f"{path} exists, and is neither replaced nor followed: move it to another place, and "
+            "start again"
+        )
 
-    Raises `StartRefused`.
+
+def make_private(path: Path, text: str) -> None:
+    """Make a file that only its owner can read, durable before this returns.
+
+    Raises `StartRefused`, also when there is something at `path`, which stays as it is; nothing is
+    left behind then.
     """
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         descriptor = os.open(path, flags, stat.S_IRUSR | stat.S_IWUSR)
+    except FileExistsError:
+        require_free(path)
+        raise StartRefused(f"{path} was made by another process: start again") from None
+    except OSError as error:
+        raise _not_writable(path, error) from None
+    try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            # Whatever the process's mask takes away or leaves.
             os.fchmod(file.fileno(), stat.S_IRUSR | stat.S_IWUSR)
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
         sync(path.parent)
-    except OSError as error:
-        raise StartRefused(f"{path} can't be written ({error.strerror})") from None
+    except BaseException as error:
+        path.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise _not_writable(path, error) from None
+        raise
+
+
+def _not_writable(path: Path, error: OSError) -> StartRefused:
+    return StartRefused(
+        f"{path} can't be written ({error.strerror}): make room, or see to the permissions of its "
+        "directory, and start again"
+    )

@@ -6,7 +6,7 @@ from backend.runtime.installation import (
     Configuration,
     DataDirectory,
     StartRefused,
-    write_private,
+    make_private,
 )
 from backend.services.encryption import Vault
 from backend.services.keyring import (
@@ -81,7 +81,7 @@ def load_keyring(settings: Configuration, manager: DatabaseManager) -> Keyring:
             "a master key: put the file back, or set STRONGROOM_MASTER_KEYS"
         )
     text = generate_master_key()
-    write_private(directory.master_key, text + "\n")
+    make_private(directory.master_key, text + "\n")
     return Keyring.parse(text)
 
 

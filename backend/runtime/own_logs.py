@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from backend.errors import StrongroomError
 from backend.log import add_tap, as_json, get_logger, remove_tap
-from backend.schemas.logs import MAX_LOGS, MAX_MESSAGE, MAX_NAME, LogEntry
+from backend.schemas.logs import MAX_LOGS, MAX_MESSAGE, MAX_NAME, LogEntry, OwnLogEntry
 from database.errors import DatabaseBusy, DatabaseError, DatabaseFull
 
 Store = Callable[[Sequence[LogEntry]], Awaitable[object]]
@@ -142,11 +142,11 @@ def _entry(line: Mapping[str, Any]) -> LogEntry:
         # The end tells most.
         context["exception"] = _text(context["exception"])[-_MAX_TRACEBACK:]
     try:
-        return LogEntry.model_validate({**fields, "context": json.loads(as_json(context))})
+        return OwnLogEntry.model_validate({**fields, "context": json.loads(as_json(context))})
     except ValidationError:
         # Too large, or with text that is no Unicode.
         kept = {name: context[name] for name in ("timestamp", "exception") if name in context}
-        return LogEntry.model_validate({**fields, "context": {**kept, "incomplete": True}})
+        return OwnLogEntry.model_validate({**fields, "context": {**kept, "incomplete": True}})
 
 
 def _text(value: object) -> str:

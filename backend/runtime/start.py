@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import stat
 from pathlib import Path
 from typing import Self
 
@@ -17,8 +18,9 @@ from backend.runtime.installation import (
     DataDirectory,
     StartRefused,
     connection_config,
+    make_private,
+    require_free,
     retention_limits,
-    write_private,
 )
 from backend.runtime.keys import check_keys, load_keyring
 from backend.runtime.own_logs import OwnLogs
@@ -31,6 +33,7 @@ from backend.services.presence import TICK_SECONDS
 from backend.services.pruner import Pruner
 from backend.services.rotation_runner import RotationRunner
 from backend.services.service_keys import ServiceKeys
+from backend.services.token_format import parse_token
 from database.base import Clock, utc_now
 from database.connection_manager import DatabaseManager
 from database.errors import DatabaseError
@@ -93,12 +96,15 @@ class Runtime:
         directory = DataDirectory(settings.data_dir)
         manager = manager or DatabaseManager(connection_config(settings))
         try:
+            if issue_first_token and not directory.database.exists():
+                # Before anything is made that would be left behind.
+                require_free(directory.admin_token)
             keyring, _ = _prepare(settings, manager)
             await manager.open()
             service = await _open_service(manager, keyring, clock)
             runtime = cls(settings, manager, keyring, service)
             if issue_first_token and await service.create_first_token(
-                lambda token: write_private(directory.admin_token, token + "\n")
+                lambda token: _keep_first_token(directory.admin_token, token)
             ):
                 runtime.first_token = directory.admin_token
             await runtime._look_for_audit_loss()
@@ -146,6 +152,25 @@ class Runtime:
             await self.heads.compare()
         except OSError as error:
             raise StartRefused(f"{self.heads.path} can't be read ({error.strerror})") from None
+
+
+def _keep_first_token(path: Path, token: str) -> None:
+    if _is_of_a_start_cut_short(path):
+        path.unlink()
+    make_private(path, token + "\n")
+
+
+def _is_of_a_start_cut_short(path: Path) -> bool:
+    """Whether this is the file of a first start that ended before its token was stored, so that
+    the token in it opens nothing."""
+    try:
+        status = path.lstat()
+        is_ours = stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid()
+        if not is_ours or stat.S_IMODE(status.st_mode) & 0o077:
+            return False
+        return parse_token(path.read_text(encoding="utf-8", errors="replace").strip()) is not None
+    except OSError:
+        return False
 
 
 def migrate_installation(settings: Configuration) -> list[str]:

@@ -1,5 +1,6 @@
 """Kinds of fields that the shapes of several resources have."""
 
+import unicodedata
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, StringConstraints
@@ -17,6 +18,18 @@ def _check_no_nul(text: str) -> str:
     if "\0" in text:
         raise PydanticCustomError("nul_character", "a text has no NUL character")
     return text
+
+
+def as_seen(name: str) -> str:
+    """What people see of a name, in whatever letters, width and blanks it is written: what they
+    would take for the service must not be a client's."""
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
+    seen = "".join(c for c in folded if unicodedata.category(c) not in _UNSEEN)
+    return " ".join(seen.split())
+
+
+_UNSEEN = frozenset({"Cc", "Cf", "Mn", "Me"})
+"""Kinds of characters that are not there to the eye, or are marks on others."""
 
 
 NO_NUL = (AfterValidator(_check_no_nul), Field(json_schema_extra={"pattern": NO_NUL_PATTERN}))

@@ -3,6 +3,7 @@
 from typing import Annotated
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -10,8 +11,9 @@ from pydantic import (
     StringConstraints,
     TypeAdapter,
 )
+from pydantic_core import PydanticCustomError
 
-from backend.schemas.fields import NO_NUL, PositiveInt
+from backend.schemas.fields import NO_NUL, PositiveInt, as_seen
 from backend.schemas.json_object import JsonText, empty_object
 from models import LogLevel, RequestModel, SystemLog, name_rules
 
@@ -26,12 +28,30 @@ Component = Annotated[
 Name = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME), *NO_NUL]
 
 
+OWN_COMPONENT = "strongroom"
+"""The service's own logs are of this component, and of those below it, as `strongroom.audit` is."""
+
+
+def _refuse_own(component: str) -> str:
+    # Nearly all of them need no closer look, which takes longer than all else of a log.
+    plain = component.isascii() and component.isprintable()
+    if plain and OWN_COMPONENT not in component.lower():
+        return component
+    if as_seen(component).partition(".")[0].rstrip() == OWN_COMPONENT:
+        raise PydanticCustomError(
+            "reserved_component", "this component is the service's own: choose another one"
+        )
+    return component
+
+
 class LogEntry(RequestModel):
     """One log. It gets its time when it is stored."""
 
     level: Annotated[LogLevel, Field(strict=False)]
     message: Message
-    component: Component | None = None
+    component: Annotated[Component, AfterValidator(_refuse_own)] | None = Field(
+        default=None, description="Not `strongroom` or what begins with `strongroom.`."
+    )
     context: JsonText = Field(default_factory=empty_object)
     correlation_id: Name | None = None
     project_id: PositiveInt | None = Field(
@@ -52,6 +72,12 @@ class LogEntry(RequestModel):
             ]
         }
     )
+
+
+class OwnLogEntry(LogEntry):
+    """One log of the service itself."""
+
+    component: Name
 
 
 class LogBatch(RequestModel):

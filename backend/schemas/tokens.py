@@ -4,10 +4,10 @@ import re
 from datetime import datetime, timedelta
 from typing import Annotated, ClassVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from backend.schemas.fields import Label, PositiveInt
+from backend.schemas.fields import Label, PositiveInt, as_seen
 from models import Moment, RequestModel, Scope, UtcTime
 
 MAX_TOKEN_PROJECTS = 500
@@ -51,6 +51,18 @@ Lifetime = Annotated[
 """A duration in seconds."""
 
 
+RESERVED_NAMES = frozenset({"system", "anonymous"})
+"""What the audit calls those who act without a token."""
+
+
+def _refuse_reserved(name: str) -> str:
+    if as_seen(name) in RESERVED_NAMES:
+        raise PydanticCustomError(
+            "reserved_name", "this name stands for the service in the audit: choose another one"
+        )
+    return name
+
+
 class TokenCreate(RequestModel):
     """A token to be made. Without an expiry it lives until it is revoked."""
 
@@ -60,7 +72,10 @@ class TokenCreate(RequestModel):
         "revoked_at",
     }
 
-    name: Label = Field(description="Who or what uses the token; the audit names it.")
+    name: Annotated[Label, AfterValidator(_refuse_reserved)] = Field(
+        description="Who or what uses the token; the audit names it. Not `system` or `anonymous`, "
+        "which stand for the service there."
+    )
     scopes: Annotated[
         list[Annotated[Scope, Field(strict=False)]], Field(min_length=1, max_length=len(Scope))
     ]

@@ -2,7 +2,14 @@
 
 from typing import Annotated, Any, ClassVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    StringConstraints,
+)
 from pydantic_core import PydanticCustomError
 
 from backend.schemas.fields import unset
@@ -37,11 +44,30 @@ EventList = Annotated[
     ),
     AfterValidator(_refuse_repeated),
 ]
+MIN_SECRET_TOKEN = 8
+
+
+def _refuse_short(token: SecretStr) -> SecretStr:
+    if len(token.get_secret_value()) < MIN_SECRET_TOKEN:
+        raise PydanticCustomError(
+            "secret_token_short", "give at least {least} characters", {"least": MIN_SECRET_TOKEN}
+        )
+    return token
+
+
 SecretToken = Annotated[
-    SecretText | None,
+    Annotated[
+        SecretText,
+        AfterValidator(_refuse_short),
+        Field(
+            description="8 characters to 64 KiB of UTF-8, any characters but NUL.",
+            json_schema_extra={"minLength": MIN_SECRET_TOKEN},
+        ),
+    ]
+    | None,
     Field(
-        description="What deliveries are signed with: 1 byte to 64 KiB of UTF-8, any characters "
-        "but NUL. Stored encrypted and never shown; null for none, and then no delivery is taken."
+        description="What deliveries are signed with. Stored encrypted and never shown; null for "
+        "none, and then no delivery is taken."
     ),
 ]
 

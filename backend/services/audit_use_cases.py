@@ -12,7 +12,7 @@ from backend.repositories.audit_repository import (
 from backend.schemas.audit import AuditEntry, AuditList, ExportedAuditEntry
 from backend.services.audit_verification import AuditProblem, ExportedHead, tail_problem
 from backend.services.base import ServiceBase, unit_of_work
-from backend.services.principal import current_principal
+from backend.services.principal import Principal, current_principal
 
 _EXPORT_ROWS = 500
 
@@ -49,14 +49,19 @@ class AuditUseCases(ServiceBase):
         after_id: int = 0,
     ) -> AsyncIterator[bytes]:
         """The audit as JSON lines, oldest first, each with its MAC: what the caller may see when
-        this is called, from behind the entry `after_id`."""
-        return self._audit_lines(
-            AuditFilter(project_id, action, actor, current_principal().visible_ids), after_id
-        )
+        this is called, from behind the entry `after_id`. It breaks off with `Unauthenticated`
+        when the caller's token ends meanwhile."""
+        principal = current_principal()
+        filter = AuditFilter(project_id, action, actor, principal.visible_ids)
+        return self._audit_lines(principal, filter, after_id)
 
-    async def _audit_lines(self, filter: AuditFilter, after_id: int) -> AsyncIterator[bytes]:
+    async def _audit_lines(
+        self, principal: Principal, filter: AuditFilter, after_id: int
+    ) -> AsyncIterator[bytes]:
         # Small reads, so that no snapshot keeps the log from being truncated.
         while rows := await self.repositories.audit.following(filter, after_id, _EXPORT_ROWS):
+            # After the read, which may have waited.
+            await self.require_valid(principal)
             yield b"".join([_exported(stored) for stored in rows])
             after_id = rows[-1].row.id
 

@@ -17,7 +17,7 @@ from backend.services.audit import Recording
 from backend.services.audit_chain import AuditChain
 from backend.services.cursors import CursorCodec
 from backend.services.encryption import Vault
-from backend.services.principal import current_principal
+from backend.services.principal import Principal, current_principal
 from backend.services.service_keys import ServiceKeys
 from database.base import Clock, utc_now
 from database.connection_manager import DatabaseManager
@@ -48,6 +48,13 @@ class UnitsOfWork:
         """
         async with self.db_manager.async_pool.transaction() as tx:
             yield self.repositories.using(tx)
+
+    def may_have_ended(self, principal: Principal) -> bool:  # noqa: ARG002 - see `TokenUseCases`
+        """Whether `require_valid` has something to find out: never where there are no tokens."""
+        return False
+
+    async def require_valid(self, principal: Principal) -> None:
+        """Raises `Unauthenticated` when the principal's token has ended."""
 
 
 class ServiceBase(Recording, UnitsOfWork):
@@ -87,7 +94,8 @@ def unit_of_work(method: Any = None, *, read_only: bool = False, urgent: bool = 
     The method may await only `self.transaction()`, the repositories that it yields, and other
     units of work, which then join it; anything else raises `UnitOfWorkError`. It has no effect
     outside the database, since it may be run again. `read_only` gives it one snapshot on a reader.
-    An urgent one goes before all that wait.
+    An urgent one goes before all that wait. A unit of a token that has ended meanwhile raises
+    `Unauthenticated` instead.
     """
     if method is None:
         return functools.partial(unit_of_work, read_only=read_only, urgent=urgent)
@@ -96,9 +104,14 @@ def unit_of_work(method: Any = None, *, read_only: bool = False, urgent: bool = 
     async def run(self: UnitsOfWork, *args: Any, **kwargs: Any) -> Any:
         if in_unit_of_work():
             return await method(self, *args, **kwargs)
-        return await self.db_manager.async_pool.run_unit(
-            lambda: method(self, *args, **kwargs), read_only=read_only, urgent=urgent
-        )
+
+        async def work() -> Any:
+            principal = current_principal()
+            if self.may_have_ended(principal):
+                await self.require_valid(principal)
+            return await method(self, *args, **kwargs)
+
+        return await self.db_manager.async_pool.run_unit(work, read_only=read_only, urgent=urgent)
 
     return run
 

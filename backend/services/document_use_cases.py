@@ -8,9 +8,12 @@ from backend.errors import SecretUnreadable
 from backend.repositories import Repositories
 from backend.repositories.paging import Position
 from backend.repositories.project_repository import ProjectFilter
+from backend.repositories.project_secrets_repository import StoredSecret
+from backend.services.audit import AuditEvent
 from backend.services.base import unit_of_work
 from backend.services.principal import current_principal
 from backend.services.project_use_cases import ProjectUseCases
+from backend.services.secret_sealing import secret_revealed
 from backend.services.secret_use_cases import SecretUseCases
 from models import (
     MAX_SECRETS_PER_REQUEST,
@@ -113,43 +116,57 @@ class DocumentUseCases(ProjectUseCases, SecretUseCases):
         return changed
 
     @unit_of_work(read_only=True)
-    async def export_documents(
-        self, *, limit: int, after: Position | None, reveal: bool
-    ) -> ExportPage:
-        """Up to `limit` projects that are not deleted, oldest first, each of one moment.
+    async def export_documents(self, *, limit: int, after: Position | None) -> ExportPage:
+        """Up to `limit` projects that are not deleted, oldest first, each of one moment, with the
+        keys of their secrets.
 
-        With `reveal` they carry the values of their secrets, else the keys alone. Start with
-        `after` None and go on with the page's `next_position`.
+        Start with `after` None and go on with the page's `next_position`.
         """
         async with self.transaction() as repositories:
-            filter = ProjectFilter(ids=current_principal().visible_ids)
-            page = await repositories.projects.page(
-                filter, sort="created_at", limit=limit, after=after
-            )
-            documents = [
-                await self._export(repositories, project, reveal=reveal) for project in page.items
-            ]
+            return await self._documents(repositories, limit, after, reveal=False)
+
+    @unit_of_work
+    async def reveal_documents(self, *, limit: int, after: Position | None) -> ExportPage:
+        """The same with the values of their secrets, once it is recorded of each of them that it
+        was revealed."""
+        async with self.transaction() as repositories:
+            return await self._documents(repositories, limit, after, reveal=True)
+
+    async def _documents(
+        self, repositories: Repositories, limit: int, after: Position | None, *, reveal: bool
+    ) -> ExportPage:
+        filter = ProjectFilter(ids=current_principal().visible_ids)
+        page = await repositories.projects.page(filter, sort="created_at", limit=limit, after=after)
+        documents = []
+        for project in page.items:
+            settings = await repositories.settings.get_by_project_id(project.id)
+            settings = settings or ProjectSettings.defaults(project)
+            content = project.model_dump(mode="json", include=set(_PROJECT_FIELDS))
+            content["settings"] = {name: getattr(settings, name) for name in _SETTINGS_FIELDS}
+            stored = await repositories.secrets.all_of(project.id)
+            stored.sort(key=lambda item: item.secret.key_name)
+            if reveal:
+                documents.append(await self._with_values(repositories, content, stored))
+            else:
+                content["secret_keys"] = [item.secret.key_name for item in stored]
+                documents.append(ExportedDocument(content, ()))
         return ExportPage(documents, page.next_position)
 
-    async def _export(
-        self, repositories: Repositories, project: Project, *, reveal: bool
+    async def _with_values(
+        self, repositories: Repositories, content: dict[str, Any], stored: list[StoredSecret]
     ) -> ExportedDocument:
-        settings = await repositories.settings.get_by_project_id(project.id)
-        settings = settings or ProjectSettings.defaults(project)
-        stored = await repositories.secrets.all_of(project.id)
-        stored.sort(key=lambda item: item.secret.key_name)
-        content = project.model_dump(mode="json", include=set(_PROJECT_FIELDS))
-        content["settings"] = {name: getattr(settings, name) for name in _SETTINGS_FIELDS}
-        if not reveal:
-            content["secret_keys"] = [item.secret.key_name for item in stored]
-            return ExportedDocument(content, ())
         values: dict[str, str] = {}
         unreadable: list[str] = []
+        events: list[AuditEvent] = []
         for item in stored:
+            key = item.secret.key_name
             try:
-                values[item.secret.key_name] = self.open_secret(item).get_secret_value()
+                values[key] = self.open_secret(item).get_secret_value()
             except SecretUnreadable:
-                unreadable.append(item.secret.key_name)
+                unreadable.append(key)
+            else:
+                events.append(secret_revealed(item.secret.project_id, key))
+        await self.record_all(repositories, events)
         content["secrets"] = values
         if unreadable:
             content["secret_keys"] = unreadable

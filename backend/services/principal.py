@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Final
 
 from backend.errors import Forbidden
@@ -21,6 +22,11 @@ class Principal:
     token_id: int | None = None
     project_ids: frozenset[int] | None = None
     """The projects it may see; `None` for all."""
+    expires_at: datetime | None = None
+    """When its token ends; `None` if only a revocation ends it."""
+    generation: int = field(default=0, compare=False, repr=False)
+    """When the token was looked up, as `TokenCache.generation` counts: a later revocation may
+    have ended it."""
 
     def sees(self, project_id: int) -> bool:
         """Whether the project is there for it; what it does not see looks like nothing."""

@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from backend.errors import InvalidField, ProjectExists, ProjectNotFound
+from backend.errors import InvalidField, ProjectNotFound
 from backend.repositories import Repositories
 from backend.repositories.project_repository import ProjectFilter
 from backend.services.answers import Answers
@@ -32,6 +32,7 @@ from models import (
 )
 
 _NEW_ONLY = frozenset({"settings", "secrets"})
+_REPOSITORY = frozenset({"github_owner", "github_repo"})
 
 
 class ProjectUseCases(SecretSealing, ServiceBase):
@@ -130,8 +131,9 @@ class ProjectUseCases(SecretSealing, ServiceBase):
     async def update_project(self, project_id: int, update: ProjectUpdate) -> Project:
         """The project with the given fields changed; the same as before when none differs.
 
-        Raises `ProjectNotFound`, `InvalidField` for the status `deleted`, and `ProjectExists` when
-        it would take another one's repository.
+        Raises `ProjectNotFound`, `InvalidField` for the status `deleted`; `ProjectExists` when it
+        would take another one's repository; and `Forbidden` when a principal that is bound to
+        projects would change the repository.
         """
         async with self.transaction() as repositories:
             project = await live_project(repositories, project_id)
@@ -142,10 +144,10 @@ class ProjectUseCases(SecretSealing, ServiceBase):
                 raise InvalidField(
                     ("status",), "status_by_delete", "a project is deleted by DELETE only"
                 )
-            try:
-                updated = await repositories.projects.update(project_id, changes)
-            except ProjectExists as error:
-                raise _as_seen(error) from None
+            if not _REPOSITORY.isdisjoint(changes):
+                # That a repository is taken would tell of a project that it does not see.
+                current_principal().require_all_projects("projects:write")
+            updated = await repositories.projects.update(project_id, changes)
             if updated is None:
                 raise ProjectNotFound
             await self._record(repositories, "project.updated", project_id, fields=changes)
@@ -160,7 +162,11 @@ class ProjectUseCases(SecretSealing, ServiceBase):
                 await self._record(repositories, "project.deleted", project_id)
 
     async def purge_project(self, project_id: int) -> None:
-        """Remove the project, its key and all that belongs to it. Raises `ProjectNotFound`."""
+        """Remove the project, its key and all that belongs to it, its secrets too.
+
+        Raises `ProjectNotFound`, and `Forbidden` for a principal that may not write secrets.
+        """
+        current_principal().require("secrets:write")
         # Its key is not in the database any more, and may not stay in the memory either.
         await finishing(self._purge(project_id), self.vault.forget)
 
@@ -176,14 +182,14 @@ class ProjectUseCases(SecretSealing, ServiceBase):
     async def restore_project(self, project_id: int) -> Project:
         """The project, active again if it was deleted, else as it is.
 
-        Raises `ProjectNotFound`, and `ProjectExists` when its repository was taken meanwhile.
+        Raises `ProjectNotFound`; `ProjectExists` when its repository was taken meanwhile; and
+        `Forbidden` for a principal that is bound to projects.
         """
         async with self.transaction() as repositories:
             project = await existing_project(repositories, project_id)
-            try:
-                restored = await repositories.projects.restore(project_id)
-            except ProjectExists as error:
-                raise _as_seen(error) from None
+            # That its repository is taken would tell of a project that it does not see.
+            current_principal().require_all_projects("projects:write")
+            restored = await repositories.projects.restore(project_id)
             if restored is not None:
                 await self._record(repositories, "project.restored", project_id)
             return restored or project
@@ -279,14 +285,6 @@ class ProjectUseCases(SecretSealing, ServiceBase):
     ) -> None:
         target = f"projects/{project_id}"
         await self.record(repositories, action, target=target, project_id=project_id, fields=fields)
-
-
-def _as_seen(error: ProjectExists) -> ProjectExists:
-    """The error without the id of a project that the current principal does not see."""
-    existing_id = error.extra["existing_id"]
-    if existing_id is None or current_principal().sees(existing_id):
-        return error
-    return ProjectExists(None)
 
 
 def _json(model: BaseModel) -> bytes:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from backend.schemas.retention import PruneProgress, Removed, RetentionLimits
+from backend.services.principal import SYSTEM, acting_as
 from backend.services.retention_use_cases import Part
 from database.base import Clock, time_text
 from database.errors import DatabaseBusy
@@ -83,7 +84,9 @@ class Pruner:
         """The task of the removal that runs, or of one that begins now. It raises `DatabaseError`;
         what it removed until then stays removed."""
         if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._prune(), name="pruning")
+            # It goes on when the token of the request that asked for it has ended.
+            with acting_as(SYSTEM):
+                self._task = asyncio.create_task(self._prune(), name="pruning")
             self._task.add_done_callback(_log_failure)
         return self._task
 

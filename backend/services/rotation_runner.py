@@ -4,6 +4,7 @@ import asyncio
 import logging
 
 from backend.services.key_rotation import KeyRotationUseCases, RotationInterrupted
+from backend.services.principal import SYSTEM, acting_as
 from database.errors import DatabaseBusy, DatabaseError
 
 logger = logging.getLogger("strongroom.keys")
@@ -20,7 +21,9 @@ class RotationRunner:
     def start(self) -> "asyncio.Task[None]":
         """The task that brings the running rotation to its end, begun now unless it runs."""
         if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._run(), name="key rotation")
+            # It goes on when the token of the request that asked for it has ended.
+            with acting_as(SYSTEM):
+                self._task = asyncio.create_task(self._run(), name="key rotation")
         return self._task
 
     async def resume(self) -> None:

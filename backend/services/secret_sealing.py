@@ -126,6 +126,11 @@ def secret_updated(project_id: int, key: str) -> AuditEvent:
     return AuditEvent("secret.updated", secret_target(project_id, key), project_id, ("value",))
 
 
+def secret_revealed(project_id: int, key: str) -> AuditEvent:
+    """What the audit says of a value that was read."""
+    return AuditEvent("secret.revealed", secret_target(project_id, key), project_id)
+
+
 def stored_key(key: ProjectKey) -> StoredProjectKey:
     """The vault's view of a project key's row."""
     return StoredProjectKey(key.id, key.project_id, key.wrapped)

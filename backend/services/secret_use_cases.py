@@ -20,6 +20,7 @@ from backend.services.secret_sealing import (
     SecretSealing,
     metadata_of,
     secret_created,
+    secret_revealed,
     secret_target,
     secret_updated,
     stored_key,
@@ -166,12 +167,7 @@ class SecretUseCases(SecretSealing):
         async with self.transaction() as repositories:
             stored = await existing_secret(repositories, project_id, key)
             value = self.open_secret(stored)
-            await self.record(
-                repositories,
-                "secret.revealed",
-                target=secret_target(project_id, key),
-                project_id=project_id,
-            )
+            await self.record_all(repositories, [secret_revealed(project_id, key)])
             return SecretReveal(
                 key=stored.secret.key_name,
                 value=value.get_secret_value(),

@@ -1,6 +1,6 @@
 """Tokens that were recognised lately, so that a request needs no look-up; and when they were used.
 
-Belongs to the event loop's thread.
+Belongs to the event loop's thread, but for `is_settled`, which any thread may ask.
 """
 
 import hashlib
@@ -18,7 +18,6 @@ class KnownToken:
 
     principal: Principal
     token_id: int
-    expires_at: datetime | None
 
 
 class TokenCache:
@@ -28,11 +27,29 @@ class TokenCache:
         self._known: dict[bytes, KnownToken] = {}
         self._used: dict[int, datetime] = {}
         self._generation = 0
+        self._revocations = 0
 
     @property
     def generation(self) -> int:
         """Changes with each `clear`: what was looked up before may not be kept after."""
         return self._generation
+
+    def is_settled(self, generation: int) -> bool:
+        """Whether no token was revoked since this generation, and none is being revoked.
+
+        Else a token that was looked up in it has to be looked up again: in a transaction, so that
+        a revocation that shares its COMMIT counts.
+        """
+        return not self._revocations and generation == self._generation
+
+    def begin_revocation(self) -> None:
+        """Note that a token is about to be revoked; `end_revocation` follows in any case."""
+        self._revocations += 1
+
+    def end_revocation(self) -> None:
+        """Note that the revocation was committed, or failed."""
+        self._revocations -= 1
+        self.clear()
 
     def get(self, token: str) -> KnownToken | None:
         """The token, if it is kept."""

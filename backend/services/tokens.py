@@ -17,6 +17,7 @@ from backend.services.token_format import new_secret, parse_token, token_text
 from database.base import Clock, time_text, utc_now
 from database.connection_manager import DatabaseManager
 from database.errors import DatabaseError
+from database.transaction import in_unit_of_work
 
 
 class TokenUseCases(ServiceBase):
@@ -51,9 +52,20 @@ class TokenUseCases(ServiceBase):
     async def create_token(self, request: TokenCreate) -> TokenCreated:
         """A new token, which nobody can be shown again. Raises `ValidationFailed`."""
         async with self.transaction() as repositories:
-            await _check_projects(repositories, request.project_ids)
-            stored, token = await self._issue(repositories, self._new_token(request))
-            return TokenCreated(**self._info(stored).model_dump(), token=token)
+            return await self._make_token(repositories, request)
+
+    async def hand_out_token(
+        self, request: TokenCreate, show: Callable[[TokenCreated], None]
+    ) -> None:
+        """Give a new token to `show`, for commands. There is none when `show` raises: nobody has
+        seen it. Raises `ValidationFailed`, and what `show` raises."""
+        async with self.transaction() as repositories:
+            show(await self._make_token(repositories, request))
+
+    async def _make_token(self, repositories: Repositories, request: TokenCreate) -> TokenCreated:
+        await _check_projects(repositories, request.project_ids)
+        stored, token = await self._issue(repositories, self._new_token(request))
+        return TokenCreated(**self._info(stored).model_dump(), token=token)
 
     async def get_token(self, token_id: int) -> TokenInfo:
         """The token, a revoked one too. Raises `TokenNotFound`."""
@@ -75,21 +87,51 @@ class TokenUseCases(ServiceBase):
         return TokenList(tokens=[self._info(item) for item in page.items], next_cursor=next_cursor)
 
     async def revoke_token(self, token_id: int) -> None:
-        """End the token: once this returns it opens nothing. Raises `TokenNotFound`."""
-        await finishing(self._revoke(token_id), self._tokens.clear)
+        """End the token: once this returns it opens nothing, and what was on its way with it has
+        no effect any more. Raises `TokenNotFound`."""
+        self._tokens.begin_revocation()
+        await finishing(self._revoke(token_id), self._tokens.end_revocation)
 
     async def authenticate(self, token: str) -> Principal:
         """The holder of the token. Raises `Unauthenticated` for any that is not valid now."""
         known = self._tokens.get(token)
         if known is None:
             generation = self._tokens.generation
-            known = await self._look_up(token)
+            known = await self._look_up(token, generation)
             self._tokens.keep(token, known, generation)
         now = self.clock()
-        if known.expires_at is not None and now >= known.expires_at:
+        if known.principal.expires_at is not None and now >= known.principal.expires_at:
             raise Unauthenticated
         self._tokens.note_use(known.token_id, now)
         return known.principal
+
+    def may_have_ended(self, principal: Principal) -> bool:
+        """Whether the principal's token may have been revoked, or has expired, since it was
+        recognised: then `require_valid` finds out. It costs next to nothing, on any thread."""
+        if principal.token_id is None:
+            return False
+        expires_at = principal.expires_at
+        if expires_at is not None and self.clock() >= expires_at:
+            return True
+        return not self._tokens.is_settled(principal.generation)
+
+    async def require_valid(self, principal: Principal) -> None:
+        """Raises `Unauthenticated` when the principal's token has ended since it was recognised.
+
+        In a unit of work its transaction is asked, so that a revocation before it counts, also
+        one of the same batch.
+        """
+        if principal.token_id is None or not self.may_have_ended(principal):
+            return
+        if principal.expires_at is not None and self.clock() >= principal.expires_at:
+            raise Unauthenticated
+        if in_unit_of_work():
+            async with self.transaction() as repositories:
+                stored = await repositories.tokens.get(principal.token_id)
+        else:
+            stored = await self.repositories.tokens.get(principal.token_id)
+        if stored is None or stored.revoked_at is not None:
+            raise Unauthenticated
 
     async def store_token_uses(self) -> None:
         """Store when tokens were last used, if any was since the last call: for background work
@@ -141,7 +183,7 @@ class TokenUseCases(ServiceBase):
         )
         return stored, token_text(token_id, secret)
 
-    async def _look_up(self, token: str) -> KnownToken:
+    async def _look_up(self, token: str, generation: int) -> KnownToken:
         parsed = parse_token(token)
         if parsed is None:
             raise Unauthenticated
@@ -152,7 +194,7 @@ class TokenUseCases(ServiceBase):
         known = stored.mac if stored is not None else "0" * len(mac)
         if not hmac.compare_digest(mac, known) or stored is None or stored.revoked_at is not None:
             raise Unauthenticated
-        return _known(stored)
+        return _known(stored, generation)
 
     def _mac(self, token_id: int, secret: str) -> str:
         message = f"{token_id}:{secret}".encode()
@@ -180,7 +222,7 @@ async def _check_projects(repositories: Repositories, project_ids: list[int] | N
             )
 
 
-def _known(stored: StoredToken) -> KnownToken:
+def _known(stored: StoredToken, generation: int) -> KnownToken:
     expires_at = stored.expires_at
     return KnownToken(
         principal=Principal(
@@ -188,7 +230,8 @@ def _known(stored: StoredToken) -> KnownToken:
             scopes=stored.scopes,
             token_id=stored.id,
             project_ids=stored.project_ids,
+            expires_at=datetime.fromisoformat(expires_at).astimezone(UTC) if expires_at else None,
+            generation=generation,
         ),
         token_id=stored.id,
-        expires_at=datetime.fromisoformat(expires_at).astimezone(UTC) if expires_at else None,
     )

@@ -6,6 +6,7 @@ new name in a path has to be told: `world.py` says how one of these is made.
 
 import json
 import re
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,19 +86,31 @@ async def send(
     headers: dict[str, str] | None = None,
     params: dict[str, Any] | None = None,
     project_id: int | None = None,
+    between: Callable[[], Awaitable[None]] | None = None,
 ) -> httpx.Response:
     """The answer to a request for the route, with `names` in its path, and with `project_id`
-    wherever its body names a project."""
+    wherever its body names a project. With `between` it is sent in two parts, also a body that
+    nobody reads, and this happens between them."""
     path = re.sub(r"\{(\w+)\}", lambda match: str(names[match[1]]), call.path)
     sent = {**call.headers, **(headers or {})}
     if token is not None:
         sent["Authorization"] = f"Bearer {token}"
-    content = None
+    content: bytes | AsyncIterator[bytes] | None = None
     if call.body is not None:
         body = call.body if project_id is None else about(call.body, project_id)
         content = json.dumps(body).encode()
         sent["Content-Type"] = "application/json"
+    if between is not None:
+        content = _in_two_parts(content or b"unread", between)
     return await client.request(call.method, path, content=content, headers=sent, params=params)
+
+
+async def _in_two_parts(
+    content: bytes, between: Callable[[], Awaitable[None]]
+) -> AsyncIterator[bytes]:
+    yield content[:-1]
+    await between()
+    yield content[-1:]
 
 
 def about(body: Any, project_id: int) -> Any:

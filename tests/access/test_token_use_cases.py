@@ -276,7 +276,7 @@ class TestCache:
 
     def test_what_was_looked_up_before_it_was_emptied_is_not_kept(self) -> None:
         cache = TokenCache()
-        known = KnownToken(Principal("test", frozenset(), 1), 1, None)
+        known = KnownToken(Principal("test", frozenset(), 1), 1)
         generation = cache.generation
         cache.keep("token", known, generation)
         assert cache.get("token") == known
@@ -289,7 +289,7 @@ class TestCache:
 
     def test_it_does_not_grow_without_bound(self) -> None:
         cache = TokenCache()
-        known = KnownToken(Principal("test", frozenset(), 1), 1, None)
+        known = KnownToken(Principal("test", frozenset(), 1), 1)
         for number in range(10_000):
             cache.keep(str(number), known, cache.generation)
         kept = sum(cache.get(str(number)) is not None for number in range(10_000))

@@ -7,6 +7,8 @@ from typing import Any
 import httpx
 import pytest
 
+from backend.schemas.tokens import RESERVED_NAMES
+from backend.services import principal
 from tests.access.world import make
 from tests.cli.support import Serving, environment
 from tests.http.support import places, problem
@@ -82,6 +84,40 @@ async def test_what_is_wrong_is_told_by_its_place(
     body = {"name": "ci", "scopes": ["projects:read"], **changes}
     assert places(await client.post("/api/tokens", json=body)) == [pointer]
     assert len((await client.get("/api/tokens")).json()["tokens"]) == 1
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "system",
+        "anonymous",
+        "System",
+        "ANONYMOUS",
+        " system\n",
+        "\tanonymous\u3000",
+        "sys\u200btem",
+        "\ufeffsystem",
+        "\uff53\uff59\uff53\uff54\uff45\uff4d",
+        "\u017fystem",
+    ],
+)
+async def test_a_token_can_not_be_called_what_the_audit_calls_the_service(
+    client: httpx.AsyncClient, name: str
+) -> None:
+    body = {"name": name, "scopes": ["projects:read"]}
+    response = await client.post("/api/tokens", json=body)
+    assert places(response) == ["/name"]
+    assert response.json()["errors"][0]["code"] == "reserved_name"
+    assert len((await client.get("/api/tokens")).json()["tokens"]) == 1
+
+
+async def test_every_name_of_who_acts_without_a_token_is_reserved(
+    client: httpx.AsyncClient,
+) -> None:
+    constants = [one for one in vars(principal).values() if isinstance(one, principal.Principal)]
+    assert {one.name for one in constants} == RESERVED_NAMES
+    for name in ("systems", "the system", "anonymous-ci", "admin"):
+        await make(client, "/api/tokens", {"name": name, "scopes": ["projects:read"]})
 
 
 def test_no_file_and_no_log_line_has_a_token(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 
+import pytest
 from fastapi import FastAPI
 from httpx import ASGITransport, AsyncClient
 from pydantic import SecretStr
@@ -119,6 +120,16 @@ STEPS: list[tuple[str, Step, list[Recorded]]] = [
         "a reveal",
         lambda service: service.reveal_secret(1, "D"),
         [("secret.revealed", "projects/1/secrets/D", 1, [])],
+    ),
+    (
+        "documents without values",
+        lambda service: service.export_documents(limit=50, after=None),
+        [],
+    ),
+    (
+        "documents with values",
+        lambda service: service.reveal_documents(limit=50, after=None),
+        [("secret.revealed", f"projects/1/secrets/{key}", 1, []) for key in "ABCD"],
     ),
     ("a look", lambda service: service.get_full(1), []),
     (
@@ -274,3 +285,16 @@ async def test_a_row_that_can_not_be_written_undoes_its_unit_alone(
     assert [isinstance(result, DatabaseError) for result in results] == [True, False, True]
     assert await service.repositories.projects.count() == 0
     assert [entry["action"] for entry in entries(manager)] == ["token.created"] * 2
+
+
+async def test_values_that_can_not_be_recorded_are_not_exported(
+    service: DatabaseService, manager: DatabaseManager
+) -> None:
+    await service.create_project(ProjectCreate.model_validate(NEW))
+    manager.execute_command(
+        "CREATE TRIGGER no_audit BEFORE INSERT ON audit_entries"
+        " WHEN new.action = 'secret.revealed' BEGIN SELECT RAISE(ABORT, 'no audit'); END"
+    )
+    with pytest.raises(DatabaseError):
+        await service.reveal_documents(limit=50, after=None)
+    assert "secret.revealed" not in {entry["action"] for entry in entries(manager)}

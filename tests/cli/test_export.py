@@ -63,6 +63,48 @@ def test_values_are_only_written_when_they_are_asked_for(
     assert not any("secrets" in one for one in written)
 
 
+def revealed(directory: Path) -> list[tuple[str, str, int]]:
+    """What the audit says was revealed: by whom, where, and of which project."""
+    with closing(connect(directory / "strongroom.db")) as connection:
+        return connection.execute(
+            "SELECT actor, target, project_id FROM audit_entries WHERE action = 'secret.revealed'"
+            " ORDER BY id"
+        ).fetchall()
+
+
+def test_every_revealed_value_is_recorded_before_it_goes_out(
+    command: Command, installation: Path, tmp_path: Path
+) -> None:
+    assert command("export", tmp_path / "names.jsonl", "--data-dir", installation).status == 0
+    assert revealed(installation) == []
+    file = tmp_path / "out.jsonl"
+    assert command("export", file, "--reveal-secrets", "--data-dir", installation).status == 0
+    rows = revealed(installation)
+    assert len(rows) == 240
+    assert rows[:2] == [
+        ("system", "projects/1/secrets/API_KEY", 1),
+        ("system", "projects/1/secrets/OTHER", 1),
+    ]
+    assert command("verify", "--data-dir", installation).status == 0
+
+
+def test_a_file_that_is_refused_reveals_nothing(
+    command: Command, installation: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "out.jsonl"
+    file.write_text("precious")
+    assert command("export", file, "--reveal-secrets", "--data-dir", installation).status == 1
+    assert revealed(installation) == []
+
+
+def test_an_export_with_values_makes_no_token(
+    command: Command, installation: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "out.jsonl"
+    assert command("export", file, "--reveal-secrets", "--data-dir", installation).status == 0
+    assert not (installation / "admin.token").exists()
+
+
 def test_names_alone_are_exported_without_a_key(
     command: Command, installation: Path, tmp_path: Path
 ) -> None:
@@ -168,14 +210,21 @@ def test_looking_works_beside_a_running_server(
             client.post("/api/projects", json=body).raise_for_status()
             file = tmp_path / "out.jsonl"
             for arguments in (
-                ("export", str(file), "--reveal-secrets"),
+                ("export", str(file)),
                 ("verify",),
                 ("migrate", "--check"),
                 ("keys", "status"),
             ):
                 outcome = command(*arguments, "--data-dir", directory)
                 assert (outcome.status, outcome.err) == (0, "")
-            assert read_documents(file) == [{**DOCUMENTS[1], "secrets": {"API_KEY": "sesame"}}]
+            del body["secrets"]
+            assert read_documents(file) == [{**body, "secret_keys": ["API_KEY"]}]
+            values = tmp_path / "values.jsonl"
+            refused = command("export", values, "--reveal-secrets", "--data-dir", directory)
+            assert refused.status == 1
+            assert f"process {serving.process.pid} " in refused.complaint
+            assert "GET /api/projects/{id}/secrets/{key}/value" in refused.complaint
+            assert not values.exists()
             refused = command("migrate", "--data-dir", directory)
             assert refused.status == 1
             assert f"process {serving.process.pid} " in refused.complaint

@@ -144,7 +144,7 @@ async def _(client: httpx.AsyncClient, _app: FastAPI) -> httpx.Response:
 
 async def _make_webhook(client: httpx.AsyncClient) -> str:
     project = await make_project(client)
-    body = {"webhook_type": "github_pr", "secret_token": "made up"}
+    body = {"webhook_type": "github_pr", "secret_token": "a made-up token"}
     response = await client.post(f"/api/projects/{project['id']}/webhooks", json=body)
     assert response.status_code == 201
     return f"/api/webhooks/{response.json()['id']}"

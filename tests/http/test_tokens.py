@@ -107,26 +107,90 @@ async def test_secrets_in_a_new_project_need_their_own_scope(
     assert (await client.get("/api/projects")).status_code == 200
 
 
-async def test_who_has_a_repository_is_not_told_to_who_may_not_see_it(
+@pytest.fixture
+def bound_header(client: httpx.AsyncClient) -> Callable[[int], Awaitable[dict[str, str]]]:
+    """Makes tokens with all scopes that are bound to one project."""
+
+    async def make(project_id: int) -> dict[str, str]:
+        request = {"name": "bound", "scopes": [ADMIN], "project_ids": [project_id]}
+        token = (await client.post("/api/tokens", json=request)).json()["token"]
+        return {"Authorization": f"Bearer {token}"}
+
+    return make
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH"])
+async def test_a_bound_token_is_not_told_whether_a_repository_is_taken(
     client: httpx.AsyncClient,
+    bound_header: Callable[[int], Awaitable[dict[str, str]]],
+    method: str,
 ) -> None:
-    theirs, hidden = [await make_project(client) for _ in range(2)]
-    taken = {name: hidden[name] for name in ("github_owner", "github_repo")}
-    request = {"name": "bound", "scopes": ["projects:write"], "project_ids": [theirs["id"]]}
-    token = (await client.post("/api/tokens", json=request)).json()["token"]
-    header = {"Authorization": f"Bearer {token}"}
-    path = f"/api/projects/{theirs['id']}"
-    response = await client.patch(path, json=taken, headers=header)
-    assert problem(response, "project_exists")["existing_id"] is None
-    response = await client.patch(path, json=taken)
+    own, hidden = [await make_project(client) for _ in range(2)]
+    header = await bound_header(own["id"])
+    path = f"/api/projects/{own['id']}"
+    own = (await client.get(path)).json()
+    seen = set()
+    for change in (
+        {"github_repo": hidden["github_repo"]},
+        {"github_repo": hidden["github_repo"].upper()},
+        {"github_repo": "free"},
+        {"github_owner": "nobody"},
+        {"github_owner": own["github_owner"].upper()},
+        {"name": "other", "github_owner": "acme", "github_repo": hidden["github_repo"]},
+    ):
+        response = await client.request(method, path, json=change, headers=header)
+        document = problem(response, "forbidden")
+        assert document["scope"] == "projects:write"
+        seen.add(document["detail"])
+    assert len(seen) == 1
+    assert (await client.get(path)).json() == own
+    # What was read can be sent back.
+    response = await client.request(method, path, json={**own, "name": "new"}, headers=header)
+    assert (response.status_code, response.json()["name"]) == (200, "new")
+    # Others may, and are told.
+    taken = {"github_repo": hidden["github_repo"]}
+    response = await client.request(method, path, json=taken)
     assert problem(response, "project_exists")["existing_id"] == hidden["id"]
-    await client.delete(path)
-    mine = {name: theirs[name] for name in ("github_owner", "github_repo")}
-    taker = await make_project(client, **mine)
-    response = await client.post(f"{path}/restore", headers=header)
-    assert problem(response, "project_exists")["existing_id"] is None
+
+
+async def test_a_bound_token_restores_no_project(
+    client: httpx.AsyncClient, bound_header: Callable[[int], Awaitable[dict[str, str]]]
+) -> None:
+    own, other = [await make_project(client) for _ in range(2)]
+    header = await bound_header(own["id"])
+    path = f"/api/projects/{own['id']}"
+    response = await client.post(f"/api/projects/{other['id']}/restore", headers=header)
+    problem(response, "project_not_found")
+    assert (await client.delete(path, headers=header)).status_code == 204
+    answers = [await client.post(f"{path}/restore", headers=header)]
+    repository = {name: own[name] for name in ("github_owner", "github_repo")}
+    taker = await make_project(client, **repository)
+    answers.append(await client.post(f"{path}/restore", headers=header))
+    details = {problem(response, "forbidden")["detail"] for response in answers}
+    assert len(details) == 1
+    assert (await client.get(path)).json()["status"] == "deleted"
     response = await client.post(f"{path}/restore")
     assert problem(response, "project_exists")["existing_id"] == taker["id"]
+
+
+async def test_a_purge_destroys_secrets_and_needs_their_scope(
+    client: httpx.AsyncClient, holder_of: MakeClient, application: FastAPI
+) -> None:
+    project = await make_project(client, secrets=[{"key": "A", "value": "v"}])
+    path = f"/api/projects/{project['id']}"
+    alone, both = (
+        await holder_of("projects:write"),
+        await holder_of("projects:write", "secrets:write"),
+    )
+    before = row_counts(manager_of(application))
+    for there in (path, "/api/projects/987654"):
+        document = problem(await alone.delete(f"{there}?purge=true"), "forbidden")
+        assert document["scope"] == "secrets:write"
+    assert row_counts(manager_of(application)) == before
+    assert (await alone.delete(path)).status_code == 204
+    problem(await alone.delete(f"{path}?purge=true"), "forbidden")
+    assert (await both.delete(f"{path}?purge=true")).status_code == 204
+    problem(await client.get(path), "project_not_found")
 
 
 WRONG_HEADERS = (

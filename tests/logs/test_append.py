@@ -185,3 +185,35 @@ async def test_a_clock_that_was_far_ahead_is_not_followed(api: Api, clock: Clock
     assert (await found(api))[0]["created_at"] == clock.text()
     assert await messages(api, until=clock.text(1)) == ["of today"]
     assert await messages(api, since=clock.text(1)) == ["of next year"]
+
+
+@pytest.mark.parametrize(
+    "component",
+    [
+        "strongroom",
+        "strongroom.audit",
+        "STRONGROOM.error",
+        "Strongroom.",
+        " strongroom",
+        "strongroom\t.error",
+        "strong\x01room.error",
+        "strong\u200broom.error",
+        "\uff53trongroom.error",
+        "\u017ftrongroom",
+    ],
+)
+async def test_the_service_s_own_component_is_not_for_clients(api: Api, component: str) -> None:
+    problem = await api.post("/api/logs", log(component=component), 422)
+    assert codes(problem) == [("/component", "reserved_component")]
+    batch = {"logs": [log(), log(component=component)]}
+    problem = await api.post("/api/logs", batch, 422)
+    assert codes(problem) == [("/logs/1/component", "reserved_component")]
+    assert await found(api) == []
+
+
+@pytest.mark.parametrize(
+    "component", ["strongrooms", "my.strongroom", "strongroom-agent", "strong"]
+)
+async def test_a_component_that_only_looks_like_it_is_taken(api: Api, component: str) -> None:
+    await api.post("/api/logs", log(component=component), 201)
+    assert [one["component"] for one in await found(api)] == [component]

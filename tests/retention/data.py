@@ -43,7 +43,7 @@ async def finished_run(api: Api, project_id: int = 1, status: str = "completed")
 
 async def webhook(api: Api) -> int:
     """A webhook's id."""
-    body = {"webhook_type": "github_push", "secret_token": "t"}
+    body = {"webhook_type": "github_push", "secret_token": "a made-up token"}
     made: Json = await api.post("/api/projects/1/webhooks", body, 201)
     return int(made["id"])
 

@@ -212,7 +212,7 @@ async def test_a_closed_webhook_is_told_to_those_who_can_sign(
     ("change", "code"),
     [
         ({"is_active": False}, "webhook_not_found"),
-        ({"secret_token": "another"}, "unauthenticated"),
+        ({"secret_token": "another one"}, "unauthenticated"),
         ({"secret_token": None}, "unauthenticated"),
         (None, "webhook_not_found"),
     ],

@@ -78,6 +78,9 @@ async def test_all_but_the_type_may_be_left_out(client: httpx.AsyncClient) -> No
         ({"is_active": 1}, "/is_active"),
         ({"is_active": None}, "/is_active"),
         ({"secret_token": ""}, "/secret_token"),
+        ({"secret_token": "t"}, "/secret_token"),
+        ({"secret_token": "1234567"}, "/secret_token"),
+        ({"secret_token": "éééé"}, "/secret_token"),
         ({"secret_token": 5}, "/secret_token"),
         ({"secret_token": "a\0b"}, "/secret_token"),
         ({"secret_token": "é" * 32_769}, "/secret_token"),
@@ -179,7 +182,7 @@ async def test_every_change_is_in_the_audit_by_its_field_names(client: httpx.Asy
     await client.patch(path, json={"events": ["push"], "is_active": False})
     await client.patch(path, json={"is_active": False})
     await client.patch(path, json={"secret_token": TOKEN})
-    await client.patch(path, json={"secret_token": "another", "is_active": False})
+    await client.patch(path, json={"secret_token": "another one", "is_active": False})
     await client.delete(path)
     await client.delete(path)
     assert await audited(client) == [

@@ -1,0 +1,70 @@
+"""What is shown only once: a token or a key that did not get out does not count."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Command
+from tests.cli.support import PATIENCE, STRONGROOM, Outcome, document, environment, write_documents
+
+CREATE = ("token", "create", "ci", "--scope", "admin")
+OUTPUTS = [">&-", ">/dev/full"]
+
+
+@pytest.fixture
+def installation(command: Command, directory: Path, tmp_path: Path) -> Path:
+    """A data directory without a server."""
+    documents = write_documents(tmp_path / "documents.jsonl", [document(1)])
+    assert command("import", documents, "--data-dir", directory).status == 0
+    return directory
+
+
+def run_with(output: str, *arguments: str | Path, cwd: Path) -> Outcome:
+    """Run the command with its standard output as a shell sets it up."""
+    done = subprocess.run(
+        ["sh", "-c", f'exec "$0" "$@" {output}', STRONGROOM, *arguments],  # noqa: S607
+        cwd=cwd,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    return Outcome(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.mark.parametrize("output", OUTPUTS)
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_a_token_that_nobody_saw_is_not_made(
+    command: Command, installation: Path, output: str, options: tuple[str, ...]
+) -> None:
+    outcome = run_with(
+        output, *CREATE, *options, "--data-dir", installation, cwd=installation.parent
+    )
+    assert outcome.status == 1
+    assert "standard output" in outcome.complaint
+    listed = command("token", "list", "--revoked", "--json", "--data-dir", installation)
+    assert "ci" not in [one["name"] for one in listed.json["tokens"]]
+    exported = command("audit", "export", "-", "--data-dir", installation)
+    targets = [json.loads(line)["target"] for line in exported.out.splitlines()]
+    assert "tokens/2" not in targets
+    # And the next one gets out.
+    made = command(*CREATE, "--json", "--data-dir", installation)
+    assert made.json["name"] == "ci"
+
+
+@pytest.mark.parametrize("output", OUTPUTS)
+def test_a_key_that_nobody_saw_is_told(tmp_path: Path, output: str) -> None:
+    outcome = run_with(output, "keys", "generate", cwd=tmp_path)
+    assert outcome.status == 1
+    assert "standard output" in outcome.complaint
+
+
+def test_a_full_output_is_one_line_for_other_commands_too(installation: Path) -> None:
+    outcome = run_with(
+        ">/dev/full", "token", "list", "--data-dir", installation, cwd=installation.parent
+    )
+    assert outcome.status == 1
+    assert "No space left on device" in outcome.complaint
