@@ -10,7 +10,7 @@ from starlette.requests import Request
 from backend.errors import BadRequest, MalformedJson, RateLimited
 from backend.services.delivery_use_cases import IncomingDelivery
 from backend.services.signed_body import SignedBody
-from backend.strict_json import check_content_type
+from backend.strict_json import check_content_type, refuse_other_encoding
 
 _EVENT = re.compile(r"[a-z0-9_]{1,100}")
 _GUID = re.compile(r"[A-Za-z0-9._-]{1,100}")
@@ -85,6 +85,7 @@ def _action(body: bytearray) -> str | None:
     try:
         payload = from_json(body, allow_inf_nan=False)
     except ValueError:
+        refuse_other_encoding(body, "the payload")
         # Its message may repeat what was sent.
         raise MalformedJson("the payload is not JSON in UTF-8") from None
     if not isinstance(payload, dict):

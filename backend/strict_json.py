@@ -1,12 +1,13 @@
 """Request bodies: JSON as RFC 8259 has it, without what decoders disagree about."""
 
+import codecs
 import json
 import re
 from typing import Any, NoReturn
 
 from starlette.requests import Request
 
-from backend.errors import MalformedJson, UnsupportedMediaType
+from backend.errors import MalformedJson, UnsupportedEncoding, UnsupportedMediaType
 
 
 def parse_json(body: bytes, name: str = "the body") -> Any:
@@ -22,10 +23,12 @@ def parse_json(body: bytes, name: str = "the body") -> Any:
         if "\\ud" in text or "\\uD" in text:
             json.dumps(value, ensure_ascii=False).encode("utf-8")
     except UnicodeDecodeError as error:
+        refuse_other_encoding(body, name)
         raise MalformedJson(f"{name} is not UTF-8 (byte {error.start})") from None
     except UnicodeEncodeError:
         raise MalformedJson("a string has an unpaired surrogate (\\ud800 to \\udfff)") from None
     except json.JSONDecodeError as error:
+        refuse_other_encoding(body, name)
         place = f"line {error.lineno} column {error.colno}"
         raise MalformedJson(f"{name} is not JSON ({place})") from None
     except RecursionError:
@@ -38,7 +41,10 @@ def parse_json(body: bytes, name: str = "the body") -> Any:
 
 
 def check_content_type(request: Request) -> None:
-    """Raises `UnsupportedMediaType` unless the body is declared as JSON."""
+    """Raises `UnsupportedMediaType` unless the body is declared as JSON, and is not compressed."""
+    codings = request.headers.getlist("content-encoding")
+    if codings and not _NO_CODING.fullmatch(",".join(codings)):
+        raise UnsupportedEncoding
     declared = request.headers.get("content-type", "")
     media_type = declared.partition(";")[0].strip().lower()
     if media_type != "application/json" and not _OTHER_JSON.fullmatch(media_type):
@@ -61,6 +67,16 @@ async def read_json(request: Request, *, required: bool = True) -> None:
     request._json = parse_json(body)
 
 
+def refuse_other_encoding(body: bytes | bytearray, name: str) -> None:
+    """Raises `MalformedJson` for a text that is no JSON because of how it is encoded."""
+    if body.startswith(codecs.BOM_UTF8):
+        raise MalformedJson(f"{name} begins with a byte order mark: leave it out")
+    encoding = json.detect_encoding(bytes(body[:4]))
+    if encoding != "utf-8":
+        raise MalformedJson(f"{name} is encoded in {encoding[:6].upper()}: send UTF-8")
+
+
+_NO_CODING = re.compile(r"[\s,]*(?:identity[\s,]*)*", re.IGNORECASE)
 _OTHER_JSON = re.compile(r"application/[^/]*\+json")
 
 

@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter, Request, Response
 
-from backend.dependencies import GuardedRoute, Service, problems
+from backend.dependencies import GuardedRoute, Service, problems, running_service
 from backend.request_metrics import render_metrics
 from models import Health, Readiness
 
@@ -44,6 +44,6 @@ async def ready(service: Service, response: Response) -> Readiness:
 async def metrics(request: Request) -> Response:
     """Counters and gauges as Prometheus text."""
     state = request.app.state
-    stats = state.service.db_manager.async_pool.stats
+    stats = running_service(request).db_manager.async_pool.stats
     text = render_metrics(state.metrics, stats, state.seats)
     return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
