@@ -112,7 +112,8 @@ class Edge:
         except (NotRunning, WrongEventLoop) as error:
             # The caller's program is wrong, and is told as well as its client.
             error_log.error(str(error))
-            await self._refuse(exchange, Fault("internal", str(error)))
+            if not exchange.started:
+                await self._refuse(exchange, Fault("internal", str(error)))
             raise
         except Exception as error:
             error_log.error("unhandled error", exc_info=error)

@@ -103,6 +103,8 @@ def _ipv6_as_sent(address: IPv6Address) -> str:
 
 
 def _network(network: IPv4Network | IPv6Network) -> IPv4Network | IPv6Network:
+    if isinstance(network, IPv6Network) and network.network_address.scope_id is not None:
+        raise ValueError
     if isinstance(network, IPv4Network) or network.network_address.ipv4_mapped is None:
         return network
     return IPv4Network((network.network_address.ipv4_mapped, network.prefixlen - 96))

@@ -148,7 +148,7 @@ class Connection(HttpToolsProtocol):
 
     def _note(self, fault: Fault) -> None:
         """Have the request refused by the edge."""
-        self.scope[FAULT] = fault  # type: ignore[typeddict-unknown-key]
+        self.scope[FAULT] = fault  # type: ignore[literal-required]
 
     def _take_authority(self) -> None:
         """Make an absolute URL a path; its host goes before the header (RFC 9112, 3.2.2)."""
@@ -266,7 +266,7 @@ class Connection(HttpToolsProtocol):
             cycle.keep_alive = False
             if self._in_body:
                 # The edge refuses the request, as it does for all that it finds out itself.
-                cycle.scope[FAULT] = fault  # type: ignore[typeddict-unknown-key]
+                cycle.scope[FAULT] = fault  # type: ignore[literal-required]
                 cycle.more_body = False
                 cycle.message_event.set()
 

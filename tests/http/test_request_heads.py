@@ -327,7 +327,7 @@ def test_a_bad_chunk_is_answered_on_every_route(server: RunningServer, token: st
             # A route that looks at no body may answer before it is there.
             assert answer.status == 400 or call.scope is None, str(call)
     for table, rows in all_rows(manager_of(server.app)).items():
-        assert rows == before[table] or table in {"api_tokens"}, table
+        assert rows == before[table] or table == "api_tokens", table
 
 
 _CHUNKED = ("Transfer-Encoding: chunked",)
@@ -346,7 +346,7 @@ def test_what_comes_behind_a_body_is_no_header(server: RunningServer, token: str
 
 
 def test_a_request_before_the_broken_one_is_answered(server: RunningServer, token: str) -> None:
-    for broken in (b"NONSENSE\r\n\r\n", b"GET / HTTP/1.1\r\nX: " + b"x" * 70_000):
+    for broken in (b"NONSENSE\r\n\r\n", b"GET / HTTP/1.1\r\nX: " + b"x" * 700_000):
         body = json.dumps(new_project()).encode()
         with Wire(server, token) as wire:
             wire.send(
@@ -355,9 +355,8 @@ def test_a_request_before_the_broken_one_is_answered(server: RunningServer, toke
                 % (HOST, token.encode(), len(body), body, broken)
             )
             assert wire.answer().status == 201
-            with pytest.raises(ConnectionError):
-                while True:
-                    assert wire.answer().status >= 400
+            # The rest may be answered, and ends the connection.
+            assert wire.rest().count(b"HTTP/1.1 ") <= 1
 
 
 def test_nothing_is_answered_twice(server: RunningServer) -> None:
