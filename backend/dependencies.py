@@ -94,7 +94,6 @@ class GuardedRoute(APIRoute):
 
         async def guarded(request: Request) -> Response:
             state = request.app.state
-            running_service(request)
             if metrics and _is_open(request):
                 principal = EVERYBODY
             else:
@@ -142,7 +141,7 @@ def _is_open(request: Request) -> bool:
     state = request.app.state
     if not state.open_metrics:
         return False
-    headers = read_head(request.scope).headers
+    headers, _ = read_head(request.scope)
     refusal: str | None = state.own_origin.refusal(request.scope["scheme"], headers)
     if refusal is not None and b"authorization" not in headers:
         raise Refused(refusal)
@@ -226,7 +225,9 @@ def client_address(request: Request) -> str:
 
 
 async def authenticate(request: Request) -> Principal:
-    """Who sends the request. Raises `Unauthenticated` and `RateLimited`."""
+    """Who sends the request. Raises `Unauthenticated` and `RateLimited`, and what
+    `running_service` raises."""
+    service = running_service(request)
     state = request.app.state
     if not state.auth_required:
         return EVERYBODY
@@ -236,7 +237,6 @@ async def authenticate(request: Request) -> Principal:
     scheme, _, token = header.partition(" ")
     if scheme.lower() != "bearer":
         raise Unauthenticated
-    service: DatabaseService = state.service
     limits: RequestLimits = state.limits
     try:
         principal = await service.authenticate(token.strip())

@@ -29,7 +29,7 @@ from backend.trusted_hosts import UNTRUSTED_HOST, TrustedHosts
 from backend.trusted_proxies import TrustedProxies
 from database.errors import CommitOutcomeUnknown, WrongEventLoop
 
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _GZIP_FROM_BYTES = 8 * 1024
 _BODY_LIMITS = tuple(
     (method, re.compile(re.sub(r"\{[^}]*\}", "[^/]+", template)), limit)
@@ -207,16 +207,17 @@ class _Exchange:
         """The answer's status; 499 if the client went away before there was one."""
         self.headers, self.fault = read_head(scope)
         headers = self.headers
-        length = headers.get(b"content-length", b"")
+        length = headers.get(b"content-length")
         # Python would refuse to read a number of thousands of digits.
-        self.declared_length = int(length[:20]) if length.isdigit() else 0
+        self.declared_length = int(length[:20]) if length and length.isdigit() else 0
         accepted = headers.get(b"accept-encoding", b"")
         self.takes_gzip = b"gzip" in accepted and not _GZIP_REFUSED.search(accepted)
-        request_id = headers.get(b"x-request-id", b"").decode("latin-1")
-        if not _REQUEST_ID.fullmatch(request_id):
-            request_id = new_request_id()
-        self.request_id = request_id
-        scope["strongroom.request_id"] = request_id
+        given = headers.get(b"x-request-id")
+        if given is not None and _REQUEST_ID.fullmatch(given):
+            self.request_id = given.decode()
+        else:
+            self.request_id = new_request_id()
+        scope["strongroom.request_id"] = self.request_id
         # The server's, in which it tells of a fault that it meets later.
         self._original_scope = scope
         if self.method == "HEAD":
