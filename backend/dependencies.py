@@ -22,11 +22,15 @@ from backend.direct_call import DirectCall, Handler, application, is_ordinary
 from backend.errors import (
     ERROR_TABLE,
     NotFound,
+    NotRunning,
+    Refused,
     StrongroomError,
     Unauthenticated,
     ValidationFailed,
 )
+from backend.missing_paths import MissingPaths
 from backend.rate_limits import RequestLimits
+from backend.request_head import read_head
 from backend.services.database_service import DatabaseService
 from backend.services.principal import EVERYBODY, Principal, acting_as
 from backend.strict_query import StrictQuery
@@ -107,11 +111,11 @@ class GuardedRoute(APIRoute):
 
         async def guarded(request: Request) -> Response:
             state = request.app.state
-            if not (metrics and state.open_metrics):
+            if metrics and _is_open(request):
+                principal = EVERYBODY
+            else:
                 principal = await authenticate(request)
                 principal.require(scope)
-            else:
-                principal = EVERYBODY
             query.check(request)
             await read_body(request, principal, required=required)
             if metrics:
@@ -144,6 +148,29 @@ def _with_strict_query(handle: Handler, query: StrictQuery) -> Handler:
     return strict
 
 
+def running_service(request: Request) -> DatabaseService:
+    """The application's service. Raises `NotRunning` before its lifespan has begun, and
+    `WrongEventLoop` on another event loop than the lifespan's."""
+    service: DatabaseService | None = request.app.state.service
+    if service is None:
+        raise NotRunning
+    service.db_manager.async_pool.check_loop()
+    return service
+
+
+def _is_open(request: Request) -> bool:
+    """Whether `/metrics` needs no token. Raises `Refused` for a request without one that is no
+    business of this machine's."""
+    state = request.app.state
+    if not state.open_metrics:
+        return False
+    headers, _ = read_head(request.scope)
+    refusal: str | None = state.own_origin.refusal(request.scope["scheme"], headers)
+    if refusal is not None and b"authorization" not in headers:
+        raise Refused(refusal)
+    return refusal is None
+
+
 def _with_service(endpoint: Callable[..., Any]) -> Callable[..., Any]:
     """The endpoint, given its `Service` from the request.
 
@@ -160,7 +187,7 @@ def _with_service(endpoint: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(endpoint)
     async def call(**arguments: Any) -> Any:
         request = arguments[own] if own is not None else arguments.pop("_request")
-        arguments[name] = request.app.state.service
+        arguments[name] = running_service(request)
         return await endpoint(**arguments)
 
     parameters = [
@@ -201,12 +228,15 @@ def problem_responses(codes: Sequence[str]) -> dict[int | str, dict[str, Any]]:
 
 
 def client_address(request: Request) -> str:
-    """Where the request comes from; the empty text when that is not known."""
+    """Where the request comes from, as a trusted proxy tells or the connection; the empty text
+    when that is not known."""
     return request.client.host if request.client is not None else ""
 
 
 async def authenticate(request: Request) -> Principal:
-    """Who sends the request. Raises `Unauthenticated` and `RateLimited`."""
+    """Who sends the request. Raises `Unauthenticated` and `RateLimited`, and what
+    `running_service` raises."""
+    service = running_service(request)
     state = request.app.state
     if not state.auth_required:
         return EVERYBODY
@@ -216,7 +246,6 @@ async def authenticate(request: Request) -> Principal:
     scheme, _, token = header.partition(" ")
     if scheme.lower() != "bearer":
         raise Unauthenticated
-    service: DatabaseService = state.service
     limits: RequestLimits = state.limits
     try:
         principal = await service.authenticate(token.strip())
@@ -283,7 +312,6 @@ def problem_of(request_id: str, error: Exception) -> Response | None:
 
 _HTTP_CODES = {
     400: ("bad_request", "the request can't be understood"),
-    404: ("not_found", "no such path; /docs lists what there is"),
     405: ("method_not_allowed", "see the Allow header"),
     413: ("body_too_large", "send less at once"),
 }
@@ -334,8 +362,9 @@ def install_error_handlers(app: FastAPI) -> None:
         if isinstance(error, HTTPException):
             if error.status_code == 405:
                 error.headers = _allow_header(request, error)
-            if error.status_code == 404 and not request.app.state.has_docs:
-                error = NotFound("no such path")
+            if error.status_code == 404:
+                missing: MissingPaths = request.app.state.missing_paths
+                error = NotFound(missing.detail(request.scope["path"]))
         answer = problem_of(request.scope["strongroom.request_id"], error)
         if answer is None:
             raise error

@@ -10,7 +10,7 @@ ERROR_TABLE: dict[str, tuple[int, str]] = {
     "bad_cursor": (400, "The cursor does not belong to this list"),
     "bad_request": (400, "The request can't be understood"),
     "unauthenticated": (401, "A valid token is needed"),
-    "forbidden": (403, "The token may not do this"),
+    "forbidden": (403, "This is not permitted"),
     "not_found": (404, "There is nothing here"),
     "project_not_found": (404, "There is no such project"),
     "secret_not_found": (404, "There is no such secret"),
@@ -28,6 +28,7 @@ ERROR_TABLE: dict[str, tuple[int, str]] = {
     "rotation_running": (409, "Another rotation of keys is going on"),
     "lease_lost": (409, "The run's lease is another's"),
     "body_too_large": (413, "The body is too large"),
+    "uri_too_long": (414, "The URL is too long"),
     "unsupported_media_type": (415, "The body must be JSON"),
     "validation_failed": (422, "The request has invalid values"),
     "rate_limited": (429, "Too much at once"),
@@ -59,6 +60,16 @@ class StrongroomError(Exception):
     def status(self) -> HTTPStatus:
         """The HTTP status of the answer."""
         return HTTPStatus(ERROR_TABLE[self.code][0])
+
+
+class NotRunning(RuntimeError):
+    """The application has been called without its lifespan."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the application is not running: run its lifespan around all requests, with "
+            "`async with app.router.lifespan_context(app):` or `with TestClient(app):`"
+        )
 
 
 class MalformedJson(StrongroomError):
@@ -101,6 +112,12 @@ class Forbidden(StrongroomError):
 
     def __init__(self, scope: str, detail: str | None = None) -> None:
         super().__init__(detail or f"the token needs the scope {scope}", scope=scope)
+
+
+class Refused(StrongroomError):
+    """Nothing that a token could permit: the request is for another host, or another page's."""
+
+    code = "forbidden"
 
 
 class NotFound(StrongroomError):
@@ -230,8 +247,22 @@ class BodyTooLarge(StrongroomError):
     code = "body_too_large"
 
 
+class HeadersTooLarge(StrongroomError):
+    code = "headers_too_large"
+
+
 class UnsupportedMediaType(StrongroomError):
     code = "unsupported_media_type"
+
+
+class UnsupportedEncoding(UnsupportedMediaType):
+    """A body that is compressed."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "send the body as it is, without Content-Encoding",
+            headers={"Accept-Encoding": "identity"},
+        )
 
 
 class RateLimited(StrongroomError):

@@ -12,7 +12,7 @@ from backend.errors import BadRequest, MalformedJson, RateLimited
 from backend.inbound_budget import NO_ROOM, InboundBody, InboundLimits
 from backend.services.delivery_use_cases import IncomingDelivery
 from backend.services.signed_body import SignedBody, claimed_mac
-from backend.strict_json import check_content_type
+from backend.strict_json import check_content_type, refuse_other_encoding
 
 SIGNATURE_HEADER = "X-Hub-Signature-256"
 _EVENT = re.compile(r"[a-z0-9_]{1,100}")
@@ -111,6 +111,7 @@ def _action(body: bytearray) -> str | None:
     try:
         payload = from_json(body, allow_inf_nan=False)
     except ValueError:
+        refuse_other_encoding(body, "the payload")
         # Its message may repeat what was sent.
         raise MalformedJson(_NOT_JSON) from None
     if not isinstance(payload, dict):

@@ -9,13 +9,16 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.middleware import Middleware
 
+from backend.access import ROUTE_SCOPES
 from backend.admission import Seats
 from backend.dependencies import install_error_handlers
-from backend.docs_pages import add_docs
+from backend.docs_pages import DOCUMENT_PATH, PAGE_PATH, add_docs
 from backend.edge import Edge
 from backend.inbound_budget import InboundLimits
 from backend.log import get_logger
+from backend.missing_paths import MissingPaths
 from backend.openapi import describe
+from backend.own_origin import OwnOrigin
 from backend.rate_limits import RequestLimits
 from backend.request_metrics import RequestMetrics
 from backend.route_table import RouteTable
@@ -71,6 +74,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     """
     settings = settings or load_settings()
     metrics = RequestMetrics()
+    own_origin = OwnOrigin(settings.public_url, settings.cors_origins)
     app = FastAPI(
         title="Strongroom",
         version="0.1.0",
@@ -82,6 +86,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
                 metrics=metrics,
                 cors_origins=settings.cors_origins,
                 trusted_hosts=settings.trusted_hosts,
+                trusted_proxies=settings.trusted_proxies,
+                own_origin=own_origin if settings.auth == "off" else None,
             )
         ],
         redirect_slashes=False,
@@ -90,6 +96,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False},
     )
     app.state.settings = settings
+    # Until the lifespan has begun.
+    app.state.service = None
+    app.state.own_origin = own_origin
     app.state.metrics = metrics
     app.state.inbound = InboundLimits()
     app.state.auth_required = settings.auth == "token"
@@ -108,9 +117,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         # Not `include_router`, which matches every included route twice: a fifth of the
         # throughput of the whole application.
         app.router.routes.extend(router.routes)
-    app.state.has_docs = settings.docs == "on"
-    if app.state.has_docs:
+    has_docs = settings.docs == "on"
+    if has_docs:
         add_docs(app)
+    paths = {path for _, path in ROUTE_SCOPES} | ({DOCUMENT_PATH, PAGE_PATH} if has_docs else set())
+    app.state.missing_paths = MissingPaths(paths, has_docs=has_docs)
     install_error_handlers(app)
     describe(app)
     return app

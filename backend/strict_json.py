@@ -1,12 +1,13 @@
 """Request bodies: JSON as RFC 8259 has it, without what decoders disagree about."""
 
+import codecs
 import json
 import re
 from typing import Any, NoReturn
 
 from starlette.requests import Request
 
-from backend.errors import MalformedJson, UnsupportedMediaType, pointer
+from backend.errors import MalformedJson, UnsupportedEncoding, UnsupportedMediaType, pointer
 from backend.json_numbers import may_have_minus_zero, read_decimal, read_integer
 from backend.json_places import place_of_refused, shown
 
@@ -21,6 +22,7 @@ def parse_json(body: bytes, name: str = "the body") -> Any:
     try:
         text = body.decode("utf-8")
     except UnicodeDecodeError as error:
+        refuse_other_encoding(body, name)
         before = body[: error.start].decode("utf-8")
         detail = f"{name} is not UTF-8 (byte {error.start})"
         raise _refusal(before, "not_utf8", detail, len(before)) from None
@@ -39,6 +41,7 @@ def parse_json(body: bytes, name: str = "the body") -> Any:
         detail = "a string has an unpaired surrogate (\\ud800 to \\udfff)"
         raise _refusal(text, "unpaired_surrogate", detail) from None
     except json.JSONDecodeError as error:
+        refuse_other_encoding(body, name)
         detail = f"{name} is not JSON (line {error.lineno} column {error.colno})"
         raise _refusal(text, "not_json", detail, error.pos) from None
     except RecursionError:
@@ -63,7 +66,10 @@ def _refusal(text: str, code: str, detail: str, stop: int | None = None) -> Malf
 
 
 def check_content_type(request: Request) -> None:
-    """Raises `UnsupportedMediaType` unless the body is declared as JSON."""
+    """Raises `UnsupportedMediaType` unless the body is declared as JSON, and is not compressed."""
+    codings = request.headers.getlist("content-encoding")
+    if codings and not _NO_CODING.fullmatch(",".join(codings)):
+        raise UnsupportedEncoding
     declared = request.headers.get("content-type", "")
     media_type = declared.partition(";")[0].strip().lower()
     if media_type != "application/json" and not _OTHER_JSON.fullmatch(media_type):
@@ -86,6 +92,16 @@ async def read_json(request: Request, *, required: bool = True) -> None:
     request._json = parse_json(body)
 
 
+def refuse_other_encoding(body: bytes | bytearray, name: str) -> None:
+    """Raises `MalformedJson` for a text that is no JSON because of how it is encoded."""
+    if body.startswith(codecs.BOM_UTF8):
+        raise MalformedJson(f"{name} begins with a byte order mark: leave it out")
+    encoding = json.detect_encoding(bytes(body[:4]))
+    if encoding != "utf-8":
+        raise MalformedJson(f"{name} is encoded in {encoding[:6].upper()}: send UTF-8")
+
+
+_NO_CODING = re.compile(r"[\s,]*(?:identity[\s,]*)*", re.IGNORECASE)
 _OTHER_JSON = re.compile(r"application/[^/]*\+json")
 
 

@@ -6,7 +6,7 @@ a browser, so CORS does not keep it out; the `Host` header still has that name.
 
 from collections.abc import Sequence
 
-from starlette.types import Scope
+from backend.request_head import host_without_port
 
 UNTRUSTED_HOST = "the Host header names no host of STRONGROOM_TRUSTED_HOSTS"
 
@@ -22,16 +22,12 @@ class TrustedHosts:
         self._names = frozenset(patterns)
         self._suffixes = tuple(pattern[1:] for pattern in patterns if pattern.startswith("*."))
 
-    def permit(self, scope: Scope) -> bool:
-        """Whether the request is for one of them, or asks how the service is."""
-        hosts = [value for name, value in scope["headers"] if name == b"host"]
-        # With two of them, whoever stands between may have gone by the other one.
-        if len(hosts) == 1 and self._is_known(hosts[0].decode("latin-1").lower()):
+    def permit(self, host: bytes | None, path: str) -> bool:
+        """Whether a request for this host is for one of them, or asks how the service is."""
+        if host is not None and self._is_known(host.decode("latin-1").lower()):
             return True
-        return scope["path"] in _PROBES
+        return path in _PROBES
 
     def _is_known(self, host: str) -> bool:
-        name, _, port = host.rpartition(":")
-        if not name or not port.isdigit():
-            name = host
+        name = host_without_port(host)
         return name in self._names or name.endswith(self._suffixes)

@@ -5,7 +5,7 @@ directory; what is passed to the constructor (a command's flags) wins over both.
 """
 
 from dataclasses import dataclass
-from ipaddress import ip_address
+from ipaddress import IPv4Network, IPv6Network, ip_address
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -110,7 +110,10 @@ class Settings(BaseSettings):
         NoDecode,
         BeforeValidator(values.split),
         AfterValidator(values.origins),
-        Rule("must be origins such as https://app.example.com, separated by commas"),
+        Rule(
+            "must be origins such as https://app.example.com, as browsers send them (without a "
+            "wildcard or a path, names in ASCII), separated by commas"
+        ),
     ] = ()
     """Origins whose pages may call the service; `*` for all of them, outside production only."""
 
@@ -122,6 +125,23 @@ class Settings(BaseSettings):
         Rule("must be host names such as strongroom.example.com or *.example.com, with commas"),
     ] = ()
     """Hosts that a request may be for, by its `Host` header; none means any."""
+
+    public_url: Annotated[
+        str | None,
+        BeforeValidator(values.clean),
+        AfterValidator(values.public_url),
+        Rule("must be an http or https URL without a path, such as https://strongroom.example.com"),
+    ] = None
+    """The URL under which browsers see the service: its own origin."""
+
+    trusted_proxies: Annotated[
+        tuple[IPv4Network | IPv6Network, ...],
+        NoDecode,
+        BeforeValidator(values.split),
+        AfterValidator(values.networks),
+        Rule("must be addresses or networks such as 10.0.0.7 or 10.0.0.0/8, with commas"),
+    ] = ()
+    """Proxies that are believed when they say where a request comes from."""
 
     docs: Annotated[
         Literal["on", "off"], BeforeValidator(values.lower), Rule("must be on or off")
@@ -257,6 +277,11 @@ class Settings(BaseSettings):
         if self.auth == "off" and not self.is_loopback:
             raise ValueError(
                 f"{PREFIX}AUTH: off is permitted on a loopback {PREFIX}HOST only, such as 127.0.0.1"
+            )
+        if "*" in self.cors_origins and self.auth == "off":
+            raise ValueError(
+                f"{PREFIX}CORS_ORIGINS: * is not permitted with {PREFIX}AUTH=off, which would let "
+                "every web page in"
             )
         if "*" in self.cors_origins and (self.is_production or len(self.cors_origins) > 1):
             raise ValueError(

@@ -1,9 +1,14 @@
 """How the text of a setting becomes its value. Each raises `ValueError` for what is none."""
 
 import re
-from urllib.parse import urlsplit
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+_ORIGIN = re.compile(
+    r"(https?)://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::([0-9]{0,5}))?/?", re.IGNORECASE | re.ASCII
+)
+_HOST_NAME = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?")
+_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 _NAME = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)(\.(?!-)[a-z0-9_-]{1,63}(?<!-))*")
 _IPV6 = re.compile(r"\[[0-9a-f:.]{2,45}\]")
 
@@ -39,7 +44,19 @@ def host(text: str) -> str:
 
 def origins(value: tuple[str, ...]) -> tuple[str, ...]:
     """Origins as a browser sends them, each once."""
-    return tuple(dict.fromkeys(_origin(part) for part in value))
+    return tuple(dict.fromkeys(part if part == "*" else _origin(part) for part in value))
+
+
+def public_url(text: str | None) -> str | None:
+    """The origin under which browsers see the service, as they send it."""
+    return None if text is None else _origin(text)
+
+
+def networks(
+    value: tuple[IPv4Network | IPv6Network, ...],
+) -> tuple[IPv4Network | IPv6Network, ...]:
+    """Networks, each once; those of IPv4 that are written as IPv6's are IPv4's."""
+    return tuple(dict.fromkeys(_network(part) for part in value))
 
 
 def host_patterns(value: tuple[str, ...]) -> tuple[str, ...]:
@@ -48,23 +65,54 @@ def host_patterns(value: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _origin(text: str) -> str:
-    """The origin as a browser sends it: lower case, no default port, nothing after it."""
-    if text == "*":
-        return text
-    parts = urlsplit(text)
-    name = parts.hostname
-    if parts.scheme not in _DEFAULT_PORTS or not name or not text.isascii() or " " in text:
+    """The origin as a browser sends it: lower case, no default port, nothing after it.
+
+    Raises `ValueError` for what no browser sends: it would match nothing.
+    """
+    parts = _ORIGIN.fullmatch(text)
+    if parts is None:
         raise ValueError
-    if parts.path not in ("", "/") or parts.query or parts.fragment or "@" in parts.netloc:
+    scheme, name = parts[1].lower(), parts[2].lower()
+    port = int(parts[3] or _DEFAULT_PORTS[scheme])
+    if not 0 < port < 65536:
         raise ValueError
-    if ":" in name:
-        name = f"[{name}]"
-    port = parts.port
-    suffix = "" if port in (None, _DEFAULT_PORTS[parts.scheme]) else f":{port}"
-    return f"{parts.scheme}://{name}{suffix}"
+    suffix = "" if port == _DEFAULT_PORTS[scheme] else f":{port}"
+    return f"{scheme}://{_host_as_sent(name)}{suffix}"
+
+
+def _host_as_sent(name: str) -> str:
+    """A host as a browser writes it into an origin or a `Host` header."""
+    if name.startswith("["):
+        return f"[{_ipv6_as_sent(IPv6Address(name[1:-1]))}]"
+    if not _HOST_NAME.fullmatch(name) or len(name) > 253:
+        raise ValueError
+    # A browser takes it for an address, which it writes in one way only.
+    if _NUMBER.fullmatch(name.removesuffix(".").rpartition(".")[2]) and (
+        str(IPv4Address(name)) != name
+    ):
+        raise ValueError
+    return name
+
+
+def _ipv6_as_sent(address: IPv6Address) -> str:
+    if address.ipv4_mapped is None:
+        return address.compressed
+    # Pythons differ in how they write it; browsers do not.
+    high, low = divmod(int(address.ipv4_mapped), 0x10000)
+    return f"::ffff:{high:x}:{low:x}"
+
+
+def _network(network: IPv4Network | IPv6Network) -> IPv4Network | IPv6Network:
+    if isinstance(network, IPv6Network) and network.network_address.scope_id is not None:
+        raise ValueError
+    if isinstance(network, IPv4Network) or network.network_address.ipv4_mapped is None:
+        return network
+    return IPv4Network((network.network_address.ipv4_mapped, network.prefixlen - 96))
 
 
 def _host_pattern(text: str) -> str:
-    if not _NAME.fullmatch(text.removeprefix("*.")) and not _IPV6.fullmatch(text):
+    if _IPV6.fullmatch(text):
+        return _host_as_sent(text)
+    if not _NAME.fullmatch(text.removeprefix("*.")):
         raise ValueError
     return text

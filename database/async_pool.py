@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from database.changes import Changes
 from database.connection import ConnectionConfig, HopConnection, Params, Row, finish
-from database.errors import DatabaseClosed, DatabaseError
+from database.errors import DatabaseClosed, DatabaseError, WrongEventLoop
 from database.readers import Readers
 from database.statements import execute, execute_many, fetch_all
 from database.transaction import Transaction, Work, in_unit_of_work, unit_transaction
@@ -29,7 +29,8 @@ class AsyncConnectionPool:
 
     Reads go to the readers; every write is answered after its COMMIT, which it may share with
     others that waited. All methods raise `DatabaseBusy` when the work could not get its turn in
-    time, and `DatabaseClosed` when the pool is not open; the work had no effect then.
+    time, `DatabaseClosed` when the pool is not open, and `WrongEventLoop` on another loop than the
+    one that opened it; the work had no effect then.
     """
 
     def __init__(
@@ -42,6 +43,8 @@ class AsyncConnectionPool:
         self._write_lock = write_lock or WriteLock()
         self._on_poison = on_poison
         self._open: tuple[Writer, Readers] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        """The loop that everything open belongs to."""
         self._changing = asyncio.Lock()
 
     @property
@@ -51,6 +54,7 @@ class AsyncConnectionPool:
 
     async def open(self) -> None:
         """Open all connections. Raises `DatabaseError` when the file can't be used."""
+        self.check_loop()
         async with self._changing:
             if self._open is not None:
                 return
@@ -75,6 +79,7 @@ class AsyncConnectionPool:
             raise
         writer = Writer(self._config, opened[0], self._write_lock, self._on_poison)
         self._open = writer, Readers(self._config, opened[1:])
+        self._loop = asyncio.get_running_loop()
 
     async def close(self, grace: float = 2.0) -> None:
         """Refuse new work, let running work finish, and close every connection.
@@ -82,6 +87,7 @@ class AsyncConnectionPool:
         Running reads are interrupted after `grace` seconds, and an interactive transaction is
         rolled back; a running batch is awaited. A cancelled caller goes on only when all is done.
         """
+        self.check_loop(closing=True)
         async with self._changing:
             await finish(self._disconnect(grace))
 
@@ -95,6 +101,7 @@ class AsyncConnectionPool:
         # and that must be the writer's.
         await readers.close(grace)
         await writer.close(grace)
+        self._loop = None
 
     @property
     def is_open(self) -> bool:
@@ -189,9 +196,19 @@ class AsyncConnectionPool:
             "wal_bytes": wal_bytes(self._config),
         }
 
+    def check_loop(self, *, closing: bool = False) -> None:
+        """Raises `WrongEventLoop` when this is not the loop that opened the pool. A pool that is
+        not open belongs to none, and what a loop that has ended left open can be closed by any."""
+        if self._loop is None or self._loop is asyncio.get_running_loop():
+            return
+        if not (closing and self._loop.is_closed()):
+            raise WrongEventLoop
+
     def _parts(self) -> tuple[Writer, Readers]:
         if self._open is None:
             raise DatabaseClosed("the database is not open")
+        if self._loop is not asyncio.get_running_loop():
+            raise WrongEventLoop
         return self._open
 
 

@@ -54,8 +54,10 @@ class DatabaseManager:
         """Take the process lock and open the asynchronous pool.
 
         Raises `ProcessLockHeld` when another process, or another manager in this one, has the
-        file; a look, with a `read_only` configuration, needs no lock.
+        file; a look, with a `read_only` configuration, needs no lock. Raises `WrongEventLoop` when
+        it is open on another loop.
         """
+        self.async_pool.check_loop()
         self._take_process_lock()
         try:
             self.sync_pool.open()
@@ -67,7 +69,9 @@ class DatabaseManager:
 
     async def close(self) -> None:
         """Close both pools and give the process lock back. Work that runs is awaited, also when
-        the caller is cancelled."""
+        the caller is cancelled. Raises `WrongEventLoop` when another loop opened it and has not
+        ended."""
+        self.async_pool.check_loop(closing=True)
         _open_managers.discard(self)
         await finish(self._close())
 

@@ -60,6 +60,16 @@ class UnitOfWorkError(DatabaseError):
     outside its block."""
 
 
+class WrongEventLoop(DatabaseError):
+    """The pool was used on another event loop than the one that opened it."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the database belongs to the event loop that opened it: use it on that loop only, or "
+            "open a manager of its own on this one"
+        )
+
+
 class StatementError(DatabaseError):
     """The statement itself is wrong: unknown table, syntax, wrong number of parameters."""
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 from database.connection import guarded
-from database.errors import DatabaseBusy, DatabaseClosed, DatabaseError
+from database.errors import DatabaseBusy, DatabaseClosed
 
 T = TypeVar("T")
 
@@ -114,8 +114,6 @@ class JobQueue:
         long, and `DatabaseClosed` when the queue is closed; the function has not run then. A
         cancelled caller takes its job out if it waits, and leaves it alone if it runs.
         """
-        if asyncio.get_running_loop() is not self._loop:
-            raise DatabaseError("the database was opened in another event loop")
         if self._closed:
             raise DatabaseClosed("the database is closed")
         if self._unanswered >= self._limit:

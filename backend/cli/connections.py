@@ -5,6 +5,7 @@ Here each connection is looked at once in a while, from the timer that uvicorn h
 judged by what uvicorn knows of it: a request costs no timer, and nothing to start or to cancel.
 """
 
+import re
 import sys
 import time
 from asyncio import Transport
@@ -26,6 +27,14 @@ from uvicorn.protocols.http.httptools_impl import (
 from backend.dependencies import problem
 from backend.edge import SECURITY_HEADERS
 from backend.log import get_logger
+from backend.request_head import (
+    FAULT,
+    MAX_HEADER_BYTES,
+    MAX_URL_BYTES,
+    Fault,
+    headers_too_large,
+    url_too_long,
+)
 from backend.request_ids import new_request_id
 
 logger = get_logger("strongroom.connections")
@@ -39,6 +48,7 @@ _CROWDED = 0.75
 """The part of all connections from which on idle ones have no more time than the others."""
 _SECONDS_BETWEEN_WARNINGS = 60.0
 TOO_MANY = "too_many"
+_ABSOLUTE = re.compile(rb"https?://([^/?#]*)(.*)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +62,10 @@ class ConnectionLimits:
     headers, sends nothing more of its body, or reads nothing more of its answer."""
     bytes_per_second: int = 1024
     """Whoever sends a body or reads an answer more slowly uses up `seconds` bit by bit."""
-    head_bytes: int = 64 * 1024
+    head_bytes: int = MAX_HEADER_BYTES
     """Headers that are not whole after so many bytes are answered 431."""
+    url_bytes: int = MAX_URL_BYTES
+    """A URL that is not whole after so many bytes is answered 414."""
 
 
 class Wait(StrEnum):
@@ -79,6 +91,11 @@ class Connection(HttpToolsProtocol):
         self._credit = 0.0
         self._body_bytes = 0
         self._head_bytes = 0
+        self._in_body = False
+        """Whether the parser is behind the headers of a request and before its end."""
+        self._deaf = False
+        """Whether nothing that comes is looked at any more, since it can't be understood."""
+        self.url = b""
         self._pauses = 0
         self._running: RequestResponseCycle | None = None
 
@@ -101,17 +118,50 @@ class Connection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Take what the client has sent."""
+        if self._deaf:
+            return
         cycle, body_bytes = self.cycle, self._body_bytes
         self._parse(data)
         if self.cycle is not cycle or self._body_bytes != body_bytes:
             self._head_bytes = 0
             return
-        # Nothing else bounds headers and trailers, which the parser keeps until they are whole.
+        # Nothing else bounds what the parser keeps until it is whole: a URL, headers, trailers.
         self._head_bytes += len(data)
-        if self._head_bytes > self._limits.head_bytes and not self.transport.is_closing():
-            limit = self._limits.head_bytes
-            self._seen["headers_too_large"] += 1
-            self._refuse("headers_too_large", f"headers may have at most {limit} bytes")
+        limits = self._limits
+        if len(self.url) > limits.url_bytes:
+            self._reject(url_too_long(limits.url_bytes))
+        elif self._head_bytes - len(self.url) >= limits.head_bytes:
+            self._reject(headers_too_large(limits.head_bytes))
+
+    def on_headers_complete(self) -> None:
+        """Begin to serve the request."""
+        if not self.url.startswith(b"/"):
+            self._take_authority()
+        if b"#" in self.url:
+            self._note(Fault("bad_request", "leave the fragment out of the URL"))
+        if len(self.url) > self._limits.url_bytes:
+            self._note(url_too_long(self._limits.url_bytes))
+            # uvicorn can't take it apart, and nobody looks at it any more.
+            self.url = b"/"
+        super().on_headers_complete()
+        # What comes behind the body (RFC 9110, section 6.5) is no header of the request.
+        self.headers = []
+        self._in_body = True
+
+    def _note(self, fault: Fault) -> None:
+        """Have the request refused by the edge."""
+        self.scope[FAULT] = fault  # type: ignore[literal-required]
+
+    def _take_authority(self) -> None:
+        """Make an absolute URL a path; its host goes before the header (RFC 9112, 3.2.2)."""
+        target = _ABSOLUTE.fullmatch(self.url)
+        if target is None:
+            # `*`, or what the parser of URLs refuses.
+            return
+        self.headers[:] = [
+            (name, target[1] if name == b"host" else value) for name, value in self.headers
+        ]
+        self.url = target[2] if target[2].startswith(b"/") else b"/" + target[2]
 
     def _parse(self, data: bytes) -> None:
         """What uvicorn does with it, but for a warning each time: strangers would fill the log."""
@@ -119,7 +169,6 @@ class Connection(HttpToolsProtocol):
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserError:
-            self._seen["not_http"] += 1
             self.send_400_response("")
         except httptools.HttpParserUpgrade:
             # The request is served without it, as any server may.
@@ -137,6 +186,7 @@ class Connection(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """End a request."""
+        self._in_body = False
         super().on_message_complete()
         cycle = self._last_request()
         idle = cycle is not None and cycle.response_complete
@@ -209,15 +259,33 @@ class Connection(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's words
         """Refuse what is no HTTP."""
-        self._refuse("bad_request", "this is no HTTP request")
+        if self._in_body:
+            self._reject(Fault("bad_request", "the chunks of the body are malformed"))
+        else:
+            self._reject(Fault("bad_request", "this is no HTTP request"))
+
+    def _reject(self, fault: Fault) -> None:
+        """Take nothing more, and close once all that came before is answered."""
+        if self._deaf or self.transport.is_closing():
+            return
+        self._deaf = True
+        self._seen["not_http" if fault.code == "bad_request" else fault.code] += 1
+        cycle = self._last_request()
+        if cycle is None or (cycle.response_complete and not self._in_body):
+            self._refuse(fault.code, fault.detail)
+        elif cycle.response_complete:
+            # A second answer to that request would be taken for one to the next.
+            self.transport.close()
+        else:
+            cycle.keep_alive = False
+            if self._in_body:
+                # The edge refuses the request, as it does for all that it finds out itself.
+                cycle.scope[FAULT] = fault  # type: ignore[literal-required]
+                cycle.more_body = False
+                cycle.message_event.set()
 
     def _refuse(self, code: str, detail: str, headers: Mapping[str, str] | None = None) -> None:
         """Answer with a problem document where there is no request, and close."""
-        cycle = self._last_request()
-        if cycle is not None and not cycle.response_complete:
-            # The answer to that request may be under way: nothing can be put into it.
-            self.transport.abort()
-            return
         request_id = new_request_id()
         headers = {**(headers or {}), "X-Request-ID": request_id, "Connection": "close"}
         answer = problem(request_id, code, detail, headers=headers)

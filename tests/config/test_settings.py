@@ -94,6 +94,65 @@ def test_home_is_expanded(monkeypatch: pytest.MonkeyPatch) -> None:
         ("CORS_ORIGINS", "https://hunter2.test:99999", "must be origins"),
         ("CORS_ORIGINS", "https://hunter2.test,ftp://hunter2.test", "must be origins"),
         ("CORS_ORIGINS", "https://[hunter2", "must be origins"),
+        *(
+            ("CORS_ORIGINS", wrong, "must be origins")
+            for wrong in (
+                *("http://*.hunter2", "https://*", "*.hunter2.test", "//hunter2.test"),
+                *("https://hunter2.test#", "https://hunter2.test?", "https://hunter2.test//"),
+                *(
+                    "https://hunter2.test:0",
+                    "https://hunter2.test:80:80",
+                    "https://:443",
+                    "https://",
+                ),
+                *(
+                    "https://hunter2..test",
+                    "https://.hunter2",
+                    "https://hunter2 .test",
+                    "https:hunter2",
+                ),
+                *("https:\\\\hunter2", "https://hunt\ter2", "https://hunter2%2etest", "null"),
+                *("https://hünter2.test", "wss://hunter2.test", "file:///hunter2", "http://::1"),
+                *("http://127.1", "http://2130706433", "http://0x7f.0.0.1", "http://010.0.0.1"),
+                *(
+                    "http://1.2.3.4.",
+                    "http://[fe80::1%25hunter2]",
+                    "http://[1.2.3.4]",
+                    "http://[::1",
+                ),
+                f"https://{'hunter2.' * 40}test",
+            )
+        ),
+        *(
+            ("PUBLIC_URL", wrong, "must be an http or https URL without a path")
+            for wrong in (
+                *(
+                    "hunter2",
+                    "*",
+                    "https://*",
+                    "https://hunter2.test/path",
+                    "https://me@hunter2.test",
+                ),
+                *("https://hunter2.test?q", "https://hunter2.test#f", "ftp://hunter2.test"),
+                *("https://a.test,https://hunter2.test", "https://hunter2.test:99999"),
+            )
+        ),
+        *(
+            ("TRUSTED_PROXIES", wrong, "must be addresses or networks")
+            for wrong in (
+                *(
+                    "hunter2",
+                    "*",
+                    "10.0.0.1/8",
+                    "10.0.0.0/33",
+                    "10.0.0.1:80",
+                    "[::1]",
+                    "5",
+                    "::1/129",
+                ),
+                *("127.0.0.1,hunter2.test", "fe80::1%hunter2", "010.0.0.1", "10.0.0", "localhost"),
+            )
+        ),
         ("TRUSTED_HOSTS", "http://hunter2.test", "must be host names"),
         ("TRUSTED_HOSTS", "hunter2.test:80", "must be host names"),
         ("TRUSTED_HOSTS", "a.test,hunter2_.test/", "must be host names"),
@@ -171,6 +230,13 @@ def test_a_file_that_is_no_text_stops_the_start(tmp_path: Path) -> None:
         ("https://a.test:443, http://b.test:80/", ("https://a.test", "http://b.test")),
         ("http://localhost:5173,,http://localhost:5173", ("http://localhost:5173",)),
         ("http://[::1]:3000", ("http://[::1]:3000",)),
+        ("HTTPS://A.example:0443/", ("https://a.example",)),
+        ("http://a.test:, http://a.test", ("http://a.test",)),
+        ("http://[0:0:0::0001]", ("http://[::1]",)),
+        ("http://[::ffff:127.0.0.1]:80", ("http://[::ffff:7f00:1]",)),
+        ("http://127.0.0.1:8000", ("http://127.0.0.1:8000",)),
+        ("https://xn--hnter2-3ya.test.", ("https://xn--hnter2-3ya.test.",)),
+        ("http://my_host,http://a-b.test", ("http://my_host", "http://a-b.test")),
         ("*", ("*",)),
     ],
 )
@@ -182,11 +248,44 @@ def test_origins_are_kept_as_a_browser_sends_them(
 
 
 def test_hosts_are_kept_as_they_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
-    given = "Strongroom.example.com, *.Internal.test,,127.0.0.1,[::1],127.0.0.1,my_host"
+    given = "Strongroom.example.com, *.Internal.test,,127.0.0.1,[0:0::1],127.0.0.1,my_host"
     monkeypatch.setenv("STRONGROOM_TRUSTED_HOSTS", given)
     assert load_settings().trusted_hosts == (
         *("strongroom.example.com", "*.internal.test", "127.0.0.1", "[::1]", "my_host"),
     )
+
+
+@pytest.mark.parametrize(
+    ("given", "url"),
+    [
+        ("https://strongroom.example.com", "https://strongroom.example.com"),
+        (" HTTPS://Strongroom.example.com:443/ ", "https://strongroom.example.com"),
+        ("http://localhost:8080", "http://localhost:8080"),
+        ("http://[::1]:8080/", "http://[::1]:8080"),
+        ("", None),
+    ],
+)
+def test_the_public_url_is_kept_as_an_origin(
+    given: str, url: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STRONGROOM_PUBLIC_URL", given)
+    assert load_settings().public_url == url
+
+
+def test_proxies_are_addresses_and_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = "127.0.0.1, ::1,10.0.0.0/8,,fd00::/8,127.0.0.1/32,::ffff:192.0.2.7,::ffff:10.0.0.0/104"
+    monkeypatch.setenv("STRONGROOM_TRUSTED_PROXIES", given)
+    assert list(map(str, load_settings().trusted_proxies)) == [
+        *("127.0.0.1/32", "::1/128", "10.0.0.0/8", "fd00::/8", "192.0.2.7/32"),
+    ]
+    monkeypatch.setenv("STRONGROOM_TRUSTED_PROXIES", "")
+    assert load_settings().trusted_proxies == ()
+
+
+def test_no_page_is_let_in_by_the_star_where_no_token_is_asked_for() -> None:
+    text = _problem(cors_origins="*", auth="off")
+    assert text.startswith("STRONGROOM_CORS_ORIGINS: * is not permitted with STRONGROOM_AUTH=off")
+    assert load_settings(cors_origins="https://a.test", auth="off").auth == "off"
 
 
 def test_the_star_stands_alone_and_outside_production() -> None:

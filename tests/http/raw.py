@@ -80,3 +80,10 @@ class Wire:
             headers[name.lower()] = value.strip()
         length = 0 if head_only else int(headers.get("content-length", "0"))
         return Answer(status, headers, self._file.read(length))
+
+    def rest(self) -> bytes:
+        """Everything that comes until the server ends the connection."""
+        try:
+            return self._file.read()
+        except ConnectionResetError:
+            return b""

@@ -3,6 +3,7 @@
 Each is answered with a problem document, stores nothing, and what it says is repeated nowhere.
 """
 
+import gzip
 import io
 import json
 from typing import Any
@@ -13,7 +14,7 @@ from fastapi import FastAPI
 
 from backend.errors import ERROR_TABLE
 from tests.http.calls import Call, all_calls, make_something_of_everything
-from tests.http.support import JSON, all_rows, manager_of, problem
+from tests.http.support import JSON, all_rows, manager_of, new_project, problem
 
 SENTINEL = "hunter2-sentinel"
 MALFORMED, INVALID = frozenset({"malformed_json"}), frozenset({"validation_failed"})
@@ -162,6 +163,70 @@ async def test_json_must_be_declared(sender: Sender) -> None:
     for declared in WRONG_TYPES:
         await sender.refused(code, body, headers={"Content-Type": declared})
     await sender.refused(code, body, headers={})
+
+
+async def test_a_compressed_body_is_refused_and_named(
+    sender: Sender, client: httpx.AsyncClient
+) -> None:
+    plain = json.dumps({"unknown": SENTINEL}).encode()
+    code = frozenset({"unsupported_media_type"})
+    for coding in ("gzip", "GZIP", "x-gzip", "deflate", "br", "zstd", "identity, gzip", SENTINEL):
+        headers = {**JSON, "Content-Encoding": coding}
+        # Whether it is what it says or not.
+        for body in (gzip.compress(plain), plain):
+            await sender.refused(code, body, headers=headers)
+        response = await client.post("/api/projects", content=plain, headers=headers)
+        assert "Content-Encoding" in problem(response, "unsupported_media_type")["detail"]
+        assert response.headers["accept-encoding"] == "identity"
+    for coding in ("identity", "Identity", "identity, identity", ""):
+        await sender.refused(INVALID, plain, headers={**JSON, "Content-Encoding": coding})
+
+
+async def test_every_route_with_a_body_refuses_a_compressed_one(
+    client: httpx.AsyncClient, application: FastAPI
+) -> None:
+    before = all_rows(manager_of(application))
+    tried = 0
+    for call in all_calls():
+        # Deliveries are signed: tests/webhooks sends some.
+        if call.takes_body and not call.template.endswith("/github"):
+            response = await client.request(
+                *(call.method, call.path()),
+                content=gzip.compress(b"{}"),
+                headers={**JSON, "Content-Encoding": "gzip"},
+            )
+            problem(response, "unsupported_media_type")
+            tried += 1
+    assert tried > 20
+    assert all_rows(manager_of(application)) == before
+
+
+@pytest.mark.parametrize(
+    ("encoding", "named"),
+    [
+        ("utf-8-sig", "a byte order mark"),
+        ("utf-16", "UTF-16"),
+        ("utf-16-le", "UTF-16"),
+        ("utf-16-be", "UTF-16"),
+        ("utf-32", "UTF-32"),
+        ("utf-32-le", "UTF-32"),
+        ("utf-32-be", "UTF-32"),
+    ],
+)
+async def test_what_is_wrong_with_the_encoding_is_named(
+    client: httpx.AsyncClient, encoding: str, named: str
+) -> None:
+    for text in (f'{{"name": "{SENTINEL}"}}', f'["{SENTINEL}\u00e9"]', "{}", f" {SENTINEL}"):
+        response = await client.post("/api/projects", content=text.encode(encoding), headers=JSON)
+        document = problem(response, "malformed_json")
+        assert named in document["detail"], (text, document)
+        assert SENTINEL not in response.text
+
+
+async def test_a_mark_inside_a_string_is_a_character(client: httpx.AsyncClient) -> None:
+    body = json.dumps(new_project(settings={"planning_statement": "\ufeffa"}), ensure_ascii=False)
+    response = await client.post("/api/projects", content=body.encode(), headers=JSON)
+    assert response.status_code == 201
 
 
 async def test_json_may_be_declared_in_these_ways(sender: Sender) -> None:

@@ -1,28 +1,48 @@
 """What browsers and what is between client and server rely on: CORS, compression."""
 
 import gzip
+import re
 from collections.abc import AsyncIterator
 
 import httpx
 import pytest
 from fastapi import FastAPI
 
+from backend.admission import Seats
 from backend.main import create_app
 from config.settings import Settings
-from tests.http.support import make_project, problem, service_of
+from tests.access.routes import calls
+from tests.http.support import JSON, make_project, problem, service_of
 
 OURS = "https://app.example.com"
+ASKED = "authorization, content-type, x-request-id"
 PREFLIGHT = {
     "Origin": OURS,
     "Access-Control-Request-Method": "PUT",
-    "Access-Control-Request-Headers": "authorization, content-type, x-request-id",
+    "Access-Control-Request-Headers": ASKED,
 }
 
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
     """As everywhere, with a front end of another origin."""
-    return settings.model_copy(update={"cors_origins": (OURS,), "max_body_bytes": 5000})
+    return settings.model_copy(
+        update={"cors_origins": (OURS,), "max_body_bytes": 5000, "failed_attempts_per_minute": 4}
+    )
+
+
+EXPOSED = "ETag, Location, Link, Retry-After, X-Request-ID, Idempotency-Replayed"
+
+
+def readable(response: httpx.Response) -> bool:
+    """Whether a browser shows the answer to a page of `OURS`, with what it may read."""
+    headers = response.headers
+    return (
+        headers.get_list("access-control-allow-origin") == [OURS]
+        and headers.get_list("access-control-allow-credentials") == ["true"]
+        and headers.get_list("access-control-expose-headers") == [EXPOSED]
+        and "Origin" in headers["vary"]
+    )
 
 
 async def test_a_preflight_of_a_configured_origin_needs_no_token(
@@ -30,31 +50,96 @@ async def test_a_preflight_of_a_configured_origin_needs_no_token(
 ) -> None:
     response = await stranger.options("/api/projects/1", headers=PREFLIGHT)
     assert response.status_code == 200
-    assert response.headers["access-control-allow-origin"] == OURS
-    assert "PUT" in response.headers["access-control-allow-methods"]
-    assert "Authorization" in response.headers["access-control-allow-headers"]
+    assert readable(response)
+    assert response.headers["access-control-allow-headers"] == ASKED
     assert "Origin" in response.headers["vary"]
+    assert "Access-Control-Request-Headers" in response.headers["vary"]
+    assert int(response.headers["access-control-max-age"]) > 0
     assert response.headers["x-request-id"]
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "traceparent",
+        "sentry-trace,baggage",
+        "x-requested-with, if-match,  idempotency-key",
+        "X-Anything_at.all!~",
+        "",
+    ],
+)
+async def test_a_preflight_may_ask_for_any_header(stranger: httpx.AsyncClient, asked: str) -> None:
+    asking = {"Access-Control-Request-Headers": asked}
+    response = await stranger.options("/api/projects/1", headers=PREFLIGHT | asking)
+    assert response.status_code == 200
+    assert readable(response)
+    assert response.headers.get("access-control-allow-headers", "") == asked
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"])
+async def test_a_preflight_may_ask_for_every_method(
+    stranger: httpx.AsyncClient, method: str
+) -> None:
+    asking = {"Access-Control-Request-Method": method}
+    response = await stranger.options("/api/projects/1", headers=PREFLIGHT | asking)
+    assert response.status_code == 200
+    assert method in response.headers["access-control-allow-methods"].split(", ")
+
+
+async def test_a_public_page_of_a_configured_origin_may_call_a_private_address(
+    stranger: httpx.AsyncClient,
+) -> None:
+    asking = {"Access-Control-Request-Private-Network": "true"}
+    response = await stranger.options("/api/projects/1", headers=PREFLIGHT | asking)
+    assert response.status_code == 200
+    assert response.headers["access-control-allow-private-network"] == "true"
+    without = await stranger.options("/api/projects/1", headers=PREFLIGHT)
+    assert "access-control-allow-private-network" not in without.headers
+
+
+async def test_every_route_can_be_called_after_a_preflight(
+    stranger: httpx.AsyncClient, application: FastAPI
+) -> None:
+    for call in calls(application):
+        path = re.sub(r"\{\w+\}", "1", call.path)
+        asking = {"Access-Control-Request-Method": call.method}
+        response = await stranger.options(path, headers=PREFLIGHT | asking)
+        assert response.status_code == 200, str(call)
+        assert readable(response), str(call)
+
+
+@pytest.mark.parametrize(
+    "origin", ["https://evil.example.com", "null", "http://app.example.com", OURS + ":8443", ""]
+)
+async def test_a_preflight_of_another_origin_is_refused_with_a_problem(
+    stranger: httpx.AsyncClient, origin: str
+) -> None:
+    response = await stranger.options("/api/projects/1", headers=PREFLIGHT | {"Origin": origin})
+    document = problem(response, "bad_request")
+    assert "STRONGROOM_CORS_ORIGINS" in document["detail"]
+    assert "Origin" in response.headers["vary"]
+    assert not [name for name in response.headers if name.startswith("access-control")]
+    assert "evil" not in response.text
 
 
 @pytest.mark.parametrize(
     "changed",
     [
-        {"Origin": "https://evil.example.com"},
-        {"Origin": "null"},
         {"Access-Control-Request-Method": "TRACE"},
-        {"Access-Control-Request-Headers": "x-sentinel"},
+        {"Access-Control-Request-Method": "patch"},
+        {"Access-Control-Request-Method": ""},
+        {"Access-Control-Request-Headers": "x-sentinel: 1"},
+        {"Access-Control-Request-Headers": "a" * 60_000 + "(sentinel"},
     ],
 )
-async def test_any_other_preflight_is_refused_with_a_problem(
+async def test_a_refused_preflight_of_a_configured_origin_does_not_blame_the_origin(
     stranger: httpx.AsyncClient, changed: dict[str, str]
 ) -> None:
     response = await stranger.options("/api/projects/1", headers=PREFLIGHT | changed)
-    problem(response, "bad_request")
-    assert "access-control-allow-origin" not in response.headers
-    assert "Origin" in response.headers["vary"]
+    document = problem(response, "bad_request")
+    assert readable(response)
+    assert "CORS_ORIGINS" not in document["detail"]
     assert "sentinel" not in response.text
-    assert "evil" not in response.text
 
 
 async def test_errors_of_every_layer_can_be_read_by_the_page(
@@ -63,7 +148,9 @@ async def test_errors_of_every_layer_can_be_read_by_the_page(
     async def broken(project_id: int) -> None:
         raise RuntimeError(project_id)
 
-    monkeypatch.setattr(service_of(application), "get_full", broken)
+    monkeypatch.setattr(service_of(application), "restore_project", broken)
+    application.state.seats["reading"] = seats = Seats(1, 0.01)
+    assert seats.take("another client")
     origin = {"Origin": OURS}
     wrong = {**origin, "Authorization": "Bearer no"}
     answers = {
@@ -71,14 +158,38 @@ async def test_errors_of_every_layer_can_be_read_by_the_page(
         "not_found": await client.get("/nowhere", headers=origin),
         "method_not_allowed": await client.patch("/api/projects", headers=origin),
         "validation_failed": await client.post("/api/projects", json={}, headers=origin),
+        "malformed_json": await client.post(
+            "/api/projects", content=b"{", headers={**origin, **JSON}
+        ),
+        "unsupported_media_type": await client.post("/api/projects", content=b"x", headers=origin),
         "body_too_large": await client.post("/api/projects", content=b"x" * 6000, headers=origin),
-        "internal": await client.get("/api/projects/1/full", headers=origin),
+        "headers_too_large": await client.get("/", headers={**origin, "X": "x" * 66_000}),
+        "bad_request": await client.get("/api/projects/1%2F2", headers=origin),
+        "database_busy": await client.get("/api/projects", headers=origin),
+        "internal": await client.post("/api/projects/1/restore", headers=origin),
     }
+    for _ in range(4):
+        answers["rate_limited"] = await client.get("/api/projects", headers=wrong)
     for code, response in answers.items():
         problem(response, code)
-        assert response.headers["access-control-allow-origin"] == OURS
-        assert "X-Request-ID" in response.headers["access-control-expose-headers"]
-        assert response.headers["vary"] == "Origin"
+        assert readable(response), code
+
+
+class TestTrustedHosts:
+    """Pages that call a name which is not the service's."""
+
+    @pytest.fixture
+    def settings(self, settings: Settings) -> Settings:
+        """One name."""
+        return settings.model_copy(update={"trusted_hosts": ("strongroom.example.com",)})
+
+    async def test_they_can_read_why_and_their_preflights_are_refused(
+        self, stranger: httpx.AsyncClient
+    ) -> None:
+        for method, headers in (("GET", {"Origin": OURS}), ("OPTIONS", PREFLIGHT)):
+            response = await stranger.request(method, "/api/projects", headers=headers)
+            problem(response, "bad_request")
+            assert readable(response)
 
 
 async def test_another_origin_gets_an_answer_that_its_page_can_not_read(
@@ -91,8 +202,32 @@ async def test_another_origin_gets_an_answer_that_its_page_can_not_read(
 
 async def test_a_page_can_read_what_it_made(client: httpx.AsyncClient) -> None:
     response = await client.get("/api/projects", headers={"Origin": OURS})
-    assert response.headers["access-control-allow-origin"] == OURS
-    assert "access-control-allow-credentials" not in response.headers
+    assert response.status_code == 200
+    assert readable(response)
+
+
+async def test_an_answer_without_an_origin_is_not_kept_for_one(client: httpx.AsyncClient) -> None:
+    response = await client.get("/api/projects")
+    assert "access-control-allow-origin" not in response.headers
+    assert response.headers["vary"] == "Origin"
+
+
+class TestEveryOrigin:
+    """A development service that any page may call."""
+
+    @pytest.fixture
+    def settings(self, settings: Settings) -> Settings:
+        """`STRONGROOM_CORS_ORIGINS=*`."""
+        return settings.model_copy(update={"cors_origins": ("*",)})
+
+    async def test_a_page_is_named_since_it_may_send_credentials(
+        self, client: httpx.AsyncClient
+    ) -> None:
+        preflight = await client.options("/api/projects", headers=PREFLIGHT)
+        answer = await client.get("/api/projects", headers={"Origin": OURS})
+        for response in (preflight, answer):
+            assert response.status_code == 200
+            assert readable(response)
 
 
 @pytest.fixture

@@ -219,8 +219,8 @@ async def _(client: httpx.AsyncClient, app: FastAPI) -> httpx.Response:
     return await client.post("/api/projects", json=large_project())
 
 
-OF_CONNECTIONS = {"headers_too_large", "too_many_connections"}
-"""Where there is no request yet: the tests over a real connection produce them."""
+OF_CONNECTIONS = {"headers_too_large", "too_many_connections", "uri_too_long"}
+"""What no HTTP client would send: the tests over a real connection produce them."""
 
 
 @pytest.mark.parametrize("code", PRODUCERS)

@@ -20,7 +20,7 @@ from tests.servers import PATIENCE, RunningServer
 SENTINEL = b"hunter2-sentinel"
 JSON = "Content-Type: application/json"
 HEALTH = b"GET /health HTTP/1.1\r\nHost: strongroom.test\r\n\r\n"
-HEAD_BYTES = ConnectionLimits().head_bytes
+HEAD_BYTES, URL_BYTES = ConnectionLimits().head_bytes, ConnectionLimits().url_bytes
 ABANDONED = re.compile(r'_count\{.*status="499"\} 1')
 WRITING = [
     call
@@ -187,7 +187,7 @@ def test_the_edge_bounds_what_is_read(client: httpx.Client) -> None:
 
 
 def test_headers_without_end_are_refused(server: RunningServer) -> None:
-    for begun in (b"GET /health HTTP/1.1\r\nX-Long: ", b"GET /", HEALTH + b"GET / HTTP/1.1\r\nX: "):
+    for begun in (b"GET /health HTTP/1.1\r\nX-Long: ", HEALTH + b"GET / HTTP/1.1\r\nX: "):
         with Wire(server) as wire:
             wire.send(begun)
             if begun.startswith(HEALTH):
@@ -198,7 +198,19 @@ def test_headers_without_end_are_refused(server: RunningServer) -> None:
             assert str(HEAD_BYTES) in answer.document["detail"]
 
 
-def test_trailers_without_end_are_cut_off(server: RunningServer, token: str) -> None:
+def test_a_url_without_end_is_refused(server: RunningServer) -> None:
+    for before in (b"", HEALTH):
+        with Wire(server) as wire:
+            wire.send(before + b"GET /")
+            if before:
+                assert wire.answer().status == 200
+            wire.send(b"x" * (URL_BYTES + 1))
+            answer = wire.answer()
+            assert (answer.status, answer.document["code"]) == (414, "uri_too_long")
+            assert str(URL_BYTES) in answer.document["detail"]
+
+
+def test_trailers_without_end_are_refused(server: RunningServer, token: str) -> None:
     with Wire(server, token) as wire:
         # The answer to the expectation is what shows that the request is being served.
         wire.head(
@@ -209,6 +221,8 @@ def test_trailers_without_end_are_cut_off(server: RunningServer, token: str) -> 
         wire.send(b"0\r\nX-Long: ")
         for _ in range(8):
             wire.send(b"x" * HEAD_BYTES)
+        answer = wire.answer()
+        assert (answer.status, answer.document["code"]) == (431, "headers_too_large")
         with pytest.raises(ConnectionError):
             wire.answer()
 

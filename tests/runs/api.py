@@ -119,7 +119,7 @@ async def open_api(path: Path, clock: Clock) -> AsyncIterator[Api]:
         app = create_app(Settings(_env_file=None, auth="off", data_dir=path.parent))
         app.state.service = service
         transport = httpx.ASGITransport(app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             yield Api(client, service)
 
 

@@ -1,6 +1,7 @@
 """Bodies of deliveries: how large, how long, and who may send them at all."""
 
 import asyncio
+import gzip
 import json
 import socket
 from collections.abc import AsyncIterator
@@ -106,6 +107,21 @@ class TestLargerForAll:
         for size, code in ((LIMIT + 10, "unauthenticated"), (LIMIT + 11, "body_too_large")):
             answer = await sender.post(path, content=pieces_of(size), headers=headers_of(b""))
             problem(answer, code)
+
+
+async def test_a_compressed_delivery_is_refused(sender: httpx.AsyncClient, webhook_id: int) -> None:
+    for body in (PAYLOAD, gzip.compress(PAYLOAD)):
+        answer = await deliver(sender, webhook_id, body, {"Content-Encoding": "gzip"})
+        assert "Content-Encoding" in problem(answer, "unsupported_media_type")["detail"]
+    assert (await deliver(sender, webhook_id)).status_code == 202
+
+
+async def test_what_is_wrong_with_the_encoding_of_a_delivery_is_named(
+    sender: httpx.AsyncClient, webhook_id: int
+) -> None:
+    for encoding, named in (("utf-8-sig", "a byte order mark"), ("utf-16-le", "UTF-16")):
+        answer = await deliver(sender, webhook_id, PAYLOAD.decode().encode(encoding))
+        assert named in problem(answer, "malformed_json")["detail"]
 
 
 class TestNoSeat:

@@ -1,0 +1,149 @@
+"""The head of a request: read once, and refused unless it can be understood in one way only.
+
+What stands in front of the service may read a doubtful head in another way than this process does
+(RFC 9112, section 11.2), and so let through what it would not.
+"""
+
+import re
+from functools import lru_cache
+from typing import NamedTuple
+from urllib.parse import unquote_to_bytes
+
+from starlette.types import Scope
+
+MAX_URL_BYTES = 2**16 - 1
+"""The server's parser takes no longer one."""
+MAX_HEADER_BYTES = 64 * 1024
+_SMALL = 32 * 1024
+"""What is surely within both, without the separators counted."""
+
+FAULT = "strongroom.fault"
+"""The member of a scope that has a `Fault` which only the server saw, in the head or, while it is
+read, in the body."""
+
+
+class Fault(NamedTuple):
+    """Why a request is refused: an error code, and what to do."""
+
+    code: str
+    detail: str
+
+
+def url_too_long(limit: int) -> Fault:
+    """The fault of a URL with more than `limit` bytes."""
+    return Fault("uri_too_long", f"a URL may have at most {limit} bytes")
+
+
+def headers_too_large(limit: int) -> Fault:
+    """The fault of headers with more than `limit` bytes."""
+    return Fault("headers_too_large", f"headers may have at most {limit} bytes")
+
+
+Headers = dict[bytes, bytes]
+"""Headers by name in lower case; the values of a repeated one are joined by commas."""
+
+_SINGLE = frozenset((b"host", b"authorization", b"content-length", b"content-type", b"origin"))
+"""Of two of them, another reader may take the other one."""
+_VERSIONS = frozenset(("1.1", "1.0", "2", "3"))
+_HOST = re.compile(
+    rb"(?:(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?"
+)
+_ENCODED_SLASH = re.compile(rb"%2f", re.IGNORECASE)
+
+
+def read_head(scope: Scope) -> tuple[Headers, Fault | None]:
+    """The headers of the request that `scope` describes, and why it is refused, if it is."""
+    raw = scope["headers"]
+    headers: Headers = dict(raw)
+    # A server may leave it out, and then has decoded the path already.
+    path: bytes = scope.get("raw_path") or b""
+    # Nearly all heads are in order, which every request pays for: a glance shows it.
+    if (
+        len(headers) == len(raw)
+        and len(path) + len(scope["query_string"]) <= _SMALL
+        and len(b"".join([*headers, *headers.values()])) <= _SMALL
+        and b"%" not in path
+        and b"transfer-encoding" not in headers
+        and b"host" in headers
+        and _is_host(headers[b"host"])
+        and scope["http_version"] == "1.1"
+        and FAULT not in scope
+    ):
+        return headers, None
+    return _examined(scope, path)
+
+
+def _examined(scope: Scope, path: bytes) -> tuple[Headers, Fault | None]:
+    """The same, for a head that may be wrong."""
+    headers: Headers = {}
+    repeated = None
+    size = 0
+    for name, value in scope["headers"]:
+        size += len(name) + len(value) + 4
+        if name in headers:
+            if name in _SINGLE:
+                repeated = Fault("bad_request", f"send the header {name.decode()} once")
+            headers[name] += b", " + value
+        else:
+            headers[name] = value
+    if size > MAX_HEADER_BYTES:
+        return headers, headers_too_large(MAX_HEADER_BYTES)
+    fault = (
+        scope.get(FAULT)
+        or _path_fault(path, scope["query_string"])
+        or repeated
+        or _version_fault(scope["http_version"], headers)
+        or _framing_fault(scope["http_version"], headers)
+    )
+    return headers, fault
+
+
+@lru_cache(1024)
+def _is_host(value: bytes) -> bool:
+    return _HOST.fullmatch(value) is not None
+
+
+def host_without_port(host: str) -> str:
+    """The name or address in the value of a `Host` header."""
+    name, colon, port = host.rpartition(":")
+    return name if colon and (port.isdigit() or not port) else host
+
+
+def _path_fault(path: bytes, query: bytes) -> Fault | None:
+    """What is wrong with the URL."""
+    if len(path) + len(query) > MAX_URL_BYTES:
+        return url_too_long(MAX_URL_BYTES)
+    if b"%" not in path:
+        return None
+    if _ENCODED_SLASH.search(path):
+        return Fault("bad_request", "no name in a path has a slash: leave %2F out of the path")
+    try:
+        if "\0" not in unquote_to_bytes(path).decode("utf-8"):
+            return None
+    except UnicodeDecodeError:
+        pass
+    return Fault("bad_request", "write the path in percent-encoded UTF-8, without NUL")
+
+
+def _version_fault(version: str, headers: Headers) -> Fault | None:
+    """What is wrong with the version of HTTP, or with the host that it asks for."""
+    if version not in _VERSIONS:
+        return Fault("bad_request", "send the request in HTTP/1.1")
+    host = headers.get(b"host")
+    if host is None:
+        return Fault("bad_request", "send the header Host") if version == "1.1" else None
+    if not _is_host(host):
+        return Fault("bad_request", "the header Host is no host with a port or without one")
+    return None
+
+
+def _framing_fault(version: str, headers: Headers) -> Fault | None:
+    """What is wrong with how the body's end is told."""
+    coding = headers.get(b"transfer-encoding")
+    if coding is None:
+        return None
+    if b"content-length" in headers:
+        return Fault("bad_request", "send Content-Length or Transfer-Encoding, not both")
+    if version == "1.0" or coding.strip().lower() != b"chunked":
+        return Fault("bad_request", "the only Transfer-Encoding is chunked, in HTTP/1.1")
+    return None
