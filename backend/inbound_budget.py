@@ -51,7 +51,8 @@ class InboundRoom:
 
     def leave(self, body: "InboundBody") -> None:
         """Take back all that the body has."""
-        if self._bodies.pop(body, body) is None:
+        if body in self._bodies:
+            del self._bodies[body]
             self._count(body, -body.size)
 
     def _count(self, body: "InboundBody", size: int) -> None:

@@ -87,10 +87,7 @@ class Sources:
 
 
 class _ServiceCollector(Collector):
-    def __init__(
-        self,
-        sources: Sources,
-    ) -> None:
+    def __init__(self, sources: Sources) -> None:
         self._sources = sources
 
     def collect(self) -> Iterator[Any]:
