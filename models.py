@@ -148,7 +148,7 @@ def _is_visible(character: str) -> bool:
     return (
         category(character) not in _HIDDEN_CATEGORIES
         and not _HIDDEN.match(character)
-        # The last two of each plane are no characters.
+        # The last two code points of each plane are no characters.
         and ord(character) & 0xFFFE != 0xFFFE
     )
 

@@ -341,16 +341,17 @@ def _details(error: RequestValidationError) -> list[dict[str, Any]]:
     """What pydantic tells, with places in the body as seen from the body itself, and each
     parameter of the query once, whichever of its values are wrong."""
     details: list[dict[str, Any]] = []
-    parameters: set[str] = set()
+    parameters: set[tuple[str | int, ...]] = set()
     for item in error.errors():
         place = item["loc"]
         if place[:1] == ("body",):
             place = place[1:]
         elif place[:1] == ("query",):
+            # Of a list, its own place is not told.
             place = place[:2]
-            if place[1] in parameters:
+            if place in parameters:
                 continue
-            parameters.add(place[1])
+            parameters.add(place)
         details.append({**item, "loc": place})
     return details
 

@@ -52,7 +52,7 @@ async def test_the_access_line_has_the_template_and_nothing_of_the_query(
     known, unknown = lines_of(log)
     assert known["method"] == "GET"
     assert known["route"] == "/api/projects/{project_id}"
-    assert known["status"] == 404
+    assert known["status"] == 422
     assert known["duration_ms"] >= 0
     assert unknown["route"] == "-"
     assert "sentinel" not in log.getvalue()

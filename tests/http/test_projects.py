@@ -55,7 +55,7 @@ async def test_a_new_project_is_answered_whole(client: httpx.AsyncClient) -> Non
 
 async def test_every_field_is_stored_as_it_was_sent(client: httpx.AsyncClient) -> None:
     body = {
-        "name": "  Gr\u00fc\u00dfe \U0001f511\nline\ttab \u202e ",
+        "name": "  Gr\u00fc\u00dfe \U0001f511\nline\ttab \u200d ",
         "github_owner": "\u00c4cme",
         "github_repo": "Re.po_-1",
         "status": "archived",
