@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import httpx
@@ -82,7 +82,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 def rows_but_tokens(app: FastAPI) -> dict[str, Any]:
     """Everything that is stored, but for what is known of tokens."""
-    rows = dict(all_rows(manager_of(app)))
+    rows: dict[str, Any] = dict(all_rows(manager_of(app)))
     rows["api_tokens"] = [(row["id"], row["name"]) for row in rows["api_tokens"]]
     rows["audit_entries"] = [
         row for row in rows["audit_entries"] if row["action"] != "token.revoked"
@@ -90,7 +90,7 @@ def rows_but_tokens(app: FastAPI) -> dict[str, Any]:
     return rows
 
 
-async def refused(answers: list[Awaitable[httpx.Response]], sent: list[Call]) -> None:
+async def refused(answers: Sequence[Awaitable[httpx.Response]], sent: list[Call]) -> None:
     for call, response in zip(sent, await asyncio.gather(*answers), strict=True):
         assert response.status_code == 401, (str(call), response.text)
         problem(response, "unauthenticated")
