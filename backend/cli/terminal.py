@@ -62,6 +62,10 @@ def hand_out(text: str) -> None:
             raise NotWritten("standard output is closed: open it, or send it to a file")
         print(text)
         sys.stdout.flush()
+    except UnicodeEncodeError:
+        raise NotWritten(
+            "standard output does not take all characters: set PYTHONIOENCODING=utf-8"
+        ) from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "it is closed"
         raise NotWritten(

@@ -95,14 +95,17 @@ async def send(
     sent = {**call.headers, **(headers or {})}
     if token is not None:
         sent["Authorization"] = f"Bearer {token}"
-    content: bytes | AsyncIterator[bytes] | None = None
+    content = None
     if call.body is not None:
         body = call.body if project_id is None else about(call.body, project_id)
         content = json.dumps(body).encode()
         sent["Content-Type"] = "application/json"
+    parts = None
     if between is not None:
-        content = _in_two_parts(content or b"unread", between)
-    return await client.request(call.method, path, content=content, headers=sent, params=params)
+        parts = _in_two_parts(content or b"unread", between)
+    return await client.request(
+        call.method, path, content=parts or content, headers=sent, params=params
+    )
 
 
 async def _in_two_parts(

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import httpx
@@ -10,18 +10,14 @@ import pytest
 from fastapi import FastAPI
 
 from backend.admission import Seats
-from backend.errors import Unauthenticated
-from backend.schemas.tokens import TokenCreate
-from backend.services.database_service import DatabaseService
-from backend.services.principal import ADMIN, Principal, acting_as
-from backend.services.rotation_runner import RotationRunner
+from backend.services.principal import ADMIN
 from config.settings import Settings
-from database.connection_manager import DatabaseManager
-from models import ProjectCreate, Scope
 from tests.access.routes import Call, calls, send
 from tests.access.world import World
 from tests.clocks import SetClock
+from tests.conftest import token_of_first_start
 from tests.http.support import all_rows, manager_of, new_project, problem, service_of
+from tests.servers import RunningServer
 
 REVEAL = "GET /api/projects/{project_id}/secrets/{key}/value"
 Names = dict[str, dict[str, Any]]
@@ -82,7 +78,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 def rows_but_tokens(app: FastAPI) -> dict[str, Any]:
     """Everything that is stored, but for what is known of tokens."""
-    rows = dict(all_rows(manager_of(app)))
+    rows: dict[str, Any] = dict(all_rows(manager_of(app)))
     rows["api_tokens"] = [(row["id"], row["name"]) for row in rows["api_tokens"]]
     rows["audit_entries"] = [
         row for row in rows["audit_entries"] if row["action"] != "token.revoked"
@@ -90,7 +86,7 @@ def rows_but_tokens(app: FastAPI) -> dict[str, Any]:
     return rows
 
 
-async def refused(answers: list[Awaitable[httpx.Response]], sent: list[Call]) -> None:
+async def refused(answers: Sequence[Awaitable[httpx.Response]], sent: list[Call]) -> None:
     for call, response in zip(sent, await asyncio.gather(*answers), strict=True):
         assert response.status_code == 401, (str(call), response.text)
         problem(response, "unauthenticated")
@@ -243,106 +239,32 @@ async def test_a_stream_breaks_off_when_its_token_ends(
     assert messages[-1].get("more_body") is True
 
 
-class TestService:
-    """At the service, without HTTP."""
-
-    @pytest.fixture
-    def clock(self, service: DatabaseService) -> SetClock:
-        """The clock that the service goes by."""
-        service.clock = clock = SetClock()
-        return clock
-
-    async def principal(self, service: DatabaseService, **fields: object) -> Principal:
-        data = {"name": "test", "scopes": [Scope.ADMIN], **fields}
-        made = await service.create_token(TokenCreate.model_validate(data))
-        return await service.authenticate(made.token)
-
-    async def create(self, service: DatabaseService, principal: Principal) -> None:
-        with acting_as(principal):
-            await service.create_project(ProjectCreate.model_validate(new_project()))
-
-    async def test_units_before_a_revocation_count_and_units_behind_it_do_not(
-        self, service: DatabaseService, manager: DatabaseManager
-    ) -> None:
-        principal, other = await self.principal(service), await self.principal(service)
-        assert principal.token_id is not None
-        queue = manager.async_pool.writer.queue
-        tasks: list[asyncio.Future[None]] = []
-        async with service.transaction():
-            for work in (
-                self.create(service, principal),
-                service.revoke_token(principal.token_id),
-                self.create(service, principal),
-                self.create(service, other),
-            ):
-                tasks.append(asyncio.ensure_future(work))
-                await until(lambda: len(queue) == len(tasks))
-            commits = manager.get_stats()["async"]["writer"]["commits"]
-        results = await asyncio.gather(*tasks, return_exceptions=True)
-        assert [type(result) for result in results] == [
-            type(None),
-            type(None),
-            Unauthenticated,
-            type(None),
-        ]
-        # The one that was held, and one for all that waited.
-        assert manager.get_stats()["async"]["writer"]["commits"] == commits + 2
-
-    async def test_a_revocation_that_fails_ends_nothing(
-        self, service: DatabaseService, manager: DatabaseManager
-    ) -> None:
-        principal = await self.principal(service)
-        assert principal.token_id is not None
-        manager.execute_command("ALTER TABLE audit_entries RENAME TO gone")
-        with pytest.raises(Exception, match="no such table"):
-            await service.revoke_token(principal.token_id)
-        manager.execute_command("ALTER TABLE gone RENAME TO audit_entries")
-        await self.create(service, principal)
-        assert service.may_have_ended(principal)
-        await service.require_valid(principal)
-
-    async def test_a_unit_that_waited_past_the_expiry_does_nothing(
-        self, service: DatabaseService, manager: DatabaseManager, clock: SetClock
-    ) -> None:
-        principal = await self.principal(service, expires_in=60)
-        async with service.transaction():
-            waiting = asyncio.ensure_future(self.create(service, principal))
-            await until(lambda: len(manager.async_pool.writer.queue) == 1)
-            clock.advance(60)
-        with pytest.raises(Unauthenticated):
-            await waiting
-        assert (await service.list_projects()).projects == []
-        with acting_as(principal), pytest.raises(Unauthenticated):
-            await service.get_full(1)
-
-    async def test_a_token_that_is_recognised_during_a_revocation_is_looked_up_again(
-        self, service: DatabaseService, manager: DatabaseManager
-    ) -> None:
-        made = await service.create_token(
-            TokenCreate.model_validate({"name": "test", "scopes": [Scope.ADMIN]})
+@pytest.mark.parametrize("what", ["a token", "a reveal"])
+def test_a_body_that_trickles_past_the_revocation_gets_401(
+    server: RunningServer, settings: Settings, what: str
+) -> None:
+    admin = {"Authorization": f"Bearer {token_of_first_start(settings)}"}
+    with httpx.Client(base_url=server.url, headers=admin) as client:
+        body = new_project(secrets=[{"key": "KEY", "value": "sesame"}])
+        path = f"/api/projects/{client.post('/api/projects', json=body).json()['id']}"
+        made = client.post("/api/tokens", json={"name": "test", "scopes": [ADMIN]}).json()
+        line, content = "POST /api/tokens", b'{"name": "more", "scopes": ["admin"]}'
+        if what == "a reveal":
+            line, content = f"GET {path}/secrets/KEY/value", b"nothing that is read"
+        head = (
+            f"{line} HTTP/1.1\r\nHost: strongroom.test\r\nAuthorization: Bearer {made['token']}\r\n"
+            "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
         )
-        async with service.transaction():
-            revocation = asyncio.ensure_future(service.revoke_token(made.id))
-            await until(lambda: len(manager.async_pool.writer.queue) == 1)
-            principal = await service.authenticate(made.token)
-        await revocation
-        with pytest.raises(Unauthenticated):
-            await self.create(service, principal)
-
-    async def test_a_rotation_that_was_begun_goes_on_when_its_token_has_ended(
-        self, service: DatabaseService, manager: DatabaseManager
-    ) -> None:
-        principal = await self.principal(service)
-        assert principal.token_id is not None
-        await self.create(service, principal)
-        with acting_as(principal):
-            await service.begin_rotation(reencrypt=True)
-            async with service.transaction():
-                revocation = asyncio.ensure_future(service.revoke_token(principal.token_id))
-                await until(lambda: len(manager.async_pool.writer.queue) == 1)
-                rotation = RotationRunner(service).start()
-            await revocation
-        await rotation
-        assert not await service.rotation_is_unfinished()
-        entries = (await service.list_audit(action="keys.rotation_finished")).entries
-        assert [entry.actor for entry in entries] == ["system"]
+        with server.connect() as connection:
+            connection.sendall(head.encode() + b"%x\r\n%b" % (len(content), content[:-1]))
+            # It is recognised, as its last use shows.
+            used = f"/api/tokens/{made['id']}"
+            while client.get(used).json()["last_used_at"] is None:
+                pass
+            assert client.delete(used).status_code == 204
+            connection.sendall(content[-1:] + b"\r\n0\r\n\r\n")
+            answer = connection.recv(65_536)
+        assert answer.startswith(b"HTTP/1.1 401 ")
+        assert b"sesame" not in answer
+        assert "more" not in [one["name"] for one in client.get("/api/tokens").json()["tokens"]]
+        assert client.get("/api/audit?actor=test").json()["entries"] == []
