@@ -66,7 +66,7 @@ def read_head(scope: Scope) -> tuple[Headers, Fault | None]:
         and b"transfer-encoding" not in headers
         and b"host" in headers
         and _is_host(headers[b"host"])
-        and scope["http_version"] == "1.1"
+        and scope.get("http_version") == "1.1"
         and FAULT not in scope
     ):
         return headers, None
@@ -88,12 +88,14 @@ def _examined(scope: Scope, path: bytes) -> tuple[Headers, Fault | None]:
             headers[name] = value
     if size > MAX_HEADER_BYTES:
         return headers, headers_too_large(MAX_HEADER_BYTES)
+    # A caller that is no server may leave the version out, and then asks for the least.
+    version = scope.get("http_version", "1.0")
     fault = (
         scope.get(FAULT)
         or _path_fault(path, scope["query_string"])
         or repeated
-        or _version_fault(scope["http_version"], headers)
-        or _framing_fault(scope["http_version"], headers)
+        or _version_fault(version, headers)
+        or _framing_fault(version, headers)
     )
     return headers, fault
 
