@@ -7,7 +7,6 @@ What stands in front of the service may read a doubtful head in another way than
 import re
 from functools import lru_cache
 from typing import NamedTuple
-from urllib.parse import unquote_to_bytes
 
 from starlette.types import Scope
 
@@ -115,16 +114,9 @@ def _path_fault(path: bytes, query: bytes) -> Fault | None:
     """What is wrong with the URL."""
     if len(path) + len(query) > MAX_URL_BYTES:
         return url_too_long(MAX_URL_BYTES)
-    if b"%" not in path:
-        return None
     if _ENCODED_SLASH.search(path):
         return Fault("bad_request", "no name in a path has a slash: leave %2F out of the path")
-    try:
-        if "\0" not in unquote_to_bytes(path).decode("utf-8"):
-            return None
-    except UnicodeDecodeError:
-        pass
-    return Fault("bad_request", "write the path in percent-encoded UTF-8, without NUL")
+    return None
 
 
 def _version_fault(version: str, headers: Headers) -> Fault | None:
