@@ -7,7 +7,6 @@ What stands in front of the service may read a doubtful head in another way than
 import re
 from functools import lru_cache
 from typing import NamedTuple
-from urllib.parse import unquote_to_bytes
 
 from starlette.types import Scope
 
@@ -66,7 +65,7 @@ def read_head(scope: Scope) -> tuple[Headers, Fault | None]:
         and b"transfer-encoding" not in headers
         and b"host" in headers
         and _is_host(headers[b"host"])
-        and scope["http_version"] == "1.1"
+        and scope.get("http_version") == "1.1"
         and FAULT not in scope
     ):
         return headers, None
@@ -88,12 +87,14 @@ def _examined(scope: Scope, path: bytes) -> tuple[Headers, Fault | None]:
             headers[name] = value
     if size > MAX_HEADER_BYTES:
         return headers, headers_too_large(MAX_HEADER_BYTES)
+    # A caller that is no server may leave the version out, and then asks for the least.
+    version = scope.get("http_version", "1.0")
     fault = (
         scope.get(FAULT)
         or _path_fault(path, scope["query_string"])
         or repeated
-        or _version_fault(scope["http_version"], headers)
-        or _framing_fault(scope["http_version"], headers)
+        or _version_fault(version, headers)
+        or _framing_fault(version, headers)
     )
     return headers, fault
 
@@ -113,16 +114,9 @@ def _path_fault(path: bytes, query: bytes) -> Fault | None:
     """What is wrong with the URL."""
     if len(path) + len(query) > MAX_URL_BYTES:
         return url_too_long(MAX_URL_BYTES)
-    if b"%" not in path:
-        return None
     if _ENCODED_SLASH.search(path):
         return Fault("bad_request", "no name in a path has a slash: leave %2F out of the path")
-    try:
-        if "\0" not in unquote_to_bytes(path).decode("utf-8"):
-            return None
-    except UnicodeDecodeError:
-        pass
-    return Fault("bad_request", "write the path in percent-encoded UTF-8, without NUL")
+    return None
 
 
 def _version_fault(version: str, headers: Headers) -> Fault | None:

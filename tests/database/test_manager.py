@@ -2,7 +2,6 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,7 @@ from database.connection_manager import (
     DatabaseManager,
     get_database_manager,
 )
-from database.errors import DatabaseBusy, DatabaseClosed, DatabaseUnavailable, WrongEventLoop
+from database.errors import DatabaseBusy, DatabaseClosed, DatabaseUnavailable
 from database.process_lock import ProcessLock
 from tests.database.engine import Gate, adding, adding_at, make_database, names, stored_names
 
@@ -93,43 +92,6 @@ async def test_the_lock_is_kept_until_the_last_work_is_done(path: Path) -> None:
     assert closing[0].cancelled()
     assert ProcessLock(path).holder() is None
     assert stored_names(path) == ["running"]
-
-
-async def test_another_event_loop_can_neither_open_nor_close_it(path: Path) -> None:
-    async with DatabaseManager(path) as manager:
-        for use in (manager.open, manager.close, lambda: manager.async_execute_query("SELECT 1")):
-            with pytest.raises(WrongEventLoop):
-                await asyncio.to_thread(on_its_own_loop, use)
-        # It keeps the file.
-        assert ProcessLock(path).holder() is not None
-        assert await names(manager.async_pool) == []
-
-
-def on_its_own_loop(use: Callable[[], Awaitable[object]]) -> None:
-    """Await something on a new event loop."""
-
-    async def do() -> None:
-        await use()
-
-    asyncio.run(do())
-
-
-def test_what_an_ended_loop_left_open_is_used_by_no_other_and_can_be_closed(path: Path) -> None:
-    manager = DatabaseManager(path)
-    on_its_own_loop(manager.open)
-    with pytest.raises(WrongEventLoop):
-        on_its_own_loop(lambda: manager.async_execute_query("SELECT 1"))
-    with pytest.raises(WrongEventLoop):
-        on_its_own_loop(manager.open)
-    on_its_own_loop(manager.close)
-    assert ProcessLock(path).holder() is None
-    on_its_own_loop(lambda: opened_and_closed(manager))
-
-
-async def opened_and_closed(manager: DatabaseManager) -> None:
-    """Use it where it was opened."""
-    async with manager:
-        assert await names(manager.async_pool) == []
 
 
 async def test_its_health_is_that_of_both_pools(path: Path) -> None:

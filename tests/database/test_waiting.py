@@ -2,14 +2,12 @@
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable
-from inspect import iscoroutinefunction
 from pathlib import Path
 
 import pytest
 
 from database.async_pool import AsyncConnectionPool
-from database.errors import DatabaseBusy, DatabaseClosed, WrongEventLoop
+from database.errors import DatabaseBusy, DatabaseClosed
 from tests.database.engine import (
     ENDLESS,
     LONG,
@@ -298,51 +296,6 @@ async def test_a_cancelled_open_leaves_nothing_behind(tmp_path: Path) -> None:
             assert not thread.is_alive()
         await pool.open()
         assert await names(pool) == []
-
-
-async def interactive(pool: AsyncConnectionPool) -> None:
-    """A transaction of several hops."""
-    async with pool.transaction() as tx:
-        await tx.execute("INSERT INTO items (name) VALUES ('elsewhere')")
-
-
-USES: dict[str, Callable[[AsyncConnectionPool], Awaitable[object]]] = {
-    "fetch_all": lambda pool: pool.fetch_all("SELECT 1"),
-    "fetch_one": lambda pool: pool.fetch_one("SELECT 1"),
-    "execute": lambda pool: pool.execute("DELETE FROM items"),
-    "execute_many": lambda pool: pool.execute_many("DELETE FROM items WHERE id = ?", [(1,)]),
-    "execute_returning": lambda pool: pool.execute_returning("DELETE FROM items RETURNING id"),
-    "run_unit": lambda pool: pool.run_unit(adding(pool, "elsewhere")),
-    "run_read": lambda pool: pool.run_read(lambda raw: raw.in_transaction),
-    "run_alone": lambda pool: pool.run_alone(lambda raw: raw.in_transaction),
-    "transaction": interactive,
-    "open": lambda pool: pool.open(),
-    "close": lambda pool: pool.close(),
-}
-
-
-def elsewhere(work: Callable[[], Awaitable[object]]) -> object:
-    """What the work returns on an event loop of its own."""
-
-    async def do() -> object:
-        return await work()
-
-    return asyncio.run(do())
-
-
-def test_every_use_of_a_pool_is_known() -> None:
-    found = {name for name, part in vars(AsyncConnectionPool).items() if iscoroutinefunction(part)}
-    assert {name for name in found if not name.startswith("_")} | {"transaction"} == USES.keys()
-
-
-@pytest.mark.parametrize("use", USES)
-async def test_another_event_loop_is_refused_instead_of_answered_wrongly(
-    pool: AsyncConnectionPool, use: str
-) -> None:
-    with pytest.raises(WrongEventLoop, match="event loop that opened it"):
-        await asyncio.to_thread(elsewhere, lambda: USES[use](pool))
-    assert await names(pool) == []
-    await assert_at_rest(pool)
 
 
 async def test_a_waiting_unit_expires_while_a_thread_holds_the_write_lock(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from tests.servers import RunningServer
 
 HOST = b"Host: strongroom.test\r\n"
 ORIGIN = "https://app.example.com"
-NO_PATHS = ("1%2F2", "1%2f2", "%2F", "a%2Fb%2fc", "1%00", "%ff", "%C0%AF", "%ED%A0%80")
+NO_NAMES = ("1%2F2", "1%2f2", "%2F", "a%2Fb%2fc")
 
 
 async def test_an_encoded_slash_is_refused_on_every_route(
@@ -28,7 +28,7 @@ async def test_an_encoded_slash_is_refused_on_every_route(
 ) -> None:
     before = all_rows(manager_of(application))
     for call in calls(application):
-        paths = [re.sub(r"\{\w+\}", text, call.path) for text in NO_PATHS]
+        paths = [re.sub(r"\{\w+\}", text, call.path) for text in NO_NAMES]
         paths.append(re.sub(r"\{\w+\}", "1", call.path.replace("/", "%2f").replace("%2f", "/", 1)))
         for path in (path for path in paths if "%" in path):
             for sender in (client, stranger):

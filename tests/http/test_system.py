@@ -156,7 +156,7 @@ async def test_on_loopback_metrics_are_open(settings: Settings, host: str) -> No
     async with (
         app.router.lifespan_context(app),
         httpx.AsyncClient(
-            transport=httpx.ASGITransport(app), base_url="http://strongroom.test"
+            transport=httpx.ASGITransport(app), base_url="http://localhost"
         ) as anybody,
     ):
         assert (await anybody.get("/metrics")).status_code == 200
