@@ -11,7 +11,7 @@ from tests.cli.support import environment
 from tests.faults.__main__ import FAULTS
 
 ROOT = Path(__file__).parent.parent.parent
-GROUPS = 8
+GROUPS = 4
 """Each is tried in a process of its own: one that has mounted, and run commands, is of no more use
 to others."""
 
