@@ -24,8 +24,8 @@ from tests.faults import (
     processes,
     work,
 )
-from tests.faults.ledger import Fate
 from tests.faults.site import Skipped, Tally
+from tests.faults.writes import Fate
 
 READY_WITHIN = 5.0
 """Seconds from the start of a process to its being ready."""

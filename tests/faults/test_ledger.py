@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.faults.ledger import SECRET_VALUE, Fate, Kind, Ledger, Write
+from tests.faults.ledger import Ledger
+from tests.faults.writes import SECRET_VALUE, Fate, Kind, Write
 
 
 def _stored(write: Write, secrets: Write | None = None) -> dict[str, Any]:
