@@ -55,6 +55,9 @@ class Tally:
 class Site:
     """A data directory, the ledger of its clients, and the processes that serve it."""
 
+    under: Sequence[str] = ()
+    """A command that runs each process of every installation that is given none itself."""
+
     def __init__(self, directory: Path, tally: Tally, seed: int) -> None:
         self.directory = directory
         self.ledger = Ledger()
@@ -69,7 +72,7 @@ class Site:
         began = time.monotonic()
         # Heads of the audit are exported often, so that faults meet that as well.
         env = environment(**{"AUDIT_HEADS_SECONDS": "1", **(settings or {})})
-        with Serving(self.directory, env=env, under=under) as serving:
+        with Serving(self.directory, env=env, under=(*under, *self.under)) as serving:
             with serving.client() as client:
                 ready = client.get("/ready")
                 assert ready.status_code == 200, ready.text
