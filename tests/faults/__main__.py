@@ -163,7 +163,11 @@ def _all_noticed(rows: Sequence[tuple[str, str, int]], seed: int) -> int:
             _say(f"{mutation}: {name}: skipped: {reason}")
         except AssertionError as error:
             told = str(error).partition("\n")[0][:160] or type(error).__name__
-            _say(f"{mutation}: {name}: noticed in round {tally.rounds + 1}: {told}")
+            # A server that does not start shows nothing of the fault.
+            noticed = tally.slowest_start > 0
+            held += not noticed
+            how = f"noticed in round {tally.rounds + 1}" if noticed else "DOES NOT START"
+            _say(f"{mutation}: {name}: {how}: {told}")
         else:
             held += 1
             _say(f"{mutation}: {name}: NOT NOTICED in {tally.rounds} rounds")

@@ -18,6 +18,7 @@ import database.batches
 import database.connection
 from backend.cli import main
 from backend.repositories import Repositories
+from backend.request_ids import current_request_id
 from backend.services.audit import AuditEvent, Recording
 from database.batches import BatchRunner
 from database.errors import DatabaseError
@@ -79,6 +80,10 @@ def splits_units() -> None:
     async def mutated(
         self: Recording, repositories: Repositories, events: Sequence[AuditEvent]
     ) -> None:
+        if current_request_id() is None:
+            # What happens at a start is no request.
+            await record(self, repositories, events)
+            return
         await repositories.audit.db.execute("COMMIT")
         time.sleep(0.005)  # noqa: ASYNC251 - the writer's thread has no loop
         await repositories.audit.db.execute("BEGIN IMMEDIATE")
@@ -90,13 +95,14 @@ def splits_units() -> None:
 
 def ignores_commits_that_fail() -> None:
     """A COMMIT that fails counts as one that did not."""
-    commit = database.batches.commit
+    batches: Any = database.batches
+    commit = batches.commit
 
     def mutated(connection: sqlite3.Connection) -> None:
         with contextlib.suppress(DatabaseError):
             commit(connection)
 
-    database.batches.commit = mutated
+    batches.commit = mutated
 
 
 def forgets_the_audit() -> None:

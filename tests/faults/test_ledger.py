@@ -91,6 +91,7 @@ def test_values_of_secrets_are_recognised_and_nothing_else_is() -> None:
     write = Ledger().intend(Kind.PROJECT)
     _, _, body = write.request(0)
     assert all(re.search(SECRET_VALUE, value.encode()) for value in write.secrets.values())
+    assert body is not None
     del body["secrets"]
     assert not re.search(SECRET_VALUE, repr((body, write.messages())).encode())
 
