@@ -6,7 +6,9 @@ that shows what it is about. Each of them may be overridden by a module or by a 
 
 import os
 import shutil
+import sys
 from collections.abc import AsyncIterator, Iterator
+from functools import cache
 from pathlib import Path
 
 import httpx
@@ -25,6 +27,8 @@ from tests.servers import RunningServer
 
 # Hundreds of processes are started: none has to compile what the one before it has compiled.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+# Without this, httpx looks through all of `sys.path` for it at each request, in vain.
+sys.modules["sniffio"] = None  # type: ignore[assignment]
 
 IN_MEMORY = Path("/dev/shm")  # noqa: S108 - pytest makes a directory there that is the user's own
 ENOUGH = 4 << 30
@@ -95,15 +99,16 @@ def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name)
 
 
+@cache
+def _read_settings(master_keys: str) -> Settings:
+    # It takes as long as opening a database, and is the same for all tests but for the directory.
+    return Settings(_env_file=None, environment="testing", master_keys=SecretStr(master_keys))
+
+
 @pytest.fixture
 def settings(database_path: Path, master_keys: str, no_settings: None) -> Settings:  # noqa: ARG001
     """The configuration of `service` and `application`: its data is the test's database."""
-    return Settings(
-        _env_file=None,
-        environment="testing",
-        data_dir=database_path.parent,
-        master_keys=SecretStr(master_keys),
-    )
+    return _read_settings(master_keys).model_copy(update={"data_dir": database_path.parent})
 
 
 @pytest.fixture

@@ -20,12 +20,14 @@ from tests.faults import (
     disks,
     injected,
     keys,
+    mutated,
     power,
     processes,
     work,
 )
-from tests.faults.ledger import Fate
-from tests.faults.site import Skipped, Tally
+from tests.faults.mutated import MUTATIONS
+from tests.faults.site import Site, Skipped, Tally
+from tests.faults.writes import Fate
 
 READY_WITHIN = 5.0
 """Seconds from the start of a process to its being ready."""
@@ -73,6 +75,27 @@ FAULTS = [
 ]
 
 
+NOTICED = [
+    ("answers-early", "sync-fails", 3),
+    ("answers-early", "write-fails", 3),
+    ("answers-early", "power-loss", 25),
+    ("answers-early", "kill", 100),
+    ("never-syncs", "power-loss", 25),
+    ("loses-units", "kill", 1),
+    ("loses-units", "terminate", 1),
+    ("loses-units", "disk-full", 1),
+    ("splits-units", "kill", 100),
+    ("splits-units", "power-loss", 25),
+    ("splits-units", "write-fails", 5),
+    ("ignores-failed-commits", "disk-full", 3),
+    ("ignores-failed-commits", "sync-fails", 3),
+    ("ignores-failed-commits", "write-fails", 3),
+    ("forgets-the-audit", "kill", 1),
+    ("forgets-the-audit", "terminate", 1),
+]
+"""Which promises, broken on purpose, which faults notice, in how many rounds."""
+
+
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="make faults",
@@ -89,6 +112,12 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         action="store_true",
         help=f"do not fail when a start takes longer than {READY_WITHIN:.0f} seconds",
     )
+    parser.add_argument(
+        "--mutations",
+        action="store_true",
+        help="break promises on purpose, and fail when a fault does not notice",
+    )
+    parser.add_argument("--mutated", choices=MUTATIONS, help="break this one, whatever comes of it")
     parser.add_argument("--mounts-of-its-own", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args(arguments)
 
@@ -116,12 +145,48 @@ def _told(tally: Tally) -> str:
     return ", ".join([*parts, f"ready after at most {tally.slowest_start:.1f} s"])
 
 
+def _mutate(mutation: str) -> None:
+    Site.under = (sys.executable, "-P", mutated.__file__, mutation)
+
+
+def _all_noticed(rows: Sequence[tuple[str, str, int]], seed: int) -> int:
+    """The exit status: 1 when a fault held though a promise was broken."""
+    held = 0
+    known = {fault.name: fault for fault in FAULTS}
+    for mutation, name, rounds in rows:
+        _mutate(mutation)
+        tally = Tally()
+        try:
+            with tempfile.TemporaryDirectory(prefix="strongroom-faults-") as directory:
+                known[name].run(Path(directory), tally, rounds, seed)
+        except Skipped as reason:
+            _say(f"{mutation}: {name}: skipped: {reason}")
+        except AssertionError as error:
+            told = str(error).partition("\n")[0][:160] or type(error).__name__
+            # A server that does not start shows nothing of the fault.
+            noticed = tally.slowest_start > 0
+            held += not noticed
+            how = f"noticed in round {tally.rounds + 1}" if noticed else "DOES NOT START"
+            _say(f"{mutation}: {name}: {how}: {told}")
+        else:
+            held += 1
+            _say(f"{mutation}: {name}: NOT NOTICED in {tally.rounds} rounds")
+    return int(held > 0)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Try the faults that were asked for; the exit status: 1 when something did not hold."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     options = _options(given)
     if not options.mounts_of_its_own:
         _with_mounts_of_its_own(given)
+    if options.mutations:
+        wanted = {options.mutated} if options.mutated else set(MUTATIONS)
+        return _all_noticed(
+            [row for row in NOTICED if row[0] in wanted and row[1] in options.only], options.seed
+        )
+    if options.mutated:
+        _mutate(options.mutated)
     failed = skipped = 0
     _say(f"seed {options.seed}")
     for fault in (fault for fault in FAULTS if fault.name in options.only):

@@ -16,11 +16,13 @@ import httpx
 from tests.cli.support import NO_TLS, PATIENCE, Serving
 from tests.faults import clocked
 from tests.faults.damage import LOSS
-from tests.faults.ledger import Kind
 from tests.faults.site import Site, Tally
+from tests.faults.writes import Kind
 
 DAY = 86_400
 SCOPES = ["projects:read"]
+LEASED = (Kind.CLAIM,)
+"""What does not last while the clock jumps."""
 
 
 def clock_jumps(directory: Path, tally: Tally, rounds: int, seed: int) -> None:
@@ -35,7 +37,7 @@ def clock_jumps(directory: Path, tally: Tally, rounds: int, seed: int) -> None:
             run = _claimed(site, client)
             for ahead in (DAY, 0, -DAY, 0):
                 offset.write_text(str(ahead))
-                with site.load(serving):
+                with site.load(serving, without=LEASED):
                     site.pause(0.2)
                 _tokens_hold(serving, lasting, short, ahead)
                 assert client.post("/api/retention/prune").status_code == 200
@@ -71,11 +73,12 @@ def _claimed(site: Site, client: httpx.Client) -> dict[str, Any]:
     """A run that a worker has a lease of."""
     write = site.ledger.intend(Kind.PROJECT)
     method, path, body = write.request(0)
-    made = client.request(method, path, json=body)
+    made = client.request(method, path, json=body, headers={"X-Request-ID": write.mark})
     site.ledger.settle(write, made.status_code)
     asked = {"project_id": made.json()["id"], "target_text": "what time is it"}
     assert client.post("/api/agent-runs", json=asked).status_code == 201
-    claim = client.post("/api/agent-runs/claim", json={"worker": "one", "lease_seconds": 600})
+    body = {"worker": "one", "lease_seconds": 600, "project_ids": [made.json()["id"]]}
+    claim = client.post("/api/agent-runs/claim", json=body)
     assert claim.status_code == 200, claim.text
     claimed: dict[str, Any] = claim.json()
     return claimed
@@ -83,7 +86,8 @@ def _claimed(site: Site, client: httpx.Client) -> dict[str, Any]:
 
 def _one_worker_holds(client: httpx.Client, run: dict[str, Any]) -> None:
     """A jump is no time that passes, so that no other worker gets the run."""
-    other = client.post("/api/agent-runs/claim", json={"worker": "two"})
+    body = {"worker": "two", "project_ids": [run["project_id"]]}
+    other = client.post("/api/agent-runs/claim", json=body)
     assert other.status_code == 204, other.text
     beat = {"lease_token": run["lease_token"]}
     answer = client.post(f"/api/agent-runs/{run['id']}/heartbeat", json=beat)

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from tests.cli.support import PATIENCE, Serving
 from tests.faults.disks import GOOD, wait_for_more
-from tests.faults.ledger import Fate, Kind
 from tests.faults.processes import GRACE
 from tests.faults.site import Site, Skipped, Tally
+from tests.faults.writes import Fate, Kind
 
 SLOW = IDLE = 500
 """Connections of each kind."""

@@ -9,9 +9,9 @@ from pathlib import Path
 import httpx
 
 from tests.cli.support import run
-from tests.faults.ledger import Fate
 from tests.faults.site import Site, Tally, command
 from tests.faults.work import kill_once, running
+from tests.faults.writes import Fate
 
 HALF_MADE = ".strongroom-*.partial"
 """Where something is put together before it gets its name."""

@@ -10,8 +10,8 @@ import httpx
 from backend.runtime import HeadsFile
 from tests.cli.support import Serving
 from tests.faults.disks import wait_until
-from tests.faults.ledger import Kind
 from tests.faults.site import Site, Tally, command
+from tests.faults.writes import Kind
 
 LOSS = "the audit has lost entries"
 PAGE = 4096
@@ -68,7 +68,8 @@ def _write_last(site: Site, serving: Serving) -> None:
     write = site.ledger.intend(Kind.PROJECT)
     method, path, body = write.request(0)
     with serving.client() as client:
-        site.ledger.settle(write, client.request(method, path, json=body).status_code)
+        answer = client.request(method, path, json=body, headers={"X-Request-ID": write.mark})
+        site.ledger.settle(write, answer.status_code)
         newest = _newest_entry(client)
     heads = HeadsFile(site.directory / "audit.heads")
 

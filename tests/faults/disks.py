@@ -14,11 +14,11 @@ from socket import create_connection
 
 from tests.cli.support import PATIENCE, Serving, run
 from tests.database.full_disk import Disk
-from tests.faults.ledger import Fate
 from tests.faults.site import Site, Skipped, Tally
+from tests.faults.writes import Fate
 
 NO_MOUNT = "mount is not permitted: it needs root or a user namespace (unshare)"
-GOOD = {200, 201}
+GOOD = {200, 201, 204}
 FULL = 507
 
 

@@ -49,6 +49,8 @@ class File:
     syncs: list[tuple[int, int]] = field(default_factory=list)
     """Where each one began and ended."""
     size: int = 0
+    before: bytes | None = None
+    """What was in it before the first call, and is on the disk; `None` for a later one."""
 
 
 @dataclass(slots=True, eq=False)
@@ -69,10 +71,13 @@ class _Open:
 
 
 class History:
-    """What the calls of one process did to the directory `root`, of which nothing was there
-    before, and what it answered."""
+    """What the calls of one process did to the directory `root`, and what it answered.
 
-    def __init__(self, root: Path, calls: Iterable[Call]) -> None:
+    `before` is a copy of the directory as it was before the first call; without it nothing was
+    there.
+    """
+
+    def __init__(self, root: Path, calls: Iterable[Call], before: Path | None = None) -> None:
         self.answers: dict[str, tuple[int, int]] = {}
         """Status, and where sending it began, by the request's id."""
         self.parent = Directory()
@@ -80,6 +85,8 @@ class History:
         self._root = PurePosixPath(root)
         self._open: dict[int, _Open] = {}
         self.length = 0
+        if before is not None:
+            _add(self.parent, before, root.name)
         for call in calls:
             self.length = max(self.length, call.began + 1)
             if call.result >= 0:
@@ -169,8 +176,19 @@ class History:
             return None
         known = self._open.get(number)
         if known is None or known.path != path:
+            known = self._opened_before(path)
+        if known is None:
             raise UnreadableTrace(f"nobody opened {path} as {number}")
         return known
+
+    def _opened_before(self, path: str) -> _Open | None:
+        """A file that was there before the first call, and that was open already."""
+        place = PurePosixPath(path)
+        above = self._directory(place.parent)
+        node = above.now.get(place.name) if above is not None else None
+        if not isinstance(node, File) or node.before is None:
+            return None
+        return _Open(node, path, None)
 
     def _synced(self, call: Call) -> None:
         path = PurePosixPath(call.descriptor[1])
@@ -204,3 +222,17 @@ class History:
         if call.name in _SENDING:
             for status, request_id in _ANSWER.findall(call.data):
                 self.answers[request_id.decode("ascii")] = (int(status), call.began)
+
+
+def _add(above: Directory, path: Path, name: str) -> None:
+    """Let what is at this path have been in the directory, durably, before the first call."""
+    node: File | Directory
+    if path.is_dir():
+        node = Directory()
+        for inner in path.iterdir():
+            _add(node, inner, inner.name)
+    else:
+        content = path.read_bytes()
+        node = File(size=len(content), before=content)
+    above.now[name] = node
+    above.changes.append(Named(name, node, -1, -1))

@@ -89,7 +89,7 @@ class Disk:
 
     def _content(self, file: File) -> bytes:
         sure, later = self._split(file.changes, file.syncs)
-        content = bytearray()
+        content = bytearray(file.before or b"")
         for change in sure:
             _apply(content, change)
         for change in later:

@@ -6,14 +6,17 @@ import re
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import httpx
 
 from tests.cli.support import Serving, run
 from tests.faults.disks import GOOD, ends_by_itself, remount, small_disk, wait_for_more
+from tests.faults.history import History
+from tests.faults.power import fail_at, holds
 from tests.faults.site import Site, Skipped, Tally
+from tests.faults.trace import ATTACHED_OPTIONS, read_trace
 
 STRACE = shutil.which("strace")
 SLOW: tuple[tuple[str, dict[str, str]], ...] = (
@@ -26,12 +29,52 @@ SLOW: tuple[tuple[str, dict[str, str]], ...] = (
 SLOW_SECONDS = 2.5
 QUICK = 1.0
 """Seconds within which everything is answered that needs no writing."""
+TAKES = "delay_enter=50ms"
+"""A disk that fails takes its time: whoever is answered too early gets the answer."""
 WRITING = "pwrite64,pwritev,ftruncate,fsync,fdatasync"
 
 
 def sync_fails(directory: Path, tally: Tally, rounds: int, seed: int) -> None:
-    """fsync and fdatasync fail with EIO, once or from then on."""
-    _call_fails(directory, tally, rounds, seed, ("fsync,fdatasync", ("EIO",)))
+    """fsync and fdatasync fail with EIO, once or from then on: what was written is there as long as
+    the system runs, and may be gone when it does not."""
+    for number in range(rounds):
+        site = Site(directory / f"site-{number}" / "data", tally, seed + number)
+        site.directory.parent.mkdir()
+        trace, before = directory / f"trace-{number}", directory / f"before-{number}"
+        fault = f"fsync,fdatasync:error=EIO:{TAKES}:when={_when(site)}"
+        with (
+            site.serving() as serving,
+            recording(serving, site.directory, trace, before, fault),
+            site.load(serving) as load,
+        ):
+            ends_by_itself(site, serving, load.wait)
+        history = History(site.directory, read_trace(trace), before)
+        image = directory / f"image-{number}"
+        holds(fail_at(site, history, history.length, image))
+        site.check()
+        site.done()
+        tally.note("EIO")
+        tally.rounds += 1
+        for path in (image, before):
+            shutil.rmtree(path)
+        trace.unlink()
+
+
+def _when(site: Site) -> str:
+    """Which call of a thread fails first, and whether the later ones do."""
+    return f"{site.chance.randrange(1, 60)}{site.chance.choice(('', '+'))}"
+
+
+@contextlib.contextmanager
+def recording(
+    serving: Serving, directory: Path, trace: Path, before: Path, fault: str
+) -> Iterator[None]:
+    """System calls of the process fail, and what it does to the directory is recorded, which is
+    copied before. Raises `Skipped` where strace can't do that."""
+    shutil.copytree(directory, before)
+    options = ("-o", str(trace), *ATTACHED_OPTIONS, "-e", f"inject={fault}")
+    with _tracing(serving, options):
+        yield
 
 
 def write_fails(directory: Path, tally: Tally, rounds: int, seed: int) -> None:
@@ -47,10 +90,9 @@ def _call_fails(
     for number in range(rounds):
         site = Site(directory / f"site-{number}", tally, seed + number)
         error = errors[number % len(errors)]
-        when = f"{site.chance.randrange(1, 60)}{site.chance.choice(('', '+'))}"
         with (
             site.serving() as serving,
-            injecting(serving, f"{calls}:error={error}:when={when}"),
+            injecting(serving, f"{calls}:error={error}:{TAKES}:when={_when(site)}"),
             site.load(serving) as load,
         ):
             ends_by_itself(site, serving, load.wait)
@@ -63,15 +105,17 @@ def _call_fails(
 @contextlib.contextmanager
 def injecting(serving: Serving, fault: str) -> Iterator[None]:
     """System calls of the process fail. Raises `Skipped` where strace can't do that."""
+    options = ("-f", "-o", os.devnull, "-e", f"inject={fault}")
+    with _tracing(serving, (*options, "-e", f"trace={fault.partition(':')[0]}")):
+        yield
+
+
+@contextlib.contextmanager
+def _tracing(serving: Serving, options: Sequence[str]) -> Iterator[None]:
     if STRACE is None:
         raise Skipped("there is no strace, and so no ptrace of a server")
     tracer = subprocess.Popen(
-        [
-            *(STRACE, "-f", "-o", os.devnull, "-p", str(serving.process.pid)),
-            *("-e", f"inject={fault}", "-e", f"trace={fault.partition(':')[0]}"),
-        ],
-        stderr=subprocess.PIPE,
-        text=True,
+        [STRACE, *options, "-p", str(serving.process.pid)], stderr=subprocess.PIPE, text=True
     )
     assert tracer.stderr is not None
     try:

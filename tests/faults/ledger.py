@@ -3,93 +3,36 @@ for what the database must hold."""
 
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Any
 
-OWNER = "faults"
-"""The owner of every repository that the clients make a project for."""
-COMPONENT = "faults"
-"""The component of every log that the clients send."""
-KEYS = ("ALPHA", "BETA", "GAMMA")
-"""The secrets of each project; a write sets all of them, to values that name it."""
-SECRET_VALUE = b"(?:%s) s{20}" % "|".join(KEYS).encode()
-"""Tells the values of secrets from everything else that is written."""
-LOGS = 3
-"""How many logs a write of logs sends."""
+from tests.faults.writes import LOGS, RESULTS, Fate, Kind, Write
+
+ROWS = {
+    Kind.RUN: 1,
+    Kind.CLAIM: 1,
+    Kind.TRANSITION: 1,
+    Kind.RESULTS: RESULTS,
+    Kind.WEBHOOK: 1,
+    Kind.TOKEN: 1,
+    Kind.REVOCATION: 1,
+}
+"""How many rows bear the mark of a write that was done: of these kinds, all that it means."""
+NO_CONTENT = 204
+"""The status of a claim that found no run."""
 
 
-class Kind(StrEnum):
-    """What a write asks for; each touches several rows in one transaction."""
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What the database has, beside projects and logs."""
 
-    PROJECT = "project"
-    """A new project with settings and secrets."""
-    SECRETS = "secrets"
-    """New values of all secrets of a project, which belongs to one client."""
-    LOGS = "logs"
-    """Some logs, which nothing but the write itself tells from the same ones sent again."""
-
-
-class Fate(StrEnum):
-    """What the client knows of its write."""
-
-    UNKNOWN = "unknown"
-    ACKNOWLEDGED = "acknowledged"
-    REFUSED = "refused"
-
-
-@dataclass(slots=True)
-class Write:
-    """A write that was intended."""
-
-    number: int
-    kind: Kind
-    repository: str
-    """That of the project which it makes or changes."""
-    fate: Fate = Fate.UNKNOWN
-    status: int | None = None
-    """The status of the answer, if there was one."""
-
-    @property
-    def mark(self) -> str:
-        """What everything that it writes is named after."""
-        return f"w{self.number:06d}"
-
-    @property
-    def secrets(self) -> dict[str, str]:
-        """The values that it gives to secrets."""
-        return {key: f"{self.mark} {key} " + "s" * 200 for key in KEYS}
-
-    @property
-    def statement(self) -> str:
-        """The planning statement of the project that it makes."""
-        return f"{self.mark} " + "p" * 1000
-
-    def messages(self) -> list[str]:
-        """The messages of the logs that it sends."""
-        return [f"{self.mark} {n} " + "m" * 200 for n in range(LOGS)]
-
-    def request(self, project_id: int) -> tuple[str, str, dict[str, Any]]:
-        """Method, path and body; `project_id` is that of the project that it changes, if any."""
-        if self.kind is Kind.LOGS:
-            common = {"level": "INFO", "component": COMPONENT, "correlation_id": self.mark}
-            logs = [{"message": message, **common} for message in self.messages()]
-            return "POST", "/api/logs", {"logs": logs}
-        secrets = [{"key": key, "value": value} for key, value in self.secrets.items()]
-        if self.kind is Kind.SECRETS:
-            return "PUT", f"/api/projects/{project_id}/secrets", {"secrets": secrets}
-        return (
-            "POST",
-            "/api/projects",
-            {
-                "name": self.mark,
-                "github_owner": OWNER,
-                "github_repo": self.repository,
-                "settings": {"planning_statement": self.statement},
-                "secrets": secrets,
-            },
-        )
+    rows: Mapping[Kind, Mapping[str, int]]
+    """How many rows bear which mark, by what they would have come from."""
+    audited: Mapping[str, int]
+    """How many entries the audit has of which request."""
+    repositories: Collection[str]
+    """Those that there are projects of."""
 
 
 @dataclass(slots=True)
@@ -99,10 +42,10 @@ class Ledger:
     writes: list[Write] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def intend(self, kind: Kind, repository: str = "") -> Write:
+    def intend(self, kind: Kind, repository: str = "", target: int = 0, of: str = "") -> Write:
         """A new write, before it is sent; its fate is unknown until it is settled."""
         with self._lock:
-            write = Write(len(self.writes) + 1, kind, repository)
+            write = Write(len(self.writes) + 1, kind, repository, target, of)
             if kind is Kind.PROJECT:
                 write.repository = write.mark
             self.writes.append(write)
@@ -139,9 +82,21 @@ class Ledger:
         """The writes of each project, the one that makes it first."""
         histories: dict[str, list[Write]] = {}
         for write in self.writes:
-            if write.kind is not Kind.LOGS:
+            if write.kind in (Kind.PROJECT, Kind.SECRETS, Kind.PURGE):
                 histories.setdefault(write.repository, []).append(write)
         yield from histories.values()
+
+    def wrong_rows(self, stored: Stored) -> Iterator[str]:
+        """What is wrong with runs, test results, webhooks, tokens and the audit."""
+        left = {kind: dict(stored.rows[kind]) for kind in ROWS}
+        for write in self.writes:
+            if write.kind in ROWS:
+                found = left[write.kind].pop(write.of or write.mark, 0)
+                purged = write.repository != "" and write.repository not in stored.repositories
+                yield from _wrong_rows(write, found, purged=purged)
+            yield from _wrong_audit(write, stored.audited.get(write.mark, 0))
+        for kind, marks in left.items():
+            yield from (f"there is a {kind} of {mark}, which nobody asked for" for mark in marks)
 
     def wrong_logs(self, messages: Mapping[str, Sequence[str]]) -> Iterator[str]:
         """What is wrong with the stored logs, given as messages by correlation id."""
@@ -160,18 +115,52 @@ class Ledger:
         yield from (f"there are logs of {mark}, and nobody sent them" for mark in left)
 
 
+def _wrong_rows(write: Write, found: int, *, purged: bool) -> Iterator[str]:
+    what, whole = f"{write.kind} {write.mark}", ROWS[write.kind]
+    if purged:
+        # Whether the project may be gone is told by the ledger of projects.
+        if found:
+            yield f"{what} is there, and its project is not"
+    elif found not in (0, whole):
+        yield f"{what} has {found} rows of {whole}"
+    elif write.fate is Fate.ACKNOWLEDGED:
+        if bool(found) is _found_no_run(write):
+            yield f"{what} was acknowledged, and is not there as it was told"
+    elif write.fate is Fate.REFUSED and found:
+        yield f"{what} was answered with {write.status}, and is there"
+
+
+def _found_no_run(write: Write) -> bool:
+    return write.kind is Kind.CLAIM and write.status == NO_CONTENT
+
+
+def _wrong_audit(write: Write, entries: int) -> Iterator[str]:
+    silent = write.kind is Kind.LOGS or _found_no_run(write)
+    if write.fate is Fate.ACKNOWLEDGED and not silent and not entries:
+        yield f"{write.kind} {write.mark} was acknowledged, and the audit has no entry of it"
+    if write.fate is Fate.REFUSED and entries:
+        yield f"{write.kind} {write.mark} was answered with {write.status}, and is in the audit"
+
+
 def _wrong_project(writes: Sequence[Write], found: Mapping[str, Any] | None) -> Iterator[str]:
     made = writes[0]
+    purges = {write.fate for write in writes if write.kind is Kind.PURGE}
     if found is None:
-        if made.fate is Fate.ACKNOWLEDGED:
+        if made.fate is Fate.ACKNOWLEDGED and not purges - {Fate.REFUSED}:
             yield f"project {made.mark} was acknowledged, and is not there"
         return
+    if Fate.ACKNOWLEDGED in purges:
+        yield f"project {made.mark} was purged, and is there"
     if made.fate is Fate.REFUSED:
         yield f"project {made.mark} was answered with {made.status}, and is there"
     if found["name"] != made.mark or found["settings"]["planning_statement"] != made.statement:
         yield f"project {made.mark} is not whole"
+    yield from _wrong_secrets(writes, found)
+
+
+def _wrong_secrets(writes: Sequence[Write], found: Mapping[str, Any]) -> Iterator[str]:
     possible: list[Write] = []
-    for write in writes:
+    for write in (write for write in writes if write.kind is not Kind.PURGE):
         if write.fate is Fate.ACKNOWLEDGED:
             possible = [write]
         elif write.fate is Fate.UNKNOWN:
@@ -179,4 +168,4 @@ def _wrong_project(writes: Sequence[Write], found: Mapping[str, Any] | None) -> 
     if all(found["secrets"] != write.secrets for write in possible):
         marks = ", ".join(write.mark for write in possible)
         values = {key: value.split(" ")[0] for key, value in found["secrets"].items()}
-        yield f"the secrets of {made.mark} are {values}, not all those of one of {marks}"
+        yield f"the secrets of {writes[0].mark} are {values}, not all those of one of {marks}"

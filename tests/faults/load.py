@@ -2,15 +2,33 @@
 
 import random
 import threading
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import httpx
 
 from tests.cli.support import NO_TLS, PATIENCE
-from tests.faults.ledger import Fate, Kind, Ledger, Write
+from tests.faults.ledger import Ledger
+from tests.faults.writes import Fate, Kind, Write
 
 CLIENTS = 4
+
+
+@dataclass(slots=True)
+class _Own:
+    """What a client has made and may change: nobody else does."""
+
+    repository: str
+    project_id: int
+    waiting: int = 0
+    """Runs that nobody has claimed."""
+    claimed: list[int] = field(default_factory=list)
+
+
+PURGES = 0.03
+"""The part of a client's writes that end its project."""
 
 
 class Load:
@@ -21,8 +39,16 @@ class Load:
     """
 
     def __init__(
-        self, url: str, token: str, ledger: Ledger, *, seed: int, clients: int = CLIENTS
+        self,
+        url: str,
+        token: str,
+        ledger: Ledger,
+        *,
+        seed: int,
+        clients: int = CLIENTS,
+        without: Collection[Kind] = (),
     ) -> None:
+        self._without = without
         self._url = url
         self._headers = {"Authorization": f"Bearer {token}"}
         self._ledger = ledger
@@ -76,22 +102,51 @@ class Load:
     def _write(
         self, client: httpx.Client, chance: random.Random, under_way: threading.Event
     ) -> None:
-        own: tuple[str, int] | None = None
+        own: _Own | None = None
+        tokens: list[tuple[int, str]] = []
         while not self._stopped.is_set():
             if own is None:
                 own = self._make_project(client)
                 under_way.set()
                 continue
-            kind = chance.choice(tuple(Kind))
-            write = self._ledger.intend(kind, own[0] if kind is Kind.SECRETS else "")
-            self._send(client, write, own[1])
+            kind = self._next(own, tokens, chance)
+            write = self._intend(kind, own, tokens)
+            answer = self._send(client, write, own.project_id)
+            if write.fate is Fate.ACKNOWLEDGED and answer.content:
+                _note(own, tokens, write, answer.json())
+            if kind is Kind.PURGE and write.fate is Fate.ACKNOWLEDGED:
+                own = None
 
-    def _make_project(self, client: httpx.Client) -> tuple[str, int] | None:
+    def _next(self, own: _Own, tokens: Sequence[tuple[int, str]], chance: random.Random) -> Kind:
+        """What the client does next, of all that it can do now."""
+        if chance.random() < PURGES:
+            return Kind.PURGE
+        possible = set(Kind) - {Kind.PURGE, *self._without}
+        if not own.waiting:
+            possible.discard(Kind.CLAIM)
+        if not own.claimed:
+            possible -= {Kind.TRANSITION, Kind.RESULTS}
+        if not tokens:
+            possible.discard(Kind.REVOCATION)
+        return chance.choice(sorted(possible))
+
+    def _intend(self, kind: Kind, own: _Own, tokens: list[tuple[int, str]]) -> Write:
+        if kind is Kind.REVOCATION:
+            target, of = tokens.pop()
+            return self._ledger.intend(kind, target=target, of=of)
+        if kind in (Kind.PROJECT, Kind.LOGS, Kind.TOKEN):
+            return self._ledger.intend(kind)
+        target = 0
+        if kind in (Kind.TRANSITION, Kind.RESULTS):
+            target = own.claimed.pop() if kind is Kind.TRANSITION else own.claimed[-1]
+        return self._ledger.intend(kind, own.repository, target)
+
+    def _make_project(self, client: httpx.Client) -> _Own | None:
         write = self._ledger.intend(Kind.PROJECT)
         answer = self._send(client, write, 0)
         if write.fate is not Fate.ACKNOWLEDGED:
             return None
-        return write.repository, int(answer.json()["id"])
+        return _Own(write.repository, int(answer.json()["id"]))
 
     def _send(self, client: httpx.Client, write: Write, project_id: int) -> httpx.Response:
         method, path, body = write.request(project_id)
@@ -103,3 +158,14 @@ class Load:
             raise
         self._ledger.settle(write, answer.status_code)
         return answer
+
+
+def _note(own: _Own, tokens: list[tuple[int, str]], write: Write, made: dict[str, Any]) -> None:
+    """Remember what was made, so that it can be changed later."""
+    if write.kind is Kind.RUN:
+        own.waiting += 1
+    elif write.kind is Kind.CLAIM:
+        own.waiting -= 1
+        own.claimed.append(int(made["id"]))
+    elif write.kind is Kind.TOKEN:
+        tokens.append((int(made["id"]), write.mark))

@@ -9,9 +9,10 @@ from pathlib import Path
 from tests.faults.damage import LOSS
 from tests.faults.history import History
 from tests.faults.images import Disk
-from tests.faults.ledger import Fate, Ledger
+from tests.faults.ledger import Ledger
 from tests.faults.site import Site, Skipped, Tally
 from tests.faults.trace import STRACE_OPTIONS, read_trace
+from tests.faults.writes import Fate
 
 IMAGES = 25
 """Images that are made of one recording."""

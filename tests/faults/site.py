@@ -5,8 +5,9 @@ import io
 import json
 import random
 import re
+import sqlite3
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,20 @@ import httpx
 
 from backend.cli import main
 from tests.cli.support import Serving, environment, read_documents
-from tests.faults.ledger import COMPONENT, SECRET_VALUE, Fate, Ledger
+from tests.faults.ledger import Ledger, Stored
 from tests.faults.load import Load
+from tests.faults.writes import COMPONENT, SECRET_VALUE, Fate, Kind
+
+MARKED = {
+    Kind.RUN: "SELECT target_text, count(*) FROM agent_runs WHERE target_text LIKE 'w______'",
+    Kind.CLAIM: "SELECT lease_worker, count(*) FROM agent_runs WHERE lease_worker LIKE 'w______'",
+    Kind.TRANSITION: "SELECT result, count(*) FROM agent_runs WHERE status = 'completed'",
+    Kind.RESULTS: "SELECT substr(test_name, 1, 7), count(*) FROM test_results",
+    Kind.WEBHOOK: "SELECT substr(webhook_url, -7), count(*) FROM webhooks",
+    Kind.TOKEN: "SELECT name, count(*) FROM api_tokens WHERE name LIKE 'w______'",
+    Kind.REVOCATION: "SELECT name, count(*) FROM api_tokens WHERE revoked_at IS NOT NULL",
+}
+"""For each kind, the statement that counts the rows that bear a write's mark."""
 
 
 class Skipped(Exception):
@@ -42,6 +55,9 @@ class Tally:
 class Site:
     """A data directory, the ledger of its clients, and the processes that serve it."""
 
+    under: Sequence[str] = ()
+    """A command that runs each process of every installation that is given none itself."""
+
     def __init__(self, directory: Path, tally: Tally, seed: int) -> None:
         self.directory = directory
         self.ledger = Ledger()
@@ -56,7 +72,7 @@ class Site:
         began = time.monotonic()
         # Heads of the audit are exported often, so that faults meet that as well.
         env = environment(**{"AUDIT_HEADS_SECONDS": "1", **(settings or {})})
-        with Serving(self.directory, env=env, under=under) as serving:
+        with Serving(self.directory, env=env, under=(*under, *self.under)) as serving:
             with serving.client() as client:
                 ready = client.get("/ready")
                 assert ready.status_code == 200, ready.text
@@ -66,10 +82,10 @@ class Site:
             yield serving
         self.check_secrecy(serving.err.encode())
 
-    def load(self, serving: Serving) -> Load:
-        """Clients of this process."""
+    def load(self, serving: Serving, without: Collection[Kind] = ()) -> Load:
+        """Clients of this process, which write everything but these kinds."""
         seed = self.chance.randrange(1_000_000)
-        return Load(serving.url, serving.token, self.ledger, seed=seed)
+        return Load(serving.url, serving.token, self.ledger, seed=seed, without=without)
 
     def pause(self, longest: float) -> None:
         """Let it run for a random time of at most `longest` seconds."""
@@ -107,6 +123,21 @@ class Site:
         assert json.loads(out)["ok"] is True
         wrong = list(self.ledger.wrong_projects(self.documents()))
         assert not wrong, wrong[:10]
+        wrong = list(self.ledger.wrong_rows(self.stored()))
+        assert not wrong, wrong[:10]
+
+    def stored(self) -> Stored:
+        """What the database has beside projects and logs, as its file says."""
+        with contextlib.closing(sqlite3.connect(self.directory / "strongroom.db")) as connection:
+
+            def counts(sql: str) -> dict[str, int]:
+                return dict(connection.execute(f"{sql} GROUP BY 1").fetchall())
+
+            return Stored(
+                {kind: counts(sql) for kind, sql in MARKED.items()},
+                counts("SELECT request_id, count(*) FROM audit_entries WHERE request_id > ''"),
+                counts("SELECT github_repo, count(*) FROM projects"),
+            )
 
     def documents(self) -> list[dict[str, Any]]:
         """Every project with its settings and the values of its secrets."""

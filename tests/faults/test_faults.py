@@ -8,19 +8,18 @@ from pathlib import Path
 import pytest
 
 from tests.cli.support import environment
-from tests.faults.__main__ import FAULTS
+from tests.faults.__main__ import FAULTS, NOTICED
+from tests.faults.mutated import MUTATIONS
 
 ROOT = Path(__file__).parent.parent.parent
-GROUPS = 8
+GROUPS = 4
 """Each is tried in a process of its own: one that has mounted, and run commands, is of no more use
 to others."""
 
 
-@pytest.mark.parametrize("group", range(GROUPS))
-def test_what_was_promised_holds_after_each_fault(group: int, subtests: pytest.Subtests) -> None:
-    names = [fault.name for fault in FAULTS[group::GROUPS]]
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.faults", "--any-time", "--short", "--only", *names],
+def _faults(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "tests.faults", *arguments],
         cwd=ROOT,
         env={**environment(), "PYTHONPATH": str(ROOT)},
         capture_output=True,
@@ -28,9 +27,33 @@ def test_what_was_promised_holds_after_each_fault(group: int, subtests: pytest.S
         timeout=300,
         check=False,
     )
+
+
+@pytest.mark.parametrize("group", range(GROUPS))
+def test_what_was_promised_holds_after_each_fault(group: int, subtests: pytest.Subtests) -> None:
+    names = [fault.name for fault in FAULTS[group::GROUPS]]
+    done = _faults("--any-time", "--short", "--only", *names)
     for name in names:
         with subtests.test(fault=name):
             found = re.search(rf"^{name}: (held|skipped): .*$", done.stdout, re.MULTILINE)
             assert found, done.stdout + done.stderr
             if found[1] == "skipped":
                 pytest.skip(found[0])
+
+
+@pytest.mark.parametrize(
+    ("mutation", "fault"), [("answers-early", "sync-fails"), ("forgets-the-audit", "terminate")]
+)
+def test_a_promise_that_is_broken_is_noticed(mutation: str, fault: str) -> None:
+    assert (mutation, fault) in {row[:2] for row in NOTICED}
+    done = _faults("--mutations", "--mutated", mutation, "--only", fault)
+    found = re.search(rf"^{mutation}: {fault}: (noticed|skipped)", done.stdout, re.MULTILINE)
+    assert found, done.stdout + done.stderr
+    if found[1] == "skipped":
+        pytest.skip(found[0])
+    assert "was acknowledged, and" in done.stdout
+
+
+def test_every_promise_that_can_be_broken_has_a_fault_that_notices() -> None:
+    assert {mutation for mutation, _, _ in NOTICED} == set(MUTATIONS)
+    assert {fault for _, fault, _ in NOTICED} <= {fault.name for fault in FAULTS}

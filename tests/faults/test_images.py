@@ -139,3 +139,20 @@ def test_answers_are_known_by_their_request() -> None:
 def test_what_is_not_modelled_is_told(line: str) -> None:
     with pytest.raises(UnreadableTrace):
         history(*START, line)
+
+
+def test_what_was_there_before_the_recording_is_on_the_disk(tmp_path: Path) -> None:
+    before = tmp_path / "before"
+    (before / "inner").mkdir(parents=True)
+    (before / "f").write_bytes(b"before")
+    (before / "inner" / "g").write_bytes(b"inner")
+    lines = [put("AFTER!", 0), f"1 fdatasync(3<{hexed(FILE)}>) = -1 EIO (Input/output error)"]
+    happened = History(Path(ROOT), parse_trace(f"{line}\n" for line in lines), before)
+    found = set()
+    for seed in range(60):
+        parent = tmp_path / str(seed)
+        parent.mkdir()
+        Disk(happened, len(lines), random.Random(seed)).write(parent)  # noqa: S311
+        assert (parent / "data" / "inner" / "g").read_bytes() == b"inner"
+        found.add((parent / "data" / "f").read_bytes())
+    assert found == {b"before", b"AFTER!"}

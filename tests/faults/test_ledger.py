@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.faults.ledger import SECRET_VALUE, Fate, Kind, Ledger, Write
+from tests.faults.ledger import ROWS, Ledger, Stored
+from tests.faults.writes import RESULTS, SECRET_VALUE, Fate, Kind, Write
 
 
 def _stored(write: Write, secrets: Write | None = None) -> dict[str, Any]:
@@ -90,6 +91,7 @@ def test_values_of_secrets_are_recognised_and_nothing_else_is() -> None:
     write = Ledger().intend(Kind.PROJECT)
     _, _, body = write.request(0)
     assert all(re.search(SECRET_VALUE, value.encode()) for value in write.secrets.values())
+    assert body is not None
     del body["secrets"]
     assert not re.search(SECRET_VALUE, repr((body, write.messages())).encode())
 
@@ -102,3 +104,94 @@ def test_logs_are_there_once_and_whole() -> None:
     assert list(ledger.wrong_logs({write.mark: messages[1:]}))
     assert list(ledger.wrong_logs({write.mark: messages * 2}))
     assert list(ledger.wrong_logs({"another": messages}))
+
+
+def _wrong_rows(ledger: Ledger, write: Write, rows: int, entries: int = 1) -> list[str]:
+    """What the ledger finds where so many rows, and entries of the audit, bear the write's mark."""
+    found: dict[Kind, dict[str, int]] = {kind: {} for kind in ROWS}
+    if rows:
+        found[write.kind] = {write.of or write.mark: rows}
+    audited = {write.mark: entries} if entries else {}
+    return list(ledger.wrong_rows(Stored(found, audited, {"repository"})))
+
+
+@pytest.mark.parametrize("kind", ROWS)
+@pytest.mark.parametrize(
+    ("status", "there", "right"),
+    [
+        (201, True, True),
+        (201, False, False),
+        (507, False, True),
+        (507, True, False),
+        (None, True, True),
+        (None, False, True),
+    ],
+)
+def test_of_each_kind_what_was_answered_is_what_is_there(
+    kind: Kind, status: int | None, there: bool, right: bool
+) -> None:
+    ledger = Ledger()
+    write = ledger.intend(kind, "repository", of="w000009" if kind is Kind.REVOCATION else "")
+    if status is not None:
+        ledger.settle(write, status)
+    found = _wrong_rows(ledger, write, ROWS[kind] * there, entries=int(there))
+    assert (found == []) is right
+
+
+def test_a_part_of_what_was_written_is_told() -> None:
+    ledger = Ledger()
+    write = ledger.intend(Kind.RESULTS, "repository")
+    assert _wrong_rows(ledger, write, RESULTS) == []
+    assert _wrong_rows(ledger, write, RESULTS - 1)
+
+
+def test_what_nobody_wrote_is_told() -> None:
+    write = Write(1, Kind.RUN, "repository")
+    assert _wrong_rows(Ledger(), write, 1)
+
+
+def test_a_claim_that_found_nothing_leaves_nothing() -> None:
+    ledger = Ledger()
+    write = ledger.intend(Kind.CLAIM, "repository")
+    ledger.settle(write, 204)
+    assert _wrong_rows(ledger, write, 0, entries=0) == []
+    assert _wrong_rows(ledger, write, 1)
+
+
+@pytest.mark.parametrize("kind", [*ROWS, Kind.PROJECT, Kind.SECRETS, Kind.PURGE])
+def test_an_acknowledged_write_that_the_audit_does_not_have_is_told(kind: Kind) -> None:
+    ledger = Ledger()
+    write = ledger.intend(kind, "repository")
+    ledger.settle(write, 200)
+    rows = ROWS.get(kind, 0)
+    assert _wrong_rows(ledger, write, rows) == []
+    assert _wrong_rows(ledger, write, rows, entries=0)
+
+
+def test_of_a_purged_project_nothing_is_left() -> None:
+    ledger = Ledger()
+    made = ledger.intend(Kind.PROJECT)
+    run = ledger.intend(Kind.RUN, made.repository)
+    purge = ledger.intend(Kind.PURGE, made.repository)
+    for write in (made, run):
+        ledger.settle(write, 201)
+    assert _wrong(ledger) == []
+    assert _wrong(ledger, _stored(made)) == []
+    ledger.settle(purge, 204)
+    assert _wrong(ledger) == []
+    assert _wrong(ledger, _stored(made))
+    entries = dict.fromkeys((made.mark, run.mark, purge.mark), 1)
+    none: dict[Kind, dict[str, int]] = {kind: {} for kind in ROWS}
+    assert list(ledger.wrong_rows(Stored(none, entries, ()))) == []
+    left = {**none, Kind.RUN: {run.mark: 1}}
+    assert list(ledger.wrong_rows(Stored(left, entries, ())))
+
+
+def test_a_project_is_not_gone_because_of_a_purge_that_was_refused() -> None:
+    ledger = Ledger()
+    made = ledger.intend(Kind.PROJECT)
+    purge = ledger.intend(Kind.PURGE, made.repository)
+    ledger.settle(made, 201)
+    ledger.settle(purge, 503)
+    assert _wrong(ledger, _stored(made)) == []
+    assert _wrong(ledger)

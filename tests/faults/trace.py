@@ -24,6 +24,13 @@ STRACE_OPTIONS = (
 )
 """What `read_trace` expects strace to have been called with."""
 
+ATTACHED_OPTIONS = (
+    *("-f", "-y", "-xx", "-s", "100000000", "--quiet=exit,path-resolution,personality"),
+    *("-e", "signal=none", "-e", f"trace={','.join(CALLS)}"),
+)
+"""The same for a process that runs already: strace says when it is attached, and can't use
+seccomp."""
+
 NEVER = 1 << 62
 """The end of a call that had none."""
 

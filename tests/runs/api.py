@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,11 @@ class Api:
         return [(row["actor"], row["action"], row["target"]) for row in rows]
 
 
+@cache
+def _read_settings() -> Settings:
+    return Settings(_env_file=None, auth="off")
+
+
 @asynccontextmanager
 async def open_api(path: Path, clock: Clock) -> AsyncIterator[Api]:
     """The API over the database at `path`, without tokens; closed at the end of the block."""
@@ -116,7 +122,7 @@ async def open_api(path: Path, clock: Clock) -> AsyncIterator[Api]:
         vault = Vault(Keyring([MasterKey("k1", bytes(range(32)))]), "an-installation")
         service = DatabaseService(manager, vault, KEYS, clock=clock)
         await add_master_key(manager, vault)
-        app = create_app(Settings(_env_file=None, auth="off", data_dir=path.parent))
+        app = create_app(_read_settings().model_copy(update={"data_dir": path.parent}))
         app.state.service = service
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:

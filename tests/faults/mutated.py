@@ -1,0 +1,133 @@
+"""Runs `strongroom` with one promise broken on purpose, to show which faults notice it.
+
+    python -P mutated.py NAME STRONGROOM ARGUMENT…
+
+A fault that can't fail shows nothing: `make faults ARGS=--mutations` tries those that `NOTICED` in
+`__main__.py` names, and fails when one of them holds.
+"""
+
+import contextlib
+import itertools
+import sqlite3
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import database.batches
+import database.connection
+from backend.cli import main
+from backend.repositories import Repositories
+from backend.request_ids import current_request_id
+from backend.services.audit import AuditEvent, Recording
+from database.batches import BatchRunner
+from database.errors import DatabaseError
+from database.jobs import Job
+
+EVERY = 7
+"""One of so many is treated otherwise."""
+
+
+def answers_early() -> None:
+    """Clients are answered before the COMMIT."""
+    run = BatchRunner._run
+
+    class Early:
+        def __init__(self, loan: Any, answer: Callable[[], None]) -> None:
+            self._loan, self._answer = loan, answer
+
+        def give_back(self) -> None:
+            self._answer()
+            self._loan.give_back()
+
+    def mutated(self: Any, raw: Any, batch: Any, queue: Any, loan: Any) -> None:
+        run(self, raw, batch, queue, Early(loan, lambda: self._answer(batch)))  # type: ignore[arg-type]
+
+    BatchRunner._run = mutated  # type: ignore[method-assign]
+
+
+def never_syncs() -> None:
+    """The COMMIT does not wait for the disk."""
+    pragmas = database.connection._pragmas
+
+    def mutated(*arguments: Any, **options: Any) -> Any:
+        off = ("synchronous", "OFF", 0)
+        return [off if p[0] == off[0] else p for p in pragmas(*arguments, **options)]
+
+    database.connection._pragmas = mutated
+
+
+def loses_units() -> None:
+    """Some units of a batch are answered with success and rolled back."""
+    run, count = Job.run, itertools.count(1)
+
+    def mutated(self: Any, connection: sqlite3.Connection) -> None:
+        if not connection.in_transaction or next(count) % EVERY:
+            run(self, connection)
+            return
+        connection.execute("SAVEPOINT mutated")
+        run(self, connection)
+        connection.execute("ROLLBACK TO mutated")
+        connection.execute("RELEASE mutated")
+
+    Job.run = mutated  # type: ignore[method-assign]
+
+
+def splits_units() -> None:
+    """What a unit changes is committed some time before the audit's entry of it."""
+    record = Recording.record_all
+
+    async def mutated(
+        self: Recording, repositories: Repositories, events: Sequence[AuditEvent]
+    ) -> None:
+        if current_request_id() is None:
+            # What happens at a start is no request.
+            await record(self, repositories, events)
+            return
+        await repositories.audit.db.execute("COMMIT")
+        time.sleep(0.005)  # noqa: ASYNC251 - the writer's thread has no loop
+        await repositories.audit.db.execute("BEGIN IMMEDIATE")
+        await repositories.audit.db.execute("SAVEPOINT unit")
+        await record(self, repositories, events)
+
+    Recording.record_all = mutated  # type: ignore[method-assign]
+
+
+def ignores_commits_that_fail() -> None:
+    """A COMMIT that fails counts as one that did not."""
+    batches: Any = database.batches
+    commit = batches.commit
+
+    def mutated(connection: sqlite3.Connection) -> None:
+        with contextlib.suppress(DatabaseError):
+            commit(connection)
+
+    batches.commit = mutated
+
+
+def forgets_the_audit() -> None:
+    """Some changes have no entry in the audit."""
+    record, count = Recording.record_all, itertools.count(1)
+
+    async def mutated(
+        self: Recording, repositories: Repositories, events: Sequence[AuditEvent]
+    ) -> None:
+        if next(count) % EVERY:
+            await record(self, repositories, events)
+
+    Recording.record_all = mutated  # type: ignore[method-assign]
+
+
+MUTATIONS: dict[str, Callable[[], None]] = {
+    "answers-early": answers_early,
+    "never-syncs": never_syncs,
+    "loses-units": loses_units,
+    "splits-units": splits_units,
+    "ignores-failed-commits": ignores_commits_that_fail,
+    "forgets-the-audit": forgets_the_audit,
+}
+
+
+if __name__ == "__main__":
+    MUTATIONS[sys.argv[1]]()
+    sys.exit(main(sys.argv[3:]))

@@ -1,0 +1,141 @@
+"""The examples of the documentation run as they are pasted: a page from its top to its end, in one
+shell, against a server that was started for it."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.cli.support import PATIENCE, Serving
+
+ROOT = Path(__file__).parent.parent
+NOT_RUN = {
+    ("docs/backup.md", "STRONGROOM_CHECKPOINTS=litestream strongroom serve"): (
+        "goes on until it is ended; tests/cli/test_litestream.py does the same"
+    ),
+    ("docs/backup.md", "litestream restore"): "needs the replica that the one before it makes",
+}
+"""Page and beginning of each block that is marked as `not-run`, and why it is."""
+LISTS = {
+    ("README.md", "make"): "the server that the examples are given, and these tests themselves",
+    ("docs/performance.md", "make"): "benchmarks, which take minutes",
+}
+"""Page and command of lines that are indented, which are to be read, and why they are not run."""
+SERVER = "127.0.0.1:8000"
+COMMANDS = r"(?:\$ |curl|strongroom|make|pip|python|litestream|export|docker|cd|cp|mkdir)\b"
+CURLRC = 'fail-with-body\nwrite-out = "%{stderr}status %{http_code}\\n"\n'
+"""Any answer that is an error is one for the shell too, and each status is told."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block of a page."""
+
+    page: str
+    info: str
+    """What stands behind the fence."""
+    text: str
+
+    @property
+    def is_shell(self) -> bool:
+        return self.info.split(" ")[0] in ("sh", "bash", "shell", "console", "shell-session")
+
+
+def pages() -> Iterator[tuple[str, str]]:
+    """Name and text of each page."""
+    for file in [*ROOT.glob("*.md"), *sorted((ROOT / "docs").rglob("*.md"))]:
+        yield str(file.relative_to(ROOT)), file.read_text(encoding="utf-8")
+
+
+BLOCKS = [
+    Block(page, info, text)
+    for page, whole in pages()
+    for info, text in re.findall(r"^```([^\n]*)\n(.*?)^```$", whole, re.DOTALL | re.MULTILINE)
+]
+SCRIPTS: dict[str, str] = {}
+for block in BLOCKS:
+    if block.info == "sh":
+        SCRIPTS[block.page] = SCRIPTS.get(block.page, "") + block.text
+
+
+def test_every_block_of_commands_is_run_or_is_known_not_to_be() -> None:
+    assert len(SCRIPTS) > 6
+    assert {block.info for block in BLOCKS if block.is_shell} <= {"sh", "sh not-run"}
+    left_out = [block for block in BLOCKS if block.info == "sh not-run"]
+    for page, beginning in NOT_RUN:
+        assert [b for b in left_out if b.page == page and b.text.startswith(beginning)], beginning
+    assert len(left_out) == len(NOT_RUN)
+    others = [block for block in BLOCKS if not block.is_shell]
+    assert [b for b in others if not b.info or re.match(COMMANDS, b.text)] == []
+
+
+def test_commands_that_are_only_listed_are_known() -> None:
+    found = {
+        (page, match[1])
+        for page, text in pages()
+        for match in re.finditer(rf"^(?: {{4}}|\t)({COMMANDS})", text, re.MULTILINE)
+        if page != "CHANGELOG.md"
+    }
+    assert found == set(LISTS)
+
+
+@pytest.fixture(scope="module")
+def bash() -> str:
+    """A shell, beside a curl that can tell an error from an answer."""
+    shell, curl = shutil.which("bash"), shutil.which("curl")
+    if shell is None or curl is None:
+        pytest.skip("examples are written for bash and curl")
+    version = subprocess.run([curl, "--version"], capture_output=True, text=True, check=True)
+    found = re.match(r"curl (\d+)\.(\d+)", version.stdout)
+    if found is None or (int(found[1]), int(found[2])) < (7, 76):
+        pytest.skip("curl before 7.76 shows no error as one")
+    return shell
+
+
+@pytest.mark.parametrize("page", SCRIPTS)
+def test_the_examples_of_a_page_run_as_they_are_pasted(
+    page: str, tmp_path: Path, bash: str
+) -> None:
+    script = SCRIPTS[page]
+    if "openssl" in script and shutil.which("openssl") is None:
+        pytest.skip("there is no openssl")
+    (tmp_path / ".curlrc").write_text(CURLRC)
+    with Serving(tmp_path / "data") as serving:
+        if SERVER not in script:
+            # What it shows is done where no server runs.
+            assert serving.end() == 0
+        done = subprocess.run(
+            # A variable that the page does not define is an error.
+            [bash, "-euo", "pipefail"],
+            cwd=tmp_path,
+            env={
+                "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+                "HOME": str(tmp_path),
+                "CURL_HOME": str(tmp_path),
+            },
+            input=script.replace(SERVER, serving.url.removeprefix("http://")),
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+    assert done.returncode == 0, done.stdout + done.stderr
+    statuses = re.findall(r"^status (\d+)$", done.stderr, re.MULTILINE)
+    assert len(statuses) == len(re.findall(r"\bcurl ", script))
+    assert {status[0] for status in statuses} <= {"2"}, statuses
+
+
+def test_options_of_make_run_reach_the_server() -> None:
+    assert 'make run ARGS="--port 8001"' in (ROOT / "README.md").read_text(encoding="utf-8")
+    make = shutil.which("make")
+    if make is None:
+        pytest.skip("there is no make")
+    command = [make, "--dry-run", "run", "ARGS=--port 8001"]
+    told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert "strongroom serve --port 8001" in told
