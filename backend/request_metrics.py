@@ -85,6 +85,11 @@ class _ServiceCollector(Collector):
         yield GaugeMetricFamily(
             "strongroom_wal_bytes", "Size of the write-ahead log.", stats.get("wal_bytes", 0)
         )
+        yield GaugeMetricFamily(
+            "strongroom_wal_pinned",
+            "1 while another program keeps the write-ahead log from being emptied.",
+            float(stats.get("wal_pinned", False)),
+        )
 
 
 _GAUGES = frozenset({"waiting", "unanswered", "connections", "largest_batch", "largest_hop"})

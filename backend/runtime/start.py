@@ -45,6 +45,8 @@ RETENTION_SECONDS = 600.0
 """How often what is beyond the limits of what is kept is removed; first at the start."""
 OWN_LOGS_SECONDS = 1.0
 """How often warnings and errors of the service itself are stored."""
+FILES_CHECK_SECONDS = 1.0
+"""How often it is looked whether the files of the database are still the ones that are open."""
 LEASE_CHECK_SECONDS = 1.0
 """How often it is looked for leases that have run out; a claim looks by itself."""
 
@@ -109,6 +111,8 @@ class Runtime:
 
     def start_background_work(self) -> None:
         """Begin what a server does by itself; commands leave it alone."""
+        look_at_files = self.manager.async_pool.look_at_files
+        self.background.every(FILES_CHECK_SECONDS, "files of the database", look_at_files)
         self.background.every(LEASE_CHECK_SECONDS, "expired leases", self.service.expire_leases)
         seconds = self.settings.audit_heads_seconds
         self.background.every(seconds, "audit heads", self.heads.export)
