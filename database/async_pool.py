@@ -10,10 +10,10 @@ from typing import Any, TypeVar
 from database.changes import Changes
 from database.connection import ConnectionConfig, HopConnection, Params, Row, finish
 from database.errors import DatabaseClosed, DatabaseError
+from database.open_files import OpenFiles
 from database.readers import Readers
 from database.statements import execute, execute_many, fetch_all, fetch_one
 from database.transaction import Transaction, Work, in_unit_of_work, unit_transaction
-from database.open_files import OpenFiles
 from database.wal import Checkpointer, wal_bytes
 from database.write_lock import WriteLock
 from database.writer import Writer

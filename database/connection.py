@@ -72,6 +72,12 @@ class ConnectionConfig:
         path = self.path.resolve()
         return path.with_name(path.name + "-wal")
 
+    @property
+    def shm_path(self) -> Path:
+        """The log's index beside it."""
+        path = self.path.resolve()
+        return path.with_name(path.name + "-shm")
+
 
 class Executor(Protocol):
     """What repositories need: the pool offers it, and so does a transaction.

@@ -46,10 +46,11 @@ class DatabaseManager:
             config if isinstance(config, ConnectionConfig) else ConnectionConfig(Path(config))
         )
         self.process_lock = ProcessLock(self.config.path)
+        self._on_poison = on_poison
         write_lock = WriteLock()
         self.sync_pool = ConnectionPool(self.config, write_lock)
         self.async_pool = AsyncConnectionPool(
-            self.config, write_lock, on_poison, lambda: self.sync_pool.reading > 0
+            self.config, write_lock, self._poisoned, lambda: self.sync_pool.reading > 0
         )
 
     async def open(self) -> None:
@@ -80,6 +81,10 @@ class DatabaseManager:
             await asyncio.to_thread(self.sync_pool.close)
         finally:
             self.process_lock.release()
+
+    def _poisoned(self, error: DatabaseError) -> None:
+        self.process_lock.in_order = False
+        self._on_poison(error)
 
     async def __aenter__(self) -> Self:
         await self.open()

@@ -6,6 +6,7 @@ is gone at the next start.
 
 import contextlib
 import os
+from pathlib import Path
 
 from database.connection import ConnectionConfig
 from database.errors import FilesReplaced
@@ -15,18 +16,17 @@ class OpenFiles:
     """The database, its log, the log's index and the lock: by device and inode."""
 
     def __init__(self, config: ConnectionConfig) -> None:
-        self._database = os.fspath(config.path.absolute())
-        self._log = os.fspath(config.wal_path)
-        # SQLite puts these beside the file that a link leads to; the lock is beside the link.
-        index = self._log.removesuffix("-wal") + "-shm"
-        self._paths = (self._database, self._log, index, f"{self._database}.lock")
-        self._known: dict[str, tuple[int, int]] = {}
+        self._database = config.path.absolute()
+        self._log = config.wal_path
+        lock = self._database.with_name(f"{self._database.name}.lock")
+        self._paths = (self._database, self._log, config.shm_path, lock)
+        self._known: dict[Path, tuple[int, int]] = {}
 
     def remember(self) -> None:
         """Take what is there now for what was opened. What is not there is not looked at."""
         for path in self._paths:
             with contextlib.suppress(FileNotFoundError):
-                status = os.stat(path)
+                status = path.stat()
                 self._known[path] = status.st_dev, status.st_ino
 
     def require_same(self) -> None:
@@ -41,10 +41,10 @@ class OpenFiles:
         status = self._look(self._log)
         return status.st_size if status is not None else 0
 
-    def _look(self, path: str) -> os.stat_result | None:
+    def _look(self, path: Path) -> os.stat_result | None:
         known = self._known.get(path)
         try:
-            status = os.stat(path)
+            status = path.stat()
         except (FileNotFoundError, NotADirectoryError):
             if known is None:
                 return None

@@ -157,9 +157,7 @@ class Checkpointer:
 
     def _others(self) -> str:
         """The processes that have the log's index open, as far as the system tells."""
-        log = self._config.wal_path
-        index = log.with_name(log.name.removesuffix("-wal") + "-shm")
-        return ", ".join(map(str, lock_holders(index)))
+        return ", ".join(map(str, lock_holders(self._config.shm_path)))
 
     def _tell_of_another(self, size: int) -> None:
         """Tell once, and again whenever the log has become twice as large."""

@@ -12,6 +12,12 @@ from backend.repositories import initialize_database
 from backend.repositories.keys_repository import Installation, read_key_records
 from backend.runtime.audit_heads import HeadsExport, HeadsFile
 from backend.runtime.backups import ServerBackups
+from backend.runtime.file_checks import (
+    look_at_log,
+    require_access,
+    require_whole_file,
+    try_write,
+)
 from backend.runtime.installation import (
     Configuration,
     DataDirectory,
@@ -166,11 +172,15 @@ def _prepare(settings: Configuration, manager: DatabaseManager) -> tuple[Keyring
     directory = DataDirectory(settings.data_dir)
     directory.make()
     directory.check_owner(strict=settings.is_production)
+    require_access(directory, writing=True)
     manager.process_lock.acquire()
-    directory.require_whole()
+    directory.require_whole(settings.master_keys_file)
+    look_at_log(manager)
+    require_whole_file(manager)
     keyring = load_keyring(settings, manager)
     check_keys(manager, keyring)
     applied = initialize_database(manager)
+    try_write(manager)
     if applied:
         logger.info("migrations applied", migrations=applied)
     return keyring, applied

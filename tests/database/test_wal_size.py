@@ -17,6 +17,7 @@ from database.errors import DatabaseBusy
 from tests.database.engine import ENDLESS, LONG, adding, make_database, open_pool
 
 INSERT = "INSERT INTO parts (body) VALUES (?)"
+HELD = f"SELECT id FROM items WHERE ({ENDLESS})"  # noqa: S608 - constants
 LIMIT = 2_000_000
 SMALL = {"checkpoint_frames": 100, "wal_limit_bytes": LIMIT}
 
@@ -115,7 +116,7 @@ async def test_a_read_of_our_own_that_takes_long_gives_way_to_a_log_past_its_lim
 ) -> None:
     async with open_pool(tmp_path / "engine.db", evict_seconds=0.05, **SMALL) as pool:
         await pool.run_unit(adding(pool, "one"))
-        reading = asyncio.create_task(pool.fetch_all(f"SELECT id FROM items WHERE ({ENDLESS})"))
+        reading = asyncio.create_task(pool.fetch_all(HELD))
         while not pool.readers.is_reading():
             await asyncio.sleep(0)
         peak = await peak_of(pool, *[500_000] * 8)
@@ -130,7 +131,7 @@ async def test_a_read_of_our_own_that_takes_long_gives_way_to_a_log_past_its_lim
 async def test_a_long_read_goes_on_while_the_log_is_below_its_limit(tmp_path: Path) -> None:
     async with open_pool(tmp_path / "engine.db", evict_seconds=0.01, **SMALL) as pool:
         await pool.run_unit(adding(pool, "one"))
-        reading = asyncio.create_task(pool.fetch_all(f"SELECT id FROM items WHERE ({ENDLESS})"))
+        reading = asyncio.create_task(pool.fetch_all(HELD))
         await peak_of(pool, *[100_000] * 10)
         await batch_ended(pool)
         assert not reading.done()
