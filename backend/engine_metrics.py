@@ -132,3 +132,8 @@ def engine_families(
     yield GaugeMetricFamily(
         "strongroom_wal_bytes", "Size of the write-ahead log, in bytes.", stats.get("wal_bytes", 0)
     )
+    yield GaugeMetricFamily(
+        "strongroom_wal_pinned",
+        "1 while another program keeps the write-ahead log from being emptied.",
+        float(stats.get("wal_pinned", False)),
+    )

@@ -43,7 +43,7 @@ from backend.runtime import Runtime, connection_config
 from config.loading import load_settings
 from config.settings import Settings
 from database.connection_manager import DatabaseManager
-from database.errors import DatabaseError
+from database.errors import DatabaseError, FilesReplaced
 
 logger = get_logger("strongroom")
 
@@ -147,10 +147,20 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         await runtime.stop()
 
 
+REFUSING_SECONDS = 0.5
+"""How long requests are still answered, with 503, after a file of the database was replaced."""
+
+
 def _end_process(poisoned: "asyncio.Future[DatabaseError]") -> None:
-    """End at once, answering nobody: what is on the disk shows when the file is opened anew."""
-    if not poisoned.cancelled():
-        logger.critical("the database can't be written: ending", cause=str(poisoned.result()))
+    """End without closing the database: what is on the disk shows when the file is opened anew."""
+    if poisoned.cancelled():
+        return
+    error = poisoned.result()
+    logger.critical("the database can't be written: ending", cause=str(error))
+    if isinstance(error, FilesReplaced):
+        # Closing it would remove the log that is at its path now, whosever it is.
+        poisoned.get_loop().call_later(REFUSING_SECONDS, os._exit, 1)
+    else:
         os._exit(1)
 
 

@@ -10,14 +10,19 @@ from typing import Any, TypeVar
 from database.changes import Changes
 from database.connection import ConnectionConfig, HopConnection, Params, Row, finish
 from database.errors import DatabaseClosed, DatabaseError, WrongEventLoop
+from database.open_files import OpenFiles
 from database.readers import Readers
-from database.statements import execute, execute_many, fetch_all
+from database.statements import execute, execute_many, fetch_all, fetch_one
 from database.transaction import Transaction, Work, in_unit_of_work, unit_transaction
-from database.wal import wal_bytes
+from database.wal import Checkpointer, wal_bytes
 from database.write_lock import WriteLock
 from database.writer import Writer
 
 T = TypeVar("T")
+
+
+async def nothing() -> None:
+    """A unit of work that shows whether there can be one."""
 
 
 def nobody_to_tell(_: DatabaseError) -> None:
@@ -38,10 +43,14 @@ class AsyncConnectionPool:
         config: ConnectionConfig,
         write_lock: WriteLock | None = None,
         on_poison: Callable[[DatabaseError], None] = nobody_to_tell,
+        reads_elsewhere: Callable[[], bool] = lambda: False,
     ) -> None:
+        """`reads_elsewhere` tells of reads of this process that do not go through this pool."""
         self._config = config
         self._write_lock = write_lock or WriteLock()
         self._on_poison = on_poison
+        self._reads_elsewhere = reads_elsewhere
+        self._checkpointer: Checkpointer | None = None
         self._open: tuple[Writer, Readers] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         """The loop that everything open belongs to."""
@@ -73,12 +82,21 @@ class AsyncConnectionPool:
                 )
                 await connection.open()
                 opened.append(connection)
+            # The log is opened by the first statement that reads.
+            await opened[0].run(lambda raw: fetch_one(raw, "SELECT 1 FROM sqlite_schema", ()))
+            files = OpenFiles(self._config)
+            files.remember()
         except BaseException:
             for connection in reversed(opened):
                 await connection.close()
             raise
-        writer = Writer(self._config, opened[0], self._write_lock, self._on_poison)
-        self._open = writer, Readers(self._config, opened[1:])
+        readers = Readers(self._config, opened[1:])
+        checkpointer = Checkpointer(self._config, readers, self._reads_elsewhere)
+        writer = Writer(
+            self._config, opened[0], self._write_lock, self._on_poison, files, checkpointer
+        )
+        self._checkpointer = checkpointer
+        self._open = writer, readers
         self._loop = asyncio.get_running_loop()
 
     async def close(self, grace: float = 2.0) -> None:
@@ -179,6 +197,17 @@ class AsyncConnectionPool:
         """What `function` returns, called on the writer's thread between two batches."""
         return await self.writer.run_alone(function)
 
+    async def look_at_files(self) -> None:
+        """Stop writing when a file of the database was removed or replaced, and look whether a log
+        that another process kept from being emptied still is. For every second or so."""
+        if self._open is None:
+            return
+        writer, _ = self._open
+        writer.look_at_files()
+        if self._checkpointer is not None and self._checkpointer.is_pinned:
+            # A commit, of nothing, is what a checkpoint follows.
+            await writer.run_unit(nothing)
+
     def stats(self) -> dict[str, Any]:
         """Counters and gauges of the pool: see `WriterStats` and `ReaderStats`; sizes in bytes."""
         if self._open is None:
@@ -194,6 +223,7 @@ class AsyncConnectionPool:
                 "connections": readers.alive,
             },
             "wal_bytes": wal_bytes(self._config),
+            "wal_pinned": self._checkpointer is not None and self._checkpointer.is_pinned,
         }
 
     def check_loop(self, *, closing: bool = False) -> None:

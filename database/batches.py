@@ -5,6 +5,7 @@ import sqlite3
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from database.connection import ConnectionConfig
@@ -14,11 +15,13 @@ from database.errors import (
     DatabaseError,
     DatabaseFull,
     DatabaseUnavailable,
+    FilesReplaced,
     StatementError,
     TransactionLost,
 )
 from database.interpreter import Loan
 from database.jobs import Job, JobQueue
+from database.open_files import OpenFiles
 from database.statements import commit, control, require_transaction, still_open
 from database.wal import Checkpointer
 from database.write_lock import WriteLock
@@ -58,13 +61,17 @@ class BatchRunner:
         write_lock: WriteLock,
         answer: Callable[[Batch], None],
         poison: Callable[[DatabaseError], None],
+        files: OpenFiles,
+        checkpointer: Checkpointer,
     ) -> None:
         self._stats = WriterStats()
         self._config = config
         self._write_lock = write_lock
         self._answer = answer
         self._poison = poison
-        self._checkpointer = Checkpointer(config, write_lock)
+        self._files = files
+        self._checkpointer = checkpointer
+        self._log_bytes = 0
 
     @property
     def stats(self) -> WriterStats:
@@ -101,6 +108,8 @@ class BatchRunner:
             self._checkpoint_if_due(raw)
         elif still_open(raw):
             self._poison(DatabaseUnavailable("a batch could not be rolled back"))
+        elif isinstance(failure, DatabaseFull):
+            self._checkpoint(partial(self._checkpointer.make_room, raw))
         self._stats.busy_total += time.monotonic() - started
 
     def _run(self, raw: sqlite3.Connection, batch: Batch, queue: JobQueue, loan: Loan) -> None:
@@ -147,9 +156,10 @@ class BatchRunner:
         try:
             with self._write_lock.committing(raw):
                 commit(raw)
+            self._log_bytes = self._files.log_bytes()
         except DatabaseError as error:
             self._stats.failed_commits += 1
-            if isinstance(error, CommitOutcomeUnknown):
+            if isinstance(error, (CommitOutcomeUnknown, FilesReplaced)):
                 self._poison(error)
             raise
         self._stats.commits += 1
@@ -166,8 +176,11 @@ class BatchRunner:
         self._checkpoint_if_due(raw)
 
     def _checkpoint_if_due(self, raw: sqlite3.Connection) -> None:
+        self._checkpoint(partial(self._checkpointer.run_if_due, raw, self._log_bytes))
+
+    def _checkpoint(self, checkpoint: Callable[[], None]) -> None:
         try:
-            self._checkpointer.run_if_due(raw)
+            checkpoint()
         except DatabaseError as error:
             self._poison(error)
 

@@ -54,7 +54,10 @@ class ConnectionConfig:
     checkpoint_frames: int = 2_000
     """WAL frames after which the writer checkpoints; 0 leaves that to another process."""
     wal_limit_bytes: int = 64 * 1024 * 1024
-    """WAL size from which on the writer truncates it, waiting for readers."""
+    """WAL size from which on the pool's own readers must give way, so that it can be emptied. It
+    never has twice as much while no other process reads."""
+    evict_seconds: float = 1.0
+    """How long a read may go on while the log is larger than that."""
     cache_kib: int = 8 * 1024
     """Page cache of a connection that writes."""
     reader_cache_kib: int = 2 * 1024
@@ -65,8 +68,15 @@ class ConnectionConfig:
 
     @property
     def wal_path(self) -> Path:
-        """The write-ahead log beside the database file."""
-        return self.path.with_name(self.path.name + "-wal")
+        """The write-ahead log beside the database file, or beside the one that a link leads to."""
+        path = self.path.resolve()
+        return path.with_name(path.name + "-wal")
+
+    @property
+    def shm_path(self) -> Path:
+        """The log's index beside it."""
+        path = self.path.resolve()
+        return path.with_name(path.name + "-shm")
 
 
 class Executor(Protocol):

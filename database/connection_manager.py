@@ -9,7 +9,7 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, Self
 
-from database.async_pool import AsyncConnectionPool, nobody_to_tell
+from database.async_pool import AsyncConnectionPool, nobody_to_tell, nothing
 from database.connection import ConnectionConfig, Executor, Params, finish
 from database.errors import STATEMENT_ERRORS, DatabaseError, translate
 from database.process_lock import ProcessLock
@@ -46,9 +46,12 @@ class DatabaseManager:
             config if isinstance(config, ConnectionConfig) else ConnectionConfig(Path(config))
         )
         self.process_lock = ProcessLock(self.config.path)
+        self._on_poison = on_poison
         write_lock = WriteLock()
         self.sync_pool = ConnectionPool(self.config, write_lock)
-        self.async_pool = AsyncConnectionPool(self.config, write_lock, on_poison)
+        self.async_pool = AsyncConnectionPool(
+            self.config, write_lock, self._poisoned, lambda: self.sync_pool.reading > 0
+        )
 
     async def open(self) -> None:
         """Take the process lock and open the asynchronous pool.
@@ -82,6 +85,10 @@ class DatabaseManager:
             await asyncio.to_thread(self.sync_pool.close)
         finally:
             self.process_lock.release()
+
+    def _poisoned(self, error: DatabaseError) -> None:
+        self.process_lock.in_order = False
+        self._on_poison(error)
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -147,7 +154,7 @@ class DatabaseManager:
         # each waits for what runs.
         read, write = await asyncio.gather(
             _failure(self.async_pool.run_unit(self._read, read_only=True, urgent=True)),
-            _failure(self.async_pool.run_unit(_nothing, urgent=True)),
+            _failure(self.async_pool.run_unit(nothing, urgent=True)),
         )
         return {
             "healthy": read is None and write is None,
@@ -159,10 +166,6 @@ class DatabaseManager:
     async def _read(self) -> None:
         async with self.async_pool.transaction() as tx:
             await tx.fetch_one("SELECT 1")
-
-
-async def _nothing() -> None:
-    pass
 
 
 async def _failure(work: Awaitable[None]) -> str | None:

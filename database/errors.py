@@ -30,6 +30,10 @@ class DatabaseClosed(DatabaseBusy):
     """The pool is not open: before `open()`, or after `close()` began."""
 
 
+class FilesReplaced(DatabaseClosed):
+    """A file of the open database was removed or replaced: what is written now would be lost."""
+
+
 class DatabaseUnavailable(DatabaseError):
     """Reading or writing the file failed in a way that this connection can't repair."""
 

@@ -1,5 +1,6 @@
 """One process owns the database file: a lock on a file beside it."""
 
+import contextlib
 import fcntl
 import os
 import time
@@ -7,20 +8,27 @@ import weakref
 from pathlib import Path
 
 from database.errors import DatabaseUnavailable, ProcessLockHeld
+from database.lock_holders import owners
 
 # Whoever only asks who holds the lock has it for a moment.
 ATTEMPTS = 10
 PAUSE_SECONDS = 0.01
+OUSTED_SECONDS = 3.0
+"""How long a process whose lock file was removed may take to notice and to end."""
 
 
 class ProcessLock:
     """An exclusive lock that ends with its process, however that ends.
 
     A process may hold it once: a second `ProcessLock` on the same database is refused there too.
+    While it is held, and after an end without order, the file has the process's id in it.
     """
 
     def __init__(self, database: Path) -> None:
         self.path = database.with_name(database.name + ".lock")
+        self.in_order = False
+        """Whether the last one who had the lock released it in order, and this one is to do so."""
+        self._database = database
         self._descriptor: int | None = None
         self._close: weakref.finalize[..., ProcessLock] | None = None
 
@@ -32,6 +40,7 @@ class ProcessLock:
         """
         if self._descriptor is not None:
             return
+        is_new = not self.path.exists()
         try:
             # Not through a link: what is written here would end up in another file.
             flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -43,6 +52,9 @@ class ProcessLock:
             ) from None
         try:
             self._take(descriptor)
+            self._wait_for_ousted()
+            self.in_order = not is_new and not os.pread(descriptor, 1, 0)
+            self._sign(descriptor)
         except BaseException:
             os.close(descriptor)
             raise
@@ -63,6 +75,20 @@ class ProcessLock:
             raise ProcessLockHeld(
                 f"{holder} is using {self.path.parent}: stop it first, or use its HTTP API", pid
             )
+
+    def _wait_for_ousted(self) -> None:
+        """Wait for the end of a process that has the database open and lost its lock file."""
+        until = time.monotonic() + OUSTED_SECONDS
+        while others := owners(self._database):
+            if time.monotonic() > until:
+                raise ProcessLockHeld(
+                    f"process {others[0]} is using {self._database}, whose lock file was removed "
+                    "or replaced: stop it first",
+                    others[0],
+                )
+            time.sleep(PAUSE_SECONDS)
+
+    def _sign(self, descriptor: int) -> None:
         text = f"{os.getpid()}\n".encode()
         try:
             os.pwrite(descriptor, text, 0)
@@ -89,6 +115,10 @@ class ProcessLock:
     def release(self) -> None:
         """Give the lock back; nothing happens when it is not held."""
         # The file stays: removing it would let two processes lock two files of one name.
+        if self._descriptor is not None and self.in_order:
+            # Should it not work, the next start looks through the database, and that is all.
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._descriptor, 0)
         if self._close is not None:
             self._close()
         self._descriptor = None

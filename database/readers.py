@@ -56,9 +56,11 @@ class ReaderStats:
 class _Hop:
     """One trip of a reader: what it has answered so far, readable from the event loop."""
 
-    __slots__ = ("done", "jobs", "reader", "stalled", "timer", "waited")
+    __slots__ = ("began", "done", "jobs", "reader", "stalled", "timer", "waited")
 
     def __init__(self, reader: HopConnection) -> None:
+        self.began = time.monotonic()
+        """When its job began that runs now."""
         self.reader = reader
         self.done: deque[Job[Any]] = deque()
         self.jobs = 0
@@ -82,6 +84,7 @@ class Readers:
         self._all = set(connections)
         self._draining: _Hop | None = None
         self._hops: set[asyncio.Task[None]] = set()
+        self._running: set[_Hop] = set()
         self._closing = asyncio.Event()
         self._loop = asyncio.get_running_loop()
 
@@ -122,6 +125,7 @@ class Readers:
         if self._draining is None and self._idle:
             hop = _Hop(self._idle.pop())
             self._draining = hop
+            self._running.add(hop)
             self._watch(hop)
             task = self._loop.create_task(self._run_hop(hop), name="strongroom-reader-hop")
             self._hops.add(task)
@@ -140,6 +144,7 @@ class Readers:
         finally:
             if hop.timer is not None:
                 hop.timer.cancel()
+            self._running.discard(hop)
             self._deliver(hop)
             self.stats.hops += 1
             self.stats.queries += hop.jobs
@@ -175,6 +180,7 @@ class Readers:
             if job is None:
                 return False
             hop.jobs += 1
+            hop.began = now
             hop.waited += now - job.queued_at
             job.run(raw)
             hop.done.append(job)
@@ -186,6 +192,17 @@ class Readers:
             now = time.monotonic()
             if hop.stalled or now >= until:
                 return False
+
+    def is_reading(self) -> bool:
+        """Whether there is a read now. For any thread."""
+        return bool(self._running)
+
+    def interrupt(self, before: float) -> None:
+        """Make the statements of reads that began before this moment fail with `DatabaseBusy`. For
+        any thread."""
+        for hop in tuple(self._running):
+            if hop.began < before:
+                hop.reader.interrupt_statement()
 
     def _watch(self, hop: _Hop) -> None:
         hop.timer = self._loop.call_later(self._config.stall_seconds, self._stalled, hop)

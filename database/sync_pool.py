@@ -23,6 +23,7 @@ class ConnectionPool:
         self._write_lock = write_lock
         self._idle: dict[bool, list[sqlite3.Connection]] = {False: [], True: []}
         self._in_use = 0
+        self._reading = 0
         self._guard = threading.Lock()
         self._closed = False
 
@@ -84,11 +85,17 @@ class ConnectionPool:
         """Connections that are handed out."""
         return self._in_use
 
+    @property
+    def reading(self) -> int:
+        """Those of them that only read."""
+        return self._reading
+
     def _take(self, read_only: bool) -> sqlite3.Connection:
         with self._guard:
             if self._closed:
                 raise DatabaseClosed("the database is closed")
             self._in_use += 1
+            self._reading += read_only
             connection = self._idle[read_only].pop() if self._idle[read_only] else None
         if connection is not None:
             return connection
@@ -97,6 +104,7 @@ class ConnectionPool:
         except BaseException:
             with self._guard:
                 self._in_use -= 1
+                self._reading -= read_only
             raise
 
     def _give_back(self, connection: sqlite3.Connection, read_only: bool, *, keep: bool) -> None:
@@ -109,6 +117,7 @@ class ConnectionPool:
                 keep = False
         with self._guard:
             self._in_use -= 1
+            self._reading -= read_only
             keep = keep and not self._closed
             if keep:
                 self._idle[read_only].append(connection)

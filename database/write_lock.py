@@ -17,8 +17,6 @@ class WriteLock:
     """
 
     def __init__(self) -> None:
-        self.commits = 0
-        """Transactions committed under the lock; belongs to its holder."""
         self.changes = Changes()
         """What those transactions change."""
         self._guard = threading.Lock()
@@ -27,10 +25,9 @@ class WriteLock:
 
     @contextmanager
     def committing(self, connection: sqlite3.Connection) -> Iterator[None]:
-        """For the holder, around each COMMIT: it is counted, and what it changes is told."""
+        """For the holder, around each COMMIT: what it changes is told."""
         with self.changes.committing(connection):
             yield
-        self.commits += 1
 
     def acquire(self, timeout: float) -> bool:
         """Wait for the lock, at most `timeout` seconds; whether the caller has it now."""

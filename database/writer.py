@@ -11,22 +11,34 @@ from typing import TypeVar
 
 from database.batches import Batch, BatchRunner, WriterStats
 from database.connection import ConnectionConfig, HopConnection, finish
-from database.errors import DatabaseBusy, DatabaseClosed, DatabaseError, DatabaseUnavailable
+from database.errors import (
+    DatabaseBusy,
+    DatabaseClosed,
+    DatabaseError,
+    DatabaseUnavailable,
+    FilesReplaced,
+)
 from database.interpreter import Loan
 from database.jobs import JobQueue
+from database.open_files import OpenFiles
 from database.statements import atomically, roll_back
 from database.transaction import HoppingTransaction, Transaction, Work, drive
+from database.wal import Checkpointer
 from database.write_lock import WriteLock
 
 T = TypeVar("T")
 logger = logging.getLogger("strongroom.database")
 
+UNTOLD_SECONDS = 2.0
+"""After how long callers hear that nobody knows where their commit went; a server has ended by
+then, and has told them nothing."""
+
 
 class Writer:
     """Runs writing work on one connection; a batch of it to a COMMIT.
 
-    A COMMIT whose outcome is unknown poisons the writer: `poisoned` holds the error, `on_poison`
-    is called once, and all later work is refused.
+    A COMMIT whose outcome is unknown, and files that were removed or replaced, poison the writer:
+    `poisoned` holds the error, `on_poison` is called once, and all later work is refused.
     """
 
     def __init__(
@@ -35,6 +47,8 @@ class Writer:
         connection: HopConnection,
         write_lock: WriteLock,
         on_poison: Callable[[DatabaseError], None],
+        files: OpenFiles,
+        checkpointer: Checkpointer,
     ) -> None:
         self.queue = JobQueue(limit=config.queue_limit, timeout=config.queue_timeout)
         self.poisoned: DatabaseError | None = None
@@ -43,11 +57,15 @@ class Writer:
         self._connection = connection
         self._write_lock = write_lock
         self._on_poison = on_poison
-        self._batches = BatchRunner(config, write_lock, self._answer, self._poison)
+        self._files = files
+        self._batches = BatchRunner(
+            config, write_lock, self._answer, self._poison, files, checkpointer
+        )
         self._loop = asyncio.get_running_loop()
         self._hop: asyncio.Task[None] | None = None
         self._exclusive = asyncio.Lock()
         self._closing = False
+        self._told = False
 
     @property
     def stats(self) -> WriterStats:
@@ -70,7 +88,7 @@ class Writer:
 
     def _require_usable(self) -> None:
         if self.poisoned is not None:
-            raise DatabaseClosed("the database can't be written since a commit failed")
+            raise DatabaseClosed("the database can't be written any more: the service is ending")
         if self._closing:
             raise DatabaseClosed("the database is closed")
 
@@ -108,17 +126,33 @@ class Writer:
             loan.give_back()
 
     def _answer(self, batch: Batch) -> None:
-        self._loop.call_soon_threadsafe(_deliver, batch)
+        if isinstance(self.poisoned, FilesReplaced):
+            # It is committed, and may be found where the files are now.
+            self._loop.call_soon_threadsafe(self._loop.call_later, UNTOLD_SECONDS, _deliver, batch)
+        else:
+            self._loop.call_soon_threadsafe(_deliver, batch)
+
+    def look_at_files(self) -> None:
+        """Stop writing when a file of the database was removed or replaced. For the event loop."""
+        try:
+            self._files.require_same()
+        except FilesReplaced as error:
+            self._poison(error)
 
     def _poison(self, error: DatabaseError) -> None:
         if self.poisoned is None:
             self.poisoned = error
-            logger.critical("the writer stopped: %s", error)
+            if not isinstance(error, FilesReplaced):
+                # That one says what happened by itself.
+                logger.critical("the writer stopped: %s", error)
             self._loop.call_soon_threadsafe(self._poisoned_on_loop, error)
 
     def _poisoned_on_loop(self, error: DatabaseError) -> None:
-        self.queue.close()
-        self._on_poison(error)
+        # The writer's thread and the event loop may both have found something.
+        if not self._told:
+            self._told = True
+            self.queue.close()
+            self._on_poison(error)
 
     @contextlib.asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:

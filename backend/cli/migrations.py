@@ -62,7 +62,10 @@ def _check(settings: Settings, *, as_json: bool) -> None:
 
 
 def _pending(settings: Settings) -> list[str]:
-    if not DataDirectory(settings.data_dir).database.exists():
+    directory = DataDirectory(settings.data_dir)
+    if not directory.database.exists():
+        if directory.path.is_dir():
+            directory.require_whole(settings.master_keys_file)
         return [migration.name for migration in load_migrations()]
     manager = read_only_manager(settings)
     try:

@@ -31,6 +31,7 @@ from database.integrity import (
     has_wal_reset_defect,
     sqlite_version,
 )
+from database.log_frames import lost_frames
 
 PAGE = 100
 
@@ -64,7 +65,8 @@ def verify(data_dir: DataDir = None, as_json: AsJson = False) -> None:
     Nothing is changed. It works while the server runs.
     """
     settings = quiet_settings(data_dir)
-    checks = _file_checks(read_only_manager(settings))
+    manager = read_only_manager(settings)
+    checks = [_log_check(manager), *_file_checks(manager)]
     if not any(check.problem for check in checks):
         checks += asyncio.run(_content_checks(settings))
     _report(checks, as_json=as_json)
@@ -72,6 +74,16 @@ def verify(data_dir: DataDir = None, as_json: AsJson = False) -> None:
     if bad is not None:
         complain(": ".join(filter(None, (bad.name, bad.problem, bad.advice))))
         raise typer.Exit(FAILURE)
+
+
+def _log_check(manager: DatabaseManager) -> Check:
+    """Whether the write-ahead log holds transactions that SQLite passes over."""
+    try:
+        lost = lost_frames(manager.config.wal_path)
+    except DatabaseError as error:
+        return Check("log", sentence(error))
+    advice = "find out what happened, and restore a backup if need be"
+    return Check("log", None if lost is None else str(lost), advice)
 
 
 def _file_checks(manager: DatabaseManager) -> list[Check]:

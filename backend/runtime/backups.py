@@ -189,7 +189,7 @@ def restore_backup(source: Path, directory: DataDirectory, keyring: Keyring) -> 
     _require_unused(directory)
     directory.make()
     _require_empty(directory)
-    with _locked(directory), workspace(directory.path) as folder:
+    with _locked(directory) as lock, workspace(directory.path) as folder:
         # Nobody else may have come first.
         _require_empty(directory)
         copy = folder / DATABASE_FILE
@@ -199,6 +199,8 @@ def restore_backup(source: Path, directory: DataDirectory, keyring: Keyring) -> 
             publish(copy, directory.database)
         except TargetExists:
             raise _not_empty(directory, DATABASE_FILE) from None
+        # It was looked through: the first start need not do so again.
+        lock.in_order = True
     return found
 
 
@@ -213,11 +215,11 @@ def _require_unused(directory: DataDirectory) -> None:
 
 
 @contextlib.contextmanager
-def _locked(directory: DataDirectory) -> Iterator[None]:
+def _locked(directory: DataDirectory) -> Iterator[ProcessLock]:
     lock = ProcessLock(directory.database)
     lock.acquire()
     try:
-        yield
+        yield lock
     finally:
         lock.release()
 

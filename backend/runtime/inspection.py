@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from backend.errors import SecretUnreadable
 from backend.repositories import Repositories
 from backend.repositories.keys_repository import KeyRecords, read_key_records
+from backend.runtime.file_checks import require_access
 from backend.runtime.installation import (
     Configuration,
     DataDirectory,
@@ -42,11 +43,14 @@ def read_only_manager(settings: Configuration) -> DatabaseManager:
     Raises `StartRefused` when there is no database.
     """
     directory = DataDirectory(settings.data_dir)
+    if directory.path.is_dir():
+        directory.require_whole(settings.master_keys_file)
     if not directory.database.is_file():
         raise StartRefused(
             f"there is no {directory.database}: choose the right data directory with --data-dir, "
             "or start a new one with strongroom serve"
         )
+    require_access(directory, writing=False)
     return DatabaseManager(replace(connection_config(settings), readers=1, read_only=True))
 
 

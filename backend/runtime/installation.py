@@ -107,9 +107,21 @@ class DataDirectory:
             with contextlib.suppress(OSError):
                 sync(parent)
 
-    def require_whole(self) -> None:
-        """Raises `StartRefused` when a restore has left a part of itself and no database: a start
-        would make a new installation, which nobody meant."""
+    def require_whole(self, keys_file: Path | None = None) -> None:
+        """Raises `StartRefused` when there is no database and something shows that there was one:
+        a start would make a new installation, and the log of the old one would be lost.
+
+        A master key at `keys_file`, which the configuration names, shows nothing.
+        """
+        traces = self._traces(keys_file)
+        if traces:
+            what = "is empty" if self.database.exists() else "is missing"
+            raise StartRefused(
+                f"{self.database} {what}, and {', '.join(traces)} beside it "
+                f"{'belongs' if len(traces) == 1 else 'belong'} to an installation that had one: "
+                "put the file back, or restore a backup into a new directory; to begin a new "
+                "installation, move what is in this one away"
+            )
         if self.database.exists():
             return
         left = next(filter(is_leftover, self.path.iterdir()), None)
@@ -118,6 +130,39 @@ class DataDirectory:
                 f"a restore into {self.path} did not come to its end: run strongroom restore "
                 f"again, or remove {left.name} from there to begin a new installation"
             )
+
+    def _traces(self, keys_file: Path | None) -> list[str]:
+        """The files of an installation whose database is missing or empty."""
+        log, index = (self.path / f"{DATABASE_FILE}{suffix}" for suffix in ("-wal", "-shm"))
+        later = [self.audit_heads, self.admin_token]
+        if not self.database.exists():
+            suspects = [log, index, *later]
+            if keys_file is None or keys_file.absolute() != self.master_key.absolute():
+                suspects.append(self.master_key)
+        elif self.database.stat().st_size == 0:
+            # A first start that was cut short leaves an empty file and a key, and no more.
+            suspects = later
+            if log.exists() and log.stat().st_size > 0:
+                suspects = [log, *later]
+        else:
+            return []
+        return [file.name for file in suspects if os.path.lexists(file)]
+
+    def make_database(self) -> None:
+        """Make the database file, empty, if there is none; durable before this returns. It comes
+        before the key, so that a key alone shows that a database was lost.
+
+        Raises `StartRefused`.
+        """
+        try:
+            descriptor = os.open(self.database, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+            sync(self.path)
+        except OSError as error:
+            raise StartRefused(f"{self.database} can't be made ({error.strerror})") from None
 
     def check_owner(self, *, strict: bool) -> None:
         """See that nobody else can put files in the place of the service's own.

@@ -65,6 +65,7 @@ def load_keyring(settings: Configuration, manager: DatabaseManager) -> Keyring:
 
     Raises `StartRefused`.
     """
+    _remove_half_a_key(DataDirectory(settings.data_dir), manager)
     keyring = find_keyring(settings)
     if keyring is not None:
         return keyring
@@ -81,8 +82,18 @@ def load_keyring(settings: Configuration, manager: DatabaseManager) -> Keyring:
             "a master key: put the file back, or set STRONGROOM_MASTER_KEYS"
         )
     text = generate_master_key()
+    if not directory.database.exists():
+        directory.make_database()
     make_private(directory.master_key, text + "\n")
     return Keyring.parse(text)
+
+
+def _remove_half_a_key(directory: DataDirectory, manager: DatabaseManager) -> None:
+    """Remove a master key without content that a first start left when it was cut short."""
+    key, database = directory.master_key, directory.database
+    is_empty = key.exists() and key.stat().st_size == 0
+    if is_empty and database.exists() and read_key_records(manager) is None:
+        key.unlink()
 
 
 def check_keys(manager: DatabaseManager, keyring: Keyring) -> None:

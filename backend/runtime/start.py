@@ -13,6 +13,12 @@ from backend.repositories import initialize_database
 from backend.repositories.keys_repository import Installation, read_key_records
 from backend.runtime.audit_heads import HeadsExport, HeadsFile
 from backend.runtime.backups import ServerBackups
+from backend.runtime.file_checks import (
+    look_at_log,
+    require_access,
+    require_whole_file,
+    try_write,
+)
 from backend.runtime.installation import (
     Configuration,
     DataDirectory,
@@ -49,6 +55,8 @@ RETENTION_SECONDS = 600.0
 """How often what is beyond the limits of what is kept is removed; first at the start."""
 OWN_LOGS_SECONDS = 1.0
 """How often warnings and errors of the service itself are stored."""
+FILES_CHECK_SECONDS = 1.0
+"""How often it is looked whether the files of the database are still the ones that are open."""
 LEASE_CHECK_SECONDS = 1.0
 """How often it is looked for leases that have run out; a claim looks too."""
 
@@ -116,6 +124,8 @@ class Runtime:
 
     def start_background_work(self) -> None:
         """Begin what a server does by itself; commands leave it alone."""
+        look_at_files = self.manager.async_pool.look_at_files
+        self.background.every(FILES_CHECK_SECONDS, "files of the database", look_at_files)
         self.service.presence.begin()
         self.background.every(TICK_SECONDS, "presence", self.service.note_presence)
         self.background.every(LEASE_CHECK_SECONDS, "leases", self.service.watch_leases)
@@ -190,11 +200,15 @@ def _prepare(settings: Configuration, manager: DatabaseManager) -> tuple[Keyring
     directory = DataDirectory(settings.data_dir)
     directory.make()
     directory.check_owner(strict=settings.is_production)
+    require_access(directory, writing=True)
     manager.process_lock.acquire()
-    directory.require_whole()
+    directory.require_whole(settings.master_keys_file)
+    look_at_log(manager)
+    require_whole_file(manager)
     keyring = load_keyring(settings, manager)
     check_keys(manager, keyring)
     applied = initialize_database(manager)
+    try_write(manager)
     if applied:
         logger.info("migrations applied", migrations=applied)
     return keyring, applied

@@ -46,6 +46,7 @@ def test_all_is_well(command: Command, installation: Path) -> None:
     report = outcome.json
     assert report["ok"] is True
     assert [(check["name"], check["checked"]) for check in report["checks"]] == [
+        ("log", None),
         ("file", None),
         ("references", None),
         ("schema", None),

@@ -48,7 +48,7 @@ async def main(directory: Path) -> dict[str, Any]:
     path = directory / "engine.db"
     make_database(path)
     seen: dict[str, Any] = {}
-    pool = AsyncConnectionPool(ConnectionConfig(path, checkpoint_frames=1))
+    pool = AsyncConnectionPool(ConnectionConfig(path))
     await pool.open()
     await pool.run_unit(adding(pool, "before"))
     disk.fill()
@@ -66,8 +66,11 @@ async def main(directory: Path) -> dict[str, Any]:
     await pool.run_alone(lambda raw: raw.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone())
     disk.fill()
     before = pool.stats()["writer"]["checkpoints"]
-    seen["committed while a checkpoint failed"] = _kinds(
+    seen["committed into the log"] = _kinds(
         await outcomes([pool.execute(INSERT, ("x" * 100_000,))])
+    )
+    seen["more than the log has room for"] = _kinds(
+        await outcomes([pool.execute(INSERT, ("x" * 500_000,))])
     )
     await pool.run_alone(lambda raw: raw.total_changes)
     seen["checkpoints while full"] = pool.stats()["writer"]["checkpoints"] - before

@@ -33,7 +33,10 @@ QUEUE = {"waiting", "unanswered", "refused", "expired", "cancelled"}
 async def test_every_counter_is_there_and_starts_at_zero(tmp_path: Path) -> None:
     async with open_pool(tmp_path / "engine.db", readers=3) as pool:
         stats = pool.stats()
-        assert set(stats) == {"open", "poisoned", "writer", "readers", "wal_bytes"}
+        assert set(stats) == {
+            *("open", "poisoned", "writer", "readers", "wal_bytes", "wal_pinned"),
+        }
+        assert stats["wal_pinned"] is False
         assert stats["writer"].keys() == WRITER | QUEUE
         assert stats["readers"].keys() == READERS | QUEUE
         assert stats["open"] is True

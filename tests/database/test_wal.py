@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from database import wal
 from database.async_pool import AsyncConnectionPool
 from database.connection import ConnectionConfig
 from database.connection_manager import DatabaseManager
@@ -50,7 +51,7 @@ async def test_only_the_writer_checkpoints(tmp_path: Path) -> None:
         assert {name for name, _ in statements} == {"writer", "reader", "sync"}
         assert checkpoints == {"writer"}
         assert pool.writer.stats.checkpoints >= 5
-        assert pool.writer.stats.wal_truncations == 1
+        assert pool.writer.stats.wal_truncations >= 1
 
 
 async def test_commits_of_the_synchronous_half_count_for_the_next_checkpoint(
@@ -58,7 +59,7 @@ async def test_commits_of_the_synchronous_half_count_for_the_next_checkpoint(
 ) -> None:
     path = tmp_path / "engine.db"
     make_database(path)
-    async with DatabaseManager(ConnectionConfig(path, checkpoint_frames=80)) as manager:
+    async with DatabaseManager(ConnectionConfig(path, checkpoint_frames=40)) as manager:
         for n in range(20):
             manager.execute_command("INSERT INTO items (name) VALUES (?)", (f"sync {n}",))
         assert manager.async_pool.writer.stats.checkpoints == 0
@@ -95,9 +96,16 @@ async def test_the_log_is_truncated_when_it_has_become_too_large(tmp_path: Path)
         assert timeout[0] == 5000
 
 
-async def test_a_long_reader_keeps_the_log_but_no_writer_waiting(tmp_path: Path) -> None:
+async def test_a_long_reader_keeps_the_log_but_no_writer_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wal, "RETRY_SECONDS", 0)
     async with open_pool(
-        tmp_path / "engine.db", checkpoint_frames=1, wal_limit_bytes=1, queue_timeout=60
+        tmp_path / "engine.db",
+        checkpoint_frames=1,
+        wal_limit_bytes=1,
+        queue_timeout=60,
+        evict_seconds=0.05,
     ) as pool:
         await pool.run_unit(adding(pool, "before"))
         gate = Gate()

@@ -133,6 +133,7 @@ async def test_metrics_count_requests_by_template(client: httpx.AsyncClient) -> 
     assert found["strongroom_writer_waiting"].type == "gauge"
     assert found["strongroom_readers_queries"].samples[0].value >= 3
     assert found["strongroom_wal_bytes"].samples[0].value > 0
+    assert found["strongroom_wal_pinned"].samples[0].value == 0
 
 
 class TestWhoMaySeeMetrics:

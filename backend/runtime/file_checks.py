@@ -1,0 +1,120 @@
+"""What a start makes sure of before it relies on the files that it finds."""
+
+import os
+
+from backend.log import get_logger
+from backend.runtime.installation import DataDirectory, StartRefused
+from database.connection_manager import DatabaseManager
+from database.errors import DatabaseCorrupt, DatabaseFull, DatabaseReadOnly
+from database.integrity import quick_problem
+from database.log_frames import LostFrames, lost_frames
+from database.permissions import access_problem
+from database.statements import control, fetch_one
+from database.wal import wal_bytes
+
+logger = get_logger("strongroom.start")
+
+QUICK_CHECK_SECONDS = 60.0
+"""How long a start looks through a large file; what is left then is for `strongroom verify`."""
+_LARGE_BYTES = 100_000_000
+
+
+def require_access(directory: DataDirectory, *, writing: bool) -> None:
+    """Raises `StartRefused`, naming the file and its mode, when this process may not use one."""
+    problem = access_problem(directory.database, writing=writing)
+    if problem is not None:
+        raise StartRefused(
+            f"{problem}: the directory and its files must belong to that user, with mode 0700 and "
+            "0600, on a file system that is not read-only"
+        )
+
+
+def look_at_log(manager: DatabaseManager) -> None:
+    """Tell of transactions in the write-ahead log that are lost as a frame before them is damaged.
+
+    Before anything is written, which may be written over them. They stay in a copy of the log.
+    Raises `DatabaseUnavailable` when the log can't be read.
+    """
+    log = manager.config.wal_path
+    lost = lost_frames(log)
+    if lost is not None:
+        _tell(lost, _kept(log.with_name(f"{log.name}.damaged"), log.read_bytes()))
+        # Else they would be found again, behind what is written from now on.
+        with manager.sync_pool.connection() as connection:
+            control(connection, "PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def _tell(lost: LostFrames, kept: str | None) -> None:
+    logger.error(
+        "the write-ahead log is damaged: compare what clients wrote last with what is there, and "
+        "restore a backup if need be",
+        problem=str(lost),
+        copy=kept,
+    )
+
+
+def _kept(copy: os.PathLike[str], content: bytes) -> str | None:
+    """Where the log was copied to; `None` when there is no room, or an older copy."""
+    try:
+        descriptor = os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+    except OSError as error:
+        logger.warning("the damaged log could not be copied", cause=error.strerror)
+        return None
+    return os.fspath(copy)
+
+
+def require_whole_file(manager: DatabaseManager) -> None:
+    """Look through a file that was not closed in order, or came from elsewhere.
+
+    A copy made with `cp` while a server wrote looks like one. Raises `StartRefused` when pages or
+    tables are damaged, and `DatabaseError` when the file can't be read.
+    """
+    config = manager.config
+    lock = manager.process_lock
+    size = config.path.stat().st_size if config.path.exists() else 0
+    if size and not (lock.in_order and wal_bytes(config) == 0):
+        if size > _LARGE_BYTES:
+            logger.info("looking through the database, which was not closed in order", bytes=size)
+        _check_file(manager)
+    lock.in_order = True
+
+
+def _check_file(manager: DatabaseManager) -> None:
+    try:
+        with manager.sync_pool.connection(read_only=True) as connection:
+            problem = quick_problem(connection, QUICK_CHECK_SECONDS)
+    except TimeoutError:
+        logger.warning(
+            "the database was not closed in order, and is too large to be looked through at the "
+            "start: strongroom verify does it",
+            seconds=QUICK_CHECK_SECONDS,
+        )
+        return
+    except DatabaseCorrupt as error:
+        problem = str(error)
+    if problem is not None:
+        raise StartRefused(
+            f"{manager.config.path} is damaged ({problem}), as a copy is that was made while it "
+            "was written: restore a backup, and make copies with strongroom backup"
+        )
+
+
+def try_write(manager: DatabaseManager) -> None:
+    """Commit a write that changes nothing: what only shows then is told at the start.
+
+    A full disk does not keep a service from starting, as it can be read. Raises `StartRefused` when
+    the database can't be written, and `DatabaseError` when writing fails.
+    """
+    try:
+        with manager.transaction() as connection:
+            row = fetch_one(connection, "PRAGMA user_version", ())
+            control(connection, f"PRAGMA user_version = {row[0] if row is not None else 0}")
+    except DatabaseFull:
+        logger.warning("the disk is full: everything can be read, and no write is taken")
+    except DatabaseReadOnly as error:
+        require_access(DataDirectory(manager.config.path.parent), writing=True)
+        raise StartRefused(
+            f"{manager.config.path} can't be written ({error}): the file system may be read-only"
+        ) from None

@@ -1,0 +1,46 @@
+"""Which other processes hold locks on a file, as far as the system tells."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+_LOCKS = Path("/proc/locks")
+
+
+def lock_holders(path: Path) -> list[int]:
+    """Ids of the other processes with a POSIX lock on the file, which every connection of SQLite
+    has on its database and on the log's index.
+
+    Empty where the system has no list of locks or shows nothing of other processes.
+    """
+    file = _name_of(path)
+    return sorted({pid for kind, pid, name in _locks() if kind == "POSIX" and name == file})
+
+
+def owners(database: Path) -> list[int]:
+    """Ids of the other processes that have the database open and own a lock file, whichever: they
+    are servers or commands like this one."""
+    locking = {pid for kind, pid, _ in _locks() if kind == "FLOCK"}
+    return [pid for pid in lock_holders(database) if pid in locking]
+
+
+def _name_of(path: Path) -> str | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
+
+
+def _locks() -> Iterator[tuple[str, int, str]]:
+    """Kind, process and file of every lock of others."""
+    try:
+        lines = _LOCKS.read_text(encoding="ascii").splitlines()
+    except OSError:
+        return
+    for line in lines:
+        # 1: POSIX  ADVISORY  READ 1234 fe:00:2149964 128 128
+        fields = line.split()
+        # What waits for a lock has an arrow; a process of another container is 0 or less.
+        if len(fields) == 8 and fields[4].isdigit() and int(fields[4]) not in (0, os.getpid()):
+            yield fields[1], int(fields[4]), fields[5]

@@ -1,0 +1,40 @@
+"""Which file of a database keeps this process from reading or writing it."""
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+
+def access_problem(database: Path, *, writing: bool) -> str | None:
+    """The first file that this process may not use, with its mode and owner; `None` when it may
+    use all that are there. A file that is not there is not asked about.
+
+    The log and its index count: they keep the owner of the process that made them.
+    """
+    for file in _files(database):
+        wanted = os.R_OK | (os.W_OK if writing else 0)
+        if file.is_dir():
+            wanted |= os.X_OK
+        if not os.access(file, wanted, effective_ids=os.access in os.supports_effective_ids):
+            return _described(file, "written" if writing else "read")
+    return None
+
+
+def _files(database: Path) -> Iterator[Path]:
+    real = database.resolve()
+    beside = [real.with_name(real.name + suffix) for suffix in ("-wal", "-shm")]
+    lock = database.with_name(f"{database.name}.lock")
+    for file in (database.parent, real, *beside, lock):
+        if os.path.lexists(file):
+            yield file
+
+
+def _described(file: Path, verb: str) -> str:
+    status = file.stat()
+    mode = stat.S_IMODE(status.st_mode)
+    kind = "directory" if stat.S_ISDIR(status.st_mode) else "file"
+    return (
+        f"{file} can't be {verb}: the {kind} has mode {mode:04o} and belongs to user "
+        f"{status.st_uid}, and this process runs as user {os.geteuid()}"
+    )

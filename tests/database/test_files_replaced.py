@@ -1,0 +1,162 @@
+"""Files of an open database that are removed or replaced: nothing more is acknowledged."""
+
+import asyncio
+import os
+import shutil
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from database import writer
+from database.connection_manager import DatabaseManager
+from database.errors import DatabaseClosed, DatabaseError, FilesReplaced
+from tests.database.engine import adding, make_database, names, outcomes
+
+NAME = "engine.db"
+
+
+def removed(file: Path) -> None:
+    """Take the file away."""
+    file.unlink()
+
+
+def renamed(file: Path) -> None:
+    """Give the file another name."""
+    file.rename(file.with_name("elsewhere"))
+
+
+def replaced(file: Path) -> None:
+    """Put a copy in the file's place, as `mv` and editors do."""
+    copy = file.with_name("copy")
+    shutil.copyfile(file, copy)
+    copy.replace(file)
+
+
+def recreated(file: Path) -> None:
+    """Put an empty file in its place."""
+    file.unlink()
+    file.touch()
+
+
+def directory_renamed(file: Path) -> None:
+    """Give the directory another name."""
+    file.parent.rename(file.parent.with_name("renamed"))
+
+
+def directory_replaced(file: Path) -> None:
+    """Put a copy of the directory in its place."""
+    directory_renamed(file)
+    shutil.copytree(file.parent.with_name("renamed"), file.parent)
+
+
+def directory_removed(file: Path) -> None:
+    """Take everything away."""
+    shutil.rmtree(file.parent)
+
+
+class Watched:
+    """An open manager that tells here what ended its writing."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.errors: list[DatabaseError] = []
+        self.manager = DatabaseManager(path, on_poison=self.errors.append)
+        self.pool = self.manager.async_pool
+
+
+@pytest.fixture
+async def watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Watched]:
+    monkeypatch.setattr(writer, "UNTOLD_SECONDS", 0)
+    (tmp_path / "data").mkdir()
+    make_database(tmp_path / "data" / NAME)
+    watched = Watched(tmp_path / "data" / NAME)
+    async with watched.manager:
+        await watched.pool.run_unit(adding(watched.pool, "before"))
+        yield watched
+
+
+CHANGES = [
+    *((change, suffix) for change in (removed, renamed, replaced) for suffix in ("", "-wal")),
+    (recreated, ""),
+    (recreated, "-wal"),
+    (directory_renamed, ""),
+    (directory_replaced, ""),
+    (directory_removed, ""),
+]
+
+
+@pytest.mark.parametrize(("change", "suffix"), CHANGES)
+async def test_the_next_commit_after_a_change_of_files_is_not_acknowledged(
+    watched: Watched, change: Callable[[Path], None], suffix: str
+) -> None:
+    pool = watched.pool
+    change(watched.path.with_name(NAME + suffix))
+    results = await outcomes([pool.run_unit(adding(pool, f"after {n}")) for n in range(3)])
+    assert all(isinstance(result, DatabaseClosed) for result in results)
+    assert isinstance(pool.writer.poisoned, FilesReplaced)
+    assert watched.errors == [pool.writer.poisoned]
+    assert NAME in str(pool.writer.poisoned)
+    for refused in (pool.execute("DELETE FROM items"), pool.writer.checkpoint()):
+        with pytest.raises(DatabaseClosed):
+            await refused
+
+
+@pytest.mark.parametrize(
+    ("change", "suffix"),
+    [
+        *CHANGES,
+        *((change, suffix) for change in (removed, replaced) for suffix in ("-shm", ".lock")),
+    ],
+)
+async def test_a_change_of_files_is_found_without_a_write(
+    watched: Watched, change: Callable[[Path], None], suffix: str
+) -> None:
+    pool = watched.pool
+    change(watched.path.with_name(NAME + suffix))
+    await pool.look_at_files()
+    assert isinstance(pool.writer.poisoned, FilesReplaced)
+    with pytest.raises(DatabaseClosed):
+        await pool.run_unit(adding(pool, "after"))
+    # Told in the next turn of the event loop, once.
+    await asyncio.sleep(0)
+    assert watched.errors == [pool.writer.poisoned]
+
+
+async def test_an_interactive_transaction_is_not_acknowledged_either(watched: Watched) -> None:
+    async def transaction() -> None:
+        async with watched.pool.transaction() as tx:
+            await tx.execute("INSERT INTO items (name) VALUES ('after')")
+            watched.path.unlink()
+
+    with pytest.raises(FilesReplaced):
+        await transaction()
+    assert isinstance(watched.pool.writer.poisoned, FilesReplaced)
+
+
+async def test_what_the_service_does_itself_is_no_change_of_files(watched: Watched) -> None:
+    pool = watched.pool
+    for number in range(3):
+        await pool.execute("INSERT INTO parts (body) VALUES (?)", ("x" * 100_000,))
+        assert await pool.writer.checkpoint()
+        await pool.run_alone(lambda raw: raw.execute("VACUUM").close())
+        with watched.manager.sync_pool.connection(read_only=True) as connection:
+            connection.execute("SELECT count(*) FROM items").fetchone()
+        os.utime(watched.path)
+        await pool.look_at_files()
+        await pool.run_unit(adding(pool, f"n{number}"))
+    assert watched.errors == []
+    assert await names(pool) == ["before", "n0", "n1", "n2"]
+
+
+async def test_files_that_can_not_be_looked_at_are_no_reason_to_end(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: Path) -> os.stat_result:
+        raise PermissionError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "stat", refuse)
+        await watched.pool.look_at_files()
+        await watched.pool.run_unit(adding(watched.pool, "after"))
+    assert watched.errors == []
