@@ -41,12 +41,14 @@ def headers_too_large(limit: int) -> Fault:
 Headers = dict[bytes, bytes]
 """Headers by name in lower case; the values of a repeated one are joined by commas."""
 
-_SINGLE = frozenset((b"host", b"authorization", b"content-length", b"content-type", b"origin"))
+_SINGLE = (b"host", b"authorization", b"content-length", b"content-type", b"origin")
 """Of two of them, another reader may take the other one."""
 _VERSIONS = frozenset(("1.1", "1.0", "2", "3"))
 _HOST = re.compile(
     rb"(?:(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?"
 )
+_MAX_HOST_BYTES = 300
+"""A name has at most 253."""
 _ENCODED_SLASH = re.compile(rb"%2f", re.IGNORECASE)
 
 
@@ -74,33 +76,37 @@ def read_head(scope: Scope) -> tuple[Headers, Fault | None]:
 
 def _examined(scope: Scope, path: bytes) -> tuple[Headers, Fault | None]:
     """The same, for a head that may be wrong."""
-    headers: Headers = {}
-    repeated = None
-    size = 0
+    values: dict[bytes, list[bytes]] = {}
     for name, value in scope["headers"]:
-        size += len(name) + len(value) + 4
-        if name in headers:
-            if name in _SINGLE:
-                repeated = Fault("bad_request", f"send the header {name.decode()} once")
-            headers[name] += b", " + value
-        else:
-            headers[name] = value
-    if size > MAX_HEADER_BYTES:
+        values.setdefault(name, []).append(value)
+    headers = {name: b", ".join(found) for name, found in values.items()}
+    if sum(len(name) + len(value) + 4 for name, value in scope["headers"]) > MAX_HEADER_BYTES:
         return headers, headers_too_large(MAX_HEADER_BYTES)
     # A caller that is no server may leave the version out, and then asks for the least.
     version = scope.get("http_version", "1.0")
     fault = (
         scope.get(FAULT)
         or _path_fault(path, scope["query_string"])
-        or repeated
+        or _repeated(values)
         or _version_fault(version, headers)
         or _framing_fault(version, headers)
     )
     return headers, fault
 
 
-@lru_cache(1024)
+def _repeated(values: dict[bytes, list[bytes]]) -> Fault | None:
+    for name in _SINGLE:
+        if len(values.get(name, ())) > 1:
+            return Fault("bad_request", f"send the header {name.decode()} once")
+    return None
+
+
 def _is_host(value: bytes) -> bool:
+    return len(value) <= _MAX_HOST_BYTES and _looks_like_host(value)
+
+
+@lru_cache(1024)
+def _looks_like_host(value: bytes) -> bool:
     return _HOST.fullmatch(value) is not None
 
 

@@ -206,7 +206,9 @@ async def test_without_authentication_nobody_is_named(settings: Settings) -> Non
     app = create_app(settings.model_copy(update={"auth": "off"}))
     async with app.router.lifespan_context(app):
         manager = manager_of(app)
-        async with AsyncClient(transport=ASGITransport(app), base_url="http://t") as anybody:
+        async with AsyncClient(
+            transport=ASGITransport(app), base_url="http://localhost"
+        ) as anybody:
             await make_project(anybody)
         assert entries(manager)[-1]["actor"] == "anonymous"
         assert entries(manager)[-1]["actor_token_id"] is None

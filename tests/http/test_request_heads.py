@@ -94,6 +94,10 @@ HEADS: dict[str, tuple[bytes, int, str]] = {
     "one host twice": (b"GET / HTTP/1.1\r\n" + HOST + HOST + b"\r\n", 400, "bad_request"),
     "two hosts in HTTP/1.0": (b"GET / HTTP/1.0\r\n" + HOST * 2 + b"\r\n", 400, "bad_request"),
     "two hosts in one": (b"GET / HTTP/1.1\r\nHost: a.test, b.test\r\n\r\n", 400, "bad_request"),
+    "a host of 10 kB": (
+        b"GET / HTTP/1.1\r\nHost: " + b"a" * 10_000 + b"\r\n\r\n",
+        *(400, "bad_request"),
+    ),
     "a host with a user": (b"GET / HTTP/1.1\r\nHost: a@b.test\r\n\r\n", 400, "bad_request"),
     "a host with a path": (b"GET / HTTP/1.1\r\nHost: a.test/b\r\n\r\n", 400, "bad_request"),
     "a host of two words": (b"GET / HTTP/1.1\r\nHost: a b\r\n\r\n", 400, "bad_request"),

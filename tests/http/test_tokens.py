@@ -205,7 +205,7 @@ WRONG_HEADERS = (
     "Bearer sr_1_",
     "Bearer sr_99999999999999999999_" + "a" * 49,
     "Bearer sr_\u0661_" + "a" * 49,
-    "Bearer " + "a" * 100_000,
+    "Bearer " + "a" * 60_000,
     "Bearer \xff\xfe",
 )
 
@@ -252,7 +252,7 @@ async def test_with_authentication_off_everybody_may_do_everything(settings: Set
     async with (
         app.router.lifespan_context(app),
         httpx.AsyncClient(
-            transport=httpx.ASGITransport(app), base_url="http://strongroom.test"
+            transport=httpx.ASGITransport(app), base_url="http://localhost"
         ) as anybody,
     ):
         project = await make_project(anybody, secrets=[{"key": "A", "value": "v"}])
