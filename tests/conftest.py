@@ -48,7 +48,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what takes long, shared out among the workers, of which each begins with an equal
     part of all tests."""
     long = [item for item in items if item.nodeid.startswith(FIRST)]
-    items[:] = [item for item in items if item not in set(long)]
+    items[:] = [item for item in items if not item.nodeid.startswith(FIRST)]
     for number, item in enumerate(long):
         items.insert(number * len(items) // len(long), item)
 

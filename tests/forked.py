@@ -62,6 +62,7 @@ def _begin(
     directory: str,
     environment: Mapping[str, str],
     limits: Sequence[tuple[int, int]],
+    mask: int,
     streams: Sequence[Any],
 ) -> None:
     """What the new process does: it takes over what it was given, and ends with the status."""
@@ -75,6 +76,7 @@ def _begin(
     sys.stderr = os.fdopen(2, "w", 1, encoding="utf-8", errors="backslashreplace", closefd=False)
     for which, limit in zip(LIMITS, limits, strict=True):
         resource.setrlimit(which, limit)
+    os.umask(mask)
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(directory)
@@ -108,7 +110,10 @@ class Forked:
             streams = [_Passed(file.fileno()) for file in files]
             limits = [resource.getrlimit(which) for which in LIMITS]
             texts = [str(argument) for argument in arguments]
-            given = (function, texts, str(cwd), dict(env), limits, streams)
+            # There is no other way to ask for it.
+            mask = os.umask(0o077)
+            os.umask(mask)
+            given = (function, texts, str(cwd), dict(env), limits, mask, streams)
             self._process = _context().Process(target=_begin, args=given)
             self._process.start()
         assert self._process.pid is not None

@@ -85,11 +85,8 @@ NOTICED = [
     ("loses-units", "terminate", 1),
     ("loses-units", "disk-full", 1),
     ("splits-units", "kill", 100),
-    ("splits-units", "power-loss", 25),
-    ("splits-units", "write-fails", 5),
+    ("splits-units", "power-loss", 50),
     ("ignores-failed-commits", "disk-full", 3),
-    ("ignores-failed-commits", "sync-fails", 3),
-    ("ignores-failed-commits", "write-fails", 3),
     ("forgets-the-audit", "kill", 1),
     ("forgets-the-audit", "terminate", 1),
 ]

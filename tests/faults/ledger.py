@@ -94,6 +94,9 @@ class Ledger:
                 found = left[write.kind].pop(write.of or write.mark, 0)
                 purged = write.repository != "" and write.repository not in stored.repositories
                 yield from _wrong_rows(write, found, purged=purged)
+                unknown = write.fate is Fate.UNKNOWN and not purged
+                if unknown and bool(found) is not (write.mark in stored.audited):
+                    yield f"{write.kind} {write.mark} is there, or in the audit, and not both"
             yield from _wrong_audit(write, stored.audited.get(write.mark, 0))
         for kind, marks in left.items():
             yield from (f"there is a {kind} of {mark}, which nobody asked for" for mark in marks)

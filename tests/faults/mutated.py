@@ -84,10 +84,11 @@ def splits_units() -> None:
             # What happens at a start is no request.
             await record(self, repositories, events)
             return
-        await repositories.audit.db.execute("COMMIT")
+        transaction: Any = repositories.audit.db
+        transaction._connection.execute("COMMIT")
         time.sleep(0.005)  # noqa: ASYNC251 - the writer's thread has no loop
-        await repositories.audit.db.execute("BEGIN IMMEDIATE")
-        await repositories.audit.db.execute("SAVEPOINT unit")
+        transaction._connection.execute("BEGIN IMMEDIATE")
+        transaction._connection.execute("SAVEPOINT unit")
         await record(self, repositories, events)
 
     Recording.record_all = mutated  # type: ignore[method-assign]

@@ -145,6 +145,14 @@ def test_a_part_of_what_was_written_is_told() -> None:
     assert _wrong_rows(ledger, write, RESULTS - 1)
 
 
+def test_what_is_there_is_in_the_audit_whatever_was_answered() -> None:
+    ledger = Ledger()
+    write = ledger.intend(Kind.RUN, "repository")
+    assert _wrong_rows(ledger, write, 1, entries=1) == []
+    assert _wrong_rows(ledger, write, 1, entries=0)
+    assert _wrong_rows(ledger, write, 0, entries=1)
+
+
 def test_what_nobody_wrote_is_told() -> None:
     write = Write(1, Kind.RUN, "repository")
     assert _wrong_rows(Ledger(), write, 1)
