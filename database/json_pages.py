@@ -25,17 +25,20 @@ async def fetch_json_page(
     *,
     members: Mapping[str, Kind],
     keys: Sequence[str],
+    large: Sequence[str],
     limit: int,
     most_bytes: int,
 ) -> tuple[list[str], tuple[Value, ...] | None]:
     """The first `limit` rows of `select`, each as the text of a JSON object with `members`, and
     the `keys` of the last one if there are more rows, else `None`.
 
-    All objects together have at most `most_bytes`, unless there is only one; no more is read.
-    `select` is ordered and takes at least one row more than `limit`, if there is one.
+    All objects together have at most `most_bytes`, unless there is only one; what is read is not
+    much more. `large` are the columns that may have many kilobytes. `select` is ordered and takes
+    at least one row more than `limit`, if there is one.
     """
     try:
-        row = await executor.fetch_within(_whole(select, members, keys), params, most_bytes)
+        sql = _whole(select, members, keys) + _no_large_row(large, limit)
+        row = await executor.fetch_within(sql, params, most_bytes)
     except TooLong:
         return await _row_by_row(executor, _rows(select, members, keys), params, limit, most_bytes)
     if row is None or row[0] is None:
@@ -81,6 +84,15 @@ def _whole(select: str, members: Mapping[str, Kind], keys: Sequence[str]) -> str
         f"SELECT group_concat({_object(members)}, char(30)),"  # noqa: S608
         f" group_concat(json_array({', '.join(keys)}), char(30)) FROM ({select})"
     )
+
+
+def _no_large_row(large: Sequence[str], limit: int) -> str:
+    # What is put together is too long only when all rows were read. A blob that would be too long
+    # ends it at once, and is never made: none of the rows may have more than twice its part.
+    if not large:
+        return ""
+    size = " + ".join(f"COALESCE(length({column}), 0)" for column in large)
+    return f" WHERE length(zeroblob(({size}) * {(limit + 1) // 2:d})) >= 0"
 
 
 def _rows(select: str, members: Mapping[str, Kind], keys: Sequence[str]) -> str:
