@@ -30,9 +30,9 @@ class Page(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class JsonPage:
-    """A page whose items are the texts of JSON objects, as an answer has them."""
+    """A page whose items are JSON objects in UTF-8, as an answer has them."""
 
-    items: list[str]
+    items: list[bytes]
     next_position: Position | None
 
 
