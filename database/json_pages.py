@@ -15,7 +15,7 @@ Kind = Literal["plain", "boolean", "json"]
 """How a column is stored: as it is shown, as 0 or 1, or as JSON text."""
 
 # JSON escapes every control character, so no text of a row has this one.
-_SEPARATOR = "\x1e"
+_SEPARATOR = b"\x1e"
 
 
 async def fetch_json_page(
@@ -25,43 +25,48 @@ async def fetch_json_page(
     *,
     members: Mapping[str, Kind],
     keys: Sequence[str],
+    large: Sequence[str],
     limit: int,
     most_bytes: int,
-) -> tuple[list[str], tuple[Value, ...] | None]:
-    """The first `limit` rows of `select`, each as the text of a JSON object with `members`, and
+) -> tuple[list[bytes], tuple[Value, ...] | None]:
+    """The first `limit` rows of `select`, each as a JSON object in UTF-8 with `members`, and
     the `keys` of the last one if there are more rows, else `None`.
 
-    All objects together have at most `most_bytes`, unless there is only one; no more is read.
-    `select` is ordered and takes at least one row more than `limit`, if there is one.
+    All objects together have at most `most_bytes`, unless there is only one; what is read is not
+    much more. `large` are the columns that may have many kilobytes. `select` is ordered and takes
+    at least one row more than `limit`, if there is one.
     """
     try:
-        row = await executor.fetch_within(_whole(select, members, keys), params, most_bytes)
+        sql = _whole(select, members, keys) + _no_large_row(large, limit)
+        row = await executor.fetch_within(sql, params, most_bytes)
     except TooLong:
         return await _row_by_row(executor, _rows(select, members, keys), params, limit, most_bytes)
     if row is None or row[0] is None:
         return [], None
-    objects = str(row[0]).split(_SEPARATOR)
+    objects = str(row[0]).encode().split(_SEPARATOR)
     if len(objects) <= limit:
         return objects, None
-    return objects[:limit], _position(str(row[1]).split(_SEPARATOR)[limit - 1])
+    return objects[:limit], _position(str(row[1]).encode().split(_SEPARATOR)[limit - 1])
 
 
 async def _row_by_row(
     executor: Executor, rows: str, params: Params, limit: int, most_bytes: int
-) -> tuple[list[str], tuple[Value, ...] | None]:
+) -> tuple[list[bytes], tuple[Value, ...] | None]:
     """The same, with each row looked at before the next one is read."""
-    objects: list[str] = []
-    last = ""
+    objects: list[bytes] = []
+    last = "[]"
     room = most_bytes
     more = False
 
     def takes(row: Row) -> bool:
         nonlocal last, room, more
+        # On the reader's thread, so that the event loop need not copy it.
+        object_ = str(row[0]).encode()
         # With the comma behind it.
-        room -= len(row[0].encode()) + 1
+        room -= len(object_) + 1
         more = bool(objects) and (room < 0 or len(objects) == limit)
         if not more:
-            objects.append(row[0])
+            objects.append(object_)
             last = row[1]
         return not more
 
@@ -69,7 +74,7 @@ async def _row_by_row(
     return objects, _position(last) if more else None
 
 
-def _position(keys: str) -> tuple[Value, ...]:
+def _position(keys: str | bytes) -> tuple[Value, ...]:
     values: list[Value] = json.loads(keys)
     return tuple(values)
 
@@ -81,6 +86,15 @@ def _whole(select: str, members: Mapping[str, Kind], keys: Sequence[str]) -> str
         f"SELECT group_concat({_object(members)}, char(30)),"  # noqa: S608
         f" group_concat(json_array({', '.join(keys)}), char(30)) FROM ({select})"
     )
+
+
+def _no_large_row(large: Sequence[str], limit: int) -> str:
+    # What is put together is too long only when all rows were read. A blob that would be too long
+    # ends it at once, and is never made: none of the rows may have more than twice its part.
+    if not large:
+        return ""
+    size = " + ".join(f"COALESCE(length({column}), 0)" for column in large)
+    return f" WHERE length(zeroblob(({size}) * {(limit + 1) // 2:d})) >= 0"
 
 
 def _rows(select: str, members: Mapping[str, Kind], keys: Sequence[str]) -> str:

@@ -257,7 +257,7 @@ def test_a_key_twice_in_one_request_is_refused(model: type[RequestModel]) -> Non
     data: dict[str, Any] = {"secrets": secrets}
     if model is ProjectCreate:
         data |= MADE
-    assert errors_of(model, data) == [("secrets", "repeated_key")]
+    assert errors_of(model, data) == [("secrets/2/key", "repeated_key")]
 
 
 def test_a_request_has_500_secrets_at_most() -> None:

@@ -92,7 +92,7 @@ class AgentRunRepository(BaseRepository[AgentRun]):
         if filter.project_ids == ():
             return JsonPage([], None)
         query = _page_query(filter, limit=limit, after=after)
-        return await fetch_json(self.db, query, limit, ("id",), _MEMBERS)
+        return await fetch_json(self.db, query, limit, ("id",), _MEMBERS, LARGE_COLUMNS)
 
     async def transition(
         self,
@@ -245,6 +245,7 @@ _STARTED = (
 with those that it has."""
 
 
+LARGE_COLUMNS = ("target_text", "planning_statement", "result", "error_message", "metadata")
 _MEMBERS = json_members(AgentRun)
 
 

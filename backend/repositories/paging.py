@@ -32,9 +32,9 @@ class Page(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class JsonPage:
-    """A page whose items are the texts of JSON objects, as an answer has them."""
+    """A page whose items are JSON objects in UTF-8, as an answer has them."""
 
-    items: list[str]
+    items: list[bytes]
     next_position: Position | None
 
 
@@ -167,26 +167,27 @@ class PageReader(Generic[T]):
         return Page(self._items, position)
 
     def _takes(self, row: Row) -> bool:
-        if len(self._items) == self._limit or (not self._fits(row) and self._items):
+        if len(self._items) == self._limit:
             self.is_full = True
             return False
+        if self._bytes is None:
+            # No text takes more. Nearly all pages are known to fit by that, without a closer look.
+            characters = 0
+            for value in row:
+                if value.__class__ is str:
+                    characters += len(value)
+            self._estimate += _LONGEST_CHARACTER * characters + _LONGEST_MEMBER * len(row)
+            if self._estimate > self._room:
+                self._bytes = sum(map(self._json_bytes, self._rows))
         if self._bytes is not None:
+            self._bytes += self._json_bytes(row)
+            if self._bytes > self._room and self._items:
+                self.is_full = True
+                return False
             self._rows.clear()
         self._rows.append(row)
         self._items.append(self._model(row))
         return True
-
-    def _fits(self, row: Row) -> bool:
-        """Whether there is room for the row, which is then taken."""
-        if self._bytes is None:
-            # No text takes more. Nearly all pages are known to fit by that, without a closer look.
-            texts = sum([len(value) for value in row if value.__class__ is str])
-            self._estimate += _LONGEST_CHARACTER * texts + _LONGEST_MEMBER * len(row)
-            if self._estimate <= self._room:
-                return True
-            self._bytes = sum(map(self._json_bytes, self._rows))
-        self._bytes += self._json_bytes(row)
-        return self._bytes <= self._room
 
     def _json_bytes(self, row: Row) -> int:
         """The bytes of the row's item, or a few more."""
@@ -205,8 +206,10 @@ async def fetch_json(
     limit: int,
     columns: Sequence[str],
     members: Mapping[str, Kind],
+    large: Sequence[str] = (),
 ) -> JsonPage:
-    """The page that a keyset query gives, ordered by `columns`, as JSON with `members`."""
+    """The page that a keyset query gives, ordered by `columns`, as JSON with `members`. `large`
+    are the columns that may have many kilobytes."""
     select, params = query.build()
     return JsonPage(
         *await fetch_json_page(
@@ -215,6 +218,7 @@ async def fetch_json(
             params,
             members=members,
             keys=columns,
+            large=large,
             limit=limit,
             most_bytes=MAX_PAGE_BYTES,
         )

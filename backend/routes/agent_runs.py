@@ -4,7 +4,17 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response, status
 
-from backend.dependencies import AnyOf, Cursor, GuardedRoute, Id, Limit, RunId, Service, problems
+from backend.dependencies import (
+    AnyOf,
+    Cursor,
+    GuardedRoute,
+    Id,
+    Limit,
+    RunId,
+    Service,
+    json_response,
+    problems,
+)
 from backend.schemas.runs import (
     AgentRunCreate,
     AgentRunList,
@@ -40,10 +50,10 @@ async def list_agent_runs(
     cursor: Cursor = None,
 ) -> Response:
     """One page of runs, newest first."""
-    text_page = await service.list_runs_json(
+    page = await service.list_runs_json(
         project_id=project_id, statuses=status, run_types=run_type, limit=limit, cursor=cursor
     )
-    return Response(text_page, media_type="application/json")
+    return json_response(page)
 
 
 @router.post(

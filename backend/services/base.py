@@ -74,12 +74,13 @@ class ServiceBase(Recording, UnitsOfWork):
         self.cursors = CursorCodec(keys.cursors)
         self.audit_chain = AuditChain(keys.audit_chain)
 
-    def json_list(self, name: str, page: JsonPage, *filters: object) -> str:
-        """The JSON text of the list answer `{"<name>": […], "next_cursor": …}`."""
+    def json_list(self, name: str, page: JsonPage, *filters: object) -> bytes:
+        """The JSON of the list answer `{"<name>": […], "next_cursor": …}`."""
         next_cursor = "null"
         if page.next_position is not None:
             next_cursor = f'"{self.cursors.encode(page.next_position, name, *filters)}"'
-        return f'{{"{name}":[{",".join(page.items)}],"next_cursor":{next_cursor}}}'
+        head, tail = f'{{"{name}":['.encode(), f'],"next_cursor":{next_cursor}}}'.encode()
+        return b"".join((head, b",".join(page.items), tail))
 
 
 @overload

@@ -123,7 +123,7 @@ class ProjectUseCases(SecretSealing, ServiceBase):
             page = await self.repositories.projects.json_page(
                 ProjectFilter(statuses, owner, text, ids), sort=sort, limit=limit, after=after
             )
-            return self.json_list("projects", page, *bound).encode()
+            return self.json_list("projects", page, *bound)
 
         return await self.answers.projects.of((*bound, limit, cursor), make)
 

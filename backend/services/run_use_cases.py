@@ -96,8 +96,8 @@ class RunUseCases(ServiceBase):
         run_types: tuple[RunType, ...] = (),
         limit: int = 50,
         cursor: str | None = None,
-    ) -> str:
-        """The same page as the JSON text of an `AgentRunList`. Raises `BadCursor`."""
+    ) -> bytes:
+        """The same page as the JSON of an `AgentRunList`. Raises `BadCursor`."""
         ids = current_principal().visible_ids
         if project_id is not None:
             ids = (project_id,) if current_principal().sees(project_id) else ()

@@ -71,7 +71,7 @@ def test_a_dry_run_shows_what_would_go_and_changes_nothing(
         ["deliveries", "0"],
         ["all", "2900"],
     ]
-    assert lines[1][2] == lines[4][2]
+    assert lines[1][2] == lines[5][2]
     assert lines[2][2] == "0 bytes"
     assert (installation / "strongroom.db").read_bytes() == before
     told = limited("prune", "--dry-run", "--json", "--data-dir", installation).json

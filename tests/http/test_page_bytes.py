@@ -70,20 +70,19 @@ async def fill_secrets(rows: Rows) -> int:
 
 
 async def fill_history(rows: Rows) -> int:
-    for run in range(2, 102):
-        await rows.add("agent_runs", 1, lambda n, run=run: run_row(n, id=run, run_number=run))
-        await rows.add(
-            "test_results",
-            300,
-            lambda n, run=run: {
-                "agent_run_id": run,
-                "test_type": f"{n:03} {KEY * 96}",
-                "test_name": "test",
-                "status": "passed",
-                "duration_seconds": 1 / 3,
-                **TIMES,
-            },
-        )
+    await rows.add("agent_runs", 100, lambda n: run_row(n, id=n + 2))
+    await rows.add(
+        "test_results",
+        100 * 300,
+        lambda n: {
+            "agent_run_id": 2 + n % 100,
+            "test_type": f"{n // 100:03} {KEY * 96}",
+            "test_name": "test",
+            "status": "passed",
+            "duration_seconds": 1 / 3,
+            **TIMES,
+        },
+    )
     return 300
 
 
@@ -300,9 +299,11 @@ async def test_a_page_ends_after_4_mib_and_nothing_is_left_out(
         if page["next_cursor"] is None:
             break
         cursor = f"&cursor={page['next_cursor']}"
-    if template not in ("/api/projects/{project_id}/test-history", "/api/backups"):
-        known = 0 if template == "/api/projects/{project_id}/secrets" else before
-        assert len(seen) == count + known
+    if template == "/api/projects/{project_id}/secrets":
+        # Those that there were are counted already.
+        before = 0
+    if template != "/api/backups":
+        assert len(seen) == count + before
     assert len(seen) == len(set(seen))
     assert (len(sizes) > 1) == case.several or count > 500
     for (size, number, _), (_, _, following) in zip(sizes, [*sizes[1:], (0, 0, PAGE)], strict=True):

@@ -253,8 +253,11 @@ async def test_an_upsert_of_nothing_does_nothing(
         ({"secrets": None}, "/secrets"),
         ({"secrets": {"A": "v"}}, "/secrets"),
         ({"secrets": ["A"]}, "/secrets/0"),
-        ({"secrets": [{"key": "A", "value": "v"}] * 2}, "/secrets"),
-        ({"secrets": [{"key": "A", "value": "v"}, {"key_name": "A", "value": "w"}]}, "/secrets"),
+        ({"secrets": [{"key": "A", "value": "v"}] * 2}, "/secrets/1/key"),
+        (
+            {"secrets": [{"key": "A", "value": "v"}, {"key_name": "A", "value": "w"}]},
+            "/secrets/1/key",
+        ),
         ({"secrets": [{"key": f"K{n}", "value": "v"} for n in range(501)]}, "/secrets"),
         ({"secrets": [], "more": 1}, "/more"),
         ({"secrets": [{"key": "A", "value": "v", "x": 1}]}, "/secrets/0/x"),

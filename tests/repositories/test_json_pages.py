@@ -1,15 +1,20 @@
 """A page that SQLite writes as JSON says what the same page says as models."""
 
 import json
+import re
+import sqlite3
+from collections.abc import Callable
 
 import pytest
 
 from backend.repositories import Repositories
-from backend.repositories.agent_run_repository import RunFilter
+from backend.repositories.agent_run_repository import LARGE_COLUMNS, RunFilter
 from backend.repositories.paging import json_members
 from backend.repositories.project_repository import ProjectFilter
+from database.connection import Params, Row
 from database.connection_manager import DatabaseManager
 from models import AgentRun, Project, TestResult
+from tests.plans import Explaining
 
 TEXTS = [
     'a "quoted" \\ name/',
@@ -99,3 +104,58 @@ def test_the_members_are_those_of_the_models_json() -> None:
     kinds = json_members(TestResult)
     assert (kinds["result_data"], kinds["status"]) == ("json", "plain")
     assert json_members(AgentRun)["merge_completed"] == "boolean"
+
+
+@pytest.mark.parametrize(("table", "large"), [("agent_runs", LARGE_COLUMNS), ("projects", ())])
+async def test_the_large_columns_are_known(
+    manager: DatabaseManager, table: str, large: tuple[str, ...]
+) -> None:
+    row = await manager.async_pool.fetch_one(
+        "SELECT sql FROM sqlite_master WHERE name = ?", (table,)
+    )
+    assert row is not None
+    found = re.findall(r"length\((\w+)\) (?:<=|BETWEEN \d+ AND) (\d+)", row["sql"])
+    assert len(found) > 3
+    assert tuple(column for column, most in found if int(most) > 4096) == large
+
+
+class Counting(Explaining):
+    """An executor that counts the bytes of what is read, row by row."""
+
+    read = 0
+
+    async def fetch_while(self, sql: str, params: Params, takes: Callable[[Row], bool]) -> None:
+        def counted(row: Row) -> bool:
+            self.read += sum(len(value) for value in row if isinstance(value, str))
+            return takes(row)
+
+        await super().fetch_while(sql, params, counted)
+
+
+@pytest.mark.parametrize("limit", [2, 50, 500])
+async def test_no_more_is_read_than_a_page_has(manager: DatabaseManager, limit: int) -> None:
+    repositories = Repositories(manager)
+    await repositories.projects.create({"name": "P", "github_owner": "o", "github_repo": "p"})
+    text = "x" * 900_000
+    for number in range(1, 41):
+        await repositories.runs.create(
+            {"project_id": 1, "run_number": number, "target_text": "t", "result": text}
+        )
+    counting = Counting(manager.async_pool)
+    operations = 0
+
+    def count(raw: sqlite3.Connection) -> None:
+        def one_more() -> int:
+            nonlocal operations
+            operations += 1
+            return 0
+
+        raw.set_progress_handler(one_more, 100)
+
+    for _ in range(8):
+        await manager.async_pool.run_read(count)
+    page = await repositories.runs.using(counting).json_page(RunFilter(), limit=limit, after=None)
+    assert len(page.items) == min(limit, 4)
+    assert counting.read < 6_000_000
+    # Reading all forty rows takes more than twenty-five.
+    assert operations < 15

@@ -90,7 +90,7 @@ async def test_secrets_are_set_and_it_is_told_whether_that_changed_anything(
 async def test_wrong_secrets_change_nothing(service: DatabaseService) -> None:
     await service.create_project_with_settings(PROJECT, {})
     for secrets, place in (
-        ([{"key": "A", "value": "x"}, {"key": "A", "value": "y"}], "/secrets"),
+        ([{"key": "A", "value": "x"}, {"key": "A", "value": "y"}], "/secrets/1/key"),
         ([{"key": "A", "value": "x"}, {"key": "1", "value": "y"}], "/secrets/1/key"),
         ([{"key": "A", "value": ""}], "/secrets/0/value"),
         ([{"key": "A", "value": "\ud800"}], "/secrets/0/value"),
