@@ -13,9 +13,7 @@ _QUEUE_SHARE = 0.9
 """A writer's queue this full is about to refuse work."""
 
 
-_FULL = (
-    "the disk is full: writes, and reveals, which are recorded, are refused until there is room"
-)
+_FULL = "the disk is full: writes, and reveals, which are recorded, are refused until there is room"
 
 
 class ReadinessUseCases(ServiceBase):

@@ -14,8 +14,8 @@ from backend.errors import RotationRunning, SecretUnreadable
 from backend.repositories.sealed_repository import SEALED_KINDS
 from backend.runtime import StartRefused
 from backend.schemas.keys import RotationProgress
-from backend.services.audit_verification import verify_audit
 from backend.services import rotation_runner
+from backend.services.audit_verification import verify_audit
 from backend.services.database_service import DatabaseService
 from backend.services.key_rotation import RotationInterrupted
 from backend.services.rotation_runner import RotationRunner
