@@ -806,7 +806,8 @@ class Health(BaseModel):
 
 
 class ReadinessCheck(BaseModel):
-    status: Literal["ok", "failed"]
+    status: Literal["ok", "failed", "full"]
+    """`full` stands for a disk without room: what changes nothing is answered all the same."""
     detail: str | None = None
 
 
@@ -815,6 +816,7 @@ class ReadinessChecks(BaseModel):
     migrations: ReadinessCheck
     keys: ReadinessCheck
     writer_queue: ReadinessCheck
+    writes: ReadinessCheck
 
 
 class Readiness(BaseModel):

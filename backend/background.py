@@ -7,11 +7,15 @@ from backend.log import get_logger
 
 logger = get_logger("strongroom.background")
 
+RETRY_SECONDS = 5.0
+"""After how long a job that failed is tried again, however seldom it runs otherwise."""
+
 
 class BackgroundWork:
     """Jobs that run again and again until `stop`, each in a task of its own.
 
-    A job that fails is logged, and runs again when its time comes.
+    A job that fails is logged, and runs again when its time comes, or after `RETRY_SECONDS` if
+    that is sooner: then without a line, as long as it fails in the same way.
     """
 
     def __init__(self) -> None:
@@ -36,12 +40,18 @@ class BackgroundWork:
     async def _repeat(
         self, seconds: float, name: str, job: Callable[[], Awaitable[object]]
     ) -> None:
+        told: type[Exception] | None = None
         while not self._stopping.is_set():
+            pause = seconds
             try:
                 await job()
-            except Exception:
-                logger.exception("background work failed", job=name)
+                told = None
+            except Exception as error:
+                if type(error) is not told:
+                    logger.exception("background work failed", job=name)
+                told = type(error)
+                pause = min(seconds, RETRY_SECONDS)
             try:
-                await asyncio.wait_for(self._stopping.wait(), seconds)
+                await asyncio.wait_for(self._stopping.wait(), pause)
             except TimeoutError:
                 continue

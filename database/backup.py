@@ -8,12 +8,13 @@ import os
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from database.connection import ConnectionConfig
 from database.errors import (
     DRIVER_ERRORS,
+    DatabaseBusy,
     DatabaseError,
     DatabaseFull,
     DatabaseUnavailable,
@@ -21,6 +22,7 @@ from database.errors import (
 )
 from database.statements import control, fetch_all, fetch_one, roll_back
 
+_PAGES_PER_STEP = 2500
 _PREFIX, _SUFFIX = ".strongroom-", ".partial"
 
 _TABLES = (
@@ -33,13 +35,16 @@ class TargetExists(DatabaseError):
     """There is a file of this name already; it is as it was."""
 
 
-def copy_database(source: sqlite3.Connection, target: Path) -> dict[str, int]:
+def copy_database(
+    source: sqlite3.Connection, target: Path, go_on: Callable[[], bool] = lambda: True
+) -> dict[str, int]:
     """Copy what `source` shows at one moment to the new file `target`; rows by table, counted in
     that same moment.
 
-    Works while others write: they are not held up, but their log can't be shortened meanwhile.
-    The copy is one file without a log beside it, for its owner only, and not synced. Raises
-    `DatabaseError`; what is left of `target` then is of no use.
+    Works while others write: they are not held up, but their log can't be shortened meanwhile. Once
+    `go_on` says no, it gives up with `DatabaseBusy`. The copy is one file without a log beside it,
+    for its owner only, and not synced. Raises `DatabaseError`; what is left of `target` then is of
+    no use.
     """
     with _os_errors(target):
         os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
@@ -47,7 +52,7 @@ def copy_database(source: sqlite3.Connection, target: Path) -> dict[str, int]:
     control(source, "BEGIN")
     try:
         counts = row_counts(source)
-        _copy_pages(source, target)
+        _copy_pages(source, target, go_on)
     finally:
         roll_back(source)
     _end_log(target)
@@ -65,15 +70,23 @@ def row_counts(connection: sqlite3.Connection) -> dict[str, int]:
     return counts
 
 
-def _copy_pages(source: sqlite3.Connection, target: Path) -> None:
+def _copy_pages(source: sqlite3.Connection, target: Path, go_on: Callable[[], bool]) -> None:
+    def look(*_: int) -> None:
+        if not go_on():
+            raise DatabaseBusy(
+                "too much is written for a backup by the server: try again when less is, or use "
+                "strongroom backup",
+                retry_after=60,
+            )
+
     try:
         copy = sqlite3.connect(target, isolation_level=None)
         with contextlib.closing(copy):
             # A copy that fails is thrown away, and one that succeeds is synced once, at its end.
             copy.execute("PRAGMA journal_mode = OFF").close()
             copy.execute("PRAGMA synchronous = OFF").close()
-            # All in one step: a copy in several begins anew whenever somebody writes.
-            source.backup(copy, pages=-1)
+            # Within the caller's snapshot: else it would begin anew whenever somebody writes.
+            source.backup(copy, pages=_PAGES_PER_STEP, progress=look)
     except DRIVER_ERRORS as error:
         raise translate(error) from None
 

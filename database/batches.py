@@ -72,6 +72,10 @@ class BatchRunner:
         self._files = files
         self._checkpointer = checkpointer
         self._log_bytes = 0
+        self.refused_at: float | None = None
+        """When a write was last refused as the disk was full, on the monotonic clock; `None` once
+        another one was taken."""
+        self._changes = 0
 
     @property
     def stats(self) -> WriterStats:
@@ -103,6 +107,7 @@ class BatchRunner:
             failed = sum(job.error is not None for job in batch)
             self._stats.failed_units += failed
             self._stats.units += len(batch) - failed
+            self._note_room(raw, batch if failed else [])
             self._answer(batch)
         if failure is None:
             self._checkpoint_if_due(raw)
@@ -140,6 +145,13 @@ class BatchRunner:
         except DatabaseError as error:
             alone = sum(job.error is None for job in batch) == 1
             raise error if alone else _reason_for_others(error) from None
+
+    def _note_room(self, raw: sqlite3.Connection, failed: Batch) -> None:
+        if any(isinstance(job.error, DatabaseFull) for job in failed):
+            self.refused_at = time.monotonic()
+            self._changes = raw.total_changes
+        elif self.refused_at is not None and raw.total_changes != self._changes:
+            self.refused_at = None
 
     def begin(self, raw: sqlite3.Connection) -> None:
         """Begin a writing transaction."""

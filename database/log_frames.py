@@ -121,8 +121,8 @@ def _frames(
     size = _FRAME.size + page_bytes
     number = 0
     computed = pair
-    while chunk := file.read(size * _CHUNK_FRAMES):
-        count = len(chunk) // size
+    # A frame that is cut off is no frame.
+    while count := len(chunk := file.read(size * _CHUNK_FRAMES)) // size:
         heads = [_FRAME.unpack_from(chunk, size * n) for n in range(count)]
         stored = [(head[4], head[5]) for head in heads]
         sums = _all_sums(chunk, size, [pair, *stored[:-1]], swapped)
@@ -134,10 +134,7 @@ def _frames(
                 follows = _frame_sum(chunk, size, n, computed, swapped) == stored[n]
             computed = sums[n]
             yield _Frame(number, (head[2], head[3]), head[1] != 0, follows, stored[n])
-        if count:
-            pair = stored[-1]
-        if count < _CHUNK_FRAMES:
-            return
+        pair = stored[-1]
 
 
 def _frame_sum(

@@ -4,8 +4,10 @@ Removed rows leave free pages, which new rows use first; the file itself only sh
 written anew. Functions for a connection, on its thread, outside a transaction.
 """
 
+import os
 import sqlite3
 from dataclasses import dataclass
+from pathlib import Path
 
 from database.statements import control, fetch_one
 
@@ -30,6 +32,22 @@ def space(connection: sqlite3.Connection) -> Space:
         file=sizes["page_count"] * sizes["page_size"],
         free=sizes["freelist_count"] * sizes["page_size"],
     )
+
+
+LEAST_ROOM_BYTES = 1024 * 1024
+"""A disk with less room than that is full: writes are about to fail, if they do not yet."""
+
+
+def disk_problem(path: Path) -> str | None:
+    """Why the file system of `path` takes no writes: `full` or `read-only`; `None` when it does, or
+    can't be asked."""
+    try:
+        status = os.statvfs(path)
+    except OSError:
+        return None
+    if status.f_flag & os.ST_RDONLY:
+        return "read-only"
+    return "full" if status.f_bavail * status.f_frsize < LEAST_ROOM_BYTES else None
 
 
 def compact(connection: sqlite3.Connection) -> None:

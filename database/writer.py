@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import sqlite3
+import time
 from collections.abc import AsyncIterator, Callable
 from contextvars import copy_context
 from functools import partial
@@ -21,6 +22,7 @@ from database.errors import (
 from database.interpreter import Loan
 from database.jobs import JobQueue
 from database.open_files import OpenFiles
+from database.space import disk_problem
 from database.statements import atomically, roll_back
 from database.transaction import HoppingTransaction, Transaction, Work, drive
 from database.wal import Checkpointer
@@ -29,6 +31,8 @@ from database.write_lock import WriteLock
 T = TypeVar("T")
 logger = logging.getLogger("strongroom.database")
 
+FULL_SECONDS = 5.0
+"""How long a disk counts as full after it refused a write, unless it takes another."""
 UNTOLD_SECONDS = 2.0
 """After how long callers hear that nobody knows where their commit went; a server has ended by
 then, and has told them nothing."""
@@ -71,6 +75,14 @@ class Writer:
     def stats(self) -> WriterStats:
         """The counters as they are now."""
         return self._batches.stats
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the disk has no room, or a write was refused for that a moment ago."""
+        refused_at = self._batches.refused_at
+        if refused_at is not None and time.monotonic() - refused_at < FULL_SECONDS:
+            return True
+        return disk_problem(self._config.path.parent) == "full"
 
     async def run_unit(self, work: Work[T], *, urgent: bool = False) -> T:
         """The result of a unit of work, once it is durable."""

@@ -66,7 +66,7 @@ def verify(data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """
     settings = quiet_settings(data_dir)
     manager = read_only_manager(settings)
-    checks = [_log_check(manager), *_file_checks(manager)]
+    checks = [*_file_checks(manager), _log_check(manager)]
     if not any(check.problem for check in checks):
         checks += asyncio.run(_content_checks(settings))
     _report(checks, as_json=as_json)

@@ -34,6 +34,7 @@ from database.base import time_text
 from database.connection_manager import DatabaseManager
 from database.errors import DatabaseUnavailable, ProcessLockHeld
 from database.process_lock import ProcessLock
+from database.wal import wal_bytes
 
 BACKUPS_FOLDER = "backups"
 
@@ -52,11 +53,13 @@ def make_backup(
     target: Path,
     now: datetime,
     before_publishing: Callable[[], None] = nothing_more,
+    go_on: Callable[[], bool] = lambda: True,
 ) -> BackupCreated:
     """Copy the database to the new file `target`, while others write; what was verified of it.
 
     All that was committed before the call is in it. `before_publishing` is called when all is
-    well; what it raises leaves nothing behind. Raises `TargetExists`, `BadCopy`, `StartRefused`
+    well; what it raises leaves nothing behind. Once `go_on` says no, the copy gives up with
+    `DatabaseBusy`. Raises `TargetExists`, `BadCopy`, `StartRefused`
     when master keys are missing, and `DatabaseError`.
     """
     began = time.monotonic()
@@ -67,7 +70,7 @@ def make_backup(
     with workspace(target.parent) as folder:
         copy = folder / target.name
         with manager.sync_pool.connection(read_only=True) as connection:
-            rows = copy_database(connection, copy)
+            rows = copy_database(connection, copy, go_on)
         found = check_copy(copy, keyring, exported)
         if found.rows != rows:
             raise BadCopy("the copy has not as many rows as the database had")
@@ -164,7 +167,13 @@ class ServerBackups:
             target,
             now,
             lambda: before_publishing(target.name),
+            self._log_has_room,
         )
+
+    def _log_has_room(self) -> bool:
+        """Whether what is written during the copy, which keeps the log, is not too much for it."""
+        config = self._manager.config
+        return wal_bytes(config) < config.wal_limit_bytes * 7 // 4
 
     def after(self, name: str | None, limit: int) -> list[Backup]:
         """A part of the list: see `BackupFolder.after`."""

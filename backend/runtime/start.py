@@ -139,9 +139,10 @@ class Runtime:
 
     async def stop(self) -> None:
         """Let running work finish and close everything."""
+        # First, as the background waits for the removal that it began.
+        await self.pruner.stop()
         await self.background.stop()
         await self.rotation.stop()
-        await self.pruner.stop()
         await self.backups.stop()
         for last_step in (
             self.service.store_token_uses,

@@ -10,12 +10,14 @@ from backend.schemas.retention import PruneProgress, Removed, RetentionLimits
 from backend.services.principal import SYSTEM, acting_as
 from backend.services.retention_use_cases import Part
 from database.base import Clock, time_text
-from database.errors import DatabaseBusy
+from database.errors import DatabaseBusy, DatabaseFull
 
 logger = logging.getLogger("strongroom.retention")
 
 STEP_SECONDS: Final = 0.02
 """About what a step may take: other writes wait so long, at most."""
+RETRY_SECONDS: Final = 5.0
+"""After how long a removal is tried again that met a full disk."""
 _WORTH_TIDYING: Final = 10_000
 """Fewer removed logs leave nothing to speak of in the full-text index."""
 _TIDY_SHARE: Final = 3
@@ -77,8 +79,14 @@ class Pruner:
         self._untidy = 0
 
     async def wake(self) -> None:
-        """Begin a removal, unless one runs; a failure is logged."""
-        self.start()
+        """Run a removal to its end, or the one that runs; a failure is logged. One that met a full
+        disk is begun again and again until there is room."""
+        while not self._stopping.is_set():
+            removal = self.start()
+            await asyncio.wait({removal})
+            if removal.cancelled() or not isinstance(removal.exception(), DatabaseFull):
+                return
+            await self._rest(RETRY_SECONDS)
 
     def start(self) -> "asyncio.Task[Removed]":
         """The task of the removal that runs, or of one that begins now. It raises `DatabaseError`;

@@ -5,11 +5,15 @@ import asyncio
 from backend.repositories import Repositories
 from backend.repositories.schema_version import newest_schema_version, schema_version
 from backend.services.base import ServiceBase, unit_of_work
-from database.errors import DatabaseError
+from database.errors import DatabaseClosed, DatabaseError
+from database.space import disk_problem
 from models import Readiness, ReadinessCheck, ReadinessChecks
 
 _QUEUE_SHARE = 0.9
 """A writer's queue this full is about to refuse work."""
+
+
+_FULL = "the disk is full: writes, and reveals, which are recorded, are refused until there is room"
 
 
 class ReadinessUseCases(ServiceBase):
@@ -34,12 +38,13 @@ class ReadinessUseCases(ServiceBase):
         except DatabaseError:
             migrations = keys = "the database can't be read"
             reads = False
-        works = await writes and reads
+        writable = await writes
         checks = ReadinessChecks(
-            database=_check(None if works else "reading or writing fails"),
+            database=_check(None if writable and reads else "reading or writing fails"),
             migrations=_check(migrations),
             keys=_check(keys),
             writer_queue=_check(self._writer_queue()),
+            writes=self._room() if writable else _check("writing fails"),
         )
         ok = all(check.status == "ok" for _, check in checks)
         return Readiness(status="ready" if ok else "not_ready", checks=checks)
@@ -70,6 +75,19 @@ class ReadinessUseCases(ServiceBase):
             return "the keys' records can't be read"
         bad = [id for id, canary in canaries.items() if not self.vault.check_canary(id, canary)]
         return f"these master keys don't fit: {', '.join(bad)}" if bad else None
+
+    def _room(self) -> ReadinessCheck:
+        """Whether the disk takes writes."""
+        config = self.db_manager.config
+        try:
+            full = self.db_manager.async_pool.writer.is_full
+        except DatabaseClosed:
+            return _check("the database is closed")
+        if full:
+            return ReadinessCheck(status="full", detail=_FULL)
+        if disk_problem(config.path.parent) == "read-only":
+            return _check("the file system is read-only")
+        return _check(None)
 
     def _writer_queue(self) -> str | None:
         stats = self.db_manager.async_pool.stats()

@@ -1,6 +1,7 @@
 """One rotation of keys at a time, in a task beside the requests."""
 
 import asyncio
+import contextlib
 import logging
 
 from backend.services.key_rotation import KeyRotationUseCases, RotationInterrupted
@@ -8,6 +9,9 @@ from backend.services.principal import SYSTEM, acting_as
 from database.errors import DatabaseBusy, DatabaseError
 
 logger = logging.getLogger("strongroom.keys")
+
+RETRY_SECONDS = 2.0
+"""After how long a rotation goes on that met a full disk or another failure."""
 
 
 class RotationRunner:
@@ -38,6 +42,7 @@ class RotationRunner:
             await asyncio.wait({self._task})
 
     async def _run(self) -> None:
+        told: type[DatabaseError] | None = None
         while not self._stopping.is_set():
             try:
                 await self._service.continue_rotation(go_on=lambda: not self._stopping.is_set())
@@ -46,10 +51,13 @@ class RotationRunner:
                 return
             except DatabaseBusy as error:
                 # Others come first.
-                try:
-                    await asyncio.wait_for(self._stopping.wait(), error.retry_after)
-                except TimeoutError:
-                    continue
+                await self._rest(error.retry_after)
             except DatabaseError as error:
-                logger.warning("a rotation of keys was interrupted and will go on: %s", error)
-                return
+                if type(error) is not told:
+                    logger.warning("a rotation of keys was interrupted and will go on: %s", error)
+                told = type(error)
+                await self._rest(RETRY_SECONDS)
+
+    async def _rest(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stopping.wait(), seconds)

@@ -2,6 +2,9 @@
 
 import asyncio
 
+import pytest
+
+from backend import background
 from backend.background import BackgroundWork
 
 MOMENT = 0.001
@@ -46,6 +49,27 @@ async def test_a_job_that_fails_runs_again_and_disturbs_no_other() -> None:
     await failing.third_run()
     await other.third_run()
     await work.stop()
+
+
+async def test_a_job_that_failed_is_tried_again_long_before_its_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(background, "RETRY_SECONDS", MOMENT)
+    tried, well = 0, asyncio.Event()
+
+    async def job() -> None:
+        nonlocal tried
+        tried += 1
+        if tried < 4:
+            raise OSError("no room")
+        well.set()
+
+    work = BackgroundWork()
+    work.every(3600, "job", job)
+    async with asyncio.timeout(30):
+        await well.wait()
+    await work.stop()
+    assert tried == 4
 
 
 async def test_stopping_waits_for_the_job_that_runs_and_not_for_its_next_time() -> None:

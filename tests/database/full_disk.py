@@ -53,10 +53,13 @@ async def main(directory: Path) -> dict[str, Any]:
     await pool.run_unit(adding(pool, "before"))
     disk.fill()
     seen["full"] = _kinds(await outcomes(pool.execute(INSERT, ("x" * 100_000,)) for _ in range(20)))
+    seen["said to be full"] = [pool.writer.is_full]
     seen["poisoned by a commit"] = pool.stats()["poisoned"]
     seen["read while full"] = await names(pool)
     disk.free()
     await pool.run_unit(adding(pool, "between"))
+    # By a write that was taken, and by the room that there is.
+    seen["said to be full"] += [pool.writer.is_full]
 
     # The log starts over inside its file, which is large by now; the database has to grow.
     await pool.execute(INSERT, ("x" * 400_000,))
@@ -65,6 +68,8 @@ async def main(directory: Path) -> dict[str, Any]:
     await pool.run_alone(lambda raw: raw.execute("VACUUM").close())
     await pool.run_alone(lambda raw: raw.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone())
     disk.fill()
+    # Nothing was refused since: the disk itself is asked.
+    seen["said to be full"] += [pool.writer.is_full]
     before = pool.stats()["writer"]["checkpoints"]
     seen["committed into the log"] = _kinds(
         await outcomes([pool.execute(INSERT, ("x" * 100_000,))])

@@ -42,6 +42,12 @@ async def test_a_full_database_stores_nothing_and_recovers(
     problem(await client.put(f"{path}/secrets", json={"secrets": secrets}), "database_full")
     assert all_rows(manager_of(application)) == before
     assert (await client.get(f"{path}/full")).status_code == 200
+    ready = await client.get("/ready")
+    assert ready.status_code == 503
+    checks = ready.json()["checks"]
+    assert checks["writes"]["status"] == "full"
+    assert "refused until there is room" in checks["writes"]["detail"]
+    assert {check["status"] for name, check in checks.items() if name != "writes"} == {"ok"}
     await limit_pages(application, 2**30)
     response = await client.put(f"{path}/configuration", json={"planning_statement": large})
     assert response.json()["planning_statement"] == large

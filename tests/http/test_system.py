@@ -13,7 +13,7 @@ from config.settings import Settings
 from database.errors import DatabaseUnavailable
 from tests.http.support import make_project, manager_of, problem
 
-CHECKS = {"database", "migrations", "keys", "writer_queue"}
+CHECKS = {"database", "migrations", "keys", "writer_queue", "writes"}
 
 
 @pytest.mark.parametrize("path", ["/", "/health"])
@@ -55,7 +55,7 @@ async def test_a_stopped_writer_is_not_ready(
 ) -> None:
     writer = manager_of(application).async_pool.writer
     writer.poisoned = DatabaseUnavailable("sentinel-cause")
-    assert await failing(stranger) == {"database", "writer_queue"}
+    assert await failing(stranger) == {"database", "writer_queue", "writes"}
     assert "sentinel" not in (await stranger.get("/ready")).text
     # The end of the application writes, too.
     writer.poisoned = None
@@ -97,7 +97,7 @@ class TestQueue:
         await application.state.runtime.background.stop()
         pool = manager_of(application).async_pool
         pool.writer.queue._unanswered = 2
-        assert await failing(stranger) == {"database", "writer_queue"}
+        assert await failing(stranger) == {"database", "writer_queue", "writes"}
         pool.writer.queue._unanswered = 0
         assert await failing(stranger) == set()
 

@@ -5,6 +5,7 @@ from collections.abc import Awaitable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
@@ -13,10 +14,12 @@ from backend.errors import RotationRunning, SecretUnreadable
 from backend.repositories.sealed_repository import SEALED_KINDS
 from backend.runtime import StartRefused
 from backend.schemas.keys import RotationProgress
+from backend.services import rotation_runner
 from backend.services.audit_verification import verify_audit
 from backend.services.database_service import DatabaseService
 from backend.services.key_rotation import RotationInterrupted
 from backend.services.rotation_runner import RotationRunner
+from database.errors import DatabaseFull
 from models import SecretCreate, SecretUpsertResult
 from tests.keys.support import (
     NEW,
@@ -268,6 +271,34 @@ async def test_a_rotation_that_was_interrupted_goes_on_by_itself(tmp_path: Path)
     assert {row["master_key_id"] for row in key_rows(runtime)} == {"next"}
     assert not await runtime.service.rotation_is_unfinished()
     await runner.stop()
+    await runtime.stop()
+
+
+async def test_a_rotation_goes_on_soon_after_room_was_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(rotation_runner, "RETRY_SECONDS", 0.01)
+    runtime = await started(tmp_path, OLD)
+    await fill(runtime.service)
+    await runtime.stop()
+    runtime = await started(tmp_path, NEW, OLD)
+    await runtime.service.begin_rotation()
+    go_on, refused = runtime.service.continue_rotation, 0
+
+    async def continue_rotation(**options: Any) -> RotationProgress | None:
+        nonlocal refused
+        if refused < 2:
+            refused += 1
+            raise DatabaseFull("SQLITE_FULL")
+        return await go_on(**options)
+
+    monkeypatch.setattr(runtime.service, "continue_rotation", continue_rotation)
+    async with asyncio.timeout(30):
+        await RotationRunner(runtime.service).start()
+    assert refused == 2
+    assert not await runtime.service.rotation_is_unfinished()
+    assert {row["master_key_id"] for row in key_rows(runtime)} == {"new"}
+    assert caplog.text.count("was interrupted and will go on") == 1
     await runtime.stop()
 
 

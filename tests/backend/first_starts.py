@@ -1,0 +1,69 @@
+"""First starts that are cut short at each of their steps: a program, run by a test.
+
+Its argument is an empty directory. Each start is a fork that ends at once, as by a SIGKILL, at its
+n-th use of a file in the data directory; the start after it must come to its end. It prints how
+many steps there were.
+"""
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from backend.runtime import Runtime
+from config.settings import Settings
+
+KILLED = 9
+
+
+async def _start(directory: Path) -> None:
+    settings = Settings(_env_file=None, data_dir=directory, db_readers=1)
+    runtime = await Runtime.start(settings)
+    await runtime.stop()
+
+
+def _forked(work: Callable[[], None]) -> int:
+    child = os.fork()
+    if child == 0:
+        try:
+            work()
+        except BaseException as error:  # noqa: BLE001 - told by the exit status
+            sys.stderr.write(f"{type(error).__name__}: {error}\n")
+            os._exit(1)
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def _cut_short(directory: Path, step: int) -> None:
+    left = step
+
+    def count(event: str, arguments: tuple[object, ...]) -> None:
+        nonlocal left
+        if any(isinstance(one, (str, Path)) and str(directory) in str(one) for one in arguments):
+            left -= event.split(".", maxsplit=1)[0] in ("open", "os", "sqlite3", "fcntl")
+            if left < 0:
+                os._exit(KILLED)
+
+    sys.addaudithook(count)
+    asyncio.run(_start(directory))
+
+
+def main(folder: Path) -> int:
+    """The number of steps after which a first start was cut short and the next one worked."""
+    step = 0
+    while True:
+        directory = folder / f"data-{step}"
+        status = _forked(lambda at=step, where=directory: _cut_short(where, at))  # type: ignore[misc]
+        if status == 0:
+            return step
+        if status != KILLED:
+            sys.exit(f"the start that was to be cut short at step {step} failed")
+        if _forked(lambda where=directory: asyncio.run(_start(where))):  # type: ignore[misc]
+            sys.exit(f"the start after one that was cut short at step {step} failed")
+        # The key and the database come first; a migration is like the next one.
+        step += 1 if step < 30 else 4
+
+
+if __name__ == "__main__":
+    sys.stdout.write(str(main(Path(sys.argv[1]))))

@@ -1,0 +1,26 @@
+"""A first start that is cut short leaves nothing that the next start refuses."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.cli.support import environment
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_a_first_start_that_is_cut_short_anywhere_is_followed_by_one_that_works(
+    tmp_path: Path,
+) -> None:
+    run = subprocess.run(
+        [sys.executable, "-m", "tests.backend.first_starts", tmp_path],
+        cwd=ROOT,
+        env={**environment(), "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    # Among others: the directory, the lock, the database, the key, each migration, the token.
+    assert int(run.stdout) >= 6

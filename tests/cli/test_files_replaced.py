@@ -1,0 +1,52 @@
+"""A server whose files are taken away acknowledges nothing more, and ends."""
+
+import shutil
+from pathlib import Path
+
+import httpx
+
+from tests.cli.support import Serving
+
+
+def test_a_server_whose_data_directory_is_removed_ends_and_says_why(tmp_path: Path) -> None:
+    with Serving(tmp_path / "data") as serving, serving.client() as client:
+        body = {"level": "INFO", "message": "a line"}
+        assert client.post("/api/logs", json=body).status_code == 201
+        shutil.rmtree(serving.directory)
+        statuses = set()
+        try:
+            for _ in range(10_000):
+                # The first is committed to files that have no names: its fate is not told.
+                statuses.add(client.post("/api/logs", json=body, timeout=10).status_code)
+        except httpx.TransportError:
+            statuses.add(0)
+        assert statuses <= {0, 503}
+        assert serving.finish() == 1
+        [line] = [line for line in serving.err.splitlines() if "ending" in line]
+        assert "was removed while it was in use" in line
+        assert "strongroom.db" in line
+    assert not serving.directory.exists()
+
+
+def test_a_server_that_only_reads_notices_and_is_not_ready(tmp_path: Path) -> None:
+    with Serving(tmp_path / "data") as serving, serving.client() as client:
+        assert client.get("/ready").status_code == 200
+        serving.directory.rename(tmp_path / "renamed")
+        statuses = {200}
+        try:
+            while statuses == {200}:
+                statuses.add(client.get("/ready").status_code)
+        except httpx.TransportError:
+            statuses.add(0)
+        assert statuses <= {0, 200, 503}
+        assert serving.finish() == 1
+
+
+def test_a_server_that_lost_its_lock_ends_before_the_next_one_works(tmp_path: Path) -> None:
+    with Serving(tmp_path / "data") as first:
+        (first.directory / "strongroom.db.lock").unlink()
+        with Serving(tmp_path / "data") as second, second.client() as client:
+            assert first.process.poll() == 1
+            assert client.get("/ready").status_code == 200
+            assert second.end() == 0
+        assert first.finish() == 1
