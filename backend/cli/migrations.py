@@ -13,7 +13,12 @@ from backend.cli.common import (
     quiet_settings,
 )
 from backend.cli.failures import FAILURE, CommandFailed
-from backend.runtime import DataDirectory, migrate_installation, read_only_manager
+from backend.runtime import (
+    DataDirectory,
+    migrate_installation,
+    read_only_manager,
+    require_own_schema,
+)
 from config.settings import Settings
 from database.errors import ProcessLockHeld
 from database.migrator import load_migrations, pending
@@ -65,6 +70,7 @@ def _pending(settings: Settings) -> list[str]:
         return [migration.name for migration in load_migrations()]
     manager = read_only_manager(settings)
     try:
+        require_own_schema(manager)
         with manager.sync_pool.connection() as connection:
             return [migration.name for migration in pending(connection)]
     finally:

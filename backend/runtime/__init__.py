@@ -1,4 +1,4 @@
-"""Putting the parts together: keys are checked before the schema is touched, the pool opens after.
+"""Putting the parts together: schema and keys are checked before anything is written.
 
 Used by the application's lifespan and by the commands; the rest of the code is given its parts.
 """
@@ -17,6 +17,7 @@ from backend.runtime.installation import (
     retention_limits,
 )
 from backend.runtime.keys import NoKeys, check_keys, find_keyring, load_keyring
+from backend.runtime.schema import require_own_schema
 from backend.runtime.start import Runtime, migrate_installation
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "make_backup",
     "migrate_installation",
     "read_only_manager",
+    "require_own_schema",
     "restore_backup",
     "retention_limits",
     "verified",

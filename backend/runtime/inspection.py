@@ -14,6 +14,7 @@ from backend.runtime.installation import (
     connection_config,
 )
 from backend.runtime.keys import NoKeys, check_keys
+from backend.runtime.schema import require_own_schema
 from backend.services.database_service import DatabaseService
 from backend.services.encryption import Vault
 from backend.services.keyring import Keyring, MasterKey
@@ -61,13 +62,18 @@ async def inspection(
     """
     manager = read_only_manager(settings)
     try:
+        require_own_schema(manager)
         with manager.sync_pool.connection() as connection:
             waiting = pending(connection)
-        records = None if waiting else read_key_records(manager)
-        if records is None:
+        if waiting:
             raise StartRefused(
                 f"{manager.config.path} is not up to date: strongroom migrate or strongroom serve "
                 "brings it up to date"
+            )
+        records = read_key_records(manager)
+        if records is None:
+            raise StartRefused(
+                f"{manager.config.path} holds no installation yet: strongroom serve makes it"
             )
         if check and keyring is not None:
             check_keys(manager, keyring)

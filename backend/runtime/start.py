@@ -1,4 +1,4 @@
-"""Starting an installation: lock, keys, migrations, pool, in this order."""
+"""Starting an installation: lock, schema, keys, migrations, pool, in this order."""
 
 import asyncio
 import os
@@ -22,6 +22,7 @@ from backend.runtime.installation import (
 )
 from backend.runtime.keys import check_keys, load_keyring
 from backend.runtime.own_logs import OwnLogs
+from backend.runtime.schema import require_own_schema
 from backend.services.backup_runner import BackupRunner
 from backend.services.base import UnitsOfWork, unit_of_work
 from backend.services.database_service import DatabaseService
@@ -158,12 +159,13 @@ def migrate_installation(settings: Configuration) -> list[str]:
 
 
 def _prepare(settings: Configuration, manager: DatabaseManager) -> tuple[Keyring, list[str]]:
-    """Lock, keys, migrations: the keyring, and the names of the migrations applied."""
+    """Lock, schema, keys, migrations: the keyring, and the names of the migrations applied."""
     directory = DataDirectory(settings.data_dir)
     directory.make()
     directory.check_owner(strict=settings.is_production)
     manager.process_lock.acquire()
     directory.require_whole()
+    require_own_schema(manager)
     keyring = load_keyring(settings, manager)
     check_keys(manager, keyring)
     applied = initialize_database(manager)

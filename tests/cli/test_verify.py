@@ -121,7 +121,7 @@ DAMAGES = {
     "DELETE FROM projects WHERE id = 3": ("references", "refers to a row of projects"),
     "CREATE TABLE extra (id INTEGER)": ("schema", "table extra is not of this program"),
     "DROP INDEX projects_by_name": ("schema", "index projects_by_name is missing"),
-    "DELETE FROM schema_migrations WHERE version > 1": ("schema", "is pending"),
+    "DELETE FROM schema_migrations WHERE version > 1": ("schema", "is not of this program"),
     "UPDATE schema_migrations SET checksum = substr(checksum, 2) || 'x'": ("schema", "0001_"),
     "INSERT INTO schema_migrations SELECT 9999, name, checksum, applied_at"
     " FROM schema_migrations WHERE version = 1": ("schema", "version 9999"),
