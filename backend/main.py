@@ -15,6 +15,7 @@ from backend.docs_pages import add_docs
 from backend.edge import Edge
 from backend.inbound import InboundLimits
 from backend.log import get_logger
+from backend.log_output import drain_outputs
 from backend.openapi import describe
 from backend.rate_limits import RequestLimits
 from backend.request_metrics import RequestMetrics
@@ -140,6 +141,7 @@ def _end_process(poisoned: "asyncio.Future[DatabaseError]") -> None:
     """End at once, answering nobody: what is on the disk shows when the file is opened anew."""
     if not poisoned.cancelled():
         logger.critical("the database can't be written: ending", cause=str(poisoned.result()))
+        drain_outputs()
         os._exit(1)
 
 

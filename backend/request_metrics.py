@@ -8,6 +8,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from backend.admission import Seats
+from backend.log_output import dropped_lines
 
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _LABELS = ("method", "route", "status")
@@ -73,6 +74,11 @@ class _ServiceCollector(Collector):
             "strongroom_requests_refused",
             "Requests that waited too long for their turn.",
             sum(seats.refused for seats in self._seats.values()),
+        )
+        yield CounterMetricFamily(
+            "strongroom_log_lines_dropped",
+            "Lines of the log that were not written, since nobody took them in time.",
+            dropped_lines(),
         )
         stats = self._stats()
         for part in ("writer", "readers"):

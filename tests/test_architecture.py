@@ -14,11 +14,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = ("backend", "config", "database", "migrations")
+PACKAGES = ("backend", "config", "database", "migrations", "strongroom")
 EVERYTHING = ("backend", "config", "database", "migrations", "models")
 
 
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
+    # The command, before its modules are loaded.
+    "strongroom": ("backend.cli", "backend.standard_files"),
     # The composition roots.
     "backend.main": EVERYTHING,
     "backend.cli": EVERYTHING,
@@ -90,13 +92,15 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "backend.admission": ("database",),
     "backend.rate_limits": ("backend.errors",),
     "backend.request_ids": (),
-    "backend.request_metrics": ("backend.admission",),
+    "backend.request_metrics": ("backend.admission", "backend.log_output"),
     "backend.route_table": (),
+    "backend.standard_files": (),
     "backend.strict_json": ("backend.errors",),
     "backend.trusted_hosts": (),
     "backend.direct_call": (),
     "backend.errors": (),
     "backend.log": ("backend.request_ids", "backend.tracebacks"),
+    "backend.log_output": ("backend.log",),
     "backend.master_keys": (),
     "backend.tracebacks": (),
     "backend": (),

@@ -12,14 +12,18 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from backend.cli.failures import WrongUse
 from backend.log import configure_logging
+from backend.standard_files import writes_utf8
 from config.loading import load_settings
 from config.settings import Settings
 
 DataDir = Annotated[
-    Path | None,
+    # Not a Path, for which an empty text is the working directory.
+    str | None,
     typer.Option(
         "--data-dir",
+        metavar="DIRECTORY",
         help="The directory of the installation, in the place of STRONGROOM_DATA_DIR.",
         show_default=False,
     ),
@@ -27,7 +31,7 @@ DataDir = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
 
 
-def quiet_settings(data_dir: Path | None) -> Settings:
+def quiet_settings(data_dir: str | None) -> Settings:
     """The settings of a command that logs warnings only, unless a level was asked for.
 
     Raises `SettingsError`.
@@ -38,6 +42,13 @@ def quiet_settings(data_dir: Path | None) -> Settings:
     return settings
 
 
+def given_path(text: str, name: str) -> Path:
+    """The path that the argument called `name` gives. Raises `WrongUse` when it is empty."""
+    if not text.strip():
+        raise WrongUse(f"{name} is empty: give the path of a file")
+    return Path(text)
+
+
 def make_files_private() -> None:
     """Let nobody but the owner read the files that this process makes from here on."""
     os.umask(0o077)
@@ -45,7 +56,7 @@ def make_files_private() -> None:
 
 def print_json(result: Mapping[str, Any]) -> None:
     """One JSON object on standard output, on one line."""
-    print(json.dumps(result, ensure_ascii=False))
+    print(json.dumps(result, ensure_ascii=not writes_utf8(sys.stdout)))
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -60,6 +71,6 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     Console().print(table, markup=False, highlight=False)
 
 
-def counted(number: int, thing: str) -> str:
+def counted(number: int, thing: str, things: str | None = None) -> str:
     """`number` and the thing, in the plural if need be: `2 lines`."""
-    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+    return f"{number} {thing if number == 1 else things or thing + 's'}"
