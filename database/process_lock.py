@@ -13,6 +13,12 @@ ATTEMPTS = 10
 PAUSE_SECONDS = 0.01
 
 
+def in_use(pid: int | None, directory: Path) -> str:
+    """The beginning of a sentence about a process that has the directory; its id may be unknown."""
+    holder = f"process {pid}" if pid else "another process"
+    return f"{holder} is using the data directory {directory}"
+
+
 class ProcessLock:
     """An exclusive lock that ends with its process, however that ends.
 
@@ -55,11 +61,12 @@ class ProcessLock:
             pid = _read_pid(descriptor)
             if pid == os.getpid():
                 raise ProcessLockHeld(
-                    f"this process has {self.path.parent} open already: use what it opened", pid
+                    f"this process has the data directory {self.path.parent} open already: use "
+                    "what it opened",
+                    pid,
                 )
-            holder = f"process {pid}" if pid else "another process"
             raise ProcessLockHeld(
-                f"{holder} is using {self.path.parent}: stop it first, or use its HTTP API", pid
+                f"{in_use(pid, self.path.parent)}: stop it first, or use its HTTP API", pid
             )
         text = f"{os.getpid()}\n".encode()
         try:

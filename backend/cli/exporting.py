@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from backend.cli.common import given_path
 from backend.cli.failures import CommandFailed
 from backend.runtime import find_keyring, inspection
 from backend.runtime.installation import StartRefused
@@ -20,6 +21,8 @@ from config.settings import Settings
 
 PAGE = 50
 LISTED_SECRETS = 1000
+
+TWICE_STANDARD_OUTPUT = "--json and - would both write to standard output: name a file"
 
 # Valid in JSON, and line ends to some who read lines.
 _LINE_ENDS = {0x85: "\\u0085", 0x2028: "\\u2028", 0x2029: "\\u2029"}
@@ -97,7 +100,7 @@ def output(target: str, *, force: bool, private: bool) -> Iterator[BinaryIO]:
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
         return
-    path = Path(target)
+    path = given_path(target, "FILE.jsonl")
     _check_target(path, force=force)
     temporary = path.with_name(f".{path.name[:200]}.{secrets.token_hex(6)}.tmp")
     try:

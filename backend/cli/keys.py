@@ -21,9 +21,13 @@ def _keys(context: typer.Context) -> None:
 
 
 @app.command()
-def generate() -> None:
+def generate(as_json: AsJson = False) -> None:
     """Print a new master key, alone."""
-    print(generate_master_key())
+    key = generate_master_key()
+    if as_json:
+        print_json({"id": key.partition(":")[0], "master_key": key})
+    else:
+        print(key)
 
 
 @app.command()

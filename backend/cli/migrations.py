@@ -22,6 +22,7 @@ from backend.runtime import (
 from config.settings import Settings
 from database.errors import ProcessLockHeld
 from database.migrator import load_migrations, pending
+from database.process_lock import in_use
 
 
 def migrate(
@@ -42,8 +43,8 @@ def migrate(
         applied = migrate_installation(settings)
     except ProcessLockHeld as error:
         raise CommandFailed(
-            f"process {error.pid or 'unknown'} is using {settings.data_dir}: a server migrates "
-            "when it starts, and GET /ready shows the state; stop it first to migrate without it"
+            f"{in_use(error.pid, settings.data_dir)}: a server migrates when it starts, and "
+            "GET /ready shows the state; stop it first to migrate without it"
         ) from None
     if as_json:
         print_json({"applied": applied})

@@ -5,7 +5,12 @@ Used by the application's lifespan and by the commands; the rest of the code is 
 
 from backend.runtime.audit_heads import HeadsFile
 from backend.runtime.backups import make_backup, restore_backup, verified
-from backend.runtime.inspection import Inspection, inspection, read_only_manager
+from backend.runtime.inspection import (
+    Inspection,
+    inspection,
+    read_only_manager,
+    rows_without_installation,
+)
 from backend.runtime.installation import (
     DATABASE_FILE,
     MASTER_KEY_FILE,
@@ -17,6 +22,7 @@ from backend.runtime.installation import (
     retention_limits,
 )
 from backend.runtime.keys import NoKeys, check_keys, find_keyring, load_keyring
+from backend.runtime.new_installation import installing
 from backend.runtime.schema import require_own_schema
 from backend.runtime.start import Runtime, migrate_installation
 
@@ -35,6 +41,7 @@ __all__ = [
     "connection_config",
     "find_keyring",
     "inspection",
+    "installing",
     "load_keyring",
     "make_backup",
     "migrate_installation",
@@ -42,5 +49,6 @@ __all__ = [
     "require_own_schema",
     "restore_backup",
     "retention_limits",
+    "rows_without_installation",
     "verified",
 ]

@@ -19,6 +19,7 @@ from backend.services.database_service import DatabaseService
 from backend.services.encryption import Vault
 from backend.services.keyring import Keyring, MasterKey
 from backend.services.service_keys import ServiceKeys
+from database.backup import row_counts
 from database.connection_manager import DatabaseManager
 from database.migrator import pending
 
@@ -49,6 +50,23 @@ def read_only_manager(settings: Configuration) -> DatabaseManager:
             "or start a new one with strongroom serve"
         )
     return DatabaseManager(replace(connection_config(settings), readers=1, read_only=True))
+
+
+def rows_without_installation(settings: Configuration) -> int | None:
+    """How many rows a database has that knows no installation; None when it knows one.
+
+    0 is one that was migrated, and that nobody has used yet. Raises `StartRefused` when there is
+    no database, and `DatabaseError`.
+    """
+    manager = read_only_manager(settings)
+    try:
+        if read_key_records(manager) is not None:
+            return None
+        with manager.sync_pool.connection() as connection:
+            counts = row_counts(connection)
+        return sum(rows for table, rows in counts.items() if table != "schema_migrations")
+    finally:
+        manager.sync_pool.close()
 
 
 @asynccontextmanager

@@ -106,15 +106,15 @@ class DataDirectory:
                 sync(parent)
 
     def require_whole(self) -> None:
-        """Raises `StartRefused` when a restore has left a part of itself and no database: a start
-        would make a new installation, which nobody meant."""
+        """Raises `StartRefused` when a restore or a demo has left a part of itself and no
+        database: a start would make a new installation, which nobody meant."""
         if self.database.exists():
             return
         left = next(filter(is_leftover, self.path.iterdir()), None)
         if left is not None:
             raise StartRefused(
-                f"a restore into {self.path} did not come to its end: run strongroom restore "
-                f"again, or remove {left.name} from there to begin a new installation"
+                f"a demo or a restore into {self.path} did not come to its end: run the same "
+                f"command again, or remove {left.name} from there to begin a new installation"
             )
 
     def check_owner(self, *, strict: bool) -> None:
