@@ -81,12 +81,17 @@ def _status(command: Callable[[], object]) -> int:
         complain(_usage(error))
         return error.exit_code
     except Exception as error:  # noqa: BLE001 - the last resort: no traceback for the user
-        complain(sentence(error) or _unexpected(error))
-        return WRONG_USE if _is_wrong_use(error) else FAILURE
+        return tell(error)
     if status == INTERRUPTED:
         # What typer makes of an interruption.
         complain(_INTERRUPTED)
     return status if isinstance(status, int) else 0
+
+
+def tell(error: Exception) -> int:
+    """Say what the error means, in one line; the exit status."""
+    complain(sentence(error) or _unexpected(error))
+    return WRONG_USE if _is_wrong_use(error) else FAILURE
 
 
 def _unwritten(error: OSError) -> str:

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from backend.cli.common import DataDir, make_files_private
-from backend.cli.failures import CommandFailed, ended_at_once
+from backend.cli.failures import CommandFailed, ended_at_once, tell
 from backend.cli.listening import PortInUse, open_sockets, url_of
 from backend.cli.never_waiting import never_waiting
 from backend.cli.process_limits import forbid_core_dumps
@@ -45,18 +45,25 @@ def serve(
 ) -> None:
     """Run the service until SIGTERM or SIGINT."""
     with never_waiting():
-        with ended_at_once():
-            settings = load_settings(dotenv=True, host=host, port=port, data_dir=data_dir)
-            configure_logging(settings.log_level, settings.log_format)
-            make_files_private()
-            if settings.is_production:
-                forbid_core_dumps(traceable=False)
-            sockets = _open_sockets(settings)
-            url = url_of(settings.host, sockets)
-            # The web framework takes longer to import than all other commands take to run.
-            from backend.cli.server import run_server  # noqa: PLC0415
+        try:
+            _serve(host, port, data_dir)
+        except Exception as error:  # noqa: BLE001 - what is said of it must not wait either
+            raise typer.Exit(tell(error)) from None
 
-        run_server(settings, sockets, lambda first_token: _announce(url, first_token))
+
+def _serve(host: str | None, port: int | None, data_dir: str | None) -> None:
+    with ended_at_once():
+        settings = load_settings(dotenv=True, host=host, port=port, data_dir=data_dir)
+        configure_logging(settings.log_level, settings.log_format)
+        make_files_private()
+        if settings.is_production:
+            forbid_core_dumps(traceable=False)
+        sockets = _open_sockets(settings)
+        url = url_of(settings.host, sockets)
+        # The web framework takes longer to import than all other commands take to run.
+        from backend.cli.server import run_server  # noqa: PLC0415
+
+    run_server(settings, sockets, lambda first_token: _announce(url, first_token))
 
 
 def _open_sockets(settings: Settings) -> list[socket.socket]:

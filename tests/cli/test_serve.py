@@ -9,6 +9,7 @@ import signal
 import socket
 import stat
 import subprocess
+from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -195,22 +196,40 @@ def _healthy(process: "subprocess.Popen[bytes]", port: int) -> bool:
     return False
 
 
-def test_output_that_nobody_reads_stops_nothing(directory: Path) -> None:
-    port = _free_port()
+@pytest.fixture
+def full_pipe() -> Iterator[int]:
+    """The writing end of a pipe that takes no byte more, and that nobody reads."""
     read_end, write_end = os.pipe()
     os.set_blocking(write_end, False)
     with suppress(BlockingIOError):
         while True:
             os.write(write_end, b"x" * 512)
     os.set_blocking(write_end, True)
+    yield write_end
+    os.close(read_end)
+    os.close(write_end)
+
+
+def test_a_refusal_that_nobody_reads_is_an_end(directory: Path, full_pipe: int) -> None:
+    with subprocess.Popen(
+        [STRONGROOM, "serve", "--port", "0", "--host", "192.0.2.1", "--data-dir", str(directory)],
+        cwd=directory.parent,
+        env=environment(),
+        stdout=full_pipe,
+        stderr=full_pipe,
+    ) as process:
+        assert process.wait(NO_LONGER) == 1
+
+
+def test_output_that_nobody_reads_stops_nothing(directory: Path, full_pipe: int) -> None:
+    port = _free_port()
     with subprocess.Popen(
         [STRONGROOM, "serve", "--port", str(port), "--data-dir", str(directory)],
         cwd=directory.parent,
         env=environment(),
-        stdout=write_end,
-        stderr=write_end,
+        stdout=full_pipe,
+        stderr=full_pipe,
     ) as process:
-        os.close(write_end)
         assert _healthy(process, port)
         token = (directory / "admin.token").read_text(encoding="ascii").strip()
         url = f"http://127.0.0.1:{port}/api/projects"
@@ -218,7 +237,6 @@ def test_output_that_nobody_reads_stops_nothing(directory: Path) -> None:
             assert all(client.get(url).status_code == 200 for _ in range(50))
         process.send_signal(signal.SIGTERM)
         assert process.wait(NO_LONGER) == 0
-    os.close(read_end)
 
 
 def test_it_runs_without_any_standard_file(directory: Path) -> None:
