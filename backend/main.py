@@ -16,6 +16,7 @@ from backend.docs_pages import DOCUMENT_PATH, PAGE_PATH, add_docs
 from backend.edge import Edge
 from backend.inbound_budget import InboundLimits
 from backend.log import get_logger
+from backend.log_output import drain_outputs
 from backend.missing_paths import MissingPaths
 from backend.openapi import describe
 from backend.own_origin import OwnOrigin
@@ -159,9 +160,14 @@ def _end_process(poisoned: "asyncio.Future[DatabaseError]") -> None:
     logger.critical("the database can't be written: ending", cause=str(error))
     if isinstance(error, FilesReplaced):
         # Closing it would remove the log that is at its path now, whosever it is.
-        poisoned.get_loop().call_later(REFUSING_SECONDS, os._exit, 1)
+        poisoned.get_loop().call_later(REFUSING_SECONDS, _leave)
     else:
-        os._exit(1)
+        _leave()
+
+
+def _leave() -> None:
+    drain_outputs()
+    os._exit(1)
 
 
 def __getattr__(name: str) -> Any:

@@ -18,6 +18,7 @@ from prometheus_client.registry import Collector
 from backend.admission import Seats
 from backend.engine_metrics import engine_families
 from backend.inbound_budget import InboundLimits
+from backend.log_output import dropped_lines
 from backend.services.run_backlog import RunBacklog
 
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -102,6 +103,11 @@ class _ServiceCollector(Collector):
             "strongroom_requests_refused",
             "Requests that waited too long for their turn.",
             sum(seats.refused for seats in sources.seats.values()),
+        )
+        yield CounterMetricFamily(
+            "strongroom_log_lines_dropped",
+            "Lines of the log that were not written, since nobody took them in time.",
+            dropped_lines(),
         )
         yield from _runs(sources)
         yield from _deliveries(sources.inbound)

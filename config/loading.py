@@ -2,14 +2,14 @@
 
 import difflib
 import os
-import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-from dotenv import dotenv_values
 from pydantic import ValidationError
 
+from config.dotenv_file import NAME as DOTENV
+from config.dotenv_file import NO_FILE, read_dotenv
 from config.settings import PREFIX, Rule, Settings, SettingsError
 
 CLIENT_VARIABLES = frozenset({f"{PREFIX}TOKEN", f"{PREFIX}URL"})
@@ -21,47 +21,54 @@ def variable_names() -> tuple[str, ...]:
     return tuple(PREFIX + field.upper() for field in Settings.model_fields)
 
 
-def load_settings(**overrides: Any) -> Settings:
-    """The settings of this process: environment, then `.env`, with `overrides` (a command's
-    flags, by field name) above both. An override of None counts as not given.
+def load_settings(*, dotenv: bool = False, **overrides: Any) -> Settings:
+    """The settings of this process: the environment, with `overrides` (a command's flags, by field
+    name) above it and, with `dotenv`, the working directory's `.env` below. An override of None
+    counts as not given.
 
     Raises `SettingsError` for a wrong value, for values that contradict one another, for an
-    unknown `STRONGROOM_` variable (a typo must not pass for a default), for a `.env` that
-    can't be read, and in production for one with master keys that others can reach; `TypeError`
+    unknown `STRONGROOM_` variable (a typo must not pass for a default), for what `read_dotenv`
+    refuses, and in production for a `.env` with master keys that others can reach; `TypeError`
     for an override that is no field.
     """
     unknown = overrides.keys() - Settings.model_fields.keys()
     if unknown:
         raise TypeError(f"no such setting: {', '.join(sorted(unknown))}")
     given = {name: value for name, value in overrides.items() if value is not None}
+    file = read_dotenv() if dotenv else NO_FILE
+    problems = [*_unknown_variables([*os.environ, *file.variables])]
+    if problems:
+        raise SettingsError("; ".join(problems))
     try:
-        in_file = dotenv_values(".env", encoding="utf-8")
-        problems = [*_unknown_variables([*os.environ, *in_file])]
-        if problems:
-            raise SettingsError("; ".join(problems))
-        settings = Settings(**given)
+        settings = Settings(**{**_beside_the_environment(file.variables), **given})
     except ValidationError as error:
         raise SettingsError("; ".join(_sentences(error, given))) from None
-    except (OSError, UnicodeDecodeError):
-        raise SettingsError(".env: can't be read as UTF-8 text") from None
-    if settings.is_production and _gives_keys(in_file) and _others_can_reach(Path(".env")):
+    if settings.is_production and f"{PREFIX}MASTER_KEYS" in file.variables and not file.is_private:
         raise SettingsError(
-            f".env: it has {PREFIX}MASTER_KEYS, and others than its owner can reach it: "
-            "chmod 600 .env"
+            f"{DOTENV}: it has {PREFIX}MASTER_KEYS, and others than its owner can reach it: "
+            f"chmod 600 {DOTENV}"
         )
     return settings
 
 
-def _gives_keys(variables: Iterable[str]) -> bool:
-    return f"{PREFIX}MASTER_KEYS" in (name.upper() for name in variables)
+def _beside_the_environment(variables: Mapping[str, str]) -> dict[str, str]:
+    """By field, what of the file's variables the environment does not set, and paths that are set
+    to nothing: an empty variable counts as not set, but an empty path is a mistake."""
+    environment = {name.upper(): value for name, value in os.environ.items()}
+    found: dict[str, str] = {}
+    for name, field in zip(variable_names(), Settings.model_fields, strict=True):
+        if environment.get(name):
+            continue
+        if "" in (environment.get(name), variables.get(name)) and _is_path(field):
+            found[field] = ""
+        elif variables.get(name):
+            found[field] = variables[name]
+    return found
 
 
-def _others_can_reach(path: Path) -> bool:
-    try:
-        return bool(stat.S_IMODE(path.stat().st_mode) & 0o077)
-    except FileNotFoundError:
-        # It was there a moment ago, or the variables come from elsewhere.
-        return False
+def _is_path(field: str) -> bool:
+    annotation = Settings.model_fields[field].annotation
+    return Path in (annotation, *get_args(annotation))
 
 
 def _unknown_variables(names: Iterable[str]) -> Iterable[str]:

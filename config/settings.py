@@ -1,7 +1,7 @@
 """What can be set.
 
-Every setting is a `STRONGROOM_` variable, in the environment or in a `.env` file in the working
-directory; what is passed to the constructor (a command's flags) wins over both.
+Every setting is a `STRONGROOM_` variable in the environment; what is passed to the constructor (a
+command's flags) wins over it.
 """
 
 from dataclasses import dataclass
@@ -51,8 +51,6 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
-        env_file=".env",
-        env_file_encoding="utf-8",
         env_ignore_empty=True,
         extra="ignore",
         frozen=True,
@@ -68,7 +66,7 @@ class Settings(BaseSettings):
     """`production` refuses what is only convenient: no master key, no authentication."""
 
     data_dir: Annotated[
-        Path, AfterValidator(Path.expanduser), Rule("must be the path of a directory")
+        Path, BeforeValidator(values.path), Rule("must be the path of a directory")
     ] = Path("data")
     """Holds `strongroom.db` and what belongs to it; made when it is missing."""
 
@@ -91,7 +89,7 @@ class Settings(BaseSettings):
     """Master keys as text, `id:base64key[,id:base64key…]`: the first encrypts, all decrypt."""
 
     master_keys_file: Annotated[
-        Path | None, AfterValidator(lambda p: p and p.expanduser()), Rule("must be a path")
+        Path | None, BeforeValidator(values.path), Rule("must be the path of a file")
     ] = None
     """A file with the same text, readable by its owner only."""
 

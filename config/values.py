@@ -2,6 +2,7 @@
 
 import re
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from pathlib import Path
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _ORIGIN = re.compile(
@@ -33,6 +34,19 @@ def split(value: object) -> object:
     if isinstance(value, str):
         return [part.strip() for part in value.split(",") if part.strip()]
     return value
+
+
+def path(value: object) -> object:
+    """A path, with a `~` at its beginning as the home directory that it stands for."""
+    if not isinstance(value, str | Path):
+        return value
+    if not str(value).strip() or "\0" in str(value):
+        raise ValueError
+    try:
+        return Path(value).expanduser()
+    except RuntimeError:
+        # There is no such user, or none with a home.
+        raise ValueError from None
 
 
 def host(text: str) -> str:

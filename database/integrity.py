@@ -2,15 +2,18 @@
 
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from database.errors import DatabaseBusy, MigrationError, translate
-from database.migrator import migrate, pending
+from database.migrator import Migration, load_migrations, migrate, pending
 
 T = TypeVar("T")
 Check = Callable[[sqlite3.Connection], str | None]
-Objects = dict[tuple[str, str], str]
+Objects = dict[tuple[str, str], list[tuple[str, str]]]
+
+_SHOWN_LENGTH = 80
 
 WAL_RESET_DEFECT = (
     "this version can damage a database when one connection copies the log into the file while "
@@ -81,42 +84,93 @@ def schema_problem(connection: sqlite3.Connection) -> str | None:
     Raises `DatabaseError` when the file can't be read.
     """
     try:
+        foreign = foreign_object(connection)
         waiting = pending(connection)
     except MigrationError as error:
         return str(error)
+    if foreign is not None:
+        return f"{foreign}: restore a backup"
     if waiting:
         return f"migration {waiting[0].name} is pending: strongroom migrate applies it"
-    expected, found = _expected_objects(), _objects(connection)
-    for key in sorted(expected.keys() | found.keys()):
-        if expected.get(key) != found.get(key):
-            kind, name = key
-            how = "is missing" if key not in found else "is not of this program"
-            if key in expected and key in found:
-                how = "differs from what the migrations make"
-            return f"{kind} {name} {how}: restore a backup"
     return None
 
 
-def _expected_objects() -> Objects:
+def foreign_object(connection: sqlite3.Connection) -> str | None:
+    """What first differs from the schema that the migrations made which the database has; None
+    when nothing does.
+
+    Only reads SQLite's own table, so that no trigger or view of the file has run when it returns.
+    Raises `MigrationError` when database and migrations do not belong together, and
+    `DatabaseError` when the file can't be read.
+    """
+    known = load_migrations()
+    expected = _expected_objects(known[: len(known) - len(pending(connection, known))])
+    found = _objects(connection)
+    for key in sorted(expected.keys() | found.keys()):
+        if expected.get(key) == found.get(key):
+            continue
+        if key not in found:
+            how = "is missing"
+        elif key not in expected:
+            how = "is not of this program"
+        else:
+            how = "differs from what the migrations make"
+        return f"{_shown(key[0])} {_shown(key[1])} {how}"
+    return None
+
+
+def _expected_objects(migrations: Sequence[Migration]) -> Objects:
     connection = sqlite3.connect(":memory:", isolation_level=None)
     try:
-        migrate(connection)
+        migrate(connection, migrations)
         return _objects(connection)
     finally:
         connection.close()
 
 
 def _objects(connection: sqlite3.Connection) -> Objects:
-    # What SQLite keeps for itself, such as statistics, has no SQL or a reserved name.
+    """Every row of the schema by type and name, without what SQLite and Litestream add.
+
+    By type and name alone nothing is left out: SQLite takes an object from its SQL, whatever the
+    columns beside it say.
+    """
+    objects: defaultdict[tuple[str, str], list[tuple[str, str]]] = defaultdict(list)
     rows = _read(
         lambda: connection.execute(
-            "SELECT type, name, sql FROM sqlite_schema"
-            " WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
-            # Litestream marks what it replicates.
-            " AND name NOT IN ('_litestream_lock', '_litestream_seq')"
+            "SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY rowid"
         ).fetchall()
     )
-    return {(row[0], row[1]): row[2] for row in rows}
+    for row in rows:
+        kind, name, table, sql = (str(value) for value in row)
+        if (kind, name, sql) in _ADDED_BY_OTHERS and table == name:
+            continue
+        # The index of a PRIMARY KEY or UNIQUE, which its table's SQL tells of.
+        if kind == "index" and row[3] is None and name.startswith("sqlite_autoindex_"):
+            continue
+        objects[kind, name].append((table, sql))
+    return dict(objects)
+
+
+_ADDED_BY_OTHERS = frozenset(
+    {
+        ("table", "sqlite_sequence", "CREATE TABLE sqlite_sequence(name,seq)"),
+        ("table", "sqlite_stat1", "CREATE TABLE sqlite_stat1(tbl,idx,stat)"),
+        ("table", "sqlite_stat4", "CREATE TABLE sqlite_stat4(tbl,idx,neq,nlt,ndlt,sample)"),
+        # Litestream marks what it replicates.
+        ("table", "_litestream_lock", "CREATE TABLE _litestream_lock (id INTEGER)"),
+        (
+            "table",
+            "_litestream_seq",
+            "CREATE TABLE _litestream_seq (id INTEGER PRIMARY KEY, seq INTEGER)",
+        ),
+    }
+)
+
+
+def _shown(name: str) -> str:
+    """A name of somebody's choice as it may stand in a message."""
+    short = name if len(name) <= _SHOWN_LENGTH else f"{name[:_SHOWN_LENGTH]}…"
+    return short if short.isprintable() else short.encode("unicode_escape").decode("ascii")
 
 
 def _read(query: Callable[[], T]) -> T:

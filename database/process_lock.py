@@ -17,6 +17,12 @@ OUSTED_SECONDS = 3.0
 """How long a process whose lock file was removed may take to notice and to end."""
 
 
+def in_use(pid: int | None, directory: Path) -> str:
+    """The beginning of a sentence about a process that has the directory; its id may be unknown."""
+    holder = f"process {pid}" if pid else "another process"
+    return f"{holder} is using the data directory {directory}"
+
+
 class ProcessLock:
     """An exclusive lock that ends with its process, however that ends.
 
@@ -69,11 +75,12 @@ class ProcessLock:
             pid = _read_pid(descriptor)
             if pid == os.getpid():
                 raise ProcessLockHeld(
-                    f"this process has {self.path.parent} open already: use what it opened", pid
+                    f"this process has the data directory {self.path.parent} open already: use "
+                    "what it opened",
+                    pid,
                 )
-            holder = f"process {pid}" if pid else "another process"
             raise ProcessLockHeld(
-                f"{holder} is using {self.path.parent}: stop it first, or use its HTTP API", pid
+                f"{in_use(pid, self.path.parent)}: stop it first, or use its HTTP API", pid
             )
 
     def _wait_for_ousted(self) -> None:

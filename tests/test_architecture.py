@@ -14,11 +14,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = ("backend", "config", "database", "migrations")
+PACKAGES = ("backend", "config", "database", "migrations", "strongroom")
 EVERYTHING = ("backend", "config", "database", "migrations", "models")
 
 
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
+    # The command, before its modules are loaded.
+    "strongroom": ("backend.cli", "backend.standard_files"),
     # The composition roots.
     "backend.main": EVERYTHING,
     "backend.cli": EVERYTHING,
@@ -117,9 +119,11 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "backend.admission",
         "backend.engine_metrics",
         "backend.inbound_budget",
+        "backend.log_output",
         "backend.services",
     ),
     "backend.route_table": (),
+    "backend.standard_files": (),
     "backend.json_places": ("models",),
     "backend.strict_json": ("backend.errors", "backend.json_numbers", "backend.json_places"),
     "backend.strict_query": ("backend.errors",),
@@ -129,6 +133,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "backend.errors": (),
     "backend.json_numbers": (),
     "backend.log": ("backend.request_ids", "backend.tracebacks"),
+    "backend.log_output": ("backend.log",),
     "backend.master_keys": (),
     "backend.tracebacks": (),
     "backend": (),

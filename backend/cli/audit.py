@@ -5,9 +5,9 @@ from typing import Annotated, BinaryIO
 
 import typer
 
-from backend.cli.common import DataDir, counted, quiet_settings
-from backend.cli.exporting import output
-from backend.cli.failures import ended_by_sigterm
+from backend.cli.common import AsJson, DataDir, counted, print_json, quiet_settings
+from backend.cli.exporting import TWICE_STANDARD_OUTPUT, output
+from backend.cli.failures import WrongUse
 from backend.cli.terminal import printable_json, say
 from backend.runtime import find_keyring, inspection
 from config.settings import Settings
@@ -33,15 +33,20 @@ def export_audit(
     ] = 0,
     force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
     data_dir: DataDir = None,
+    as_json: AsJson = False,
 ) -> None:
     """Write the audit to a file, one JSON object a line, oldest first.
 
     It works while the server runs.
     """
+    if file == "-" and as_json:
+        raise WrongUse(TWICE_STANDARD_OUTPUT)
     settings = quiet_settings(data_dir)
-    with ended_by_sigterm(), output(file, force=force, private=True) as stream:
+    with output(file, force=force, private=True) as stream:
         count = asyncio.run(_export(settings, stream, after_id))
-    if file != "-":
+    if as_json:
+        print_json({"exported": count})
+    elif file != "-":
         say(f"{counted(count, 'row')} exported to {file}")
 
 

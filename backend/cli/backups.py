@@ -1,7 +1,6 @@
 """`strongroom backup` and `strongroom restore`."""
 
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -10,11 +9,12 @@ from backend.cli.common import (
     AsJson,
     DataDir,
     counted,
+    given_path,
     make_files_private,
     print_json,
     quiet_settings,
 )
-from backend.cli.failures import CommandFailed, ended_by_sigterm
+from backend.cli.failures import CommandFailed
 from backend.cli.terminal import say
 from backend.runtime import (
     DataDirectory,
@@ -33,7 +33,7 @@ from config.settings import Settings
 
 def backup(
     dest: Annotated[
-        Path, typer.Argument(metavar="DEST", help="The file to make; one that exists is refused.")
+        str, typer.Argument(metavar="DEST", help="The file to make; one that exists is refused.")
     ],
     data_dir: DataDir = None,
     as_json: AsJson = False,
@@ -44,16 +44,15 @@ def backup(
     """
     settings = quiet_settings(data_dir)
     make_files_private()
-    target = dest.absolute()
+    target = given_path(dest, "DEST").absolute()
     if not target.parent.is_dir():
         raise CommandFailed(f"there is no directory {target.parent}: make it first")
     manager = read_only_manager(settings)
     heads = HeadsFile(DataDirectory(settings.data_dir).audit_heads)
-    with ended_by_sigterm():
-        try:
-            made = make_backup(manager, _keyring(settings), heads, target, datetime.now(UTC))
-        finally:
-            manager.sync_pool.close()
+    try:
+        made = make_backup(manager, _keyring(settings), heads, target, datetime.now(UTC))
+    finally:
+        manager.sync_pool.close()
     if as_json:
         print_json({"path": str(target), **made.model_dump(mode="json")})
         return
@@ -64,7 +63,7 @@ def backup(
 
 
 def restore(
-    src: Annotated[Path, typer.Argument(metavar="SRC", help="A backup; it stays as it is.")],
+    src: Annotated[str, typer.Argument(metavar="SRC", help="A backup; it stays as it is.")],
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
@@ -75,9 +74,9 @@ def restore(
     """
     settings = quiet_settings(data_dir)
     make_files_private()
+    source = given_path(src, "SRC")
     directory = DataDirectory(settings.data_dir)
-    with ended_by_sigterm():
-        found = verified(restore_backup(src.absolute(), directory, _keyring(settings)))
+    found = verified(restore_backup(source.absolute(), directory, _keyring(settings)))
     if as_json:
         result: dict[str, Any] = {"path": str(directory.database)}
         print_json({**result, "verified": found.model_dump(mode="json")})
@@ -103,7 +102,7 @@ def _print_verified(found: BackupVerified) -> None:
     say(
         f"verified: integrity, references, schema {found.schema_version:04}, "
         f"master keys {', '.join(found.master_keys)}, "
-        f"audit ({counted(found.audit_entries, 'entry').replace('entrys', 'entries')}), {rows}"
+        f"audit ({counted(found.audit_entries, 'entry', 'entries')}), {rows}"
     )
 
 

@@ -8,6 +8,7 @@ from backend.runtime import DataDirectory, Runtime, StartRefused
 from backend.services.database_service import DatabaseService
 from config.settings import Settings
 from database.errors import ProcessLockHeld
+from database.process_lock import in_use
 
 
 @asynccontextmanager
@@ -29,8 +30,8 @@ async def changing(
         runtime = await Runtime.start(settings, issue_first_token=issue_first_token)
     except ProcessLockHeld as error:
         raise CommandFailed(
-            f"process {error.pid or 'unknown'} is using {settings.data_dir}: stop it first, or "
-            f"send {call} to the running server"
+            f"{in_use(error.pid, settings.data_dir)}: stop it first, or send {call} to the running "
+            "server"
         ) from None
     try:
         yield runtime.service

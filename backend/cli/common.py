@@ -12,15 +12,19 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from backend.cli.failures import WrongUse
 from backend.cli.terminal import printable, printable_json
 from backend.log import configure_logging
+from backend.standard_files import writes_utf8
 from config.loading import load_settings
 from config.settings import Settings
 
 DataDir = Annotated[
-    Path | None,
+    # Not a Path, for which an empty text is the working directory.
+    str | None,
     typer.Option(
         "--data-dir",
+        metavar="DIRECTORY",
         help="The directory of the installation, in the place of STRONGROOM_DATA_DIR.",
         show_default=False,
     ),
@@ -28,7 +32,7 @@ DataDir = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
 
 
-def quiet_settings(data_dir: Path | None) -> Settings:
+def quiet_settings(data_dir: str | None) -> Settings:
     """The settings of a command that logs warnings only, unless a level was asked for.
 
     Raises `SettingsError`.
@@ -37,6 +41,13 @@ def quiet_settings(data_dir: Path | None) -> Settings:
     asked_for = "log_level" in settings.model_fields_set
     configure_logging(settings.log_level if asked_for else "WARNING", settings.log_format)
     return settings
+
+
+def given_path(text: str, name: str) -> Path:
+    """The path that the argument called `name` gives. Raises `WrongUse` when it is empty."""
+    if not text.strip():
+        raise WrongUse(f"{name} is empty: give the path of a file")
+    return Path(text)
 
 
 def make_files_private() -> None:
@@ -51,7 +62,7 @@ def print_json(result: Mapping[str, Any]) -> None:
 
 def as_json_line(result: Mapping[str, Any]) -> str:
     """One JSON object, on one line, that is harmless at a terminal."""
-    return printable_json(json.dumps(result, ensure_ascii=False))
+    return printable_json(json.dumps(result, ensure_ascii=not writes_utf8(sys.stdout)))
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -67,6 +78,6 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     Console().print(table, markup=False, highlight=False)
 
 
-def counted(number: int, thing: str) -> str:
+def counted(number: int, thing: str, things: str | None = None) -> str:
     """`number` and the thing, in the plural if need be: `2 lines`."""
-    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+    return f"{number} {thing if number == 1 else things or thing + 's'}"

@@ -12,11 +12,10 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from backend.cli.common import AsJson, DataDir, print_json, quiet_settings
+from backend.cli.common import AsJson, DataDir, make_files_private, print_json, quiet_settings
 from backend.cli.demo_week import RUNS, WEEK, DemoClock, DemoWeek
-from backend.cli.failures import CommandFailed
 from backend.cli.terminal import say
-from backend.runtime import DataDirectory, Runtime, connection_config
+from backend.runtime import DataDirectory, Runtime, connection_config, installing
 from config.settings import Settings
 from database.backup import row_counts
 from database.connection_manager import DatabaseManager
@@ -35,6 +34,7 @@ def demo(
 ) -> None:
     """Fill an empty data directory with a team's made-up week."""
     settings = quiet_settings(data_dir)
+    make_files_private()
     end = (until or datetime.now(UTC)).replace(
         hour=0, minute=0, second=0, microsecond=0, tzinfo=UTC
     )
@@ -50,20 +50,17 @@ def demo(
 async def _fill(
     settings: Settings, end: datetime, seed: int, on_run: Callable[[], None]
 ) -> dict[str, int]:
-    directory = DataDirectory(settings.data_dir)
-    if directory.path.exists() and any(directory.path.iterdir()):
-        raise CommandFailed(
-            f"{directory.path} is not empty: choose another directory with --data-dir"
-        )
-    clock = DemoClock(end - WEEK)
-    # One row after the other and nobody else, so there is nothing to share a commit with.
-    config = replace(connection_config(settings), readers=1)
-    runtime = await Runtime.start(settings, manager=DatabaseManager(config), clock=clock)
-    try:
-        await DemoWeek(runtime.service, clock, seed=seed, on_run=on_run).fill()
-        return await runtime.manager.async_pool.run_read(row_counts)
-    finally:
-        await runtime.stop()
+    with installing(DataDirectory(settings.data_dir)) as folder:
+        aside = settings.model_copy(update={"data_dir": folder})
+        clock = DemoClock(end - WEEK)
+        # One row after the other and nobody else, so there is nothing to share a commit with.
+        config = replace(connection_config(aside), readers=1)
+        runtime = await Runtime.start(aside, manager=DatabaseManager(config), clock=clock)
+        try:
+            await DemoWeek(runtime.service, clock, seed=seed, on_run=on_run).fill()
+            return await runtime.manager.async_pool.run_read(row_counts)
+        finally:
+            await runtime.stop()
 
 
 @contextmanager

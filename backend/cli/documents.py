@@ -6,7 +6,6 @@ import stat
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Annotated, BinaryIO
 
 import typer
@@ -25,23 +24,25 @@ from backend.cli.common import (
     AsJson,
     DataDir,
     counted,
+    given_path,
     make_files_private,
     print_json,
     quiet_settings,
 )
-from backend.cli.exporting import ExportReport, export_stream, output
+from backend.cli.exporting import TWICE_STANDARD_OUTPUT, ExportReport, export_stream, output
 from backend.cli.failures import (
     FAILURE,
-    INTERRUPTED,
     CommandFailed,
+    Interrupted,
     WrongUse,
     complain,
-    ended_by_sigterm,
 )
 from backend.cli.importing import import_stream
 from backend.cli.report import ImportReport
 from backend.cli.terminal import say
+from backend.standard_files import can_be_read
 from database.errors import ProcessLockHeld
+from database.process_lock import in_use
 
 
 def import_documents(
@@ -62,19 +63,18 @@ def import_documents(
     make_files_private()
     report = ImportReport()
     try:
-        with _input(file) as stream, _bytes_bar(stream) as advance, ended_by_sigterm():
+        with _input(file) as stream, _bytes_bar(stream) as advance:
             asyncio.run(import_stream(settings, stream, report, advance))
     except ProcessLockHeld as error:
         raise CommandFailed(
-            f"process {error.pid or 'unknown'} is using {settings.data_dir}: stop it first, or "
-            "send each document to the running server with POST /api/projects "
-            "(PUT /api/projects/{id} for a project that exists)"
+            f"{in_use(error.pid, settings.data_dir)}: stop it first, or send each document to the "
+            "running server with POST /api/projects (PUT /api/projects/{id} for a project that "
+            "exists)"
         ) from None
     except KeyboardInterrupt:
-        complain(
+        raise Interrupted(
             f"interrupted: {counted(report.stored, 'line')} stored, and importing again goes on"
-        )
-        raise typer.Exit(INTERRUPTED) from None
+        ) from None
     if as_json:
         print_json(report.as_json())
     else:
@@ -107,11 +107,10 @@ def export_documents(
     Deleted ones are left out. It works while the server runs.
     """
     if file == "-" and as_json:
-        raise WrongUse("--json and - would both write to standard output: name a file")
+        raise WrongUse(TWICE_STANDARD_OUTPUT)
     settings = quiet_settings(data_dir)
     report = ExportReport()
     with (
-        ended_by_sigterm(),
         output(file, force=force, private=reveal_secrets) as stream,
         _count_bar() as advance,
     ):
@@ -139,10 +138,13 @@ def export_documents(
 @contextmanager
 def _input(file: str) -> Iterator[BinaryIO]:
     if file == "-":
+        if not can_be_read(sys.stdin):
+            raise CommandFailed("standard input is closed: name a file, or use a pipe")
         yield sys.stdin.buffer
         return
+    path = given_path(file, "FILE.jsonl")
     try:
-        stream = Path(file).open("rb")  # noqa: SIM115 - closed below, apart from this error
+        stream = path.open("rb")
     except OSError as error:
         raise CommandFailed(f"{file} can't be read ({error.strerror}): name another file") from None
     with stream:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 from backend.cli.changing import changing
+from backend.cli.common import given_path
 from backend.cli.failures import CommandFailed
 from backend.cli.terminal import printable_json
 from backend.repositories.paging import Position
@@ -23,6 +24,9 @@ from config.settings import Settings
 
 PAGE = 50
 LISTED_SECRETS = 1000
+
+
+TWICE_STANDARD_OUTPUT = "--json and - would both write to standard output: name a file"
 
 
 @dataclass(slots=True)
@@ -112,7 +116,7 @@ def output(target: str, *, force: bool, private: bool) -> Iterator[BinaryIO]:
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
         return
-    path = Path(target)
+    path = given_path(target, "FILE.jsonl")
     _check_target(path, force=force)
     temporary = path.with_name(f".{path.name[:200]}.{secrets.token_hex(6)}.tmp")
     try:

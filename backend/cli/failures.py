@@ -1,18 +1,20 @@
 """What goes wrong, as one line on standard error and an exit status."""
 
+import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from types import FrameType
 
 import typer
 
-from backend.cli.terminal import NotWritten, drop_unwritable_output, printable
+from backend.cli.terminal import NotWritten, printable
 from backend.errors import StrongroomError
 from backend.log import get_logger
 from backend.runtime import StartRefused
 from backend.services.keyring import KeyConfigurationError
+from backend.standard_files import finish, silence
 from config.settings import SettingsError
 from database.errors import (
     DatabaseBusy,
@@ -28,6 +30,9 @@ from database.errors import (
 )
 
 FAILURE, WRONG_USE, INTERRUPTED = 1, 2, 130
+_INTERRUPTED = "interrupted"
+
+Handler = Callable[[int, FrameType | None], object]
 
 logger = get_logger("strongroom.command")
 
@@ -36,35 +41,73 @@ class CommandFailed(Exception):
     """The command could not do its work. The message is one line that says what to do."""
 
 
+class Interrupted(Exception):
+    """The command was interrupted. The message is one line that says how things are."""
+
+
 class WrongUse(Exception):
     """The arguments contradict one another. The message is one line that says what to do."""
 
 
 def guarded(command: Callable[[], object]) -> int:
-    """Run `command`; its exit status. Nothing but `SystemExit` is raised."""
+    """Run `command`; its exit status. Nothing is raised.
+
+    Signals that end a process end the command like an exception, so that what it has begun is
+    cleaned up.
+    """
+    with ended_by_signals() as came:
+        status = _status(command)
+    if came and status == INTERRUPTED:
+        status = 128 + came[0]
+    unwritten = finish(sys.stdout)
+    # Whoever reads a pipe and leaves has seen enough.
+    if unwritten is not None and not isinstance(unwritten, BrokenPipeError) and not status:
+        complain(_unwritten(unwritten))
+    finish(sys.stderr)
+    return FAILURE if unwritten is not None and not status else status
+
+
+def _status(command: Callable[[], object]) -> int:
     try:
         status = command()
-        sys.stdout.flush()
     except BrokenPipeError:
-        # Whoever read the output has seen enough. What is left of it must not fail at the exit.
-        drop_unwritable_output()
+        silence(sys.stdout)
         return FAILURE
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Interrupted) as interruption:
+        complain(str(interruption) or _INTERRUPTED)
         return INTERRUPTED
+    except SystemExit as end:
+        status = end.code
     except typer.TyperException as error:
         complain(_usage(error))
         return error.exit_code
     except Exception as error:  # noqa: BLE001 - the last resort: no traceback for the user
-        complain(sentence(error) or _unexpected(error))
-        drop_unwritable_output()
-        return WRONG_USE if _is_wrong_use(error) else FAILURE
+        return tell(error)
+    if status == INTERRUPTED:
+        # What typer makes of an interruption.
+        complain(_INTERRUPTED)
     return status if isinstance(status, int) else 0
+
+
+def tell(error: Exception) -> int:
+    """Say what the error means, in one line; the exit status."""
+    complain(sentence(error) or _unexpected(error))
+    return WRONG_USE if _is_wrong_use(error) else FAILURE
+
+
+def _unwritten(error: OSError) -> str:
+    reason = os.strerror(error.errno or 0)
+    return f"standard output can't be written ({reason}): send it to a file or a pipe that takes it"
 
 
 def complain(message: str) -> None:
     """Write one line to standard error, whatever the message holds."""
     line = " ".join(message.split())
-    print(f"strongroom: {printable(line)}", file=sys.stderr)
+    try:
+        print(f"strongroom: {printable(line)}", file=sys.stderr)
+    except OSError:
+        # There is no other place to say it.
+        silence(sys.stderr)
 
 
 def sentence(error: BaseException) -> str | None:
@@ -134,14 +177,55 @@ def _unexpected(error: Exception) -> str:
 
 
 @contextmanager
-def ended_by_sigterm() -> Iterator[None]:
-    """Let SIGTERM end the block like an exception, so that what it has begun is cleaned up."""
-    before = signal.signal(signal.SIGTERM, _exit)
-    try:
+def ended_by_signals() -> Iterator[list[int]]:
+    """Let SIGTERM, SIGHUP and SIGQUIT interrupt the block as SIGINT does; those that came."""
+    came: list[int] = []
+
+    def interrupt(number: int, _frame: FrameType | None) -> None:
+        came.append(number)
+        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+            raise SystemExit(128 + number)
+        # Whoever handles that one now knows how: asyncio cancels what it runs, and cleans up.
+        signal.raise_signal(signal.SIGINT)
+
+    others = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+    with handled(interrupt, others), handled(signal.default_int_handler, (signal.SIGINT,)):
+        yield came
+
+
+@contextmanager
+def interrupted_at_once() -> Iterator[None]:
+    """Let SIGINT raise `KeyboardInterrupt` wherever the block is.
+
+    asyncio would cancel what the event loop runs instead, and the event loop may be in a read from
+    a pipe that nobody writes to. It leaves any handler but Python's own alone.
+    """
+    with handled(_raise_interrupt, (signal.SIGINT,)):
         yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
-def _exit(number: int, _frame: FrameType | None) -> None:
-    raise SystemExit(128 + number)
+@contextmanager
+def ended_at_once() -> Iterator[None]:
+    """Let each of these signals end the process without a word: for a block that leaves nothing to
+    put in order, and whose code, such as an import, an exception could come out of as another."""
+    with handled(_leave, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)):
+        yield
+
+
+@contextmanager
+def handled(handler: Handler, numbers: Iterable[signal.Signals]) -> Iterator[None]:
+    """Call `handler` for these signals in the block, but for those that are ignored."""
+    with ExitStack() as stack:
+        for number in numbers:
+            # None is one that was not set by Python, and could not be set again.
+            if signal.getsignal(number) not in (signal.SIG_IGN, None):
+                stack.callback(signal.signal, number, signal.signal(number, handler))
+        yield
+
+
+def _raise_interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _leave(number: int, _frame: FrameType | None) -> None:
+    os._exit(128 + number)

@@ -1,11 +1,11 @@
 """Importing a stream of project documents."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import BinaryIO
 
-from backend.cli.failures import CommandFailed, sentence
+from backend.cli.failures import CommandFailed, interrupted_at_once, sentence
 from backend.cli.import_lines import CHUNK_LINES, Line, LineRejected, parse_line, read_chunks
 from backend.cli.repeated import Group, find_groups
 from backend.cli.report import ImportReport
@@ -43,11 +43,22 @@ async def import_stream(
     runtime = await Runtime.start(settings, manager=manager, issue_first_token=False)
     try:
         importer = Importer(runtime.service, find_groups(stream), report)
-        for lines, size in read_chunks(stream):
+        for lines, size in _read(stream):
             await importer.add(lines)
             advance(size)
     finally:
         await runtime.stop()
+
+
+def _read(stream: BinaryIO) -> Iterator[tuple[list[Line], int]]:
+    """What `read_chunks` gives, read so that an interruption does not wait for the next line."""
+    chunks = read_chunks(stream)
+    while True:
+        with interrupted_at_once():
+            part = next(chunks, None)
+        if part is None:
+            return
+        yield part
 
 
 class Importer:

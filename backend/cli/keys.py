@@ -5,7 +5,14 @@ from typing import Any
 
 import typer
 
-from backend.cli.common import AsJson, DataDir, print_json, print_table, quiet_settings
+from backend.cli.common import (
+    AsJson,
+    DataDir,
+    as_json_line,
+    print_json,
+    print_table,
+    quiet_settings,
+)
 from backend.cli.terminal import hand_out
 from backend.runtime import find_keyring, inspection
 from backend.services.keyring import Keyring, generate_master_key
@@ -22,9 +29,13 @@ def _keys(context: typer.Context) -> None:
 
 
 @app.command()
-def generate() -> None:
+def generate(as_json: AsJson = False) -> None:
     """Print a new master key, alone."""
-    hand_out(generate_master_key())
+    key = generate_master_key()
+    if as_json:
+        hand_out(as_json_line({"id": key.partition(":")[0], "master_key": key}))
+    else:
+        hand_out(key)
 
 
 @app.command()

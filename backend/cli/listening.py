@@ -7,6 +7,10 @@ from ipaddress import ip_address
 
 from backend.cli.failures import CommandFailed
 
+ATTEMPTS = 20
+BACKLOG = 2048
+"""Connections that wait to be accepted, as uvicorn has it."""
+
 
 class PortInUse(CommandFailed):
     """Another program listens there."""
@@ -19,10 +23,23 @@ class PortInUse(CommandFailed):
 
 
 def open_sockets(host: str, port: int) -> list[socket.socket]:
-    """A bound socket for each address of `host`; port 0 takes one free port for all of them.
+    """A listening socket for each address of `host`; port 0 takes one free port for all of them.
 
-    Raises `PortInUse`, and `CommandFailed` when the host or the port can't be used.
+    They listen from here on, so that of two processes that want one port the second is told before
+    it has done anything: the event loop's server does not say when it can't listen. Who connects
+    waits until the service is there. Raises `PortInUse`, and `CommandFailed` when the host or the
+    port can't be used.
     """
+    for _ in range(ATTEMPTS if port == 0 else 1):
+        try:
+            return _open_sockets(host, port)
+        except PortInUse:
+            # The port that was free at one address was not at another.
+            continue
+    raise PortInUse(host, port)
+
+
+def _open_sockets(host: str, port: int) -> list[socket.socket]:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (socket.gaierror, UnicodeError):
@@ -35,7 +52,7 @@ def open_sockets(host: str, port: int) -> list[socket.socket]:
         for family, address in dict.fromkeys((item[0], item[4][0]) for item in found):
             try:
                 taken = sockets[0].getsockname()[1] if sockets else port
-                sockets.append(opened.enter_context(_bind(family, str(address), taken)))
+                sockets.append(opened.enter_context(_listen(family, str(address), taken)))
             except OSError as error:
                 if error.errno not in _NO_SUCH_ADDRESS:
                     raise _refusal(error, host, port) from None
@@ -62,7 +79,7 @@ def url_of(host: str, sockets: list[socket.socket]) -> str:
 _NO_SUCH_ADDRESS = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
 
-def _bind(family: int, address: str, port: int) -> socket.socket:
+def _listen(family: int, address: str, port: int) -> socket.socket:
     bound = socket.socket(family, socket.SOCK_STREAM)
     try:
         # Else a restart would wait for the connections of its predecessor to be forgotten.
@@ -70,6 +87,8 @@ def _bind(family: int, address: str, port: int) -> socket.socket:
         if family == socket.AF_INET6:
             bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         bound.bind((address, port))
+        # Two may bind one port; only one of them can listen.
+        bound.listen(BACKLOG)
     except BaseException:
         bound.close()
         raise

@@ -14,10 +14,16 @@ from backend.cli.common import (
 )
 from backend.cli.failures import FAILURE, CommandFailed
 from backend.cli.terminal import say
-from backend.runtime import DataDirectory, migrate_installation, read_only_manager
+from backend.runtime import (
+    DataDirectory,
+    migrate_installation,
+    read_only_manager,
+    require_own_schema,
+)
 from config.settings import Settings
 from database.errors import ProcessLockHeld
 from database.migrator import load_migrations, pending
+from database.process_lock import in_use
 
 
 def migrate(
@@ -38,8 +44,8 @@ def migrate(
         applied = migrate_installation(settings)
     except ProcessLockHeld as error:
         raise CommandFailed(
-            f"process {error.pid or 'unknown'} is using {settings.data_dir}: a server migrates "
-            "when it starts, and GET /ready shows the state; stop it first to migrate without it"
+            f"{in_use(error.pid, settings.data_dir)}: a server migrates when it starts, and "
+            "GET /ready shows the state; stop it first to migrate without it"
         ) from None
     if as_json:
         print_json({"applied": applied})
@@ -69,6 +75,7 @@ def _pending(settings: Settings) -> list[str]:
         return [migration.name for migration in load_migrations()]
     manager = read_only_manager(settings)
     try:
+        require_own_schema(manager)
         with manager.sync_pool.connection() as connection:
             return [migration.name for migration in pending(connection)]
     finally:

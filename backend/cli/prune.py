@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from backend.cli.changing import changing
 from backend.cli.common import AsJson, DataDir, counted, print_json, print_table, quiet_settings
-from backend.cli.failures import INTERRUPTED, complain, ended_by_sigterm
+from backend.cli.failures import Interrupted
 from backend.cli.terminal import say
 from backend.runtime import inspection, retention_limits
 from backend.schemas.retention import Removed, RetentionPlan
@@ -53,11 +53,12 @@ def prune(
         _show(plan, as_json=as_json)
         return
     try:
-        with _progress() as bar, ended_by_sigterm():
+        with _progress() as bar:
             result = asyncio.run(_prune(settings, bar, compact=compact))
     except KeyboardInterrupt:
-        complain("interrupted: what is removed is gone, and the same command goes on")
-        raise typer.Exit(INTERRUPTED) from None
+        raise Interrupted(
+            "interrupted: what is removed is gone, and the same command goes on"
+        ) from None
     if as_json:
         print_json(result)
     else:

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from backend.cli.changing import changing
 from backend.cli.common import AsJson, DataDir, counted, print_json, quiet_settings
-from backend.cli.failures import FAILURE, INTERRUPTED, complain, ended_by_sigterm
+from backend.cli.failures import FAILURE, Interrupted, complain
 from backend.cli.terminal import say
 from backend.schemas.keys import RotationProgress
 from config.settings import Settings
@@ -36,11 +36,12 @@ def rotate(
     """
     settings = quiet_settings(data_dir)
     try:
-        with _progress() as on_step, ended_by_sigterm():
+        with _progress() as on_step:
             result = asyncio.run(_rotate(settings, on_step, reencrypt=reencrypt))
     except KeyboardInterrupt:
-        complain("interrupted: the same command, or a start of the server, goes on")
-        raise typer.Exit(INTERRUPTED) from None
+        raise Interrupted(
+            "interrupted: the same command, or a start of the server, goes on"
+        ) from None
     if as_json:
         print_json(result.model_dump(mode="json"))
     else:

@@ -11,16 +11,15 @@ from rich.console import Console
 from rich.text import Text
 
 from backend.cli.common import DataDir, make_files_private
-from backend.cli.failures import CommandFailed
+from backend.cli.failures import CommandFailed, ended_at_once, tell
 from backend.cli.listening import PortInUse, open_sockets, url_of
+from backend.cli.never_waiting import never_waiting
 from backend.cli.process_limits import forbid_core_dumps
-from backend.log import configure_logging, get_logger
+from backend.log import configure_logging
 from backend.runtime import DataDirectory
 from config.loading import load_settings
 from config.settings import Settings
-from database.process_lock import ProcessLock
-
-logger = get_logger("strongroom.serve")
+from database.process_lock import ProcessLock, in_use
 
 
 def serve(
@@ -45,15 +44,24 @@ def serve(
     data_dir: DataDir = None,
 ) -> None:
     """Run the service until SIGTERM or SIGINT."""
-    settings = load_settings(host=host, port=port, data_dir=data_dir)
-    configure_logging(settings.log_level, settings.log_format)
-    make_files_private()
-    if settings.is_production:
-        forbid_core_dumps(traceable=False)
-    sockets = _open_sockets(settings)
-    url = url_of(settings.host, sockets)
-    # The web framework takes longer to import than all other commands take to run.
-    from backend.cli.server import run_server  # noqa: PLC0415
+    with never_waiting():
+        try:
+            _serve(host, port, data_dir)
+        except Exception as error:  # noqa: BLE001 - what is said of it must not wait either
+            raise typer.Exit(tell(error)) from None
+
+
+def _serve(host: str | None, port: int | None, data_dir: str | None) -> None:
+    with ended_at_once():
+        settings = load_settings(dotenv=True, host=host, port=port, data_dir=data_dir)
+        configure_logging(settings.log_level, settings.log_format)
+        make_files_private()
+        if settings.is_production:
+            forbid_core_dumps(traceable=False)
+        sockets = _open_sockets(settings)
+        url = url_of(settings.host, sockets)
+        # The web framework takes longer to import than all other commands take to run.
+        from backend.cli.server import run_server  # noqa: PLC0415
 
     run_server(settings, sockets, lambda first_token: _announce(url, first_token))
 
@@ -67,25 +75,22 @@ def _open_sockets(settings: Settings) -> list[socket.socket]:
             raise
         # The likelier wish is the server that runs already, not a second one elsewhere.
         raise CommandFailed(
-            f"process {holder or 'unknown'} is serving {settings.data_dir} already, and port "
-            f"{settings.port} is in use: stop it first, or choose another --data-dir and --port"
+            f"{in_use(holder, settings.data_dir)}, and port {settings.port} is in use: stop it "
+            "first, or choose another --data-dir and --port"
         ) from None
 
 
 def _announce(url: str, first_token: Path | None) -> None:
     """Say where the service is, and after the first start how to call it."""
-    try:
-        _say("Strongroom is running at", url)
-        if first_token is not None:
-            path = first_token.absolute()
-            _say("The admin token, for you alone, is in", str(path))
-            _say("Try it, in another terminal:")
-            # Quotes inside $(...) are their own, so the path may hold any character.
-            header = f'"Authorization: Bearer $(cat {shlex.quote(str(path))})"'
-            _say(f"curl -sS -H {header} {url}/api/projects")
-        sys.stdout.flush()
-    except OSError:
-        logger.warning("nobody reads what the service says of its start")
+    _say("Strongroom is running at", url)
+    if first_token is not None:
+        path = first_token.absolute()
+        _say("The admin token, for you alone, is in", str(path))
+        _say("Try it, in another terminal:")
+        # Quotes inside $(...) are their own, so the path may hold any character.
+        header = f'"Authorization: Bearer $(cat {shlex.quote(str(path))})"'
+        _say(f"curl -sS -H {header} {url}/api/projects")
+    sys.stdout.flush()
 
 
 def _say(text: str, value: str = "") -> None:

@@ -1,7 +1,6 @@
 """uvicorn in this process, with the application's lifespan around it."""
 
 import asyncio
-import errno
 import signal
 import socket
 from collections.abc import Callable
@@ -14,8 +13,8 @@ import uvloop
 from fastapi import FastAPI
 
 from backend.cli.connections import Connection, ConnectionLimits, Connections
+from backend.cli.failures import ended_at_once
 from backend.cli.garbage import tuned_garbage_collection
-from backend.cli.listening import PortInUse
 from backend.cli.process_limits import connections_that_fit
 from backend.main import create_app
 from config.settings import Settings
@@ -75,29 +74,33 @@ def run_server(
     *,
     make: Callable[[Settings], FastAPI] = create_app,
 ) -> None:
-    """Serve what `make` returns on the bound `sockets` until SIGTERM or SIGINT, and close them.
+    """Serve what `make` returns on the listening `sockets` until SIGTERM, SIGINT, SIGHUP or
+    SIGQUIT, and close them.
 
     `announce` is called once requests are answered, with the path of the admin token if this
-    start made it. Raises what the application's lifespan raises, and `PortInUse`.
+    start made it. Raises what the application's lifespan raises.
     """
-    app = make(settings)
+    with ended_at_once():
+        app = make(settings)
     limits = ConnectionLimits(connections=connections_that_fit(settings.max_connections))
     server = Server(app, lambda: announce(app.state.runtime.first_token), Connections(limits))
     with ExitStack() as stack:
         for taken in sockets:
             stack.enter_context(taken)
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in _ending_signals():
             # Before uvicorn does the same, so that a signal during a long start is not lost; and
             # uvicorn raises the signals again, for these handlers, when it is done.
             stack.callback(signal.signal, number, signal.signal(number, server.handle_exit))
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            try:
-                runner.run(_serve(app, server, sockets))
-            except OSError as error:
-                # Two processes may bind one port; the second to listen is told.
-                if error.errno != errno.EADDRINUSE:
-                    raise
-                raise PortInUse(settings.host, settings.port) from None
+            runner.run(_serve(app, server, sockets))
+
+
+def _ending_signals() -> list[signal.Signals]:
+    ending = [signal.SIGINT, signal.SIGTERM, signal.SIGQUIT]
+    # nohup has it ignored on purpose.
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        ending.append(signal.SIGHUP)
+    return ending
 
 
 def _more_of(sockets: list[socket.socket]) -> list[socket.socket]:

@@ -15,7 +15,7 @@ from backend.cli.common import (
     quiet_settings,
 )
 from backend.cli.failures import WrongUse
-from backend.cli.terminal import hand_out
+from backend.cli.terminal import hand_out, say
 from backend.errors import ValidationFailed
 from backend.runtime import find_keyring, inspection
 from backend.schemas.tokens import TokenCreate, TokenCreated, TokenInfo
@@ -39,14 +39,20 @@ def _token(context: typer.Context) -> None:
 def create(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Who or what uses the token.")],
     scopes: Annotated[
-        list[Scope], typer.Option("--scope", help="What it may do; give it again for more.")
+        list[str],
+        typer.Option(
+            "--scope",
+            metavar="SCOPE",
+            help=f"What it may do, more after commas or with --scope again: {', '.join(Scope)}.",
+            autocompletion=lambda: [scope.value for scope in Scope],
+        ),
     ],
     projects: Annotated[
-        list[int] | None,
+        list[str] | None,
         typer.Option(
             "--project",
             metavar="ID",
-            help="A project that is there for it; without any, all of them are.",
+            help="A project that is there for it, more in the same way; without any, all of them.",
             show_default=False,
         ),
     ] = None,
@@ -69,8 +75,8 @@ def create(
             TokenCreate,
             {
                 "name": name,
-                "scopes": [scope.value for scope in scopes],
-                "project_ids": projects or None,
+                "scopes": _parts(scopes),
+                "project_ids": _ids(projects) if projects else None,
                 "expires_in": expires_in,
             },
         )
@@ -103,9 +109,14 @@ def list_tokens(
 def revoke(
     token_id: Annotated[int, typer.Argument(metavar="ID", min=1, help="The token's id.")],
     data_dir: DataDir = None,
+    as_json: AsJson = False,
 ) -> None:
     """End a token for good."""
-    asyncio.run(_revoke(quiet_settings(data_dir), token_id))
+    token = asyncio.run(_revoke(quiet_settings(data_dir), token_id))
+    if as_json:
+        print_json(token.model_dump(mode="json"))
+    else:
+        say(f"token {token_id} is revoked")
 
 
 async def _create(settings: Settings, request: TokenCreate, *, as_json: bool) -> None:
@@ -116,9 +127,10 @@ async def _create(settings: Settings, request: TokenCreate, *, as_json: bool) ->
         await service.hand_out_token(request, show)
 
 
-async def _revoke(settings: Settings, token_id: int) -> None:
+async def _revoke(settings: Settings, token_id: int) -> TokenInfo:
     async with changing(settings, f"DELETE /api/tokens/{token_id}") as service:
         await service.revoke_token(token_id)
+        return await service.get_token(token_id)
 
 
 async def _list(settings: Settings, *, revoked: bool) -> list[TokenInfo]:
@@ -145,6 +157,19 @@ def _row(token: TokenInfo) -> tuple[str, ...]:
         token.last_used_at or "never",
         token.revoked_at or "no",
     )
+
+
+def _parts(given: list[str]) -> list[str]:
+    """What stands between commas, each once, in its order."""
+    parts = (part.strip() for text in given for part in text.split(","))
+    return list(dict.fromkeys(part for part in parts if part))
+
+
+def _ids(given: list[str]) -> list[int]:
+    parts = _parts(given)
+    if not all(part.isascii() and part.isdigit() and len(part) < 20 for part in parts):
+        raise WrongUse("--project: must be a number, more of them after commas")
+    return [int(part) for part in parts]
 
 
 _OPTIONS = {"name": "NAME", "scopes": "--scope", "project_ids": "--project"}

@@ -18,6 +18,7 @@ from backend.runtime import (
     find_keyring,
     inspection,
     read_only_manager,
+    rows_without_installation,
 )
 from backend.services.audit_verification import verify_audit
 from backend.services.keyring import Keyring
@@ -68,7 +69,7 @@ def verify(data_dir: DataDir = None, as_json: AsJson = False) -> None:
     manager = read_only_manager(settings)
     checks = [*_file_checks(manager), _log_check(manager)]
     if not any(check.problem for check in checks):
-        checks += asyncio.run(_content_checks(settings))
+        checks += _unused(settings) or asyncio.run(_content_checks(settings))
     _report(checks, as_json=as_json)
     bad = next((check for check in checks if check.problem), None)
     if bad is not None:
@@ -99,6 +100,15 @@ def _file_checks(manager: DatabaseManager) -> list[Check]:
     finally:
         manager.sync_pool.close()
     return checks
+
+
+def _unused(settings: Settings) -> list[Check]:
+    """What there is to say of a database without an installation; nothing where there is one."""
+    rows = rows_without_installation(settings)
+    if rows is None:
+        return []
+    problem = f"it is missing, and there {'is' if rows == 1 else 'are'} {counted(rows, 'row')}"
+    return [Check("installation", problem if rows else None, checked=0)]
 
 
 async def _content_checks(settings: Settings) -> list[Check]:
@@ -188,6 +198,8 @@ def _report(checks: list[Check], *, as_json: bool) -> None:
         return
     print_table(("check", "result"), [(check.name, _result(check)) for check in checks])
     say(f"SQLite {sqlite_version()}" + (f": {warning}" if warning else ""))
+    if not any(check.problem for check in checks):
+        say(f"all is well: {counted(len(checks), 'check')}, and nothing wrong")
 
 
 def _result(check: Check) -> str:

@@ -1,11 +1,16 @@
-"""Putting the parts together: keys are checked before the schema is touched, the pool opens after.
+"""Putting the parts together: schema and keys are checked before anything is written.
 
 Used by the application's lifespan and by the commands; the rest of the code is given its parts.
 """
 
 from backend.runtime.audit_heads import HeadsFile
 from backend.runtime.backups import make_backup, restore_backup, verified
-from backend.runtime.inspection import Inspection, inspection, read_only_manager
+from backend.runtime.inspection import (
+    Inspection,
+    inspection,
+    read_only_manager,
+    rows_without_installation,
+)
 from backend.runtime.installation import (
     DATABASE_FILE,
     MASTER_KEY_FILE,
@@ -17,6 +22,8 @@ from backend.runtime.installation import (
     retention_limits,
 )
 from backend.runtime.keys import NoKeys, check_keys, find_keyring, load_keyring
+from backend.runtime.new_installation import installing
+from backend.runtime.schema import require_own_schema
 from backend.runtime.start import Runtime, migrate_installation
 
 __all__ = [
@@ -34,11 +41,14 @@ __all__ = [
     "connection_config",
     "find_keyring",
     "inspection",
+    "installing",
     "load_keyring",
     "make_backup",
     "migrate_installation",
     "read_only_manager",
+    "require_own_schema",
     "restore_backup",
     "retention_limits",
+    "rows_without_installation",
     "verified",
 ]

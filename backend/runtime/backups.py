@@ -6,25 +6,20 @@ Whatever ends the process, a backup or a restored database is there whole or not
 import contextlib
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
 from backend.runtime.audit_heads import HeadsFile
 from backend.runtime.copies import BadCopy, CheckedCopy, check_copy
-from backend.runtime.installation import (
-    DATABASE_FILE,
-    MASTER_KEY_FILE,
-    DataDirectory,
-    StartRefused,
-)
+from backend.runtime.installation import DATABASE_FILE, DataDirectory, StartRefused
+from backend.runtime.new_installation import BACKUPS_FOLDER, empty_directory, put_in_place
 from backend.schemas.backups import Backup, BackupCreated, BackupVerified
 from backend.services.keyring import Keyring
 from database.backup import (
     TargetExists,
     copy_database,
     copy_file,
-    is_leftover,
     publish,
     sha256,
     sync,
@@ -32,11 +27,8 @@ from database.backup import (
 )
 from database.base import time_text
 from database.connection_manager import DatabaseManager
-from database.errors import DatabaseUnavailable, ProcessLockHeld
-from database.process_lock import ProcessLock
+from database.errors import DatabaseUnavailable
 from database.wal import wal_bytes
-
-BACKUPS_FOLDER = "backups"
 
 _NAME = re.compile(r"strongroom-(\d{8}T\d{6}\.\d{6}Z)\.db")
 _TIME = "%Y%m%dT%H%M%S.%fZ"
@@ -195,60 +187,9 @@ def restore_backup(source: Path, directory: DataDirectory, keyring: Keyring) -> 
             f"{source} has a write-ahead log beside it, so it may be in use and is no backup: "
             "make one with strongroom backup"
         )
-    _require_unused(directory)
-    directory.make()
-    _require_empty(directory)
-    with _locked(directory) as lock, workspace(directory.path) as folder:
-        # Nobody else may have come first.
-        _require_empty(directory)
+    with empty_directory(directory) as folder:
         copy = folder / DATABASE_FILE
         copy_file(source, copy)
         found = check_copy(copy, keyring)
-        try:
-            publish(copy, directory.database)
-        except TargetExists:
-            raise _not_empty(directory, DATABASE_FILE) from None
-        # It was looked through: the first start need not do so again.
-        lock.in_order = True
+        put_in_place(copy, directory)
     return found
-
-
-def _require_unused(directory: DataDirectory) -> None:
-    holder = ProcessLock(directory.database).holder()
-    if holder is not None:
-        raise ProcessLockHeld(
-            f"process {holder or 'unknown'} is using {directory.path}: restore into another "
-            "directory with --data-dir",
-            holder or None,
-        )
-
-
-@contextlib.contextmanager
-def _locked(directory: DataDirectory) -> Iterator[ProcessLock]:
-    lock = ProcessLock(directory.database)
-    lock.acquire()
-    try:
-        yield lock
-    finally:
-        lock.release()
-
-
-def _require_empty(directory: DataDirectory) -> None:
-    harmless = {MASTER_KEY_FILE, BACKUPS_FOLDER, f"{DATABASE_FILE}.lock"}
-    try:
-        others = sorted(
-            path.name
-            for path in directory.path.iterdir()
-            if path.name not in harmless and not is_leftover(path)
-        )
-    except OSError as error:
-        raise StartRefused(f"{directory.path} can't be read ({error.strerror})") from None
-    if others:
-        raise _not_empty(directory, others[0])
-
-
-def _not_empty(directory: DataDirectory, name: str) -> StartRefused:
-    return StartRefused(
-        f"{directory.path} is not empty ({name}): restore into a new directory, which may hold "
-        f"{MASTER_KEY_FILE} and {BACKUPS_FOLDER} only, with --data-dir"
-    )

@@ -15,7 +15,7 @@ from backend.services.service_keys import ServiceKeys
 from database.backup import looking_at, row_counts
 from database.connection_manager import DatabaseManager
 from database.errors import DatabaseError
-from database.integrity import file_problem, reference_problem
+from database.integrity import file_problem, foreign_object, reference_problem
 from database.migrator import load_migrations, pending
 
 _AUDIT = "audit_entries"
@@ -50,6 +50,12 @@ def check_copy(file: Path, keyring: Keyring, heads: Iterable[ExportedHead] = ())
     try:
         with manager.sync_pool.connection() as connection:
             schema_version = len(load_migrations()) - len(pending(connection))
+            foreign = foreign_object(connection)
+        if foreign is not None:
+            raise BadCopy(
+                f"{foreign}, so it was changed outside the service: undo the change, or use "
+                "another backup"
+            )
         records = read_key_records(manager)
         if records is None:
             raise BadCopy("it holds no installation: nobody has used this database yet")

@@ -15,10 +15,12 @@ from backend.runtime.installation import (
     connection_config,
 )
 from backend.runtime.keys import NoKeys, check_keys
+from backend.runtime.schema import require_own_schema
 from backend.services.database_service import DatabaseService
 from backend.services.encryption import Vault
 from backend.services.keyring import Keyring, MasterKey
 from backend.services.service_keys import ServiceKeys
+from database.backup import row_counts
 from database.connection_manager import DatabaseManager
 from database.migrator import pending
 
@@ -54,6 +56,23 @@ def read_only_manager(settings: Configuration) -> DatabaseManager:
     return DatabaseManager(replace(connection_config(settings), readers=1, read_only=True))
 
 
+def rows_without_installation(settings: Configuration) -> int | None:
+    """How many rows a database has that knows no installation; None when it knows one.
+
+    0 is one that was migrated, and that nobody has used yet. Raises `StartRefused` when there is
+    no database, and `DatabaseError`.
+    """
+    manager = read_only_manager(settings)
+    try:
+        if read_key_records(manager) is not None:
+            return None
+        with manager.sync_pool.connection() as connection:
+            counts = row_counts(connection)
+        return sum(rows for table, rows in counts.items() if table != "schema_migrations")
+    finally:
+        manager.sync_pool.close()
+
+
 @asynccontextmanager
 async def inspection(
     settings: Configuration, keyring: Keyring | None, *, check: bool = True
@@ -65,13 +84,18 @@ async def inspection(
     """
     manager = read_only_manager(settings)
     try:
+        require_own_schema(manager)
         with manager.sync_pool.connection() as connection:
             waiting = pending(connection)
-        records = None if waiting else read_key_records(manager)
-        if records is None:
+        if waiting:
             raise StartRefused(
                 f"{manager.config.path} is not up to date: strongroom migrate or strongroom serve "
                 "brings it up to date"
+            )
+        records = read_key_records(manager)
+        if records is None:
+            raise StartRefused(
+                f"{manager.config.path} holds no installation yet: strongroom serve makes it"
             )
         if check and keyring is not None:
             check_keys(manager, keyring)

@@ -109,7 +109,8 @@ class DataDirectory:
 
     def require_whole(self, keys_file: Path | None = None) -> None:
         """Raises `StartRefused` when there is no database and something shows that there was one:
-        a start would make a new installation, and the log of the old one would be lost.
+        a start would make a new installation, and the log of the old one would be lost. What a
+        restore or a demo that did not come to its end has left is refused as well.
 
         A master key at `keys_file`, which the configuration names, shows nothing.
         """
@@ -127,8 +128,8 @@ class DataDirectory:
         left = next(filter(is_leftover, self.path.iterdir()), None)
         if left is not None:
             raise StartRefused(
-                f"a restore into {self.path} did not come to its end: run strongroom restore "
-                f"again, or remove {left.name} from there to begin a new installation"
+                f"a demo or a restore into {self.path} did not come to its end: run the same "
+                f"command again, or remove {left.name} from there to begin a new installation"
             )
 
     def _traces(self, keys_file: Path | None) -> list[str]:

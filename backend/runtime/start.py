@@ -1,4 +1,4 @@
-"""Starting an installation: lock, keys, migrations, pool, in this order."""
+"""Starting an installation: lock, schema, keys, migrations, pool, in this order."""
 
 import asyncio
 import os
@@ -30,6 +30,7 @@ from backend.runtime.installation import (
 )
 from backend.runtime.keys import check_keys, load_keyring
 from backend.runtime.own_logs import OwnLogs
+from backend.runtime.schema import require_own_schema
 from backend.services.backup_runner import BackupRunner
 from backend.services.base import UnitsOfWork, unit_of_work
 from backend.services.database_service import DatabaseService
@@ -197,7 +198,7 @@ def migrate_installation(settings: Configuration) -> list[str]:
 
 
 def _prepare(settings: Configuration, manager: DatabaseManager) -> tuple[Keyring, list[str]]:
-    """Lock, keys, migrations: the keyring, and the names of the migrations applied."""
+    """Lock, schema, keys, migrations: the keyring, and the names of the migrations applied."""
     directory = DataDirectory(settings.data_dir)
     directory.make()
     directory.check_owner(strict=settings.is_production)
@@ -206,6 +207,7 @@ def _prepare(settings: Configuration, manager: DatabaseManager) -> tuple[Keyring
     directory.require_whole(settings.master_keys_file)
     look_at_log(manager)
     require_whole_file(manager)
+    require_own_schema(manager)
     keyring = load_keyring(settings, manager)
     check_keys(manager, keyring)
     applied = initialize_database(manager)

@@ -183,10 +183,6 @@ def test_what_is_wrong_with_a_backup_is_found_before_it_is_there(
     command: Command, backup: Path, tmp_path: Path, statement: str
 ) -> None:
     with closing(connect(backup)) as connection:
-        for (name,) in connection.execute(
-            "SELECT name FROM sqlite_schema WHERE type = 'trigger'"
-        ).fetchall():
-            connection.execute(f"DROP TRIGGER {name}")
         connection.execute(statement)
         connection.commit()
     outcome = command("restore", backup, "--data-dir", tmp_path / "new")

@@ -94,16 +94,18 @@ def test_production_refuses_master_keys_in_a_file_that_others_can_read(tmp_path:
     file.chmod(0o640)
     env = production()
     del env["STRONGROOM_MASTER_KEYS"]
-    outcome = run("migrate", cwd=tmp_path, env=env)
+    outcome = run("serve", "--port", "0", cwd=tmp_path, env=env)
     assert outcome.status == 1
     assert "others than its owner can reach it: chmod 600 .env" in outcome.complaint
     assert KEY.partition(":")[2] not in outcome.err
     file.chmod(0o600)
-    assert run("migrate", cwd=tmp_path, env=env).status == 0
+    with Serving(tmp_path / "data", env=env) as serving:
+        assert serving.end() == 0
     # What is in it concerns everybody only where there are keys.
     file.write_text("STRONGROOM_PORT=0\n")
     file.chmod(0o644)
-    assert run("migrate", cwd=tmp_path, env=production()).status == 0
+    with Serving(tmp_path / "data", env=production()) as serving:
+        assert serving.end() == 0
 
 
 @AS_ROOT

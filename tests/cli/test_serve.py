@@ -9,14 +9,16 @@ import signal
 import socket
 import stat
 import subprocess
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, suppress
 from pathlib import Path
 
+import httpx
 import pytest
 
 from backend.services.keyring import generate_master_key
 from tests.cli.conftest import Command
-from tests.cli.support import PATIENCE, Serving, environment
+from tests.cli.support import PATIENCE, STRONGROOM, Serving, environment
 
 NO_LONGER = 10.0
 """Seconds within which a service that was told to end has ended."""
@@ -115,7 +117,7 @@ def _post(serving: Serving, body: bytes, sent: int) -> http.client.HTTPConnectio
     return connection
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT])
 def test_a_request_in_flight_is_answered_before_the_end(
     command: Command, directory: Path, number: signal.Signals
 ) -> None:
@@ -172,3 +174,90 @@ def test_a_signal_during_the_start_ends_it(directory: Path) -> None:
         assert (directory / "strongroom.db").exists()
     finally:
         serving.__exit__(None, None, None)
+
+
+def test_a_hangup_that_is_ignored_ends_nothing(directory: Path) -> None:
+    with Serving(directory, under=("nohup",)) as serving, serving.client() as client:
+        serving.process.send_signal(signal.SIGHUP)
+        assert client.get("/api/projects").status_code == 200
+        assert serving.end(signal.SIGQUIT) == 0
+
+
+def _free_port() -> int:
+    with closing(socket.create_server(("127.0.0.1", 0))) as free:
+        return int(free.getsockname()[1])
+
+
+def _healthy(process: "subprocess.Popen[bytes]", port: int) -> bool:
+    """Wait for the first answer; whether it is a good one."""
+    while process.poll() is None:
+        with suppress(httpx.ConnectError):
+            return httpx.get(f"http://127.0.0.1:{port}/health", timeout=PATIENCE).is_success
+    return False
+
+
+@pytest.fixture
+def full_pipe() -> Iterator[int]:
+    """The writing end of a pipe that takes no byte more, and that nobody reads."""
+    read_end, write_end = os.pipe()
+    os.set_blocking(write_end, False)
+    with suppress(BlockingIOError):
+        while True:
+            os.write(write_end, b"x" * 512)
+    os.set_blocking(write_end, True)
+    yield write_end
+    os.close(read_end)
+    os.close(write_end)
+
+
+def test_a_refusal_that_nobody_reads_is_an_end(directory: Path, full_pipe: int) -> None:
+    with subprocess.Popen(
+        [STRONGROOM, "serve", "--port", "0", "--host", "192.0.2.1", "--data-dir", str(directory)],
+        cwd=directory.parent,
+        env=environment(),
+        stdout=full_pipe,
+        stderr=full_pipe,
+    ) as process:
+        assert process.wait(NO_LONGER) == 1
+
+
+def test_output_that_nobody_reads_stops_nothing(directory: Path, full_pipe: int) -> None:
+    port = _free_port()
+    with subprocess.Popen(
+        [STRONGROOM, "serve", "--port", str(port), "--data-dir", str(directory)],
+        cwd=directory.parent,
+        env=environment(),
+        stdout=full_pipe,
+        stderr=full_pipe,
+    ) as process:
+        assert _healthy(process, port)
+        token = (directory / "admin.token").read_text(encoding="ascii").strip()
+        url = f"http://127.0.0.1:{port}/api/projects"
+        with httpx.Client(headers={"Authorization": f"Bearer {token}"}) as client:
+            assert all(client.get(url).status_code == 200 for _ in range(50))
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(NO_LONGER) == 0
+
+
+def test_it_runs_without_any_standard_file(directory: Path) -> None:
+    port = _free_port()
+    script = 'exec "$0" serve --port "$1" --data-dir "$2" <&- >&- 2>&-'
+    with subprocess.Popen(
+        ["/bin/sh", "-c", script, STRONGROOM, str(port), directory],
+        cwd=directory.parent,
+        env=environment(),
+    ) as process:
+        assert _healthy(process, port)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(NO_LONGER) == 0
+    assert (directory / "strongroom.db").read_bytes().startswith(b"SQLite format 3")
+
+
+def test_it_alone_reads_the_file_of_its_directory(directory: Path) -> None:
+    port = _free_port()
+    (directory.parent / ".env").write_text(f"STRONGROOM_PORT={port}\nSTRONGROOM_DOCS=off\n")
+    (directory.parent / ".env").chmod(0o600)
+    with Serving(directory) as serving, serving.client() as client:
+        # The flag wins; what has no flag is as the file says.
+        assert client.get("/docs").status_code == 404
+        assert serving.end() == 0

@@ -78,7 +78,7 @@ def test_a_revoked_token_opens_nothing(command: Command, installation: Path) -> 
         "token", "create", "ci", "--scope", "admin", "--json", "--data-dir", installation
     ).json
     revoked = command("token", "revoke", str(made["id"]), "--data-dir", installation)
-    assert (revoked.status, revoked.out, revoked.err) == (0, "", "")
+    assert (revoked.status, revoked.out, revoked.err) == (0, f"token {made['id']} is revoked\n", "")
     with pytest.raises(Unauthenticated):
         holder(installation, made["token"])
     names = [
@@ -92,10 +92,41 @@ def test_a_revoked_token_opens_nothing(command: Command, installation: Path) -> 
     assert again.complaint == "no token with this id, or it is revoked"
 
 
+def test_scopes_and_projects_may_stand_between_commas(command: Command, installation: Path) -> None:
+    options = ("--scope", "projects:read, runs:read", "--scope", "runs:read,logs:read,")
+    made = command(
+        *("token", "create", "ci", *options, "--project", "1,1", "--json"),
+        *("--data-dir", installation),
+    ).json
+    assert made["scopes"] == ["logs:read", "projects:read", "runs:read"]
+    assert made["project_ids"] == [1]
+
+
+def test_what_was_revoked_and_exported_is_told_as_json(
+    command: Command, installation: Path, tmp_path: Path
+) -> None:
+    made = command(
+        "token", "create", "ci", "--scope", "admin", "--json", "--data-dir", installation
+    ).json
+    call = ("token", "revoke", str(made["id"]), "--json", "--data-dir", installation)
+    revoked = command(*call).json
+    assert (revoked["id"], revoked["name"]) == (made["id"], "ci")
+    assert revoked["revoked_at"] is not None
+    target = tmp_path / "audit.jsonl"
+    exported = command("audit", "export", target, "--json", "--data-dir", installation)
+    assert exported.json == {"exported": target.read_bytes().count(b"\n")}
+    twice = command("audit", "export", "-", "--json", "--data-dir", installation)
+    assert twice.status == 2
+    assert "name a file" in twice.complaint
+
+
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
         ((), "--scope"),
+        (("--scope", ""), "--scope"),
+        (("--scope", "projects:read,everything"), "--scope"),
+        (("--scope", "admin", "--project", "1,two"), "--project: must be a number"),
         (("--scope", "everything"), "--scope"),
         (("--scope", "admin", "--expires-in", "soon"), "--expires-in: give a duration"),
         (("--scope", "admin", "--project", "77"), "--project: there is no project with this id"),

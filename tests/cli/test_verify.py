@@ -59,6 +59,7 @@ def test_all_is_well(command: Command, installation: Path) -> None:
     plain = command("verify", "--data-dir", installation).out
     assert "secrets\tok (40 rows)\n" in plain
     assert f"SQLite {report['sqlite_version']}" in plain
+    assert plain.endswith("\nall is well: 7 checks, and nothing wrong\n")
 
 
 def test_nothing_is_changed_by_looking(command: Command, installation: Path) -> None:
@@ -122,7 +123,7 @@ DAMAGES = {
     "DELETE FROM projects WHERE id = 3": ("references", "refers to a row of projects"),
     "CREATE TABLE extra (id INTEGER)": ("schema", "table extra is not of this program"),
     "DROP INDEX projects_by_name": ("schema", "index projects_by_name is missing"),
-    "DELETE FROM schema_migrations WHERE version > 1": ("schema", "is pending"),
+    "DELETE FROM schema_migrations WHERE version > 1": ("schema", "is not of this program"),
     "UPDATE schema_migrations SET checksum = substr(checksum, 2) || 'x'": ("schema", "0001_"),
     "INSERT INTO schema_migrations SELECT 9999, name, checksum, applied_at"
     " FROM schema_migrations WHERE version = 1": ("schema", "version 9999"),
@@ -229,8 +230,17 @@ def test_pending_migrations_are_told_and_applied(command: Command, directory: Pa
     assert (again.status, again.out) == (0, "the schema is up to date\n")
     # Nobody has used it yet, so there is no key to hold it against.
     told = command("verify", "--data-dir", directory)
-    assert told.status == 1
-    assert "strongroom serve" in told.complaint
+    assert (told.status, told.err) == (0, "")
+    assert "installation\tok (0 rows)\n" in told.out
+    assert told.out.endswith("\nall is well: 4 checks, and nothing wrong\n")
+    listed = command("token", "list", "--data-dir", directory)
+    assert "holds no installation yet: strongroom serve makes it" in listed.complaint
+    at = "2026-01-31T12:00:00.000000Z"
+    row = f"VALUES ('a', 'b', 'c', '{at}', '{at}')"
+    columns = "name, github_owner, github_repo, created_at, updated_at"
+    _change(directory, f"INSERT INTO projects ({columns}) {row}")
+    told = command("verify", "--data-dir", directory)
+    assert told.complaint == ("installation: it is missing, and there is 1 row: restore a backup")
 
 
 @pytest.mark.parametrize(

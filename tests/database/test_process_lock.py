@@ -59,7 +59,9 @@ def path(tmp_path: Path) -> Path:
 async def test_a_second_process_is_told_who_has_the_file(path: Path) -> None:
     with another_process(path) as process:
         manager = DatabaseManager(path)
-        with pytest.raises(ProcessLockHeld, match=f"process {process.pid} is using") as held:
+        with pytest.raises(
+            ProcessLockHeld, match=f"process {process.pid} is using the data directory"
+        ) as held:
             await manager.open()
         assert held.value.pid == process.pid
         assert not manager.async_pool.is_open

@@ -1,0 +1,111 @@
+"""Making an installation aside, so that it is there whole or not at all."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from backend.runtime.installation import (
+    DATABASE_FILE,
+    MASTER_KEY_FILE,
+    DataDirectory,
+    StartRefused,
+)
+from database.backup import TargetExists, is_leftover, publish, workspace
+from database.errors import ProcessLockHeld
+from database.process_lock import ProcessLock, in_use
+
+BACKUPS_FOLDER = "backups"
+_LOCK_FILE = f"{DATABASE_FILE}.lock"
+_HARMLESS = frozenset({MASTER_KEY_FILE, BACKUPS_FOLDER, _LOCK_FILE})
+
+
+@contextlib.contextmanager
+def empty_directory(
+    directory: DataDirectory, *, harmless: frozenset[str] = _HARMLESS
+) -> Iterator[Path]:
+    """A place in `directory`, which is locked for the block, for what is to become its
+    installation; it is gone after the block, and so are the remains of one that was interrupted.
+
+    The directory is made. Raises `StartRefused` when it holds anything but what is `harmless`, and
+    `ProcessLockHeld` when somebody uses it.
+    """
+    _require_unused(directory)
+    directory.make()
+    _require_empty(directory, harmless)
+    with _locked(directory), workspace(directory.path) as folder:
+        # Nobody else may have come first.
+        _require_empty(directory, harmless)
+        yield folder
+
+
+@contextlib.contextmanager
+def installing(directory: DataDirectory) -> Iterator[Path]:
+    """A place for a whole new installation, which is that of `directory` once the block has ended
+    well.
+
+    Where it ends otherwise, the directory is as empty as it was. Raises what `empty_directory`
+    raises.
+    """
+    moved: list[Path] = []
+    try:
+        with empty_directory(directory, harmless=frozenset({_LOCK_FILE})) as folder:
+            yield folder
+            files = [path for path in folder.iterdir() if path.name != _LOCK_FILE]
+            # The database comes last: without it the others are no installation.
+            for file in sorted(files, key=lambda path: path.name == DATABASE_FILE):
+                put_in_place(file, directory)
+                moved.append(directory.path / file.name)
+            moved.clear()
+    finally:
+        for path in moved:
+            path.unlink(missing_ok=True)
+
+
+def put_in_place(file: Path, directory: DataDirectory) -> None:
+    """Give a complete file its name in the directory. Raises `StartRefused` when there is one."""
+    try:
+        publish(file, directory.path / file.name)
+    except TargetExists:
+        raise _not_empty(directory, file.name, _HARMLESS) from None
+
+
+def _require_unused(directory: DataDirectory) -> None:
+    holder = ProcessLock(directory.database).holder()
+    if holder is not None:
+        raise ProcessLockHeld(
+            f"{in_use(holder, directory.path)}: choose another directory with --data-dir",
+            holder or None,
+        )
+
+
+@contextlib.contextmanager
+def _locked(directory: DataDirectory) -> Iterator[None]:
+    lock = ProcessLock(directory.database)
+    lock.acquire()
+    try:
+        yield
+        # What is in place now was made whole: the first start need not look through it.
+        lock.in_order = True
+    finally:
+        lock.release()
+
+
+def _require_empty(directory: DataDirectory, harmless: frozenset[str]) -> None:
+    try:
+        others = sorted(
+            path.name
+            for path in directory.path.iterdir()
+            if path.name not in harmless and not is_leftover(path)
+        )
+    except OSError as error:
+        raise StartRefused(f"{directory.path} can't be read ({error.strerror})") from None
+    if others:
+        raise _not_empty(directory, others[0], harmless)
+
+
+def _not_empty(directory: DataDirectory, name: str, harmless: frozenset[str]) -> StartRefused:
+    permitted = " and ".join(sorted(harmless - {_LOCK_FILE}, reverse=True))
+    which = f", which may hold {permitted} only" if permitted else ""
+    return StartRefused(
+        f"{directory.path} is not empty ({name}): choose a new directory{which}, with --data-dir"
+    )

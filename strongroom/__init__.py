@@ -1,0 +1,1 @@
+"""Strongroom. `python -m strongroom` is the command."""

@@ -1,0 +1,339 @@
+"""What holds for every command there is: its options, its files, its paths, its signals."""
+
+import json
+import os
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+from sqlite3 import connect
+
+import pytest
+
+from backend.services.keyring import generate_master_key
+from tests.cli.commands import CALLS, WITHOUT_DATA, WITHOUT_RESULT, call, commands, groups
+from tests.cli.conftest import Command
+from tests.cli.support import PATIENCE, environment, write_documents
+
+KEY = generate_master_key("first")
+ROOT = Path(__file__).parents[2]
+SIGNALS = {"INT": 130, "TERM": 143, "QUIT": 131, "HUP": 129}
+
+
+def test_every_command_is_known_here() -> None:
+    assert set(commands()) == set(CALLS)
+
+
+@pytest.mark.parametrize("name", [*groups(), *CALLS])
+def test_h_is_help(command: Command, name: str) -> None:
+    short, long = command(*name.split(), "-h"), command(*name.split(), "--help")
+    assert (short.status, short.err) == (0, "")
+    assert short.out == long.out
+    assert short.out.startswith(f"Usage: strongroom {name}".rstrip())
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_it_takes_a_data_directory_and_tells_its_result_as_json(name: str) -> None:
+    options = {option for parameter in commands()[name].params for option in parameter.opts}
+    assert ("--data-dir" in options) == (name not in WITHOUT_DATA)
+    assert ("--json" in options) == (name not in WITHOUT_RESULT)
+
+
+@pytest.mark.parametrize("name", sorted(CALLS.keys() - WITHOUT_DATA))
+@pytest.mark.parametrize("empty", ["", " ", "\t"])
+def test_an_empty_data_directory_is_wrong_use(
+    command: Command, tmp_path: Path, name: str, empty: str
+) -> None:
+    outcome = command(*call(name, "--data-dir", empty))
+    assert outcome.status == 2
+    assert outcome.complaint == "--data-dir: must be the path of a directory"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_a_file_of_the_working_directory_runs_nothing(
+    command: Command, tmp_path: Path, name: str
+) -> None:
+    hostile = f"MASTER_KEYS_COMMAND=touch {tmp_path}/touched\nSTRONGROOM_AUTH=off"
+    (tmp_path / ".env").write_text(f"STRONGROOM_{hostile}\n")
+    (tmp_path / ".env").chmod(0o600)
+    if name == "demo":
+        (tmp_path / "data").mkdir()
+        (tmp_path / "data" / "something").touch()
+    outcome = command(*call(name))
+    assert (".env" in outcome.err) == (name == "serve")
+    assert outcome.status == (0 if name in {"migrate", "keys generate"} else 1)
+    assert not (tmp_path / "touched").exists()
+
+
+PATHS = {"import", "export", "audit export", "backup", "restore"}
+
+
+def test_every_path_that_is_an_argument_is_asked() -> None:
+    metavars = {
+        name: {
+            parameter.metavar for parameter in one.params if parameter.param_type_name == "argument"
+        }
+        for name, one in commands().items()
+    }
+    known = {"DEST", "SRC", "FILE.jsonl"}
+    assert {name for name, found in metavars.items() if found & known} == PATHS
+    assert set().union(*metavars.values()) - known == {"NAME", "ID"}
+
+
+@pytest.mark.parametrize("name", sorted(PATHS))
+@pytest.mark.parametrize("empty", ["", "  "])
+def test_an_empty_path_is_wrong_use(
+    command: Command, tmp_path: Path, name: str, empty: str
+) -> None:
+    assert command("migrate", "--data-dir", tmp_path / "data").status == 0
+    outcome = command(*name.split(), empty, "--data-dir", tmp_path / "data")
+    assert outcome.status == 2
+    assert "is empty: give the path of a file" in outcome.complaint
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
+
+
+FORKING = """
+import json, os, sys
+import strongroom.__main__ as strongroom
+import backend.cli
+
+def child(case, arguments, folder):
+    os.chdir(folder)
+    log = os.open("err", os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
+    out = os.open("out", os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
+    full = os.open("/dev/full", os.O_WRONLY)
+    os.dup2(out, 1)
+    os.dup2(log, 2)
+    # As Python makes them of the files that a process is started with.
+    encoding = "ascii" if case == "ascii" else "utf-8"
+    standard = {
+        "stdin": open(0, encoding="utf-8", closefd=False),
+        "stdout": open(1, "w", encoding=encoding, errors="strict", closefd=False),
+        "stderr": open(2, "w", encoding=encoding, errors="backslashreplace", closefd=False),
+    }
+    for number, name in enumerate(standard):
+        if case == f"closed {name}":
+            os.close(number)
+            standard[name] = None
+        if case == f"full {name}":
+            os.dup2(full, number)
+        setattr(sys, name, standard[name])
+        setattr(sys, f"__{name}__", standard[name])
+    sys.argv = ["strongroom", *arguments]
+    sys.exit(strongroom.main())
+
+results = []
+for case, arguments, folder in json.load(sys.stdin):
+    pid = os.fork()
+    if not pid:
+        child(case, arguments, folder)
+    _, status = os.waitpid(pid, 0)
+    kept = {name: open(os.path.join(folder, name), "rb").read() for name in ("out", "err")}
+    results.append(
+        [os.waitstatus_to_exitcode(status)] + [kept[name].decode() for name in ("out", "err")]
+    )
+print(json.dumps(results))
+"""
+"""Runs commands in processes of their own that need not import everything again."""
+
+
+def _run_all(cases: list[tuple[str, tuple[str, ...], Path]]) -> list[tuple[int, str, str]]:
+    done = subprocess.run(
+        [sys.executable, "-c", FORKING],
+        cwd=ROOT,
+        env=environment(MASTER_KEYS=KEY),
+        input=json.dumps(cases, default=str).encode(),
+        capture_output=True,
+        timeout=PATIENCE,
+        check=True,
+    )
+    assert done.stderr == b""
+    return [(status, out, err) for status, out, err in json.loads(done.stdout)]
+
+
+@pytest.fixture(scope="module")
+def lines() -> dict[str, tuple[str, ...]]:
+    """A call of each command that ends by itself."""
+    without = {"serve", "demo"}
+    return {name: call(name) for name in CALLS if name not in without}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory, lines: dict[str, tuple[str, ...]]) -> Path:
+    """A data directory whose names are not ASCII, with what `lines` need beside it."""
+    folder = tmp_path_factory.mktemp("place") / "Gehäuse"
+    folder.mkdir()
+    one = {"name": "Zürich \N{SNOWMAN}", "github_owner": "acme", "github_repo": "a"}
+    write_documents(folder / "in.jsonl", [one])
+    made = [
+        (*call("import"), "--data-dir", "data"),
+        ("token", "create", "Jürgen \N{SNOWMAN}", "--scope", "admin", "--data-dir", "data"),
+        ("backup", "source.db", "--data-dir", "data"),
+    ]
+    assert {status for status, _, _ in _run_all([("", line, folder) for line in made])} == {0}
+    assert set(lines) <= set(CALLS)
+    return folder
+
+
+def _cases(
+    case: str, lines: dict[str, tuple[str, ...]], place: Path, *options: str
+) -> dict[str, tuple[int, str, str]]:
+    """What became of each command."""
+    for left in ("out.jsonl", "audit.jsonl", "copy.db"):
+        (place / left).unlink(missing_ok=True)
+    with closing(connect(place / "data/strongroom.db")) as connection:
+        (made,) = connection.execute("SELECT max(id) + 1 FROM api_tokens").fetchone()
+    calls = []
+    for name, line in lines.items():
+        restored = "".join(("restored", case, *options)).replace(" ", "")
+        directory = restored if name == "restore" else "data"
+        key = () if name in WITHOUT_DATA else ("--data-dir", directory)
+        # The token that was created just before.
+        given = ("token", "revoke", str(made)) if name == "token revoke" else line
+        calls.append((case, (*given, *key, *options), place))
+    return dict(zip(lines, _run_all(calls), strict=True))
+
+
+@pytest.mark.parametrize("case", ["closed stdin", "closed stderr"])
+def test_what_is_not_needed_may_be_closed_or_full(
+    case: str, lines: dict[str, tuple[str, ...]], place: Path
+) -> None:
+    for name, (status, out, err) in _cases(case, lines, place).items():
+        assert (status, err) == (0, ""), (name, err)
+        assert out, name
+
+
+@pytest.mark.parametrize("case", ["closed stdout", "full stdout"])
+def test_a_result_that_can_not_be_written_is_one_line(
+    case: str, lines: dict[str, tuple[str, ...]], place: Path
+) -> None:
+    for name, (status, out, err) in _cases(case, lines, place).items():
+        assert (status, out) == (1, ""), name
+        assert err.startswith("strongroom: "), name
+        assert err.count("\n") == 1, (name, err)
+        assert "standard output can't be written" in err, (name, err)
+
+
+@pytest.mark.parametrize("case", ["closed stderr", "full stderr"])
+def test_a_complaint_that_can_not_be_written_is_left_out(case: str, place: Path) -> None:
+    call = (case, ("verify", "--data-dir", "nowhere"), place)
+    assert _run_all([call]) == [(1, "", "")]
+
+
+def test_where_only_ascii_can_be_shown_everything_is_shown(
+    lines: dict[str, tuple[str, ...]], place: Path
+) -> None:
+    shown = _cases("ascii", lines, place, "--json")
+    for name, (status, out, err) in shown.items():
+        assert (status, err) == (0, ""), (name, err)
+        assert out.isascii(), name
+        json.loads(out)
+    names = [token["name"] for token in json.loads(shown["token list"][1])["tokens"]]
+    assert "Jürgen \N{SNOWMAN}" in names
+    folder = json.loads(shown["backup"][1])["path"]
+    assert Path(folder).parent == place
+    plain = [
+        ("ascii", (*lines[name], "--data-dir", directory), place)
+        for name, directory in (("token list", "data"), ("verify", "data"), ("verify", "Züri"))
+    ]
+    listed, verified, failed = _run_all(plain)
+    assert "J\\xfcrgen \\u2603" in listed[1]
+    assert verified[0] == 0
+    assert failed[0] == 1
+    assert "Z\\xfcri" in failed[2]
+
+
+def test_an_import_from_a_closed_file_is_one_line(place: Path) -> None:
+    ((status, out, err),) = _run_all(
+        [("closed stdin", ("import", "-", "--data-dir", "data"), place)]
+    )
+    assert (status, out) == (1, "")
+    assert err == "strongroom: standard input is closed: name a file, or use a pipe\n"
+
+
+SIGNALLED = """
+import os, signal, sys
+
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == {module!r}:
+            os.kill(os.getpid(), signal.SIG{signal})
+
+sys.argv = ["strongroom", *{arguments!r}]
+sys.meta_path.insert(0, Finder())
+import strongroom.__main__
+sys.exit(strongroom.__main__.main())
+"""
+"""The command, to which a signal comes when it imports a certain module."""
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        ("backend.cli", "INT"),
+        ("backend.cli", "TERM"),
+        ("backend.cli", "QUIT"),
+        ("backend.cli", "HUP"),
+        ("typer", "INT"),
+        ("uvicorn", "INT"),
+        ("backend.routes.snapshots", "INT"),
+    ],
+)
+def test_a_signal_while_modules_are_loaded_ends_without_a_word(
+    tmp_path: Path, module: str, name: str
+) -> None:
+    arguments = ("serve", "--port", "0", "--data-dir", str(tmp_path / "data"))
+    done = subprocess.run(
+        [sys.executable, "-c", SIGNALLED.format(module=module, signal=name, arguments=arguments)],
+        cwd=ROOT,
+        env=environment(),
+        capture_output=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (SIGNALS[name], b"", b"")
+    assert not (tmp_path / "data").exists()
+
+
+def test_python_m_is_the_command(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "strongroom", "frobnicate"],
+        cwd=tmp_path,
+        env=environment() | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr == b"strongroom: No such command 'frobnicate': see strongroom --help\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        ("strongroom ver", ["verify"]),
+        ("strongroom token cr", ["create"]),
+        ("strongroom token create ci --scope secrets:", ["secrets:write", "secrets:reveal"]),
+    ],
+)
+def test_a_shell_can_complete(
+    command: Command, monkeypatch: pytest.MonkeyPatch, words: str, offered: list[str]
+) -> None:
+    monkeypatch.setenv("COMP_WORDS", words)
+    monkeypatch.setenv("COMP_CWORD", str(len(words.split()) - 1))
+    monkeypatch.setenv("_STRONGROOM_COMPLETE", "complete_bash")
+    shown = command()
+    assert (shown.status, shown.err) == (0, "")
+    assert shown.out.split() == offered
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_completion_of_each_shell_can_be_shown(
+    command: Command, monkeypatch: pytest.MonkeyPatch, shell: str
+) -> None:
+    monkeypatch.setenv("_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION", "1")
+    shown = command("--show-completion", shell)
+    assert (shown.status, shown.err) == (0, "")
+    assert "_STRONGROOM_COMPLETE=complete_" + shell in shown.out
+    assert os.linesep in shown.out

@@ -1,0 +1,190 @@
+"""The `.env` of `strongroom serve`: whose it must be, and what it can't decide."""
+
+import os
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from config.dotenv_file import NEVER_FROM_FILE
+from config.loading import load_settings
+from config.settings import PREFIX, SettingsError
+
+AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="gives a file away")
+SOMEBODY = 65534
+
+
+@pytest.fixture
+def file(tmp_path: Path, no_settings: None, monkeypatch: pytest.MonkeyPatch) -> Path:  # noqa: ARG001
+    """The `.env` of the working directory: the user's own, with one setting."""
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / ".env"
+    path.write_text("STRONGROOM_PORT=1001\n")
+    path.chmod(0o600)
+    return path
+
+
+def _problem() -> str:
+    with pytest.raises(SettingsError) as caught:
+        load_settings(dotenv=True)
+    text = str(caught.value)
+    assert "\n" not in text
+    assert "hunter2" not in text
+    return text
+
+
+@contextmanager
+def _as_somebody_else() -> Iterator[None]:
+    os.seteuid(SOMEBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+def test_only_who_asks_for_it_reads_it(file: Path) -> None:
+    assert load_settings().port == 8000
+    assert load_settings(dotenv=True).port == 1001
+    file.unlink()
+    assert load_settings(dotenv=True).port == 8000
+
+
+def test_an_empty_line_of_it_hides_nothing(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file.write_text("STRONGROOM_PORT=\nSTRONGROOM_AUTH=\nSTRONGROOM_LOG_LEVEL\n")
+    assert load_settings(dotenv=True).port == 8000
+    monkeypatch.setenv("STRONGROOM_PORT", "1002")
+    assert load_settings(dotenv=True).port == 1002
+
+
+def test_an_empty_variable_leaves_it_to_the_file(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STRONGROOM_PORT", "")
+    assert load_settings(dotenv=True).port == 1001
+    file.write_text("STRONGROOM_DATA_DIR=\n")
+    assert _problem() == "STRONGROOM_DATA_DIR: must be the path of a directory"
+
+
+@pytest.mark.parametrize("name", NEVER_FROM_FILE)
+def test_what_would_run_a_command_or_open_the_service_is_never_taken(
+    file: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    for spelt in (name, name.lower(), f"export {name}"):
+        file.write_text(f"{spelt}=hunter2\n")
+        assert _problem().startswith(f".env: {name} is never taken from this file: remove it")
+    # Also where something else would win over it.
+    monkeypatch.setenv(name, "off")
+    assert _problem().startswith(f".env: {name} is never taken")
+
+
+def test_the_two_that_are_never_taken_are_those_that_are_promised() -> None:
+    assert set(NEVER_FROM_FILE) == {f"{PREFIX}MASTER_KEYS_COMMAND", f"{PREFIX}AUTH"}
+
+
+@pytest.mark.parametrize("mode", [0o620, 0o602, 0o666, 0o660])
+def test_one_that_others_can_write_is_refused(file: Path, mode: int) -> None:
+    file.chmod(mode)
+    assert _problem() == (
+        ".env: others than its owner can write it, so it is not read: chmod go-w .env"
+    )
+    file.chmod(stat.S_IMODE(mode & ~0o022))
+    assert load_settings(dotenv=True).port == 1001
+
+
+@AS_ROOT
+def test_one_of_another_user_is_refused(file: Path) -> None:
+    os.chown(file, SOMEBODY, -1)
+    assert "belongs to another user" in _problem()
+    file.parent.chmod(0o755)
+    with _as_somebody_else():
+        assert load_settings(dotenv=True).port == 1001
+
+
+@AS_ROOT
+def test_one_of_roots_is_another_users(file: Path) -> None:
+    file.chmod(0o644)
+    file.parent.chmod(0o755)
+    with _as_somebody_else():
+        assert "belongs to another user" in _problem()
+
+
+def _link(file: Path) -> None:
+    file.rename(file.with_name("elsewhere"))
+    file.symlink_to("elsewhere")
+
+
+def test_a_link_of_ones_own_is_followed(file: Path) -> None:
+    _link(file)
+    assert load_settings(dotenv=True).port == 1001
+    file.with_name("elsewhere").chmod(0o666)
+    assert "can write it" in _problem()
+
+
+@AS_ROOT
+def test_a_link_of_another_user_is_refused(file: Path) -> None:
+    _link(file)
+    os.chown(file, SOMEBODY, -1, follow_symlinks=False)
+    assert "a link that belongs to another user" in _problem()
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (Path.mkdir, "not an ordinary file"),
+        (os.mkfifo, "not an ordinary file"),
+        (lambda file: file.symlink_to("/dev/zero"), "not an ordinary file"),
+        (lambda file: file.symlink_to(".env"), "it can't be read (Too many levels"),
+        (lambda file: file.write_bytes(b"STRONGROOM_PORT=\xff\xfe\n"), "it is not UTF-8 text"),
+    ],
+    ids=["a directory", "a pipe", "a device", "a circle", "no text"],
+)
+def test_what_is_no_text_file_is_told_as_what_it_is(
+    file: Path, make: Callable[[Path], None], told: str
+) -> None:
+    file.unlink()
+    make(file)
+    assert told in _problem()
+
+
+def test_a_link_that_leads_nowhere_is_told(file: Path) -> None:
+    file.unlink()
+    file.symlink_to("nowhere")
+    assert "it is a link that leads nowhere" in _problem()
+
+
+@AS_ROOT
+def test_one_that_can_not_be_read_is_told(file: Path) -> None:
+    os.chown(file, SOMEBODY, -1)
+    file.chmod(0o000)
+    file.parent.chmod(0o755)
+    with _as_somebody_else():
+        assert _problem().startswith(".env: it can't be read (Permission denied): ")
+
+
+@AS_ROOT
+def test_a_directory_that_can_not_be_entered_is_told(file: Path) -> None:
+    file.unlink()
+    file.parent.chmod(0o700)
+    with _as_somebody_else():
+        text = _problem()
+        assert text.startswith(f"the working directory {file.parent} can't be searched for .env")
+        # Commands that don't read the file have no need to.
+        assert load_settings().port == 8000
+
+
+def test_a_directory_that_is_gone_has_none(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert load_settings(dotenv=True).port == 8000
+    monkeypatch.chdir(file.parent)
+
+
+def test_origins_may_come_from_it(file: Path) -> None:
+    file.write_text("STRONGROOM_CORS_ORIGINS=https://a.test, https://b.test\n")
+    assert load_settings(dotenv=True).cors_origins == ("https://a.test", "https://b.test")
