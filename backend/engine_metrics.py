@@ -134,6 +134,6 @@ def engine_families(
     )
     yield GaugeMetricFamily(
         "strongroom_wal_pinned",
-        "1 while another program keeps the write-ahead log from being emptied.",
+        "Whether another program keeps the write-ahead log from being emptied: 1 or 0.",
         float(stats.get("wal_pinned", False)),
     )

@@ -202,6 +202,7 @@ class AsyncConnectionPool:
         that another process kept from being emptied still is. For every second or so."""
         if self._open is None:
             return
+        self.check_loop()
         writer, _ = self._open
         writer.look_at_files()
         if self._checkpointer is not None and self._checkpointer.is_pinned:

@@ -77,7 +77,7 @@ class LogEntry(RequestModel):
 class OwnLogEntry(LogEntry):
     """One log of the service itself."""
 
-    component: Name
+    component: Component
 
 
 class LogBatch(RequestModel):

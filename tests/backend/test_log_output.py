@@ -35,6 +35,17 @@ class Pipe:
         for count in range(begin, begin + number):
             self.output.offer(b"line %d\n" % count)
 
+    def fill(self) -> None:
+        """Leave no room in it, so that nothing of what is offered flows before somebody reads."""
+        os.set_blocking(self.write_end, False)
+        with suppress(BlockingIOError):
+            while os.write(self.write_end, b"\n" * 4096):
+                pass
+        with suppress(BlockingIOError):
+            while os.write(self.write_end, b"\n"):
+                pass
+        os.set_blocking(self.write_end, True)
+
     def reader(self) -> "Reader":
         """Somebody who begins to read."""
         return Reader(self)
@@ -126,6 +137,7 @@ def test_what_was_dropped_is_told_once_somebody_reads(
     pipes: Callable[..., Pipe], told: list[Mapping[str, Any]]
 ) -> None:
     pipe = pipes(limit=100_000)
+    pipe.fill()
     pipe.offer(ENOUGH)
     dropped = pipe.output.dropped
     assert told == []

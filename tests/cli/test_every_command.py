@@ -182,15 +182,16 @@ def _cases(
     """What became of each command."""
     for left in ("out.jsonl", "audit.jsonl", "copy.db"):
         (place / left).unlink(missing_ok=True)
+    spare = ("token", "create", "spare", "--scope", "admin", "--data-dir", "data")
+    assert [status for status, _, _ in _run_all([("", spare, place)])] == [0]
     with closing(connect(place / "data/strongroom.db")) as connection:
-        (made,) = connection.execute("SELECT max(id) + 1 FROM api_tokens").fetchone()
+        (last,) = connection.execute("SELECT max(id) FROM api_tokens").fetchone()
     calls = []
     for name, line in lines.items():
         restored = "".join(("restored", case, *options)).replace(" ", "")
         directory = restored if name == "restore" else "data"
         key = () if name in WITHOUT_DATA else ("--data-dir", directory)
-        # The token that was created just before.
-        given = ("token", "revoke", str(made)) if name == "token revoke" else line
+        given = ("token", "revoke", str(last)) if name == "token revoke" else line
         calls.append((case, (*given, *key, *options), place))
     return dict(zip(lines, _run_all(calls), strict=True))
 

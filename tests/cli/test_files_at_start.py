@@ -56,7 +56,7 @@ def give_away(directory: Path) -> None:
     for path in (directory, *directory.iterdir()):
         os.chown(path, OTHER, OTHER)
     for parent in directory.parents:
-        if parent.is_relative_to(Path("/tmp")) and parent != Path("/tmp"):  # noqa: S108
+        if "pytest" in str(parent):
             parent.chmod(parent.stat().st_mode | stat.S_IXGRP | stat.S_IXOTH | stat.S_IROTH)
 
 

@@ -22,7 +22,7 @@ def test_a_server_whose_data_directory_is_removed_ends_and_says_why(tmp_path: Pa
             statuses.add(0)
         assert statuses <= {0, 503}
         assert serving.finish() == 1
-        [line] = [line for line in serving.err.splitlines() if "ending" in line]
+        [line] = [line for line in serving.err.splitlines() if "can't be written: ending" in line]
         assert "was removed while it was in use" in line
         assert "strongroom.db" in line
     assert not serving.directory.exists()

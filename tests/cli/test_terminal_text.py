@@ -3,8 +3,10 @@
 import ast
 import json
 import re
+import sqlite3
 import sys
 import unicodedata
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -24,11 +26,15 @@ def is_harmless(text: str) -> bool:
 
 @pytest.fixture
 def installation(command: Command, directory: Path, tmp_path: Path) -> Path:
-    """A data directory with a token and a project whose names are wild."""
-    documents = write_documents(tmp_path / "documents.jsonl", [document(1, name=WILD)])
+    """A data directory with a token and a project whose names are wild, as older versions took
+    them."""
+    documents = write_documents(tmp_path / "documents.jsonl", [document(1)])
     assert command("import", documents, "--data-dir", directory).status == 0
-    made = command("token", "create", WILD, "--scope", "admin", "--data-dir", directory)
+    made = command("token", "create", "wild", "--scope", "admin", "--data-dir", directory)
     assert made.status == 0
+    with closing(sqlite3.connect(directory / "strongroom.db")) as connection, connection:
+        connection.execute("UPDATE api_tokens SET name = ? WHERE name = 'wild'", (WILD,))
+        connection.execute("UPDATE projects SET name = ?", (WILD,))
     return directory
 
 

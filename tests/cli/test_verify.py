@@ -59,7 +59,7 @@ def test_all_is_well(command: Command, installation: Path) -> None:
     plain = command("verify", "--data-dir", installation).out
     assert "secrets\tok (40 rows)\n" in plain
     assert f"SQLite {report['sqlite_version']}" in plain
-    assert plain.endswith("\nall is well: 7 checks, and nothing wrong\n")
+    assert plain.endswith("\nall is well: 8 checks, and nothing wrong\n")
 
 
 def test_nothing_is_changed_by_looking(command: Command, installation: Path) -> None:
@@ -100,7 +100,7 @@ def test_a_damaged_file_is_told(
     assert "restore a backup" in outcome.complaint
     assert outcome.json["ok"] is False
     assert outcome.json["checks"][0]["ok"] is False
-    assert len(outcome.json["checks"]) == 3
+    assert len(outcome.json["checks"]) == 4
 
 
 DAMAGES = {
@@ -232,12 +232,13 @@ def test_pending_migrations_are_told_and_applied(command: Command, directory: Pa
     told = command("verify", "--data-dir", directory)
     assert (told.status, told.err) == (0, "")
     assert "installation\tok (0 rows)\n" in told.out
-    assert told.out.endswith("\nall is well: 4 checks, and nothing wrong\n")
+    assert told.out.endswith("\nall is well: 5 checks, and nothing wrong\n")
     listed = command("token", "list", "--data-dir", directory)
     assert "holds no installation yet: strongroom serve makes it" in listed.complaint
     at = "2026-01-31T12:00:00.000000Z"
-    row = f"VALUES ('a', 'b', 'c', '{at}', '{at}')"
-    columns = "name, github_owner, github_repo, created_at, updated_at"
+    row = f"VALUES ('a', 'b', 'c', 'a', 'b', 'c', 'a b/c', '{at}', '{at}')"
+    columns = "name, github_owner, github_repo, name_key, owner_key, repo_key, search_text"
+    columns += ", created_at, updated_at"
     _change(directory, f"INSERT INTO projects ({columns}) {row}")
     told = command("verify", "--data-dir", directory)
     assert told.complaint == ("installation: it is missing, and there is 1 row: restore a backup")

@@ -22,6 +22,7 @@ from database.errors import (
     IntegrityError,
     InvalidValue,
     StatementError,
+    TooLong,
     UniqueViolation,
     concerns_connection,
     translate,
@@ -53,7 +54,7 @@ BY_NAME = {
     "SQLITE_IOERR_FSYNC": DatabaseUnavailable,
     "SQLITE_CANTOPEN": DatabaseUnavailable,
     "SQLITE_NOMEM": DatabaseUnavailable,
-    "SQLITE_TOOBIG": InvalidValue,
+    "SQLITE_TOOBIG": TooLong,
     "SQLITE_ERROR": StatementError,
     "SQLITE_RANGE": StatementError,
     "SQLITE_MISUSE": DatabaseError,
@@ -163,7 +164,7 @@ WAYS: dict[str, Attempt] = {
         pytest.param("SELECT 1; SELECT 2", (), {StatementError}, id="two statements"),
         pytest.param("SELECT 1 \x00", (), {StatementError}, id="NUL in the statement"),
         pytest.param("SELECT '\ud800'", (), {InvalidValue}, id="surrogate in the statement"),
-        pytest.param("SELECT zeroblob(2000000000)", (), {InvalidValue}, id="too long"),
+        pytest.param("SELECT zeroblob(2000000000)", (), {TooLong}, id="too long"),
     ],
 )
 async def test_bad_statements_and_values_raise_our_own_and_have_no_effect(

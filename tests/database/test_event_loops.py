@@ -46,6 +46,9 @@ USES: dict[str, Callable[[AsyncConnectionPool], Awaitable[object]]] = {
     "run_read": lambda pool: pool.run_read(lambda raw: raw.in_transaction),
     "run_alone": lambda pool: pool.run_alone(lambda raw: raw.in_transaction),
     "transaction": interactive,
+    "fetch_within": lambda pool: pool.fetch_within("SELECT 1", (), 1000),
+    "fetch_while": lambda pool: pool.fetch_while("SELECT 1", (), lambda _: False),
+    "look_at_files": lambda pool: pool.look_at_files(),
     "open": lambda pool: pool.open(),
     "close": lambda pool: pool.close(),
 }

@@ -51,7 +51,7 @@ def test_a_promise_that_is_broken_is_noticed(mutation: str, fault: str) -> None:
     assert found, done.stdout + done.stderr
     if found[1] == "skipped":
         pytest.skip(found[0])
-    assert "was acknowledged, and" in done.stdout
+    assert re.search("was acknowledged, and|not all those of one of", done.stdout), done.stdout
 
 
 def test_every_promise_that_can_be_broken_has_a_fault_that_notices() -> None:

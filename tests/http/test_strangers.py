@@ -34,8 +34,12 @@ NO_HTTP = {
     "a bad chunk": (
         b"POST /api/logs HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n"
     ),
-    "a bad URL": b"GET http://[ HTTP/1.1\r\nHost: x\r\n\r\n",
 }
+REFUSED = {
+    "a bad URL": b"GET http://[ HTTP/1.1\r\nHost: x\r\n\r\n",
+    "two hosts": b"GET / HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n",
+}
+"""Requests of which the ordinary metrics tell."""
 UPGRADES = {
     "a WebSocket": UPGRADE % b"websocket",
     "HTTP/2": UPGRADE % b"h2c",
@@ -102,7 +106,7 @@ def test_what_strangers_send_is_counted_and_writes_no_row(
     headers = {"Authorization": f"Bearer {token_of_first_start(settings)}"}
     with httpx.Client(base_url=server.url, headers=headers) as client:
         for _ in range(3):
-            for data in (*NO_HTTP.values(), *UPGRADES.values()):
+            for data in (*NO_HTTP.values(), *UPGRADES.values(), *REFUSED.values()):
                 send(server, data)
             send(server, b"GET / HTTP/1.1\r\nX: " + b"x" * 5000)
             for data in CUT_OFF.values():

@@ -145,7 +145,8 @@ def test_a_time_that_was_sent_is_the_time_that_was_meant(moment: datetime) -> No
     offset = moment.utcoffset() or timedelta(0)
     if offset.seconds % 60 or moment.year in (1, 9999):
         return
-    assert read_moment(moment.isoformat()) == moment
+    # A time that a change of clocks leaves out equals none of another zone.
+    assert read_moment(moment.isoformat()) == moment.astimezone(UTC)
 
 
 @given(st.text() | st.integers().map(str) | st.dates().map(str) | st.floats().map(str))

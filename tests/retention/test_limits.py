@@ -3,7 +3,7 @@
 import pytest
 
 from backend.repositories.system_log_repository import SystemLogRepository
-from backend.schemas.logs import LogEntry
+from backend.schemas.logs import OwnLogEntry
 from backend.schemas.retention import Removed, RetentionLimits, RetentionPlan
 from backend.services.pruner import Pruner
 from tests.logs.sending import log, messages, send
@@ -112,7 +112,7 @@ async def test_what_is_dated_ahead_keeps_nothing_else(api: Api, clock: Clock, da
 async def test_the_services_own_logs_and_those_of_clients_do_not_push_each_other_out(
     api: Api, clock: Clock, logs: int, own: int
 ) -> None:
-    line = LogEntry.model_validate(log("own", "WARNING", component="strongroom.test"))
+    line = OwnLogEntry.model_validate(log("own", "WARNING", component="strongroom.test"))
     for number in range(max(logs, own)):
         if number < own:
             await api.service.append_own_logs([line])
