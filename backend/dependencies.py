@@ -16,9 +16,6 @@ from pydantic_core import PydanticCustomError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from backend.access import ANY_QUERY, OPEN, ROUTE_SCOPES
-from backend.admission import Seats
-from backend.direct_call import DirectCall, Handler, application, is_ordinary
 from backend.errors import (
     ERROR_TABLE,
     NotFound,
@@ -28,13 +25,16 @@ from backend.errors import (
     Unauthenticated,
     ValidationFailed,
 )
-from backend.missing_paths import MissingPaths
-from backend.rate_limits import RequestLimits
-from backend.request_head import read_head
+from backend.http.access import ANY_QUERY, OPEN, ROUTE_SCOPES
+from backend.http.fair_queue import Seats
+from backend.http.fast_path.direct_call import DirectCall, Handler, application, is_ordinary
+from backend.http.missing_paths import MissingPaths
+from backend.http.rate_limits import RequestLimits
+from backend.http.request_head import read_head
+from backend.http.strict_query import StrictQuery
+from backend.http.token_checks import read_body, require_valid, valid_to_the_end
 from backend.services.database_service import DatabaseService
 from backend.services.principal import EVERYBODY, Principal, acting_as
-from backend.strict_query import StrictQuery
-from backend.token_checks import read_body, require_valid, valid_to_the_end
 from database.errors import DatabaseBusy, DatabaseError, InvalidValue
 from models import MAX_INT64, Scope
 

@@ -9,20 +9,20 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.middleware import Middleware
 
-from backend.access import ROUTE_SCOPES
-from backend.admission import Seats
 from backend.dependencies import install_error_handlers
-from backend.docs_pages import DOCUMENT_PATH, PAGE_PATH, add_docs
-from backend.edge import Edge
-from backend.inbound_budget import InboundLimits
-from backend.log import get_logger
-from backend.log_output import drain_outputs
-from backend.missing_paths import MissingPaths
-from backend.openapi import describe
-from backend.own_origin import OwnOrigin
-from backend.rate_limits import RequestLimits
-from backend.request_metrics import RequestMetrics
-from backend.route_table import RouteTable
+from backend.http.access import ROUTE_SCOPES
+from backend.http.docs_pages import DOCUMENT_PATH, PAGE_PATH, add_docs
+from backend.http.edge import Edge
+from backend.http.fair_queue import Seats
+from backend.http.fast_path.route_table import RouteTable
+from backend.http.inbound_budget import InboundLimits
+from backend.http.metrics import RequestMetrics
+from backend.http.missing_paths import MissingPaths
+from backend.http.openapi import describe
+from backend.http.own_origin import OwnOrigin
+from backend.http.rate_limits import RequestLimits
+from backend.observability.log import get_logger
+from backend.observability.log_output import drain_outputs
 from backend.routes import (
     agent_runs,
     audit,

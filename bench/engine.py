@@ -17,8 +17,8 @@ from pathlib import Path
 import uvloop
 
 from backend.repositories import initialize_database
-from database.connection import ConnectionConfig, open_connection
 from database.connection_manager import DatabaseManager
+from database.sqlite.connection import ConnectionConfig, open_connection
 
 WAITING = 64
 SEEDED = 1_000

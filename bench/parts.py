@@ -25,20 +25,20 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 from starlette.routing import BaseRoute, Match
 
-from backend.edge import Edge
-from backend.log import configure_logging
+from backend.http.edge import Edge
+from backend.http.metrics import RequestMetrics
+from backend.http.strict_json import parse_json
 from backend.main import create_app
-from backend.request_metrics import RequestMetrics
+from backend.observability.log import configure_logging
 from backend.schemas.logs import LogEntry
-from backend.services.answers import Answers, ReadAnswers
 from backend.services.database_service import DatabaseService
-from backend.strict_json import parse_json
+from backend.services.response_cache import Answers, ReadAnswers
 from bench.asgi import Call, answer_nothing, call
 from bench.timed_sqlite import TimedConnection, timed_copy
 from bench.workloads import LOG_BODY, SECRETS_BODY, project_body
 from config.loading import load_settings
-from database.changes import Changes
-from database.transaction import InlineTransaction, drive
+from database.sqlite.table_versions import Changes
+from database.sqlite.transaction import InlineTransaction, drive
 from models import ProjectCreate, SecretsUpsert
 
 WAITING = 64

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-from database.connection import ConnectionConfig, open_connection
+from database.sqlite.connection import ConnectionConfig, open_connection
 
 T = TypeVar("T")
 

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from enum import Enum
 from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
-from database.connection import Executor, Row, Value
 from database.connection_manager import DatabaseManager, get_database_manager
 from database.errors import InvalidValue
+from database.sqlite.connection import Executor, Row, Value
 
 
 class Model(Protocol):

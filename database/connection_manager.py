@@ -9,14 +9,14 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, Self
 
-from database.async_pool import AsyncConnectionPool, nobody_to_tell, nothing
-from database.connection import ConnectionConfig, Executor, Params, finish
 from database.errors import STATEMENT_ERRORS, DatabaseError, translate
-from database.process_lock import ProcessLock
-from database.statements import execute, fetch_all
-from database.sync_pool import ConnectionPool
-from database.transaction import Transaction
-from database.write_lock import WriteLock
+from database.sqlite.async_pool import AsyncConnectionPool, nobody_to_tell, nothing
+from database.sqlite.connection import ConnectionConfig, Executor, Params, finish
+from database.sqlite.process_lock import ProcessLock
+from database.sqlite.statements import execute, fetch_all
+from database.sqlite.sync_pool import ConnectionPool
+from database.sqlite.transaction import Transaction
+from database.sqlite.write_lock import WriteLock
 
 __all__ = [
     "AsyncConnectionPool",

@@ -9,8 +9,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
-from database.connection import guarded
 from database.errors import DatabaseBusy, DatabaseClosed
+from database.sqlite.connection import guarded
 
 T = TypeVar("T")
 

@@ -16,11 +16,11 @@ import pytest
 from fastapi import FastAPI
 from pydantic import SecretStr
 
+from backend.crypto.keyring import generate_master_key
 from backend.main import create_app
 from backend.repositories import initialize_database
 from backend.runtime import TOKEN_FILE, Runtime
 from backend.services.database_service import DatabaseService
-from backend.services.keyring import generate_master_key
 from config.settings import PREFIX, Settings
 from database.connection_manager import ConnectionConfig, DatabaseManager
 from tests.servers import RunningServer

@@ -16,6 +16,7 @@ from backend.cli.common import (
 )
 from backend.cli.failures import CommandFailed
 from backend.cli.terminal import say
+from backend.crypto.keyring import Keyring
 from backend.runtime import (
     DataDirectory,
     HeadsFile,
@@ -27,7 +28,6 @@ from backend.runtime import (
     verified,
 )
 from backend.schemas.backups import BackupVerified
-from backend.services.keyring import Keyring
 from config.settings import Settings
 
 

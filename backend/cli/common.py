@@ -14,7 +14,7 @@ from rich.table import Table
 
 from backend.cli.failures import WrongUse
 from backend.cli.terminal import printable, printable_json
-from backend.log import configure_logging
+from backend.observability.log import configure_logging
 from backend.standard_files import writes_utf8
 from config.loading import load_settings
 from config.settings import Settings

@@ -25,9 +25,8 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 
 from backend.dependencies import problem
-from backend.edge import SECURITY_HEADERS
-from backend.log import get_logger
-from backend.request_head import (
+from backend.http.edge import SECURITY_HEADERS
+from backend.http.request_head import (
     FAULT,
     MAX_HEADER_BYTES,
     MAX_URL_BYTES,
@@ -35,7 +34,8 @@ from backend.request_head import (
     headers_too_large,
     url_too_long,
 )
-from backend.request_ids import new_request_id
+from backend.observability.log import get_logger
+from backend.observability.request_ids import new_request_id
 
 logger = get_logger("strongroom.connections")
 

@@ -17,8 +17,8 @@ from backend.cli.demo_week import RUNS, WEEK, DemoClock, DemoWeek
 from backend.cli.terminal import say
 from backend.runtime import DataDirectory, Runtime, connection_config, installing
 from config.settings import Settings
-from database.backup import row_counts
 from database.connection_manager import DatabaseManager
+from database.sqlite.backup import row_counts
 
 
 def demo(

@@ -15,7 +15,7 @@ from backend.schemas.runs import AgentRunCreate, AgentRunUpdate, PipelineStateCr
 from backend.schemas.snapshots import SnapshotCreate, SnapshotUpdate
 from backend.schemas.webhooks import WebhookCreate
 from backend.services.database_service import DatabaseService
-from backend.services.delivery_use_cases import DeliveryTarget, IncomingDelivery
+from backend.services.webhooks.deliveries import DeliveryTarget, IncomingDelivery
 from models import (
     LogLevel,
     PipelineStateName,

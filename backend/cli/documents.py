@@ -42,7 +42,7 @@ from backend.cli.report import ImportReport
 from backend.cli.terminal import say
 from backend.standard_files import can_be_read
 from database.errors import ProcessLockHeld
-from database.process_lock import in_use
+from database.sqlite.process_lock import in_use
 
 
 def import_documents(

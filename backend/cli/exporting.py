@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
-from backend.cli.changing import changing
 from backend.cli.common import given_path
 from backend.cli.failures import CommandFailed
+from backend.cli.offline_writes import changing
 from backend.cli.terminal import printable_json
 from backend.repositories.paging import Position
 from backend.runtime import find_keyring, inspection
 from backend.runtime.installation import StartRefused
-from backend.services.document_use_cases import ExportedDocument, ExportPage
+from backend.services.projects.documents import ExportedDocument, ExportPage
 from config.settings import Settings
 
 PAGE = 50

@@ -10,10 +10,10 @@ from types import FrameType
 import typer
 
 from backend.cli.terminal import NotWritten, printable
+from backend.crypto.keyring import KeyConfigurationError
 from backend.errors import StrongroomError
-from backend.log import get_logger
+from backend.observability.log import get_logger
 from backend.runtime import StartRefused
-from backend.services.keyring import KeyConfigurationError
 from backend.standard_files import finish, silence
 from config.settings import SettingsError
 from database.errors import (

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from backend.cli.report import shown_name
 from backend.errors import MalformedJson
-from backend.strict_json import parse_json
+from backend.http.strict_json import parse_json
 from models import KEY_PATTERN, ProjectDocument
 
 CHUNK_LINES = 256

@@ -5,14 +5,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import BinaryIO
 
+from backend.cli.duplicate_documents import Group, find_groups
 from backend.cli.failures import CommandFailed, interrupted_at_once, sentence
 from backend.cli.import_lines import CHUNK_LINES, Line, LineRejected, parse_line, read_chunks
-from backend.cli.repeated import Group, find_groups
 from backend.cli.report import ImportReport
 from backend.errors import StrongroomError
 from backend.runtime import Runtime, connection_config
 from backend.services.database_service import DatabaseService
-from backend.services.document_use_cases import ImportOutcome
+from backend.services.projects.documents import ImportOutcome
 from config.settings import Settings
 from database.connection_manager import DatabaseManager
 from database.errors import DatabaseError, InvalidValue

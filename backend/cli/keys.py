@@ -14,8 +14,8 @@ from backend.cli.common import (
     quiet_settings,
 )
 from backend.cli.terminal import hand_out
+from backend.crypto.keyring import Keyring, generate_master_key
 from backend.runtime import find_keyring, inspection
-from backend.services.keyring import Keyring, generate_master_key
 from config.settings import Settings
 
 app = typer.Typer(rich_markup_mode=None)

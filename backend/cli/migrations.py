@@ -23,7 +23,7 @@ from backend.runtime import (
 from config.settings import Settings
 from database.errors import ProcessLockHeld
 from database.migrator import load_migrations, pending
-from database.process_lock import in_use
+from database.sqlite.process_lock import in_use
 
 
 def migrate(

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TextIO
 
-from backend.log_output import LineStream, LogOutput
+from backend.observability.log_output import LineStream, LogOutput
 
 
 @contextmanager

@@ -2,8 +2,8 @@
 
 import sys
 
+from backend.http.openapi import document_text
 from backend.main import create_app
-from backend.openapi import document_text
 from config.settings import Settings
 
 

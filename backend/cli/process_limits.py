@@ -3,7 +3,7 @@
 import resource
 import sys
 
-from backend.log import get_logger
+from backend.observability.log import get_logger
 
 logger = get_logger("strongroom.limits")
 

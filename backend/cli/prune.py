@@ -10,16 +10,16 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from backend.cli.changing import changing
 from backend.cli.common import AsJson, DataDir, counted, print_json, print_table, quiet_settings
 from backend.cli.failures import Interrupted
+from backend.cli.offline_writes import changing
 from backend.cli.terminal import say
 from backend.runtime import inspection, retention_limits
 from backend.schemas.retention import Removed, RetentionPlan
-from backend.services.pruner import Pruner
+from backend.services.operations.pruner import Pruner
 from config.settings import Settings
-from database.space import compact as write_anew
-from database.space import space
+from database.sqlite.space import compact as write_anew
+from database.sqlite.space import space
 
 OnRemoved = Callable[[Removed], None]
 Bar = Callable[[int], OnRemoved]

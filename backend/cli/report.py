@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from backend.cli.terminal import printable
-from backend.services.document_use_cases import ImportOutcome
+from backend.services.projects.documents import ImportOutcome
 
 LISTED_LINES = 1000
 """Rejected lines that are listed; further ones are only counted."""

@@ -10,9 +10,9 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from backend.cli.changing import changing
 from backend.cli.common import AsJson, DataDir, counted, print_json, quiet_settings
 from backend.cli.failures import FAILURE, Interrupted, complain
+from backend.cli.offline_writes import changing
 from backend.cli.terminal import say
 from backend.schemas.keys import RotationProgress
 from config.settings import Settings

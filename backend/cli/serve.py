@@ -15,11 +15,11 @@ from backend.cli.failures import CommandFailed, ended_at_once, tell
 from backend.cli.listening import PortInUse, open_sockets, url_of
 from backend.cli.never_waiting import never_waiting
 from backend.cli.process_limits import forbid_core_dumps
-from backend.log import configure_logging
+from backend.observability.log import configure_logging
 from backend.runtime import DataDirectory
 from config.loading import load_settings
 from config.settings import Settings
-from database.process_lock import ProcessLock, in_use
+from database.sqlite.process_lock import ProcessLock, in_use
 
 
 def serve(

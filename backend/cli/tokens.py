@@ -5,7 +5,6 @@ from typing import Annotated, Any
 
 import typer
 
-from backend.cli.changing import changing
 from backend.cli.common import (
     AsJson,
     DataDir,
@@ -15,6 +14,7 @@ from backend.cli.common import (
     quiet_settings,
 )
 from backend.cli.failures import WrongUse
+from backend.cli.offline_writes import changing
 from backend.cli.terminal import hand_out, say
 from backend.errors import ValidationFailed
 from backend.runtime import find_keyring, inspection

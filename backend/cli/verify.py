@@ -10,6 +10,7 @@ import typer
 from backend.cli.common import AsJson, DataDir, counted, print_json, print_table, quiet_settings
 from backend.cli.failures import FAILURE, complain, sentence
 from backend.cli.terminal import say
+from backend.crypto.keyring import Keyring
 from backend.runtime import (
     DataDirectory,
     HeadsFile,
@@ -20,19 +21,18 @@ from backend.runtime import (
     read_only_manager,
     rows_without_installation,
 )
-from backend.services.audit_verification import verify_audit
-from backend.services.keyring import Keyring
-from backend.services.maintenance import CheckedPage
+from backend.services.audit.verification import verify_audit
+from backend.services.operations.encryption_check import CheckedPage
 from config.settings import Settings
 from database.connection_manager import DatabaseManager
 from database.errors import DatabaseError
-from database.integrity import (
+from database.sqlite.integrity import (
     FILE_CHECKS,
     WAL_RESET_DEFECT,
     has_wal_reset_defect,
     sqlite_version,
 )
-from database.log_frames import lost_frames
+from database.sqlite.log_frames import lost_frames
 
 PAGE = 100
 

@@ -21,9 +21,9 @@ from backend.repositories.test_result_repository import TestResultRepository
 from backend.repositories.webhook_delivery_repository import WebhookDeliveryRepository
 from backend.repositories.webhook_repository import WebhookRepository
 from database.base import Clock, TableAccess, utc_now
-from database.connection import Executor
 from database.connection_manager import DatabaseManager
 from database.migrator import migrate
+from database.sqlite.connection import Executor
 
 R = TypeVar("R", bound=TableAccess)
 

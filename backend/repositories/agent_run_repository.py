@@ -14,8 +14,8 @@ from backend.repositories.paging import (
     json_members,
 )
 from database.base import BaseRepository, Clock, utc_now
-from database.connection import Value
 from database.connection_manager import DatabaseManager
+from database.sqlite.connection import Value
 from models import AgentRun, RunStatus, RunType
 
 

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from backend.repositories.paging import Page, Position, Query, fetch_page
 from database.base import TableAccess
-from database.connection import Row
 from database.connection_manager import DatabaseManager
+from database.sqlite.connection import Row
 
 
 class AuditRow(NamedTuple):

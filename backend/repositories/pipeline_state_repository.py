@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from backend.repositories.paging import Page, Position, Query, fetch_page, json_members
 from database.base import BaseRepository, Clock, utc_now
-from database.connection import Row
 from database.connection_manager import DatabaseManager
+from database.sqlite.connection import Row
 from models import PipelineState, PipelineStateName
 
 

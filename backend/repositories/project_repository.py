@@ -15,9 +15,9 @@ from backend.repositories.paging import (
     json_members,
 )
 from database.base import BaseRepository, Clock, utc_now
-from database.connection import Row, Value
 from database.connection_manager import DatabaseManager
 from database.errors import UniqueViolation
+from database.sqlite.connection import Row, Value
 from database.text_keys import text_key
 from models import Project, ProjectStatus
 

@@ -9,8 +9,8 @@ from typing import Literal, cast
 from backend.repositories.log_blocks import IdRanges, forget_empty_blocks, note_blocks
 from backend.repositories.paging import Page, PageReader, Position, Query, json_members
 from database.base import TableAccess, time_text
-from database.connection import Row, Value
-from database.full_text import FullTextIndex
+from database.sqlite.connection import Row, Value
+from database.sqlite.full_text import FullTextIndex
 from models import LogLevel, SystemLog, utc_datetime
 
 NewLog = tuple[str, int, str, str | None, str, str | None, int | None, int | None]

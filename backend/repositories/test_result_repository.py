@@ -13,8 +13,8 @@ from backend.repositories.paging import (
     json_members,
 )
 from database.base import BaseRepository, Clock, encode, utc_now
-from database.connection import Row
 from database.connection_manager import DatabaseManager
+from database.sqlite.connection import Row
 from models import TestResult, TestStatus
 
 _TEST = ("test_type", "test_name")

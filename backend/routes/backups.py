@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends, Request, status
 
 from backend.dependencies import Cursor, GuardedRoute, Limit, problems
 from backend.schemas.backups import BackupCreated, BackupList, BackupRequest
-from backend.services.backup_runner import BackupRunner
+from backend.services.operations.backups import BackupRunner
 
 router = APIRouter(prefix="/api/backups", tags=["backups"], route_class=GuardedRoute)
 

@@ -14,8 +14,8 @@ from backend.dependencies import (
     problems,
 )
 from backend.errors import BadSignature
-from backend.inbound import SIGNATURE_HEADER, read_github_delivery, read_head
-from backend.inbound_budget import InboundLimits
+from backend.http.github_deliveries import SIGNATURE_HEADER, read_github_delivery, read_head
+from backend.http.inbound_budget import InboundLimits
 from backend.routes.webhooks import WebhookId
 from backend.schemas.webhooks import WebhookDeliveryFull, WebhookDeliveryList
 from models import WebhookDelivery

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Request, Response, status
 
 from backend.dependencies import GuardedRoute, Service, problems
 from backend.schemas.keys import KeyStatus, RotationProgress, RotationRequest
-from backend.services.rotation_runner import RotationRunner
+from backend.services.operations.rotation_runner import RotationRunner
 
 router = APIRouter(prefix="/api/keys", tags=["keys"], route_class=GuardedRoute)
 

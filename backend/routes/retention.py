@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Request, Response, status
 
 from backend.dependencies import GuardedRoute, Service, problems
 from backend.schemas.retention import PruneProgress, RetentionStatus
-from backend.services.pruner import Pruner
+from backend.services.operations.pruner import Pruner
 
 router = APIRouter(prefix="/api/retention", tags=["retention"], route_class=GuardedRoute)
 

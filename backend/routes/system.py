@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Request, Response
 
 from backend.dependencies import GuardedRoute, Service, problems
-from backend.request_metrics import Sources, render_metrics
+from backend.http.metrics import Sources, render_metrics
 from models import Health, Readiness
 
 router = APIRouter(tags=["system"], route_class=GuardedRoute)

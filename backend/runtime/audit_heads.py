@@ -10,9 +10,9 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from backend.log import get_logger
+from backend.observability.log import get_logger
 from backend.repositories.audit_repository import AuditHead
-from backend.services.audit_verification import ExportedHead
+from backend.services.audit.verification import ExportedHead
 from backend.services.database_service import DatabaseService
 from database.base import time_text
 

@@ -10,13 +10,16 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
+from backend.crypto.keyring import Keyring
 from backend.runtime.audit_heads import HeadsFile
 from backend.runtime.copies import BadCopy, CheckedCopy, check_copy
 from backend.runtime.installation import DATABASE_FILE, DataDirectory, StartRefused
 from backend.runtime.new_installation import BACKUPS_FOLDER, empty_directory, put_in_place
 from backend.schemas.backups import Backup, BackupCreated, BackupVerified
-from backend.services.keyring import Keyring
-from database.backup import (
+from database.base import time_text
+from database.connection_manager import DatabaseManager
+from database.errors import DatabaseUnavailable
+from database.sqlite.backup import (
     TargetExists,
     copy_database,
     copy_file,
@@ -25,10 +28,7 @@ from database.backup import (
     sync,
     workspace,
 )
-from database.base import time_text
-from database.connection_manager import DatabaseManager
-from database.errors import DatabaseUnavailable
-from database.wal import wal_bytes
+from database.sqlite.wal import wal_bytes
 
 _NAME = re.compile(r"strongroom-(\d{8}T\d{6}\.\d{6}Z)\.db")
 _TIME = "%Y%m%dT%H%M%S.%fZ"

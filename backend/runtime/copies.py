@@ -4,19 +4,19 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from backend.crypto.audit_chain import AuditChain
+from backend.crypto.keyring import Keyring
+from backend.crypto.service_keys import ServiceKeys
+from backend.crypto.vault import Vault
 from backend.errors import SecretUnreadable
 from backend.repositories.keys_repository import read_key_records
 from backend.runtime.keys import check_keys
-from backend.services.audit_chain import AuditChain
-from backend.services.audit_verification import ExportedHead, verify_audit
-from backend.services.encryption import Vault
-from backend.services.keyring import Keyring
-from backend.services.service_keys import ServiceKeys
-from database.backup import looking_at, row_counts
+from backend.services.audit.verification import ExportedHead, verify_audit
 from database.connection_manager import DatabaseManager
 from database.errors import DatabaseError
-from database.integrity import file_problem, foreign_object, reference_problem
 from database.migrator import load_migrations, pending
+from database.sqlite.backup import looking_at, row_counts
+from database.sqlite.integrity import file_problem, foreign_object, reference_problem
 
 _AUDIT = "audit_entries"
 

@@ -2,15 +2,15 @@
 
 import os
 
-from backend.log import get_logger
+from backend.observability.log import get_logger
 from backend.runtime.installation import DataDirectory, StartRefused
 from database.connection_manager import DatabaseManager
 from database.errors import DatabaseCorrupt, DatabaseFull, DatabaseReadOnly
-from database.integrity import quick_problem
-from database.log_frames import LostFrames, lost_frames
-from database.permissions import access_problem
-from database.statements import control, fetch_one
-from database.wal import wal_bytes
+from database.sqlite.integrity import quick_problem
+from database.sqlite.log_frames import LostFrames, lost_frames
+from database.sqlite.permissions import access_problem
+from database.sqlite.statements import control, fetch_one
+from database.sqlite.wal import wal_bytes
 
 logger = get_logger("strongroom.start")
 

@@ -4,6 +4,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
+from backend.crypto.keyring import Keyring, MasterKey
+from backend.crypto.service_keys import ServiceKeys
+from backend.crypto.vault import Vault
 from backend.errors import SecretUnreadable
 from backend.repositories import Repositories
 from backend.repositories.keys_repository import KeyRecords, read_key_records
@@ -17,12 +20,9 @@ from backend.runtime.installation import (
 from backend.runtime.keys import NoKeys, check_keys
 from backend.runtime.schema import require_own_schema
 from backend.services.database_service import DatabaseService
-from backend.services.encryption import Vault
-from backend.services.keyring import Keyring, MasterKey
-from backend.services.service_keys import ServiceKeys
-from database.backup import row_counts
 from database.connection_manager import DatabaseManager
 from database.migrator import pending
+from database.sqlite.backup import row_counts
 
 _NO_SERVICE_KEYS = ServiceKeys(cursors=b"", token_macs=b"", audit_chain=b"")
 

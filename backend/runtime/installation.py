@@ -10,10 +10,10 @@ from typing import Literal, Protocol
 
 from pydantic import SecretStr
 
-from backend.log import get_logger
+from backend.observability.log import get_logger
 from backend.schemas.retention import Limit, RetentionLimits
-from database.backup import is_leftover, sync
-from database.connection import ConnectionConfig
+from database.sqlite.backup import is_leftover, sync
+from database.sqlite.connection import ConnectionConfig
 
 logger = get_logger("strongroom.start")
 

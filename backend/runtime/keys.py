@@ -1,19 +1,19 @@
 """Which master keys there are, and whether they are the ones that the database knows."""
 
-from backend.master_keys import MasterKeysError, read_master_keys
+from backend.crypto.keyring import (
+    KeyConfigurationError,
+    Keyring,
+    MasterKey,
+    generate_master_key,
+)
+from backend.crypto.master_keys import MasterKeysError, read_master_keys
+from backend.crypto.vault import Vault
 from backend.repositories.keys_repository import read_key_records
 from backend.runtime.installation import (
     Configuration,
     DataDirectory,
     StartRefused,
     make_private,
-)
-from backend.services.encryption import Vault
-from backend.services.keyring import (
-    KeyConfigurationError,
-    Keyring,
-    MasterKey,
-    generate_master_key,
 )
 from database.connection_manager import DatabaseManager
 

@@ -10,9 +10,9 @@ from backend.runtime.installation import (
     DataDirectory,
     StartRefused,
 )
-from database.backup import TargetExists, is_leftover, publish, workspace
 from database.errors import ProcessLockHeld
-from database.process_lock import ProcessLock, in_use
+from database.sqlite.backup import TargetExists, is_leftover, publish, workspace
+from database.sqlite.process_lock import ProcessLock, in_use
 
 BACKUPS_FOLDER = "backups"
 _LOCK_FILE = f"{DATABASE_FILE}.lock"

@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from backend.errors import StrongroomError
-from backend.log import add_tap, as_json, get_logger, remove_tap
+from backend.observability.log import add_tap, as_json, get_logger, remove_tap
 from backend.schemas.logs import MAX_LOGS, MAX_MESSAGE, MAX_NAME, LogEntry, OwnLogEntry
 from database.errors import DatabaseBusy, DatabaseError, DatabaseFull
 

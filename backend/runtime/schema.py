@@ -2,7 +2,7 @@
 
 from backend.runtime.installation import StartRefused
 from database.connection_manager import DatabaseManager
-from database.integrity import foreign_object
+from database.sqlite.integrity import foreign_object
 
 
 def require_own_schema(manager: DatabaseManager) -> None:

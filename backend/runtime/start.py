@@ -6,12 +6,16 @@ import stat
 from pathlib import Path
 from typing import Self
 
-from backend.background import BackgroundWork
+from backend.crypto.keyring import Keyring
+from backend.crypto.service_keys import ServiceKeys
+from backend.crypto.token_format import parse_token
+from backend.crypto.vault import Vault
 from backend.errors import SecretUnreadable
-from backend.log import get_logger
+from backend.observability.log import get_logger
 from backend.repositories import initialize_database
 from backend.repositories.keys_repository import Installation, read_key_records
 from backend.runtime.audit_heads import HeadsExport, HeadsFile
+from backend.runtime.background import BackgroundWork
 from backend.runtime.backups import ServerBackups
 from backend.runtime.file_checks import (
     look_at_log,
@@ -30,20 +34,16 @@ from backend.runtime.installation import (
 from backend.runtime.keys import check_keys, load_keyring
 from backend.runtime.own_logs import OwnLogs
 from backend.runtime.schema import require_own_schema
-from backend.services.backup_runner import BackupRunner
 from backend.services.base import UnitsOfWork, unit_of_work
 from backend.services.database_service import DatabaseService
-from backend.services.encryption import Vault
-from backend.services.keyring import Keyring
-from backend.services.presence import TICK_SECONDS
-from backend.services.pruner import Pruner
-from backend.services.rotation_runner import RotationRunner
-from backend.services.service_keys import ServiceKeys
-from backend.services.token_format import parse_token
+from backend.services.operations.backups import BackupRunner
+from backend.services.operations.pruner import Pruner
+from backend.services.operations.rotation_runner import RotationRunner
+from backend.services.runs.presence import TICK_SECONDS
 from database.base import Clock, utc_now
 from database.connection_manager import DatabaseManager
 from database.errors import DatabaseError
-from database.integrity import sqlite_version
+from database.sqlite.integrity import sqlite_version
 
 logger = get_logger("strongroom.start")
 

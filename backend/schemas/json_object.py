@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from pydantic import Field, PlainValidator
 from pydantic_core import PydanticCustomError, to_json
 
-from backend.json_numbers import UNKEPT, UNKEPT_MESSAGE
+from backend.schemas.json_numbers import UNKEPT, UNKEPT_MESSAGE
 
 MAX_JSON_BYTES = 65_536
 """The longest JSON of one field, in bytes of compact UTF-8."""

@@ -9,19 +9,19 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 from pydantic import BaseModel
 from pydantic_core import to_json
 
+from backend.crypto.audit_chain import AuditChain
+from backend.crypto.cursors import CursorCodec
+from backend.crypto.service_keys import ServiceKeys
+from backend.crypto.vault import Vault
 from backend.errors import ProjectNotFound
 from backend.repositories import Repositories
 from backend.repositories.paging import JsonPage
-from backend.services.answers import ReadAnswers
-from backend.services.audit import Recording
-from backend.services.audit_chain import AuditChain
-from backend.services.cursors import CursorCodec
-from backend.services.encryption import Vault
+from backend.services.audit.recording import Recording
 from backend.services.principal import Principal, current_principal
-from backend.services.service_keys import ServiceKeys
+from backend.services.response_cache import ReadAnswers
 from database.base import Clock, utc_now
 from database.connection_manager import DatabaseManager
-from database.transaction import in_unit_of_work
+from database.sqlite.transaction import in_unit_of_work
 from models import Project, ProjectStatus
 
 P = ParamSpec("P")

@@ -6,24 +6,24 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from backend.errors import ValidationFailed
-from backend.services.audit_use_cases import AuditUseCases
-from backend.services.backup_runner import BackupUseCases
-from backend.services.delivery_use_cases import DeliveryUseCases
-from backend.services.document_use_cases import DocumentUseCases
-from backend.services.key_rotation import KeyRotationUseCases
-from backend.services.log_use_cases import LogUseCases
-from backend.services.maintenance import MaintenanceUseCases
-from backend.services.pipeline_use_cases import PipelineUseCases
-from backend.services.project_use_cases import ProjectUseCases
-from backend.services.readiness import ReadinessUseCases
-from backend.services.retention_use_cases import RetentionUseCases
-from backend.services.run_backlog import RunBacklogUseCases
-from backend.services.run_claim_use_cases import RunClaimUseCases
-from backend.services.run_use_cases import RunUseCases
-from backend.services.secret_use_cases import SecretUseCases
-from backend.services.snapshot_use_cases import SnapshotUseCases
-from backend.services.test_result_use_cases import TestResultUseCases
-from backend.services.tokens import TokenUseCases
+from backend.services.access.tokens import TokenUseCases
+from backend.services.audit.audit import AuditUseCases
+from backend.services.logs.logs import LogUseCases
+from backend.services.operations.backups import BackupUseCases
+from backend.services.operations.encryption_check import MaintenanceUseCases
+from backend.services.operations.key_rotation import KeyRotationUseCases
+from backend.services.operations.readiness import ReadinessUseCases
+from backend.services.operations.retention import RetentionUseCases
+from backend.services.projects.documents import DocumentUseCases
+from backend.services.projects.projects import ProjectUseCases
+from backend.services.projects.secrets import SecretUseCases
+from backend.services.runs.backlog import RunBacklogUseCases
+from backend.services.runs.claims import RunClaimUseCases
+from backend.services.runs.pipeline_states import PipelineUseCases
+from backend.services.runs.runs import RunUseCases
+from backend.services.runs.snapshots import SnapshotUseCases
+from backend.services.runs.test_results import TestResultUseCases
+from backend.services.webhooks.deliveries import DeliveryUseCases
 from models import Project, ProjectCreate, RequestModel, SecretsUpsert
 
 Request = TypeVar("Request", bound=RequestModel)

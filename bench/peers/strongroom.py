@@ -16,8 +16,8 @@ from starlette.routing import Route
 
 from backend.cli.listening import open_sockets
 from backend.cli.server import run_server
-from backend.log import configure_logging
 from backend.main import create_app
+from backend.observability.log import configure_logging
 from bench.peers.slow_query import SLOW_QUERY
 from config.loading import load_settings
 from config.settings import Settings

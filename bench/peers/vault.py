@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 
 from pydantic import SecretStr
 
-from backend.services.encryption import Vault
-from backend.services.envelope import SecretContext, StoredProjectKey
-from backend.services.keyring import Keyring
+from backend.crypto.envelope import SecretContext, StoredProjectKey
+from backend.crypto.keyring import Keyring
+from backend.crypto.vault import Vault
 from models import utc_text
 
 # Both runs of a copied database have to know it, and it guards nothing.

@@ -14,8 +14,8 @@ import httpx
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
-from backend.access import ROUTE_SCOPES
-from backend.route_table import RouteTable
+from backend.http.access import ROUTE_SCOPES
+from backend.http.fast_path.route_table import RouteTable
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 

@@ -7,8 +7,8 @@ import pytest
 from backend.errors import Unauthenticated
 from backend.schemas.tokens import TokenCreate
 from backend.services.database_service import DatabaseService
+from backend.services.operations.rotation_runner import RotationRunner
 from backend.services.principal import Principal, acting_as
-from backend.services.rotation_runner import RotationRunner
 from database.connection_manager import DatabaseManager
 from models import ProjectCreate, Scope
 from tests.access.test_ended_tokens import until

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from backend.admission import Seats
+from backend.http.fair_queue import Seats
 from backend.services.principal import ADMIN
 from config.settings import Settings
 from tests.access.routes import Call, calls, send

@@ -8,9 +8,9 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from backend.access import ROUTE_SCOPES
+from backend.crypto.token_format import parse_token, token_text
+from backend.http.access import ROUTE_SCOPES
 from backend.services.principal import ADMIN
-from backend.services.token_format import parse_token, token_text
 from config.settings import Settings
 from models import Scope
 from tests.access.routes import Call, calls, hidden_routes, send

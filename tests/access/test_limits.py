@@ -7,7 +7,7 @@ import pytest
 from fastapi import FastAPI
 
 from backend.errors import RateLimited
-from backend.rate_limits import Buckets, RequestLimits
+from backend.http.rate_limits import Buckets, RequestLimits
 from config.settings import Settings
 from tests.http.support import problem
 

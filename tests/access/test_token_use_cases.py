@@ -8,13 +8,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from backend.crypto.keyring import Keyring
+from backend.crypto.token_format import new_secret, parse_token, token_text
 from backend.errors import BadCursor, TokenNotFound, Unauthenticated, ValidationFailed
 from backend.schemas.tokens import TokenCreate, TokenCreated
+from backend.services.access.token_cache import KnownToken, TokenCache
 from backend.services.database_service import DatabaseService
-from backend.services.keyring import Keyring
 from backend.services.principal import Principal
-from backend.services.token_cache import KnownToken, TokenCache
-from backend.services.token_format import new_secret, parse_token, token_text
 from database.base import time_text
 from database.connection_manager import DatabaseManager
 from database.errors import DatabaseError

@@ -11,7 +11,7 @@ import pytest
 from backend.repositories.audit_repository import AuditHead
 from backend.runtime import HeadsFile, Runtime, StartRefused
 from backend.runtime.audit_heads import HeadsExport
-from backend.services.audit_verification import ExportedHead
+from backend.services.audit.verification import ExportedHead
 from config.settings import Settings
 from database.connection_manager import DatabaseManager
 from models import ProjectCreate

@@ -13,9 +13,9 @@ from pydantic import SecretStr
 
 from backend.errors import ProjectExists
 from backend.main import create_app
-from backend.request_ids import current_request_id
+from backend.observability.request_ids import current_request_id
 from backend.schemas.tokens import TokenCreate
-from backend.services.audit_verification import verify_audit
+from backend.services.audit.verification import verify_audit
 from backend.services.database_service import DatabaseService
 from backend.services.principal import Principal, acting_as
 from config.settings import Settings

@@ -14,9 +14,9 @@ import pytest
 from fastapi import FastAPI
 from httpx import AsyncClient
 
+from backend.crypto.audit_chain import ORIGIN, AuditChain
 from backend.repositories.audit_repository import AuditRow
-from backend.services.audit_chain import ORIGIN, AuditChain
-from backend.services.audit_verification import ExportedHead, verify_audit
+from backend.services.audit.verification import ExportedHead, verify_audit
 from backend.services.database_service import DatabaseService
 from database.connection_manager import DatabaseManager
 from models import ProjectCreate, ProjectUpdate

@@ -7,10 +7,10 @@ import hmac
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from backend.crypto.envelope import SecretContext, StoredProjectKey
+from backend.crypto.keyring import Keyring, MasterKey
+from backend.crypto.vault import Vault
 from backend.errors import SecretUnreadable
-from backend.services.encryption import Vault
-from backend.services.envelope import SecretContext, StoredProjectKey
-from backend.services.keyring import Keyring, MasterKey
 
 OLD = bytes(range(32))
 NEW = bytes(range(1, 33))

@@ -6,7 +6,7 @@ from collections.abc import Hashable
 
 import pytest
 
-from backend.admission import Seats
+from backend.http.fair_queue import Seats
 from database.errors import DatabaseBusy
 
 LONG = 30.0

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from backend import background
-from backend.background import BackgroundWork
+from backend.runtime import background
+from backend.runtime.background import BackgroundWork
 
 MOMENT = 0.001
 

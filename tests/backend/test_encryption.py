@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
+from backend.crypto.envelope import Envelope, StoredProjectKey
+from backend.crypto.project_cipher import MAX_VALUE_BYTES
+from backend.crypto.vault import Vault
 from backend.errors import SecretUnreadable
-from backend.services.encryption import Vault
-from backend.services.envelope import Envelope, StoredProjectKey
-from backend.services.project_cipher import MAX_VALUE_BYTES
 from tests.backend.leaks import told_by
 from tests.backend.sealing import (
     HOME,

@@ -3,10 +3,10 @@
 import pytest
 from pydantic import SecretStr
 
+from backend.crypto.envelope import SecretContext, StoredProjectKey
+from backend.crypto.keyring import KeyConfigurationError
+from backend.crypto.vault import Vault
 from backend.errors import SecretUnreadable
-from backend.services.encryption import Vault
-from backend.services.envelope import SecretContext, StoredProjectKey
-from backend.services.keyring import KeyConfigurationError
 from tests.backend.sealing import (
     HOME,
     NEW,

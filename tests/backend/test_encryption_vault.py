@@ -11,10 +11,10 @@ import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from pydantic import SecretStr
 
+from backend.crypto.envelope import Envelope, SecretContext, StoredProjectKey
+from backend.crypto.keyring import Keyring, MasterKey
+from backend.crypto.vault import Vault
 from backend.errors import SecretUnreadable
-from backend.services.encryption import Vault
-from backend.services.envelope import Envelope, SecretContext, StoredProjectKey
-from backend.services.keyring import Keyring, MasterKey
 from tests.backend.leaks import told_by
 from tests.backend.sealing import (
     HOME,

@@ -3,7 +3,7 @@
 import pytest
 
 from backend.errors import RateLimited
-from backend.inbound_budget import InboundBody, InboundLimits, InboundRoom
+from backend.http.inbound_budget import InboundBody, InboundLimits, InboundRoom
 
 ROOM = 100
 

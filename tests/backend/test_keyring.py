@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backend.services.keyring import (
+from backend.crypto.keyring import (
     KeyConfigurationError,
     Keyring,
     MasterKey,

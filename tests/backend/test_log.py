@@ -17,9 +17,9 @@ import pytest
 import structlog
 from pydantic import BaseModel, SecretStr
 
-from backend.log import configure_logging, get_logger, log_access
-from backend.request_ids import enter_request, leave_request
-from backend.services.keyring import KeyConfigurationError
+from backend.crypto.keyring import KeyConfigurationError
+from backend.observability.log import configure_logging, get_logger, log_access
+from backend.observability.request_ids import enter_request, leave_request
 
 SECRET = "hunter2"
 """By name, because the source lines of a traceback are shown."""
@@ -140,7 +140,7 @@ def test_the_line_of_a_request_goes_where_and_how_all_lines_go(stream: io.String
 
 
 def test_without_any_configuration_warnings_go_to_standard_error_alone() -> None:
-    code = "from backend.log import get_logger as g; g('x').info('quiet'); g('x').warning('loud')"
+    code = "from backend.observability.log import get_logger as g; g('x').info('quiet'); g('x').warning('loud')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == ""
     assert "loud" in done.stderr
@@ -318,7 +318,9 @@ def test_a_record_whose_arguments_do_not_fit_is_logged_without_them(stream: io.S
     template = "%d of %d"
     # The test runner's own handlers would fail on it.
     root = logging.getLogger()
-    root.handlers[:] = [each for each in root.handlers if type(each).__module__ == "backend.log"]
+    root.handlers[:] = [
+        each for each in root.handlers if type(each).__module__ == "backend.observability.log"
+    ]
     logger.warning(template, SECRET)
     assert _line(stream)["event"] == "%d of %d"
 

@@ -12,8 +12,8 @@ from typing import Any
 import httpx
 import pytest
 
-from backend.log import add_tap, remove_tap
-from backend.log_output import LineStream, LogOutput, drain_outputs, dropped_lines
+from backend.observability.log import add_tap, remove_tap
+from backend.observability.log_output import LineStream, LogOutput, drain_outputs, dropped_lines
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 60.0
@@ -226,8 +226,8 @@ def test_a_stream_gives_whole_lines_to_its_output(pipes: Callable[..., Pipe]) ->
 
 ENDING = """
 import os
-from backend.log import configure_logging, get_logger
-from backend.log_output import LineStream, LogOutput, drain_outputs
+from backend.observability.log import configure_logging, get_logger
+from backend.observability.log_output import LineStream, LogOutput, drain_outputs
 output = LogOutput(2, "standard error", has_log=True)
 output.start()
 configure_logging("INFO", "json", LineStream(output, 2, "utf-8"))

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from backend import master_keys
-from backend.master_keys import MasterKeysError, read_master_keys
+from backend.crypto import master_keys
+from backend.crypto.master_keys import MasterKeysError, read_master_keys
 
 TEXT = "k1:c2VjcmV0LWtleS1tYXRlcmlhbC0zMi1ieXRlcyEhISE="
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
+from backend.crypto.keyring import generate_master_key
+from backend.crypto.token_format import new_secret, token_text
 from backend.runtime import Runtime, StartRefused
 from backend.runtime.installation import make_private
-from backend.services.keyring import generate_master_key
-from backend.services.token_format import new_secret, token_text
 from config.settings import Settings
 from database.errors import DatabaseUnavailable
 

@@ -11,7 +11,7 @@ from sqlite3 import connect
 
 import pytest
 
-from backend.services.keyring import generate_master_key
+from backend.crypto.keyring import generate_master_key
 from tests.cli.conftest import Command
 from tests.cli.support import (
     PATIENCE,

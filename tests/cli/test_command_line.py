@@ -8,8 +8,8 @@ import typer.main
 
 from backend.cli import app
 from backend.cli.failures import guarded
-from backend.log import configure_logging
-from backend.services.keyring import Keyring
+from backend.crypto.keyring import Keyring
+from backend.observability.log import configure_logging
 from database.errors import (
     DatabaseBusy,
     DatabaseCorrupt,

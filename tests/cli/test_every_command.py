@@ -10,7 +10,7 @@ from sqlite3 import connect
 
 import pytest
 
-from backend.services.keyring import generate_master_key
+from backend.crypto.keyring import generate_master_key
 from tests.cli.commands import CALLS, WITHOUT_DATA, WITHOUT_RESULT, call, commands, groups
 from tests.cli.conftest import Command
 from tests.cli.support import PATIENCE, environment, write_documents

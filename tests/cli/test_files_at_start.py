@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from backend.cli import main
-from database.process_lock import ProcessLock
+from database.sqlite.process_lock import ProcessLock
 from tests.cli.conftest import Command
 from tests.cli.support import Outcome, Serving, environment
 

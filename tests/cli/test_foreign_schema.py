@@ -9,7 +9,7 @@ from sqlite3 import connect
 
 import pytest
 
-from backend.services.keyring import generate_master_key
+from backend.crypto.keyring import generate_master_key
 from database.migrator import load_migrations, migrate
 from tests.cli.commands import CALLS, call
 from tests.cli.conftest import Command

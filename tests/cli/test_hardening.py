@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from backend.services.keyring import generate_master_key
+from backend.crypto.keyring import generate_master_key
 from tests.cli.support import NO_TLS, PATIENCE, Serving, environment, run
 from tests.forked import Forked
 
@@ -223,7 +223,7 @@ def test_where_the_system_permits_fewer_that_is_told(
 ) -> None:
     said = python(
         "import resource, sys\n"
-        "from backend.log import configure_logging\n"
+        "from backend.observability.log import configure_logging\n"
         "configure_logging('INFO', 'json', sys.stdout)\n"
         f"resource.setrlimit(resource.RLIMIT_NOFILE, ({soft}, {hard}))\n"
         "from backend.cli.process_limits import connections_that_fit\n"

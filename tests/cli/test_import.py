@@ -13,7 +13,7 @@ import pytest
 
 from backend.cli import import_lines
 from backend.runtime import DataDirectory
-from database.process_lock import ProcessLock
+from database.sqlite.process_lock import ProcessLock
 from models import ProjectFields
 from tests.cli.conftest import Command
 from tests.cli.support import (

@@ -14,7 +14,7 @@ from sqlite3 import connect
 import httpx
 import pytest
 
-from backend.services.keyring import generate_master_key
+from backend.crypto.keyring import generate_master_key
 from tests.cli.support import PATIENCE, Serving, document, environment, run
 
 LITESTREAM = shutil.which("litestream", path=str(Path(sys.executable).parent)) or shutil.which(

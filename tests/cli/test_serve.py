@@ -16,7 +16,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from backend.services.keyring import generate_master_key
+from backend.crypto.keyring import generate_master_key
 from tests.cli.conftest import Command
 from tests.cli.support import PATIENCE, STRONGROOM, Serving, environment
 

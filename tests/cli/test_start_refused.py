@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from backend.crypto.keyring import Keyring, generate_master_key
+from backend.crypto.vault import Vault
 from backend.runtime.start import Installer
-from backend.services.encryption import Vault
-from backend.services.keyring import Keyring, generate_master_key
 from database.connection_manager import DatabaseManager
 from database.migrator import load_migrations, migrate, pending
 from tests.cli.conftest import Command

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from backend.crypto.token_format import parse_token
 from backend.errors import Unauthenticated
 from backend.runtime import Runtime
 from backend.services.principal import Principal
-from backend.services.token_format import parse_token
 from config.settings import Settings
 from tests.cli.conftest import Command
 from tests.cli.support import Serving, document, run, write_documents

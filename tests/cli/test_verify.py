@@ -9,12 +9,12 @@ from sqlite3 import connect
 
 import pytest
 
+from backend.crypto.keyring import generate_master_key
 from backend.runtime import Runtime
 from backend.schemas.webhooks import WebhookCreate
-from backend.services.keyring import generate_master_key
 from config.loading import load_settings
-from database.integrity import has_wal_reset_defect
 from database.migrator import load_migrations
+from database.sqlite.integrity import has_wal_reset_defect
 from tests.cli.conftest import Command
 from tests.cli.support import document, write_documents
 

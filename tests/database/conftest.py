@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import uvloop
 
-from database.async_pool import AsyncConnectionPool
+from database.sqlite.async_pool import AsyncConnectionPool
 from tests.database.engine import open_pool
 
 ON_BOTH_LOOPS = {"test_units.py", "test_waiting.py", "test_interactive.py", "test_readers.py"}

@@ -9,9 +9,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeVar
 
-from database.async_pool import AsyncConnectionPool
-from database.connection import ConnectionConfig, open_connection
-from database.transaction import Work
+from database.sqlite.async_pool import AsyncConnectionPool
+from database.sqlite.connection import ConnectionConfig, open_connection
+from database.sqlite.transaction import Work
 
 T = TypeVar("T")
 

@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from database.async_pool import AsyncConnectionPool
-from database.connection import ConnectionConfig
 from database.errors import DatabaseError
+from database.sqlite.async_pool import AsyncConnectionPool
+from database.sqlite.connection import ConnectionConfig
 from tests.database.engine import adding, make_database, names, outcomes
 
 INSERT = "INSERT INTO parts (body) VALUES (?)"

@@ -11,9 +11,9 @@ import pytest
 from pydantic import BaseModel
 
 from database.base import BaseRepository, encode, json_text, time_text
-from database.connection import ConnectionConfig, open_connection
 from database.connection_manager import DatabaseManager
 from database.errors import CheckViolation, DatabaseError, InvalidValue, UniqueViolation
+from database.sqlite.connection import ConnectionConfig, open_connection
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 BOXES = """CREATE TABLE boxes (

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import uvloop
 
-from database.async_pool import AsyncConnectionPool
 from database.errors import DatabaseError
+from database.sqlite.async_pool import AsyncConnectionPool
 from tests.database.engine import assert_at_rest, names, open_pool
 
 TASKS = 1000

@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from database.changes import (
+from database.connection_manager import DatabaseManager
+from database.errors import DatabaseError
+from database.sqlite.connection import ConnectionConfig, open_connection
+from database.sqlite.table_versions import (
     ANYTHING,
     Changes,
     ObservedConnection,
@@ -16,9 +19,6 @@ from database.changes import (
     any_change,
     changes_of_rows,
 )
-from database.connection import ConnectionConfig, open_connection
-from database.connection_manager import DatabaseManager
-from database.errors import DatabaseError
 
 SCHEMA = (
     "CREATE TABLE a (id INTEGER PRIMARY KEY, x TEXT UNIQUE) STRICT",

@@ -19,8 +19,6 @@ import aiosqlite
 import pytest
 
 import database
-from database.async_pool import AsyncConnectionPool
-from database.connection import ConnectionConfig, HopConnection, open_connection
 from database.connection_manager import DatabaseManager
 from database.errors import (
     DatabaseClosed,
@@ -28,6 +26,8 @@ from database.errors import (
     DatabaseReadOnly,
     DatabaseUnavailable,
 )
+from database.sqlite.async_pool import AsyncConnectionPool
+from database.sqlite.connection import ConnectionConfig, HopConnection, open_connection
 from tests.database.engine import (
     ENDLESS,
     LONG,
@@ -167,8 +167,8 @@ def test_executescript_is_used_nowhere() -> None:
 LEAK = """
 import asyncio, sys
 from pathlib import Path
-from database.async_pool import AsyncConnectionPool
-from database.connection import ConnectionConfig
+from database.sqlite.async_pool import AsyncConnectionPool
+from database.sqlite.connection import ConnectionConfig
 
 async def main():
     pool = AsyncConnectionPool(ConnectionConfig(Path(sys.argv[1]), readers=2))

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from database import backup
-from database.backup import copy_database
-from database.connection import ConnectionConfig, open_connection
 from database.errors import DatabaseBusy
+from database.sqlite import backup
+from database.sqlite.backup import copy_database
+from database.sqlite.connection import ConnectionConfig, open_connection
 from tests.database.engine import make_database
 
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from database.async_pool import AsyncConnectionPool
 from database.errors import (
     CheckViolation,
     DatabaseBusy,
@@ -27,6 +26,7 @@ from database.errors import (
     concerns_connection,
     translate,
 )
+from database.sqlite.async_pool import AsyncConnectionPool
 from tests.database.engine import assert_at_rest, names, open_pool, outcomes
 
 BY_NAME = {

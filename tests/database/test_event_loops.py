@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from database.async_pool import AsyncConnectionPool
 from database.connection_manager import DatabaseManager
 from database.errors import WrongEventLoop
-from database.process_lock import ProcessLock
+from database.sqlite.async_pool import AsyncConnectionPool
+from database.sqlite.process_lock import ProcessLock
 from tests.database.engine import adding, assert_at_rest, make_database, names
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from database import writer
 from database.connection_manager import DatabaseManager
 from database.errors import DatabaseClosed, DatabaseError, FilesReplaced
+from database.sqlite import writer
 from tests.database.engine import adding, make_database, names, outcomes
 
 NAME = "engine.db"

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from database.async_pool import AsyncConnectionPool
 from database.errors import (
     DatabaseBusy,
     DatabaseClosed,
     UniqueViolation,
     UnitOfWorkError,
 )
-from database.transaction import Transaction
+from database.sqlite.async_pool import AsyncConnectionPool
+from database.sqlite.transaction import Transaction
 from tests.database.engine import (
     LONG,
     Gate,

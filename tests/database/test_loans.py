@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from database.write_lock import WriteLock
+from database.sqlite.write_lock import WriteLock
 from tests.database.engine import LONG, Gate, adding, adding_at, open_pool, stored_names
 
 

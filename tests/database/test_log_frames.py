@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from database import log_frames
 from database.errors import DatabaseUnavailable
-from database.log_frames import lost_frames
+from database.sqlite import log_frames
+from database.sqlite.log_frames import lost_frames
 
 HEADER, PAGE = 32, 4096
 FRAME = 24 + PAGE

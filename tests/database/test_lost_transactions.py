@@ -9,8 +9,6 @@ from typing import Any
 
 import pytest
 
-from database.async_pool import AsyncConnectionPool
-from database.connection import ConnectionConfig
 from database.errors import (
     CommitOutcomeUnknown,
     DatabaseClosed,
@@ -20,7 +18,9 @@ from database.errors import (
     ForeignKeyViolation,
     TransactionLost,
 )
-from database.transaction import Work
+from database.sqlite.async_pool import AsyncConnectionPool
+from database.sqlite.connection import ConnectionConfig
+from database.sqlite.transaction import Work
 from tests.database.engine import (
     LONG,
     Gate,

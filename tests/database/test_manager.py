@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from database.connection import ConnectionConfig
 from database.connection_manager import (
     AsyncConnectionPool,
     ConnectionPool,
@@ -14,7 +13,8 @@ from database.connection_manager import (
     get_database_manager,
 )
 from database.errors import DatabaseBusy, DatabaseClosed, DatabaseUnavailable
-from database.process_lock import ProcessLock
+from database.sqlite.connection import ConnectionConfig
+from database.sqlite.process_lock import ProcessLock
 from tests.database.engine import Gate, adding, adding_at, make_database, names, stored_names
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from database import migrator
-from database.connection import ConnectionConfig, open_connection
 from database.errors import DatabaseBusy, DatabaseCorrupt, MigrationError
 from database.migrator import (
     EditedMigrationError,
@@ -21,6 +20,7 @@ from database.migrator import (
     migrate,
     pending,
 )
+from database.sqlite.connection import ConnectionConfig, open_connection
 from tests.database.sample_migrations import FIRST, REBUILD, query
 
 NOW = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)

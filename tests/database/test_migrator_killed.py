@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from database.connection import ConnectionConfig, open_connection
 from database.migrator import load_migrations, migrate, pending
+from database.sqlite.connection import ConnectionConfig, open_connection
 from tests.database.sample_migrations import FIRST, REBUILD, query
 
 KILLER = """
 import os, shutil, signal, sys
 from pathlib import Path
-from database.connection import ConnectionConfig, open_connection
+from database.sqlite.connection import ConnectionConfig, open_connection
 from database.migrator import Migration, load_migrations, migrate
 
 directory, old = Path(sys.argv[1]), int(sys.argv[2])

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from database.connection import ConnectionConfig
 from database.connection_manager import DatabaseManager
 from database.errors import DatabaseUnavailable, ProcessLockHeld
-from database.process_lock import ProcessLock
+from database.sqlite.connection import ConnectionConfig
+from database.sqlite.process_lock import ProcessLock
 from tests.database.engine import make_database
 from tests.database.test_lost_transactions import files_end_at
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from database.async_pool import AsyncConnectionPool
 from database.errors import (
     DatabaseBusy,
     DatabaseCorrupt,
@@ -18,7 +17,8 @@ from database.errors import (
     DatabaseUnavailable,
     StatementError,
 )
-from database.transaction import Work
+from database.sqlite.async_pool import AsyncConnectionPool
+from database.sqlite.transaction import Work
 from tests.database.engine import (
     ENDLESS,
     LONG,
@@ -192,8 +192,8 @@ async def test_a_connection_that_found_the_file_damaged_is_replaced(tmp_path: Pa
 NO_DESCRIPTORS = """
 import asyncio, json, os, resource, sys
 from pathlib import Path
-from database.async_pool import AsyncConnectionPool
-from database.connection import ConnectionConfig
+from database.sqlite.async_pool import AsyncConnectionPool
+from database.sqlite.connection import ConnectionConfig
 from database.errors import DatabaseBusy, DatabaseError
 
 async def main():

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 import models
-from database.connection import ConnectionConfig, open_connection
 from database.migrator import dump_schema, load_migrations, migrate
+from database.sqlite.connection import ConnectionConfig, open_connection
 from tests.database.rows import NOW, ROWS, insert, insert_all, query
 
 SCHEMA = Path(__file__).parents[2] / "database" / "schema.sql"

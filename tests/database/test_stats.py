@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from database.async_pool import AsyncConnectionPool
-from database.connection import ConnectionConfig
 from database.errors import DatabaseBusy, DatabaseError
-from database.wal import wal_bytes
+from database.sqlite.async_pool import AsyncConnectionPool
+from database.sqlite.connection import ConnectionConfig
+from database.sqlite.wal import wal_bytes
 from tests.database.engine import (
     Gate,
     adding,

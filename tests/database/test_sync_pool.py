@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from database.connection import ConnectionConfig
 from database.connection_manager import DatabaseManager
 from database.errors import (
     CheckViolation,
@@ -22,6 +21,7 @@ from database.errors import (
     TransactionLost,
     UniqueViolation,
 )
+from database.sqlite.connection import ConnectionConfig
 from tests.database.engine import LONG, adding, make_database, stored_names
 from tests.database.test_lost_transactions import files_end_at
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from database.async_pool import AsyncConnectionPool
 from database.errors import DatabaseError, UniqueViolation, UnitOfWorkError
-from database.transaction import InlineTransaction, Transaction, unit_transaction
+from database.sqlite.async_pool import AsyncConnectionPool
+from database.sqlite.transaction import InlineTransaction, Transaction, unit_transaction
 from tests.database.engine import (
     Gate,
     adding,

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from database.async_pool import AsyncConnectionPool
 from database.errors import DatabaseBusy, DatabaseClosed
+from database.sqlite.async_pool import AsyncConnectionPool
 from tests.database.engine import (
     ENDLESS,
     LONG,

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from database import wal
-from database.async_pool import AsyncConnectionPool
-from database.connection import ConnectionConfig
 from database.connection_manager import DatabaseManager
 from database.errors import DatabaseError
+from database.sqlite import wal
+from database.sqlite.async_pool import AsyncConnectionPool
+from database.sqlite.connection import ConnectionConfig
 from tests.database.engine import (
     LONG,
     Gate,

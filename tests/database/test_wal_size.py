@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from database import wal
-from database.async_pool import AsyncConnectionPool
-from database.connection import ConnectionConfig
 from database.errors import DatabaseBusy
+from database.sqlite import wal
+from database.sqlite.async_pool import AsyncConnectionPool
+from database.sqlite.connection import ConnectionConfig
 from tests.database.engine import ENDLESS, LONG, adding, make_database, open_pool
 
 INSERT = "INSERT INTO parts (body) VALUES (?)"

@@ -3,7 +3,7 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from database.write_lock import WriteLock
+from database.sqlite.write_lock import WriteLock
 from tests.database.engine import LONG
 
 

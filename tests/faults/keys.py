@@ -4,7 +4,7 @@ import base64
 from collections.abc import Iterator
 from pathlib import Path
 
-from backend.services.keyring import generate_master_key
+from backend.crypto.keyring import generate_master_key
 from tests.cli.support import environment, run
 from tests.faults.site import Site, Tally
 

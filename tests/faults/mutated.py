@@ -14,15 +14,15 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import database.batches
-import database.connection
+import database.sqlite.batches
+import database.sqlite.connection
 from backend.cli import main
+from backend.observability.request_ids import current_request_id
 from backend.repositories import Repositories
-from backend.request_ids import current_request_id
-from backend.services.audit import AuditEvent, Recording
-from database.batches import BatchRunner
+from backend.services.audit.recording import AuditEvent, Recording
 from database.errors import DatabaseError
 from database.jobs import Job
+from database.sqlite.batches import BatchRunner
 
 EVERY = 7
 """One of so many is treated otherwise."""
@@ -48,13 +48,13 @@ def answers_early() -> None:
 
 def never_syncs() -> None:
     """The COMMIT does not wait for the disk."""
-    pragmas = database.connection._pragmas
+    pragmas = database.sqlite.connection._pragmas
 
     def mutated(*arguments: Any, **options: Any) -> Any:
         off = ("synchronous", "OFF", 0)
         return [off if p[0] == off[0] else p for p in pragmas(*arguments, **options)]
 
-    database.connection._pragmas = mutated
+    database.sqlite.connection._pragmas = mutated
 
 
 def loses_units() -> None:
@@ -96,7 +96,7 @@ def splits_units() -> None:
 
 def ignores_commits_that_fail() -> None:
     """A COMMIT that fails counts as one that did not."""
-    batches: Any = database.batches
+    batches: Any = database.sqlite.batches
     commit = batches.commit
 
     def mutated(connection: sqlite3.Connection) -> None:

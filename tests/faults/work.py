@@ -13,13 +13,13 @@ from pathlib import Path
 
 import httpx
 
+from backend.crypto.keyring import generate_master_key
 from backend.runtime import Runtime
 from backend.schemas.logs import LogEntry
-from backend.services.keyring import generate_master_key
 from config.settings import Settings
 from database.base import time_text
-from database.connection import ConnectionConfig, open_connection
 from database.migrator import dump_schema, load_migrations, migrate
+from database.sqlite.connection import ConnectionConfig, open_connection
 from tests.cli.support import PATIENCE, Serving, environment
 from tests.faults.damage import LOSS
 from tests.faults.disks import wait_until

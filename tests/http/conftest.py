@@ -9,7 +9,7 @@ import pytest
 import structlog
 from fastapi import FastAPI
 
-from backend.log import configure_logging
+from backend.observability.log import configure_logging
 
 
 @pytest.fixture

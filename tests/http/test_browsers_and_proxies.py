@@ -8,7 +8,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from backend.admission import Seats
+from backend.http.fair_queue import Seats
 from backend.main import create_app
 from config.settings import Settings
 from tests.access.routes import calls

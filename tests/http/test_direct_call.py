@@ -26,7 +26,7 @@ from pydantic import BaseModel, Field, computed_field
 from starlette.requests import HTTPConnection
 from starlette.responses import PlainTextResponse
 
-from backend.direct_call import DirectCall, application, is_ordinary
+from backend.http.fast_path.direct_call import DirectCall, application, is_ordinary
 
 Number = Annotated[int, Path(ge=1)]
 

@@ -7,7 +7,7 @@ import pytest
 from fastapi import FastAPI
 
 from backend.errors import ERROR_TABLE
-from backend.inbound_budget import InboundLimits
+from backend.http.inbound_budget import InboundLimits
 from tests.http.support import (
     JSON,
     large_project,

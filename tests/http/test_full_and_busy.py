@@ -11,7 +11,7 @@ import pytest
 from fastapi import FastAPI
 
 from backend import dependencies
-from backend.admission import Seats
+from backend.http.fair_queue import Seats
 from config.settings import Settings
 from tests.http.support import (
     all_rows,

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.json_numbers import UNKEPT, read_decimal
-from backend.strict_json import parse_json
+from backend.http.strict_json import parse_json
+from backend.schemas.json_numbers import UNKEPT, read_decimal
 from models import RequestModel
 from tests.http.calls import Call, all_calls, make_something_of_everything
 from tests.http.support import JSON, new_project, places

@@ -12,7 +12,7 @@ from fastapi import FastAPI
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from backend.engine_metrics import ENGINE_METRICS
+from backend.http.engine_metrics import ENGINE_METRICS
 from tests.http.support import make_project, manager_of, service_of
 from tests.webhooks.support import deliver, make_webhook
 

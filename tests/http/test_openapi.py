@@ -9,10 +9,10 @@ import httpx
 import pytest
 from jsonschema_rs import validator_for
 
-from backend.access import OPEN, ROUTE_SCOPES
 from backend.errors import ERROR_TABLE
+from backend.http.access import OPEN, ROUTE_SCOPES
+from backend.http.openapi import document_text
 from backend.main import create_app
-from backend.openapi import document_text
 from config.settings import Settings
 from models import Problem
 from tests.http.calls import Call, all_calls, document

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from backend.json_places import MAX_TOKENS
+from backend.http.json_places import MAX_TOKENS
 from tests.http.calls import Call, all_calls, make_something_of_everything
 from tests.http.support import JSON, make_project, places, problem
 

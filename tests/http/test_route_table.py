@@ -11,8 +11,8 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Match, Mount, Route
 from starlette.types import Scope
 
-from backend.access import ROUTE_SCOPES
-from backend.route_table import RouteTable
+from backend.http.access import ROUTE_SCOPES
+from backend.http.fast_path.route_table import RouteTable
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "BREW")
 PIECES = ("1", "x", "", "claim", "by-repo", "export", "api", "secrets", "é", "\n", "1\n", "{key}")

@@ -16,7 +16,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from backend.access import ROUTE_SCOPES
+from backend.http.access import ROUTE_SCOPES
 from backend.main import create_app
 from config.settings import Settings
 from tests.access.routes import Call, calls, send

@@ -7,7 +7,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from backend.access import ANY_QUERY, ROUTE_SCOPES
+from backend.http.access import ANY_QUERY, ROUTE_SCOPES
 from tests.access.routes import hidden_routes
 from tests.http.calls import Call, all_calls, make_something_of_everything
 from tests.http.support import all_rows, make_project, manager_of, places, problem

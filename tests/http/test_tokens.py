@@ -7,7 +7,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from backend.access import OPEN, ROUTE_SCOPES
+from backend.http.access import OPEN, ROUTE_SCOPES
 from backend.main import create_app
 from backend.schemas.tokens import TokenCreate
 from backend.services.principal import ADMIN

@@ -10,8 +10,8 @@ from fastapi import FastAPI
 from starlette.requests import Request
 
 from backend.dependencies import client_address
+from backend.http.trusted_proxies import TrustedProxies
 from backend.main import create_app
-from backend.trusted_proxies import TrustedProxies
 from config.settings import Settings
 from tests.http.support import problem
 from tests.servers import RunningServer

@@ -5,10 +5,10 @@ from typing import Any
 
 from pydantic import SecretStr
 
+from backend.crypto.keyring import generate_master_key
 from backend.runtime import Runtime
 from backend.schemas.webhooks import WebhookCreate
 from backend.services.database_service import DatabaseService
-from backend.services.keyring import generate_master_key
 from config.settings import Settings
 from models import ProjectCreate
 

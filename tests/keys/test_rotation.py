@@ -14,11 +14,11 @@ from backend.errors import RotationRunning, SecretUnreadable
 from backend.repositories.sealed_repository import SEALED_KINDS
 from backend.runtime import StartRefused
 from backend.schemas.keys import RotationProgress
-from backend.services import rotation_runner
-from backend.services.audit_verification import verify_audit
+from backend.services.audit.verification import verify_audit
 from backend.services.database_service import DatabaseService
-from backend.services.key_rotation import RotationInterrupted
-from backend.services.rotation_runner import RotationRunner
+from backend.services.operations import rotation_runner
+from backend.services.operations.key_rotation import RotationInterrupted
+from backend.services.operations.rotation_runner import RotationRunner
 from database.errors import DatabaseFull
 from models import SecretCreate, SecretUpsertResult
 from tests.keys.support import (

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import httpx
 
-from backend.services.audit_verification import verify_audit
-from database.integrity import file_problem, reference_problem
+from backend.services.audit.verification import verify_audit
+from database.sqlite.integrity import file_problem, reference_problem
 from tests.cli.support import PATIENCE, Serving, environment, run
 from tests.forked import Forked
 from tests.http.support import JSON

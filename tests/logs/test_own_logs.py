@@ -16,8 +16,8 @@ import pytest
 import structlog
 from fastapi import FastAPI
 
-from backend.log import configure_logging, get_logger
 from backend.main import create_app
+from backend.observability.log import configure_logging, get_logger
 from backend.runtime.own_logs import OwnLogs
 from backend.schemas.logs import LogEntry
 from config.settings import Settings

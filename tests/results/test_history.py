@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from backend.repositories.paging import Page
 from backend.repositories.test_result_repository import Outcome, RunNumber
-from backend.services.flakiness import flips, merge
+from backend.services.runs.flakiness import flips, merge
 from tests.http.support import make_project, places, problem
 from tests.results.support import Json, make_run, results, upload
 

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from backend.services.snapshot_states import TRANSITIONS
+from backend.services.runs.snapshot_states import TRANSITIONS
 from models import SnapshotStatus
 from tests.http.support import TIME, places, problem, walk
 from tests.results.support import Json, actions, make_run

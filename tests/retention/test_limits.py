@@ -5,7 +5,7 @@ import pytest
 from backend.repositories.system_log_repository import SystemLogRepository
 from backend.schemas.logs import OwnLogEntry
 from backend.schemas.retention import Removed, RetentionLimits, RetentionPlan
-from backend.services.pruner import Pruner
+from backend.services.operations.pruner import Pruner
 from tests.logs.sending import log, messages, send
 from tests.retention.data import (
     DAY,

@@ -6,7 +6,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from backend.services.pruner import Pruner
+from backend.services.operations.pruner import Pruner
 from config.settings import Settings
 from tests.http.support import manager_of, problem
 from tests.logs.sending import log

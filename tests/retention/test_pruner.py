@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from backend.schemas.retention import Removed, RetentionLimits
-from backend.services.pruner import STEP_SECONDS, Pace, Pruner
-from backend.services.retention_use_cases import Part
+from backend.services.operations.pruner import STEP_SECONDS, Pace, Pruner
+from backend.services.operations.retention import Part
 from database.errors import DatabaseBusy, DatabaseFull
 from tests.logs.sending import log, messages, send
 from tests.retention.data import finished_run, limits, logs_of_days

@@ -10,11 +10,11 @@ from typing import Any
 
 import httpx
 
+from backend.crypto.keyring import Keyring, MasterKey
+from backend.crypto.service_keys import ServiceKeys
+from backend.crypto.vault import Vault
 from backend.main import create_app
 from backend.services.database_service import DatabaseService
-from backend.services.encryption import Vault
-from backend.services.keyring import Keyring, MasterKey
-from backend.services.service_keys import ServiceKeys
 from config.settings import Settings
 from database.connection_manager import DatabaseManager
 

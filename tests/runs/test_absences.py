@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from database.connection import ConnectionConfig, open_connection
 from database.errors import DatabaseBusy
+from database.sqlite.connection import ConnectionConfig, open_connection
 from tests.cli.support import Serving
 from tests.runs.api import Api, Clock, Json, open_api
 

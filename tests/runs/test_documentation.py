@@ -10,8 +10,8 @@ from backend.schemas.runs import (
     MAX_LEASE_SECONDS,
     MAX_TARGET,
 )
-from backend.services.run_states import TRANSITIONS
-from backend.services.run_use_cases import VERBS
+from backend.services.runs.runs import VERBS
+from backend.services.runs.states import TRANSITIONS
 from models import PipelineStateName, RunType
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "agent-runs.md"

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from backend.services.run_claim_use_cases import LEASE_RAN_OUT
+from backend.services.runs.claims import LEASE_RAN_OUT
 from tests.runs.api import Api, Clock, Json, open_api
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from backend.services.run_states import FINAL, TRANSITIONS, sources
+from backend.services.runs.states import FINAL, TRANSITIONS, sources
 from models import RunStatus
 from tests.runs.api import Api, Clock, codes
 

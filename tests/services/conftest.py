@@ -2,8 +2,8 @@
 
 import pytest
 
+from backend.crypto.service_keys import ServiceKeys
 from backend.services.database_service import DatabaseService
-from backend.services.service_keys import ServiceKeys
 from tests.clocks import SetClock
 
 

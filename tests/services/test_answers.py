@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
+from backend.crypto.service_keys import ServiceKeys
 from backend.errors import ProjectNotFound
-from backend.services.answers import MAX_ANSWERS, Answers
 from backend.services.database_service import DatabaseService
 from backend.services.principal import Principal, acting_as
-from backend.services.service_keys import ServiceKeys
-from database.changes import Changes, any_change
+from backend.services.response_cache import MAX_ANSWERS, Answers
 from database.connection_manager import DatabaseManager
+from database.sqlite.table_versions import Changes, any_change
 from models import (
     ProjectCreate,
     ProjectSettingsUpdate,

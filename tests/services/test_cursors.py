@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from backend.crypto.cursors import CursorCodec
 from backend.errors import BadCursor
-from backend.services.cursors import CursorCodec
 
 CODEC = CursorCodec(b"k" * 32)
 POSITIONS = st.lists(

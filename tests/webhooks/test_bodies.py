@@ -10,10 +10,10 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from backend.access import BODY_LIMITS, ROUTE_SCOPES
-from backend.admission import Seats
-from backend.edge import body_limit
-from backend.inbound_budget import InboundLimits
+from backend.http.access import BODY_LIMITS, ROUTE_SCOPES
+from backend.http.edge import body_limit
+from backend.http.fair_queue import Seats
+from backend.http.inbound_budget import InboundLimits
 from config.settings import Settings
 from tests.conftest import token_of_first_start
 from tests.http.support import JSON, problem

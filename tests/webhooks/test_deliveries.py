@@ -10,7 +10,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from database.connection import ConnectionConfig, open_connection
+from database.sqlite.connection import ConnectionConfig, open_connection
 from tests.http.support import TIME, manager_of, problem, row_counts
 from tests.webhooks.support import (
     PAYLOAD,

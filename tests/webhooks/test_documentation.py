@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 
-from backend.access import BODY_LIMITS
-from backend.inbound_budget import SMALL_BYTES, InboundLimits
+from backend.http.access import BODY_LIMITS
+from backend.http.inbound_budget import SMALL_BYTES, InboundLimits
 from backend.schemas.json_object import MAX_JSON_BYTES
 from backend.schemas.results import MAX_RESULTS
 from backend.schemas.webhooks import MAX_EVENTS

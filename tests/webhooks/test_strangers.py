@@ -9,7 +9,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from backend.inbound_budget import SMALL_BYTES, InboundLimits
+from backend.http.inbound_budget import SMALL_BYTES, InboundLimits
 from config.settings import Settings
 from tests.conftest import token_of_first_start
 from tests.http.support import manager_of, problem, row_counts

@@ -1,0 +1,73 @@
+"""Lines of one file that are about the same project: they count as one document.
+
+One after the other they would undo each other's changes every time the file is imported.
+"""
+
+import hashlib
+import json
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import BinaryIO
+
+from backend.cli.import_lines import read_chunks
+from backend.services.projects.documents import ImportOutcome, merged
+from database.text_keys import text_key
+from models import ProjectDocument
+
+
+@dataclass(slots=True)
+class Group:
+    """The lines of one repository, and what those that were read say together."""
+
+    waiting: int
+    """Lines that were not read yet."""
+    lines: list[int] = field(default_factory=list)
+    document: ProjectDocument | None = None
+
+    def add(self, number: int, document: ProjectDocument) -> None:
+        """Take a line's document; where it says something, it wins over earlier ones."""
+        self.lines.append(number)
+        self.document = document if self.document is None else merged(self.document, document)
+
+    def outcomes(self, outcome: ImportOutcome) -> Iterator[ImportOutcome]:
+        """What became of each line, when importing the group had this `outcome`."""
+        yield outcome
+        following = ImportOutcome.UPDATED if outcome is ImportOutcome.CREATED else outcome
+        yield from [following] * (len(self.lines) - 1)
+
+
+def find_groups(stream: BinaryIO) -> dict[int, Group]:
+    """The groups of more than one line, by the number of each of their lines.
+
+    Reads the file once and goes back to where it was. A pipe can't be read twice, so it has none.
+    """
+    if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+        return {}
+    start = stream.tell()
+    # Digests, because the names of a hundred thousand repositories would fill the memory.
+    first_lines: dict[bytes, int] = {}
+    groups: dict[int, Group] = {}
+    for lines, _ in read_chunks(stream):
+        for line in lines:
+            digest = _repository(line.text)
+            if digest is None:
+                continue
+            first = first_lines.setdefault(digest, line.number)
+            if first != line.number:
+                group = groups.setdefault(first, Group(waiting=1))
+                group.waiting += 1
+                groups[line.number] = group
+    stream.seek(start)
+    return groups
+
+
+def _repository(text: bytes | None) -> bytes | None:
+    """Which repository a line is about; None for one that will be refused anyway."""
+    try:
+        value = json.loads(text or b"")
+        names = text_key(value["github_owner"]), text_key(value["github_repo"])
+        return hashlib.blake2b("\n".join(names).encode(), digest_size=16).digest()
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return None

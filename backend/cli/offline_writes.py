@@ -1,0 +1,39 @@
+"""Changing an installation whose server is not running."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from backend.cli.failures import CommandFailed
+from backend.runtime import DataDirectory, Runtime, StartRefused
+from backend.services.database_service import DatabaseService
+from config.settings import Settings
+from database.errors import ProcessLockHeld
+from database.sqlite.process_lock import in_use
+
+
+@asynccontextmanager
+async def changing(
+    settings: Settings, call: str, *, issue_first_token: bool = True
+) -> AsyncIterator[DatabaseService]:
+    """The installation's service in the block, for this process alone.
+
+    Raises `CommandFailed` when a server is running on it, and names `call`, which does there what
+    the block does; `StartRefused` when there is no database, and for what `Runtime.start` refuses.
+    """
+    database = DataDirectory(settings.data_dir).database
+    if not database.is_file():
+        raise StartRefused(
+            f"there is no {database}: choose the right data directory with --data-dir, or start a "
+            "new one with strongroom serve"
+        )
+    try:
+        runtime = await Runtime.start(settings, issue_first_token=issue_first_token)
+    except ProcessLockHeld as error:
+        raise CommandFailed(
+            f"{in_use(error.pid, settings.data_dir)}: stop it first, or send {call} to the running "
+            "server"
+        ) from None
+    try:
+        yield runtime.service
+    finally:
+        await runtime.stop()

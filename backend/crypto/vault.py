@@ -1,0 +1,258 @@
+"""Envelope encryption of secrets: what is stored, what it is bound to, and how it is read.
+
+A project key, 256 random bits, encrypts the values of one project. It is stored wrapped under a
+key derived from a master key (label `project-key-wrapping`), so that a new master key means
+wrapping project keys anew, never values. All of it is AES-256-GCM with a random 96-bit nonce for
+each message, good for 2^32 messages under one key, and stored as `envelope.py` says. The key id
+in it is a master key's, or `p<id>` for a project key; it chooses the key, none is ever tried. The
+additional data are eight fields, each as UTF-8 after its length in four bytes, big-endian:
+
+    "sr1", purpose, installation id, project id, name, version, algorithm, key id
+
+Numbers are decimal; a field without meaning is empty. A wrapped project key has the purpose
+`project-key` and its own id (`p<id>`) as name; the wrapped key of the installation has the purpose
+`installation-key`, and a canary has the purpose `canary`.
+
+An error is raised where no plaintext, key or exception that holds one is in reach, so that even a
+traceback with local variables tells nothing.
+"""
+
+import secrets
+from functools import lru_cache
+from typing import NoReturn
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from pydantic import SecretStr
+
+from backend.crypto.envelope import (
+    ALGORITHM,
+    FORMAT,
+    NONCE_BYTES,
+    Envelope,
+    SecretContext,
+    StoredProjectKey,
+)
+from backend.crypto.keyring import KEY_BYTES, KeyProvider, MasterKey, configured_key
+from backend.crypto.project_cipher import ProjectCipher, field
+from backend.errors import SecretUnreadable
+
+WRAPPING_LABEL = "project-key-wrapping"
+_CANARY = b"strongroom canary"
+
+
+class Vault:
+    """Seals and opens what one installation stores. Safe to use from any thread.
+
+    It keeps unwrapped project keys in memory, each found only by the exact row it came from.
+    """
+
+    def __init__(
+        self, provider: KeyProvider, installation_id: str, *, cached_keys: int = 1024
+    ) -> None:
+        """`cached_keys` bounds how many unwrapped project keys are kept.
+
+        Raises ValueError when the installation id is empty.
+        """
+        if not installation_id:
+            raise ValueError("the installation id is empty")
+        self._provider = provider
+        self._installation_id = installation_id
+        self._home = field(installation_id)
+        # Deriving takes longer than everything else that is done with it.
+        self._wrapping_cipher = lru_cache(maxsize=64)(_new_wrapping_cipher)
+        self._cipher = lru_cache(maxsize=cached_keys)(self._project_cipher)
+
+    @property
+    def installation_id(self) -> str:
+        """The id of the installation that everything is bound to."""
+        return self._installation_id
+
+    @property
+    def current_master_key_id(self) -> str:
+        """The id of the master key under which project keys are wrapped now."""
+        return self._provider.current().id
+
+    @property
+    def master_key_ids(self) -> tuple[str, ...]:
+        """The ids of all configured master keys, the current one first."""
+        return self._provider.ids()
+
+    def new_project_key(self, project_id: int, key_id: int) -> str:
+        """A fresh random key for a project, wrapped under the current master key, to be stored."""
+        master = self._provider.current()
+        return self._wrap(master, project_id, key_id, AESGCM.generate_key(KEY_BYTES * 8))
+
+    def project(self, key: StoredProjectKey) -> ProjectCipher:
+        """What seals and opens values under this key. Raises SecretUnreadable when it can't be
+        unwrapped."""
+        return self._cipher(key)
+
+    def seal(self, project_key: StoredProjectKey, context: SecretContext, value: SecretStr) -> str:
+        """The text to store for `value`; never the same twice.
+
+        Raises ValueError when the value is not 1 byte to 64 KiB of UTF-8, or the key is another
+        project's; SecretUnreadable when the project key can't be unwrapped.
+        """
+        if project_key.project_id != context.project_id:
+            raise ValueError("the key belongs to another project")
+        cipher = self._cipher(project_key)
+        return cipher.seal(context.name, context.version, value, context.purpose)
+
+    def open(self, project_key: StoredProjectKey, context: SecretContext, text: str) -> SecretStr:
+        """The value that was sealed as `text` under this key in this context.
+
+        Raises SecretUnreadable for whatever else: text changed or in another format, a row that
+        was moved, another key, a master key that is not configured.
+        """
+        if project_key.project_id != context.project_id:
+            raise SecretUnreadable
+        cipher = self._cipher(project_key)
+        return cipher.open(context.name, context.version, text, context.purpose)
+
+    def is_readable(self, project_key: StoredProjectKey, context: SecretContext, text: str) -> bool:
+        """Whether `open` would give a value."""
+        try:
+            self.open(project_key, context, text)
+        except SecretUnreadable:
+            return False
+        return True
+
+    def can_unwrap(self, stored: StoredProjectKey) -> bool:
+        """Whether values can be sealed and opened with this project key."""
+        try:
+            self._cipher(stored)
+        except SecretUnreadable:
+            return False
+        return True
+
+    def rewrap(self, stored: StoredProjectKey) -> str | None:
+        """The same project key under the current master key; None when it already is.
+
+        Values sealed with it stay as they are. Raises SecretUnreadable when it can't be unwrapped.
+        """
+        master = self._provider.current()
+        if stored.master_key_id == master.id:
+            return None
+        return self._wrap(master, stored.project_id, stored.id, self._unwrap(stored))
+
+    def new_installation_key(self) -> str:
+        """A fresh random root key of the installation, wrapped under the current master key.
+
+        What is derived from it stays the same when master keys change.
+        """
+        master = self._provider.current()
+        bound = self._installation_data(master.id)
+        return _encrypt(self._wrapping_cipher(master), master.id, bound, AESGCM.generate_key(256))
+
+    def installation_key(self, wrapped: str) -> MasterKey:
+        """The installation's root key; `derive` gives a key for each purpose.
+
+        Raises SecretUnreadable when it can't be unwrapped.
+        """
+        return MasterKey("installation", self._unwrap_installation_key(wrapped))
+
+    def rewrap_installation_key(self, wrapped: str) -> str | None:
+        """The same root key under the current master key; None when it already is.
+
+        Raises SecretUnreadable when it can't be unwrapped.
+        """
+        master = self._provider.current()
+        envelope = Envelope.parse(wrapped)
+        if envelope is not None and envelope.key_id == master.id:
+            return None
+        key = self._unwrap_installation_key(wrapped)
+        bound = self._installation_data(master.id)
+        return _encrypt(self._wrapping_cipher(master), master.id, bound, key)
+
+    def canary(self, key_id: str) -> str:
+        """Text to store beside the data, by which a later start can tell that a key is the same.
+
+        Raises KeyConfigurationError when no master key has this id.
+        """
+        master = configured_key(self._provider, key_id)
+        return _encrypt(self._wrapping_cipher(master), key_id, self._canary_data(key_id), _CANARY)
+
+    def check_canary(self, key_id: str, text: str) -> bool:
+        """Whether `text` is a canary of the configured master key with this id.
+
+        False as well when the key is not configured or the text can't be read.
+        """
+        envelope = Envelope.parse(text)
+        master = self._provider.by_id(key_id)
+        if envelope is None or master is None or envelope.key_id != key_id:
+            return False
+        found = _decrypt(self._wrapping_cipher(master), envelope, self._canary_data(key_id))
+        return found == _CANARY
+
+    def forget(self) -> None:
+        """Drops all unwrapped keys: after a purge, or when a master key was withdrawn."""
+        self._cipher.cache_clear()
+        self._wrapping_cipher.cache_clear()
+
+    def _wrap(self, master: MasterKey, project_id: int, key_id: int, key: bytes) -> str:
+        bound = self._key_data(project_id, key_id, master.id)
+        return _encrypt(self._wrapping_cipher(master), master.id, bound, key)
+
+    def _unwrap(self, stored: StoredProjectKey) -> bytes:
+        envelope = Envelope.parse(stored.wrapped)
+        master = None if envelope is None else self._provider.by_id(envelope.key_id)
+        if envelope is None or master is None:
+            raise SecretUnreadable
+        bound = self._key_data(stored.project_id, stored.id, master.id)
+        key = _decrypt(self._wrapping_cipher(master), envelope, bound)
+        if key is None:
+            raise SecretUnreadable
+        return key
+
+    def _unwrap_installation_key(self, wrapped: str) -> bytes:
+        envelope = Envelope.parse(wrapped)
+        master = None if envelope is None else self._provider.by_id(envelope.key_id)
+        if envelope is None or master is None:
+            raise SecretUnreadable
+        key = _decrypt(self._wrapping_cipher(master), envelope, self._installation_data(master.id))
+        if key is None:
+            raise SecretUnreadable
+        return key
+
+    def _project_cipher(self, stored: StoredProjectKey) -> ProjectCipher:
+        home = self._home + field(stored.project_id)
+        return ProjectCipher(self._unwrap(stored), stored.key_id, home)
+
+    def _key_data(self, project_id: int, key_id: int, master_key_id: str) -> bytes:
+        return self._additional_data("project-key", project_id, f"p{key_id}", master_key_id)
+
+    def _installation_data(self, master_key_id: str) -> bytes:
+        return self._additional_data("installation-key", "", "", master_key_id)
+
+    def _canary_data(self, key_id: str) -> bytes:
+        return self._additional_data("canary", "", "", key_id)
+
+    def _additional_data(
+        self, purpose: str, project_id: int | str, name: str, key_id: str
+    ) -> bytes:
+        version = ""
+        head = field(FORMAT) + field(purpose) + self._home + field(project_id)
+        return head + field(name) + field(version) + field(ALGORITHM) + field(key_id)
+
+    def __repr__(self) -> str:
+        return f"Vault(installation_id={self._installation_id!r}, keys={self._provider.ids()!r})"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a vault can't be copied or pickled")
+
+
+def _new_wrapping_cipher(master: MasterKey) -> AESGCM:
+    return AESGCM(master.derive(WRAPPING_LABEL))
+
+
+def _encrypt(cipher: AESGCM, key_id: str, bound: bytes, data: bytes) -> str:
+    nonce = secrets.token_bytes(NONCE_BYTES)
+    return Envelope(key_id, nonce, cipher.encrypt(nonce, data, bound)).encode()
+
+
+def _decrypt(cipher: AESGCM, envelope: Envelope, bound: bytes) -> bytes | None:
+    try:
+        return cipher.decrypt(envelope.nonce, envelope.sealed, bound)
+    except InvalidTag:
+        return None

@@ -1,0 +1,264 @@
+"""Where a request comes in and its answer goes out: one plain ASGI middleware.
+
+Refuses what can't be understood in one way only and what is not for this service, gives the
+request its id, bounds its body, answers preflights, catches what nobody caught, compresses large
+answers, and writes the one access line.
+"""
+
+import asyncio
+import re
+import time
+from collections.abc import Sequence
+from ipaddress import IPv4Network, IPv6Network
+
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from backend.dependencies import problem
+from backend.errors import BadRequest, BodyTooLarge, HeadersTooLarge, NotRunning
+from backend.http.access import BODY_LIMITS
+from backend.http.cross_origin import CrossOrigin
+from backend.http.metrics import RequestMetrics
+from backend.http.own_origin import OwnOrigin
+from backend.http.request_head import FAULT, Fault, read_head
+from backend.http.trusted_hosts import UNTRUSTED_HOST, TrustedHosts
+from backend.http.trusted_proxies import TrustedProxies
+from backend.observability.log import get_logger, log_access
+from backend.observability.request_ids import enter_request, leave_request, new_request_id
+from database.errors import CommitOutcomeUnknown, WrongEventLoop
+
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+_GZIP_FROM_BYTES = 8 * 1024
+_BODY_LIMITS = tuple(
+    (method, re.compile(re.sub(r"\{[^}]*\}", "[^/]+", template)), limit)
+    for (method, template), limit in BODY_LIMITS.items()
+)
+_GZIP_REFUSED = re.compile(rb"gzip\s*;\s*q=0(?:\.0*)?\s*(?:,|$)")
+SECURITY_HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    # An answer that a browser shows as a page, which none but /docs is meant to be, does nothing.
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    # What is behind a token is not for whoever uses the cache next.
+    (b"cache-control", b"no-store"),
+)
+"""What every answer has, unless its route sets the header itself. Strict-Transport-Security is not
+here: whether there is TLS is known to the proxy that ends it."""
+_OWN_HEADERS = frozenset({b"content-security-policy", b"cache-control"})
+_UNHANDLED = Fault("internal", "the cause is in the log under this request id")
+_ERRORS = {error.code: error for error in (BadRequest, HeadersTooLarge)}
+"""What may be wrong with a body that a server reads."""
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+error_log = get_logger("strongroom.error")
+
+
+def body_limit(method: str, path: str) -> int:
+    """The bytes that this route takes by a rule of its own; 0 when it has none."""
+    for own_method, form, limit in _BODY_LIMITS:
+        if method == own_method and form.fullmatch(path):
+            return limit
+    return 0
+
+
+class Edge:
+    """The outermost part of the application that is ours."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        max_body_bytes: int,
+        metrics: RequestMetrics,
+        cors_origins: Sequence[str] = (),
+        trusted_hosts: Sequence[str] = (),
+        trusted_proxies: Sequence[IPv4Network | IPv6Network] = (),
+        own_origin: OwnOrigin | None = None,
+    ) -> None:
+        """With `own_origin` every request has to be this machine's and the service's own pages'."""
+        self._plain = app
+        # For clients that take gzip only: it would cost all the others a layer for nothing.
+        self._gzip = GZipMiddleware(app, minimum_size=_GZIP_FROM_BYTES, compresslevel=5)
+        self._max_body_bytes = max_body_bytes
+        self._metrics = metrics
+        self._cross_origin = CrossOrigin(cors_origins) if cors_origins else None
+        self._trusted_hosts = TrustedHosts(trusted_hosts) if trusted_hosts else None
+        self._trusted_proxies = TrustedProxies(trusted_proxies) if trusted_proxies else None
+        self._own_origin = own_origin
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._plain(scope, receive, send)
+            return
+        exchange = _Exchange(scope, receive, send, self._max_body_bytes, self._cross_origin)
+        token = enter_request(exchange.request_id)
+        try:
+            answer = self._answer(exchange)
+            if answer is None:
+                answer = self._gzip if exchange.takes_gzip else self._plain
+            await answer(exchange.scope, exchange.receive, exchange.send)
+        except CommitOutcomeUnknown as error:
+            # Neither success nor failure would be true. The process is about to end, and the
+            # client sees the connection break.
+            error_log.critical("the outcome of a commit is unknown: no answer", cause=str(error))
+            exchange.status = 0
+            await asyncio.Event().wait()
+        except ClientDisconnect:
+            # In the middle of its body: nothing was done, and there is nobody to tell.
+            pass
+        except (NotRunning, WrongEventLoop) as error:
+            # The caller's program is wrong, and is told as well as its client.
+            error_log.error(str(error))
+            if not exchange.started:
+                await self._refuse(exchange, Fault("internal", str(error)))
+            raise
+        except Exception as error:
+            error_log.error("unhandled error", exc_info=error)
+            if exchange.started:
+                raise
+            await self._refuse(exchange, _UNHANDLED)
+        finally:
+            self._finish(exchange)
+            leave_request(token)
+
+    def _answer(self, exchange: "_Exchange") -> ASGIApp | None:
+        """The answer to a request that no route gets: a refusal, or that to a preflight."""
+        if self._trusted_proxies is not None:
+            self._trusted_proxies.apply(exchange.scope, exchange.headers)
+        answer: Response | Fault | None = self._fault(exchange)
+        if answer is None and self._cross_origin is not None and exchange.method == "OPTIONS":
+            answer = self._cross_origin.preflight(exchange.headers)
+        if isinstance(answer, Fault):
+            return problem(exchange.request_id, answer.code, answer.detail)
+        return answer
+
+    def _fault(self, exchange: "_Exchange") -> Fault | None:
+        scope, headers = exchange.scope, exchange.headers
+        hosts = self._trusted_hosts
+        if hosts is not None and not hosts.permit(headers.get(b"host"), scope["path"]):
+            return Fault("bad_request", UNTRUSTED_HOST)
+        if exchange.fault is not None:
+            return exchange.fault
+        if self._own_origin is not None:
+            reason = self._own_origin.refusal(scope["scheme"], headers)
+            if reason is not None:
+                return Fault("forbidden", reason)
+        if exchange.is_too_large(exchange.declared_length):
+            return Fault("body_too_large", exchange.too_large())
+        return None
+
+    async def _refuse(self, exchange: "_Exchange", fault: Fault) -> None:
+        answer = problem(exchange.request_id, fault.code, fault.detail)
+        await answer(exchange.scope, exchange.receive, exchange.send)
+
+    def _finish(self, exchange: "_Exchange") -> None:
+        seconds = time.perf_counter() - exchange.began
+        route = exchange.scope.get("route")
+        # The template, never the path: a path may hold what its sender wants nobody to see.
+        template = getattr(route, "path_format", "-")
+        method = exchange.method
+        self._metrics.observe(method, template, exchange.status, seconds)
+        log_access(exchange.request_id, method, template, exchange.status, seconds)
+
+
+class _Exchange:
+    """One request and its answer."""
+
+    __slots__ = (
+        "_cross_origin",
+        "_max_body_bytes",
+        "_original_scope",
+        "_receive",
+        "_send",
+        "began",
+        "declared_length",
+        "fault",
+        "headers",
+        "method",
+        "received",
+        "request_id",
+        "scope",
+        "started",
+        "status",
+        "takes_gzip",
+    )
+
+    def __init__(
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        max_body_bytes: int,
+        cross_origin: CrossOrigin | None,
+    ) -> None:
+        self.began = time.perf_counter()
+        self._receive = receive
+        self._send = send
+        self._max_body_bytes = max_body_bytes
+        self._cross_origin = cross_origin
+        # Labels of metrics must be few, so what a client makes up is not one.
+        self.method = scope["method"] if scope["method"] in _METHODS else "-"
+        self.received = 0
+        self.started = False
+        self.status = 499
+        """The answer's status; 499 if the client went away before there was one."""
+        self.headers, self.fault = read_head(scope)
+        headers = self.headers
+        length = headers.get(b"content-length")
+        # Python would refuse to read a number of thousands of digits.
+        self.declared_length = int(length[:20]) if length and length.isdigit() else 0
+        accepted = headers.get(b"accept-encoding", b"")
+        self.takes_gzip = b"gzip" in accepted and not _GZIP_REFUSED.search(accepted)
+        given = headers.get(b"x-request-id")
+        if given is not None and _REQUEST_ID.fullmatch(given):
+            self.request_id = given.decode()
+        else:
+            self.request_id = new_request_id()
+        scope["strongroom.request_id"] = self.request_id
+        # The server's, in which it tells of a fault that it meets later.
+        self._original_scope = scope
+        if self.method == "HEAD":
+            # The same as GET; the server leaves the body out.
+            scope = {**scope, "method": "GET"}
+        self.scope = scope
+
+    def is_too_large(self, size: int) -> bool:
+        """Whether this route takes no body of so many bytes."""
+        if size <= self._max_body_bytes:
+            return False
+        # Looked up here, so that small bodies, which are nearly all, pay nothing for it.
+        limit = body_limit(self.method, self.scope["path"])
+        self._max_body_bytes = max(self._max_body_bytes, limit)
+        return size > self._max_body_bytes
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        if FAULT in self._original_scope:
+            fault: Fault = self._original_scope[FAULT]
+            raise _ERRORS[fault.code](fault.detail)
+        if message["type"] == "http.request":
+            self.received += len(message.get("body", b""))
+            if self.is_too_large(self.received):
+                raise BodyTooLarge(self.too_large())
+        return message
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.started = True
+            self.status = message["status"]
+            headers = message["headers"]
+            own = [name for name, _ in headers if name in _OWN_HEADERS]
+            headers.append((b"x-request-id", self.request_id.encode()))
+            if self._cross_origin is not None:
+                headers.extend(self._cross_origin.headers(self.headers.get(b"origin")))
+            headers.extend(
+                SECURITY_HEADERS if not own else [h for h in SECURITY_HEADERS if h[0] not in own]
+            )
+        await self._send(message)
+
+    def too_large(self) -> str:
+        """What to tell whoever sends too large a body."""
+        return f"the body may have at most {self._max_body_bytes} bytes"

@@ -1,0 +1,120 @@
+"""Reading what GitHub sends: from an unknown sender until the signature is checked."""
+
+import asyncio
+import re
+from dataclasses import dataclass
+
+from pydantic import SecretStr
+from pydantic_core import from_json
+from starlette.requests import Request
+
+from backend.crypto.signed_body import SignedBody, claimed_mac
+from backend.errors import BadRequest, MalformedJson, RateLimited
+from backend.http.inbound_budget import NO_ROOM, InboundBody, InboundLimits
+from backend.http.strict_json import check_content_type, refuse_other_encoding
+from backend.services.webhooks.deliveries import IncomingDelivery
+
+SIGNATURE_HEADER = "X-Hub-Signature-256"
+_EVENT = re.compile(r"[a-z0-9_]{1,100}")
+_GUID = re.compile(r"[A-Za-z0-9._-]{1,100}")
+_ACTION = re.compile(r"[^\x00-\x1f\x7f]{1,100}")
+_NOT_JSON = "the payload is not JSON in UTF-8"
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryHead:
+    """What the headers of a delivery say."""
+
+    claimed_mac: str
+    guid: str
+    event: str
+    length: int | None
+    """The bytes of the body; `None` when that is not said."""
+
+
+def read_head(request: Request) -> DeliveryHead:
+    """The delivery's headers, before its webhook is looked up or its body is read.
+
+    Raises `BadSignature`, `UnsupportedMediaType`, `BadRequest`, and `MalformedJson` when there is
+    no body.
+    """
+    headers = request.headers
+    mac = claimed_mac(headers.get(SIGNATURE_HEADER))
+    check_content_type(request)
+    guid = _header(request, "X-GitHub-Delivery", _GUID)
+    event = _header(request, "X-GitHub-Event", _EVENT)
+    length = None
+    if "transfer-encoding" not in headers:
+        said = headers.get("content-length", "0")
+        length = int(said) if said.isdecimal() else None
+    if length == 0:
+        raise MalformedJson(_NOT_JSON)
+    return DeliveryHead(mac, guid, event, length)
+
+
+async def read_github_delivery(
+    request: Request,
+    head: DeliveryHead,
+    secret: SecretStr,
+    body: InboundBody,
+    limits: InboundLimits,
+) -> IncomingDelivery:
+    """The request's delivery, signed with `secret`. Nothing of the body is looked into before its
+    signature was checked.
+
+    Raises `BadSignature`, and `MalformedJson`; `BodyTooLarge`, `RateLimited`, and `BadRequest`
+    when the body takes too long.
+    """
+    signed = SignedBody(secret, head.claimed_mac)
+    await _read(request, signed, body, limits)
+    payload = signed.verified()
+    body.is_checked = True
+    action = _action(payload)
+    return IncomingDelivery(head.guid, head.event, action, payload.decode(), len(payload))
+
+
+def _header(request: Request, name: str, form: re.Pattern[str]) -> str:
+    value = request.headers.get(name, "")
+    if not form.fullmatch(value):
+        problem = "is missing" if not value else "has a value that GitHub does not send"
+        raise BadRequest(
+            f"the header {name} {problem}: set the webhook up with GitHub's own sender"
+        )
+    return value
+
+
+async def _read(
+    request: Request, signed: SignedBody, body: InboundBody, limits: InboundLimits
+) -> None:
+    began = asyncio.get_running_loop().time()
+    try:
+        async with asyncio.timeout_at(began + limits.seconds_for(0)) as deadline:
+            body.read_within(deadline)
+            async for piece in request.stream():
+                if piece:
+                    body.take(len(piece))
+                    signed.add(piece)
+                    deadline.reschedule(began + limits.seconds_for(body.size))
+    except TimeoutError:
+        if body.is_ended:
+            limits.refused["no_room"] += 1
+            raise RateLimited(NO_ROOM) from None
+        limits.refused["too_slow"] += 1
+        raise BadRequest("the body came too slowly: send it at once") from None
+    except RateLimited:
+        limits.refused["no_room"] += 1
+        raise
+
+
+def _action(body: bytearray) -> str | None:
+    """The payload's `action`, if it has one. Raises `MalformedJson` unless it is a JSON object."""
+    try:
+        payload = from_json(body, allow_inf_nan=False)
+    except ValueError:
+        refuse_other_encoding(body, "the payload")
+        # Its message may repeat what was sent.
+        raise MalformedJson(_NOT_JSON) from None
+    if not isinstance(payload, dict):
+        raise MalformedJson("the payload is not a JSON object")
+    action = payload.get("action")
+    return action if isinstance(action, str) and _ACTION.fullmatch(action) else None

@@ -1,0 +1,181 @@
+"""Counters of requests, and everything that /metrics shows."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from prometheus_client import (
+    CollectorRegistry,
+    GCCollector,
+    PlatformCollector,
+    ProcessCollector,
+    generate_latest,
+)
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.registry import Collector
+
+from backend.http.engine_metrics import engine_families
+from backend.http.fair_queue import Seats
+from backend.http.inbound_budget import InboundLimits
+from backend.observability.log_output import dropped_lines
+from backend.services.runs.backlog import RunBacklog
+
+_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_LABELS = ("method", "route", "status")
+
+
+class RequestMetrics:
+    """Requests by method, route template and status, with their durations in seconds.
+
+    Plain lists, because the event loop alone writes them, on every request.
+    """
+
+    def __init__(self) -> None:
+        self._series: dict[tuple[str, str, int], list[float]] = {}
+        self.connections: Mapping[str, int] = {}
+        """What clients did that none should, by kind; the server counts it."""
+
+    def observe(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Count one request."""
+        key = (method, route, status)
+        series = self._series.get(key)
+        if series is None:
+            # The sum, then a count for each bucket and one for what is slower than all.
+            series = self._series[key] = [0.0] * (len(_BUCKETS) + 2)
+        series[0] += seconds
+        for index, bound in enumerate(_BUCKETS, 1):
+            if seconds <= bound:
+                series[index] += 1
+                return
+        series[-1] += 1
+
+    def families(self) -> Iterator[HistogramMetricFamily | CounterMetricFamily]:
+        """The durations as a Prometheus histogram, and what became of connections."""
+        family = HistogramMetricFamily(
+            "strongroom_request_duration_seconds", "Time from request to answer.", labels=_LABELS
+        )
+        for (method, route, status), series in list(self._series.items()):
+            total = 0.0
+            buckets = []
+            for bound, count in zip((*map(str, _BUCKETS), "+Inf"), series[1:], strict=True):
+                total += count
+                buckets.append((bound, total))
+            family.add_metric((method, route, str(status)), buckets, series[0])
+        yield family
+        refused = CounterMetricFamily(
+            "strongroom_connections_refused",
+            "Connections that were too many, too slow, or asked for what is not served.",
+            labels=("reason",),
+        )
+        for reason, count in list(self.connections.items()):
+            refused.add_metric((reason,), count)
+        yield refused
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where the numbers are."""
+
+    requests: RequestMetrics
+    stats: Mapping[str, Any]
+    """What `AsyncConnectionPool.stats` gives."""
+    seats: Mapping[str, Seats]
+    inbound: InboundLimits
+    backlog: RunBacklog | None
+    expired_leases: Mapping[str, int]
+    now: datetime
+
+
+class _ServiceCollector(Collector):
+    def __init__(self, sources: Sources) -> None:
+        self._sources = sources
+
+    def collect(self) -> Iterator[Any]:
+        sources = self._sources
+        yield from sources.requests.families()
+        yield GaugeMetricFamily(
+            "strongroom_requests_waiting",
+            "Requests that wait for their turn.",
+            sum(seats.waiting for seats in sources.seats.values()),
+        )
+        yield CounterMetricFamily(
+            "strongroom_requests_refused",
+            "Requests that waited too long for their turn.",
+            sum(seats.refused for seats in sources.seats.values()),
+        )
+        yield CounterMetricFamily(
+            "strongroom_log_lines_dropped",
+            "Lines of the log that were not written, since nobody took them in time.",
+            dropped_lines(),
+        )
+        yield from _runs(sources)
+        yield from _deliveries(sources.inbound)
+        yield from engine_families(sources.stats)
+
+
+def _runs(sources: Sources) -> Iterator[Any]:
+    backlog = sources.backlog
+    if backlog is not None:
+        yield GaugeMetricFamily(
+            "strongroom_runs_pending",
+            "Agent runs that wait for a worker, those of deleted projects left out.",
+            backlog.pending,
+        )
+        yield GaugeMetricFamily(
+            "strongroom_runs_oldest_pending_age_seconds",
+            "Time since the oldest of these runs was made, in seconds; 0 when none waits.",
+            backlog.oldest_pending_seconds(sources.now),
+        )
+        yield GaugeMetricFamily(
+            "strongroom_runs_leased", "Agent runs that a worker has a lease of.", backlog.leased
+        )
+    yield _by_label(
+        "strongroom_leases_expired",
+        "Leases that ran out, by what became of their runs.",
+        ("outcome", ("requeued", "failed")),
+        sources.expired_leases,
+    )
+
+
+def _deliveries(inbound: InboundLimits) -> Iterator[Any]:
+    yield _by_label(
+        "strongroom_deliveries_refused",
+        "Deliveries refused for a missing or wrong signature, for want of memory, or as too slow.",
+        ("reason", ("signature", "no_room", "too_slow")),
+        inbound.refused,
+    )
+    yield GaugeMetricFamily(
+        "strongroom_deliveries_unstored_bytes",
+        "Bodies of deliveries that are coming in or about to be stored, in bytes.",
+        inbound.used,
+    )
+
+
+def _by_label(
+    name: str, text: str, label: tuple[str, tuple[str, ...]], counts: Mapping[str, int]
+) -> CounterMetricFamily:
+    """A counter with a series for each value of the label, also those that are 0 so far."""
+    label_name, values = label
+    family = CounterMetricFamily(name, text, labels=(label_name,))
+    for value in values:
+        family.add_metric((value,), counts.get(value, 0))
+    return family
+
+
+def _process_registry() -> CollectorRegistry:
+    registry = CollectorRegistry(auto_describe=False)
+    ProcessCollector(registry=registry)
+    PlatformCollector(registry=registry)
+    GCCollector(registry=registry)
+    return registry
+
+
+_PROCESS = _process_registry()
+
+
+def render_metrics(sources: Sources) -> bytes:
+    """Everything as Prometheus text."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_ServiceCollector(sources))
+    return generate_latest(registry) + generate_latest(_PROCESS)

@@ -1,0 +1,140 @@
+"""The OpenAPI document: what FastAPI finds out, and what it can't."""
+
+import json
+from typing import Any
+
+from fastapi import FastAPI
+
+from backend.dependencies import problem_responses
+from backend.http.access import ANY_QUERY, OPEN, ROUTE_SCOPES
+from models import Problem
+
+_SCHEME = "bearer"
+_DESCRIPTION = """\
+One place for the settings and secrets of projects, and for what agents do in them.
+
+Send `Authorization: Bearer sr_…`. Every error is a problem document (RFC 9457) whose `code` says
+what happened; none of them repeats what was sent. Fields that only answers have (`id`,
+`project_id`, `created_at`, `updated_at`, `version`) are ignored in requests, so that what was read
+can be sent back. `PUT` and `PATCH` change the given fields and leave the others. Lists are read
+page by page: give `next_cursor` as `cursor`, with the same filters.
+"""
+_HEADERS: dict[str, dict[str, Any]] = {
+    "RequestId": {
+        "description": "The request's own `X-Request-ID`, or one made for it; it is in the log.",
+        "required": True,
+        "schema": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"},
+    },
+    "Location": {
+        "description": "Where the new thing is, when it has a path of its own.",
+        "schema": {"type": "string", "format": "uri-reference"},
+    },
+    "RetryAfter": {
+        "description": "Seconds after which another try makes sense.",
+        "required": True,
+        "schema": {"type": "integer", "minimum": 1},
+    },
+    "Authenticate": {
+        "description": "How to authenticate.",
+        "required": True,
+        "schema": {"type": "string"},
+    },
+}
+_BY_STATUS = {
+    "201": ("Location", "Location"),
+    "401": ("WWW-Authenticate", "Authenticate"),
+    "429": ("Retry-After", "RetryAfter"),
+    "503": ("Retry-After", "RetryAfter"),
+}
+
+
+def describe(app: FastAPI) -> None:
+    """Complete the application's OpenAPI document when it is first asked for."""
+    app.description = _DESCRIPTION
+    generate = app.openapi
+
+    def complete() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            document = generate()
+            _add_problem(document)
+            _add_security_scheme(document)
+            document["components"]["headers"] = _HEADERS
+            shared: dict[str, Any] = document["components"].setdefault("responses", {})
+            for path, operations in document["paths"].items():
+                for method, operation in operations.items():
+                    _complete_operation(operation, method.upper(), path)
+                    _share_problems(operation["responses"], shared)
+            app.openapi_schema = document
+        return app.openapi_schema
+
+    app.openapi = complete  # type: ignore[method-assign]
+
+
+def _add_problem(document: dict[str, Any]) -> None:
+    schemas = document["components"].setdefault("schemas", {})
+    template = "#/components/schemas/{model}"
+    schema = Problem.model_json_schema(ref_template=template)
+    schemas.update(schema.pop("$defs", {}))
+    schemas["Problem"] = schema
+    # FastAPI's own, which the problem document takes the place of.
+    for unused in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(unused, None)
+
+
+def _add_security_scheme(document: dict[str, Any]) -> None:
+    document["components"]["securitySchemes"] = {
+        _SCHEME: {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "A token, `sr_…`; the first one is in `admin.token` in the data "
+            "directory.",
+        }
+    }
+
+
+def _complete_operation(operation: dict[str, Any], method: str, path: str) -> None:
+    responses = operation["responses"]
+    scope = ROUTE_SCOPES[method, path]
+    if scope is OPEN:
+        operation["security"] = []
+    else:
+        operation["security"] = [{_SCHEME: []}]
+        operation["x-scope"] = scope
+    if (method, path) not in ANY_QUERY:
+        _add_codes(responses, "bad_request", "validation_failed")
+    if method != "GET":
+        # What is sent is bounded and what is stored may not fit, also where no body is read.
+        _add_codes(responses, "body_too_large", "database_full")
+    for status, response in responses.items():
+        headers = response.setdefault("headers", {})
+        headers["X-Request-ID"] = _reference("headers", "RequestId")
+        if status in _BY_STATUS and (status < "400" or "x-codes" in response):
+            name, component = _BY_STATUS[status]
+            headers[name] = _reference("headers", component)
+
+
+def _add_codes(responses: dict[str, Any], *codes: str) -> None:
+    known = [code for response in responses.values() for code in response.get("x-codes", ())]
+    for status, response in problem_responses(list(dict.fromkeys([*known, *codes]))).items():
+        responses[str(status)] = response
+    ordered = sorted(responses.items())
+    responses.clear()
+    responses.update(ordered)
+
+
+def _share_problems(responses: dict[str, Any], shared: dict[str, Any]) -> None:
+    """Have each combination of codes once in the document: they are most of it."""
+    for status, response in responses.items():
+        if "x-codes" in response:
+            name = ".".join(response["x-codes"])
+            shared[name] = response
+            responses[status] = _reference("responses", name)
+
+
+def _reference(kind: str, name: str) -> dict[str, str]:
+    return {"$ref": f"#/components/{kind}/{name}"}
+
+
+def document_text(app: FastAPI) -> str:
+    """The document as it is kept under version control."""
+    return json.dumps(app.openapi(), indent=2, ensure_ascii=False, sort_keys=True) + "\n"

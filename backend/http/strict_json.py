@@ -1,0 +1,124 @@
+"""Request bodies: JSON as RFC 8259 has it, without what decoders disagree about."""
+
+import codecs
+import json
+import re
+from typing import Any, NoReturn
+
+from starlette.requests import Request
+
+from backend.errors import MalformedJson, UnsupportedEncoding, UnsupportedMediaType, pointer
+from backend.http.json_places import place_of_refused, shown
+from backend.schemas.json_numbers import may_have_minus_zero, read_decimal, read_integer
+
+
+def parse_json(body: bytes, name: str = "the body") -> Any:
+    """The value of a JSON text in UTF-8, which messages call `name`.
+
+    Raises `MalformedJson`, also for repeated keys, NaN and infinities, lone surrogates, and
+    nesting or integers beyond what can be read. The message tells the place and repeats nothing.
+    A number that would come back as another one is `UNKEPT`, for its shape to refuse.
+    """
+    try:
+        text = body.decode("utf-8")
+    except UnicodeDecodeError as error:
+        refuse_other_encoding(body, name)
+        before = body[: error.start].decode("utf-8")
+        detail = f"{name} is not UTF-8 (byte {error.start})"
+        raise _refusal(before, "not_utf8", detail, len(before)) from None
+    try:
+        value = json.loads(
+            text,
+            object_pairs_hook=_object,
+            parse_constant=_no_constant,
+            parse_float=read_decimal,
+            parse_int=read_integer if may_have_minus_zero(text) else None,
+        )
+        # A lone surrogate can come only from an escape.
+        if "\\ud" in text or "\\uD" in text:
+            json.dumps(value, ensure_ascii=False, default=repr).encode("utf-8")
+    except UnicodeEncodeError:
+        detail = "a string has an unpaired surrogate (\\ud800 to \\udfff)"
+        raise _refusal(text, "unpaired_surrogate", detail) from None
+    except json.JSONDecodeError as error:
+        refuse_other_encoding(body, name)
+        detail = f"{name} is not JSON (line {error.lineno} column {error.colno})"
+        raise _refusal(text, "not_json", detail, error.pos) from None
+    except RecursionError:
+        raise _refusal(text, "json_depth", f"{name} is nested too deeply") from None
+    except _RefusedError as error:
+        raise _refusal(text, error.code, str(error)) from None
+    except ValueError:
+        # Python refuses integers of more than 4300 digits.
+        raise _refusal(text, "number_too_long", "a number is too long") from None
+    return value
+
+
+def _refusal(text: str, code: str, detail: str, stop: int | None = None) -> MalformedJson:
+    path = place_of_refused(text, stop)
+    if path is None:
+        return MalformedJson(detail)
+    place = pointer(shown(path))
+    return MalformedJson(
+        f"{detail} at {place}" if place else detail,
+        errors=[{"pointer": place, "code": code, "message": detail}],
+    )
+
+
+def check_content_type(request: Request) -> None:
+    """Raises `UnsupportedMediaType` unless the body is declared as JSON, and is not compressed."""
+    codings = request.headers.getlist("content-encoding")
+    if codings and not _NO_CODING.fullmatch(",".join(codings)):
+        raise UnsupportedEncoding
+    declared = request.headers.get("content-type", "")
+    media_type = declared.partition(";")[0].strip().lower()
+    if media_type != "application/json" and not _OTHER_JSON.fullmatch(media_type):
+        raise UnsupportedMediaType("send the body with Content-Type: application/json")
+
+
+async def read_json(request: Request, *, required: bool = True) -> None:
+    """Read the body strictly; `request.json()` gives its value from then on.
+
+    Unless it is `required` there may be none. Raises `UnsupportedMediaType`, `BodyTooLarge` and
+    `MalformedJson`.
+    """
+    body = await request.body()
+    if not body and not required:
+        return
+    if body or "content-type" in request.headers:
+        check_content_type(request)
+    if not body:
+        raise MalformedJson("the body is empty: send a JSON object")
+    request._json = parse_json(body)
+
+
+def refuse_other_encoding(body: bytes | bytearray, name: str) -> None:
+    """Raises `MalformedJson` for a text that is no JSON because of how it is encoded."""
+    if body.startswith(codecs.BOM_UTF8):
+        raise MalformedJson(f"{name} begins with a byte order mark: leave it out")
+    encoding = json.detect_encoding(bytes(body[:4]))
+    if encoding != "utf-8":
+        raise MalformedJson(f"{name} is encoded in {encoding[:6].upper()}: send UTF-8")
+
+
+_NO_CODING = re.compile(r"[\s,]*(?:identity[\s,]*)*", re.IGNORECASE)
+_OTHER_JSON = re.compile(r"application/[^/]*\+json")
+
+
+class _RefusedError(ValueError):
+    """JSON that Python reads and this service does not."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        raise _RefusedError("repeated_key", "an object has the same key twice")
+    return value
+
+
+def _no_constant(_name: str) -> NoReturn:
+    raise _RefusedError("not_a_number", "NaN and infinities are not JSON")

@@ -1,0 +1,47 @@
+"""A request's token, looked at again after each wait: it may have been revoked or have expired."""
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from backend.errors import StrongroomError
+from backend.http.fast_path.direct_call import Handler
+from backend.http.strict_json import read_json
+from backend.services.database_service import DatabaseService
+from backend.services.principal import Principal, current_principal
+
+
+async def require_valid(request: Request, principal: Principal) -> None:
+    """Raises `Unauthenticated` when the token has ended since the request was recognised."""
+    service: DatabaseService = request.app.state.service
+    if service.may_have_ended(principal):
+        await service.require_valid(principal)
+
+
+async def read_body(request: Request, principal: Principal, *, required: bool | None) -> None:
+    """Read the request's body, strictly unless the route has none: `required` is `None` then."""
+    if required is None and "transfer-encoding" not in request.headers:
+        return
+    # Also one that nobody asks for may not be larger than the limit.
+    await request.body()
+    # A client takes as long as it likes to send it.
+    await require_valid(request, principal)
+    if required is not None:
+        await read_json(request, required=required)
+
+
+def valid_to_the_end(handle: Handler) -> Handler:
+    """The handler of a route that reads, which tells nothing when the token has ended meanwhile.
+
+    A route that writes is looked at in its transaction; afterwards its effect is there.
+    """
+
+    async def handle_and_check(request: Request) -> Response:
+        try:
+            answer = await handle(request)
+        except StrongroomError:
+            await require_valid(request, current_principal())
+            raise
+        await require_valid(request, current_principal())
+        return answer
+
+    return handle_and_check

@@ -1,0 +1,237 @@
+"""API tokens: making, recognising and revoking them. Only a MAC of a token's secret is stored."""
+
+import hmac
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from backend.crypto.service_keys import ServiceKeys
+from backend.crypto.token_format import new_secret, parse_token, token_text
+from backend.crypto.vault import Vault
+from backend.errors import InvalidField, TokenNotFound, Unauthenticated
+from backend.repositories import Repositories
+from backend.repositories.api_token_repository import NewToken, StoredToken
+from backend.schemas.tokens import TokenCreate, TokenCreated, TokenInfo, TokenList
+from backend.services.access.token_cache import KnownToken, TokenCache
+from backend.services.base import ServiceBase, finishing, unit_of_work
+from backend.services.principal import ADMIN, Principal
+from database.base import Clock, time_text, utc_now
+from database.connection_manager import DatabaseManager
+from database.errors import DatabaseError
+from database.sqlite.transaction import in_unit_of_work
+
+
+class TokenUseCases(ServiceBase):
+    """Everything about tokens."""
+
+    def __init__(
+        self,
+        db_manager: DatabaseManager,
+        vault: Vault,
+        keys: ServiceKeys,
+        *,
+        clock: Clock = utc_now,
+    ) -> None:
+        super().__init__(db_manager, vault, keys, clock=clock)
+        self._token_key = keys.token_macs
+        self._tokens = TokenCache()
+
+    async def create_first_token(self, keep: Callable[[str], None]) -> bool:
+        """Make an admin token if none was ever made, and give it to `keep`; whether one was made.
+
+        The token counts once `keep` has returned: a crash in between leaves none behind that
+        nobody knows.
+        """
+        async with self.transaction() as repositories:
+            if await repositories.tokens.count():
+                return False
+            _, token = await self._issue(repositories, NewToken("admin", frozenset({ADMIN})))
+            keep(token)
+            return True
+
+    @unit_of_work
+    async def create_token(self, request: TokenCreate) -> TokenCreated:
+        """A new token, which nobody can be shown again. Raises `ValidationFailed`."""
+        async with self.transaction() as repositories:
+            return await self._make_token(repositories, request)
+
+    async def hand_out_token(
+        self, request: TokenCreate, show: Callable[[TokenCreated], None]
+    ) -> None:
+        """Give a new token to `show`, for commands. There is none when `show` raises: nobody has
+        seen it. Raises `ValidationFailed`, and what `show` raises."""
+        async with self.transaction() as repositories:
+            show(await self._make_token(repositories, request))
+
+    async def _make_token(self, repositories: Repositories, request: TokenCreate) -> TokenCreated:
+        await _check_projects(repositories, request.project_ids)
+        stored, token = await self._issue(repositories, self._new_token(request))
+        return TokenCreated(**self._info(stored).model_dump(), token=token)
+
+    async def get_token(self, token_id: int) -> TokenInfo:
+        """The token, a revoked one too. Raises `TokenNotFound`."""
+        stored = await self.repositories.tokens.get(token_id)
+        if stored is None:
+            raise TokenNotFound
+        return self._info(stored)
+
+    async def list_tokens(
+        self, *, revoked: bool = False, limit: int = 50, cursor: str | None = None
+    ) -> TokenList:
+        """One page of tokens, newest first; with `revoked` those too that are. Raises
+        `BadCursor`."""
+        after = self.cursors.decode(cursor, "tokens", revoked) if cursor is not None else None
+        page = await self.repositories.tokens.page(revoked=revoked, limit=limit, after=after)
+        next_cursor = None
+        if page.next_position is not None:
+            next_cursor = self.cursors.encode(page.next_position, "tokens", revoked)
+        return TokenList(tokens=[self._info(item) for item in page.items], next_cursor=next_cursor)
+
+    async def revoke_token(self, token_id: int) -> None:
+        """End the token: once this returns it opens nothing, and what was on its way with it has
+        no effect any more. Raises `TokenNotFound`."""
+        self._tokens.begin_revocation()
+        await finishing(self._revoke(token_id), self._tokens.end_revocation)
+
+    async def authenticate(self, token: str) -> Principal:
+        """The holder of the token. Raises `Unauthenticated` for any that is not valid now."""
+        known = self._tokens.get(token)
+        if known is None:
+            generation = self._tokens.generation
+            known = await self._look_up(token, generation)
+            self._tokens.keep(token, known, generation)
+        now = self.clock()
+        if known.principal.expires_at is not None and now >= known.principal.expires_at:
+            raise Unauthenticated
+        self._tokens.note_use(known.token_id, now)
+        return known.principal
+
+    def may_have_ended(self, principal: Principal) -> bool:
+        """Whether the principal's token may have been revoked, or has expired, since it was
+        recognised: then `require_valid` finds out. It costs next to nothing, on any thread."""
+        if principal.token_id is None:
+            return False
+        expires_at = principal.expires_at
+        if expires_at is not None and self.clock() >= expires_at:
+            return True
+        return not self._tokens.is_settled(principal.generation)
+
+    async def require_valid(self, principal: Principal) -> None:
+        """Raises `Unauthenticated` when the principal's token has ended since it was recognised.
+
+        In a unit of work its transaction is asked, so that a revocation before it counts, also
+        one of the same batch.
+        """
+        if principal.token_id is None or not self.may_have_ended(principal):
+            return
+        if principal.expires_at is not None and self.clock() >= principal.expires_at:
+            raise Unauthenticated
+        if in_unit_of_work():
+            async with self.transaction() as repositories:
+                stored = await repositories.tokens.get(principal.token_id)
+        else:
+            stored = await self.repositories.tokens.get(principal.token_id)
+        if stored is None or stored.revoked_at is not None:
+            raise Unauthenticated
+
+    async def store_token_uses(self) -> None:
+        """Store when tokens were last used, if any was since the last call: for background work
+        and the end of the service. Raises `DatabaseError`; nothing is forgotten then."""
+        uses = self._tokens.take_uses()
+        if not uses:
+            return
+        try:
+            await self.repositories.tokens.set_last_used(
+                {token_id: time_text(at) for token_id, at in uses.items()}
+            )
+        except DatabaseError:
+            self._tokens.put_back(uses)
+            raise
+
+    @unit_of_work
+    async def _revoke(self, token_id: int) -> None:
+        async with self.transaction() as repositories:
+            if not await repositories.tokens.revoke(token_id):
+                raise TokenNotFound
+            await self.record(repositories, "token.revoked", target=f"tokens/{token_id}")
+
+    def _new_token(self, request: TokenCreate) -> NewToken:
+        if request.expires_in is not None and request.expires_at is not None:
+            raise InvalidField(
+                ("expires_at",), "expiry_twice", "give expires_in or expires_at, not both"
+            )
+        now = self.clock()
+        expires_at = request.expiry(now)
+        if expires_at is not None and expires_at <= now:
+            raise InvalidField(("expires_at",), "expiry_past", "give a time that is yet to come")
+        return NewToken(
+            name=request.name,
+            scopes=frozenset(scope.value for scope in request.scopes),
+            project_ids=frozenset(request.project_ids) if request.project_ids else None,
+            expires_at=time_text(expires_at) if expires_at is not None else None,
+        )
+
+    async def _issue(self, repositories: Repositories, new: NewToken) -> tuple[StoredToken, str]:
+        token_id = await repositories.tokens.reserve(new)
+        secret = new_secret()
+        stored = await repositories.tokens.set_mac(token_id, self._mac(token_id, secret))
+        given = {"project_ids": new.project_ids, "expires_at": new.expires_at}
+        await self.record(
+            repositories,
+            "token.created",
+            target=f"tokens/{token_id}",
+            fields=["name", "scopes", *(name for name, value in given.items() if value)],
+        )
+        return stored, token_text(token_id, secret)
+
+    async def _look_up(self, token: str, generation: int) -> KnownToken:
+        parsed = parse_token(token)
+        if parsed is None:
+            raise Unauthenticated
+        token_id, secret = parsed
+        stored = await self.repositories.tokens.get(token_id)
+        mac = self._mac(token_id, secret)
+        # The comparison is made for an unknown id as well, so that both take the same time.
+        known = stored.mac if stored is not None else "0" * len(mac)
+        if not hmac.compare_digest(mac, known) or stored is None or stored.revoked_at is not None:
+            raise Unauthenticated
+        return _known(stored, generation)
+
+    def _mac(self, token_id: int, secret: str) -> str:
+        message = f"{token_id}:{secret}".encode()
+        return hmac.digest(self._token_key, message, "sha256").hex()
+
+    def _info(self, stored: StoredToken) -> TokenInfo:
+        last_use = self._tokens.last_use(stored.id)
+        return TokenInfo(
+            id=stored.id,
+            name=stored.name,
+            scopes=sorted(stored.scopes),
+            project_ids=sorted(stored.project_ids) if stored.project_ids is not None else None,
+            created_at=stored.created_at,
+            expires_at=stored.expires_at,
+            last_used_at=time_text(last_use) if last_use is not None else stored.last_used_at,
+            revoked_at=stored.revoked_at,
+        )
+
+
+async def _check_projects(repositories: Repositories, project_ids: list[int] | None) -> None:
+    for index, project_id in enumerate(project_ids or ()):
+        if not await repositories.projects.exists(project_id):
+            raise InvalidField(
+                ("project_ids", index), "project_not_found", "there is no project with this id"
+            )
+
+
+def _known(stored: StoredToken, generation: int) -> KnownToken:
+    expires_at = stored.expires_at
+    return KnownToken(
+        principal=Principal(
+            name=stored.name,
+            scopes=stored.scopes,
+            token_id=stored.id,
+            project_ids=stored.project_ids,
+            expires_at=datetime.fromisoformat(expires_at).astimezone(UTC) if expires_at else None,
+            generation=generation,
+        ),
+        token_id=stored.id,
+    )

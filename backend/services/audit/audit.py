@@ -1,0 +1,96 @@
+"""Reading the audit, and holding it against what was exported of it."""
+
+import json
+from collections.abc import AsyncIterator
+
+from backend.repositories.audit_repository import (
+    AuditFilter,
+    AuditHead,
+    AuditRow,
+    StoredAuditRow,
+)
+from backend.schemas.audit import AuditEntry, AuditList, ExportedAuditEntry
+from backend.services.audit.verification import AuditProblem, ExportedHead, tail_problem
+from backend.services.base import ServiceBase, unit_of_work
+from backend.services.principal import Principal, current_principal
+
+_EXPORT_ROWS = 500
+
+
+class AuditUseCases(ServiceBase):
+    """Lists, exports and heads of the audit."""
+
+    async def list_audit(
+        self,
+        *,
+        project_id: int | None = None,
+        action: str | None = None,
+        actor: str | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> AuditList:
+        """One page of the audit, newest first: of one project, of one action, of the actor of
+        this name. Raises `BadCursor`."""
+        filter = AuditFilter(project_id, action, actor, current_principal().visible_ids)
+        bound = (project_id, action, actor, filter.visible)
+        after = self.cursors.decode(cursor, "audit", *bound) if cursor is not None else None
+        page = await self.repositories.audit.page(filter, limit=limit, after=after)
+        next_cursor = None
+        if page.next_position is not None:
+            next_cursor = self.cursors.encode(page.next_position, "audit", *bound)
+        return AuditList(entries=[_entry(row) for row in page.items], next_cursor=next_cursor)
+
+    def export_audit(
+        self,
+        *,
+        project_id: int | None = None,
+        action: str | None = None,
+        actor: str | None = None,
+        after_id: int = 0,
+    ) -> AsyncIterator[bytes]:
+        """The audit as JSON lines, oldest first, each with its MAC: what the caller may see when
+        this is called, from behind the entry `after_id`. It breaks off with `Unauthenticated`
+        when the caller's token ends meanwhile."""
+        principal = current_principal()
+        filter = AuditFilter(project_id, action, actor, principal.visible_ids)
+        return self._audit_lines(principal, filter, after_id)
+
+    async def _audit_lines(
+        self, principal: Principal, filter: AuditFilter, after_id: int
+    ) -> AsyncIterator[bytes]:
+        # Small reads, so that no snapshot keeps the log from being truncated.
+        while rows := await self.repositories.audit.following(filter, after_id, _EXPORT_ROWS):
+            # After the read, which may have waited.
+            await self.require_valid(principal)
+            yield b"".join([_exported(stored) for stored in rows])
+            after_id = rows[-1].row.id
+
+    async def audit_head(self) -> AuditHead | None:
+        """The newest entry that is durable, or `None` before the first one."""
+        return await self.repositories.audit.head()
+
+    async def find_audit_loss(self, newest: ExportedHead) -> AuditProblem | None:
+        """What is missing of the audit up to `newest`, the newest head that was exported; `None`
+        when it is all there. What is found is recorded, once for each head."""
+        head = await self.repositories.audit.head()
+        found = await self.repositories.audit.mac_of(newest.id)
+        problem = tail_problem(newest, found, head.id if head is not None else 0)
+        if problem is not None:
+            await self._record_loss(f"audit/{newest.id}")
+        return problem
+
+    @unit_of_work
+    async def _record_loss(self, target: str) -> None:
+        async with self.transaction() as repositories:
+            if not await repositories.audit.has("audit.loss_found", target):
+                await self.record(repositories, "audit.loss_found", target=target)
+
+
+def _entry(row: AuditRow) -> AuditEntry:
+    return AuditEntry(**{**row._asdict(), "fields": json.loads(row.fields)})
+
+
+def _exported(stored: StoredAuditRow) -> bytes:
+    columns = {**stored.row._asdict(), "fields": json.loads(stored.row.fields)}
+    entry = ExportedAuditEntry(**columns, mac=stored.mac)
+    return entry.model_dump_json().encode() + b"\n"

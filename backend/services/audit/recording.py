@@ -1,0 +1,77 @@
+"""What is done is recorded with what is done: one row in the transaction of each change."""
+
+import json
+from collections.abc import Collection, Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+from backend.crypto.audit_chain import ORIGIN, AuditChain
+from backend.observability.request_ids import current_request_id
+from backend.repositories import Repositories
+from backend.repositories.audit_repository import AuditRow, StoredAuditRow
+from backend.services.principal import current_principal
+from database.base import Clock, time_text
+
+
+class AuditEvent(NamedTuple):
+    """What was done: `<thing>.<verb in past tense>` to `<things>/<id>`."""
+
+    action: str
+    target: str
+    project_id: int | None = None
+    fields: Collection[str] = ()
+    """Names of what changed, never values."""
+
+
+class Recording:
+    """The step of every use case that changes or reveals something."""
+
+    audit_chain: AuditChain
+    clock: Clock
+
+    async def record(
+        self,
+        repositories: Repositories,
+        action: str,
+        *,
+        target: str,
+        project_id: int | None = None,
+        fields: Collection[str] = (),
+    ) -> None:
+        """Add a row to the audit, inside the transaction of what it tells of.
+
+        The arguments are those of `AuditEvent`; the principal and the request the current ones.
+        """
+        await self.record_all(repositories, [AuditEvent(action, target, project_id, fields)])
+
+    async def record_all(self, repositories: Repositories, events: Sequence[AuditEvent]) -> None:
+        """Add a row for each event, in their order."""
+        if not events:
+            return
+        head = await repositories.audit.head()
+        last_id, mac = head if head is not None else (0, ORIGIN)
+        principal = current_principal()
+        at = time_text(self.clock())
+        request_id = current_request_id()
+        rows = []
+        for id, (action, target, project_id, fields) in enumerate(events, last_id + 1):
+            row = AuditRow(
+                id,
+                at,
+                principal.name,
+                principal.token_id,
+                action,
+                target,
+                project_id,
+                _names(tuple(fields)),
+                request_id,
+            )
+            mac = self.audit_chain.mac(mac, row)
+            rows.append(StoredAuditRow(row, mac))
+        await repositories.audit.append(rows)
+
+
+@lru_cache(maxsize=1024)
+def _names(fields: tuple[str, ...]) -> str:
+    # The same few lists all the time, and every write waits for this.
+    return json.dumps(sorted(fields), separators=(",", ":"))

@@ -1,0 +1,73 @@
+"""Looking through all that is encrypted: can it be read?"""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from backend.crypto.envelope import SecretContext
+from backend.repositories import Repositories
+from backend.repositories.keys_repository import ProjectKey
+from backend.repositories.sealed_repository import SEALED_KINDS, SealedKind, SealedValue
+from backend.services.base import unit_of_work
+from backend.services.projects.secret_sealing import SecretSealing, stored_key
+
+_VALUES_PER_STEP = 500
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedPage:
+    """Rows that were looked at, and where to go on."""
+
+    checked: int
+    unreadable: tuple[str, ...]
+    """What could not be decrypted, as a person would call it."""
+    last_id: int | None
+    """The last project key's id; None when there was no key left."""
+
+
+class MaintenanceUseCases(SecretSealing):
+    """Page by page, so that no look keeps the log from being truncated."""
+
+    @unit_of_work(read_only=True)
+    async def check_project_keys(self, *, after_id: int, limit: int) -> CheckedPage:
+        """Try to unwrap the project keys that follow `after_id` in the order of their ids."""
+        async with self.transaction() as repositories:
+            keys = await repositories.keys.project_keys_after(after_id, limit)
+        bad = [key for key in keys if not self.vault.can_unwrap(stored_key(key))]
+        return CheckedPage(
+            len(keys),
+            tuple(f"key {key.id} of project {key.project_id}" for key in bad),
+            keys[-1].id if keys else None,
+        )
+
+    @unit_of_work(read_only=True)
+    async def check_values(self, *, after_id: int, limit: int) -> CheckedPage:
+        """Try to decrypt all values under the project keys that follow `after_id` in the order of
+        their ids."""
+        checked = 0
+        bad: list[str] = []
+        async with self.transaction() as repositories:
+            keys = await repositories.keys.project_keys_after(after_id, limit)
+            for key in keys:
+                for kind in SEALED_KINDS:
+                    async for value in _values(repositories, kind, key.id):
+                        checked += 1
+                        if not self._can_open(key, kind, value):
+                            bad.append(f"{kind.purpose} {value.name} of project {value.project_id}")
+        return CheckedPage(checked, tuple(bad), keys[-1].id if keys else None)
+
+    def _can_open(self, key: ProjectKey, kind: SealedKind, value: SealedValue) -> bool:
+        context = SecretContext(value.project_id, value.name, value.version, kind.purpose)
+        return self.vault.is_readable(stored_key(key), context, value.ciphertext)
+
+
+async def _values(
+    repositories: Repositories, kind: SealedKind, project_key_id: int
+) -> AsyncIterator[SealedValue]:
+    """All values of a kind under a project key."""
+    after_id = 0
+    while values := await repositories.sealed.under(
+        kind, project_key_id, after_id, _VALUES_PER_STEP
+    ):
+        for value in values:
+            yield value
+        after_id = values[-1].id

@@ -1,0 +1,273 @@
+"""Rotation of keys while serving: small units of work between everybody else's.
+
+How far it is can be seen from the keys themselves, and its row says that it is not over: whatever
+interrupts it, it goes on from where it was.
+"""
+
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
+
+from backend.crypto.envelope import SecretContext, StoredProjectKey
+from backend.errors import RotationRunning, SecretUnreadable
+from backend.repositories import Repositories
+from backend.repositories.key_rotation_repository import StoredRotation
+from backend.repositories.keys_repository import ProjectKey
+from backend.repositories.sealed_repository import SEALED_KINDS, SealedKind, SealedValue
+from backend.schemas.keys import KeyStatus, MasterKeyStatus, RotationProgress
+from backend.services.base import finishing, unit_of_work
+from backend.services.projects.secret_sealing import SecretSealing, stored_key
+
+_KEYS_PER_UNIT = 50
+_VALUES_PER_STEP = 20
+_UNIT_SECONDS = 0.005
+"""After this a unit takes nothing more on, so that others wait little."""
+
+
+P = TypeVar("P")
+
+
+class RotationInterrupted(Exception):
+    """The rotation was asked to stop between two steps; a later call goes on."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where the emptying of keys goes on: at this key or the next one after it, with the values
+    of this kind that follow this id."""
+
+    key_id: int
+    kind: int = 0
+    """Index in `SEALED_KINDS`; behind the last one the key itself is next."""
+    value_id: int = 0
+
+
+class KeyRotationUseCases(SecretSealing):
+    """Wrapping all keys under the current master key, and replacing the keys of projects."""
+
+    async def key_status(self) -> KeyStatus:
+        """What is protected by which master key, the current one first, and the newest
+        rotation."""
+        usage = {item.key_id: item for item in await self.repositories.keys.usage()}
+        configured = self.vault.master_key_ids
+        keys = []
+        for key_id in [*configured, *(key_id for key_id in usage if key_id not in configured)]:
+            known = usage.get(key_id)
+            used = known is not None and (known.installation or known.project_keys > 0)
+            current = key_id in configured[:1]
+            keys.append(
+                MasterKeyStatus(
+                    id=key_id,
+                    configured=key_id in configured,
+                    current=current,
+                    installation=known.installation if known is not None else False,
+                    project_keys=known.project_keys if known is not None else 0,
+                    secrets=known.secrets if known is not None else 0,
+                    removable=not used and not current,
+                )
+            )
+        latest = await self.repositories.rotations.latest()
+        return KeyStatus(keys=keys, rotation=_progress(latest) if latest is not None else None)
+
+    @unit_of_work
+    async def begin_rotation(self, *, reencrypt: bool = False) -> RotationProgress:
+        """A new rotation, or the one that is running if it is of this kind; `continue_rotation`
+        does the work. Raises `RotationRunning` when one of the other kind is."""
+        async with self.transaction() as repositories:
+            running = await repositories.rotations.running()
+            if running is not None and running.reencrypt != reencrypt:
+                raise RotationRunning
+            if running is None:
+                running = await repositories.rotations.begin(
+                    reencrypt=reencrypt, total=await repositories.rotations.wrapped_keys()
+                )
+                await self._record_rotation(repositories, "keys.rotation_started", running)
+            return _progress(running)
+
+    async def rotation_is_unfinished(self) -> bool:
+        """Whether `continue_rotation` has something to do."""
+        return await self.repositories.rotations.running() is not None
+
+    async def continue_rotation(
+        self,
+        *,
+        go_on: Callable[[], bool] = lambda: True,
+        on_step: Callable[[RotationProgress], None] | None = None,
+    ) -> RotationProgress | None:
+        """Bring the running rotation to its end, which is returned; `None` when none is running.
+
+        `go_on` is asked and `on_step` told between two steps. One call at a time: two would only
+        be in each other's way. Raises `RotationInterrupted` when it was stopped, and
+        `DatabaseError`; a later call goes on.
+        """
+        rotation = await self.repositories.rotations.running()
+        if rotation is None:
+            return None
+
+        async def repeat(step: Callable[[P], Awaitable[P | None]], at: P) -> None:
+            following: P | None = at
+            while following is not None:
+                if not go_on():
+                    raise RotationInterrupted
+                following = await step(following)
+                latest = await self.repositories.rotations.latest()
+                if on_step is not None and latest is not None:
+                    on_step(_progress(latest))
+
+        await self._recount(rotation)
+        await self._rewrap_installation(rotation)
+        await repeat(partial(self._rewrap_keys, rotation), 0)
+        if rotation.reencrypt:
+            await repeat(partial(self._replace_keys, rotation), 0)
+            await repeat(partial(self._empty_keys, rotation), _Place(0))
+        # Retired keys may not stay in the memory when they are gone from the database.
+        return await finishing(self._finish(rotation), self.vault.forget)
+
+    @unit_of_work
+    async def _recount(self, rotation: StoredRotation) -> None:
+        async with self.transaction() as repositories:
+            await self._count(repositories, rotation, over=False)
+
+    @unit_of_work
+    async def _finish(self, rotation: StoredRotation) -> RotationProgress:
+        async with self.transaction() as repositories:
+            await self._count(repositories, rotation, over=True)
+            await repositories.rotations.finish(rotation.id)
+            await self._record_rotation(repositories, "keys.rotation_finished", rotation)
+            latest = await repositories.rotations.latest()
+            return _progress(latest or rotation)
+
+    async def _count(
+        self, repositories: Repositories, rotation: StoredRotation, *, over: bool
+    ) -> None:
+        """Set the counts by what there is; what is left when it is over has failed."""
+        current = self.vault.current_master_key_id
+        pending = await repositories.rotations.pending(rotation, current)
+        total = max(rotation.total, pending)
+        await repositories.rotations.set_counts(
+            rotation.id, total=total, done=total - pending, failed=pending if over else 0
+        )
+
+    @unit_of_work
+    async def _rewrap_installation(self, rotation: StoredRotation) -> None:
+        async with self.transaction() as repositories:
+            installation = await repositories.keys.installation()
+            if installation is None:
+                return
+            wrapped = self.vault.rewrap_installation_key(installation.wrapped_key)
+            if wrapped is not None:
+                current = self.vault.current_master_key_id
+                await repositories.rotations.rewrap_installation(current, wrapped)
+                await repositories.rotations.advance(rotation.id, done=1, failed=0)
+
+    @unit_of_work
+    async def _rewrap_keys(self, rotation: StoredRotation, after_id: int) -> int | None:
+        async with self.transaction() as repositories:
+            current = self.vault.current_master_key_id
+            keys = await repositories.rotations.keys_under_others(current, after_id, _KEYS_PER_UNIT)
+            done = failed = 0
+            for key in keys:
+                try:
+                    wrapped = self.vault.rewrap(stored_key(key)) or key.wrapped
+                except SecretUnreadable:
+                    failed += 1
+                    continue
+                await repositories.keys.set_wrapped(key.id, current, wrapped)
+                done += 1
+            if not rotation.reencrypt:
+                await repositories.rotations.advance(rotation.id, done=done, failed=failed)
+            return keys[-1].id if keys else None
+
+    @unit_of_work
+    async def _replace_keys(self, rotation: StoredRotation, after_id: int) -> int | None:
+        """Give further projects new keys, under which nothing is encrypted yet."""
+        async with self.transaction() as repositories:
+            keys = await repositories.rotations.keys_to_replace(
+                rotation.last_old_key_id, after_id, _KEYS_PER_UNIT
+            )
+            failed = 0
+            for key in keys:
+                if not self.vault.can_unwrap(stored_key(key)):
+                    failed += 1
+                    continue
+                await repositories.rotations.retire(key.id)
+                await self.current_key(repositories, key.project_id)
+            if failed:
+                await repositories.rotations.advance(rotation.id, done=0, failed=failed)
+            return keys[-1].id if keys else None
+
+    @unit_of_work
+    async def _empty_keys(self, rotation: StoredRotation, at: _Place) -> _Place | None:
+        """Encrypt what is under further retired keys under their projects' current ones, and
+        remove the keys under which nothing is left."""
+        deadline = time.monotonic() + _UNIT_SECONDS
+        async with self.transaction() as repositories:
+            while True:
+                found = await repositories.rotations.keys_to_empty(
+                    rotation.last_old_key_id, at.key_id - 1, 1
+                )
+                if not found:
+                    return None
+                key = found[0]
+                at = at if at.key_id == key.id else _Place(key.id)
+                if at.kind == len(SEALED_KINDS):
+                    gone = await repositories.rotations.remove_unused(key.id)
+                    await repositories.rotations.advance(rotation.id, done=gone, failed=not gone)
+                    at = _Place(key.id + 1)
+                else:
+                    at = await self._move_values(repositories, key, at, deadline)
+                if time.monotonic() > deadline:
+                    return at
+
+    async def _move_values(
+        self, repositories: Repositories, key: ProjectKey, at: _Place, deadline: float
+    ) -> _Place:
+        kind = SEALED_KINDS[at.kind]
+        values = await repositories.sealed.under(kind, key.id, at.value_id, _VALUES_PER_STEP)
+        if not values:
+            return _Place(key.id, at.kind + 1)
+        # While there is a value there is its project, which a key can be made for.
+        new_key = await self.current_key(repositories, key.project_id)
+        for value in values:
+            sealed = self._sealed_anew(stored_key(key), new_key, kind, value)
+            if sealed is not None:
+                await repositories.sealed.move(kind, value, new_key.id, sealed)
+            at = _Place(key.id, at.kind, value.id)
+            if time.monotonic() > deadline:
+                break
+        return at
+
+    def _sealed_anew(
+        self, old: StoredProjectKey, new: StoredProjectKey, kind: SealedKind, value: SealedValue
+    ) -> str | None:
+        """The value sealed under the new key; `None` when it can't be read."""
+        context = SecretContext(value.project_id, value.name, value.version, kind.purpose)
+        try:
+            return self.vault.seal(new, context, self.vault.open(old, context, value.ciphertext))
+        except SecretUnreadable:
+            return None
+
+    async def _record_rotation(
+        self, repositories: Repositories, action: str, rotation: StoredRotation
+    ) -> None:
+        await self.record(
+            repositories,
+            action,
+            target=f"keys/rotations/{rotation.id}",
+            fields=["reencrypt"] if rotation.reencrypt else [],
+        )
+
+
+def _progress(rotation: StoredRotation) -> RotationProgress:
+    return RotationProgress(
+        id=rotation.id,
+        status="running" if rotation.finished_at is None else "finished",
+        reencrypt=rotation.reencrypt,
+        total=rotation.total,
+        done=rotation.done,
+        failed=rotation.failed,
+        started_at=rotation.started_at,
+        finished_at=rotation.finished_at,
+    )

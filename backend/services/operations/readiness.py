@@ -1,0 +1,115 @@
+"""Whether requests can be served, and if not, why."""
+
+import asyncio
+
+from backend.repositories import Repositories
+from backend.repositories.schema_version import newest_schema_version, schema_version
+from backend.services.base import ServiceBase, unit_of_work
+from database.errors import DatabaseClosed, DatabaseError
+from database.sqlite.space import disk_problem
+from models import Readiness, ReadinessCheck, ReadinessChecks
+
+_QUEUE_SHARE = 0.9
+"""A writer's queue this full is about to refuse work."""
+
+
+_FULL = "the disk is full: writes, and reveals, which are recorded, are refused until there is room"
+
+
+class ReadinessUseCases(ServiceBase):
+    """The checks of `/ready`."""
+
+    _checking: "asyncio.Task[Readiness] | None" = None
+
+    async def readiness(self) -> Readiness:
+        """Every check with its result; never raises a `DatabaseError`."""
+        # One check for all who ask meanwhile: it goes before the work of those who have a token,
+        # and whoever asks has none.
+        if self._checking is None or self._checking.done():
+            self._checking = asyncio.ensure_future(self._check_all())
+        return await asyncio.shield(self._checking)
+
+    async def _check_all(self) -> Readiness:
+        # Both at once, and before all that waits: it is asked when there is too much of that.
+        writes = asyncio.ensure_future(self._writes())
+        try:
+            migrations, keys = await self._records()
+            reads = True
+        except DatabaseError:
+            migrations = keys = "the database can't be read"
+            reads = False
+        writable = await writes
+        checks = ReadinessChecks(
+            database=_check(None if writable and reads else "reading or writing fails"),
+            migrations=_check(migrations),
+            keys=_check(keys),
+            writer_queue=_check(self._writer_queue()),
+            writes=self._room() if writable else _check("writing fails"),
+        )
+        ok = all(check.status == "ok" for _, check in checks)
+        return Readiness(status="ready" if ok else "not_ready", checks=checks)
+
+    async def _writes(self) -> bool:
+        """Whether the writer runs and commits a transaction that changes nothing."""
+        try:
+            await self._write_nothing()
+        except DatabaseError:
+            return False
+        return True
+
+    @unit_of_work(read_only=False, urgent=True)
+    async def _write_nothing(self) -> None:
+        async with self.transaction():
+            pass
+
+    @unit_of_work(read_only=True, urgent=True)
+    async def _records(self) -> tuple[str | None, str | None]:
+        """What is wrong with the migrations, and what with the keys."""
+        async with self.transaction() as repositories:
+            return await _migrations(repositories), await self._keys(repositories)
+
+    async def _keys(self, repositories: Repositories) -> str | None:
+        try:
+            canaries = await repositories.keys.canaries_in_use()
+        except DatabaseError:
+            return "the keys' records can't be read"
+        bad = [id for id, canary in canaries.items() if not self.vault.check_canary(id, canary)]
+        return f"these master keys don't fit: {', '.join(bad)}" if bad else None
+
+    def _room(self) -> ReadinessCheck:
+        """Whether the disk takes writes."""
+        config = self.db_manager.config
+        try:
+            full = self.db_manager.async_pool.writer.is_full
+        except DatabaseClosed:
+            return _check("the database is closed")
+        if full:
+            return ReadinessCheck(status="full", detail=_FULL)
+        if disk_problem(config.path.parent) == "read-only":
+            return _check("the file system is read-only")
+        return _check(None)
+
+    def _writer_queue(self) -> str | None:
+        stats = self.db_manager.async_pool.stats()
+        if not stats["open"]:
+            return "the database is closed"
+        if stats["poisoned"]:
+            return "the writer has stopped"
+        limit = self.db_manager.config.queue_limit
+        if stats["writer"]["unanswered"] >= limit * _QUEUE_SHARE:
+            return "the writer's queue is almost full"
+        return None
+
+
+async def _migrations(repositories: Repositories) -> str | None:
+    try:
+        version = await schema_version(repositories.executor)
+    except DatabaseError:
+        return "the schema's version can't be read"
+    if version != newest_schema_version():
+        return "the schema is not this version's"
+    return None
+
+
+def _check(failure: str | None) -> ReadinessCheck:
+    return ReadinessCheck(status="failed" if failure else "ok", detail=failure)

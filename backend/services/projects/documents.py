@@ -1,0 +1,193 @@
+"""Project documents: a project with all that belongs to it, as one line of a file."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from backend.errors import SecretUnreadable
+from backend.repositories import Repositories
+from backend.repositories.paging import Position
+from backend.repositories.project_repository import ProjectFilter
+from backend.repositories.project_secrets_repository import StoredSecret
+from backend.services.audit.recording import AuditEvent
+from backend.services.base import unit_of_work
+from backend.services.principal import current_principal
+from backend.services.projects.projects import ProjectUseCases
+from backend.services.projects.secret_sealing import secret_revealed
+from backend.services.projects.secrets import SecretUseCases
+from models import (
+    MAX_SECRETS_PER_REQUEST,
+    Project,
+    ProjectCreate,
+    ProjectDocument,
+    ProjectFields,
+    ProjectSettings,
+    ProjectSettingsCreate,
+    ProjectUpdate,
+    SecretCreate,
+)
+
+_PROJECT_FIELDS = tuple(ProjectFields.model_fields)
+_SETTINGS_FIELDS = ("planning_statement", "repository_rules", "setup_commands", "branch_name")
+
+
+class ImportOutcome(StrEnum):
+    """What importing a document did."""
+
+    CREATED = "created"
+    UPDATED = "updated"
+    UNCHANGED = "unchanged"
+
+
+@dataclass(frozen=True, slots=True)
+class ExportedDocument:
+    """A project as a document."""
+
+    content: dict[str, Any] = field(repr=False)
+    """JSON-ready, in the shape of `ProjectDocument`; with values if they were asked for."""
+    unreadable: tuple[str, ...]
+    """Keys of the secrets whose values can't be decrypted; they stand in `secret_keys`."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExportPage:
+    """Documents in the order of their making, and where the next page starts."""
+
+    documents: list[ExportedDocument]
+    next_position: Position | None
+
+
+class DocumentUseCases(ProjectUseCases, SecretUseCases):
+    """Taking documents in and giving them out."""
+
+    @unit_of_work
+    async def import_document(self, document: ProjectDocument) -> ImportOutcome:
+        """Make the project of the document's repository, or change it where it differs.
+
+        Fields that the document does not give, and secrets that it does not name, stay as they
+        are; all of it happens or nothing. Raises `SecretUnreadable` when the project's key can't
+        be read, and what making a project raises.
+        """
+        async with self.transaction() as repositories:
+            current = await repositories.projects.get_by_github_repo(
+                document.github_owner, document.github_repo
+            )
+            if current is None:
+                return await self._create(repositories, document)
+            return await self._change(repositories, current, document)
+
+    async def _create(self, repositories: Repositories, document: ProjectDocument) -> ImportOutcome:
+        new = ProjectCreate.model_construct(
+            **_given(document), settings=document.settings, secrets=[]
+        )
+        project = await self.create_project(new)
+        await self._set_secrets(repositories, project.id, document)
+        return ImportOutcome.CREATED
+
+    async def _change(
+        self, repositories: Repositories, current: Project, document: ProjectDocument
+    ) -> ImportOutcome:
+        update = ProjectUpdate.model_construct(**_given(document))
+        project = await self.update_project(current.id, update)
+        changed = project.version != current.version
+        if document.settings is not None:
+            before = await repositories.settings.get_by_project_id(current.id)
+            after = await self.change_settings(
+                repositories, current.id, document.settings.changes()
+            )
+            changed |= before is None or after.version != before.version
+        changed |= await self._set_secrets(repositories, current.id, document)
+        return ImportOutcome.UPDATED if changed else ImportOutcome.UNCHANGED
+
+    async def _set_secrets(
+        self, repositories: Repositories, project_id: int, document: ProjectDocument
+    ) -> bool:
+        """Whether any was new or had another value."""
+        changed = False
+        secrets = [
+            SecretCreate.model_construct(key=key, value=value)
+            for key, value in document.secrets.items()
+        ]
+        # In parts, because a statement has a limited number of parameters.
+        for first in range(0, len(secrets), MAX_SECRETS_PER_REQUEST):
+            part = secrets[first : first + MAX_SECRETS_PER_REQUEST]
+            result = await self.set_secrets(repositories, project_id, part)
+            changed |= result.created + result.updated > 0
+        return changed
+
+    @unit_of_work(read_only=True)
+    async def export_documents(self, *, limit: int, after: Position | None) -> ExportPage:
+        """Up to `limit` projects that are not deleted, oldest first, each of one moment, with the
+        keys of their secrets.
+
+        Start with `after` None and go on with the page's `next_position`.
+        """
+        async with self.transaction() as repositories:
+            return await self._documents(repositories, limit, after, reveal=False)
+
+    @unit_of_work
+    async def reveal_documents(self, *, limit: int, after: Position | None) -> ExportPage:
+        """The same with the values of their secrets, once it is recorded of each of them that it
+        was revealed."""
+        async with self.transaction() as repositories:
+            return await self._documents(repositories, limit, after, reveal=True)
+
+    async def _documents(
+        self, repositories: Repositories, limit: int, after: Position | None, *, reveal: bool
+    ) -> ExportPage:
+        filter = ProjectFilter(ids=current_principal().visible_ids)
+        page = await repositories.projects.page(filter, sort="created_at", limit=limit, after=after)
+        documents = []
+        for project in page.items:
+            settings = await repositories.settings.get_by_project_id(project.id)
+            settings = settings or ProjectSettings.defaults(project)
+            content = project.model_dump(mode="json", include=set(_PROJECT_FIELDS))
+            content["settings"] = {name: getattr(settings, name) for name in _SETTINGS_FIELDS}
+            stored = await repositories.secrets.all_of(project.id)
+            stored.sort(key=lambda item: item.secret.key_name)
+            if reveal:
+                documents.append(await self._with_values(repositories, content, stored))
+            else:
+                content["secret_keys"] = [item.secret.key_name for item in stored]
+                documents.append(ExportedDocument(content, ()))
+        return ExportPage(documents, page.next_position)
+
+    async def _with_values(
+        self, repositories: Repositories, content: dict[str, Any], stored: list[StoredSecret]
+    ) -> ExportedDocument:
+        values: dict[str, str] = {}
+        unreadable: list[str] = []
+        events: list[AuditEvent] = []
+        for item in stored:
+            key = item.secret.key_name
+            try:
+                values[key] = self.open_secret(item).get_secret_value()
+            except SecretUnreadable:
+                unreadable.append(key)
+            else:
+                events.append(secret_revealed(item.secret.project_id, key))
+        await self.record_all(repositories, events)
+        content["secrets"] = values
+        if unreadable:
+            content["secret_keys"] = unreadable
+        return ExportedDocument(content, tuple(unreadable))
+
+
+def merged(earlier: ProjectDocument, later: ProjectDocument) -> ProjectDocument:
+    """One document of the same effect as `earlier` and then `later`."""
+    settings = later.settings or earlier.settings
+    if earlier.settings is not None and later.settings is not None:
+        settings = ProjectSettingsCreate.model_construct(
+            **{**earlier.settings.changes(), **later.settings.changes()}
+        )
+    return ProjectDocument.model_construct(
+        **{**_given(earlier), **_given(later)},
+        settings=settings,
+        secrets={**earlier.secrets, **later.secrets},
+    )
+
+
+def _given(document: ProjectDocument) -> dict[str, Any]:
+    """The project's own fields, as far as the document gives them."""
+    given = document.model_fields_set
+    return {name: getattr(document, name) for name in _PROJECT_FIELDS if name in given}

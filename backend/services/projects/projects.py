@@ -1,0 +1,295 @@
+"""Projects and their configuration: every use case of theirs."""
+
+from collections.abc import Awaitable, Callable, Collection
+from typing import Any
+
+from pydantic import BaseModel
+
+from backend.errors import InvalidField, ProjectNotFound
+from backend.repositories import Repositories
+from backend.repositories.project_repository import ProjectFilter
+from backend.services.audit.recording import AuditEvent
+from backend.services.base import (
+    ServiceBase,
+    differing,
+    existing_project,
+    finishing,
+    live_project,
+    unit_of_work,
+)
+from backend.services.principal import current_principal
+from backend.services.projects.secret_sealing import SecretSealing, secret_created
+from backend.services.response_cache import Answers
+from models import (
+    Project,
+    ProjectCreate,
+    ProjectFull,
+    ProjectList,
+    ProjectSettings,
+    ProjectSettingsUpdate,
+    ProjectStatus,
+    ProjectUpdate,
+)
+
+_NEW_ONLY = frozenset({"settings", "secrets"})
+_REPOSITORY = frozenset({"github_owner", "github_repo"})
+
+
+class ProjectUseCases(SecretSealing, ServiceBase):
+    """Creating, reading, changing and deleting projects."""
+
+    @unit_of_work
+    async def create_project(self, project: ProjectCreate) -> Project:
+        """A new project with its settings and secrets: all of it, or nothing.
+
+        Raises `ProjectExists` when its repository belongs to another project, and `Forbidden`
+        for a principal that is bound to projects, or that may not write the secrets it gives.
+        """
+        current_principal().require_all_projects("projects:write")
+        if project.secrets:
+            current_principal().require("secrets:write")
+        async with self.transaction() as repositories:
+            created = await repositories.projects.create(
+                project.model_dump(exclude=set(_NEW_ONLY), mode="python")
+            )
+            settings = project.settings.changes() if project.settings is not None else {}
+            await repositories.settings.add(created.id, settings)
+            changed = [*(project.model_fields_set - _NEW_ONLY), *map(_settings_field, settings)]
+            events = [AuditEvent("project.created", f"projects/{created.id}", created.id, changed)]
+            if project.secrets:
+                project_key = await self.new_key(repositories, created.id)
+                await repositories.secrets.add_all(
+                    created.id,
+                    [self.sealed(project_key, item.key, 1, item.value) for item in project.secrets],
+                )
+                events += [secret_created(created.id, item.key) for item in project.secrets]
+            await self.record_all(repositories, events)
+            return created
+
+    async def get_project(self, project_id: int) -> Project:
+        """The project, deleted or not. Raises `ProjectNotFound`."""
+        return await existing_project(self.repositories, project_id)
+
+    async def get_project_json(self, project_id: int) -> bytes:
+        """The same as JSON."""
+        return await self._answer(self.answers.project, project_id, self._project_json)
+
+    async def _project_json(self, project_id: int) -> bytes:
+        return _json(await self.get_project(project_id))
+
+    async def get_project_by_repo(self, owner: str, repo: str) -> Project:
+        """The project of a repository that is not deleted. Raises `ProjectNotFound`."""
+        project = await self.repositories.projects.get_by_github_repo(owner, repo)
+        if project is None or not current_principal().sees(project.id):
+            raise ProjectNotFound
+        return project
+
+    async def list_projects(
+        self,
+        *,
+        statuses: tuple[ProjectStatus, ...] = (),
+        owner: str | None = None,
+        text: str | None = None,
+        sort: str = "-created_at",
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> ProjectList:
+        """One page of projects: those of `statuses` (without any all but deleted ones), of one
+        owner, with `text` in name, owner or repository; in the order of `sort`.
+
+        Raises `BadCursor`.
+        """
+        page = await self.list_projects_json(
+            statuses=statuses, owner=owner, text=text, sort=sort, limit=limit, cursor=cursor
+        )
+        return ProjectList.model_validate_json(page)
+
+    async def list_projects_json(
+        self,
+        *,
+        statuses: tuple[ProjectStatus, ...] = (),
+        owner: str | None = None,
+        text: str | None = None,
+        sort: str = "-created_at",
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> bytes:
+        """The same page as the JSON of a `ProjectList`. Raises `BadCursor`."""
+        ids = current_principal().visible_ids
+        bound = (statuses, owner, text, ids, sort)
+
+        async def make() -> bytes:
+            after = self.cursors.decode(cursor, "projects", *bound) if cursor is not None else None
+            page = await self.repositories.projects.json_page(
+                ProjectFilter(statuses, owner, text, ids), sort=sort, limit=limit, after=after
+            )
+            return self.json_list("projects", page, *bound)
+
+        return await self.answers.projects.of((*bound, limit, cursor), make)
+
+    @unit_of_work
+    async def update_project(self, project_id: int, update: ProjectUpdate) -> Project:
+        """The project with the given fields changed; the same as before when none differs.
+
+        Raises `ProjectNotFound`, `InvalidField` for the status `deleted`; `ProjectExists` when it
+        would take another one's repository; and `Forbidden` when a principal that is bound to
+        projects would change the repository.
+        """
+        async with self.transaction() as repositories:
+            project = await live_project(repositories, project_id)
+            changes = differing(project, update.changes())
+            if not changes:
+                return project
+            if changes.get("status") == ProjectStatus.DELETED:
+                raise InvalidField(
+                    ("status",), "status_by_delete", "a project is deleted by DELETE only"
+                )
+            if not _REPOSITORY.isdisjoint(changes):
+                # That a repository is taken would tell of a project that it does not see.
+                current_principal().require_all_projects("projects:write")
+            updated = await repositories.projects.update(project_id, changes)
+            if updated is None:
+                raise ProjectNotFound
+            await self._record(repositories, "project.updated", project_id, fields=changes)
+            return updated
+
+    @unit_of_work
+    async def delete_project(self, project_id: int) -> None:
+        """Mark the project deleted; a deleted one stays as it is. Raises `ProjectNotFound`."""
+        async with self.transaction() as repositories:
+            await existing_project(repositories, project_id)
+            if await repositories.projects.soft_delete(project_id):
+                await self._record(repositories, "project.deleted", project_id)
+
+    async def purge_project(self, project_id: int) -> None:
+        """Remove the project, its key and all that belongs to it, its secrets too.
+
+        Raises `ProjectNotFound`, and `Forbidden` for a principal that may not write secrets.
+        """
+        current_principal().require("secrets:write")
+        # Its key is not in the database any more, and may not stay in the memory either.
+        await finishing(self._purge(project_id), self.vault.forget)
+
+    @unit_of_work
+    async def _purge(self, project_id: int) -> None:
+        async with self.transaction() as repositories:
+            await existing_project(repositories, project_id)
+            if not await repositories.projects.purge(project_id):
+                raise ProjectNotFound
+            await self._record(repositories, "project.purged", project_id)
+
+    @unit_of_work
+    async def restore_project(self, project_id: int) -> Project:
+        """The project, active again if it was deleted, else as it is.
+
+        Raises `ProjectNotFound`; `ProjectExists` when its repository was taken meanwhile; and
+        `Forbidden` for a principal that is bound to projects.
+        """
+        async with self.transaction() as repositories:
+            project = await existing_project(repositories, project_id)
+            # That its repository is taken would tell of a project that it does not see.
+            current_principal().require_all_projects("projects:write")
+            restored = await repositories.projects.restore(project_id)
+            if restored is not None:
+                await self._record(repositories, "project.restored", project_id)
+            return restored or project
+
+    async def get_settings(self, project_id: int) -> ProjectSettings:
+        """The project's configuration, or the defaults. Raises `ProjectNotFound`."""
+        if not current_principal().sees(project_id):
+            raise ProjectNotFound
+        settings = await self.repositories.settings.get_by_project_id(project_id)
+        if settings is None:
+            project = await existing_project(self.repositories, project_id)
+            return ProjectSettings.defaults(project)
+        return settings
+
+    async def get_settings_json(self, project_id: int) -> bytes:
+        """The same as JSON."""
+        return await self._answer(self.answers.settings, project_id, self._settings_json)
+
+    async def _settings_json(self, project_id: int) -> bytes:
+        return _json(await self.get_settings(project_id))
+
+    @unit_of_work
+    async def update_settings(
+        self, project_id: int, update: ProjectSettingsUpdate
+    ) -> ProjectSettings:
+        """The configuration with the given fields changed; the same as before when none differs.
+
+        Raises `ProjectNotFound`.
+        """
+        async with self.transaction() as repositories:
+            return await self.change_settings(repositories, project_id, update.changes())
+
+    async def change_settings(
+        self, repositories: Repositories, project_id: int, data: dict[str, Any]
+    ) -> ProjectSettings:
+        """The same as a step of a larger transaction."""
+        project = await live_project(repositories, project_id)
+        stored = await repositories.settings.get_by_project_id(project_id)
+        current = stored or ProjectSettings.defaults(project)
+        changes = differing(current, data)
+        if not changes:
+            return current
+        changed = await repositories.settings.upsert(project_id, changes)
+        await self.record(
+            repositories,
+            "settings.updated",
+            target=f"projects/{project_id}/configuration",
+            project_id=project_id,
+            fields=changes,
+        )
+        return changed
+
+    @unit_of_work(read_only=True)
+    async def get_full(self, project_id: int) -> ProjectFull:
+        """Project, settings and the metadata of its secrets, of one moment.
+
+        Raises `ProjectNotFound`.
+        """
+        async with self.transaction() as repositories:
+            project = await existing_project(repositories, project_id)
+            settings = await repositories.settings.get_by_project_id(project_id)
+            secrets = await repositories.secrets.each_of(project_id, self.metadata)
+        return ProjectFull.model_construct(
+            project=project,
+            settings=settings or ProjectSettings.defaults(project),
+            secrets=secrets,
+            secret_count=len(secrets),
+        )
+
+    async def get_full_json(self, project_id: int) -> bytes:
+        """The same as JSON."""
+        return await self._answer(self.answers.full, project_id, self._full_json)
+
+    @unit_of_work(read_only=True)
+    async def _full_json(self, project_id: int) -> bytes:
+        # There may be very many secrets: the event loop need not write them.
+        return _json(await self.get_full(project_id))
+
+    async def _answer(
+        self, answers: Answers, project_id: int, make: Callable[[int], Awaitable[bytes]]
+    ) -> bytes:
+        # Here as well as in what reads: a kept answer was made for somebody else.
+        if not current_principal().sees(project_id):
+            raise ProjectNotFound
+        return await answers.of(project_id, lambda: make(project_id))
+
+    async def _record(
+        self,
+        repositories: Repositories,
+        action: str,
+        project_id: int,
+        fields: Collection[str] = (),
+    ) -> None:
+        target = f"projects/{project_id}"
+        await self.record(repositories, action, target=target, project_id=project_id, fields=fields)
+
+
+def _json(model: BaseModel) -> bytes:
+    return model.model_dump_json(by_alias=True).encode()
+
+
+def _settings_field(name: str) -> str:
+    return f"settings.{name}"

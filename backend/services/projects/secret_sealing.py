@@ -1,0 +1,141 @@
+"""Between the vault and the secrets' rows: which key, which context, readable or not."""
+
+from pydantic import SecretStr
+
+from backend.crypto.envelope import SecretContext, StoredProjectKey
+from backend.errors import SecretUnreadable
+from backend.repositories import Repositories
+from backend.repositories.keys_repository import ProjectKey
+from backend.repositories.project_secrets_repository import SealedSecret, StoredSecret
+from backend.services.audit.recording import AuditEvent
+from backend.services.base import ServiceBase
+from models import ProjectSecret, SecretMetadata, SecretStatus
+
+
+class SecretSealing(ServiceBase):
+    """Steps that several use cases take inside their transactions."""
+
+    async def add_secret(
+        self, repositories: Repositories, project_id: int, key: str, value: SecretStr
+    ) -> ProjectSecret:
+        """Encrypt, insert and record a secret. Raises `SecretExists`."""
+        project_key = await self.current_key(repositories, project_id)
+        sealed = self.sealed(project_key, key, 1, value)
+        added = await repositories.secrets.add(
+            project_id, key, project_key_id=sealed.project_key_id, ciphertext=sealed.ciphertext
+        )
+        await self.record_all(repositories, [secret_created(project_id, key)])
+        return added
+
+    async def replace_secret(
+        self, repositories: Repositories, stored: StoredSecret, value: SecretStr
+    ) -> ProjectSecret | None:
+        """Encrypt, store and record a new value; `None` when the secret has it already."""
+        secret = stored.secret
+        if self.holds(stored.key, secret.key_name, secret.version, secret.ciphertext, value):
+            return None
+        project_key = await self.current_key(repositories, secret.project_id)
+        sealed = self.sealed(project_key, secret.key_name, secret.version + 1, value)
+        replaced = await repositories.secrets.replace(
+            secret.id,
+            version=sealed.version,
+            project_key_id=sealed.project_key_id,
+            ciphertext=sealed.ciphertext,
+        )
+        if replaced is not None:
+            await self.record_all(
+                repositories, [secret_updated(secret.project_id, secret.key_name)]
+            )
+        return replaced
+
+    def sealed(
+        self, project_key: StoredProjectKey, key: str, version: int, value: SecretStr
+    ) -> SealedSecret:
+        """A value, encrypted to be stored as this version of the secret."""
+        ciphertext = self.vault.project(project_key).seal(key, version, value)
+        return SealedSecret(key, version, project_key.id, ciphertext)
+
+    def holds(
+        self, key: ProjectKey, name: str, version: int, ciphertext: str, value: SecretStr
+    ) -> bool:
+        """Whether this is the value of a stored secret; `False` when that is unreadable."""
+        try:
+            cipher = self.vault.project(stored_key(key))
+        except SecretUnreadable:
+            return False
+        return cipher.holds(name, version, ciphertext, value)
+
+    async def current_key(self, repositories: Repositories, project_id: int) -> StoredProjectKey:
+        """The key for new values of the project, made now if it has none.
+
+        Raises `SecretUnreadable` when it is wrapped under a master key that is not configured.
+        """
+        key = await repositories.keys.current_project_key(project_id)
+        return stored_key(key) if key is not None else await self.new_key(repositories, project_id)
+
+    async def new_key(self, repositories: Repositories, project_id: int) -> StoredProjectKey:
+        """A key for a project that has none."""
+        key_id = await repositories.keys.next_project_key_id()
+        key = ProjectKey(key_id, project_id, self.vault.new_project_key(project_id, key_id))
+        await repositories.keys.add_project_key(key, self.vault.current_master_key_id)
+        return stored_key(key)
+
+    def open_secret(self, stored: StoredSecret) -> SecretStr:
+        """The secret's value. Raises `SecretUnreadable`."""
+        return self.vault.open(
+            stored_key(stored.key), secret_context(stored.secret), stored.secret.ciphertext
+        )
+
+    def metadata(self, stored: StoredSecret) -> SecretMetadata:
+        """What may be shown of a secret to everybody who may see its project."""
+        readable = self.is_readable(stored)
+        return metadata_of(stored.secret, SecretStatus.OK if readable else SecretStatus.UNREADABLE)
+
+    def is_readable(self, stored: StoredSecret) -> bool:
+        """Whether `open_secret` would give a value."""
+        return self.vault.is_readable(
+            stored_key(stored.key), secret_context(stored.secret), stored.secret.ciphertext
+        )
+
+
+def metadata_of(secret: ProjectSecret, status: SecretStatus = SecretStatus.OK) -> SecretMetadata:
+    """A secret's row without its value."""
+    return SecretMetadata(
+        id=secret.id,
+        project_id=secret.project_id,
+        key=secret.key_name,
+        version=secret.version,
+        status=status,
+        created_at=secret.created_at,
+        updated_at=secret.updated_at,
+    )
+
+
+def secret_target(project_id: int, key: str) -> str:
+    """What the audit calls a secret."""
+    return f"projects/{project_id}/secrets/{key}"
+
+
+def secret_created(project_id: int, key: str) -> AuditEvent:
+    """What the audit says of a new secret."""
+    return AuditEvent("secret.created", secret_target(project_id, key), project_id, ("value",))
+
+
+def secret_updated(project_id: int, key: str) -> AuditEvent:
+    """What the audit says of a new value."""
+    return AuditEvent("secret.updated", secret_target(project_id, key), project_id, ("value",))
+
+
+def secret_revealed(project_id: int, key: str) -> AuditEvent:
+    """What the audit says of a value that was read."""
+    return AuditEvent("secret.revealed", secret_target(project_id, key), project_id)
+
+
+def stored_key(key: ProjectKey) -> StoredProjectKey:
+    """The vault's view of a project key's row."""
+    return StoredProjectKey(key.id, key.project_id, key.wrapped)
+
+
+def secret_context(secret: ProjectSecret) -> SecretContext:
+    """Where the secret's value belongs."""
+    return SecretContext(secret.project_id, secret.key_name, secret.version)

@@ -1,0 +1,200 @@
+"""Secrets: every use case of theirs. Values come in and go out as `SecretStr`."""
+
+import contextlib
+from collections.abc import Mapping, Sequence
+
+from pydantic import SecretStr
+
+from backend.crypto.project_cipher import ProjectCipher
+from backend.errors import ProjectNotFound, SecretNotFound, SecretUnreadable
+from backend.repositories import Repositories
+from backend.repositories.keys_repository import ProjectKey
+from backend.repositories.project_secrets_repository import (
+    PresentValue,
+    SealedSecret,
+    StoredSecret,
+)
+from backend.services.base import existing_project, require_live_project, unit_of_work
+from backend.services.principal import current_principal
+from backend.services.projects.secret_sealing import (
+    SecretSealing,
+    metadata_of,
+    secret_created,
+    secret_revealed,
+    secret_target,
+    secret_updated,
+    stored_key,
+)
+from models import (
+    SecretCreate,
+    SecretList,
+    SecretMetadata,
+    SecretReveal,
+    SecretUpsertResult,
+)
+
+
+class SecretUseCases(SecretSealing):
+    """Creating, reading, changing and deleting secrets."""
+
+    @unit_of_work
+    async def create_secret(self, project_id: int, secret: SecretCreate) -> SecretMetadata:
+        """A new secret's metadata. Raises `ProjectNotFound` and `SecretExists`."""
+        async with self.transaction() as repositories:
+            await require_live_project(repositories, project_id)
+            return metadata_of(
+                await self.add_secret(repositories, project_id, secret.key, secret.value)
+            )
+
+    @unit_of_work
+    async def put_secret(
+        self, project_id: int, key: str, value: SecretStr
+    ) -> tuple[SecretMetadata, bool]:
+        """The secret's metadata after its value was set, and whether it is new.
+
+        Nothing changes when it has this value already. Raises `ProjectNotFound`.
+        """
+        async with self.transaction() as repositories:
+            await require_live_project(repositories, project_id)
+            stored = await repositories.secrets.get(project_id, key)
+            if stored is None:
+                return metadata_of(
+                    await self.add_secret(repositories, project_id, key, value)
+                ), True
+            replaced = await self.replace_secret(repositories, stored, value)
+            return metadata_of(replaced or stored.secret), False
+
+    @unit_of_work
+    async def upsert_secrets(
+        self, project_id: int, secrets: Sequence[SecretCreate]
+    ) -> SecretUpsertResult:
+        """Set all of `secrets`, leave others; how many were new, changed, and as they were.
+
+        Raises `ProjectNotFound`.
+        """
+        async with self.transaction() as repositories:
+            await require_live_project(repositories, project_id)
+            return await self.set_secrets(repositories, project_id, secrets)
+
+    async def set_secrets(
+        self, repositories: Repositories, project_id: int, secrets: Sequence[SecretCreate]
+    ) -> SecretUpsertResult:
+        """The same as a step of a larger transaction."""
+        present = await repositories.secrets.present_values(project_id, [s.key for s in secrets])
+        current = await repositories.keys.current_project_key(project_id)
+        ciphers = await self._ciphers(repositories, project_id, current, present)
+        result = SecretUpsertResult(created=0, updated=0, unchanged=0)
+        changed = [
+            secret
+            for secret in secrets
+            if (stored := present.get(secret.key)) is None
+            or (cipher := ciphers.get(stored.project_key_id)) is None
+            or not cipher.holds(secret.key, stored.version, stored.ciphertext, secret.value)
+        ]
+        result.unchanged = len(secrets) - len(changed)
+        if not changed:
+            return result
+        if current is None:
+            project_key = await self.new_key(repositories, project_id)
+        else:
+            project_key = stored_key(current)
+        cipher = self.vault.project(project_key)
+        new, replaced, events = [], [], []
+        for secret in changed:
+            key = secret.key
+            stored = present.get(key)
+            version = 1 if stored is None else stored.version + 1
+            text = cipher.seal(key, version, secret.value)
+            sealed = SealedSecret(key, version, project_key.id, text)
+            if stored is None:
+                new.append(sealed)
+                events.append(secret_created(project_id, key))
+            else:
+                replaced.append(sealed)
+                events.append(secret_updated(project_id, key))
+        if new:
+            await repositories.secrets.add_all(project_id, new)
+            result.created = len(new)
+        if replaced:
+            result.updated = await repositories.secrets.replace_all(project_id, replaced)
+        await self.record_all(repositories, events)
+        return result
+
+    async def _ciphers(
+        self,
+        repositories: Repositories,
+        project_id: int,
+        current: ProjectKey | None,
+        present: Mapping[str, PresentValue],
+    ) -> dict[int, ProjectCipher]:
+        """The ciphers that present values are under, by key id, but for keys that are
+        unreadable."""
+        keys = [current] if current is not None else []
+        ids = {value.project_key_id for value in present.values()}
+        if not ids.issubset(key.id for key in keys):
+            # A rotation has given the project a new key, and has not come to all values yet.
+            keys = await repositories.keys.project_keys_of(project_id)
+        ciphers = {}
+        for key in keys:
+            with contextlib.suppress(SecretUnreadable):
+                ciphers[key.id] = self.vault.project(stored_key(key))
+        return ciphers
+
+    @unit_of_work(read_only=True)
+    async def list_secrets(self, project_id: int, *, limit: int, cursor: str | None) -> SecretList:
+        """One page of metadata, newest first. Raises `ProjectNotFound` and `BadCursor`."""
+        after = self.cursors.decode(cursor, "secrets", project_id) if cursor is not None else None
+        async with self.transaction() as repositories:
+            await existing_project(repositories, project_id)
+            page = await repositories.secrets.page(
+                project_id, self.metadata, limit=limit, after=after
+            )
+        next_cursor = None
+        if page.next_position is not None:
+            next_cursor = self.cursors.encode(page.next_position, "secrets", project_id)
+        return SecretList.model_construct(secrets=page.items, next_cursor=next_cursor)
+
+    async def get_secret(self, project_id: int, key: str) -> SecretMetadata:
+        """A secret's metadata. Raises `ProjectNotFound` and `SecretNotFound`."""
+        return self.metadata(await existing_secret(self.repositories, project_id, key))
+
+    @unit_of_work
+    async def reveal_secret(self, project_id: int, key: str) -> SecretReveal:
+        """A secret's value, once it is recorded for good that it was revealed.
+
+        Raises `ProjectNotFound`, `SecretNotFound` and `SecretUnreadable`.
+        """
+        async with self.transaction() as repositories:
+            stored = await existing_secret(repositories, project_id, key)
+            value = self.open_secret(stored)
+            await self.record_all(repositories, [secret_revealed(project_id, key)])
+            return SecretReveal(
+                key=stored.secret.key_name,
+                value=value.get_secret_value(),
+                version=stored.secret.version,
+            )
+
+    @unit_of_work
+    async def delete_secret(self, project_id: int, key: str) -> None:
+        """Remove a secret. Raises `ProjectNotFound` and `SecretNotFound`."""
+        async with self.transaction() as repositories:
+            await require_live_project(repositories, project_id)
+            if not await repositories.secrets.remove(project_id, key):
+                raise SecretNotFound
+            await self.record(
+                repositories,
+                "secret.deleted",
+                target=secret_target(project_id, key),
+                project_id=project_id,
+            )
+
+
+async def existing_secret(repositories: Repositories, project_id: int, key: str) -> StoredSecret:
+    """The project's secret of this key. Raises `ProjectNotFound` and `SecretNotFound`."""
+    if not current_principal().sees(project_id):
+        raise ProjectNotFound
+    stored = await repositories.secrets.get(project_id, key)
+    if stored is None:
+        await existing_project(repositories, project_id)
+        raise SecretNotFound
+    return stored

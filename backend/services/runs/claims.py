@@ -1,0 +1,205 @@
+"""Giving runs to workers: claims, heartbeats, and what becomes of a run whose worker is gone."""
+
+import asyncio
+import logging
+import secrets
+from collections import Counter
+from functools import cached_property
+from typing import Final
+
+from backend.errors import LeaseLost
+from backend.repositories.agent_run_repository import Lease, RunningLease
+from backend.schemas.runs import ClaimedRun, LeasedRun, RunClaim, RunHeartbeat
+from backend.services.audit.recording import AuditEvent
+from backend.services.base import ServiceBase, unit_of_work
+from backend.services.principal import SYSTEM, acting_as, current_principal
+from backend.services.runs.access import (
+    extended_lease,
+    lease_end,
+    lease_token_hash,
+    writable_run,
+)
+from backend.services.runs.presence import Presence
+from backend.services.runs.turns import end_turns, next_turns
+from database.errors import DatabaseError
+from models import RunStatus
+
+LEASE_RAN_OUT: Final = (
+    "the lease ran out for the second time: no worker that took this run stayed alive"
+)
+_LEASES_AT_ONCE: Final = 100
+"""Leases taken back or renewed in one transaction, so that it stays short."""
+
+logger = logging.getLogger("strongroom.leases")
+
+
+class RunClaimUseCases(ServiceBase):
+    """Claiming runs and holding on to them."""
+
+    @cached_property
+    def expired_leases(self) -> Counter[str]:
+        """The leases that ran out since the start, by what became of their runs: `requeued` or
+        `failed`."""
+        return Counter()
+
+    async def claim_runs(self, claim: RunClaim) -> list[ClaimedRun]:
+        """As many pending runs as are asked for, or all there are, now running and leased to the
+        worker, each under a lease of its own.
+
+        They are those that as many claims of one run would have given, in that order: the oldest
+        of a project, and of several projects the one served least recently.
+        """
+        claimed = await self._claim(claim, expire_first=True)
+        if claimed is None:
+            await self._expire_some()
+            claimed = await self._claim(claim, expire_first=False)
+        return claimed or []
+
+    @unit_of_work
+    async def _claim(self, claim: RunClaim, *, expire_first: bool) -> list[ClaimedRun] | None:
+        """The claimed runs; `None`, and nothing is claimed, when leases that ran out are to be
+        taken back first."""
+        async with self.transaction() as repositories:
+            if expire_first and await repositories.runs.has_expired_lease():
+                return None
+            turns = await next_turns(repositories, _claimable(claim.project_ids), claim.count or 1)
+            claimed = []
+            for turn in turns:
+                token = secrets.token_urlsafe(32)
+                run = await repositories.runs.claim(turn.run_id, self._lease(claim, token))
+                claimed.append(ClaimedRun.model_construct(**dict(run), lease_token=token))
+            await end_turns(repositories, turns)
+            await self.record_all(
+                repositories,
+                [
+                    AuditEvent(
+                        "agent_run.claimed", f"agent_runs/{run.id}", run.project_id, ("status",)
+                    )
+                    for run in claimed
+                ],
+            )
+        return claimed
+
+    @unit_of_work
+    async def heartbeat(self, run_id: int, beat: RunHeartbeat) -> LeasedRun:
+        """The run, its lease extended by the time that was asked for when it was claimed.
+
+        Raises `AgentRunNotFound`, and `LeaseLost` when the run is not this lease's any more, or
+        is finished.
+        """
+        async with self.transaction() as repositories:
+            run = await writable_run(repositories, run_id, beat.lease_token)
+            extended = await repositories.runs.extend_lease(
+                run_id, lease_token_hash(beat.lease_token), extended_lease(run, self.clock())
+            )
+            if extended is None:
+                raise LeaseLost
+        return LeasedRun.model_construct(**dict(extended))
+
+    @cached_property
+    def presence(self) -> Presence:
+        """Whether the service has run all the time: for what serves, which notes it."""
+        return Presence(self.clock)
+
+    async def note_presence(self) -> None:
+        """The service is running now."""
+        self.presence.note()
+
+    async def watch_leases(self) -> None:
+        """Take back the runs whose lease has run out. After an absence of the service all leases
+        have their whole time again first."""
+        self.presence.note()
+        if not self.presence.is_made_up_for:
+            absences = self.presence.absences
+            await self.renew_leases()
+            self.presence.make_up_for(absences)
+        try:
+            await self.expire_leases()
+        except DatabaseError:
+            # No heartbeat was stored either.
+            self.presence.absences += 1
+            raise
+
+    async def renew_leases(self) -> int:
+        """Give each lease of a running run its whole time again, from now on; how many there
+        were. The runs don't change."""
+        leases = await self.repositories.runs.running_leases()
+        for start in range(0, len(leases), _LEASES_AT_ONCE):
+            await self._renew_some(leases[start : start + _LEASES_AT_ONCE])
+        if leases:
+            logger.info("%s leases have their whole time again", len(leases))
+        return len(leases)
+
+    @unit_of_work
+    async def _renew_some(self, leases: list[RunningLease]) -> None:
+        now = self.clock()
+        async with self.transaction() as repositories:
+            await repositories.runs.renew_leases(
+                [(lease_end(now, lease.seconds), lease.id) for lease in leases]
+            )
+
+    async def expire_leases(self) -> int:
+        """Take back the runs whose lease has run out; how many there were.
+
+        The first time a run waits again, in its old place; the second time it fails. None is
+        taken back while an absence of the service is not made up for.
+        """
+        total = 0
+        # Looked up on a reader, so that the writer has nothing to do when nothing is due.
+        while await self.repositories.runs.has_expired_lease():
+            expired = await self._expire_some()
+            if not expired:
+                break
+            total += expired
+        return total
+
+    async def _expire_some(self) -> int:
+        task = asyncio.ensure_future(self._take_back())
+        task.add_done_callback(self._count_expired)
+        # A claim whose client goes away has taken them back all the same.
+        return (await asyncio.shield(task)).total()
+
+    def _count_expired(self, task: "asyncio.Task[Counter[str]]") -> None:
+        if not task.cancelled() and task.exception() is None:
+            self.expired_leases.update(task.result())
+
+    @unit_of_work
+    async def _take_back(self) -> Counter[str]:
+        """What became of the runs that were taken back."""
+        outcomes: Counter[str] = Counter()
+        if not self.presence.is_made_up_for:
+            return outcomes
+        # Whoever claims or waits, it is the service itself that takes back.
+        async with self.transaction() as repositories:
+            with acting_as(SYSTEM):
+                for run in await repositories.runs.expire_leases(
+                    LEASE_RAN_OUT, limit=_LEASES_AT_ONCE
+                ):
+                    failed = run.status is RunStatus.FAILED
+                    if not failed:
+                        await repositories.run_queues.enqueue(run.project_id, run.id)
+                    await self.record(
+                        repositories,
+                        "agent_run.failed" if failed else "agent_run.requeued",
+                        target=f"agent_runs/{run.id}",
+                        project_id=run.project_id,
+                        fields=("status", "error_message") if failed else ("status",),
+                    )
+                    outcomes["failed" if failed else "requeued"] += 1
+        return outcomes
+
+    def _lease(self, claim: RunClaim, token: str) -> Lease:
+        return Lease(
+            worker=claim.worker,
+            token_hash=lease_token_hash(token),
+            seconds=claim.lease_seconds,
+            expires_at=lease_end(self.clock(), claim.lease_seconds),
+        )
+
+
+def _claimable(asked: list[int] | None) -> tuple[int, ...] | None:
+    """The projects to take a run from: those asked for, as far as they are visible."""
+    principal = current_principal()
+    if asked is None:
+        return principal.visible_ids
+    return tuple(filter(principal.sees, sorted(set(asked))))

@@ -1,0 +1,65 @@
+"""Pipeline states: what a run's pipeline went through, and how long each step took."""
+
+from backend.repositories.pipeline_state_repository import TimedState
+from backend.schemas.runs import PipelineHistory, PipelineStateCreate, PipelineStateEntry
+from backend.services.base import ServiceBase, unit_of_work
+from backend.services.runs.access import existing_run, writable_run
+from models import utc_datetime
+
+
+class PipelineUseCases(ServiceBase):
+    """Adding to the history of a run, and reading it."""
+
+    @unit_of_work
+    async def add_pipeline_state(
+        self, run_id: int, state: PipelineStateCreate
+    ) -> PipelineStateEntry:
+        """The new last state of the run, which names the one before it.
+
+        Raises `AgentRunNotFound` and `LeaseLost`.
+        """
+        async with self.transaction() as repositories:
+            run = await writable_run(repositories, run_id, state.lease_token)
+            added = await repositories.pipeline_states.append(run_id, state.state, state.metadata)
+            await self.record(
+                repositories,
+                "pipeline_state.added",
+                target=f"agent_runs/{run_id}",
+                project_id=run.project_id,
+                fields=state.model_fields_set - {"lease_token"},
+            )
+        return _entry(TimedState(added, next_at=None))
+
+    @unit_of_work(read_only=True)
+    async def pipeline_history(
+        self, run_id: int, *, limit: int, cursor: str | None
+    ) -> PipelineHistory:
+        """The run and one page of its states, the first one first, of one moment.
+
+        Raises `AgentRunNotFound` and `BadCursor`.
+        """
+        name = "pipeline_states"
+        after = self.cursors.decode(cursor, name, run_id) if cursor is not None else None
+        async with self.transaction() as repositories:
+            run = await existing_run(repositories, run_id)
+            # The run stands in the answer as well.
+            page = await repositories.pipeline_states.history(
+                run_id, limit=limit, after=after, used=len(run.model_dump_json().encode())
+            )
+        next_cursor = None
+        if page.next_position is not None:
+            next_cursor = self.cursors.encode(page.next_position, name, run_id)
+        return PipelineHistory.model_construct(
+            agent_run=run,
+            pipeline_states=[_entry(item) for item in page.items],
+            next_cursor=next_cursor,
+        )
+
+
+def _entry(timed: TimedState) -> PipelineStateEntry:
+    duration = None
+    if timed.next_at is not None:
+        passed = utc_datetime(timed.next_at) - utc_datetime(timed.state.created_at)
+        # A clock that was set back in between would make it negative.
+        duration = max(0.0, passed.total_seconds())
+    return PipelineStateEntry.model_construct(**dict(timed.state), duration_seconds=duration)

@@ -1,0 +1,213 @@
+"""Agent runs: making, reading and changing them, and their way from status to status."""
+
+from typing import Any, Final
+
+from backend.errors import (
+    AgentRunNotFound,
+    InvalidField,
+    InvalidTransition,
+    ProjectNotFound,
+)
+from backend.repositories import Repositories
+from backend.repositories.agent_run_repository import RunFilter
+from backend.schemas.runs import (
+    AgentRunCreate,
+    AgentRunList,
+    AgentRunUpdate,
+    RunOutcome,
+    RunTransition,
+)
+from backend.services.base import ServiceBase, differing, live_project, unit_of_work
+from backend.services.principal import current_principal
+from backend.services.runs.access import existing_run, extended_lease, writable_run
+from backend.services.runs.states import FINAL, TRANSITIONS, sources
+from models import AgentRun, Project, RunStatus, RunType
+
+FIXED_WHEN_FINAL: Final = frozenset(
+    {"target_text", "planning_statement", "run_type", "result", "error_message"}
+)
+"""What a finished run was told to do and what came of it. Its pull request, its validation and
+its metadata go on changing."""
+
+VERBS: Final = {
+    RunStatus.RUNNING: "started",
+    RunStatus.PAUSED: "paused",
+    RunStatus.COMPLETED: "completed",
+    RunStatus.FAILED: "failed",
+    RunStatus.CANCELLED: "cancelled",
+}
+"""What the audit calls the way to each status."""
+
+
+class RunUseCases(ServiceBase):
+    """Creating, reading, changing and ending runs."""
+
+    @unit_of_work
+    async def create_run(self, run: AgentRunCreate) -> AgentRun:
+        """A new pending run with the project's next number. Raises `ProjectNotFound`."""
+        async with self.transaction() as repositories:
+            try:
+                project = await live_project(repositories, run.project_id)
+            except ProjectNotFound:
+                raise ProjectNotFound(places=[("project_id",)]) from None
+            data = run.model_dump(exclude={"project_id"})
+            created = await add_run(repositories, project, data)
+            await self.record(
+                repositories,
+                "agent_run.created",
+                target=f"agent_runs/{created.id}",
+                project_id=project.id,
+                fields=run.model_fields_set - {"project_id"},
+            )
+            return created
+
+    async def get_run(self, run_id: int) -> AgentRun:
+        """The run. Raises `AgentRunNotFound`."""
+        return await existing_run(self.repositories, run_id)
+
+    async def list_runs(
+        self,
+        *,
+        project_id: int | None = None,
+        statuses: tuple[RunStatus, ...] = (),
+        run_types: tuple[RunType, ...] = (),
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> AgentRunList:
+        """One page of runs, newest first: those of one project, of `statuses`, of
+        `run_types`; all where nothing is given.
+
+        Raises `BadCursor`.
+        """
+        text = await self.list_runs_json(
+            project_id=project_id,
+            statuses=statuses,
+            run_types=run_types,
+            limit=limit,
+            cursor=cursor,
+        )
+        return AgentRunList.model_validate_json(text)
+
+    async def list_runs_json(
+        self,
+        *,
+        project_id: int | None = None,
+        statuses: tuple[RunStatus, ...] = (),
+        run_types: tuple[RunType, ...] = (),
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> bytes:
+        """The same page as the JSON of an `AgentRunList`. Raises `BadCursor`."""
+        ids = current_principal().visible_ids
+        if project_id is not None:
+            ids = (project_id,) if current_principal().sees(project_id) else ()
+        bound = (ids, statuses, run_types)
+        after = self.cursors.decode(cursor, "agent_runs", *bound) if cursor is not None else None
+        page = await self.repositories.runs.json_page(
+            RunFilter(ids, statuses, run_types), limit=limit, after=after
+        )
+        return self.json_list("agent_runs", page, *bound)
+
+    @unit_of_work
+    async def update_run(self, run_id: int, update: AgentRunUpdate) -> AgentRun:
+        """The run with the given fields changed; the same as before when none differs.
+
+        Raises `AgentRunNotFound`, `LeaseLost`, `InvalidField` for another status, and
+        `InvalidTransition` for fields that a finished run keeps.
+        """
+        async with self.transaction() as repositories:
+            run = await writable_run(repositories, run_id, update.lease_token)
+            changes = differing(run, update.changes())
+            if not changes:
+                return run
+            if "status" in changes:
+                raise InvalidField(
+                    ("status",),
+                    "status_by_transition",
+                    "a status changes by POST /api/agent-runs/{id}/transitions only",
+                )
+            fixed = sorted(FIXED_WHEN_FINAL.intersection(changes))
+            if run.status in FINAL and fixed:
+                raise _refusal(run, f"of a finished run {', '.join(fixed)} can't change")
+            updated = await repositories.runs.update(run_id, changes)
+            if updated is None:
+                raise AgentRunNotFound
+            await self._record_run(repositories, "updated", run, changes)
+            return updated
+
+    @unit_of_work
+    async def transition_run(self, run_id: int, step: RunTransition) -> AgentRun:
+        """The run, now in the status `step.to`, with what came of it.
+
+        Raises `AgentRunNotFound`, `LeaseLost`, and `InvalidTransition` when its status does not
+        lead there.
+        """
+        return await self._step(run_id, step.to, step)
+
+    @unit_of_work
+    async def cancel_run(self, run_id: int, outcome: RunOutcome) -> AgentRun:
+        """The run, now cancelled. Raises what `transition_run` does."""
+        return await self._step(run_id, RunStatus.CANCELLED, outcome)
+
+    async def _step(self, run_id: int, target: RunStatus, outcome: RunOutcome) -> AgentRun:
+        async with self.transaction() as repositories:
+            run = await writable_run(repositories, run_id, outcome.lease_token)
+            given = outcome.outcome()
+            # Decided by the update's own condition: of two that race one finds the run changed.
+            moved = await repositories.runs.transition(
+                run_id,
+                target,
+                sources=sources(target),
+                final=target in FINAL,
+                outcome=given,
+                # Nothing runs out in a pause, and what goes on has its whole time again.
+                lease_expires_at=extended_lease(run, self.clock()),
+            )
+            if moved is None:
+                current = await existing_run(repositories, run_id)
+                raise _refusal(current, f"a run can't go from {current.status} to {target}")
+            resumed = run.status is RunStatus.PAUSED and target is RunStatus.RUNNING
+            verb = "resumed" if resumed else VERBS[target]
+            await self._record_run(repositories, verb, run, {"status", *given})
+            return moved
+
+    async def _record_run(
+        self,
+        repositories: Repositories,
+        verb: str,
+        run: AgentRun,
+        fields: "set[str] | dict[str, Any]",
+    ) -> None:
+        await self.record(
+            repositories,
+            f"agent_run.{verb}",
+            target=f"agent_runs/{run.id}",
+            project_id=run.project_id,
+            fields=fields,
+        )
+
+
+async def add_run(repositories: Repositories, project: Project, data: dict[str, Any]) -> AgentRun:
+    """Inside a transaction: a new pending run of the project, numbered and waiting to be claimed.
+
+    It merges by itself if its project does, and knows the version of the project's settings.
+    """
+    settings = await repositories.settings.get_by_project_id(project.id)
+    number = await repositories.run_queues.next_number(project.id)
+    run = await repositories.runs.create(
+        {
+            "auto_merge_enabled": project.auto_merge_enabled,
+            **data,
+            "project_id": project.id,
+            "run_number": number,
+            "settings_version": settings.version if settings is not None else 0,
+        }
+    )
+    await repositories.run_queues.enqueue(project.id, run.id)
+    return run
+
+
+def _refusal(run: AgentRun, detail: str) -> InvalidTransition:
+    return InvalidTransition(
+        detail, current=run.status.value, allowed=[to.value for to in TRANSITIONS[run.status]]
+    )

@@ -1,0 +1,101 @@
+"""Grainchain snapshots: making, reading and changing them, along their life cycle."""
+
+from backend.errors import AgentRunNotFound, InvalidTransition, SnapshotNotFound
+from backend.repositories import Repositories
+from backend.schemas.snapshots import SnapshotCreate, SnapshotList, SnapshotUpdate
+from backend.services.base import ServiceBase, differing, unit_of_work
+from backend.services.runs.access import existing_run, writable_run
+from backend.services.runs.snapshot_states import TRANSITIONS, sources
+from models import AgentRun, GrainchainSnapshot, SnapshotStatus
+
+
+class SnapshotUseCases(ServiceBase):
+    """Creating, reading and changing snapshots."""
+
+    @unit_of_work
+    async def create_snapshot(self, run_id: int, snapshot: SnapshotCreate) -> GrainchainSnapshot:
+        """A new snapshot of the run's.
+
+        Raises `AgentRunNotFound`, `LeaseLost`, and `SnapshotExists` when the run has one with this
+        `snapshot_id`.
+        """
+        async with self.transaction() as repositories:
+            run = await writable_run(repositories, run_id, snapshot.lease_token)
+            data = snapshot.model_dump(exclude={"lease_token"})
+            created = await repositories.snapshots.create({**data, "agent_run_id": run_id})
+            await self.record(
+                repositories,
+                "snapshot.created",
+                target=f"snapshots/{created.id}",
+                project_id=run.project_id,
+                fields=snapshot.model_fields_set - {"lease_token"},
+            )
+            return created
+
+    @unit_of_work(read_only=True)
+    async def list_snapshots(self, run_id: int, *, limit: int, cursor: str | None) -> SnapshotList:
+        """One page of a run's snapshots, newest first. Raises `AgentRunNotFound`, `BadCursor`."""
+        after = self.cursors.decode(cursor, "snapshots", run_id) if cursor is not None else None
+        async with self.transaction() as repositories:
+            await existing_run(repositories, run_id)
+            page = await repositories.snapshots.page(run_id, limit=limit, after=after)
+        next_cursor = None
+        if page.next_position is not None:
+            next_cursor = self.cursors.encode(page.next_position, "snapshots", run_id)
+        return SnapshotList.model_construct(snapshots=page.items, next_cursor=next_cursor)
+
+    @unit_of_work(read_only=True)
+    async def get_snapshot(self, snapshot_id: int) -> GrainchainSnapshot:
+        """The snapshot. Raises `SnapshotNotFound`."""
+        async with self.transaction() as repositories:
+            snapshot, _ = await _with_run(repositories, snapshot_id, None)
+            return snapshot
+
+    @unit_of_work
+    async def update_snapshot(self, snapshot_id: int, update: SnapshotUpdate) -> GrainchainSnapshot:
+        """The snapshot with the given fields changed; the same as before when none differs.
+
+        Raises `SnapshotNotFound`, `LeaseLost`, and `InvalidTransition` when its status does not
+        lead to the one that is wanted.
+        """
+        async with self.transaction() as repositories:
+            snapshot, run = await _with_run(repositories, snapshot_id, update.lease_token)
+            changes = differing(snapshot, update.changes())
+            if not changes:
+                return snapshot
+            # Decided by the update's own condition: of two that race one finds it changed.
+            target: SnapshotStatus | None = changes.get("status")
+            allowed = sources(target) if target is not None else tuple(SnapshotStatus)
+            changed = await repositories.snapshots.change(snapshot_id, changes, sources=allowed)
+            if changed is None:
+                current, _ = await _with_run(repositories, snapshot_id, None)
+                raise _refusal(current, target)
+            await self.record(
+                repositories,
+                "snapshot.updated",
+                target=f"snapshots/{snapshot_id}",
+                project_id=run.project_id,
+                fields=changes,
+            )
+            return changed
+
+
+async def _with_run(
+    repositories: Repositories, snapshot_id: int, lease_token: str | None
+) -> tuple[GrainchainSnapshot, AgentRun]:
+    snapshot = await repositories.snapshots.get_by_id(snapshot_id)
+    if snapshot is None:
+        raise SnapshotNotFound
+    try:
+        return snapshot, await writable_run(repositories, snapshot.agent_run_id, lease_token)
+    except AgentRunNotFound:
+        # Its run is another project's, so that the snapshot is not there either.
+        raise SnapshotNotFound from None
+
+
+def _refusal(snapshot: GrainchainSnapshot, target: SnapshotStatus | None) -> InvalidTransition:
+    return InvalidTransition(
+        f"a snapshot can't go from {snapshot.status} to {target}",
+        current=snapshot.status.value,
+        allowed=[status.value for status in TRANSITIONS[snapshot.status]],
+    )

@@ -1,0 +1,139 @@
+"""What senders deliver to webhooks: taking it in, once, and showing it."""
+
+import secrets
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from pydantic import SecretStr
+
+from backend.crypto.envelope import SecretContext, StoredProjectKey
+from backend.errors import BadSignature, DeliveryNotFound, SecretUnreadable, WebhookNotFound
+from backend.repositories.webhook_delivery_repository import DeliveryFilter
+from backend.schemas.webhooks import WebhookDeliveryList
+from backend.services.base import unit_of_work
+from backend.services.projects.secret_sealing import stored_key
+from backend.services.webhooks.webhooks import WebhookUseCases, existing_webhook, token_context
+from models import WebhookDelivery
+
+# The same for one that is missing, inactive, or in a deleted project.
+_CLOSED = "no active webhook with this id"
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryTarget:
+    """A webhook that takes deliveries, as it was when one began to come in."""
+
+    webhook_id: int
+    secret_version: int
+    secret_token: SecretStr = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class IncomingDelivery:
+    """A delivery whose signature was right."""
+
+    guid: str
+    event: str
+    action: str | None
+    payload: str = field(repr=False)
+    """The body as it came: the text of a JSON object."""
+    payload_bytes: int
+
+
+class DeliveryUseCases(WebhookUseCases):
+    """Receiving and reading deliveries. They are what others sent, not changes by somebody with a
+    token, so the audit has no row for them: they are their own record."""
+
+    async def delivery_target(self, webhook_id: int) -> DeliveryTarget:
+        """The webhook that a delivery is for, be it open or closed.
+
+        Where there is no webhook, or none whose secret token can be read, it is one whose token
+        nobody knows: only those who can sign are told what there is.
+        """
+        sealed = await self.repositories.webhooks.get_sealed_token(webhook_id)
+        if sealed is not None:
+            context = token_context(sealed.project_id, webhook_id, sealed.version)
+            try:
+                token = self.vault.open(stored_key(sealed.key), context, sealed.ciphertext)
+                return DeliveryTarget(webhook_id, sealed.version, token)
+            except SecretUnreadable:
+                pass
+        # Opened as a real one is, so that it takes as long.
+        return DeliveryTarget(webhook_id, 0, self.vault.open(*self._unknown_token))
+
+    @cached_property
+    def _unknown_token(self) -> tuple[StoredProjectKey, SecretContext, str]:
+        """A sealed token of no webhook."""
+        key = StoredProjectKey(0, 0, self.vault.new_project_key(0, 0))
+        context = token_context(0, 0, 0)
+        token = SecretStr(secrets.token_urlsafe(32))
+        return key, context, self.vault.seal(key, context, token)
+
+    @unit_of_work
+    async def receive_delivery(
+        self, target: DeliveryTarget, delivery: IncomingDelivery
+    ) -> tuple[WebhookDelivery, bool]:
+        """The stored delivery, and whether it is new: a repeated one has no effect.
+
+        Raises `WebhookNotFound` and `BadSignature` when the webhook was closed, or given another
+        secret token, while the delivery came in.
+        """
+        async with self.transaction() as repositories:
+            stored = await repositories.webhooks.get_stored(target.webhook_id)
+            if stored is None or not stored.is_open:
+                raise WebhookNotFound(_CLOSED)
+            if stored.webhook.secret_version != target.secret_version:
+                raise BadSignature
+            added = await repositories.deliveries.add(
+                target.webhook_id,
+                guid=delivery.guid,
+                event=delivery.event,
+                action=delivery.action,
+                payload=delivery.payload,
+                payload_bytes=delivery.payload_bytes,
+            )
+            if added is not None:
+                await repositories.webhooks.set_triggered(target.webhook_id, added.created_at)
+                return added, True
+            known = await repositories.deliveries.get_by_guid(target.webhook_id, delivery.guid)
+            assert known is not None  # noqa: S101 - it is what kept the new one out
+            return known, False
+
+    @unit_of_work(read_only=True)
+    async def list_deliveries(
+        self,
+        webhook_id: int,
+        *,
+        event: str | None = None,
+        guid: str | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> WebhookDeliveryList:
+        """One page of a webhook's deliveries, newest first, without their payloads.
+
+        Raises `WebhookNotFound` and `BadCursor`.
+        """
+        bound = ("deliveries", webhook_id, event, guid)
+        after = self.cursors.decode(cursor, *bound) if cursor is not None else None
+        async with self.transaction() as repositories:
+            await existing_webhook(repositories, webhook_id)
+            page = await repositories.deliveries.page(
+                webhook_id, DeliveryFilter(event, guid), limit=limit, after=after
+            )
+        next_cursor = None
+        if page.next_position is not None:
+            next_cursor = self.cursors.encode(page.next_position, *bound)
+        return WebhookDeliveryList.model_construct(deliveries=page.items, next_cursor=next_cursor)
+
+    @unit_of_work(read_only=True)
+    async def get_delivery(self, webhook_id: int, delivery_id: int) -> tuple[WebhookDelivery, str]:
+        """A delivery and its payload, the JSON exactly as it came.
+
+        Raises `WebhookNotFound` and `DeliveryNotFound`.
+        """
+        async with self.transaction() as repositories:
+            await existing_webhook(repositories, webhook_id)
+            found = await repositories.deliveries.get_with_payload(webhook_id, delivery_id)
+        if found is None:
+            raise DeliveryNotFound
+        return found

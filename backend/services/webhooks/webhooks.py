@@ -1,0 +1,176 @@
+"""Webhooks: every use case of theirs. A secret token comes in and never goes out."""
+
+import hmac
+from collections.abc import Collection
+from typing import Any
+
+from pydantic import SecretStr
+
+from backend.crypto.envelope import SecretContext
+from backend.errors import ProjectNotFound, SecretUnreadable, WebhookNotFound
+from backend.repositories import Repositories
+from backend.repositories.webhook_repository import StoredWebhook
+from backend.schemas.webhooks import WebhookCreate, WebhookList, WebhookUpdate
+from backend.services.base import differing, existing_project, require_live_project, unit_of_work
+from backend.services.principal import current_principal
+from backend.services.projects.secret_sealing import SecretSealing, stored_key
+from models import Webhook
+
+_TOKEN = "secret_token"  # noqa: S105 - a field's name
+
+
+class WebhookUseCases(SecretSealing):
+    """Creating, reading, changing and deleting webhooks."""
+
+    @unit_of_work
+    async def create_webhook(self, project_id: int, webhook: WebhookCreate) -> Webhook:
+        """A new webhook. Raises `ProjectNotFound`, and `SecretUnreadable` when the project's key
+        can't be used."""
+        async with self.transaction() as repositories:
+            await require_live_project(repositories, project_id)
+            data = webhook.model_dump(exclude={_TOKEN})
+            created = await repositories.webhooks.create({**data, "project_id": project_id})
+            if webhook.secret_token is not None:
+                sealed = await self._sealed_token(repositories, created, webhook.secret_token)
+                created = await repositories.webhooks.set_first_token(
+                    created.id,
+                    project_key_id=sealed["project_key_id"],
+                    ciphertext=sealed["secret_ciphertext"],
+                )
+            await self._record_webhook(
+                repositories, "webhook.created", created, webhook.model_fields_set
+            )
+            return created
+
+    @unit_of_work(read_only=True)
+    async def list_webhooks(
+        self, project_id: int, *, limit: int, cursor: str | None
+    ) -> WebhookList:
+        """One page, newest first. Raises `ProjectNotFound` and `BadCursor`."""
+        after = self.cursors.decode(cursor, "webhooks", project_id) if cursor is not None else None
+        async with self.transaction() as repositories:
+            await existing_project(repositories, project_id)
+            page = await repositories.webhooks.page(project_id, limit=limit, after=after)
+        next_cursor = None
+        if page.next_position is not None:
+            next_cursor = self.cursors.encode(page.next_position, "webhooks", project_id)
+        return WebhookList.model_construct(webhooks=page.items, next_cursor=next_cursor)
+
+    async def get_webhook(self, webhook_id: int) -> Webhook:
+        """The webhook. Raises `WebhookNotFound`."""
+        return await existing_webhook(self.repositories, webhook_id)
+
+    @unit_of_work
+    async def update_webhook(self, webhook_id: int, update: WebhookUpdate) -> Webhook:
+        """The webhook with the given fields changed; the same as before when none differs.
+
+        Raises `WebhookNotFound`, `ProjectNotFound` when its project is deleted, and
+        `SecretUnreadable` when the project's key can't be used.
+        """
+        async with self.transaction() as repositories:
+            stored = await self._changeable_webhook(repositories, webhook_id)
+            webhook = stored.webhook
+            given = update.changes()
+            token_given = _TOKEN in given
+            token: SecretStr | None = given.pop(_TOKEN, None)
+            changes = differing(webhook, given)
+            fields = set(changes)
+            if token_given and not self._has_token(stored, token):
+                fields.add(_TOKEN)
+                changes |= await self._token_columns(repositories, webhook, token)
+            if not changes:
+                return webhook
+            updated = await repositories.webhooks.update(webhook_id, changes)
+            if updated is None:
+                raise WebhookNotFound
+            await self._record_webhook(repositories, "webhook.updated", updated, fields)
+            return updated
+
+    @unit_of_work
+    async def delete_webhook(self, webhook_id: int) -> None:
+        """Remove the webhook and all that was sent to it. Raises `WebhookNotFound`, and
+        `ProjectNotFound` when its project is deleted."""
+        async with self.transaction() as repositories:
+            stored = await self._changeable_webhook(repositories, webhook_id)
+            await repositories.webhooks.delete(webhook_id)
+            await self._record_webhook(repositories, "webhook.deleted", stored.webhook)
+
+    def open_token(self, stored: StoredWebhook) -> SecretStr | None:
+        """The webhook's secret token; `None` when it has none. Raises `SecretUnreadable`."""
+        webhook = stored.webhook
+        if webhook.secret_ciphertext is None or stored.key is None:
+            return None
+        context = token_context(webhook.project_id, webhook.id, webhook.secret_version)
+        return self.vault.open(stored_key(stored.key), context, webhook.secret_ciphertext)
+
+    def _has_token(self, stored: StoredWebhook, token: SecretStr | None) -> bool:
+        try:
+            present = self.open_token(stored)
+        except SecretUnreadable:
+            return False
+        if present is None or token is None:
+            return present is token
+        return hmac.compare_digest(
+            present.get_secret_value().encode(), token.get_secret_value().encode()
+        )
+
+    async def _token_columns(
+        self, repositories: Repositories, webhook: Webhook, token: SecretStr | None
+    ) -> dict[str, Any]:
+        if token is not None:
+            return await self._sealed_token(repositories, webhook, token)
+        # The version counts on, so that what is being checked against the old token is told.
+        version = webhook.secret_version + 1
+        return {"secret_ciphertext": None, "project_key_id": None, "secret_version": version}
+
+    async def _sealed_token(
+        self, repositories: Repositories, webhook: Webhook, token: SecretStr
+    ) -> dict[str, Any]:
+        key = await self.current_key(repositories, webhook.project_id)
+        version = webhook.secret_version + 1
+        return {
+            "secret_ciphertext": self.vault.seal(
+                key, token_context(webhook.project_id, webhook.id, version), token
+            ),
+            "project_key_id": key.id,
+            "secret_version": version,
+        }
+
+    async def _changeable_webhook(
+        self, repositories: Repositories, webhook_id: int
+    ) -> StoredWebhook:
+        stored = await repositories.webhooks.get_stored(webhook_id)
+        if stored is None or not current_principal().sees(stored.webhook.project_id):
+            raise WebhookNotFound
+        if stored.in_deleted_project:
+            raise ProjectNotFound
+        return stored
+
+    async def _record_webhook(
+        self,
+        repositories: Repositories,
+        action: str,
+        webhook: Webhook,
+        fields: Collection[str] = (),
+    ) -> None:
+        await self.record(
+            repositories,
+            action,
+            target=f"webhooks/{webhook.id}",
+            project_id=webhook.project_id,
+            fields=fields,
+        )
+
+
+async def existing_webhook(repositories: Repositories, webhook_id: int) -> Webhook:
+    """The webhook. Raises `WebhookNotFound`, also for one whose project the current principal may
+    not see."""
+    webhook = await repositories.webhooks.get_by_id(webhook_id)
+    if webhook is None or not current_principal().sees(webhook.project_id):
+        raise WebhookNotFound
+    return webhook
+
+
+def token_context(project_id: int, webhook_id: int, version: int) -> SecretContext:
+    """Where a webhook's secret token belongs."""
+    return SecretContext(project_id, str(webhook_id), version, "webhook")

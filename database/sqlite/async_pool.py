@@ -1,0 +1,254 @@
+"""The asynchronous pool: several readers, one writer, whole units of work in one hop."""
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import asdict
+from typing import Any, TypeVar
+
+from database.errors import DatabaseClosed, DatabaseError, WrongEventLoop
+from database.sqlite.connection import ConnectionConfig, HopConnection, Params, Row, finish
+from database.sqlite.open_files import OpenFiles
+from database.sqlite.readers import Readers
+from database.sqlite.statements import execute, execute_many, fetch_all, fetch_one
+from database.sqlite.table_versions import Changes
+from database.sqlite.transaction import Transaction, Work, in_unit_of_work, unit_transaction
+from database.sqlite.wal import Checkpointer, wal_bytes
+from database.sqlite.write_lock import WriteLock
+from database.sqlite.writer import Writer
+
+T = TypeVar("T")
+
+
+async def nothing() -> None:
+    """A unit of work that shows whether there can be one."""
+
+
+def nobody_to_tell(_: DatabaseError) -> None:
+    """What a pool does about a failed COMMIT when nobody asked to be told."""
+
+
+class AsyncConnectionPool:
+    """An `Executor` for an event loop, and the way to run units of work and transactions.
+
+    Reads go to the readers; every write is answered after its COMMIT, which it may share with
+    others that waited. All methods raise `DatabaseBusy` when the work could not get its turn in
+    time, `DatabaseClosed` when the pool is not open, and `WrongEventLoop` on another loop than the
+    one that opened it; the work had no effect then.
+    """
+
+    def __init__(
+        self,
+        config: ConnectionConfig,
+        write_lock: WriteLock | None = None,
+        on_poison: Callable[[DatabaseError], None] = nobody_to_tell,
+        reads_elsewhere: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """`reads_elsewhere` tells of reads of this process that do not go through this pool."""
+        self._config = config
+        self._write_lock = write_lock or WriteLock()
+        self._on_poison = on_poison
+        self._reads_elsewhere = reads_elsewhere
+        self._checkpointer: Checkpointer | None = None
+        self._open: tuple[Writer, Readers] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        """The loop that everything open belongs to."""
+        self._changing = asyncio.Lock()
+
+    @property
+    def changes(self) -> Changes:
+        """Where to have the commits to some tables watched."""
+        return self._write_lock.changes
+
+    async def open(self) -> None:
+        """Open all connections. Raises `DatabaseError` when the file can't be used."""
+        self.check_loop()
+        async with self._changing:
+            if self._open is not None:
+                return
+            try:
+                await finish(self._connect())
+            except asyncio.CancelledError:
+                await finish(self._disconnect(0))
+                raise
+
+    async def _connect(self) -> None:
+        opened: list[HopConnection] = []
+        try:
+            for name in ["writer", *(f"reader-{n}" for n in range(self._config.readers))]:
+                connection = HopConnection(
+                    self._config, read_only=name != "writer", name=f"strongroom-{name}"
+                )
+                await connection.open()
+                opened.append(connection)
+            # The log is opened by the first statement that reads.
+            await opened[0].run(lambda raw: fetch_one(raw, "SELECT 1 FROM sqlite_schema", ()))
+            files = OpenFiles(self._config)
+            files.remember()
+        except BaseException:
+            for connection in reversed(opened):
+                await connection.close()
+            raise
+        readers = Readers(self._config, opened[1:])
+        checkpointer = Checkpointer(self._config, readers, self._reads_elsewhere)
+        writer = Writer(
+            self._config, opened[0], self._write_lock, self._on_poison, files, checkpointer
+        )
+        self._checkpointer = checkpointer
+        self._open = writer, readers
+        self._loop = asyncio.get_running_loop()
+
+    async def close(self, grace: float = 2.0) -> None:
+        """Refuse new work, let running work finish, and close every connection.
+
+        Running reads are interrupted after `grace` seconds, and an interactive transaction is
+        rolled back; a running batch is awaited. A cancelled caller goes on only when all is done.
+        """
+        self.check_loop(closing=True)
+        async with self._changing:
+            await finish(self._disconnect(grace))
+
+    async def _disconnect(self, grace: float) -> None:
+        if self._open is None:
+            return
+        writer, readers = self._open
+        self._open = None
+        writer.refuse()
+        # Readers first: the last connection to close copies the write-ahead log into the file,
+        # and that must be the writer's.
+        await readers.close(grace)
+        await writer.close(grace)
+        self._loop = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether `open()` has succeeded and `close()` has not begun."""
+        return self._open is not None
+
+    @property
+    def writer(self) -> Writer:
+        """The writer. Raises `DatabaseClosed` when the pool is not open."""
+        return self._parts()[0]
+
+    @property
+    def readers(self) -> Readers:
+        """The readers. Raises `DatabaseClosed` when the pool is not open."""
+        return self._parts()[1]
+
+    async def fetch_all(self, sql: str, params: Params = ()) -> list[Row]:
+        """All rows of a reading statement."""
+        return await self._parts()[1].fetch_all(sql, params)
+
+    async def fetch_one(self, sql: str, params: Params = ()) -> Row | None:
+        """The first row of a reading statement, or `None` when there is none."""
+        return await self._parts()[1].fetch_one(sql, params)
+
+    async def fetch_within(self, sql: str, params: Params, most_bytes: int) -> Row | None:
+        """The first row of a reading statement, or `None`. Raises `TooLong` as soon as any text
+        or row that it reads or makes has more than `most_bytes`."""
+        return await self._parts()[1].fetch_within(sql, params, most_bytes)
+
+    async def fetch_while(self, sql: str, params: Params, takes: Callable[[Row], bool]) -> None:
+        """Give the rows of a reading statement to `takes`, on a reader's thread, until it refuses
+        one: what comes after that one is not read."""
+        await self._parts()[1].fetch_while(sql, params, takes)
+
+    async def execute(self, sql: str, params: Params = ()) -> int:
+        """Run a writing statement; the number of rows it changed, once that is durable."""
+        return await self._parts()[0].run_statement(lambda raw: execute(raw, sql, params))
+
+    async def execute_many(self, sql: str, rows: Sequence[Params]) -> int:
+        """Run a writing statement for each of `rows`, all or none; the number of rows changed."""
+        return await self._parts()[0].run_statement(lambda raw: execute_many(raw, sql, rows))
+
+    async def execute_returning(self, sql: str, params: Params = ()) -> list[Row]:
+        """Run a writing statement that has RETURNING; its rows, once they are durable."""
+        return await self._parts()[0].run_statement(lambda raw: fetch_all(raw, sql, params))
+
+    async def run_unit(self, work: Work[T], *, read_only: bool = False, urgent: bool = False) -> T:
+        """The result of a unit of work, run to its end on a database thread.
+
+        `work` makes a coroutine that uses `transaction()` and awaits nothing but statements. It is
+        atomic; with `read_only` all its statements see one snapshot and may not write. An urgent
+        one goes before all that wait. Raises what the unit raises, and `UnitOfWorkError` when it
+        awaits anything else.
+        """
+        writer, readers = self._parts()
+        if read_only:
+            return await readers.run_unit(work, urgent=urgent)
+        return await writer.run_unit(work, urgent=urgent)
+
+    def transaction(self) -> AbstractAsyncContextManager[Transaction]:
+        """A transaction, committed when the block ends and rolled back when it raises.
+
+        Inside a unit of work it is that unit's and costs no hop. Elsewhere it holds the writer for
+        as long as the block takes, a hop a statement, while other writes wait.
+        """
+        if in_unit_of_work():
+            return unit_transaction(self._config)
+        return self.writer.transaction()
+
+    async def run_read(self, function: Callable[[sqlite3.Connection], T]) -> T:
+        """What `function` returns, called with a reading connection on its thread."""
+        return await self.readers.run(function)
+
+    async def run_alone(self, function: Callable[[sqlite3.Connection], T]) -> T:
+        """What `function` returns, called on the writer's thread between two batches."""
+        return await self.writer.run_alone(function)
+
+    async def look_at_files(self) -> None:
+        """Stop writing when a file of the database was removed or replaced, and look whether a log
+        that another process kept from being emptied still is. For every second or so."""
+        if self._open is None:
+            return
+        self.check_loop()
+        writer, _ = self._open
+        writer.look_at_files()
+        if self._checkpointer is not None and self._checkpointer.is_pinned:
+            # A commit, of nothing, is what a checkpoint follows.
+            await writer.run_unit(nothing)
+
+    def stats(self) -> dict[str, Any]:
+        """Counters and gauges of the pool: see `WriterStats` and `ReaderStats`; sizes in bytes."""
+        if self._open is None:
+            return {"open": False}
+        writer, readers = self._open
+        return {
+            "open": True,
+            "poisoned": writer.poisoned is not None,
+            "writer": {**asdict(writer.stats), **_queue_stats(writer)},
+            "readers": {
+                **asdict(readers.stats),
+                **_queue_stats(readers),
+                "connections": readers.alive,
+            },
+            "wal_bytes": wal_bytes(self._config),
+            "wal_pinned": self._checkpointer is not None and self._checkpointer.is_pinned,
+        }
+
+    def check_loop(self, *, closing: bool = False) -> None:
+        """Raises `WrongEventLoop` when this is not the loop that opened the pool. A pool that is
+        not open belongs to none, and what a loop that has ended left open can be closed by any."""
+        if self._loop is None or self._loop is asyncio.get_running_loop():
+            return
+        if not (closing and self._loop.is_closed()):
+            raise WrongEventLoop
+
+    def _parts(self) -> tuple[Writer, Readers]:
+        if self._open is None:
+            raise DatabaseClosed("the database is not open")
+        if self._loop is not asyncio.get_running_loop():
+            raise WrongEventLoop
+        return self._open
+
+
+def _queue_stats(part: Writer | Readers) -> dict[str, int]:
+    queue = part.queue
+    return {
+        "waiting": len(queue),
+        "unanswered": queue.unanswered,
+        "refused": queue.refused,
+        "expired": queue.expired,
+        "cancelled": queue.cancelled,
+    }

@@ -1,0 +1,218 @@
+"""Group commit, on the writer's thread: many units of work to a transaction."""
+
+import copy
+import sqlite3
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from database.errors import (
+    CommitOutcomeUnknown,
+    DatabaseBusy,
+    DatabaseError,
+    DatabaseFull,
+    DatabaseUnavailable,
+    FilesReplaced,
+    StatementError,
+    TransactionLost,
+)
+from database.jobs import Job, JobQueue
+from database.sqlite.connection import ConnectionConfig
+from database.sqlite.loop_pause import Loan
+from database.sqlite.open_files import OpenFiles
+from database.sqlite.statements import commit, control, require_transaction, still_open
+from database.sqlite.wal import Checkpointer
+from database.sqlite.write_lock import WriteLock
+
+Batch = list[Job[Any]]
+
+
+@dataclass(slots=True)
+class WriterStats:
+    """Counters since the pool was opened; times in seconds."""
+
+    units: int = 0
+    """Units of work and statements that were answered with their result."""
+    failed_units: int = 0
+    """Those that ran and were answered with an error."""
+    commits: int = 0
+    failed_commits: int = 0
+    largest_batch: int = 0
+    wait_total: float = 0.0
+    """Time that units of work spent in the queue."""
+    busy_total: float = 0.0
+    """Time that the writer spent on batches."""
+    checkpoints: int = 0
+    wal_truncations: int = 0
+
+
+class BatchRunner:
+    """Runs batches and commits on the writer's connection; every method belongs to its thread,
+    while the write lock is held.
+
+    `answer` is given each batch when it is over; `poison` is told when writing can't go on.
+    """
+
+    def __init__(
+        self,
+        config: ConnectionConfig,
+        write_lock: WriteLock,
+        answer: Callable[[Batch], None],
+        poison: Callable[[DatabaseError], None],
+        files: OpenFiles,
+        checkpointer: Checkpointer,
+    ) -> None:
+        self._stats = WriterStats()
+        self._config = config
+        self._write_lock = write_lock
+        self._answer = answer
+        self._poison = poison
+        self._files = files
+        self._checkpointer = checkpointer
+        self._log_bytes = 0
+        self.refused_at: float | None = None
+        """When a write was last refused as the disk was full, on the monotonic clock; `None` once
+        another one was taken."""
+        self._changes = 0
+
+    @property
+    def stats(self) -> WriterStats:
+        """The counters as they are now."""
+        self._stats.checkpoints = self._checkpointer.checkpoints
+        self._stats.wal_truncations = self._checkpointer.truncations
+        return self._stats
+
+    def serve(self, raw: sqlite3.Connection, queue: JobQueue, loan: Loan) -> None:
+        """Run what waits, up to the bounds of a batch, in one transaction, and answer it.
+
+        The loan is given back before the COMMIT, which waits for the disk.
+        """
+        job = queue.take()
+        if job is None:
+            return
+        started = time.monotonic()
+        batch = [job]
+        # What is told if this breaks off in a way that nobody foresaw.
+        failure: DatabaseError | None = DatabaseUnavailable("the batch broke off")
+        try:
+            self._run(raw, batch, queue, loan)
+            failure = None
+        except DatabaseError as error:
+            failure = error
+        finally:
+            if failure is not None:
+                _fail(batch, failure)
+            failed = sum(job.error is not None for job in batch)
+            self._stats.failed_units += failed
+            self._stats.units += len(batch) - failed
+            self._note_room(raw, batch if failed else [])
+            self._answer(batch)
+        if failure is None:
+            self._checkpoint_if_due(raw)
+        elif still_open(raw):
+            self._poison(DatabaseUnavailable("a batch could not be rolled back"))
+        elif isinstance(failure, DatabaseFull):
+            self._checkpoint(partial(self._checkpointer.make_room, raw))
+        self._stats.busy_total += time.monotonic() - started
+
+    def _run(self, raw: sqlite3.Connection, batch: Batch, queue: JobQueue, loan: Loan) -> None:
+        """Run the batch's first job and what else waits, and commit.
+
+        Raises `DatabaseError` when nothing of it was kept.
+        """
+        self.begin(raw)
+        now = time.monotonic()
+        deadline = now + self._config.batch_seconds
+        job: Job[Any] | None = batch[0]
+        while job is not None:
+            self._stats.wait_total += now - job.queued_at
+            job.run(raw)
+            if not raw.in_transaction:
+                # Also when the unit swallowed the error: what follows would autocommit.
+                raise _reason_for_others(job.error)
+            now = time.monotonic()
+            if len(batch) >= self._config.batch_units or now >= deadline:
+                break
+            job = queue.take()
+            if job is not None:
+                batch.append(job)
+        self._stats.largest_batch = max(self._stats.largest_batch, len(batch))
+        loan.give_back()
+        try:
+            self._commit(raw)
+        except DatabaseError as error:
+            alone = sum(job.error is None for job in batch) == 1
+            raise error if alone else _reason_for_others(error) from None
+
+    def _note_room(self, raw: sqlite3.Connection, failed: Batch) -> None:
+        if any(isinstance(job.error, DatabaseFull) for job in failed):
+            self.refused_at = time.monotonic()
+            self._changes = raw.total_changes
+        elif self.refused_at is not None and raw.total_changes != self._changes:
+            self.refused_at = None
+
+    def begin(self, raw: sqlite3.Connection) -> None:
+        """Begin a writing transaction."""
+        try:
+            control(raw, "BEGIN IMMEDIATE")
+        except StatementError as error:
+            # Nothing can be wrong with BEGIN: the connection is closed, or in a transaction that
+            # nobody knows of.
+            unusable = DatabaseUnavailable(f"the writer's connection can't be used: {error}")
+            self._poison(unusable)
+            raise unusable from None
+
+    def _commit(self, raw: sqlite3.Connection) -> None:
+        try:
+            with self._write_lock.committing(raw):
+                commit(raw)
+            self._log_bytes = self._files.log_bytes()
+        except DatabaseError as error:
+            self._stats.failed_commits += 1
+            if isinstance(error, (CommitOutcomeUnknown, FilesReplaced)):
+                self._poison(error)
+            raise
+        self._stats.commits += 1
+
+    def commit_alone(self, raw: sqlite3.Connection) -> None:
+        """Commit a transaction that belongs to one caller."""
+        try:
+            require_transaction(raw)
+            self._commit(raw)
+        except DatabaseError:
+            self._stats.failed_units += 1
+            raise
+        self._stats.units += 1
+        self._checkpoint_if_due(raw)
+
+    def _checkpoint_if_due(self, raw: sqlite3.Connection) -> None:
+        self._checkpoint(partial(self._checkpointer.run_if_due, raw, self._log_bytes))
+
+    def _checkpoint(self, checkpoint: Callable[[], None]) -> None:
+        try:
+            checkpoint()
+        except DatabaseError as error:
+            self._poison(error)
+
+    def truncate_wal(self, raw: sqlite3.Connection) -> bool:
+        """Copy the write-ahead log into the database file and empty it; whether it is empty."""
+        return self._checkpointer.truncate(raw)
+
+
+def _fail(batch: Batch, error: DatabaseError) -> None:
+    """Nothing of the batch was kept, or what was is unknown: tell everybody."""
+    for job in batch:
+        # A unit that failed by itself keeps its own reason: it had no effect in any case.
+        if job.error is None:
+            # Each its own: one exception raised in many tasks gathers all their tracebacks.
+            job.error = copy.copy(error)
+
+
+def _reason_for_others(cause: BaseException | None) -> DatabaseError:
+    """Why units failed that shared a transaction with one that failed: what is wrong with the
+    database, but not what was wrong with that one."""
+    if isinstance(cause, (DatabaseBusy, DatabaseFull, DatabaseUnavailable)):
+        return cause
+    return TransactionLost("the transaction was rolled back: another unit of work broke it")

@@ -1,0 +1,278 @@
+"""Opening SQLite connections, with every setting read back, and the thread hop on one of them."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import sqlite3
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import aiosqlite
+
+from database.errors import (
+    DRIVER_ERRORS,
+    DatabaseClosed,
+    DatabaseConfigurationError,
+    translate,
+)
+from database.sqlite.table_versions import ObservedConnection
+
+T = TypeVar("T")
+Value = str | bytes | int | float | None
+Params = Sequence[Value]
+Row = sqlite3.Row
+
+# At DEBUG aiosqlite logs its calls with their parameters.
+logging.getLogger("aiosqlite").setLevel(logging.WARNING)
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionConfig:
+    """Where the database is and how the pools behave. Times are in seconds."""
+
+    path: Path
+    readers: int = 4
+    """Reader connections, each with a thread of its own."""
+    busy_timeout: float = 5.0
+    """How long SQLite waits for a lock that another process holds."""
+    queue_timeout: float = 5.0
+    """How long work may wait for its turn before it is refused with `DatabaseBusy`."""
+    queue_limit: int = 10_000
+    """How much work may wait; what comes on top is refused with `DatabaseBusy` at once."""
+    batch_units: int = 256
+    """Units of work that share a COMMIT, at most."""
+    batch_seconds: float = 0.02
+    """A batch takes no further unit after this time."""
+    loan_seconds: float = 0.02
+    """The event loop stands still for a batch's statements, at most for this time: see `Loan`."""
+    stall_seconds: float = 0.004
+    """A reader busy with one hop for longer gets help from another one."""
+    checkpoint_frames: int = 2_000
+    """WAL frames after which the writer checkpoints; 0 leaves that to another process."""
+    wal_limit_bytes: int = 64 * 1024 * 1024
+    """WAL size from which on the pool's own readers must give way, so that it can be emptied. It
+    never has twice as much while no other process reads."""
+    evict_seconds: float = 1.0
+    """How long a read may go on while the log is larger than that."""
+    cache_kib: int = 8 * 1024
+    """Page cache of a connection that writes."""
+    reader_cache_kib: int = 2 * 1024
+    """Page cache of a connection that only reads: it begins anew after each commit of another."""
+    cached_statements: int = 256
+    read_only: bool = False
+    """Nothing is made or changed, so that a look is safe while another process owns the file."""
+
+    @property
+    def wal_path(self) -> Path:
+        """The write-ahead log beside the database file, or beside the one that a link leads to."""
+        path = self.path.resolve()
+        return path.with_name(path.name + "-wal")
+
+    @property
+    def shm_path(self) -> Path:
+        """The log's index beside it."""
+        path = self.path.resolve()
+        return path.with_name(path.name + "-shm")
+
+
+class Executor(Protocol):
+    """What repositories need: the pool offers it, and so does a transaction.
+
+    Every method raises `DatabaseError` and nothing of the driver's.
+    """
+
+    async def fetch_all(self, sql: str, params: Params = ()) -> list[Row]:
+        """All rows of a reading statement."""
+        ...
+
+    async def fetch_one(self, sql: str, params: Params = ()) -> Row | None:
+        """The first row of a reading statement, or `None` when there is none."""
+        ...
+
+    async def fetch_within(self, sql: str, params: Params, most_bytes: int) -> Row | None:
+        """The first row of a reading statement, or `None` when there is none. Raises `TooLong` as
+        soon as any text or row that it reads or makes has more than `most_bytes`."""
+        ...
+
+    async def fetch_while(self, sql: str, params: Params, takes: Callable[[Row], bool]) -> None:
+        """Give the rows of a reading statement to `takes`, on the thread that reads them, until it
+        refuses one: what comes after that one is not read."""
+        ...
+
+    async def execute(self, sql: str, params: Params = ()) -> int:
+        """Run a writing statement; the number of rows it inserted, updated or deleted."""
+        ...
+
+    async def execute_many(self, sql: str, rows: Sequence[Params]) -> int:
+        """Run a writing statement once for each of `rows`; the number of rows changed in all."""
+        ...
+
+    async def execute_returning(self, sql: str, params: Params = ()) -> list[Row]:
+        """Run a writing statement that has RETURNING; the rows it returns."""
+        ...
+
+
+def open_connection(config: ConnectionConfig, *, read_only: bool = False) -> sqlite3.Connection:
+    """A connection with the product's settings, each read back after it was set.
+
+    Statements autocommit unless the caller says BEGIN. Raises `DatabaseError` when the file can't
+    be opened or a setting did not take effect. A new file belongs to its owner alone.
+    """
+    uri = config.path.absolute().as_uri() + ("?mode=ro" if config.read_only else "")
+    if not config.read_only:
+        _make_private(config.path)
+    try:
+        connection = sqlite3.connect(
+            uri,
+            uri=True,
+            timeout=config.busy_timeout,
+            isolation_level=None,
+            check_same_thread=False,
+            cached_statements=config.cached_statements,
+            factory=sqlite3.Connection if read_only or config.read_only else ObservedConnection,
+        )
+    except sqlite3.Error as error:
+        raise translate(error) from None
+    try:
+        for pragma, value, expected in _pragmas(config, read_only=read_only or config.read_only):
+            connection.execute(f"PRAGMA {pragma} = {value}").close()
+            found = connection.execute(f"PRAGMA {pragma}").fetchone()
+            if found is None or found[0] != expected:
+                raise DatabaseConfigurationError(
+                    f"PRAGMA {pragma} is {found[0] if found else 'unknown'} "
+                    f"after it was set to {value}"
+                )
+    except sqlite3.Error as error:
+        connection.close()
+        raise translate(error) from None
+    except BaseException:
+        connection.close()
+        raise
+    connection.row_factory = sqlite3.Row
+    return connection
+
+
+def _make_private(path: Path) -> None:
+    """Make the file, empty and for its owner only, if there is none."""
+    # SQLite would make it as readable as the umask permits, and the files beside it like it. What
+    # is there is not opened: closing it here would drop the locks that connections have on it.
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    # Why it can't be made, SQLite tells.
+    with contextlib.suppress(OSError):
+        os.close(os.open(path, flags, 0o600))
+
+
+def _pragmas(
+    config: ConnectionConfig, *, read_only: bool
+) -> list[tuple[str, str | int, str | int]]:
+    cache_kib = config.reader_cache_kib if read_only else config.cache_kib
+    settings: list[tuple[str, str | int, str | int]] = [
+        # First, so that the ones that need a lock wait for it.
+        ("busy_timeout", int(config.busy_timeout * 1000), int(config.busy_timeout * 1000)),
+        ("synchronous", "FULL", 2),
+        ("foreign_keys", "ON", 1),
+        ("trusted_schema", "OFF", 0),
+        ("cell_size_check", "ON", 1),
+        ("secure_delete", "FAST", 2),
+        ("temp_store", "MEMORY", 2),
+        ("cache_size", -cache_kib, -cache_kib),
+        # SQLite before 3.51.3 can corrupt the file when one connection checkpoints while another
+        # writes: only the writer's thread checkpoints, between its batches.
+        ("wal_autocheckpoint", 0, 0),
+    ]
+    if not config.read_only:
+        settings.insert(1, ("journal_mode", "WAL", "wal"))
+    if read_only:
+        settings.append(("query_only", "ON", 1))
+    return settings
+
+
+async def finish(work: Coroutine[Any, Any, T]) -> T:
+    """What `work` returns; a caller that is cancelled meanwhile, however often, goes on only when
+    `work` has ended."""
+    task = asyncio.ensure_future(work)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is None:
+        return task.result()
+    if not task.cancelled():
+        # Nobody is left to be told; asyncio would report the error as never retrieved.
+        task.exception()
+    raise cancelled
+
+
+class HopConnection(aiosqlite.Connection):
+    """An aiosqlite connection that also runs whole functions on its thread.
+
+    One `run` is one hop to the thread and back, whatever the function does there.
+    """
+
+    def __init__(self, config: ConnectionConfig, *, read_only: bool, name: str) -> None:
+        super().__init__(lambda: open_connection(config, read_only=read_only), iter_chunk_size=64)
+        self.name = name
+        """Name of its thread."""
+        self._thread.name = name
+        # A connection that nobody closed must not keep the interpreter from exiting.
+        self._thread.daemon = True
+        self._stopped: asyncio.Future[Any] | None = None
+
+    async def open(self) -> None:
+        """Start the thread and connect. Raises `DatabaseError`; the thread has ended then."""
+        try:
+            await self
+        except BaseException:
+            if self._stopped is not None:
+                # The thread will say that it ended, to an event loop that must still be there.
+                await self._stopped
+            raise
+
+    def stop(self) -> "asyncio.Future[Any] | None":
+        """Tell the thread to end; what comes back is done when it has."""
+        self._stopped = super().stop()
+        return self._stopped
+
+    async def run(self, function: Callable[[sqlite3.Connection], T]) -> T:
+        """What `function` returns, called with the driver's connection on its thread.
+
+        A cancelled caller does not stop a function that has begun. Raises what the function
+        raises, the driver's errors as `DatabaseError`, and `DatabaseClosed` after `close`.
+        """
+        return await self.start(function)
+
+    def start(self, function: Callable[[sqlite3.Connection], T]) -> "asyncio.Future[T]":
+        """The same, begun at once: what comes back is done when the function is."""
+        connection = self._connection
+        if connection is None or not self._running:
+            raise DatabaseClosed("the database is closed")
+        # What aiosqlite's own methods do, without a coroutine that would have to be waited for.
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._tx.put_nowait((future, partial(guarded, function, connection)))
+        return future
+
+    def interrupt_statement(self) -> None:
+        """Make the statement that runs on the thread fail, if one does."""
+        if self._connection is not None:
+            try:
+                self._connection.interrupt()
+            except sqlite3.ProgrammingError:
+                # It was closed under us, so no statement runs.
+                return
+
+
+def guarded(function: Callable[[sqlite3.Connection], T], connection: sqlite3.Connection) -> T:
+    """What `function` returns. It raises nothing of the driver's, and nothing that a future
+    can't hold."""
+    try:
+        return function(connection)
+    except DRIVER_ERRORS as error:
+        raise translate(error) from None
+    except StopIteration as error:
+        raise RuntimeError("a function on a database thread raised StopIteration") from error

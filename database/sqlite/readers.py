@@ -1,0 +1,280 @@
+"""Reading: what waits goes together in one hop, and a slow statement holds back nobody."""
+
+import asyncio
+import contextlib
+import logging
+import sqlite3
+import time
+from collections import deque
+from collections.abc import Callable
+from contextvars import copy_context
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
+
+from database.errors import DatabaseError, concerns_connection
+from database.jobs import Job, JobQueue
+from database.sqlite.connection import ConnectionConfig, HopConnection, Params, Row
+from database.sqlite.loop_pause import Loan
+from database.sqlite.statements import (
+    control,
+    fetch_all,
+    fetch_one,
+    fetch_while,
+    fetch_within,
+    roll_back,
+)
+from database.sqlite.transaction import Work, drive
+
+T = TypeVar("T")
+logger = logging.getLogger("strongroom.database")
+
+# A hop hands its answers over after this time; what waits still is the next hop's.
+HOP_SECONDS = 0.002
+# Pauses between attempts to open a reader again, doubled up to the longest.
+FIRST_PAUSE = 0.05
+LONGEST_PAUSE = 1.0
+# A function may start another statement after one was interrupted.
+INTERRUPT_SECONDS = 0.02
+
+
+@dataclass(slots=True)
+class ReaderStats:
+    """Counters since the pool was opened; times in seconds."""
+
+    queries: int = 0
+    hops: int = 0
+    largest_hop: int = 0
+    stalls: int = 0
+    """Hops that took so long that another reader took over the queue."""
+    reopened: int = 0
+    """Connections replaced after a failure of the file or the disk."""
+    wait_total: float = 0.0
+    """Time that queries spent in the queue."""
+
+
+class _Hop:
+    """One trip of a reader: what it has answered so far, readable from the event loop."""
+
+    __slots__ = ("began", "done", "jobs", "reader", "stalled", "timer", "waited")
+
+    def __init__(self, reader: HopConnection) -> None:
+        self.began = time.monotonic()
+        """When its job began that runs now."""
+        self.reader = reader
+        self.done: deque[Job[Any]] = deque()
+        self.jobs = 0
+        self.waited = 0.0
+        self.stalled = False
+        self.timer: asyncio.TimerHandle | None = None
+
+
+class Readers:
+    """Several reading connections over one queue.
+
+    One of them, at any time, is the one that drains the queue. When its hop stalls, because a
+    statement is slow, its finished answers are delivered and another reader drains the queue.
+    """
+
+    def __init__(self, config: ConnectionConfig, connections: list[HopConnection]) -> None:
+        self.stats = ReaderStats()
+        self.queue = JobQueue(limit=config.queue_limit, timeout=config.queue_timeout)
+        self._config = config
+        self._idle = connections
+        self._all = set(connections)
+        self._draining: _Hop | None = None
+        self._hops: set[asyncio.Task[None]] = set()
+        self._running: set[_Hop] = set()
+        self._closing = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+
+    async def fetch_all(self, sql: str, params: Params = ()) -> list[Row]:
+        """All rows of the statement."""
+        return await self.queue.submit(lambda raw: fetch_all(raw, sql, params), None, self._wake)
+
+    async def fetch_one(self, sql: str, params: Params = ()) -> Row | None:
+        """The first row of the statement, or `None`."""
+        return await self.queue.submit(lambda raw: fetch_one(raw, sql, params), None, self._wake)
+
+    async def fetch_within(self, sql: str, params: Params, most_bytes: int) -> Row | None:
+        """The first row of the statement, or `None`. Raises `TooLong`."""
+        return await self.queue.submit(
+            lambda raw: fetch_within(raw, sql, params, most_bytes), None, self._wake
+        )
+
+    async def fetch_while(self, sql: str, params: Params, takes: Callable[[Row], bool]) -> None:
+        """Give rows to `takes` until it refuses one."""
+        await self.queue.submit(lambda raw: fetch_while(raw, sql, params, takes), None, self._wake)
+
+    async def run_unit(self, work: Work[T], *, urgent: bool = False) -> T:
+        """The result of a unit of work that only reads: its statements see one snapshot."""
+        return await self.queue.submit(
+            lambda raw: _in_snapshot(work, raw, self._config),
+            copy_context(),
+            self._wake,
+            urgent=urgent,
+        )
+
+    async def run(self, function: Callable[[sqlite3.Connection], T]) -> T:
+        """What `function` returns, called with a reading connection on its thread."""
+        return await self.queue.submit(function, copy_context(), self._wake)
+
+    def _wake(self) -> None:
+        # While somebody drains the queue there is nothing to do: that hop takes the job along,
+        # or starts the next hop when it ends, or is found stalled.
+        if self._draining is None and self._idle:
+            hop = _Hop(self._idle.pop())
+            self._draining = hop
+            self._running.add(hop)
+            self._watch(hop)
+            task = self._loop.create_task(self._run_hop(hop), name="strongroom-reader-hop")
+            self._hops.add(task)
+            task.add_done_callback(self._hops.discard)
+
+    async def _run_hop(self, hop: _Hop) -> None:
+        broken = True
+        try:
+            loan = Loan()
+            run = hop.reader.start(partial(self._drain, hop, loan))
+            if self.queue.is_urgent:
+                loan.wait(self._config.loan_seconds)
+            broken = await run
+        except DatabaseError as error:
+            logger.warning("a reader can't be used any more: %s", error)
+        finally:
+            if hop.timer is not None:
+                hop.timer.cancel()
+            self._running.discard(hop)
+            self._deliver(hop)
+            self.stats.hops += 1
+            self.stats.queries += hop.jobs
+            self.stats.largest_hop = max(self.stats.largest_hop, hop.jobs)
+            self.stats.wait_total += hop.waited
+            if self._draining is hop:
+                self._draining = None
+            if not broken:
+                self._idle.append(hop.reader)
+            if len(self.queue):
+                self._wake()
+        if broken:
+            await self._reopen(hop.reader)
+
+    def _drain(self, hop: _Hop, loan: Loan, raw: sqlite3.Connection) -> bool:
+        """On the reader's thread: answer what waits; whether the connection must be replaced.
+
+        The loan is for what is urgent, and comes first. Raises `DatabaseError` when the connection
+        can't even be asked.
+        """
+        try:
+            return self._answer(hop, loan, raw)
+        finally:
+            loan.give_back()
+
+    def _answer(self, hop: _Hop, loan: Loan, raw: sqlite3.Connection) -> bool:
+        now = time.monotonic()
+        until = now + HOP_SECONDS
+        while True:
+            if not self.queue.is_urgent:
+                loan.give_back()
+            job = self.queue.take()
+            if job is None:
+                return False
+            hop.jobs += 1
+            hop.began = now
+            hop.waited += now - job.queued_at
+            job.run(raw)
+            hop.done.append(job)
+            if job.error is not None and concerns_connection(job.error):
+                return True
+            if raw.in_transaction:
+                # It would keep its snapshot, and with it the write-ahead log, for ever.
+                roll_back(raw)
+            now = time.monotonic()
+            if hop.stalled or now >= until:
+                return False
+
+    def is_reading(self) -> bool:
+        """Whether there is a read now. For any thread."""
+        return bool(self._running)
+
+    def interrupt(self, before: float) -> None:
+        """Make the statements of reads that began before this moment fail with `DatabaseBusy`. For
+        any thread."""
+        for hop in tuple(self._running):
+            if hop.began < before:
+                hop.reader.interrupt_statement()
+
+    def _watch(self, hop: _Hop) -> None:
+        hop.timer = self._loop.call_later(self._config.stall_seconds, self._stalled, hop)
+
+    def _stalled(self, hop: _Hop) -> None:
+        """The hop takes long: hand over what it has, and let another reader go on."""
+        if not hop.stalled:
+            hop.stalled = True
+            self.stats.stalls += 1
+        self._deliver(hop)
+        if self._draining is hop:
+            self._draining = None
+        if len(self.queue):
+            self._wake()
+        self._watch(hop)
+
+    def _deliver(self, hop: _Hop) -> None:
+        while hop.done:
+            hop.done.popleft().deliver()
+
+    async def _reopen(self, broken: HopConnection) -> None:
+        """Put a new connection in the place of one whose file access failed."""
+        self._all.discard(broken)
+        try:
+            await broken.close()
+        except sqlite3.Error as error:
+            # It was beyond closing; its replacement is what matters.
+            logger.warning("a broken reader did not close: %s", type(error).__name__)
+        pause = FIRST_PAUSE
+        while not self._closing.is_set():
+            replacement = HopConnection(self._config, read_only=True, name=broken.name)
+            try:
+                await replacement.open()
+            except Exception as error:  # noqa: BLE001 - no thread, no descriptor, no file
+                logger.warning("a reader could not be opened again, trying on: %s", error)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._closing.wait(), pause)
+                pause = min(pause * 2, LONGEST_PAUSE)
+                continue
+            self._all.add(replacement)
+            self._idle.append(replacement)
+            self.stats.reopened += 1
+            if len(self.queue):
+                self._wake()
+            return
+
+    async def close(self, grace: float) -> None:
+        """Refuse what waits, give running statements `grace` seconds, interrupt them, and close
+        every connection."""
+        self.queue.close()
+        self._closing.set()
+        running = set(self._hops)
+        timeout = grace
+        while running:
+            _, running = await asyncio.wait(running, timeout=timeout)
+            if running:
+                for connection in self._all:
+                    connection.interrupt_statement()
+                timeout = INTERRUPT_SECONDS
+        for connection in self._all:
+            await connection.close()
+        self._idle.clear()
+
+    @property
+    def alive(self) -> int:
+        """Connections that can be used."""
+        return len(self._all)
+
+
+def _in_snapshot(work: Work[T], raw: sqlite3.Connection, owner: object) -> T:
+    control(raw, "BEGIN")
+    try:
+        return drive(work, raw, owner)
+    finally:
+        roll_back(raw)

@@ -1,0 +1,219 @@
+"""A transaction as its body sees it: on a database thread, or a hop a statement."""
+
+import contextlib
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextvars import ContextVar
+from functools import partial
+from typing import Any, Protocol, TypeVar, cast
+
+from database.errors import UnitOfWorkError
+from database.sqlite.connection import HopConnection, Params, Row
+from database.sqlite.statements import (
+    atomically,
+    control,
+    execute,
+    execute_many,
+    fetch_all,
+    fetch_one,
+    fetch_while,
+    fetch_within,
+    release,
+    require_transaction,
+    undo,
+)
+
+T = TypeVar("T")
+Statement = Callable[[sqlite3.Connection, str, Any], T]
+Work = Callable[[], Coroutine[Any, Any, T]]
+"""Makes the coroutine of a unit of work; called once for each run."""
+
+
+class Transaction(Protocol):
+    """The executor inside a transaction; statements see what earlier ones changed.
+
+    Of use only within its block: afterwards every method raises `UnitOfWorkError`.
+    """
+
+    async def fetch_all(self, sql: str, params: Params = ()) -> list[Row]: ...
+    async def fetch_one(self, sql: str, params: Params = ()) -> Row | None: ...
+    async def fetch_within(self, sql: str, params: Params, most_bytes: int) -> Row | None: ...
+    async def fetch_while(self, sql: str, params: Params, takes: Callable[[Row], bool]) -> None: ...
+    async def execute(self, sql: str, params: Params = ()) -> int: ...
+    async def execute_many(self, sql: str, rows: Sequence[Params]) -> int: ...
+    async def execute_returning(self, sql: str, params: Params = ()) -> list[Row]: ...
+
+
+class InlineTransaction:
+    """A transaction on the thread it is used on: its coroutines never suspend."""
+
+    __slots__ = ("_connection",)
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection: sqlite3.Connection | None = connection
+
+    async def fetch_all(self, sql: str, params: Params = ()) -> list[Row]:
+        return self.call(fetch_all, sql, params)
+
+    async def fetch_one(self, sql: str, params: Params = ()) -> Row | None:
+        return self.call(fetch_one, sql, params)
+
+    async def fetch_within(self, sql: str, params: Params, most_bytes: int) -> Row | None:
+        return self.call(partial(fetch_within, most_bytes=most_bytes), sql, params)
+
+    async def fetch_while(self, sql: str, params: Params, takes: Callable[[Row], bool]) -> None:
+        self.call(partial(fetch_while, takes=takes), sql, params)
+
+    async def execute(self, sql: str, params: Params = ()) -> int:
+        return self.call(execute, sql, params)
+
+    async def execute_many(self, sql: str, rows: Sequence[Params]) -> int:
+        return self.call(execute_many, sql, rows)
+
+    async def execute_returning(self, sql: str, params: Params = ()) -> list[Row]:
+        return self.call(fetch_all, sql, params)
+
+    def call(self, statement: Statement[T], sql: str, argument: Any) -> T:
+        """What the statement gives. Raises `DatabaseError`, and `TransactionLost` when the
+        transaction has ended under an earlier one."""
+        connection = self._connection
+        if connection is None:
+            raise UnitOfWorkError("a transaction can't be used after its block")
+        require_transaction(connection)
+        return statement(connection, sql, argument)
+
+    def end(self) -> None:
+        """Refuse what comes after."""
+        self._connection = None
+
+
+class HoppingTransaction:
+    """A transaction that goes to the connection's thread for each statement."""
+
+    __slots__ = ("_connection",)
+
+    def __init__(self, connection: HopConnection) -> None:
+        self._connection: HopConnection | None = connection
+
+    async def fetch_all(self, sql: str, params: Params = ()) -> list[Row]:
+        return await self._call(fetch_all, sql, params)
+
+    async def fetch_one(self, sql: str, params: Params = ()) -> Row | None:
+        return await self._call(fetch_one, sql, params)
+
+    async def fetch_within(self, sql: str, params: Params, most_bytes: int) -> Row | None:
+        return await self._call(partial(fetch_within, most_bytes=most_bytes), sql, params)
+
+    async def fetch_while(self, sql: str, params: Params, takes: Callable[[Row], bool]) -> None:
+        await self._call(partial(fetch_while, takes=takes), sql, params)
+
+    async def execute(self, sql: str, params: Params = ()) -> int:
+        return await self._call(execute, sql, params)
+
+    async def execute_many(self, sql: str, rows: Sequence[Params]) -> int:
+        return await self._call(execute_many, sql, rows)
+
+    async def execute_returning(self, sql: str, params: Params = ()) -> list[Row]:
+        return await self._call(fetch_all, sql, params)
+
+    async def _call(self, statement: Statement[T], sql: str, argument: Any) -> T:
+        if self._connection is None:
+            raise UnitOfWorkError("a transaction can't be used after its block")
+        return await self._connection.run(
+            lambda raw: InlineTransaction(raw).call(statement, sql, argument)
+        )
+
+    def end(self) -> None:
+        """Refuse what comes after."""
+        self._connection = None
+
+
+class _Unit:
+    """The unit of work that runs on this thread."""
+
+    __slots__ = ("connection", "fresh", "owner")
+
+    def __init__(self, connection: sqlite3.Connection, owner: object) -> None:
+        self.connection = connection
+        self.owner = owner
+        self.fresh = True
+
+
+_current: ContextVar[_Unit | None] = ContextVar("strongroom_unit", default=None)
+
+
+def in_unit_of_work() -> bool:
+    """Whether the caller runs inside a unit of work, on a database thread."""
+    return _current.get() is not None
+
+
+@contextlib.asynccontextmanager
+async def unit_transaction(owner: object = None) -> AsyncIterator[Transaction]:
+    """The transaction of the unit of work that the caller runs in.
+
+    The block is atomic in itself: when it raises, what it did is undone, and the unit may catch
+    the error outside the block and go on. Raises `UnitOfWorkError` outside a unit, and inside one
+    of another `owner`; `TransactionLost` when the unit's transaction has ended under an earlier
+    block.
+    """
+    unit = _current.get()
+    if unit is None:
+        raise UnitOfWorkError("there is no unit of work here")
+    if owner is not None and unit.owner is not None and owner is not unit.owner:
+        raise UnitOfWorkError("a unit of work can't use another database")
+    connection = unit.connection
+    # The unit's own savepoint serves its first block: nothing happened in between.
+    first, unit.fresh = unit.fresh, False
+    if not first:
+        # Without a transaction around it a savepoint would be one, and its release a commit.
+        require_transaction(connection)
+        control(connection, "SAVEPOINT block")
+    transaction = InlineTransaction(connection)
+    try:
+        yield transaction
+        if not first:
+            release(connection, "block")
+    except BaseException:
+        undo(connection, "unit" if first else "block", keep=first)
+        raise
+    finally:
+        transaction.end()
+
+
+def drive(work: Work[T], connection: sqlite3.Connection, owner: object = None) -> T:
+    """Run a unit of work to its end on the calling thread, within the open transaction.
+
+    `owner` stands for the database: the unit may have transactions of no other.
+    It is atomic: when it raises, what it did is undone. Raises what the work raises,
+    `UnitOfWorkError` when it awaits anything but its statements, and `TransactionLost` when it
+    went on after an error that ended the transaction.
+    """
+    return atomically(connection, partial(_run, work, owner), "unit")
+
+
+def _run(work: Work[T], owner: object, connection: sqlite3.Connection) -> T:
+    token = _current.set(_Unit(connection, owner))
+    try:
+        coroutine = work()
+        try:
+            coroutine.send(None)
+        except StopIteration as stop:
+            return cast(T, stop.value)
+        except RuntimeError as error:
+            if error.args == ("no running event loop",):
+                raise _awaited_something_else() from error
+            raise
+        try:
+            coroutine.close()
+        except Exception as error:
+            # It went on instead of ending, or failed while it cleaned up.
+            raise _awaited_something_else() from error
+        raise _awaited_something_else()
+    finally:
+        _current.reset(token)
+
+
+def _awaited_something_else() -> UnitOfWorkError:
+    return UnitOfWorkError(
+        "a unit of work may await only its transaction and repositories bound to it"
+    )

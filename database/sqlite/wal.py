@@ -1,0 +1,188 @@
+"""The write-ahead log: when it is copied into the database file, and how large it may become."""
+
+import logging
+import sqlite3
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from database.errors import DatabaseError, concerns_connection
+from database.sqlite.connection import ConnectionConfig
+from database.sqlite.lock_holders import lock_holders
+from database.sqlite.statements import control, fetch_all
+
+logger = logging.getLogger("strongroom.database")
+
+WAIT_MS = 50
+"""How long a checkpoint between batches waits for readers: writers wait as long."""
+RETRY_SECONDS = 1.0
+"""How long a log that a reader keeps from being emptied is left alone."""
+FRAME_BYTES = 4096 + 24
+"""A page and what the log says of it."""
+
+
+def wal_bytes(config: ConnectionConfig) -> int:
+    """Size of the write-ahead log in bytes; 0 when there is none."""
+    try:
+        return config.wal_path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+class OwnReaders(Protocol):
+    """The reads of this process, asked about from any thread."""
+
+    def is_reading(self) -> bool:
+        """Whether there is one now."""
+        ...
+
+    def interrupt(self, before: float) -> None:
+        """Make the statements of those that began before this moment fail with `DatabaseBusy`."""
+        ...
+
+
+class Checkpointer:
+    """Checkpoints on the writer's thread, while the write lock is held.
+
+    A log that was copied whole is written again from its beginning, and its file keeps its size:
+    so it is due again once the file grows. Its size is what the log holds at most.
+    """
+
+    def __init__(
+        self,
+        config: ConnectionConfig,
+        own: OwnReaders,
+        reads_elsewhere: Callable[[], bool],
+    ) -> None:
+        """`reads_elsewhere` tells of reads of this process that `own` does not know."""
+        self.checkpoints = 0
+        self.truncations = 0
+        self.is_pinned = False
+        """Whether another process kept the log from being emptied when that was last due."""
+        self._config = config
+        self._own = own
+        self._reads_elsewhere = reads_elsewhere
+        self._step = config.checkpoint_frames * FRAME_BYTES
+        self._due_bytes = self._step
+        self._due_at = 0.0
+        self._told_bytes = config.wal_limit_bytes
+
+    def run_if_due(self, raw: sqlite3.Connection, size: int) -> None:
+        """Checkpoint if a log of `size` bytes is large enough for that.
+
+        Raises `DatabaseError` when reading or writing a file failed.
+        """
+        if not self._config.checkpoint_frames:
+            self._watch(size)
+            return
+        if size >= self._due_bytes and time.monotonic() >= self._due_at:
+            self._attempt(raw, size)
+
+    def make_room(self, raw: sqlite3.Connection) -> None:
+        """Checkpoint now, as the disk has no room for a longer log: it may begin anew then.
+
+        Raises `DatabaseError` when reading or writing a file failed.
+        """
+        if self._config.checkpoint_frames and time.monotonic() >= self._due_at:
+            self._attempt(raw, 0)
+
+    def _attempt(self, raw: sqlite3.Connection, size: int) -> None:
+        try:
+            control(raw, f"PRAGMA busy_timeout = {WAIT_MS}")
+            try:
+                self._run(raw, size)
+            finally:
+                control(raw, f"PRAGMA busy_timeout = {int(self._config.busy_timeout * 1000)}")
+        except DatabaseError as error:
+            if concerns_connection(error):
+                raise
+            # A full disk: the log keeps everything, and a later checkpoint tries again.
+            logger.warning("a checkpoint failed: %s", error)
+            self._due_at = time.monotonic() + RETRY_SECONDS
+
+    def truncate(self, raw: sqlite3.Connection) -> bool:
+        """Copy everything and empty the log, waiting for readers; whether it is empty now."""
+        if not _checkpoint(raw, "TRUNCATE"):
+            self.checkpoints += 1
+            return False
+        self._done(self._step)
+        self.truncations += 1
+        return True
+
+    def _run(self, raw: sqlite3.Connection, size: int) -> None:
+        limit = self._config.wal_limit_bytes
+        if size > min(2 * self._step, limit):
+            # It grew past what is written between two checkpoints.
+            if self.truncate(raw) or (size > limit and self._evict(raw)):
+                return
+            if self.is_pinned:
+                self._tell_of_another(size)
+        elif _checkpoint(raw, "RESTART"):
+            self._done(max(size + 1, self._step))
+            return
+        else:
+            self.checkpoints += 1
+        self._due_bytes = size + self._step if size <= limit else size
+        self._due_at = time.monotonic() + RETRY_SECONDS if size > limit else 0.0
+
+    def _evict(self, raw: sqlite3.Connection) -> bool:
+        """Empty the log although somebody reads; whether it is empty now.
+
+        Reads of our own that take long are interrupted. Those that begin once all of the log is
+        copied do not use it, as nothing is written meanwhile.
+        """
+        if self.is_pinned or self._reads_elsewhere():
+            # Waiting for our own would not help.
+            return False
+        patience = self._config.evict_seconds
+        until = time.monotonic() + 2 * patience
+        while self._own.is_reading() and time.monotonic() < until:
+            self._own.interrupt(before=time.monotonic() - patience)
+            if self.truncate(raw):
+                return True
+        if self.truncate(raw):
+            return True
+        # Reads of our own that can't be interrupted are nobody else's.
+        self.is_pinned = bool(self._others()) or not self._own.is_reading()
+        return False
+
+    def _done(self, due_bytes: int) -> None:
+        self.checkpoints += 1
+        self._due_bytes = due_bytes
+        self._due_at = 0.0
+        if self.is_pinned:
+            logger.info("the write-ahead log could be emptied again")
+        self.is_pinned = False
+        self._told_bytes = self._config.wal_limit_bytes
+
+    def _others(self) -> str:
+        """The processes that have the log's index open, as far as the system tells."""
+        return ", ".join(map(str, lock_holders(self._config.shm_path)))
+
+    def _tell_of_another(self, size: int) -> None:
+        """Tell once, and again whenever the log has become twice as large."""
+        if size < self._told_bytes:
+            return
+        self._told_bytes = 2 * size
+        others = self._others()
+        logger.warning(
+            "the write-ahead log has %d MB and can't be emptied while another program reads the "
+            "database (%s): end its transaction",
+            size // 1_000_000,
+            f"process {others}" if others else "its process is not known",
+        )
+
+    def _watch(self, size: int) -> None:
+        """Tell when the log grows although another process should be copying it."""
+        if size > self._told_bytes:
+            self._told_bytes = 2 * size
+            logger.warning(
+                "the write-ahead log has %d MB: the process that checkpoints may have ended",
+                size // 1_000_000,
+            )
+
+
+def _checkpoint(raw: sqlite3.Connection, mode: str) -> bool:
+    """Whether all of the log is copied and no reader uses it any more."""
+    busy, _, _ = fetch_all(raw, f"PRAGMA wal_checkpoint({mode})", ())[0]
+    return not busy
