@@ -53,11 +53,12 @@ lint: $(VENV)/.dev ## check format and lint rules
 types: $(VENV)/.dev ## type check, code and tests
 	@$(BIN)/mypy
 
-schema: $(VENV)/.dev ## write database/schema.sql and openapi.json anew from the code
+schema: $(VENV)/.dev ## write database/schema.sql, openapi.json and the table of rooms from the code
 	@$(BIN)/python -m database.migrator --dump-schema >database/schema.sql.new
 	@mv database/schema.sql.new database/schema.sql
 	@$(BIN)/python -m backend.cli.openapi >openapi.json.new
 	@mv openapi.json.new openapi.json
+	@$(BIN)/python -m tests.rooms
 
 bench: $(VENV)/.bench ## compare with what people would use instead (ARGS="--quick", ARGS=--help for all)
 	@$(BIN)/python -m bench $(ARGS)

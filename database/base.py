@@ -8,8 +8,8 @@ from enum import Enum
 from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 from database.connection_manager import DatabaseManager, get_database_manager
+from database.engine import Executor, Row, Value
 from database.errors import InvalidValue
-from database.sqlite.connection import Executor, Row, Value
 
 
 class Model(Protocol):

@@ -9,13 +9,13 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, Self
 
+from database.engine import Executor, Params, Transaction
 from database.errors import STATEMENT_ERRORS, DatabaseError, translate
 from database.sqlite.async_pool import AsyncConnectionPool, nobody_to_tell, nothing
-from database.sqlite.connection import ConnectionConfig, Executor, Params, finish
+from database.sqlite.connection import ConnectionConfig, finish
 from database.sqlite.process_lock import ProcessLock
 from database.sqlite.statements import execute, fetch_all
 from database.sqlite.sync_pool import ConnectionPool
-from database.sqlite.transaction import Transaction
 from database.sqlite.write_lock import WriteLock
 
 __all__ = [

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from database.sqlite.connection import Executor, Params, Row
+from database.engine import Executor, Params, Row
 
 
 class Explaining:

@@ -13,141 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.rooms import ALL_BELOW, FAMILY, PAGE, ROOMS, allowed, with_table
+
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("backend", "config", "database", "migrations", "strongroom")
-EVERYTHING = ("backend", "config", "database", "migrations", "models")
 
-
-MAY_IMPORT: dict[str, tuple[str, ...]] = {
-    # The command, before its modules are loaded.
-    "strongroom": ("backend.cli", "backend.standard_files"),
-    # The composition roots.
-    "backend.main": EVERYTHING,
-    "backend.cli": EVERYTHING,
-    # What both put together: everything but HTTP, and not the configuration.
-    "backend.runtime": (
-        "backend.runtime.background",
-        "backend.runtime.background",
-        "backend.errors",
-        "backend.observability.log",
-        "backend.crypto.master_keys",
-        "backend.repositories",
-        "backend.schemas",
-        "backend.services",
-        "database",
-        "models",
-    ),
-    # HTTP.
-    "backend.http.cross_origin": ("backend.http.request_head",),
-    "backend.http.edge": (
-        "backend.http.access",
-        "backend.http.cross_origin",
-        "backend.dependencies",
-        "backend.errors",
-        "backend.observability.log",
-        "backend.http.own_origin",
-        "backend.http.request_head",
-        "backend.observability.request_ids",
-        "backend.http.metrics",
-        "backend.http.trusted_hosts",
-        "backend.http.trusted_proxies",
-        "database.errors",
-    ),
-    "backend.http.docs_pages": ("backend.http.strict_query",),
-    "backend.http.openapi": ("backend.http.access", "backend.dependencies", "models"),
-    "backend.routes": (
-        "backend.dependencies",
-        "backend.http.github_deliveries",
-        "backend.http.inbound_budget",
-        "backend.services",
-        "backend.http.metrics",
-        "backend.schemas",
-        "models",
-        "backend.errors",
-    ),
-    "backend.http.github_deliveries": (
-        "backend.http.inbound_budget",
-        "backend.services",
-        "backend.http.strict_json",
-        "backend.errors",
-    ),
-    "backend.http.inbound_budget": ("backend.errors", "backend.http.rate_limits"),
-    "backend.dependencies": (
-        "backend.http.access",
-        "backend.http.fair_queue",
-        "backend.http.fast_path.direct_call",
-        "backend.http.missing_paths",
-        "backend.http.rate_limits",
-        "backend.http.request_head",
-        "backend.services",
-        "backend.http.strict_query",
-        "backend.http.token_checks",
-        "models",
-        "backend.errors",
-        "database.errors",
-    ),
-    "backend.http.token_checks": (
-        "backend.http.fast_path.direct_call",
-        "backend.errors",
-        "backend.services",
-        "backend.http.strict_json",
-    ),
-    # Use cases, and the SQL below them.
-    "backend.services": (
-        "backend.repositories",
-        "backend.observability.request_ids",
-        "backend.schemas",
-        "models",
-        "backend.errors",
-        "database",
-    ),
-    "backend.repositories": ("database", "models", "backend.errors"),
-    "backend.schemas": ("backend.schemas.json_numbers", "models"),
-    "database": (),
-    "migrations": (),
-    # The bottom: nothing of ours.
-    "backend.http.access": (),
-    "backend.runtime.background": ("backend.observability.log",),
-    "backend.http.fair_queue": ("database",),
-    "backend.http.missing_paths": (),
-    "backend.http.own_origin": ("backend.http.request_head",),
-    "backend.http.rate_limits": ("backend.errors",),
-    "backend.http.request_head": (),
-    "backend.observability.request_ids": (),
-    "backend.http.engine_metrics": (),
-    "backend.http.metrics": (
-        "backend.http.fair_queue",
-        "backend.http.engine_metrics",
-        "backend.http.inbound_budget",
-        "backend.observability.log_output",
-        "backend.services",
-    ),
-    "backend.http.fast_path.route_table": (),
-    "backend.standard_files": (),
-    "backend.http.json_places": ("models",),
-    "backend.http.strict_json": (
-        "backend.errors",
-        "backend.schemas.json_numbers",
-        "backend.http.json_places",
-    ),
-    "backend.http.strict_query": ("backend.errors",),
-    "backend.http.trusted_hosts": ("backend.http.request_head",),
-    "backend.http.trusted_proxies": (),
-    "backend.http.fast_path.direct_call": (),
-    "backend.errors": (),
-    "backend.schemas.json_numbers": (),
-    "backend.observability.log": (
-        "backend.observability.request_ids",
-        "backend.observability.tracebacks",
-    ),
-    "backend.observability.log_output": ("backend.observability.log",),
-    "backend.crypto.master_keys": (),
-    "backend.observability.tracebacks": (),
-    "backend": (),
-    "models": (),
-    "config": (),
-}
-"""For each module or package what of ours it may import beside itself; the longest name holds."""
 
 DATABASE_DRIVERS = {"aiosqlite"}
 
@@ -209,22 +79,19 @@ def _within(name: str, package: str) -> bool:
 
 
 def _rule_of(module: str) -> str:
-    rules = [rule for rule in MAY_IMPORT if _within(module, rule) and rule != "backend"]
-    if module == "backend":
-        return "backend"
-    assert rules, f"{module} stands nowhere: say in MAY_IMPORT what it may import"
-    return max(rules, key=len)
+    rules = [rule for rule in ROOMS if _within(module, rule)]
+    rule = max(rules, key=len, default="")
+    has_room = rule not in {"", "backend", "database"} or module == rule
+    assert has_room, f"{module} stands nowhere: say in tests/rooms.py what it may import"
+    return rule
 
 
 @pytest.mark.parametrize("module", _modules())
 def test_every_import_points_down(module: str) -> None:
     rule = _rule_of(module)
-    allowed = (rule, *MAY_IMPORT[rule])
+    permitted = (rule, *allowed(rule))
     wrong = [
-        name
-        for name in _imports(module)
-        if name.partition(".")[0] in EVERYTHING
-        and not any(_within(name, package) for package in allowed)
+        name for name in _imports(module) if name in _modules() and _rule_of(name) not in permitted
     ]
     assert not wrong, f"{module} may not import {', '.join(wrong)}"
 
@@ -272,8 +139,27 @@ def test_nothing_calls_other_servers() -> None:
         assert not names & CALLING, module
 
 
-def test_every_rule_is_about_a_module_that_exists() -> None:
-    assert set(MAY_IMPORT) <= set(_modules())
+def test_every_room_exists_and_stands_above_what_it_may_import() -> None:
+    assert set(ROOMS) <= set(_modules())
+    names = list(ROOMS)
+    for place, name in enumerate(names):
+        assert set(allowed(name)) <= set(names[place + 1 :]), name
+
+
+def test_no_room_may_import_more_than_it_does() -> None:
+    used: dict[str, set[str]] = {}
+    for module in _modules():
+        rooms = {_rule_of(name) for name in _imports(module) if name in _modules()}
+        used.setdefault(_rule_of(module), set()).update(rooms)
+    for name, room in ROOMS.items():
+        if room.may_import not in (ALL_BELOW, FAMILY):
+            spare = set(room.may_import) - used.get(name, set()) - set(FAMILY)
+            assert not spare, f"{name} imports nothing of {spare}"
+
+
+def test_the_page_shows_the_rooms() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    assert with_table(page) == page, "make schema writes the table"
 
 
 def _sources() -> list[Path]:

@@ -24,8 +24,8 @@ from uvicorn.protocols.http.httptools_impl import (
     RequestResponseCycle,
 )
 
-from backend.dependencies import problem
 from backend.http.edge import SECURITY_HEADERS
+from backend.http.problems import problem
 from backend.http.request_head import (
     FAULT,
     MAX_HEADER_BYTES,

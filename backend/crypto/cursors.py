@@ -8,7 +8,7 @@ import json
 from collections.abc import Sequence
 
 from backend.errors import BadCursor
-from database.sqlite.connection import Value
+from database.engine import Value
 
 _MAC_BYTES = 16
 

@@ -16,12 +16,12 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from backend.dependencies import problem
 from backend.errors import BadRequest, BodyTooLarge, HeadersTooLarge, NotRunning
 from backend.http.access import BODY_LIMITS
 from backend.http.cross_origin import CrossOrigin
 from backend.http.metrics import RequestMetrics
 from backend.http.own_origin import OwnOrigin
+from backend.http.problems import problem
 from backend.http.request_head import FAULT, Fault, read_head
 from backend.http.trusted_hosts import UNTRUSTED_HOST, TrustedHosts
 from backend.http.trusted_proxies import TrustedProxies

@@ -5,8 +5,8 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from backend.dependencies import problem_responses
 from backend.http.access import ANY_QUERY, OPEN, ROUTE_SCOPES
+from backend.http.problems import problem_responses
 from models import Problem
 
 _SCHEME = "bearer"

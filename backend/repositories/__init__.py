@@ -22,8 +22,8 @@ from backend.repositories.webhook_delivery_repository import WebhookDeliveryRepo
 from backend.repositories.webhook_repository import WebhookRepository
 from database.base import Clock, TableAccess, utc_now
 from database.connection_manager import DatabaseManager
+from database.engine import Executor
 from database.migrator import migrate
-from database.sqlite.connection import Executor
 
 R = TypeVar("R", bound=TableAccess)
 

@@ -15,7 +15,7 @@ from backend.repositories.paging import (
 )
 from database.base import BaseRepository, Clock, utc_now
 from database.connection_manager import DatabaseManager
-from database.sqlite.connection import Value
+from database.engine import Value
 from models import AgentRun, RunStatus, RunType
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from backend.repositories.paging import Page, Position, Query, fetch_page
 from database.base import TableAccess
-from database.sqlite.connection import Row
+from database.engine import Row
 
 
 @dataclass(frozen=True, slots=True)

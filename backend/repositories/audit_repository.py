@@ -7,7 +7,7 @@ from typing import NamedTuple
 from backend.repositories.paging import Page, Position, Query, fetch_page
 from database.base import TableAccess
 from database.connection_manager import DatabaseManager
-from database.sqlite.connection import Row
+from database.engine import Row
 
 
 class AuditRow(NamedTuple):

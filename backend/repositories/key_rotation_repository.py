@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from backend.repositories.keys_repository import ProjectKey
 from backend.repositories.sealed_repository import SEALED_KINDS
 from database.base import TableAccess
-from database.sqlite.connection import Row
+from database.engine import Row
 
 _UNUSED = " AND ".join(
     f"NOT EXISTS (SELECT 1 FROM {kind.table} WHERE {kind.table}.project_key_id = project_keys.id)"

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from backend.repositories.sealed_repository import SEALED_KINDS
 from database.base import TableAccess
 from database.connection_manager import DatabaseManager
-from database.sqlite.connection import Row
+from database.engine import Row
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ row to the range itself.
 from collections.abc import Sequence
 from typing import Final
 
-from database.sqlite.connection import Executor
+from database.engine import Executor
 
 BLOCK: Final = 1000
 """Ids of a block; the migration that made the table has the same number."""

@@ -9,7 +9,7 @@ from typing import Generic, TypeVar, get_args, get_origin
 from pydantic import BaseModel
 from pydantic_core import to_json
 
-from database.sqlite.connection import Executor, Row, Value
+from database.engine import Executor, Row, Value
 from database.sqlite.json_pages import Kind, fetch_json_page
 
 T = TypeVar("T")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from backend.repositories.paging import Page, Position, Query, fetch_page, json_members
 from database.base import BaseRepository, Clock, utc_now
 from database.connection_manager import DatabaseManager
-from database.sqlite.connection import Row
+from database.engine import Row
 from models import PipelineState, PipelineStateName
 
 

@@ -16,8 +16,8 @@ from backend.repositories.paging import (
 )
 from database.base import BaseRepository, Clock, utc_now
 from database.connection_manager import DatabaseManager
+from database.engine import Row, Value
 from database.errors import UniqueViolation
-from database.sqlite.connection import Row, Value
 from database.text_keys import text_key
 from models import Project, ProjectStatus
 

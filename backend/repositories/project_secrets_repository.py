@@ -9,8 +9,8 @@ from backend.repositories.keys_repository import ProjectKey
 from backend.repositories.paging import Page, Position, Query, fetch_page, json_members
 from database.base import BaseRepository, Clock, utc_now
 from database.connection_manager import DatabaseManager
+from database.engine import Params, Row
 from database.errors import UniqueViolation
-from database.sqlite.connection import Params, Row
 from models import ProjectSecret
 
 S = TypeVar("S")

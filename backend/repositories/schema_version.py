@@ -2,8 +2,8 @@
 
 from functools import cache
 
+from database.engine import Executor
 from database.migrator import load_migrations
-from database.sqlite.connection import Executor
 
 
 async def schema_version(db: Executor) -> int | None:

@@ -9,7 +9,7 @@ from typing import Literal, cast
 from backend.repositories.log_blocks import IdRanges, forget_empty_blocks, note_blocks
 from backend.repositories.paging import Page, PageReader, Position, Query, json_members
 from database.base import TableAccess, time_text
-from database.sqlite.connection import Row, Value
+from database.engine import Row, Value
 from database.sqlite.full_text import FullTextIndex
 from models import LogLevel, SystemLog, utc_datetime
 

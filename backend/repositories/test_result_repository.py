@@ -14,7 +14,7 @@ from backend.repositories.paging import (
 )
 from database.base import BaseRepository, Clock, encode, utc_now
 from database.connection_manager import DatabaseManager
-from database.sqlite.connection import Row
+from database.engine import Row
 from models import TestResult, TestStatus
 
 _TEST = ("test_type", "test_name")

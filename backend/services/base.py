@@ -16,12 +16,12 @@ from backend.crypto.vault import Vault
 from backend.errors import ProjectNotFound
 from backend.repositories import Repositories
 from backend.repositories.paging import JsonPage
-from backend.services.audit.recording import Recording
 from backend.services.principal import Principal, current_principal
+from backend.services.recording import Recording
 from backend.services.response_cache import ReadAnswers
 from database.base import Clock, utc_now
 from database.connection_manager import DatabaseManager
-from database.sqlite.transaction import in_unit_of_work
+from database.engine import in_unit_of_work
 from models import Project, ProjectStatus
 
 P = ParamSpec("P")

@@ -7,13 +7,14 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict
 from typing import Any, TypeVar
 
+from database.engine import Params, Row, Transaction, in_unit_of_work
 from database.errors import DatabaseClosed, DatabaseError, WrongEventLoop
-from database.sqlite.connection import ConnectionConfig, HopConnection, Params, Row, finish
+from database.sqlite.connection import ConnectionConfig, HopConnection, finish
 from database.sqlite.open_files import OpenFiles
 from database.sqlite.readers import Readers
 from database.sqlite.statements import execute, execute_many, fetch_all, fetch_one
 from database.sqlite.table_versions import Changes
-from database.sqlite.transaction import Transaction, Work, in_unit_of_work, unit_transaction
+from database.sqlite.transaction import Work, unit_transaction
 from database.sqlite.wal import Checkpointer, wal_bytes
 from database.sqlite.write_lock import WriteLock
 from database.sqlite.writer import Writer

@@ -18,8 +18,8 @@ from database.errors import (
     StatementError,
     TransactionLost,
 )
-from database.jobs import Job, JobQueue
 from database.sqlite.connection import ConnectionConfig
+from database.sqlite.jobs import Job, JobQueue
 from database.sqlite.loop_pause import Loan
 from database.sqlite.open_files import OpenFiles
 from database.sqlite.statements import commit, control, require_transaction, still_open

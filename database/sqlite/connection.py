@@ -5,11 +5,11 @@ import contextlib
 import logging
 import os
 import sqlite3
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import aiosqlite
 
@@ -22,9 +22,6 @@ from database.errors import (
 from database.sqlite.table_versions import ObservedConnection
 
 T = TypeVar("T")
-Value = str | bytes | int | float | None
-Params = Sequence[Value]
-Row = sqlite3.Row
 
 # At DEBUG aiosqlite logs its calls with their parameters.
 logging.getLogger("aiosqlite").setLevel(logging.WARNING)
@@ -77,43 +74,6 @@ class ConnectionConfig:
         """The log's index beside it."""
         path = self.path.resolve()
         return path.with_name(path.name + "-shm")
-
-
-class Executor(Protocol):
-    """What repositories need: the pool offers it, and so does a transaction.
-
-    Every method raises `DatabaseError` and nothing of the driver's.
-    """
-
-    async def fetch_all(self, sql: str, params: Params = ()) -> list[Row]:
-        """All rows of a reading statement."""
-        ...
-
-    async def fetch_one(self, sql: str, params: Params = ()) -> Row | None:
-        """The first row of a reading statement, or `None` when there is none."""
-        ...
-
-    async def fetch_within(self, sql: str, params: Params, most_bytes: int) -> Row | None:
-        """The first row of a reading statement, or `None` when there is none. Raises `TooLong` as
-        soon as any text or row that it reads or makes has more than `most_bytes`."""
-        ...
-
-    async def fetch_while(self, sql: str, params: Params, takes: Callable[[Row], bool]) -> None:
-        """Give the rows of a reading statement to `takes`, on the thread that reads them, until it
-        refuses one: what comes after that one is not read."""
-        ...
-
-    async def execute(self, sql: str, params: Params = ()) -> int:
-        """Run a writing statement; the number of rows it inserted, updated or deleted."""
-        ...
-
-    async def execute_many(self, sql: str, rows: Sequence[Params]) -> int:
-        """Run a writing statement once for each of `rows`; the number of rows changed in all."""
-        ...
-
-    async def execute_returning(self, sql: str, params: Params = ()) -> list[Row]:
-        """Run a writing statement that has RETURNING; the rows it returns."""
-        ...
 
 
 def open_connection(config: ConnectionConfig, *, read_only: bool = False) -> sqlite3.Connection:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from functools import partial
 from unicodedata import normalize
 
+from database.engine import Executor
 from database.errors import DatabaseCorrupt
-from database.sqlite.connection import Executor
 
 MERGE_PAGES = 64
 """Pages that one `tidy` writes, at most: some ten milliseconds. It may read many more, if most of

@@ -8,8 +8,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
+from database.engine import Executor, Params, Row, Value
 from database.errors import TooLong
-from database.sqlite.connection import Executor, Params, Row, Value
 
 Kind = Literal["plain", "boolean", "json"]
 """How a column is stored: as it is shown, as 0 or 1, or as JSON text."""

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
+from database.engine import Params, Row
 from database.errors import DatabaseError, concerns_connection
-from database.jobs import Job, JobQueue
-from database.sqlite.connection import ConnectionConfig, HopConnection, Params, Row
+from database.sqlite.connection import ConnectionConfig, HopConnection
+from database.sqlite.jobs import Job, JobQueue
 from database.sqlite.loop_pause import Loan
 from database.sqlite.statements import (
     control,

@@ -12,6 +12,7 @@ from functools import lru_cache
 from itertools import chain
 from typing import TypeVar
 
+from database.engine import Params, Row
 from database.errors import (
     STATEMENT_ERRORS,
     CommitOutcomeUnknown,
@@ -20,7 +21,6 @@ from database.errors import (
     TransactionLost,
     translate,
 )
-from database.sqlite.connection import Params, Row
 
 T = TypeVar("T")
 

@@ -3,12 +3,12 @@
 import contextlib
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from contextvars import ContextVar
 from functools import partial
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, TypeVar, cast
 
+from database.engine import Params, Row, Transaction, unit_of_work
 from database.errors import UnitOfWorkError
-from database.sqlite.connection import HopConnection, Params, Row
+from database.sqlite.connection import HopConnection
 from database.sqlite.statements import (
     atomically,
     control,
@@ -27,21 +27,6 @@ T = TypeVar("T")
 Statement = Callable[[sqlite3.Connection, str, Any], T]
 Work = Callable[[], Coroutine[Any, Any, T]]
 """Makes the coroutine of a unit of work; called once for each run."""
-
-
-class Transaction(Protocol):
-    """The executor inside a transaction; statements see what earlier ones changed.
-
-    Of use only within its block: afterwards every method raises `UnitOfWorkError`.
-    """
-
-    async def fetch_all(self, sql: str, params: Params = ()) -> list[Row]: ...
-    async def fetch_one(self, sql: str, params: Params = ()) -> Row | None: ...
-    async def fetch_within(self, sql: str, params: Params, most_bytes: int) -> Row | None: ...
-    async def fetch_while(self, sql: str, params: Params, takes: Callable[[Row], bool]) -> None: ...
-    async def execute(self, sql: str, params: Params = ()) -> int: ...
-    async def execute_many(self, sql: str, rows: Sequence[Params]) -> int: ...
-    async def execute_returning(self, sql: str, params: Params = ()) -> list[Row]: ...
 
 
 class InlineTransaction:
@@ -139,14 +124,6 @@ class _Unit:
         self.fresh = True
 
 
-_current: ContextVar[_Unit | None] = ContextVar("strongroom_unit", default=None)
-
-
-def in_unit_of_work() -> bool:
-    """Whether the caller runs inside a unit of work, on a database thread."""
-    return _current.get() is not None
-
-
 @contextlib.asynccontextmanager
 async def unit_transaction(owner: object = None) -> AsyncIterator[Transaction]:
     """The transaction of the unit of work that the caller runs in.
@@ -156,8 +133,8 @@ async def unit_transaction(owner: object = None) -> AsyncIterator[Transaction]:
     of another `owner`; `TransactionLost` when the unit's transaction has ended under an earlier
     block.
     """
-    unit = _current.get()
-    if unit is None:
+    unit = unit_of_work.get()
+    if not isinstance(unit, _Unit):
         raise UnitOfWorkError("there is no unit of work here")
     if owner is not None and unit.owner is not None and owner is not unit.owner:
         raise UnitOfWorkError("a unit of work can't use another database")
@@ -192,7 +169,7 @@ def drive(work: Work[T], connection: sqlite3.Connection, owner: object = None) -
 
 
 def _run(work: Work[T], owner: object, connection: sqlite3.Connection) -> T:
-    token = _current.set(_Unit(connection, owner))
+    token = unit_of_work.set(_Unit(connection, owner))
     try:
         coroutine = work()
         try:
@@ -210,7 +187,7 @@ def _run(work: Work[T], owner: object, connection: sqlite3.Connection) -> T:
             raise _awaited_something_else() from error
         raise _awaited_something_else()
     finally:
-        _current.reset(token)
+        unit_of_work.reset(token)
 
 
 def _awaited_something_else() -> UnitOfWorkError:

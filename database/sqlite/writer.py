@@ -10,6 +10,7 @@ from contextvars import copy_context
 from functools import partial
 from typing import TypeVar
 
+from database.engine import Transaction
 from database.errors import (
     DatabaseBusy,
     DatabaseClosed,
@@ -17,14 +18,14 @@ from database.errors import (
     DatabaseUnavailable,
     FilesReplaced,
 )
-from database.jobs import JobQueue
 from database.sqlite.batches import Batch, BatchRunner, WriterStats
 from database.sqlite.connection import ConnectionConfig, HopConnection, finish
+from database.sqlite.jobs import JobQueue
 from database.sqlite.loop_pause import Loan
 from database.sqlite.open_files import OpenFiles
 from database.sqlite.space import disk_problem
 from database.sqlite.statements import atomically, roll_back
-from database.sqlite.transaction import HoppingTransaction, Transaction, Work, drive
+from database.sqlite.transaction import HoppingTransaction, Work, drive
 from database.sqlite.wal import Checkpointer
 from database.sqlite.write_lock import WriteLock
 

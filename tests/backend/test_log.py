@@ -140,7 +140,8 @@ def test_the_line_of_a_request_goes_where_and_how_all_lines_go(stream: io.String
 
 
 def test_without_any_configuration_warnings_go_to_standard_error_alone() -> None:
-    code = "from backend.observability.log import get_logger as g; g('x').info('quiet'); g('x').warning('loud')"
+    code = "from backend.observability.log import get_logger as g; x = g('x')"
+    code += "; x.info('quiet'); x.warning('loud')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == ""
     assert "loud" in done.stderr

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from database.engine import Transaction
 from database.errors import (
     DatabaseBusy,
     DatabaseClosed,
@@ -15,7 +16,6 @@ from database.errors import (
     UnitOfWorkError,
 )
 from database.sqlite.async_pool import AsyncConnectionPool
-from database.sqlite.transaction import Transaction
 from tests.database.engine import (
     LONG,
     Gate,

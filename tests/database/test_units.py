@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
+from database.engine import Transaction
 from database.errors import DatabaseError, UniqueViolation, UnitOfWorkError
 from database.sqlite.async_pool import AsyncConnectionPool
-from database.sqlite.transaction import InlineTransaction, Transaction, unit_transaction
+from database.sqlite.transaction import InlineTransaction, unit_transaction
 from tests.database.engine import (
     Gate,
     adding,

@@ -19,10 +19,10 @@ import database.sqlite.connection
 from backend.cli import main
 from backend.observability.request_ids import current_request_id
 from backend.repositories import Repositories
-from backend.services.audit.recording import AuditEvent, Recording
+from backend.services.recording import AuditEvent, Recording
 from database.errors import DatabaseError
-from database.jobs import Job
 from database.sqlite.batches import BatchRunner
+from database.sqlite.jobs import Job
 
 EVERY = 7
 """One of so many is treated otherwise."""

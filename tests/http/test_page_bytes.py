@@ -11,7 +11,7 @@ import pytest
 from fastapi import FastAPI
 
 from backend.repositories.paging import MAX_PAGE_BYTES
-from database.sqlite.connection import Value
+from database.engine import Value
 from tests.http.calls import all_calls, make_something_of_everything
 from tests.http.support import make_project, manager_of
 

@@ -9,7 +9,7 @@ import pytest
 from fastapi import FastAPI
 from starlette.requests import Request
 
-from backend.dependencies import client_address
+from backend.http.authentication import client_address
 from backend.http.trusted_proxies import TrustedProxies
 from backend.main import create_app
 from config.settings import Settings

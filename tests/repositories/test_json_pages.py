@@ -12,7 +12,7 @@ from backend.repositories.agent_run_repository import LARGE_COLUMNS, RunFilter
 from backend.repositories.paging import json_members
 from backend.repositories.project_repository import ProjectFilter
 from database.connection_manager import DatabaseManager
-from database.sqlite.connection import Params, Row
+from database.engine import Params, Row
 from models import AgentRun, Project, TestResult
 from tests.plans import Explaining
 

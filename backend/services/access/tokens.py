@@ -16,8 +16,8 @@ from backend.services.base import ServiceBase, finishing, unit_of_work
 from backend.services.principal import ADMIN, Principal
 from database.base import Clock, time_text, utc_now
 from database.connection_manager import DatabaseManager
+from database.engine import in_unit_of_work
 from database.errors import DatabaseError
-from database.sqlite.transaction import in_unit_of_work
 
 
 class TokenUseCases(ServiceBase):

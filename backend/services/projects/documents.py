@@ -9,12 +9,12 @@ from backend.repositories import Repositories
 from backend.repositories.paging import Position
 from backend.repositories.project_repository import ProjectFilter
 from backend.repositories.project_secrets_repository import StoredSecret
-from backend.services.audit.recording import AuditEvent
 from backend.services.base import unit_of_work
 from backend.services.principal import current_principal
 from backend.services.projects.projects import ProjectUseCases
 from backend.services.projects.secret_sealing import secret_revealed
 from backend.services.projects.secrets import SecretUseCases
+from backend.services.recording import AuditEvent
 from models import (
     MAX_SECRETS_PER_REQUEST,
     Project,

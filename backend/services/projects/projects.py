@@ -8,7 +8,6 @@ from pydantic import BaseModel
 from backend.errors import InvalidField, ProjectNotFound
 from backend.repositories import Repositories
 from backend.repositories.project_repository import ProjectFilter
-from backend.services.audit.recording import AuditEvent
 from backend.services.base import (
     ServiceBase,
     differing,
@@ -19,6 +18,7 @@ from backend.services.base import (
 )
 from backend.services.principal import current_principal
 from backend.services.projects.secret_sealing import SecretSealing, secret_created
+from backend.services.recording import AuditEvent
 from backend.services.response_cache import Answers
 from models import (
     Project,

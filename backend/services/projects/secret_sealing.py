@@ -7,8 +7,8 @@ from backend.errors import SecretUnreadable
 from backend.repositories import Repositories
 from backend.repositories.keys_repository import ProjectKey
 from backend.repositories.project_secrets_repository import SealedSecret, StoredSecret
-from backend.services.audit.recording import AuditEvent
 from backend.services.base import ServiceBase
+from backend.services.recording import AuditEvent
 from models import ProjectSecret, SecretMetadata, SecretStatus
 
 

@@ -10,9 +10,9 @@ from typing import Final
 from backend.errors import LeaseLost
 from backend.repositories.agent_run_repository import Lease, RunningLease
 from backend.schemas.runs import ClaimedRun, LeasedRun, RunClaim, RunHeartbeat
-from backend.services.audit.recording import AuditEvent
 from backend.services.base import ServiceBase, unit_of_work
 from backend.services.principal import SYSTEM, acting_as, current_principal
+from backend.services.recording import AuditEvent
 from backend.services.runs.access import (
     extended_lease,
     lease_end,

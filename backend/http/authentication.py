@@ -1,0 +1,47 @@
+"""Who sends a request: its token, and the address it comes from."""
+
+from fastapi import Request
+
+from backend.errors import NotRunning, Unauthenticated
+from backend.http.rate_limits import RequestLimits
+from backend.services.database_service import DatabaseService
+from backend.services.principal import EVERYBODY, Principal
+
+
+def running_service(request: Request) -> DatabaseService:
+    """The application's service. Raises `NotRunning` before its lifespan has begun, and
+    `WrongEventLoop` on another event loop than the lifespan's."""
+    service: DatabaseService | None = request.app.state.service
+    if service is None:
+        raise NotRunning
+    service.db_manager.async_pool.check_loop()
+    return service
+
+
+def client_address(request: Request) -> str:
+    """Where the request comes from, as a trusted proxy tells or the connection; the empty text
+    when that is not known."""
+    return request.client.host if request.client is not None else ""
+
+
+async def authenticate(request: Request) -> Principal:
+    """Who sends the request. Raises `Unauthenticated` and `RateLimited`, and what
+    `running_service` raises."""
+    service = running_service(request)
+    state = request.app.state
+    if not state.auth_required:
+        return EVERYBODY
+    header = request.headers.get("authorization")
+    if header is None:
+        raise Unauthenticated
+    scheme, _, token = header.partition(" ")
+    if scheme.lower() != "bearer":
+        raise Unauthenticated
+    limits: RequestLimits = state.limits
+    try:
+        principal = await service.authenticate(token.strip())
+    except Unauthenticated:
+        limits.count_failure(client_address(request))
+        raise
+    limits.count_request(principal.token_id)
+    return principal

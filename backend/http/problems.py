@@ -1,0 +1,159 @@
+"""How errors become answers: problem documents (RFC 9457)."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from backend.errors import ERROR_TABLE, NotFound, StrongroomError, ValidationFailed
+from backend.http.access import ROUTE_SCOPES
+from backend.http.missing_paths import MissingPaths
+from database.errors import DatabaseBusy, DatabaseError, InvalidValue
+
+PROBLEM_JSON = "application/problem+json"
+
+
+def problems(*codes: str, body: bool = False) -> dict[int | str, dict[str, Any]]:
+    """The OpenAPI responses of a route: these codes, and those that every route may answer."""
+    common = ["unauthenticated", "forbidden", "validation_failed", "rate_limited", "internal"]
+    common.append("database_busy")
+    if body:
+        common += ["malformed_json", "body_too_large", "unsupported_media_type", "database_full"]
+    return problem_responses([*codes, *common])
+
+
+def problem_responses(codes: Sequence[str]) -> dict[int | str, dict[str, Any]]:
+    """The OpenAPI responses of these codes, by status; `x-codes` has the codes for machines."""
+    by_status: dict[int, list[str]] = {}
+    for code in codes:
+        by_status.setdefault(ERROR_TABLE[code][0], []).append(code)
+    return {
+        status: {
+            "description": "; ".join(f"`{code}`: {ERROR_TABLE[code][1]}" for code in found),
+            "x-codes": found,
+            "content": {PROBLEM_JSON: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+        }
+        for status, found in sorted(by_status.items())
+    }
+
+
+def json_response(content: bytes | str) -> Response:
+    """An answer that is JSON already."""
+    return Response(content, media_type="application/json")
+
+
+def problem(
+    request_id: str,
+    code: str,
+    detail: str,
+    *,
+    headers: dict[str, str] | None = None,
+    extra: dict[str, Any] | None = None,
+) -> Response:
+    """The problem document of an error code (RFC 9457)."""
+    status, title = ERROR_TABLE[code]
+    document = {
+        "type": f"/problems/{code}",
+        "title": title,
+        "status": status,
+        "detail": detail,
+        "code": code,
+        "request_id": request_id,
+        **(extra or {}),
+    }
+    return Response(
+        json.dumps(document, ensure_ascii=False).encode("utf-8", "replace"),
+        status_code=status,
+        headers=headers,
+        media_type=PROBLEM_JSON,
+    )
+
+
+def problem_of(request_id: str, error: Exception) -> Response | None:
+    """The answer to an error that clients may know of; `None` for any other."""
+    if isinstance(error, StrongroomError):
+        return problem(
+            request_id, error.code, error.detail, headers=error.headers, extra=error.extra
+        )
+    if isinstance(error, RequestValidationError):
+        return problem_of(request_id, ValidationFailed(_details(error)))
+    if isinstance(error, HTTPException):
+        return _http_problem(request_id, error)
+    if isinstance(error, InvalidValue):
+        # No rule of a request knows it, and no place is known.
+        detail = {"loc": (), "type": "value_error", "msg": str(error)}
+        return problem_of(request_id, ValidationFailed([detail]))
+    if isinstance(error, DatabaseError) and error.code != "internal":
+        headers = {}
+        if isinstance(error, DatabaseBusy):
+            headers["Retry-After"] = str(error.retry_after)
+        return problem(request_id, error.code, str(error), headers=headers)
+    return None
+
+
+_HTTP_CODES = {
+    400: ("bad_request", "the request can't be understood"),
+    405: ("method_not_allowed", "see the Allow header"),
+    413: ("body_too_large", "send less at once"),
+}
+
+
+_ALLOWED: dict[str, list[str]] = {}
+for _method, _path in ROUTE_SCOPES:
+    _ALLOWED.setdefault(_path, []).extend(["GET", "HEAD"] if _method == "GET" else [_method])
+
+
+def _allow_header(request: Request, error: HTTPException) -> Mapping[str, str] | None:
+    # Each route has one method, and Starlette names those of the first one that has the path.
+    path = getattr(request.scope.get("route"), "path_format", "")
+    return {"Allow": ", ".join(_ALLOWED[path])} if path in _ALLOWED else error.headers
+
+
+def _http_problem(request_id: str, error: HTTPException) -> Response | None:
+    # What frameworks say in `detail` may repeat the input; the text here does not.
+    known = _HTTP_CODES.get(error.status_code)
+    if known is None:
+        return None
+    code, detail = known
+    return problem(request_id, code, detail, headers=dict(error.headers or {}))
+
+
+def _details(error: RequestValidationError) -> list[dict[str, Any]]:
+    """What pydantic tells, with places in the body as seen from the body itself, and each
+    parameter of the query once, whichever of its values are wrong."""
+    details: list[dict[str, Any]] = []
+    parameters: set[tuple[str | int, ...]] = set()
+    for item in error.errors():
+        place = item["loc"]
+        if place[:1] == ("body",):
+            place = place[1:]
+        elif place[:1] == ("query",):
+            # Of a list, its own place is not told.
+            place = place[:2]
+            if place in parameters:
+                continue
+            parameters.add(place)
+        details.append({**item, "loc": place})
+    return details
+
+
+def install_error_handlers(app: FastAPI) -> None:
+    """Answer every error that clients may know of with its problem document."""
+
+    async def handle(request: Request, error: Exception) -> Response:
+        if isinstance(error, HTTPException):
+            if error.status_code == 405:
+                error.headers = _allow_header(request, error)
+            if error.status_code == 404:
+                missing: MissingPaths = request.app.state.missing_paths
+                error = NotFound(missing.detail(request.scope["path"]))
+        answer = problem_of(request.scope["strongroom.request_id"], error)
+        if answer is None:
+            raise error
+        return answer
+
+    for kind in (StrongroomError, DatabaseError, RequestValidationError, HTTPException):
+        app.add_exception_handler(kind, handle)

@@ -1,0 +1,198 @@
+"""The rooms of the code, from the top down, and which rooms each may import.
+
+`python -m tests.rooms` writes them into ARCHITECTURE.md.
+"""
+
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parent.parent
+PAGE = ROOT / "ARCHITECTURE.md"
+BEGIN, END = "<!-- rooms: written by make schema -->\n", "<!-- /rooms -->\n"
+ALL_BELOW = ("*",)
+
+
+class Room(NamedTuple):
+    """A module or a package, apart from what in it is a room of its own."""
+
+    holds: str
+    may_import: tuple[str, ...] = ()
+
+
+FAMILY = (
+    "backend.services",
+    "backend.schemas",
+    "backend.crypto",
+    "backend.repositories",
+    "backend.errors",
+    "database.base",
+    "database.connection_manager",
+    "database.engine",
+    "database.errors",
+    "models",
+)
+"""What a family of use cases stands on."""
+
+ROOMS: dict[str, Room] = {
+    "strongroom": Room("the command's entry: signals and standard files first", ALL_BELOW),
+    "backend.cli": Room("the command; serving", ALL_BELOW),
+    "backend.main": Room("`create_app`, the lifespan: settings in, an application out", ALL_BELOW),
+    "backend.runtime": Room(
+        "an installation from start to stop: files, keys, migrations, background work, backups",
+        (
+            "backend.services.database_service",
+            "backend.services.audit",
+            "backend.services.operations",
+            "backend.services.runs",
+            "backend.observability",
+            "database.migrator",
+            "database.sqlite",
+            *FAMILY,
+        ),
+    ),
+    "backend.routes": Room(
+        "HTTP's side of a use case: parse, call one method, answer",
+        (
+            "backend.dependencies",
+            "backend.http",
+            "backend.schemas",
+            "backend.services.operations",
+            "backend.errors",
+            "models",
+        ),
+    ),
+    "backend.dependencies": Room(
+        "what routes ask for: ids, pages, the service, problems", ("backend.http", "models")
+    ),
+    "backend.http": Room(
+        "the way of a request: edge, guarded route, queue, strict bodies and queries, fast path",
+        (
+            "backend.services.database_service",
+            "backend.services.runs",
+            "backend.services.webhooks",
+            "backend.services",
+            "backend.schemas",
+            "backend.crypto",
+            "backend.observability",
+            "backend.errors",
+            "database.errors",
+            "models",
+        ),
+    ),
+    "backend.services.database_service": Room(
+        "every use case under one name",
+        (
+            "backend.services.access",
+            "backend.services.audit",
+            "backend.services.logs",
+            "backend.services.operations",
+            "backend.services.projects",
+            "backend.services.runs",
+            "backend.services.webhooks",
+            "backend.errors",
+            "models",
+        ),
+    ),
+    "backend.services.operations": Room(
+        "rotation of keys, retention, backups, readiness",
+        ("backend.services.projects", "database.sqlite", *FAMILY),
+    ),
+    "backend.services.webhooks": Room(
+        "webhooks and deliveries", ("backend.services.projects", *FAMILY)
+    ),
+    "backend.services.projects": Room("projects, settings, secrets, documents", FAMILY),
+    "backend.services.runs": Room(
+        "agent runs, claims, pipeline states, test results, snapshots", FAMILY
+    ),
+    "backend.services.logs": Room("logs", FAMILY),
+    "backend.services.access": Room("tokens", FAMILY),
+    "backend.services.audit": Room("the record of who did what", FAMILY),
+    "backend.services": Room(
+        "what all use cases share: units of work, principal, recording, kept answers",
+        (
+            "backend.crypto",
+            "backend.repositories",
+            "backend.observability",
+            "backend.errors",
+            "database.base",
+            "database.connection_manager",
+            "database.engine",
+            "database.sqlite",
+            "models",
+        ),
+    ),
+    "backend.schemas": Room("shapes of requests and answers", ("models",)),
+    "backend.crypto": Room(
+        "vault, keys, MACs, cursors", ("backend.repositories", "backend.errors", "database.engine")
+    ),
+    "backend.repositories": Room(
+        "SQL and row-to-model, nothing else",
+        (
+            "database.base",
+            "database.connection_manager",
+            "database.sqlite",
+            "database.migrator",
+            "database.engine",
+            "database.errors",
+            "database.text_keys",
+            "backend.errors",
+            "models",
+        ),
+    ),
+    "backend.observability": Room("logs, tracebacks, request ids"),
+    "backend.standard_files": Room("standard input, output and error, whatever they are"),
+    "backend.errors": Room("every error that is an answer, and its status"),
+    "config": Room("`Settings`: every variable, read once"),
+    "database.base": Room(
+        "`BaseRepository`, the clock",
+        ("database.connection_manager", "database.engine", "database.errors"),
+    ),
+    "database.connection_manager": Room(
+        "the database as others open it",
+        ("database.sqlite", "database.engine", "database.errors"),
+    ),
+    "database.sqlite": Room(
+        "the engine on SQLite: pool, writer, readers, transactions, log, locks",
+        ("database.migrator", "database.engine", "database.errors"),
+    ),
+    "database.migrator": Room("migrations", ("database.errors", "database.text_keys")),
+    "database.engine": Room("what every engine offers"),
+    "database.errors": Room("errors of every engine"),
+    "database.text_keys": Room("texts as they are compared"),
+    "migrations": Room("`NNNN_verb_noun.sql`, never edited once released"),
+    "models": Room("entities, enumerations, kinds of fields"),
+    # Packages without code of their own.
+    "backend": Room(""),
+    "database": Room(""),
+}
+"""From the top down: a room may import only what stands below it."""
+
+
+def allowed(room: str) -> tuple[str, ...]:
+    """The rooms that this one may import."""
+    names = list(ROOMS)
+    if ROOMS[room].may_import == ALL_BELOW:
+        return tuple(names[names.index(room) + 1 :])
+    return ROOMS[room].may_import
+
+
+def table() -> str:
+    """The rooms as Markdown."""
+    lines = ["| room | holds | may import |", "|---|---|---|"]
+    for name, room in ROOMS.items():
+        if room.holds:
+            shown = [f"`{other.removeprefix('backend.')}`" for other in room.may_import]
+            below = "all below" if room.may_import == ALL_BELOW else ", ".join(shown)
+            lines.append(f"| `{name}` | {room.holds} | {below} |")
+    return "\n".join(lines) + "\n"
+
+
+def with_table(page: str) -> str:
+    """The page with the table as it is now."""
+    head, _, rest = page.partition(BEGIN)
+    _, _, tail = rest.partition(END)
+    return f"{head}{BEGIN}{table()}{END}{tail}"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(with_table(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
