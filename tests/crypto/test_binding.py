@@ -7,7 +7,7 @@ from backend.crypto.envelope import SecretContext, StoredProjectKey
 from backend.crypto.keyring import KeyConfigurationError
 from backend.crypto.vault import Vault
 from backend.errors import SecretUnreadable
-from tests.backend.sealing import (
+from tests.crypto.sealing import (
     HOME,
     NEW,
     OLD,

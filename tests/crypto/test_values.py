@@ -12,8 +12,8 @@ from backend.crypto.envelope import Envelope, StoredProjectKey
 from backend.crypto.project_cipher import MAX_VALUE_BYTES
 from backend.crypto.vault import Vault
 from backend.errors import SecretUnreadable
-from tests.backend.leaks import told_by
-from tests.backend.sealing import (
+from tests.crypto.leaks import told_by
+from tests.crypto.sealing import (
     HOME,
     OLD,
     VALUE,

@@ -19,7 +19,7 @@ from backend.crypto.keyring import (
     configured_key,
     generate_master_key,
 )
-from tests.backend.leaks import told_by
+from tests.crypto.leaks import told_by
 
 MATERIAL = bytes(range(200, 232))
 OTHER = bytes(range(100, 132))

@@ -13,7 +13,7 @@ def test_a_first_start_that_is_cut_short_anywhere_is_followed_by_one_that_works(
     tmp_path: Path,
 ) -> None:
     run = subprocess.run(
-        [sys.executable, "-m", "tests.backend.first_starts", tmp_path],
+        [sys.executable, "-m", "tests.runtime.first_starts", tmp_path],
         cwd=ROOT,
         env={**environment(), "PYTHONPATH": str(ROOT)},
         capture_output=True,

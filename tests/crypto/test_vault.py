@@ -15,8 +15,8 @@ from backend.crypto.envelope import Envelope, SecretContext, StoredProjectKey
 from backend.crypto.keyring import Keyring, MasterKey
 from backend.crypto.vault import Vault
 from backend.errors import SecretUnreadable
-from tests.backend.leaks import told_by
-from tests.backend.sealing import (
+from tests.crypto.leaks import told_by
+from tests.crypto.sealing import (
     HOME,
     OLD,
     VALUE,
