@@ -70,11 +70,12 @@ class Parts:
         self._service: DatabaseService = app.state.service
         self._token = token
         self._copy = copy
+        kit = shallow(self._service.kit)
         # Reads of one statement go to the pool by themselves: here they go to the copy.
-        self._bound = shallow(self._service)
-        self._bound.repositories = self._service.repositories.using(InlineTransaction(copy))
+        kit.repositories = kit.repositories.using(InlineTransaction(copy))
         # What is below HTTP is timed as if nothing were kept, and has nobody to let run.
-        self._bound.answers = _nothing_kept()
+        kit.answers = _nothing_kept()
+        self._bound = DatabaseService(kit)
         self._rounds = rounds
 
     async def measure(self, kind: Kind) -> dict[str, float]:
@@ -88,7 +89,7 @@ class Parts:
             ),
             "routing": self._called(lambda: _route_of(routes, sample)),
             "authentication": await self._awaited(
-                lambda: self._service.authenticate(self._token), times=500
+                lambda: self._service.tokens.authenticate(self._token), times=500
             ),
         }
         if kind.shape is not None:
@@ -110,11 +111,11 @@ class Parts:
         result = await kind.use_case(self._service, kind.argument())
         if isinstance(result, BaseModel):
             parts["serialising"] = self._called(result.__pydantic_serializer__.to_json, result)
-        kept, self._service.answers = self._service.answers, _nothing_kept()
+        kept, self._service.kit.answers = self._service.kit.answers, _nothing_kept()
         try:
             whole, at_once = await self._whole(kind)
         finally:
-            self._service.answers = kept
+            self._service.kit.answers = kept
         parts["rest (FastAPI, event loop)"] = whole - sum(parts.values())
         parts["whole, alone"] = whole
         parts["whole, 64 at once"] = at_once
@@ -241,22 +242,22 @@ def kinds(token: str) -> list[Kind]:
         Kind(
             "read one project",
             lambda: Call("GET", "/api/projects/5", token),
-            lambda service, _: service.get_project_json(5),
+            lambda service, _: service.projects.get_json(5),
         ),
         Kind(
             "list of 50",
             lambda: Call("GET", "/api/projects", token),
-            lambda service, _: service.list_projects_json(),
+            lambda service, _: service.projects.page_json(),
         ),
         Kind(
             "full configuration",
             lambda: Call("GET", "/api/projects/5/full", token),
-            lambda service, _: service.get_full_json(5),
+            lambda service, _: service.projects.get_full_json(5),
         ),
         Kind(
             "create project, settings, secret",
             lambda: Call("POST", "/api/projects", token, project_body(next(numbers))),
-            lambda service, project: service.create_project(project),
+            lambda service, project: service.projects.create(project),
             new_project,
             shape=ProjectCreate,
             writes=True,
@@ -264,7 +265,7 @@ def kinds(token: str) -> list[Kind]:
         Kind(
             "upsert ten secrets",
             secrets_call,
-            lambda service, upsert: service.upsert_secrets(5, upsert.secrets),
+            lambda service, upsert: service.secrets.upsert(5, upsert.secrets),
             new_secrets,
             shape=SecretsUpsert,
             writes=True,
@@ -272,7 +273,7 @@ def kinds(token: str) -> list[Kind]:
         Kind(
             "append a log",
             lambda: Call("POST", "/api/logs", token, LOG_BODY),
-            lambda service, log: service.append_logs([log]),
+            lambda service, log: service.logs.append([log]),
             lambda: LogEntry.model_validate(LOG_BODY),
             shape=LogEntry,
             writes=True,

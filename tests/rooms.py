@@ -89,6 +89,7 @@ ROOMS: dict[str, Room] = {
             "backend.services.projects",
             "backend.services.runs",
             "backend.services.webhooks",
+            "backend.services",
             "backend.errors",
             "models",
         ),
@@ -108,7 +109,7 @@ ROOMS: dict[str, Room] = {
     "backend.services.access": Room("tokens", FAMILY),
     "backend.services.audit": Room("the record of who did what", FAMILY),
     "backend.services": Room(
-        "what all use cases share: units of work, principal, recording, kept answers",
+        "what all use cases share: the kit, units of work, principal, recording, kept answers",
         (
             "backend.crypto",
             "backend.repositories",

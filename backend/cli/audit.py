@@ -53,7 +53,7 @@ def export_audit(
 async def _export(settings: Settings, stream: BinaryIO, after_id: int) -> int:
     count = 0
     async with inspection(settings, find_keyring(settings), check=False) as opened:
-        async for lines in opened.service.export_audit(after_id=after_id):
+        async for lines in opened.service.audit.export(after_id=after_id):
             stream.write(printable_json(lines.decode()).encode())
             count += lines.count(b"\n")
     return count

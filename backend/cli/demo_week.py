@@ -131,7 +131,7 @@ class DemoWeek:
 
     async def _project(self, number: int) -> Project:
         name = _NAMES[number]
-        project = await self._service.create_project(
+        project = await self._service.projects.create(
             ProjectCreate(
                 name=name.replace("-", " ").title(),
                 github_owner="acme",
@@ -150,7 +150,7 @@ class DemoWeek:
                 ],
             )
         )
-        webhook = await self._service.create_webhook(
+        webhook = await self._service.webhooks.create(
             project.id,
             WebhookCreate(
                 webhook_type=WebhookType.GITHUB_PR,
@@ -159,12 +159,12 @@ class DemoWeek:
                 secret_token=SecretStr(f"made up for {name}"),
             ),
         )
-        self._targets[project.id] = await self._service.delivery_target(webhook.id)
+        self._targets[project.id] = await self._service.deliveries.target(webhook.id)
         return project
 
     async def _run(self, project: Project, number: int) -> None:
         random_ = self._random
-        run = await self._service.create_run(
+        run = await self._service.runs.create(
             AgentRunCreate.model_validate(
                 {
                     "project_id": project.id,
@@ -189,7 +189,7 @@ class DemoWeek:
         if failed:
             await self._step(run.id, RunStatus.FAILED, error_message="a test fails on main as well")
             return
-        await self._service.update_run(
+        await self._service.runs.update(
             run.id,
             AgentRunUpdate(
                 pr_number=number + 1,
@@ -219,10 +219,10 @@ class DemoWeek:
             payload=payload,
             payload_bytes=len(payload),
         )
-        await self._service.receive_delivery(self._targets[project.id], delivery)
+        await self._service.deliveries.receive(self._targets[project.id], delivery)
 
     async def _step(self, run_id: int, to: RunStatus, **outcome: str) -> None:
-        await self._service.transition_run(
+        await self._service.runs.transition(
             run_id, RunTransition.model_validate({"to": to, **outcome})
         )
 
@@ -231,21 +231,21 @@ class DemoWeek:
         if not working:
             states.append(PipelineStateName.FAILED if failed else PipelineStateName.COMPLETED)
         for state in states:
-            await self._service.add_pipeline_state(run_id, PipelineStateCreate(state=state))
+            await self._service.pipeline_states.add(run_id, PipelineStateCreate(state=state))
             self._clock.pass_by(self._random.uniform(5, 90))
         if working or number % 3:
             return
-        snapshot = await self._service.create_snapshot(
+        snapshot = await self._service.snapshots.create(
             run_id,
             SnapshotCreate.model_validate(
                 {"snapshot_id": f"snap-{number:05d}", "config": {"image": "python:3.12"}}
             ),
         )
-        await self._service.update_snapshot(
+        await self._service.snapshots.update(
             snapshot.id, SnapshotUpdate(status=SnapshotStatus.READY)
         )
         self._clock.pass_by(20)
-        await self._service.update_snapshot(
+        await self._service.snapshots.update(
             snapshot.id, SnapshotUpdate(status=SnapshotStatus.DESTROYED)
         )
 
@@ -264,7 +264,7 @@ class DemoWeek:
             entries.append(self._entry(LogLevel.ERROR, line, project_id, run_id, number))
         # Several times a run, so that its logs are not all of one moment.
         for first in range(0, len(entries), 10):
-            await self._service.append_logs(entries[first : first + 10])
+            await self._service.logs.append(entries[first : first + 10])
             self._clock.pass_by(self._random.uniform(1, 8))
 
     def _entry(
@@ -300,4 +300,4 @@ class DemoWeek:
                     error_message="expected 3, got 4" if status is TestStatus.FAILED else None,
                 )
             )
-        await self._service.add_test_results(run_id, TestResultBatch(test_results=results))
+        await self._service.test_results.add_all(run_id, TestResultBatch(test_results=results))

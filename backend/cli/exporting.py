@@ -87,7 +87,7 @@ class NextPage(Protocol):
 async def _pages(settings: Settings, *, reveal: bool) -> AsyncIterator[NextPage]:
     if not reveal:
         async with inspection(settings, None) as opened:
-            yield opened.service.export_documents
+            yield opened.service.documents.export
         return
     if find_keyring(settings) is None:
         raise StartRefused(
@@ -95,7 +95,7 @@ async def _pages(settings: Settings, *, reveal: bool) -> AsyncIterator[NextPage]
         )
     call = "GET /api/projects/{id}/secrets/{key}/value for each secret"
     async with changing(settings, call, issue_first_token=False) as service:
-        yield service.reveal_documents
+        yield service.documents.reveal
 
 
 def encoded(content: dict[str, Any]) -> bytes:

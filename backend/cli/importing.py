@@ -78,7 +78,11 @@ class Importer:
         """
         ready = [group for line in lines if (group := self._read(line)) is not None]
         outcomes = await asyncio.gather(
-            *(self._service.import_document(group.document) for group in ready if group.document),
+            *(
+                self._service.documents.import_one(group.document)
+                for group in ready
+                if group.document
+            ),
             return_exceptions=True,
         )
         failure: tuple[int, BaseException] | None = None

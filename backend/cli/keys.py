@@ -69,8 +69,8 @@ async def _status(settings: Settings, keyring: Keyring | None) -> dict[str, Any]
     """The status as HTTP has it, and for each key that is configured and known, whether it is the
     one that the database knows under its id."""
     async with inspection(settings, keyring, check=False) as opened:
-        status = await opened.service.key_status()
-        canaries, vault = opened.records.canaries, opened.service.vault
+        status = await opened.service.rotation.status()
+        canaries, vault = opened.records.canaries, opened.service.kit.vault
     result = status.model_dump(mode="json")
     for key in result["keys"]:
         both = key["configured"] and key["id"] in canaries

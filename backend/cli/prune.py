@@ -67,16 +67,16 @@ def prune(
 
 async def _plan(settings: Settings) -> RetentionPlan:
     async with inspection(settings, None) as opened:
-        return await opened.service.retention_plan(retention_limits(settings))
+        return await opened.service.retention.plan(retention_limits(settings))
 
 
 async def _prune(settings: Settings, bar: Bar, *, compact: bool) -> dict[str, Any]:
     async with changing(settings, "POST /api/retention/prune") as service:
         limits = retention_limits(settings)
-        plan = await service.retention_plan(limits)
+        plan = await service.retention.plan(limits)
         if plan.rows:
-            await service.record_prune()
-        pruner = Pruner(service, limits, considerate=False, on_removed=bar(plan.rows))
+            await service.retention.record_prune()
+        pruner = Pruner(service.retention, limits, considerate=False, on_removed=bar(plan.rows))
         removed = await pruner.start()
         pool = service.db_manager.async_pool
         if compact:

@@ -57,11 +57,11 @@ def rotate(
 async def _rotate(settings: Settings, on_step: OnStep, *, reencrypt: bool) -> RotationProgress:
     async with changing(settings, "POST /api/keys/rotate") as service:
         # One of the other kind comes to its end first.
-        unfinished = await service.continue_rotation(on_step=on_step)
+        unfinished = await service.rotation.run(on_step=on_step)
         if unfinished is not None and unfinished.reencrypt == reencrypt:
             return unfinished
-        begun = await service.begin_rotation(reencrypt=reencrypt)
-        return await service.continue_rotation(on_step=on_step) or begun
+        begun = await service.rotation.begin(reencrypt=reencrypt)
+        return await service.rotation.run(on_step=on_step) or begun
 
 
 @contextmanager

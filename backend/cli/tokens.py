@@ -124,13 +124,13 @@ async def _create(settings: Settings, request: TokenCreate, *, as_json: bool) ->
         hand_out(as_json_line(created.model_dump(mode="json")) if as_json else created.token)
 
     async with changing(settings, "POST /api/tokens") as service:
-        await service.hand_out_token(request, show)
+        await service.tokens.hand_out(request, show)
 
 
 async def _revoke(settings: Settings, token_id: int) -> TokenInfo:
     async with changing(settings, f"DELETE /api/tokens/{token_id}") as service:
-        await service.revoke_token(token_id)
-        return await service.get_token(token_id)
+        await service.tokens.revoke(token_id)
+        return await service.tokens.get(token_id)
 
 
 async def _list(settings: Settings, *, revoked: bool) -> list[TokenInfo]:
@@ -138,7 +138,7 @@ async def _list(settings: Settings, *, revoked: bool) -> list[TokenInfo]:
     cursor: str | None = None
     async with inspection(settings, find_keyring(settings), check=False) as opened:
         while True:
-            page = await opened.service.list_tokens(revoked=revoked, limit=PAGE, cursor=cursor)
+            page = await opened.service.tokens.page(revoked=revoked, limit=PAGE, cursor=cursor)
             tokens += page.tokens
             cursor = page.next_cursor
             if cursor is None:

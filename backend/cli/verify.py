@@ -122,8 +122,8 @@ async def _content_checks(settings: Settings) -> list[Check]:
             checks.append(_keys(opened, keyring))
             if checks[0].problem is None:
                 service = opened.service
-                checks.append(await _all("project keys", service.check_project_keys))
-                checks.append(await _all("secrets", service.check_values))
+                checks.append(await _all("project keys", service.encryption_check.project_keys))
+                checks.append(await _all("secrets", service.encryption_check.values))
                 checks.append(await _audit(settings, opened))
     except (DatabaseError, StartRefused) as error:
         checks.append(Check("content", sentence(error)))
@@ -136,7 +136,9 @@ def _keys(opened: Inspection, keyring: Keyring | None) -> Check:
     if keyring is None:
         return Check("keys", "no master key is configured", advice)
     for key_id in keyring.ids():
-        if key_id in canaries and not opened.service.vault.check_canary(key_id, canaries[key_id]):
+        if key_id in canaries and not opened.service.kit.vault.check_canary(
+            key_id, canaries[key_id]
+        ):
             problem = f"master key {key_id} is not the key that this database knows as {key_id}"
             return Check("keys", problem, advice)
     missing = sorted(opened.records.in_use.difference(keyring.ids()))
@@ -168,8 +170,8 @@ async def _all(name: str, check_page: Paged) -> Check:
 
 async def _audit(settings: Settings, opened: Inspection) -> Check:
     heads = HeadsFile(DataDirectory(settings.data_dir).audit_heads)
-    problem = verify_audit(opened.manager, opened.service.audit_chain, heads.heads())
-    head = await opened.service.audit_head()
+    problem = verify_audit(opened.manager, opened.service.audit.chain, heads.heads())
+    head = await opened.service.audit.head()
     if problem is None:
         return Check("audit", checked=head.id if head is not None else 0)
     return Check("audit", str(problem), "find out what happened, and restore a backup", failed=1)

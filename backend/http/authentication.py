@@ -39,7 +39,7 @@ async def authenticate(request: Request) -> Principal:
         raise Unauthenticated
     limits: RequestLimits = state.limits
     try:
-        principal = await service.authenticate(token.strip())
+        principal = await service.tokens.authenticate(token.strip())
     except Unauthenticated:
         limits.count_failure(client_address(request))
         raise

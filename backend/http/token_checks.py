@@ -13,8 +13,8 @@ from backend.services.principal import Principal, current_principal
 async def require_valid(request: Request, principal: Principal) -> None:
     """Raises `Unauthenticated` when the token has ended since the request was recognised."""
     service: DatabaseService = request.app.state.service
-    if service.may_have_ended(principal):
-        await service.require_valid(principal)
+    if service.tokens.may_have_ended(principal):
+        await service.tokens.require_valid(principal)
 
 
 async def read_body(request: Request, principal: Principal, *, required: bool | None) -> None:

@@ -37,7 +37,7 @@ _CHANGED = problems("agent_run_not_found", "invalid_transition", "lease_lost", b
 @router.get("/{run_id}", responses=problems("agent_run_not_found"))
 async def get_agent_run(run_id: RunId, service: Service) -> AgentRun:
     """The run."""
-    return await service.get_run(run_id)
+    return await service.runs.get(run_id)
 
 
 @router.get("", response_model=AgentRunList, responses=problems("bad_cursor"))
@@ -50,7 +50,7 @@ async def list_agent_runs(
     cursor: Cursor = None,
 ) -> Response:
     """One page of runs, newest first."""
-    page = await service.list_runs_json(
+    page = await service.runs.page_json(
         project_id=project_id, statuses=status, run_types=run_type, limit=limit, cursor=cursor
     )
     return json_response(page)
@@ -63,7 +63,7 @@ async def list_agent_runs(
 )
 async def create_agent_run(run: AgentRunCreate, service: Service, response: Response) -> AgentRun:
     """Make a run, pending, with the next number of its project."""
-    created = await service.create_run(run)
+    created = await service.runs.create(run)
     response.headers["Location"] = f"/api/agent-runs/{created.id}"
     return created
 
@@ -82,7 +82,7 @@ async def claim_agent_run(claim: RunClaim, service: Service) -> ClaimedRun | Cla
 
     Of several projects with pending runs the one served least recently comes first.
     """
-    claimed = await service.claim_runs(claim)
+    claimed = await service.claims.claim(claim)
     if not claimed:
         return Response(status_code=status.HTTP_204_NO_CONTENT)
     if claim.count is None:
@@ -93,13 +93,13 @@ async def claim_agent_run(claim: RunClaim, service: Service) -> ClaimedRun | Cla
 @router.patch("/{run_id}", responses=_CHANGED)
 async def patch_agent_run(run_id: RunId, update: AgentRunUpdate, service: Service) -> AgentRun:
     """Change the given fields and leave the others; the status changes by transitions only."""
-    return await service.update_run(run_id, update)
+    return await service.runs.update(run_id, update)
 
 
 @router.post("/{run_id}/transitions", responses=_CHANGED)
 async def transition_agent_run(run_id: RunId, step: RunTransition, service: Service) -> AgentRun:
     """Take the run to another status; of two that race exactly one succeeds."""
-    return await service.transition_run(run_id, step)
+    return await service.runs.transition(run_id, step)
 
 
 @router.post("/{run_id}/cancel", responses=_CHANGED)
@@ -107,7 +107,7 @@ async def cancel_agent_run(
     run_id: RunId, service: Service, outcome: RunCancel | None = None
 ) -> AgentRun:
     """Short for the transition to cancelled; the body may be left out."""
-    return await service.cancel_run(run_id, outcome or RunCancel())
+    return await service.runs.cancel(run_id, outcome or RunCancel())
 
 
 @router.post(
@@ -115,4 +115,4 @@ async def cancel_agent_run(
 )
 async def heartbeat_agent_run(run_id: RunId, beat: RunHeartbeat, service: Service) -> LeasedRun:
     """Keep a claimed run for as long again as the claim asked for."""
-    return await service.heartbeat(run_id, beat)
+    return await service.claims.heartbeat(run_id, beat)

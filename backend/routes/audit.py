@@ -35,7 +35,7 @@ async def list_audit(
     cursor: Cursor = None,
 ) -> AuditList:
     """One page of the audit, newest first."""
-    return await service.list_audit(
+    return await service.audit.page(
         project_id=project_id, action=action, actor=actor, limit=limit, cursor=cursor
     )
 
@@ -64,7 +64,7 @@ async def export_audit(
     ] = 0,
 ) -> StreamingResponse:
     """The audit as JSON lines, each with its MAC."""
-    lines = service.export_audit(
+    lines = service.audit.export(
         project_id=project_id, action=action, actor=actor, after_id=after_id
     )
     # What goes wrong with the first ones is still an answer with a status.

@@ -22,7 +22,7 @@ Runner = Annotated[BackupRunner, Depends(_runner)]
 @router.get("", responses=problems("bad_cursor"))
 async def list_backups(runner: Runner, limit: Limit = 50, cursor: Cursor = None) -> BackupList:
     """One page of the backups in the data directory's folder `backups`, newest first."""
-    return await runner.list(limit=limit, cursor=cursor)
+    return await runner.page(limit=limit, cursor=cursor)
 
 
 @router.post("", status_code=status.HTTP_201_CREATED, responses=problems(body=True))

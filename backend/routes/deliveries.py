@@ -81,11 +81,11 @@ async def receive_github_delivery(
     try:
         head = read_head(request)
         with limits.body(webhook_id, address, head.length) as body:
-            target = await service.delivery_target(webhook_id)
+            target = await service.deliveries.target(webhook_id)
             incoming = await read_github_delivery(request, head, target.secret_token, body, limits)
             # All senders together are one client among those that write.
             async with state.seats["writing"].seat("deliveries"):
-                delivery, is_new = await service.receive_delivery(target, incoming)
+                delivery, is_new = await service.deliveries.receive(target, incoming)
     except BadSignature:
         limits.refused["signature"] += 1
         # Sending none is no attempt, as sending no token is none.
@@ -112,7 +112,7 @@ async def list_deliveries(
     cursor: Cursor = None,
 ) -> WebhookDeliveryList:
     """One page of what was delivered, newest first, without the payloads."""
-    return await service.list_deliveries(
+    return await service.deliveries.page(
         webhook_id, event=event, guid=guid, limit=limit, cursor=cursor
     )
 
@@ -126,7 +126,7 @@ async def get_delivery(
     webhook_id: WebhookId, delivery_id: DeliveryId, service: Service
 ) -> Response:
     """A delivery with its payload, which stands in the answer byte for byte as it came."""
-    delivery, payload = await service.get_delivery(webhook_id, delivery_id)
+    delivery, payload = await service.deliveries.get(webhook_id, delivery_id)
     # Reading it and writing it anew would change numbers that no double holds.
     head = delivery.model_dump_json().removesuffix("}")
     return Response(f'{head},"payload":{payload}}}'.encode(), media_type="application/json")

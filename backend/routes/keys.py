@@ -23,7 +23,7 @@ async def _rotation(request: Request) -> RotationRunner:
 @router.get("", responses=problems())
 async def get_keys(service: Service) -> KeyStatus:
     """What is encrypted under which master key, and how far the newest rotation is."""
-    return await service.key_status()
+    return await service.rotation.status()
 
 
 @router.post(
@@ -44,9 +44,9 @@ async def rotate_keys(
     A rotation that is interrupted goes on when the server starts again.
     """
     reencrypt = request.reencrypt if request is not None else False
-    begun = await service.begin_rotation(reencrypt=reencrypt)
+    begun = await service.rotation.begin(reencrypt=reencrypt)
     await asyncio.wait({runner.start()}, timeout=ANSWER_SECONDS)
-    rotation = (await service.key_status()).rotation or begun
+    rotation = (await service.rotation.status()).rotation or begun
     if rotation.status == "running":
         response.status_code = status.HTTP_202_ACCEPTED
     return rotation

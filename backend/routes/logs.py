@@ -20,7 +20,7 @@ MAX_SEARCH = 255
 )
 async def append_logs(logs: Annotated[LogSubmission, Body()], service: Service) -> LogsAccepted:
     """Store one log, or up to 1,000 as `{"logs": […]}`: all of them, or none."""
-    return LogsAccepted(accepted=await service.append_logs(logs))
+    return LogsAccepted(accepted=await service.logs.append(logs))
 
 
 @router.get("", responses=problems("bad_cursor"))
@@ -46,7 +46,7 @@ async def list_logs(
     cursor: Cursor = None,
 ) -> LogList:
     """One page of logs, newest first."""
-    return await service.list_logs(
+    return await service.logs.page(
         level=level,
         component=component,
         correlation_id=correlation_id,

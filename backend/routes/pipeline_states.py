@@ -17,7 +17,7 @@ async def list_pipeline_states(
     run_id: RunId, service: Service, limit: Limit = 50, cursor: Cursor = None
 ) -> PipelineHistory:
     """The run and one page of its states, the first one first, each with its duration."""
-    return await service.pipeline_history(run_id, limit=limit, cursor=cursor)
+    return await service.pipeline_states.history(run_id, limit=limit, cursor=cursor)
 
 
 @router.post(
@@ -29,4 +29,4 @@ async def add_pipeline_state(
     run_id: RunId, state: PipelineStateCreate, service: Service
 ) -> PipelineStateEntry:
     """Add a state to the history; the one before it is filled in by itself."""
-    return await service.add_pipeline_state(run_id, state)
+    return await service.pipeline_states.add(run_id, state)

@@ -36,7 +36,7 @@ Repo = Annotated[str, Path(max_length=100, description="GitHub repository, in an
 @router.get("/{project_id}", response_model=Project, responses=problems("project_not_found"))
 async def get_project(project_id: ProjectId, service: Service) -> Response:
     """The project; a deleted one too, until it is purged."""
-    return json_response(await service.get_project_json(project_id))
+    return json_response(await service.projects.get_json(project_id))
 
 
 @router.get(
@@ -44,7 +44,7 @@ async def get_project(project_id: ProjectId, service: Service) -> Response:
 )
 async def get_full(project_id: ProjectId, service: Service) -> Response:
     """Project, configuration and the metadata of its secrets, of one moment."""
-    return json_response(await service.get_full_json(project_id))
+    return json_response(await service.projects.get_full_json(project_id))
 
 
 @router.get(
@@ -54,7 +54,7 @@ async def get_full(project_id: ProjectId, service: Service) -> Response:
 )
 async def get_configuration(project_id: ProjectId, service: Service) -> Response:
     """The project's configuration, or the defaults."""
-    return json_response(await service.get_settings_json(project_id))
+    return json_response(await service.projects.get_settings_json(project_id))
 
 
 @router.get("", response_model=ProjectList, responses=problems("bad_cursor"))
@@ -84,7 +84,7 @@ async def list_projects(
     cursor: Cursor = None,
 ) -> Response:
     """One page of projects."""
-    page = await service.list_projects_json(
+    page = await service.projects.page_json(
         statuses=status, owner=owner, text=q, sort=sort, limit=limit, cursor=cursor
     )
     return json_response(page)
@@ -97,7 +97,7 @@ async def list_projects(
 )
 async def create_project(project: ProjectCreate, service: Service, response: Response) -> Project:
     """Make a project, with its settings and secrets if given: all of it, or nothing."""
-    created = await service.create_project(project)
+    created = await service.projects.create(project)
     response.headers["Location"] = f"/api/projects/{created.id}"
     return created
 
@@ -105,7 +105,7 @@ async def create_project(project: ProjectCreate, service: Service, response: Res
 @router.get("/by-repo/{owner}/{repo}", responses=problems("project_not_found"))
 async def get_project_by_repo(owner: Owner, repo: Repo, service: Service) -> Project:
     """The project of a repository that is not deleted."""
-    return await service.get_project_by_repo(owner, repo)
+    return await service.projects.get_by_repo(owner, repo)
 
 
 _CHANGED = problems("project_not_found", "project_exists", body=True)
@@ -114,13 +114,13 @@ _CHANGED = problems("project_not_found", "project_exists", body=True)
 @router.put("/{project_id}", responses=_CHANGED)
 async def put_project(project_id: ProjectId, update: ProjectUpdate, service: Service) -> Project:
     """Change the given fields and leave the others."""
-    return await service.update_project(project_id, update)
+    return await service.projects.update(project_id, update)
 
 
 @router.patch("/{project_id}", responses=_CHANGED)
 async def patch_project(project_id: ProjectId, update: ProjectUpdate, service: Service) -> Project:
     """The same as PUT."""
-    return await service.update_project(project_id, update)
+    return await service.projects.update(project_id, update)
 
 
 @router.delete(
@@ -138,15 +138,15 @@ async def delete_project(
     """Mark the project deleted, which `restore` takes back, or purge it, which destroys its secrets
     and needs `secrets:write` too."""
     if purge:
-        await service.purge_project(project_id)
+        await service.projects.purge(project_id)
     else:
-        await service.delete_project(project_id)
+        await service.projects.delete(project_id)
 
 
 @router.post("/{project_id}/restore", responses=problems("project_not_found", "project_exists"))
 async def restore_project(project_id: ProjectId, service: Service) -> Project:
     """Make a deleted project active again."""
-    return await service.restore_project(project_id)
+    return await service.projects.restore(project_id)
 
 
 _CONFIGURED = problems("project_not_found", body=True)
@@ -157,7 +157,7 @@ async def put_configuration(
     project_id: ProjectId, update: ProjectSettingsUpdate, service: Service
 ) -> ProjectSettings:
     """Change the given fields and leave the others; null clears a text."""
-    return await service.update_settings(project_id, update)
+    return await service.projects.update_settings(project_id, update)
 
 
 @router.patch("/{project_id}/configuration", responses=_CONFIGURED)
@@ -165,4 +165,4 @@ async def patch_configuration(
     project_id: ProjectId, update: ProjectSettingsUpdate, service: Service
 ) -> ProjectSettings:
     """The same as PUT."""
-    return await service.update_settings(project_id, update)
+    return await service.projects.update_settings(project_id, update)

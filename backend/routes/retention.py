@@ -26,7 +26,7 @@ ThePruner = Annotated[Pruner, Depends(_pruner)]
 @router.get("", responses=problems())
 async def get_retention(service: Service, pruner: ThePruner) -> RetentionStatus:
     """The limits, what is beyond them now, and how far the newest removal is."""
-    plan = await service.retention_plan(pruner.limits)
+    plan = await service.retention.plan(pruner.limits)
     return RetentionStatus(limits=pruner.limits, would_remove=plan, prune=pruner.progress)
 
 
@@ -42,7 +42,7 @@ async def prune(service: Service, pruner: ThePruner, response: Response) -> Prun
 
     The server does the same by itself every few minutes.
     """
-    await service.record_prune()
+    await service.retention.record_prune()
     removal = pruner.start()
     await asyncio.wait({removal}, timeout=ANSWER_SECONDS)
     if removal.done():

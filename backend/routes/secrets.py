@@ -32,7 +32,7 @@ async def list_secrets(
     project_id: ProjectId, service: Service, limit: Limit = 50, cursor: Cursor = None
 ) -> SecretList:
     """One page of secrets, newest first, without their values."""
-    return await service.list_secrets(project_id, limit=limit, cursor=cursor)
+    return await service.secrets.page(project_id, limit=limit, cursor=cursor)
 
 
 @router.post(
@@ -44,7 +44,7 @@ async def create_secret(
     project_id: ProjectId, secret: SecretCreate, service: Service, response: Response
 ) -> SecretMetadata:
     """Make a secret."""
-    created = await service.create_secret(project_id, secret)
+    created = await service.secrets.create(project_id, secret)
     response.headers["Location"] = f"/api/projects/{project_id}/secrets/{created.key}"
     return created
 
@@ -54,7 +54,7 @@ async def upsert_secrets(
     project_id: ProjectId, upsert: SecretsUpsert, service: Service
 ) -> SecretUpsertResult:
     """Set all of these secrets in one transaction, and leave the others."""
-    return await service.upsert_secrets(project_id, upsert.secrets)
+    return await service.secrets.upsert(project_id, upsert.secrets)
 
 
 @router.put(
@@ -68,7 +68,7 @@ async def put_secret(
     project_id: ProjectId, key: Key, secret: SecretValue, service: Service, response: Response
 ) -> SecretMetadata:
     """Set a secret's value, making the secret if there is none of this key."""
-    metadata, created = await service.put_secret(project_id, key, secret.value)
+    metadata, created = await service.secrets.put(project_id, key, secret.value)
     if created:
         response.status_code = status.HTTP_201_CREATED
         response.headers["Location"] = f"/api/projects/{project_id}/secrets/{key}"
@@ -78,7 +78,7 @@ async def put_secret(
 @router.get("/{key}", responses=_MISSING)
 async def get_secret(project_id: ProjectId, key: Key, service: Service) -> SecretMetadata:
     """A secret without its value."""
-    return await service.get_secret(project_id, key)
+    return await service.secrets.get(project_id, key)
 
 
 @router.get(
@@ -93,10 +93,10 @@ async def reveal_secret(
 ) -> SecretReveal:
     """A secret's value. Not to be stored by anything on the way."""
     response.headers["Cache-Control"] = "no-store"
-    return await service.reveal_secret(project_id, key)
+    return await service.secrets.reveal(project_id, key)
 
 
 @router.delete("/{key}", status_code=status.HTTP_204_NO_CONTENT, responses=_MISSING)
 async def delete_secret(project_id: ProjectId, key: Key, service: Service) -> None:
     """Remove a secret."""
-    await service.delete_secret(project_id, key)
+    await service.secrets.delete(project_id, key)

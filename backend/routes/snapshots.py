@@ -20,7 +20,7 @@ async def list_snapshots(
     run_id: RunId, service: Service, limit: Limit = 50, cursor: Cursor = None
 ) -> SnapshotList:
     """One page of the run's snapshots, newest first."""
-    return await service.list_snapshots(run_id, limit=limit, cursor=cursor)
+    return await service.snapshots.page(run_id, limit=limit, cursor=cursor)
 
 
 @router.post(
@@ -32,7 +32,7 @@ async def create_snapshot(
     run_id: RunId, snapshot: SnapshotCreate, service: Service, response: Response
 ) -> GrainchainSnapshot:
     """Tell of a snapshot."""
-    created = await service.create_snapshot(run_id, snapshot)
+    created = await service.snapshots.create(run_id, snapshot)
     response.headers["Location"] = f"/api/snapshots/{created.id}"
     return created
 
@@ -40,7 +40,7 @@ async def create_snapshot(
 @router.get("/api/snapshots/{snapshot_id}", responses=problems("snapshot_not_found"))
 async def get_snapshot(snapshot_id: SnapshotId, service: Service) -> GrainchainSnapshot:
     """The snapshot."""
-    return await service.get_snapshot(snapshot_id)
+    return await service.snapshots.get(snapshot_id)
 
 
 @router.patch(
@@ -51,4 +51,4 @@ async def patch_snapshot(
     snapshot_id: SnapshotId, update: SnapshotUpdate, service: Service
 ) -> GrainchainSnapshot:
     """Change the given fields; a status only as the life cycle leads on from the present one."""
-    return await service.update_snapshot(snapshot_id, update)
+    return await service.snapshots.update(snapshot_id, update)

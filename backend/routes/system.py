@@ -27,7 +27,7 @@ async def root() -> Health:
 )
 async def ready(service: Service, response: Response) -> Readiness:
     """200 when requests can be served, else 503; `checks` says what is wrong."""
-    readiness = await service.readiness()
+    readiness = await service.readiness.check()
     if readiness.status != "ready":
         response.status_code = 503
     return readiness
@@ -44,7 +44,7 @@ async def ready(service: Service, response: Response) -> Readiness:
 async def metrics(request: Request, service: Service) -> Response:
     """Counters and gauges as Prometheus text."""
     state = request.app.state
-    backlog = await service.run_backlog()
+    backlog = await service.backlog.read()
     text = render_metrics(
         Sources(
             requests=state.metrics,
@@ -52,7 +52,7 @@ async def metrics(request: Request, service: Service) -> Response:
             seats=state.seats,
             inbound=state.inbound,
             backlog=backlog,
-            expired_leases=service.expired_leases,
+            expired_leases=service.claims.expired_leases,
             now=service.clock(),
         )
     )

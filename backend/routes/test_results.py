@@ -42,7 +42,7 @@ async def list_test_results(
     cursor: Cursor = None,
 ) -> TestResultList:
     """One page of the run's results, newest first, and how many of all have each status."""
-    return await service.list_test_results(
+    return await service.test_results.page(
         run_id, statuses=status, test_type=test_type, limit=limit, cursor=cursor
     )
 
@@ -58,8 +58,8 @@ async def add_test_results(
     """Store one result, which is the answer, or up to 1,000 in one transaction, which are counted.
     A result takes the place of the run's earlier one of the same test."""
     if isinstance(upload, TestResultBatch):
-        return await service.add_test_results(run_id, upload)
-    return await service.add_test_result(run_id, upload)
+        return await service.test_results.add_all(run_id, upload)
+    return await service.test_results.add(run_id, upload)
 
 
 @router.get(
@@ -79,6 +79,6 @@ async def get_test_history(
 ) -> TestHistoryList:
     """One page of the tests of the project's last runs, by type and name: how often each passed
     and failed; for one `test_name` also how it went in each run."""
-    return await service.get_test_history(
+    return await service.test_results.history(
         project_id, test_name=test_name, test_type=test_type, runs=runs, limit=limit, cursor=cursor
     )

@@ -20,13 +20,13 @@ async def list_tokens(
     cursor: Cursor = None,
 ) -> TokenList:
     """One page of tokens, newest first, without what it takes to use them."""
-    return await service.list_tokens(revoked=revoked, limit=limit, cursor=cursor)
+    return await service.tokens.page(revoked=revoked, limit=limit, cursor=cursor)
 
 
 @router.post("", status_code=status.HTTP_201_CREATED, responses=problems(body=True))
 async def create_token(token: TokenCreate, service: Service, response: Response) -> TokenCreated:
     """Make a token. The answer shows it, and nothing else ever does."""
-    created = await service.create_token(token)
+    created = await service.tokens.create(token)
     response.headers["Location"] = f"/api/tokens/{created.id}"
     response.headers["Cache-Control"] = "no-store"
     return created
@@ -35,7 +35,7 @@ async def create_token(token: TokenCreate, service: Service, response: Response)
 @router.get("/{token_id}", responses=problems("token_not_found"))
 async def get_token(token_id: TokenId, service: Service) -> TokenInfo:
     """A token, a revoked one too, without what it takes to use it."""
-    return await service.get_token(token_id)
+    return await service.tokens.get(token_id)
 
 
 @router.delete(
@@ -45,4 +45,4 @@ async def get_token(token_id: TokenId, service: Service) -> TokenInfo:
 )
 async def revoke_token(token_id: TokenId, service: Service) -> None:
     """End a token, at once and for good."""
-    await service.revoke_token(token_id)
+    await service.tokens.revoke(token_id)

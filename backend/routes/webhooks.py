@@ -20,7 +20,7 @@ async def list_webhooks(
     project_id: ProjectId, service: Service, limit: Limit = 50, cursor: Cursor = None
 ) -> WebhookList:
     """One page of the project's webhooks, newest first, without their secret tokens."""
-    return await service.list_webhooks(project_id, limit=limit, cursor=cursor)
+    return await service.webhooks.page(project_id, limit=limit, cursor=cursor)
 
 
 @router.post(
@@ -32,7 +32,7 @@ async def create_webhook(
     project_id: ProjectId, webhook: WebhookCreate, service: Service, response: Response
 ) -> Webhook:
     """Make a webhook. Its secret token is stored encrypted, and never shown again."""
-    created = await service.create_webhook(project_id, webhook)
+    created = await service.webhooks.create(project_id, webhook)
     response.headers["Location"] = f"/api/webhooks/{created.id}"
     return created
 
@@ -40,7 +40,7 @@ async def create_webhook(
 @router.get("/api/webhooks/{webhook_id}", responses=problems("webhook_not_found"))
 async def get_webhook(webhook_id: WebhookId, service: Service) -> Webhook:
     """The webhook, without its secret token."""
-    return await service.get_webhook(webhook_id)
+    return await service.webhooks.get(webhook_id)
 
 
 @router.patch(
@@ -49,7 +49,7 @@ async def get_webhook(webhook_id: WebhookId, service: Service) -> Webhook:
 )
 async def patch_webhook(webhook_id: WebhookId, update: WebhookUpdate, service: Service) -> Webhook:
     """Change the given fields and leave the others; a null secret token takes it away."""
-    return await service.update_webhook(webhook_id, update)
+    return await service.webhooks.update(webhook_id, update)
 
 
 @router.delete(
@@ -59,4 +59,4 @@ async def patch_webhook(webhook_id: WebhookId, update: WebhookUpdate, service: S
 )
 async def delete_webhook(webhook_id: WebhookId, service: Service) -> None:
     """Remove the webhook with all that was sent to it."""
-    await service.delete_webhook(webhook_id)
+    await service.webhooks.delete(webhook_id)

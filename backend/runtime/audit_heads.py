@@ -12,8 +12,8 @@ from pathlib import Path
 
 from backend.observability.log import get_logger
 from backend.repositories.audit_repository import AuditHead
+from backend.services.audit.audit import Audit
 from backend.services.audit.verification import ExportedHead
-from backend.services.database_service import DatabaseService
 from database.base import time_text
 
 _TAIL_BYTES = 64 * 1024
@@ -69,9 +69,9 @@ class HeadsFile:
 class HeadsExport:
     """Writes the audit's head to the file when it has moved."""
 
-    def __init__(self, file: HeadsFile, service: DatabaseService) -> None:
+    def __init__(self, file: HeadsFile, audit: Audit) -> None:
         self._file = file
-        self._service = service
+        self._audit = audit
         self._last: AuditHead | None = None
 
     @property
@@ -87,7 +87,7 @@ class HeadsExport:
         newest = await asyncio.to_thread(self._file.newest)
         if newest is None:
             return
-        problem = await self._service.find_audit_loss(newest)
+        problem = await self._audit.find_loss(newest)
         if problem is None:
             self._last = AuditHead(newest.id, newest.mac)
             return
@@ -103,10 +103,10 @@ class HeadsExport:
 
         Raises `OSError` and `DatabaseError`.
         """
-        head = await self._service.audit_head()
+        head = await self._audit.head()
         if head is None or head == self._last:
             return
-        exported = ExportedHead(head.id, head.mac, time_text(self._service.clock()))
+        exported = ExportedHead(head.id, head.mac, time_text(self._audit.clock()))
         await asyncio.to_thread(self._file.append, exported)
         self._last = head
 

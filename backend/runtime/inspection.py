@@ -19,6 +19,7 @@ from backend.runtime.installation import (
 )
 from backend.runtime.keys import NoKeys, check_keys
 from backend.runtime.schema import require_own_schema
+from backend.services.base import Kit
 from backend.services.database_service import DatabaseService
 from database.connection_manager import DatabaseManager
 from database.migrator import pending
@@ -111,7 +112,7 @@ async def _opened(
     vault = Vault(keyring or NoKeys(), records.installation_id)
     root = await _root_key(manager, vault)
     keys = ServiceKeys.derived_from(root) if root is not None else _NO_SERVICE_KEYS
-    service = DatabaseService(manager, vault, keys)
+    service = DatabaseService(Kit(manager, vault, keys))
     return Inspection(manager, records, keyring, service, has_service_keys=root is not None)
 
 

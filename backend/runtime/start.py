@@ -34,7 +34,7 @@ from backend.runtime.installation import (
 from backend.runtime.keys import check_keys, load_keyring
 from backend.runtime.own_logs import OwnLogs
 from backend.runtime.schema import require_own_schema
-from backend.services.base import UnitsOfWork, unit_of_work
+from backend.services.base import Kit, UnitsOfWork, unit_of_work
 from backend.services.database_service import DatabaseService
 from backend.services.operations.backups import BackupRunner
 from backend.services.operations.pruner import Pruner
@@ -76,13 +76,15 @@ class Runtime:
         self.keyring = keyring
         self.service = service
         self.background = BackgroundWork()
-        self.rotation = RotationRunner(service)
+        self.rotation = RotationRunner(service.rotation)
         self.backups = BackupRunner(
-            service, ServerBackups(manager, keyring, DataDirectory(settings.data_dir))
+            service.backups, ServerBackups(manager, keyring, DataDirectory(settings.data_dir))
         )
-        self.heads = HeadsExport(HeadsFile(DataDirectory(settings.data_dir).audit_heads), service)
-        self.own_logs = OwnLogs(service.append_own_logs)
-        self.pruner = Pruner(service, retention_limits(settings))
+        self.heads = HeadsExport(
+            HeadsFile(DataDirectory(settings.data_dir).audit_heads), service.audit
+        )
+        self.own_logs = OwnLogs(service.logs.append_own)
+        self.pruner = Pruner(service.retention, retention_limits(settings))
         self.first_token: Path | None = None
         """Where the admin token was written, if this start made it."""
 
@@ -108,7 +110,7 @@ class Runtime:
             await manager.open()
             service = await _open_service(manager, keyring, clock)
             runtime = cls(settings, manager, keyring, service)
-            if issue_first_token and await service.create_first_token(
+            if issue_first_token and await service.tokens.create_first(
                 lambda token: _keep_first_token(directory.admin_token, token)
             ):
                 runtime.first_token = directory.admin_token
@@ -123,13 +125,13 @@ class Runtime:
         """Begin what a server does by itself; commands leave it alone."""
         look_at_files = self.manager.async_pool.look_at_files
         self.background.every(FILES_CHECK_SECONDS, "files of the database", look_at_files)
-        self.service.presence.begin()
-        self.background.every(TICK_SECONDS, "presence", self.service.note_presence)
-        self.background.every(LEASE_CHECK_SECONDS, "leases", self.service.watch_leases)
+        self.service.claims.presence.begin()
+        self.background.every(TICK_SECONDS, "presence", self.service.claims.note_presence)
+        self.background.every(LEASE_CHECK_SECONDS, "leases", self.service.claims.watch_leases)
         seconds = self.settings.audit_heads_seconds
         self.background.every(seconds, "audit heads", self.heads.export)
         self.background.every(ROTATION_CHECK_SECONDS, "key rotation", self.rotation.resume)
-        self.background.every(TOKEN_USES_SECONDS, "token uses", self.service.store_token_uses)
+        self.background.every(TOKEN_USES_SECONDS, "token uses", self.service.tokens.store_uses)
         self.own_logs.begin()
         self.background.every(RETENTION_SECONDS, "retention", self.pruner.wake)
         self.background.every(OWN_LOGS_SECONDS, "own logs", self.own_logs.store_waiting)
@@ -142,7 +144,7 @@ class Runtime:
         await self.rotation.stop()
         await self.backups.stop()
         for last_step in (
-            self.service.store_token_uses,
+            self.service.tokens.store_uses,
             self.heads.export,
             self.own_logs.store_waiting,
         ):
@@ -245,4 +247,4 @@ async def _open_service(
             "the installation's own key can't be decrypted, so the database was changed outside "
             "the service: restore a backup"
         ) from None
-    return DatabaseService(manager, vault, ServiceKeys.derived_from(root), clock=clock)
+    return DatabaseService(Kit(manager, vault, ServiceKeys.derived_from(root), clock=clock))

@@ -1,10 +1,11 @@
-"""What all use cases share: repositories, transactions, the vault, cursors."""
+"""What all use cases share: the kit, and units of work."""
 
 import asyncio
 import functools
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
-from contextlib import asynccontextmanager
-from typing import Any, Concatenate, ParamSpec, TypeVar, overload
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import datetime
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, overload
 
 from pydantic import BaseModel
 from pydantic_core import to_json
@@ -17,7 +18,7 @@ from backend.errors import ProjectNotFound
 from backend.repositories import Repositories
 from backend.repositories.paging import JsonPage
 from backend.services.principal import Principal, current_principal
-from backend.services.recording import Recording
+from backend.services.recording import Recorder
 from backend.services.response_cache import ReadAnswers
 from database.base import Clock, utc_now
 from database.connection_manager import DatabaseManager
@@ -26,8 +27,29 @@ from models import Project, ProjectStatus
 
 P = ParamSpec("P")
 T = TypeVar("T")
-S = TypeVar("S", bound="UnitsOfWork")
-Method = Callable[Concatenate[S, P], Coroutine[Any, Any, T]]
+
+
+class Gate(Protocol):
+    """Knows whether the tokens that units act for have ended."""
+
+    def may_have_ended(self, principal: Principal) -> bool:
+        """Whether `require_valid` has something to find out."""
+        ...
+
+    async def require_valid(self, principal: Principal) -> None:
+        """Raises `Unauthenticated` when the principal's token has ended."""
+        ...
+
+
+class OpenGate:
+    """The gate where there are no tokens: nothing ends."""
+
+    def may_have_ended(self, principal: Principal) -> bool:  # noqa: ARG002 - see `Gate`
+        """Never."""
+        return False
+
+    async def require_valid(self, principal: Principal) -> None:
+        """Raises nothing."""
 
 
 class UnitsOfWork:
@@ -37,6 +59,12 @@ class UnitsOfWork:
         self.db_manager = db_manager
         self.clock = clock
         self.repositories = Repositories(db_manager, clock)
+        self.gate: Gate = OpenGate()
+
+    @property
+    def kit(self) -> "UnitsOfWork":
+        """Itself, so that a subclass may have units of work of its own."""
+        return self
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Repositories]:
@@ -49,16 +77,9 @@ class UnitsOfWork:
         async with self.db_manager.async_pool.transaction() as tx:
             yield self.repositories.using(tx)
 
-    def may_have_ended(self, principal: Principal) -> bool:  # noqa: ARG002 - see `TokenUseCases`
-        """Whether `require_valid` has something to find out: never where there are no tokens."""
-        return False
 
-    async def require_valid(self, principal: Principal) -> None:
-        """Raises `Unauthenticated` when the principal's token has ended."""
-
-
-class ServiceBase(Recording, UnitsOfWork):
-    """One database's use cases; each method is at most one transaction."""
+class Kit(UnitsOfWork):
+    """What the use cases of one installation share."""
 
     def __init__(
         self,
@@ -70,9 +91,14 @@ class ServiceBase(Recording, UnitsOfWork):
     ) -> None:
         super().__init__(db_manager, clock=clock)
         self.vault = vault
+        self.keys = keys
         self.answers = ReadAnswers(db_manager.async_pool.changes)
         self.cursors = CursorCodec(keys.cursors)
-        self.audit_chain = AuditChain(keys.audit_chain)
+        self.audit = Recorder(AuditChain(keys.audit_chain), self.now)
+
+    def now(self) -> datetime:
+        """What the clock says, which may be another one later."""
+        return self.clock()
 
     def json_list(self, name: str, page: JsonPage, *filters: object) -> bytes:
         """The JSON of the list answer `{"<name>": […], "next_cursor": …}`."""
@@ -81,6 +107,47 @@ class ServiceBase(Recording, UnitsOfWork):
             next_cursor = f'"{self.cursors.encode(page.next_position, name, *filters)}"'
         head, tail = f'{{"{name}":['.encode(), f'],"next_cursor":{next_cursor}}}'.encode()
         return b"".join((head, b",".join(page.items), tail))
+
+
+class UseCases:
+    """The use cases of one family over the kit; each method is at most one transaction."""
+
+    def __init__(self, kit: Kit) -> None:
+        self.kit = kit
+
+    def transaction(self) -> AbstractAsyncContextManager[Repositories]:
+        """The kit's `transaction`."""
+        return self.kit.transaction()
+
+    @property
+    def repositories(self) -> Repositories:
+        """The kit's repositories, outside of any transaction."""
+        return self.kit.repositories
+
+    @property
+    def db_manager(self) -> DatabaseManager:
+        """The kit's database."""
+        return self.kit.db_manager
+
+    @property
+    def clock(self) -> Clock:
+        """The kit's clock; one that is set here is everybody's."""
+        return self.kit.clock
+
+    @clock.setter
+    def clock(self, clock: Clock) -> None:
+        self.kit.clock = clock
+
+
+class HasKit(Protocol):
+    """What may have units of work."""
+
+    @property
+    def kit(self) -> UnitsOfWork: ...
+
+
+S = TypeVar("S", bound=HasKit)
+Method = Callable[Concatenate[S, P], Coroutine[Any, Any, T]]
 
 
 @overload
@@ -102,17 +169,18 @@ def unit_of_work(method: Any = None, *, read_only: bool = False, urgent: bool = 
         return functools.partial(unit_of_work, read_only=read_only, urgent=urgent)
 
     @functools.wraps(method)
-    async def run(self: UnitsOfWork, *args: Any, **kwargs: Any) -> Any:
+    async def run(self: HasKit, *args: Any, **kwargs: Any) -> Any:
         if in_unit_of_work():
             return await method(self, *args, **kwargs)
+        kit = self.kit
 
         async def work() -> Any:
             principal = current_principal()
-            if self.may_have_ended(principal):
-                await self.require_valid(principal)
+            if kit.gate.may_have_ended(principal):
+                await kit.gate.require_valid(principal)
             return await method(self, *args, **kwargs)
 
-        return await self.db_manager.async_pool.run_unit(work, read_only=read_only, urgent=urgent)
+        return await kit.db_manager.async_pool.run_unit(work, read_only=read_only, urgent=urgent)
 
     return run
 

@@ -1,4 +1,4 @@
-"""The unit of work over all repositories: every use case, under one name."""
+"""Every use case under one name, by what it is about: `service.projects.create(…)`."""
 
 from collections.abc import Mapping
 from typing import Any, TypeVar
@@ -6,54 +6,63 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from backend.errors import ValidationFailed
-from backend.services.access.tokens import TokenUseCases
-from backend.services.audit.audit import AuditUseCases
-from backend.services.logs.logs import LogUseCases
-from backend.services.operations.backups import BackupUseCases
-from backend.services.operations.encryption_check import MaintenanceUseCases
-from backend.services.operations.key_rotation import KeyRotationUseCases
-from backend.services.operations.readiness import ReadinessUseCases
-from backend.services.operations.retention import RetentionUseCases
-from backend.services.projects.documents import DocumentUseCases
-from backend.services.projects.projects import ProjectUseCases
-from backend.services.projects.secrets import SecretUseCases
-from backend.services.runs.backlog import RunBacklogUseCases
-from backend.services.runs.claims import RunClaimUseCases
-from backend.services.runs.pipeline_states import PipelineUseCases
-from backend.services.runs.runs import RunUseCases
-from backend.services.runs.snapshots import SnapshotUseCases
-from backend.services.runs.test_results import TestResultUseCases
-from backend.services.webhooks.deliveries import DeliveryUseCases
+from backend.services.access.tokens import Tokens
+from backend.services.audit.audit import Audit
+from backend.services.base import Kit, UseCases
+from backend.services.logs.logs import Logs
+from backend.services.operations.backups import Backups
+from backend.services.operations.encryption_check import EncryptionCheck
+from backend.services.operations.key_rotation import KeyRotation
+from backend.services.operations.readiness import ReadinessProbe
+from backend.services.operations.retention import Retention
+from backend.services.projects.documents import Documents
+from backend.services.projects.projects import Projects
+from backend.services.projects.secret_sealing import SecretSealing
+from backend.services.projects.secrets import Secrets
+from backend.services.runs.backlog import Backlog
+from backend.services.runs.claims import Claims
+from backend.services.runs.pipeline_states import PipelineStates
+from backend.services.runs.runs import Runs
+from backend.services.runs.snapshots import Snapshots
+from backend.services.runs.test_results import TestResults
+from backend.services.webhooks.deliveries import Deliveries
+from backend.services.webhooks.webhooks import Webhooks
 from models import Project, ProjectCreate, RequestModel, SecretsUpsert
 
 Request = TypeVar("Request", bound=RequestModel)
 
 
-class DatabaseService(
-    DocumentUseCases,
-    ProjectUseCases,
-    SecretUseCases,
-    RunUseCases,
-    RunClaimUseCases,
-    RunBacklogUseCases,
-    PipelineUseCases,
-    TestResultUseCases,
-    SnapshotUseCases,
-    DeliveryUseCases,
-    LogUseCases,
-    RetentionUseCases,
-    TokenUseCases,
-    MaintenanceUseCases,
-    KeyRotationUseCases,
-    AuditUseCases,
-    BackupUseCases,
-    ReadinessUseCases,
-):
+class DatabaseService(UseCases):
     """What routes, commands and scripts call: one method is one use case, and atomic.
 
     Every method raises `StrongroomError` for what a caller can set right, and `DatabaseError` for
     failures of the database; whatever is raised, nothing has changed.
     """
+
+    def __init__(self, kit: Kit) -> None:
+        super().__init__(kit)
+        self.sealing = SecretSealing(kit)
+        self.projects = Projects(kit, self.sealing)
+        self.secrets = Secrets(kit, self.sealing)
+        self.documents = Documents(kit, self.sealing, self.projects, self.secrets)
+        self.runs = Runs(kit)
+        self.claims = Claims(kit)
+        self.backlog = Backlog(kit)
+        self.pipeline_states = PipelineStates(kit)
+        self.test_results = TestResults(kit)
+        self.snapshots = Snapshots(kit)
+        self.webhooks = Webhooks(kit, self.sealing)
+        self.deliveries = Deliveries(kit)
+        self.logs = Logs(kit)
+        self.retention = Retention(kit)
+        self.tokens = Tokens(kit)
+        self.encryption_check = EncryptionCheck(kit)
+        self.rotation = KeyRotation(kit, self.sealing)
+        self.audit = Audit(kit)
+        self.backups = Backups(kit)
+        self.readiness = ReadinessProbe(kit)
+        # From here on units ask whether their token has ended.
+        kit.gate = self.tokens
 
     async def create_project_with_settings(
         self, project_data: dict[str, Any], settings_data: dict[str, Any]
@@ -63,19 +72,19 @@ class DatabaseService(
         Raises `ValidationFailed`, and `ProjectExists` when its repository belongs to another one.
         """
         data = {**project_data, "settings": settings_data}
-        return await self.create_project(validated(ProjectCreate, data))
+        return await self.projects.create(validated(ProjectCreate, data))
 
     async def get_project_full_config(self, project_id: int) -> dict[str, Any]:
         """`{"project", "settings", "secrets", "secret_count"}` of one moment, as JSON-ready data;
         secrets without their values. Raises `ProjectNotFound`."""
-        full = await self.get_full(project_id)
+        full = await self.projects.get_full(project_id)
         return full.model_dump(mode="json")
 
     async def update_project_secrets(self, project_id: int, secrets: list[dict[str, str]]) -> bool:
         """Set all of `secrets`, each `{"key": …, "value": …}`, in one transaction; whether
         anything changed. Raises `ProjectNotFound` and `ValidationFailed`."""
         request = validated(SecretsUpsert, {"secrets": secrets})
-        result = await self.upsert_secrets(project_id, request.secrets)
+        result = await self.secrets.upsert(project_id, request.secrets)
         return result.created + result.updated > 0
 
 

@@ -23,11 +23,12 @@ class AuditEvent(NamedTuple):
     """Names of what changed, never values."""
 
 
-class Recording:
+class Recorder:
     """The step of every use case that changes or reveals something."""
 
-    audit_chain: AuditChain
-    clock: Clock
+    def __init__(self, chain: AuditChain, clock: Clock) -> None:
+        self.chain = chain
+        self._clock = clock
 
     async def record(
         self,
@@ -51,7 +52,7 @@ class Recording:
         head = await repositories.audit.head()
         last_id, mac = head if head is not None else (0, ORIGIN)
         principal = current_principal()
-        at = time_text(self.clock())
+        at = time_text(self._clock())
         request_id = current_request_id()
         rows = []
         for id, (action, target, project_id, fields) in enumerate(events, last_id + 1):
@@ -66,7 +67,7 @@ class Recording:
                 _names(tuple(fields)),
                 request_id,
             )
-            mac = self.audit_chain.mac(mac, row)
+            mac = self.chain.mac(mac, row)
             rows.append(StoredAuditRow(row, mac))
         await repositories.audit.append(rows)
 

@@ -25,13 +25,13 @@ def clock(service: DatabaseService) -> SetClock:
 
 async def known(service: DatabaseService, **fields: object) -> Principal:
     data = {"name": "test", "scopes": [Scope.ADMIN], **fields}
-    made = await service.create_token(TokenCreate.model_validate(data))
-    return await service.authenticate(made.token)
+    made = await service.tokens.create(TokenCreate.model_validate(data))
+    return await service.tokens.authenticate(made.token)
 
 
 async def create(service: DatabaseService, principal: Principal) -> None:
     with acting_as(principal):
-        await service.create_project(ProjectCreate.model_validate(new_project()))
+        await service.projects.create(ProjectCreate.model_validate(new_project()))
 
 
 async def test_units_before_a_revocation_count_and_units_behind_it_do_not(
@@ -44,7 +44,7 @@ async def test_units_before_a_revocation_count_and_units_behind_it_do_not(
     async with service.transaction():
         for work in (
             create(service, principal),
-            service.revoke_token(principal.token_id),
+            service.tokens.revoke(principal.token_id),
             create(service, principal),
             create(service, other),
         ):
@@ -69,11 +69,11 @@ async def test_a_revocation_that_fails_ends_nothing(
     assert principal.token_id is not None
     manager.execute_command("ALTER TABLE audit_entries RENAME TO gone")
     with pytest.raises(Exception, match="no such table"):
-        await service.revoke_token(principal.token_id)
+        await service.tokens.revoke(principal.token_id)
     manager.execute_command("ALTER TABLE gone RENAME TO audit_entries")
     await create(service, principal)
-    assert service.may_have_ended(principal)
-    await service.require_valid(principal)
+    assert service.tokens.may_have_ended(principal)
+    await service.tokens.require_valid(principal)
 
 
 async def test_a_unit_that_waited_past_the_expiry_does_nothing(
@@ -86,21 +86,21 @@ async def test_a_unit_that_waited_past_the_expiry_does_nothing(
         clock.advance(60)
     with pytest.raises(Unauthenticated):
         await waiting
-    assert (await service.list_projects()).projects == []
+    assert (await service.projects.page()).projects == []
     with acting_as(principal), pytest.raises(Unauthenticated):
-        await service.get_full(1)
+        await service.projects.get_full(1)
 
 
 async def test_a_token_that_is_recognised_during_a_revocation_is_looked_up_again(
     service: DatabaseService, manager: DatabaseManager
 ) -> None:
-    made = await service.create_token(
+    made = await service.tokens.create(
         TokenCreate.model_validate({"name": "test", "scopes": [Scope.ADMIN]})
     )
     async with service.transaction():
-        revocation = asyncio.ensure_future(service.revoke_token(made.id))
+        revocation = asyncio.ensure_future(service.tokens.revoke(made.id))
         await until(lambda: len(manager.async_pool.writer.queue) == 1)
-        principal = await service.authenticate(made.token)
+        principal = await service.tokens.authenticate(made.token)
     await revocation
     with pytest.raises(Unauthenticated):
         await create(service, principal)
@@ -113,13 +113,13 @@ async def test_a_rotation_that_was_begun_goes_on_when_its_token_has_ended(
     assert principal.token_id is not None
     await create(service, principal)
     with acting_as(principal):
-        await service.begin_rotation(reencrypt=True)
+        await service.rotation.begin(reencrypt=True)
         async with service.transaction():
-            revocation = asyncio.ensure_future(service.revoke_token(principal.token_id))
+            revocation = asyncio.ensure_future(service.tokens.revoke(principal.token_id))
             await until(lambda: len(manager.async_pool.writer.queue) == 1)
-            rotation = RotationRunner(service).start()
+            rotation = RotationRunner(service.rotation).start()
         await revocation
     await rotation
-    assert not await service.rotation_is_unfinished()
-    entries = (await service.list_audit(action="keys.rotation_finished")).entries
+    assert not await service.rotation.is_unfinished()
+    entries = (await service.audit.page(action="keys.rotation_finished")).entries
     assert [entry.actor for entry in entries] == ["system"]

@@ -137,7 +137,7 @@ async def test_no_route_acts_for_a_token_that_ends_while_it_waits_for_a_seat(
         asyncio.ensure_future(send(stranger, call, names[str(call)], token=token)) for call in sent
     ]
     await until(lambda: seats.waiting == len(sent))
-    await service_of(application).revoke_token(token_id)
+    await service_of(application).tokens.revoke(token_id)
     for holder in holders:
         seats.give_back(holder)
     await refused(answers, sent)
@@ -157,7 +157,7 @@ async def test_no_unit_of_work_acts_after_the_revocation_that_shares_its_commit(
     service, manager = service_of(application), manager_of(application)
     queue = manager.async_pool.writer.queue
     async with service.transaction():
-        revocation = asyncio.ensure_future(service.revoke_token(token_id))
+        revocation = asyncio.ensure_future(service.tokens.revoke(token_id))
         await until(lambda: len(queue) == 1)
         answers = [
             asyncio.ensure_future(send(stranger, call, names[str(call)], token=token))
@@ -181,7 +181,7 @@ async def test_no_route_tells_anything_to_a_token_that_ends_while_it_reads(
     sent = [call for call in routes if not writes(call) and str(call) not in others]
     token_id, token = await new_token(client)
     service, manager = service_of(application), manager_of(application)
-    await service.authenticate(token)
+    await service.tokens.authenticate(token)
     queue = manager.async_pool.readers.queue
     released = threading.Event()
     blocked = asyncio.ensure_future(manager.async_pool.run_read(lambda _: released.wait(30)))
@@ -190,7 +190,7 @@ async def test_no_route_tells_anything_to_a_token_that_ends_while_it_reads(
     ]
     try:
         await until(lambda: queue.unanswered == 1 + len(sent))
-        await service.revoke_token(token_id)
+        await service.tokens.revoke(token_id)
     finally:
         released.set()
     await blocked
@@ -220,7 +220,7 @@ async def test_a_stream_breaks_off_when_its_token_ends(
     async def collect(message: Any) -> None:
         messages.append(message)
         if message.get("body"):
-            await service_of(application).revoke_token(token_id)
+            await service_of(application).tokens.revoke(token_id)
 
     scope = {
         "type": "http",

@@ -43,7 +43,7 @@ def clock(service: DatabaseService) -> Clock:
 
 async def new_token(service: DatabaseService, **fields: object) -> TokenCreated:
     data = {"name": "test", "scopes": ["projects:read"], **fields}
-    return await service.create_token(TokenCreate.model_validate(data))
+    return await service.tokens.create(TokenCreate.model_validate(data))
 
 
 @pytest.mark.parametrize(
@@ -63,13 +63,13 @@ async def test_a_token_lives_as_long_as_it_was_made_for(
 ) -> None:
     made = await new_token(service, expires_in=expires_in)
     assert made.expires_at == time_text(NOW + lifetime)
-    await service.authenticate(made.token)
+    await service.tokens.authenticate(made.token)
     # It is in the cache by now, which must not keep it alive.
     clock.now = NOW + lifetime - timedelta(microseconds=1)
-    await service.authenticate(made.token)
+    await service.tokens.authenticate(made.token)
     clock.now = NOW + lifetime
     with pytest.raises(Unauthenticated):
-        await service.authenticate(made.token)
+        await service.tokens.authenticate(made.token)
 
 
 async def test_a_token_may_end_at_a_moment(service: DatabaseService, clock: Clock) -> None:
@@ -77,14 +77,14 @@ async def test_a_token_may_end_at_a_moment(service: DatabaseService, clock: Cloc
     assert made.expires_at == "2026-02-01T00:00:00.000000Z"
     clock.now = datetime(2026, 2, 1, tzinfo=UTC)
     with pytest.raises(Unauthenticated):
-        await service.authenticate(made.token)
+        await service.tokens.authenticate(made.token)
 
 
 async def test_a_token_without_an_end_has_none(service: DatabaseService, clock: Clock) -> None:
     made = await new_token(service)
     assert made.expires_at is None
     clock.now = NOW + timedelta(days=36_500)
-    await service.authenticate(made.token)
+    await service.tokens.authenticate(made.token)
 
 
 @pytest.mark.parametrize(
@@ -100,30 +100,30 @@ async def test_what_only_the_service_can_refuse(
     service: DatabaseService, clock: Clock, fields: dict[str, object]
 ) -> None:
     assert clock() == NOW
-    await service.create_project(
+    await service.projects.create(
         ProjectCreate.model_validate({"name": "a", "github_owner": "o", "github_repo": "r"})
     )
-    before = (await service.list_tokens()).tokens
+    before = (await service.tokens.page()).tokens
     with pytest.raises(ValidationFailed):
         await new_token(service, **fields)
-    assert (await service.list_tokens()).tokens == before
+    assert (await service.tokens.page()).tokens == before
 
 
 async def test_a_token_carries_what_it_was_made_with(service: DatabaseService) -> None:
-    project = await service.create_project(
+    project = await service.projects.create(
         ProjectCreate.model_validate({"name": "a", "github_owner": "o", "github_repo": "r"})
     )
     made = await new_token(
         service, name="ci", scopes=["runs:read", "projects:read"], project_ids=[project.id]
     )
-    principal = await service.authenticate(made.token)
+    principal = await service.tokens.authenticate(made.token)
     assert principal.name == "ci"
     assert principal.scopes == {"projects:read", "runs:read"}
     assert principal.token_id == made.id
     assert principal.project_ids == frozenset({project.id})
-    assert (await service.get_token(made.id)).model_dump() == made.model_dump(exclude={"token"}) | {
-        "last_used_at": (await service.get_token(made.id)).last_used_at
-    }
+    assert (await service.tokens.get(made.id)).model_dump() == made.model_dump(
+        exclude={"token"}
+    ) | {"last_used_at": (await service.tokens.get(made.id)).last_used_at}
 
 
 async def test_only_a_mac_is_stored(
@@ -138,8 +138,8 @@ async def test_only_a_mac_is_stored(
     assert secret not in str(row)
     # As the documents say, worked out from the master key alone.
     [installation] = manager.execute_query("SELECT * FROM installation")
-    assert Keyring.parse(master_keys).ids() == service.vault.master_key_ids
-    key = service.vault.installation_key(installation["wrapped_key"]).derive("token-macs")
+    assert Keyring.parse(master_keys).ids() == service.kit.vault.master_key_ids
+    key = service.kit.vault.installation_key(installation["wrapped_key"]).derive("token-macs")
     mac = hmac.new(key, f"{made.id}:{secret}".encode(), "sha256").hexdigest()
     assert row["mac"] == mac
     await manager.async_pool.run_alone(
@@ -152,14 +152,14 @@ async def test_only_a_mac_is_stored(
 
 async def test_a_revoked_token_opens_nothing_at_once(service: DatabaseService) -> None:
     made = await new_token(service)
-    await service.authenticate(made.token)
-    await service.revoke_token(made.id)
+    await service.tokens.authenticate(made.token)
+    await service.tokens.revoke(made.id)
     with pytest.raises(Unauthenticated):
-        await service.authenticate(made.token)
-    assert (await service.get_token(made.id)).revoked_at is not None
+        await service.tokens.authenticate(made.token)
+    assert (await service.tokens.get(made.id)).revoked_at is not None
     for _ in range(2):
         with pytest.raises(TokenNotFound):
-            await service.revoke_token(made.id)
+            await service.tokens.revoke(made.id)
 
 
 async def test_a_look_up_that_overtakes_a_revocation_leaves_nothing_behind(
@@ -167,49 +167,49 @@ async def test_a_look_up_that_overtakes_a_revocation_leaves_nothing_behind(
 ) -> None:
     for waits in range(30):
         made = await new_token(service)
-        look_up = asyncio.ensure_future(service.authenticate(made.token))
+        look_up = asyncio.ensure_future(service.tokens.authenticate(made.token))
         for _ in range(waits % 6):
             await asyncio.sleep(0)
-        await service.revoke_token(made.id)
+        await service.tokens.revoke(made.id)
         await asyncio.wait({look_up})
         assert look_up.exception() is None or isinstance(look_up.exception(), Unauthenticated)
         with pytest.raises(Unauthenticated):
-            await service.authenticate(made.token)
+            await service.tokens.authenticate(made.token)
 
 
 async def test_a_revocation_whose_caller_goes_away_still_counts(service: DatabaseService) -> None:
     made = await new_token(service)
-    await service.authenticate(made.token)
-    revocation = asyncio.ensure_future(service.revoke_token(made.id))
+    await service.tokens.authenticate(made.token)
+    revocation = asyncio.ensure_future(service.tokens.revoke(made.id))
     await asyncio.sleep(0)
     revocation.cancel()
     with pytest.raises(asyncio.CancelledError):
         await revocation
-    while (await service.get_token(made.id)).revoked_at is None:
+    while (await service.tokens.get(made.id)).revoked_at is None:
         # Used while it is being revoked, it may not stay known. The commit may come in between.
         with suppress(Unauthenticated):
-            await service.authenticate(made.token)
+            await service.tokens.authenticate(made.token)
     # What is answered after it comes after all that follows it.
     await new_token(service)
     with pytest.raises(Unauthenticated):
-        await service.authenticate(made.token)
+        await service.tokens.authenticate(made.token)
 
 
 async def test_a_list_goes_through_all_tokens_once(service: DatabaseService) -> None:
     made = [(await new_token(service, name=f"token {n}")).id for n in range(7)]
-    await service.revoke_token(made[3])
+    await service.tokens.revoke(made[3])
     for revoked in (False, True):
         found: list[int] = []
         cursor = None
         for page in itertools.count():
-            listed = await service.list_tokens(revoked=revoked, limit=3, cursor=cursor)
+            listed = await service.tokens.page(revoked=revoked, limit=3, cursor=cursor)
             found += [token.id for token in listed.tokens]
             cursor = listed.next_cursor
             if cursor is None:
                 break
             assert page < 5
             with pytest.raises(BadCursor):
-                await service.list_tokens(revoked=not revoked, limit=3, cursor=cursor)
+                await service.tokens.page(revoked=not revoked, limit=3, cursor=cursor)
         # The first start has made one as well.
         expected = [1, *made] if revoked else [1, *made[:3], *made[4:]]
         assert found == expected[::-1]
@@ -224,20 +224,20 @@ async def test_the_last_use_shows_at_once_and_is_stored_now_and_then(
 
     made = await new_token(service)
     assert made.last_used_at is None
-    await service.authenticate(made.token)
+    await service.tokens.authenticate(made.token)
     clock.now += timedelta(minutes=5)
-    await service.authenticate(made.token)
-    assert (await service.get_token(made.id)).last_used_at == "2026-01-31T12:05:00.000000Z"
+    await service.tokens.authenticate(made.token)
+    assert (await service.tokens.get(made.id)).last_used_at == "2026-01-31T12:05:00.000000Z"
     assert stored() is None
-    await service.store_token_uses()
+    await service.tokens.store_uses()
     assert stored() == "2026-01-31T12:05:00.000000Z"
     # A clock that was put back does not unmake a use.
     clock.now = NOW
-    await service.authenticate(made.token)
-    await service.store_token_uses()
+    await service.tokens.authenticate(made.token)
+    await service.tokens.store_uses()
     assert stored() == "2026-01-31T12:05:00.000000Z"
     changes = manager.get_stats()["async"]["writer"]["commits"]
-    await service.store_token_uses()
+    await service.tokens.store_uses()
     assert manager.get_stats()["async"]["writer"]["commits"] == changes
 
 
@@ -245,12 +245,12 @@ async def test_a_use_that_could_not_be_stored_is_stored_later(
     service: DatabaseService, manager: DatabaseManager
 ) -> None:
     made = await new_token(service)
-    await service.authenticate(made.token)
+    await service.tokens.authenticate(made.token)
     manager.execute_command("ALTER TABLE api_tokens RENAME COLUMN last_used_at TO gone")
     with pytest.raises(DatabaseError):
-        await service.store_token_uses()
+        await service.tokens.store_uses()
     manager.execute_command("ALTER TABLE api_tokens RENAME COLUMN gone TO last_used_at")
-    await service.store_token_uses()
+    await service.tokens.store_uses()
     [row] = manager.execute_query("SELECT last_used_at FROM api_tokens WHERE id = ?", (made.id,))
     assert row["last_used_at"] is not None
 

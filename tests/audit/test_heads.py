@@ -92,7 +92,7 @@ async def make_projects(runtime: Runtime, count: int) -> None:
     service = runtime.service
     begun = await service.repositories.projects.count()
     for number in range(begun, begun + count):
-        await service.create_project(
+        await service.projects.create(
             ProjectCreate.model_validate(
                 {"name": "a", "github_owner": "o", "github_repo": f"r{number}"}
             )
@@ -102,7 +102,7 @@ async def make_projects(runtime: Runtime, count: int) -> None:
 async def test_a_head_is_exported_when_it_has_moved(settings: Settings) -> None:
     runtime = await Runtime.start(settings)
     file = HeadsFile(settings.data_dir / "audit.heads")
-    export = HeadsExport(file, runtime.service)
+    export = HeadsExport(file, runtime.service.audit)
     await export.export()
     await export.export()
     assert [one.id for one in file.heads()] == [1]
@@ -122,7 +122,7 @@ async def test_a_head_is_exported_when_it_has_moved(settings: Settings) -> None:
 async def test_a_stop_exports_the_end(settings: Settings) -> None:
     runtime = await Runtime.start(settings)
     await make_projects(runtime, 2)
-    assert await runtime.service.audit_head() == AuditHead(3, (await _newest(runtime)).mac)
+    assert await runtime.service.audit.head() == AuditHead(3, (await _newest(runtime)).mac)
     await runtime.stop()
     newest = HeadsFile(settings.data_dir / "audit.heads").newest()
     assert newest is not None
@@ -130,13 +130,13 @@ async def test_a_stop_exports_the_end(settings: Settings) -> None:
 
 
 async def _newest(runtime: Runtime) -> AuditHead:
-    found = await runtime.service.audit_head()
+    found = await runtime.service.audit.head()
     assert found is not None
     return found
 
 
 async def losses(runtime: Runtime) -> list[str]:
-    listed = await runtime.service.list_audit(action="audit.loss_found")
+    listed = await runtime.service.audit.page(action="audit.loss_found")
     return [entry.target for entry in listed.entries]
 
 
@@ -157,7 +157,7 @@ async def test_an_older_copy_is_noticed_at_the_start_once_and_for_all(
         runtime = await Runtime.start(settings)
         assert await losses(runtime) == ["audit/6"]
         await make_projects(runtime, 4)
-        assert (await runtime.service.readiness()).status == "ready"
+        assert (await runtime.service.readiness.check()).status == "ready"
         await runtime.stop()
     # Until it is accepted, it is told at each start; afterwards no more.
     (settings.data_dir / "audit.heads").rename(tmp_path / "audit.heads.old")

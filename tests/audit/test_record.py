@@ -50,7 +50,7 @@ Step = Callable[[DatabaseService], Awaitable[object]]
 STEPS: list[tuple[str, Step, list[Recorded]]] = [
     (
         "a project with all that comes with it",
-        lambda service: service.create_project(ProjectCreate.model_validate(NEW)),
+        lambda service: service.projects.create(ProjectCreate.model_validate(NEW)),
         [
             (
                 "project.created",
@@ -64,36 +64,38 @@ STEPS: list[tuple[str, Step, list[Recorded]]] = [
     ),
     (
         "fields that differ",
-        lambda service: service.update_project(
+        lambda service: service.projects.update(
             1, ProjectUpdate(name="b", github_owner="o", auto_merge_enabled=True)
         ),
         [("project.updated", "projects/1", 1, ["auto_merge_enabled", "name"])],
     ),
     (
         "nothing that differs",
-        lambda service: service.update_project(1, ProjectUpdate(name="b", github_owner="o")),
+        lambda service: service.projects.update(1, ProjectUpdate(name="b", github_owner="o")),
         [],
     ),
     (
         "settings",
-        lambda service: service.update_settings(
+        lambda service: service.projects.update_settings(
             1, ProjectSettingsUpdate(setup_commands=VALUE, branch_name="dev")
         ),
         [("settings.updated", "projects/1/configuration", 1, ["setup_commands"])],
     ),
     (
         "the same settings",
-        lambda service: service.update_settings(1, ProjectSettingsUpdate(branch_name="dev")),
+        lambda service: service.projects.update_settings(
+            1, ProjectSettingsUpdate(branch_name="dev")
+        ),
         [],
     ),
     (
         "one secret",
-        lambda service: service.create_secret(1, SecretCreate(key="C", value=SecretStr(VALUE))),
+        lambda service: service.secrets.create(1, SecretCreate(key="C", value=SecretStr(VALUE))),
         [("secret.created", "projects/1/secrets/C", 1, ["value"])],
     ),
     (
         "another value, the same value, and a new key",
-        lambda service: service.upsert_secrets(
+        lambda service: service.secrets.upsert(
             1,
             [
                 SecretCreate(key="A", value=SecretStr("new")),
@@ -108,50 +110,50 @@ STEPS: list[tuple[str, Step, list[Recorded]]] = [
     ),
     (
         "a value that is set",
-        lambda service: service.put_secret(1, "D", SecretStr("new")),
+        lambda service: service.secrets.put(1, "D", SecretStr("new")),
         [("secret.updated", "projects/1/secrets/D", 1, ["value"])],
     ),
     (
         "the same value again",
-        lambda service: service.put_secret(1, "D", SecretStr("new")),
+        lambda service: service.secrets.put(1, "D", SecretStr("new")),
         [],
     ),
     (
         "a reveal",
-        lambda service: service.reveal_secret(1, "D"),
+        lambda service: service.secrets.reveal(1, "D"),
         [("secret.revealed", "projects/1/secrets/D", 1, [])],
     ),
     (
         "documents without values",
-        lambda service: service.export_documents(limit=50, after=None),
+        lambda service: service.documents.export(limit=50, after=None),
         [],
     ),
     (
         "documents with values",
-        lambda service: service.reveal_documents(limit=50, after=None),
+        lambda service: service.documents.reveal(limit=50, after=None),
         [("secret.revealed", f"projects/1/secrets/{key}", 1, []) for key in "ABCD"],
     ),
-    ("a look", lambda service: service.get_full(1), []),
+    ("a look", lambda service: service.projects.get_full(1), []),
     (
         "a secret that goes",
-        lambda service: service.delete_secret(1, "D"),
+        lambda service: service.secrets.delete(1, "D"),
         [("secret.deleted", "projects/1/secrets/D", 1, [])],
     ),
     (
         "a project that is deleted",
-        lambda service: service.delete_project(1),
+        lambda service: service.projects.delete(1),
         [("project.deleted", "projects/1", 1, [])],
     ),
-    ("and deleted again", lambda service: service.delete_project(1), []),
+    ("and deleted again", lambda service: service.projects.delete(1), []),
     (
         "a project that is restored",
-        lambda service: service.restore_project(1),
+        lambda service: service.projects.restore(1),
         [("project.restored", "projects/1", 1, [])],
     ),
-    ("and restored again", lambda service: service.restore_project(1), []),
+    ("and restored again", lambda service: service.projects.restore(1), []),
     (
         "a project that is purged",
-        lambda service: service.purge_project(1),
+        lambda service: service.projects.purge(1),
         [("project.purged", "projects/1", 1, [])],
     ),
 ]
@@ -175,14 +177,14 @@ async def test_each_change_and_each_reveal_is_recorded(
         ]
         assert recorded == expected, name
     assert VALUE not in str(entries(manager))
-    assert verify_audit(manager, service.audit_chain) is None
+    assert verify_audit(manager, service.audit.chain) is None
 
 
 async def test_who_did_it_in_which_request(
     service: DatabaseService, manager: DatabaseManager
 ) -> None:
     with acting_as(Principal("ci", frozenset({"admin"}), token_id=5)):
-        await service.create_project(ProjectCreate.model_validate(NEW))
+        await service.projects.create(ProjectCreate.model_validate(NEW))
     assert {(entry["actor"], entry["actor_token_id"]) for entry in entries(manager, after=1)} == {
         ("ci", 5)
     }
@@ -260,14 +262,14 @@ async def test_changes_at_once_make_one_chain(
         # Every third one is refused, and may not leave a gap.
         data = {**NEW, "github_repo": f"r{number - number % 3 % 2}"}
         with suppress(ProjectExists):
-            await service.create_project(ProjectCreate.model_validate(data))
+            await service.projects.create(ProjectCreate.model_validate(data))
 
     await asyncio.gather(*(create(number) for number in range(200)))
     created = await service.repositories.projects.count()
     assert 100 < created < 200
     recorded = entries(manager)
     assert [entry["id"] for entry in recorded] == list(range(1, 3 * created + 2))
-    assert verify_audit(manager, service.audit_chain) is None
+    assert verify_audit(manager, service.audit.chain) is None
 
 
 async def test_a_row_that_can_not_be_written_undoes_its_unit_alone(
@@ -279,9 +281,9 @@ async def test_a_row_that_can_not_be_written_undoes_its_unit_alone(
     )
     token = {"name": "t", "scopes": ["projects:read"]}
     results = await asyncio.gather(
-        service.create_project(ProjectCreate.model_validate(NEW)),
-        service.create_token(TokenCreate.model_validate(token)),
-        service.create_project(ProjectCreate.model_validate(NEW)),
+        service.projects.create(ProjectCreate.model_validate(NEW)),
+        service.tokens.create(TokenCreate.model_validate(token)),
+        service.projects.create(ProjectCreate.model_validate(NEW)),
         return_exceptions=True,
     )
     assert [isinstance(result, DatabaseError) for result in results] == [True, False, True]
@@ -292,11 +294,11 @@ async def test_a_row_that_can_not_be_written_undoes_its_unit_alone(
 async def test_values_that_can_not_be_recorded_are_not_exported(
     service: DatabaseService, manager: DatabaseManager
 ) -> None:
-    await service.create_project(ProjectCreate.model_validate(NEW))
+    await service.projects.create(ProjectCreate.model_validate(NEW))
     manager.execute_command(
         "CREATE TRIGGER no_audit BEFORE INSERT ON audit_entries"
         " WHEN new.action = 'secret.revealed' BEGIN SELECT RAISE(ABORT, 'no audit'); END"
     )
     with pytest.raises(DatabaseError):
-        await service.reveal_documents(limit=50, after=None)
+        await service.documents.reveal(limit=50, after=None)
     assert "secret.revealed" not in {entry["action"] for entry in entries(manager)}

@@ -31,11 +31,11 @@ async def audited(
 ) -> tuple[Path, AuditChain, list[ExportedHead]]:
     """A closed database with twelve entries, their chain, and all heads they ever had."""
     project = ProjectCreate.model_validate({"name": "a", "github_owner": "o", "github_repo": "r"})
-    await service.create_project(project)
+    await service.projects.create(project)
     for number in range(ROWS - 2):
-        await service.update_project(1, ProjectUpdate(name=f"name {number}"))
+        await service.projects.update(1, ProjectUpdate(name=f"name {number}"))
     rows = manager.execute_query("SELECT id, mac, at FROM audit_entries ORDER BY id")
-    chain = service.audit_chain
+    chain = service.audit.chain
     await manager.close()
     copy = tmp_path / "copy.db"
     shutil.copyfile(manager.config.path, copy)
@@ -182,19 +182,19 @@ async def test_an_older_copy_that_was_written_on_is_proved_by_a_head(
     project = await make_project(client)
     manager, service = manager_of(application), service_of(application)
     await client.patch(f"/api/projects/{project['id']}", json={"name": "before"})
-    before = await service.audit_head()
+    before = await service.audit.head()
     assert before is not None
     heads = [ExportedHead(before.id, before.mac, "2026-01-31T12:00:00.000000Z")]
     # As an older copy would look, and as if the service had gone on from there.
     manager.execute_command("DELETE FROM audit_entries WHERE id = ?", (before.id,))
     await client.patch(f"/api/projects/{project['id']}", json={"name": "after"})
-    assert verify_audit(manager, service.audit_chain) is None
-    found = verify_audit(manager, service.audit_chain, heads)
+    assert verify_audit(manager, service.audit.chain) is None
+    found = verify_audit(manager, service.audit.chain, heads)
     assert found is not None
     assert found.entry_id == before.id
     assert "an older copy" in str(found)
     await client.patch(f"/api/projects/{project['id']}", json={"name": "and after"})
-    assert str(verify_audit(manager, service.audit_chain, heads)) == str(found)
+    assert str(verify_audit(manager, service.audit.chain, heads)) == str(found)
 
 
 def test_threads_that_share_a_chain_do_not_disturb_one_another() -> None:
@@ -220,12 +220,12 @@ async def test_many_rows_are_checked_to_the_last(
 ) -> None:
     async with service.transaction() as repositories:
         for _ in range(1300):
-            await service.record(repositories, "test.done", target="tests/1")
-    assert verify_audit(manager, service.audit_chain) is None
-    head = await service.audit_head()
+            await service.kit.audit.record(repositories, "test.done", target="tests/1")
+    assert verify_audit(manager, service.audit.chain) is None
+    head = await service.audit.head()
     assert head is not None
     manager.execute_command("UPDATE audit_entries SET actor = 'x' WHERE id = ?", (head.id,))
-    found = verify_audit(manager, service.audit_chain)
+    found = verify_audit(manager, service.audit.chain)
     assert found is not None
     assert found.entry_id == head.id
 
@@ -277,7 +277,7 @@ async def test_an_export_can_be_checked_by_the_documents_alone(
     assert response.headers["content-type"] == "application/x-ndjson"
     lines = response.text.splitlines()
     [row] = manager_of(application).execute_query("SELECT wrapped_key FROM installation")
-    root = service_of(application).vault.installation_key(row["wrapped_key"])
+    root = service_of(application).kit.vault.installation_key(row["wrapped_key"])
     macs = list(documented_macs(root.derive("audit-chain"), lines))
     assert len(macs) >= 5
     assert macs == [json.loads(line)["mac"] for line in lines]

@@ -31,7 +31,7 @@ def holder(directory: Path, token: str) -> Principal:
         settings = Settings(_env_file=None, data_dir=directory)
         runtime = await Runtime.start(settings, issue_first_token=False)
         try:
-            return await runtime.service.authenticate(token)
+            return await runtime.service.tokens.authenticate(token)
         finally:
             await runtime.stop()
 

@@ -151,7 +151,7 @@ def test_tokens_of_webhooks_are_tried_as_well(command: Command, installation: Pa
         runtime = await Runtime.start(load_settings(data_dir=installation))
         try:
             webhook = {"webhook_type": "github_pr", "secret_token": "a made-up token"}
-            await runtime.service.create_webhook(3, WebhookCreate.model_validate(webhook))
+            await runtime.service.webhooks.create(3, WebhookCreate.model_validate(webhook))
         finally:
             await runtime.stop()
 

@@ -19,7 +19,7 @@ import database.sqlite.connection
 from backend.cli import main
 from backend.observability.request_ids import current_request_id
 from backend.repositories import Repositories
-from backend.services.recording import AuditEvent, Recording
+from backend.services.recording import AuditEvent, Recorder
 from database.errors import DatabaseError
 from database.sqlite.batches import BatchRunner
 from database.sqlite.jobs import Job
@@ -75,10 +75,10 @@ def loses_units() -> None:
 
 def splits_units() -> None:
     """What a unit changes is committed some time before the audit's entry of it."""
-    record = Recording.record_all
+    record = Recorder.record_all
 
     async def mutated(
-        self: Recording, repositories: Repositories, events: Sequence[AuditEvent]
+        self: Recorder, repositories: Repositories, events: Sequence[AuditEvent]
     ) -> None:
         if current_request_id() is None:
             # What happens at a start is no request.
@@ -91,7 +91,7 @@ def splits_units() -> None:
         transaction._connection.execute("SAVEPOINT unit")
         await record(self, repositories, events)
 
-    Recording.record_all = mutated  # type: ignore[method-assign]
+    Recorder.record_all = mutated  # type: ignore[method-assign]
 
 
 def ignores_commits_that_fail() -> None:
@@ -108,15 +108,15 @@ def ignores_commits_that_fail() -> None:
 
 def forgets_the_audit() -> None:
     """Some changes have no entry in the audit."""
-    record, count = Recording.record_all, itertools.count(1)
+    record, count = Recorder.record_all, itertools.count(1)
 
     async def mutated(
-        self: Recording, repositories: Repositories, events: Sequence[AuditEvent]
+        self: Recorder, repositories: Repositories, events: Sequence[AuditEvent]
     ) -> None:
         if next(count) % EVERY:
             await record(self, repositories, events)
 
-    Recording.record_all = mutated  # type: ignore[method-assign]
+    Recorder.record_all = mutated  # type: ignore[method-assign]
 
 
 MUTATIONS: dict[str, Callable[[], None]] = {

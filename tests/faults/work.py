@@ -210,7 +210,7 @@ async def _add_old_logs(site: Site) -> None:
     runtime = await Runtime.start(settings, clock=lambda: then)
     for _ in range(0, OLD, 1000):
         logs = [{"level": "INFO", "message": f"old words {n}"} for n in range(1000)]
-        await runtime.service.append_logs([LogEntry.model_validate(log) for log in logs])
+        await runtime.service.logs.append([LogEntry.model_validate(log) for log in logs])
     await runtime.stop()
 
 

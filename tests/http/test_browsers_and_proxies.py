@@ -148,7 +148,7 @@ async def test_errors_of_every_layer_can_be_read_by_the_page(
     async def broken(project_id: int) -> None:
         raise RuntimeError(project_id)
 
-    monkeypatch.setattr(service_of(application), "restore_project", broken)
+    monkeypatch.setattr(service_of(application).projects, "restore", broken)
     application.state.seats["reading"] = seats = Seats(1, 0.01)
     assert seats.take("another client")
     origin = {"Origin": OURS}

@@ -126,7 +126,7 @@ async def test_what_nobody_expected_is_internal_and_says_nothing(
     async def broken(project_id: int) -> None:
         raise RuntimeError(f"sentinel-cause {project_id}")
 
-    monkeypatch.setattr(service_of(application), "get_project", broken)
+    monkeypatch.setattr(service_of(application).projects, "get", broken)
     response = await client.get("/api/projects/1", headers={"X-Request-ID": "look-me-up"})
     problem(response, "internal")
     assert "sentinel-cause" not in response.text

@@ -182,7 +182,7 @@ async def _(client: httpx.AsyncClient, _app: FastAPI) -> httpx.Response:
 @produces("rotation_running")
 async def _(client: httpx.AsyncClient, app: FastAPI) -> httpx.Response:
     # Begun, and nobody goes on with it: one of the other kind has to wait.
-    await service_of(app).begin_rotation(reencrypt=True)
+    await service_of(app).rotation.begin(reencrypt=True)
     return await client.post("/api/keys/rotate", json={"reencrypt": False})
 
 

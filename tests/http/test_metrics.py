@@ -153,7 +153,7 @@ async def test_leases_that_ran_out_are_counted_by_what_came_of_it(
 ) -> None:
     await application.state.runtime.background.stop()
     service = service_of(application)
-    await service.watch_leases()
+    await service.claims.watch_leases()
     await new_run(client, (await make_project(client))["id"])
     name = "strongroom_leases_expired_total"
     for outcome in ("requeued", "failed"):
@@ -165,13 +165,13 @@ async def test_leases_that_ran_out_are_counted_by_what_came_of_it(
         await manager_of(application).async_pool.execute(
             "UPDATE agent_runs SET lease_expires_at = '2026-01-31T12:00:00.000000Z'"
         )
-        service.presence.note()
-        service.presence.make_up_for(service.presence.absences)
+        service.claims.presence.note()
+        service.claims.presence.make_up_for(service.claims.presence.absences)
         if seen_by == "claim":
             other = {"worker": "w", "project_ids": [99]}
             assert (await client.post("/api/agent-runs/claim", json=other)).status_code == 204
         else:
-            assert await service.expire_leases() == 1
+            assert await service.claims.expire_leases() == 1
     assert await value(client, name, outcome="requeued") == 1
     assert await value(client, name, outcome="failed") == 1
 
@@ -217,8 +217,8 @@ async def test_a_busy_database_keeps_nobody_from_the_metrics(
         for _ in range(2):
             assert await value(client, "strongroom_runs_pending") == 1
         service = service_of(application)
-        assert service._last is not None
-        service._last = service._last[0] - 61, service._last[1]
+        assert service.backlog._last is not None
+        service.backlog._last = service.backlog._last[0] - 61, service.backlog._last[1]
         found = await families(client)
         assert "strongroom_runs_pending" not in found
         assert "strongroom_writer_commits_total" in found

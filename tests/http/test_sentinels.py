@@ -206,12 +206,12 @@ async def test_no_error_of_the_service_tells_a_value(
         {"name": "n", "github_owner": "o", "github_repo": "r"}, {}
     )
     secret = SecretCreate(key="A", value=SecretStr(value))
-    await service.create_secret(project.id, secret)
+    await service.secrets.create(project.id, secret)
     told: list[str] = [caplog.text, repr(secret), str(secret)]
     attempts = (
-        service.create_secret(project.id, secret),
-        service.create_secret(99, secret),
-        service.put_secret(99, "A", SecretStr(value)),
+        service.secrets.create(project.id, secret),
+        service.secrets.create(99, secret),
+        service.secrets.put(99, "A", SecretStr(value)),
         service.update_project_secrets(99, [{"key": "A", "value": value}]),
         service.update_project_secrets(project.id, [{"key": "1", "value": value}]),
         service.update_project_secrets(project.id, [{"key": "A", "value": value + "\0"}]),

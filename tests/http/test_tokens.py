@@ -43,7 +43,7 @@ async def holder_of(application: FastAPI) -> AsyncIterator[MakeClient]:
 
     async def make(*scopes: str) -> httpx.AsyncClient:
         request = TokenCreate.model_validate({"name": "limited", "scopes": list(scopes)})
-        token = (await service_of(application).create_token(request)).token
+        token = (await service_of(application).tokens.create(request)).token
         client = httpx.AsyncClient(
             transport=httpx.ASGITransport(application, raise_app_exceptions=False),
             base_url="http://strongroom.test",

@@ -16,8 +16,8 @@ def _say(progress: RotationProgress) -> None:
 
 async def _main(directory: Path, keys: list[str]) -> None:
     runtime = await started(directory, *keys)
-    await runtime.service.begin_rotation(reencrypt=True)
-    await runtime.service.continue_rotation(on_step=_say)
+    await runtime.service.rotation.begin(reencrypt=True)
+    await runtime.service.rotation.run(on_step=_say)
     await runtime.stop()
 
 

@@ -45,11 +45,11 @@ async def fill(service: DatabaseService, projects: int = 3, secrets: int = 4) ->
                 ],
             }
         )
-        created = await service.create_project(project)
+        created = await service.projects.create(project)
         for index in range(2):
             token = f"token {index} of {number}"
             webhook = {"webhook_type": "custom", "secret_token": token}
-            await service.create_webhook(created.id, WebhookCreate.model_validate(webhook))
+            await service.webhooks.create(created.id, WebhookCreate.model_validate(webhook))
 
 
 def value_of(project: int, index: int) -> str:
@@ -67,10 +67,10 @@ async def read_everything(service: DatabaseService) -> dict[str, str]:
     webhooks = [await repositories.webhooks.get_stored(row["id"]) for row in ids]
     for item in stored:
         where = f"{item.secret.project_id}/{item.secret.key_name}"
-        found[where] = service.open_secret(item).get_secret_value()
+        found[where] = service.sealing.open(item).get_secret_value()
     for webhook in webhooks:
         assert webhook is not None
-        token = service.open_token(webhook)
+        token = service.webhooks.open_token(webhook)
         assert token is not None
         found[f"webhook {webhook.webhook.id}"] = token.get_secret_value()
     return found

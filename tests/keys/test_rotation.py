@@ -34,8 +34,8 @@ from tests.keys.support import (
 
 
 async def rotated(service: DatabaseService, *, reencrypt: bool = False) -> RotationProgress:
-    await service.begin_rotation(reencrypt=reencrypt)
-    result = await service.continue_rotation()
+    await service.rotation.begin(reencrypt=reencrypt)
+    result = await service.rotation.run()
     assert result is not None
     assert result.status == "finished"
     return result
@@ -57,15 +57,15 @@ async def test_every_key_comes_under_the_first_master_key(tmp_path: Path) -> Non
     # Values stay as they are.
     assert runtime.manager.execute_query("SELECT * FROM project_secrets ORDER BY id") == values
     assert await read_everything(service) == before
-    actions = [entry.action for entry in (await service.list_audit(limit=2)).entries]
+    actions = [entry.action for entry in (await service.audit.page(limit=2)).entries]
     assert actions == ["keys.rotation_finished", "keys.rotation_started"]
     await runtime.stop()
 
     # The old key can go. Tokens and the audit outlive it.
     runtime = await started(tmp_path, NEW)
     assert await read_everything(runtime.service) == before
-    assert (await runtime.service.authenticate(token)).name == "admin"
-    assert verify_audit(runtime.manager, runtime.service.audit_chain) is None
+    assert (await runtime.service.tokens.authenticate(token)).name == "admin"
+    assert verify_audit(runtime.manager, runtime.service.audit.chain) is None
     await runtime.stop()
 
 
@@ -75,22 +75,22 @@ async def test_a_key_that_is_still_in_use_can_not_be_dropped(tmp_path: Path) -> 
     await runtime.stop()
     runtime = await started(tmp_path, NEW, OLD)
     service = runtime.service
-    await service.begin_rotation()
+    await service.rotation.begin()
     # Far enough that the installation's own key is under the new one already, and not all else.
     steps = iter([True, True, False])
     with pytest.raises(RotationInterrupted):
-        await service.continue_rotation(go_on=lambda: next(steps))
+        await service.rotation.run(go_on=lambda: next(steps))
     used = {row["master_key_id"] for row in key_rows(runtime)}
     assert used == {"old", "new"}
-    status = await service.key_status()
+    status = await service.rotation.status()
     assert [(key.id, key.removable) for key in status.keys] == [("new", False), ("old", False)]
     await runtime.stop()
     with pytest.raises(StartRefused, match="master key old is missing and still in use"):
         await started(tmp_path, NEW)
 
     runtime = await started(tmp_path, NEW, OLD)
-    await runtime.service.continue_rotation()
-    status = await runtime.service.key_status()
+    await runtime.service.rotation.run()
+    status = await runtime.service.rotation.status()
     assert [(key.id, key.removable) for key in status.keys] == [("new", False), ("old", True)]
     await runtime.stop()
     await (await started(tmp_path, NEW)).stop()
@@ -108,10 +108,10 @@ async def test_it_goes_on_wherever_it_was_interrupted(tmp_path: Path) -> None:
         service = runtime.service
         if step == 0:
             old_ids = {row["id"] for row in key_rows(runtime)}
-            await service.begin_rotation(reencrypt=True)
+            await service.rotation.begin(reencrypt=True)
         left = [True] * (step % 3 + 1) + [False]
         with suppress(RotationInterrupted):
-            result = await service.continue_rotation(go_on=partial(left.pop, 0))
+            result = await service.rotation.run(go_on=partial(left.pop, 0))
         assert await read_everything(service) == before
         await runtime.stop()
         if result is not None:
@@ -130,7 +130,7 @@ async def test_reencryption_gives_each_project_a_new_key(tmp_path: Path) -> None
     await fill(service, projects=5, secrets=30)
     before = await read_everything(service)
     old_rows, old_texts = key_rows(runtime), sealed_texts(runtime)
-    metadata = [await service.list_secrets(id, limit=500, cursor=None) for id in range(1, 6)]
+    metadata = [await service.secrets.page(id, limit=500, cursor=None) for id in range(1, 6)]
     result = await rotated(service, reencrypt=True)
     assert (result.total, result.done, result.failed) == (6, 6, 0)
     rows = key_rows(runtime)
@@ -142,7 +142,7 @@ async def test_reencryption_gives_each_project_a_new_key(tmp_path: Path) -> None
     assert await read_everything(service) == before
     # To everybody else nothing has changed: no version, no time.
     assert metadata == [
-        await service.list_secrets(id, limit=500, cursor=None) for id in range(1, 6)
+        await service.secrets.page(id, limit=500, cursor=None) for id in range(1, 6)
     ]
     await runtime.stop()
 
@@ -160,9 +160,9 @@ async def test_every_value_can_be_read_and_written_meanwhile(tmp_path: Path) -> 
         while not over.is_set():
             number += 1
             value = SecretStr(f"written {number}")
-            await service.put_secret(project, "KEY_1", value)
-            assert (await service.reveal_secret(project, "KEY_1")).value == f"written {number}"
-            await service.upsert_secrets(project, [SecretCreate(key=f"N{number % 7}", value=value)])
+            await service.secrets.put(project, "KEY_1", value)
+            assert (await service.secrets.reveal(project, "KEY_1")).value == f"written {number}"
+            await service.secrets.upsert(project, [SecretCreate(key=f"N{number % 7}", value=value)])
         return f"written {number}"
 
     async def read() -> int:
@@ -182,9 +182,9 @@ async def test_every_value_can_be_read_and_written_meanwhile(tmp_path: Path) -> 
     over.set()
     assert await reader > 0
     for project, last in zip((1, 15, 30), await asyncio.gather(*others), strict=True):
-        assert (await service.reveal_secret(project, "KEY_1")).value == last
+        assert (await service.secrets.reveal(project, "KEY_1")).value == last
     assert {row["master_key_id"] for row in key_rows(runtime)} == {"new"}
-    assert verify_audit(runtime.manager, service.audit_chain) is None
+    assert verify_audit(runtime.manager, service.audit.chain) is None
     await runtime.stop()
 
 
@@ -196,7 +196,7 @@ async def test_what_can_not_be_read_is_counted_and_left_alone(tmp_path: Path) ->
     manager.execute_command(
         "UPDATE project_secrets SET ciphertext = 'y' WHERE project_id = 2 AND key_name = 'KEY_1'"
     )
-    service.vault.forget()
+    service.kit.vault.forget()
     result = await rotated(service, reencrypt=True)
     assert (result.total, result.done, result.failed) == (4, 2, 2)
     rows = {row["project_id"]: row for row in key_rows(runtime) if row["retired_at"] is None}
@@ -204,11 +204,11 @@ async def test_what_can_not_be_read_is_counted_and_left_alone(tmp_path: Path) ->
     # The other secrets of the second project are under its new key.
     retired = [row for row in key_rows(runtime) if row["retired_at"] is not None]
     assert [row["project_id"] for row in retired] == [2]
-    assert (await service.reveal_secret(2, "KEY_0")).value.startswith("value 0")
+    assert (await service.secrets.reveal(2, "KEY_0")).value.startswith("value 0")
     with pytest.raises(SecretUnreadable):
-        await service.reveal_secret(2, "KEY_1")
+        await service.secrets.reveal(2, "KEY_1")
     # Written anew, it is readable, and the next rotation brings the old key to its end.
-    await service.put_secret(2, "KEY_1", SecretStr("new"))
+    await service.secrets.put(2, "KEY_1", SecretStr("new"))
     result = await rotated(service, reencrypt=True)
     assert result.failed == 1
     assert [row for row in key_rows(runtime) if row["retired_at"] is not None] == []
@@ -219,41 +219,41 @@ async def test_values_under_old_and_new_keys_are_compared_alike(tmp_path: Path) 
     runtime = await started(tmp_path, OLD)
     service, manager = runtime.service, runtime.manager
     await fill(service, projects=1)
-    values = {f"KEY_{n}": (await service.reveal_secret(1, f"KEY_{n}")).value for n in (0, 1)}
+    values = {f"KEY_{n}": (await service.secrets.reveal(1, f"KEY_{n}")).value for n in (0, 1)}
     now = "2026-01-02T03:04:05.678901Z"
 
     def set_all(**changed: str) -> Awaitable[SecretUpsertResult]:
         secrets = [
             SecretCreate(key=k, value=SecretStr(v)) for k, v in {**values, **changed}.items()
         ]
-        return service.upsert_secrets(1, secrets)
+        return service.secrets.upsert(1, secrets)
 
     # As a rotation leaves it for a while: a retired key that values are under, and a new one.
     manager.execute_command("UPDATE project_keys SET retired_at = ? WHERE project_id = 1", (now,))
     assert await set_all(KEY_0="new") == SecretUpsertResult(created=0, updated=1, unchanged=1)
     assert await set_all(KEY_0="new") == SecretUpsertResult(created=0, updated=0, unchanged=2)
-    assert (await service.reveal_secret(1, "KEY_0")).value == "new"
+    assert (await service.secrets.reveal(1, "KEY_0")).value == "new"
     keys = [row for row in key_rows(runtime) if row["project_id"] == 1]
     assert [row["retired_at"] for row in keys] == [now, None]
 
     # What is under an unreadable key is unknown, and so written anew.
     manager.execute_command("UPDATE project_keys SET wrapped = 'x' WHERE id = ?", (keys[0]["id"],))
-    service.vault.forget()
+    service.kit.vault.forget()
     assert await set_all(KEY_0="new") == SecretUpsertResult(created=0, updated=1, unchanged=1)
-    assert (await service.reveal_secret(1, "KEY_1")).value == values["KEY_1"]
+    assert (await service.secrets.reveal(1, "KEY_1")).value == values["KEY_1"]
     await runtime.stop()
 
 
 async def test_only_one_kind_of_rotation_runs_at_a_time(tmp_path: Path) -> None:
     runtime = await started(tmp_path, OLD)
     service = runtime.service
-    begun = await service.begin_rotation()
-    assert (await service.begin_rotation()).id == begun.id
+    begun = await service.rotation.begin()
+    assert (await service.rotation.begin()).id == begun.id
     with pytest.raises(RotationRunning):
-        await service.begin_rotation(reencrypt=True)
-    await service.continue_rotation()
-    assert await service.continue_rotation() is None
-    assert (await service.begin_rotation(reencrypt=True)).id != begun.id
+        await service.rotation.begin(reencrypt=True)
+    await service.rotation.run()
+    assert await service.rotation.run() is None
+    assert (await service.rotation.begin(reencrypt=True)).id != begun.id
     await runtime.stop()
 
 
@@ -262,14 +262,14 @@ async def test_a_rotation_that_was_interrupted_goes_on_by_itself(tmp_path: Path)
     await fill(runtime.service)
     await runtime.stop()
     runtime = await started(tmp_path, NEW, OLD)
-    await runtime.service.begin_rotation()
+    await runtime.service.rotation.begin()
     await runtime.stop()
     runtime = await started(tmp_path, NEXT, NEW, OLD)
-    runner = RotationRunner(runtime.service)
+    runner = RotationRunner(runtime.service.rotation)
     await runner.resume()
     await runner.start()
     assert {row["master_key_id"] for row in key_rows(runtime)} == {"next"}
-    assert not await runtime.service.rotation_is_unfinished()
+    assert not await runtime.service.rotation.is_unfinished()
     await runner.stop()
     await runtime.stop()
 
@@ -282,8 +282,8 @@ async def test_a_rotation_goes_on_soon_after_room_was_made(
     await fill(runtime.service)
     await runtime.stop()
     runtime = await started(tmp_path, NEW, OLD)
-    await runtime.service.begin_rotation()
-    go_on, refused = runtime.service.continue_rotation, 0
+    await runtime.service.rotation.begin()
+    go_on, refused = runtime.service.rotation.run, 0
 
     async def continue_rotation(**options: Any) -> RotationProgress | None:
         nonlocal refused
@@ -292,11 +292,11 @@ async def test_a_rotation_goes_on_soon_after_room_was_made(
             raise DatabaseFull("SQLITE_FULL")
         return await go_on(**options)
 
-    monkeypatch.setattr(runtime.service, "continue_rotation", continue_rotation)
+    monkeypatch.setattr(runtime.service.rotation, "run", continue_rotation)
     async with asyncio.timeout(30):
-        await RotationRunner(runtime.service).start()
+        await RotationRunner(runtime.service.rotation).start()
     assert refused == 2
-    assert not await runtime.service.rotation_is_unfinished()
+    assert not await runtime.service.rotation.is_unfinished()
     assert {row["master_key_id"] for row in key_rows(runtime)} == {"new"}
     assert caplog.text.count("was interrupted and will go on") == 1
     await runtime.stop()
@@ -307,7 +307,7 @@ async def test_a_purge_destroys_the_project_s_keys(tmp_path: Path) -> None:
     service = runtime.service
     await fill(service, projects=2)
     [gone] = [row for row in key_rows(runtime) if row["project_id"] == 1]
-    await service.purge_project(1)
+    await service.projects.purge(1)
     assert [row["project_id"] for row in key_rows(runtime)] == [2]
     assert gone["wrapped"] not in sealed_texts(runtime)
     assert len(sealed_texts(runtime)) == 4 + 2 + 1 + 1

@@ -46,7 +46,7 @@ async def test_a_kill_at_any_step_loses_nothing(tmp_path: Path) -> None:
         killed += 1
         runtime = await started(tmp_path, NEW, OLD)
         assert await read_everything(runtime.service) == before
-        assert verify_audit(runtime.manager, runtime.service.audit_chain, ()) is None
+        assert verify_audit(runtime.manager, runtime.service.audit.chain, ()) is None
         with runtime.manager.sync_pool.connection() as connection:
             assert file_problem(connection) is None
             assert reference_problem(connection) is None
@@ -59,7 +59,7 @@ async def test_a_kill_at_any_step_loses_nothing(tmp_path: Path) -> None:
     rows = key_rows(runtime)
     assert len(rows) == 60
     assert not old_ids & {row["id"] for row in rows}
-    status = await runtime.service.key_status()
+    status = await runtime.service.rotation.status()
     assert status.rotation is not None
     assert (status.rotation.total, status.rotation.done) == (61, 61)
     await runtime.stop()

@@ -21,9 +21,9 @@ from tests.runs.api import Api, Clock
 
 async def prune(api: Api, limits: RetentionLimits) -> tuple[RetentionPlan, Removed]:
     """What was said to go, and what went. Afterwards nothing is left to go."""
-    plan = await api.service.retention_plan(limits)
-    removed = await Pruner(api.service, limits, considerate=False).start()
-    assert (await api.service.retention_plan(limits)).rows == 0
+    plan = await api.service.retention.plan(limits)
+    removed = await Pruner(api.service.retention, limits, considerate=False).start()
+    assert (await api.service.retention.plan(limits)).rows == 0
     async with api.service.db_manager.async_transaction() as tx:
         assert await SystemLogRepository.index.check(tx)
         broken = await tx.fetch_all("PRAGMA foreign_key_check")
@@ -74,11 +74,11 @@ async def test_a_clock_that_was_behind_takes_nothing_along(
     await send(api, log("new, and dated long ago"))
     clock.advance(45 * DAY)
     await send(api, log("newest"))
-    await Pruner(api.service, limits(logs=limit), considerate=False).start()
+    await Pruner(api.service.retention, limits(logs=limit), considerate=False).start()
     assert "new" in await messages(api)
     assert "old" not in await messages(api)
     clock.advance(31 * DAY)
-    await Pruner(api.service, limits(logs=(30, None)), considerate=False).start()
+    await Pruner(api.service.retention, limits(logs=(30, None)), considerate=False).start()
     assert await messages(api) == []
 
 
@@ -115,7 +115,7 @@ async def test_the_services_own_logs_and_those_of_clients_do_not_push_each_other
     line = OwnLogEntry.model_validate(log("own", "WARNING", component="strongroom.test"))
     for number in range(max(logs, own)):
         if number < own:
-            await api.service.append_own_logs([line])
+            await api.service.logs.append_own([line])
         if number < logs:
             await send(api, log(f"of a client, {number}"))
         clock.advance(1)

@@ -38,7 +38,7 @@ async def test_others_write_between_two_steps(api: Api, clock: Clock) -> None:
         seen.append(removed.logs)
         tasks.append(asyncio.create_task(send(api, log("in between", "ERROR"))))
 
-    pruner = Pruner(api.service, limits(logs=(None, 10)), on_removed=write)
+    pruner = Pruner(api.service.retention, limits(logs=(None, 10)), on_removed=write)
     removed = await pruner.start()
     await asyncio.gather(*tasks)
     assert len(seen) > 1
@@ -51,7 +51,7 @@ async def test_others_write_between_two_steps(api: Api, clock: Clock) -> None:
 
 async def test_one_removal_runs_at_a_time(api: Api, clock: Clock) -> None:
     await logs_of_days(api, clock, 1, each=100)
-    pruner = Pruner(api.service, NOTHING_KEPT)
+    pruner = Pruner(api.service.retention, NOTHING_KEPT)
     first = pruner.start()
     assert pruner.start() is first
     assert await first == Removed(logs=99)
@@ -71,18 +71,18 @@ async def test_it_stops_between_two_steps_and_another_one_goes_on(api: Api, cloc
     def stop(_removed: Removed) -> None:
         stopping.append(asyncio.create_task(pruner.stop()))
 
-    pruner = Pruner(api.service, NOTHING_KEPT, on_removed=stop)
+    pruner = Pruner(api.service.retention, NOTHING_KEPT, on_removed=stop)
     removed = await pruner.start()
     await asyncio.gather(*stopping)
     assert 0 < removed.logs < 2699
     assert pruner.progress is not None
     assert pruner.progress.status == "interrupted"
-    again = await Pruner(api.service, NOTHING_KEPT).start()
+    again = await Pruner(api.service.retention, NOTHING_KEPT).start()
     assert removed.logs + again.logs == 2699
 
 
 async def test_a_stop_does_not_wait_for_the_rest_after_a_step(api: Api) -> None:
-    pruner = Pruner(api.service, NOTHING_KEPT)
+    pruner = Pruner(api.service.retention, NOTHING_KEPT)
     resting = asyncio.create_task(pruner._rest(10_000))
     await asyncio.sleep(0)
     await pruner.stop()
@@ -146,7 +146,7 @@ async def test_the_index_is_put_together_anew_when_a_third_is_gone(api: Api) -> 
         return int(row[0])
 
     async def keep(newest: int) -> None:
-        pruner = Pruner(api.service, limits(logs=(None, newest)), considerate=False)
+        pruner = Pruner(api.service.retention, limits(logs=(None, newest)), considerate=False)
         await pruner.start()
 
     for batch in range(14):

@@ -14,6 +14,7 @@ from backend.crypto.keyring import Keyring, MasterKey
 from backend.crypto.service_keys import ServiceKeys
 from backend.crypto.vault import Vault
 from backend.main import create_app
+from backend.services.base import Kit
 from backend.services.database_service import DatabaseService
 from config.settings import Settings
 from database.connection_manager import DatabaseManager
@@ -120,7 +121,7 @@ async def open_api(path: Path, clock: Clock) -> AsyncIterator[Api]:
     """The API over the database at `path`, without tokens; closed at the end of the block."""
     async with DatabaseManager(path) as manager:
         vault = Vault(Keyring([MasterKey("k1", bytes(range(32)))]), "an-installation")
-        service = DatabaseService(manager, vault, KEYS, clock=clock)
+        service = DatabaseService(Kit(manager, vault, KEYS, clock=clock))
         await add_master_key(manager, vault)
         app = create_app(_read_settings().model_copy(update={"data_dir": path.parent}))
         app.state.service = service

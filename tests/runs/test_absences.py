@@ -24,8 +24,8 @@ async def claim_all(api: Api, count: int, **fields: object) -> list[Json]:
 @pytest.fixture
 async def serving(api: Api) -> Api:
     """The API as it is while the service runs, with its first look at leases done."""
-    api.service.presence.begin()
-    await api.service.watch_leases()
+    api.service.claims.presence.begin()
+    await api.service.claims.watch_leases()
     return api
 
 
@@ -33,7 +33,7 @@ async def pass_time(api: Api, clock: Clock, seconds: int) -> None:
     """Let time pass while the service runs."""
     for _ in range(seconds):
         clock.advance(1)
-        await api.service.note_presence()
+        await api.service.claims.note_presence()
 
 
 async def status_of(api: Api, id: int) -> str:
@@ -43,10 +43,10 @@ async def status_of(api: Api, id: int) -> str:
 async def test_while_the_service_runs_leases_run_out(serving: Api, clock: Clock) -> None:
     (run,) = await claim_all(serving, 1)
     await pass_time(serving, clock, LEASE - 1)
-    await serving.service.watch_leases()
+    await serving.service.claims.watch_leases()
     assert await status_of(serving, run["id"]) == "running"
     await pass_time(serving, clock, 1)
-    await serving.service.watch_leases()
+    await serving.service.claims.watch_leases()
     assert await status_of(serving, run["id"]) == "pending"
 
 
@@ -60,15 +60,15 @@ async def test_after_the_process_stood_still_leases_have_their_whole_time(
     clock.advance(away)
     # A claim comes first, and then the look.
     await serving.claim_nothing()
-    await serving.service.watch_leases()
+    await serving.service.claims.watch_leases()
     await serving.claim_nothing()
     assert await serving.run(run["id"]) == before
     await pass_time(serving, clock, LEASE - 1)
-    await serving.service.watch_leases()
+    await serving.service.claims.watch_leases()
     assert await status_of(serving, run["id"]) == "running"
     await serving.heartbeat(run["id"], run["lease_token"])
     await pass_time(serving, clock, LEASE)
-    await serving.service.watch_leases()
+    await serving.service.claims.watch_leases()
     assert await status_of(serving, run["id"]) == "pending"
 
 
@@ -77,8 +77,8 @@ async def test_a_look_that_an_absence_interrupts_takes_nothing_back(
 ) -> None:
     (run,) = await claim_all(serving, 1)
     clock.advance(LEASE + 1)
-    assert await serving.service.expire_leases() == 0
-    await serving.service.watch_leases()
+    assert await serving.service.claims.expire_leases() == 0
+    await serving.service.claims.watch_leases()
     await serving.heartbeat(run["id"], run["lease_token"])
 
 
@@ -91,9 +91,9 @@ async def test_leases_are_no_shorter_after_the_database_could_not_be_written(
     queue = manager.async_pool.writer.queue
     queue._unanswered = manager.config.queue_limit
     with pytest.raises(DatabaseBusy):
-        await serving.service.watch_leases()
+        await serving.service.claims.watch_leases()
     queue._unanswered = 0
-    await serving.service.watch_leases()
+    await serving.service.claims.watch_leases()
     await serving.heartbeat(run["id"], run["lease_token"])
     assert await status_of(serving, run["id"]) == "running"
 
@@ -113,10 +113,10 @@ async def test_a_start_gives_every_lease_its_whole_time(database_path: Path, clo
         actions = await api.actions()
     clock.advance(10 * LEASE)
     async with open_api(database_path, clock) as api:
-        api.service.presence.begin()
+        api.service.claims.presence.begin()
         # Before the first look no lease can run out.
         await api.claim_nothing()
-        await api.service.watch_leases()
+        await api.service.claims.watch_leases()
         await api.claim_nothing()
         for run in (*gone, *held, paused):
             answer = await api.heartbeat(run["id"], run["lease_token"])
@@ -136,7 +136,7 @@ async def test_a_lease_whose_length_was_not_stored_has_the_usual_time(
     (run,) = await claim_all(api, 1)
     await api.service.db_manager.async_pool.execute("UPDATE agent_runs SET lease_seconds = NULL")
     clock.advance(1000)
-    assert await api.service.renew_leases() == 1
+    assert await api.service.claims.renew_leases() == 1
     answer = await api.heartbeat(run["id"], run["lease_token"])
     assert answer["lease_expires_at"] == clock.text(60)
 

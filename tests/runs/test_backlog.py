@@ -39,14 +39,14 @@ async def test_whatever_happens_to_runs_their_number_is_right(
                 )
             case 1:
                 clock.advance(chance.choice([10, 40]))
-                await api.service.expire_leases()
+                await api.service.claims.expire_leases()
             case _:
                 to = chance.choice(["running", "paused", "completed", "failed", "cancelled"])
                 path = f"/api/agent-runs/{chance.randint(1, 40)}/transitions"
                 answer = await api.client.post(path, json={"to": to})
                 assert answer.status_code in (200, 409)
         await assert_right(api)
-    backlog = await api.service.run_backlog()
+    backlog = await api.service.backlog.read()
     assert backlog is not None
     pending = (await api.get("/api/agent-runs?status=pending&limit=500"))["agent_runs"]
     assert backlog.pending == len(pending) > 0

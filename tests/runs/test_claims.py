@@ -158,12 +158,12 @@ async def test_a_bound_principal_claims_within_its_projects(api: Api) -> None:
     mine, other = [(await api.new_run(second))["id"] for _ in range(2)]
     bound = Principal("bound", frozenset({"runs:write"}), 5, frozenset({second}))
     with acting_as(bound):
-        assert await api.service.claim_runs(RunClaim(worker="w", project_ids=[1])) == []
+        assert await api.service.claims.claim(RunClaim(worker="w", project_ids=[1])) == []
         for count, expected in ((None, [mine]), (2, [other]), (2, [])):
-            claimed = await api.service.claim_runs(RunClaim(worker="w", count=count))
+            claimed = await api.service.claims.claim(RunClaim(worker="w", count=count))
             assert [run.id for run in claimed] == expected
     with acting_as(Principal("nothing", frozenset({"runs:write"}), 6, frozenset())):
-        assert await api.service.claim_runs(RunClaim(worker="w", count=100)) == []
+        assert await api.service.claims.claim(RunClaim(worker="w", count=100)) == []
     assert (await api.run(1))["status"] == "pending"
 
 

@@ -49,7 +49,7 @@ def test_the_bounds_are_the_codes() -> None:
 
 def test_every_recorded_action_is_named() -> None:
     services = Path(__file__).parent.parent.parent / "backend" / "services"
-    code = "".join(file.read_text(encoding="utf-8") for file in services.glob("*.py"))
+    code = "".join(file.read_text(encoding="utf-8") for file in services.rglob("*.py"))
     recorded = set(re.findall(r'"((?:agent_run|pipeline_state)\.[a-z_]+)"', code))
     recorded |= {f"agent_run.{verb}" for verb in (*VERBS.values(), "resumed")}
     assert recorded <= set(re.findall(r"`([a-z_]+\.[a-z_]+)`", section("In the audit")))

@@ -26,10 +26,10 @@ async def test_a_heartbeat_extends_the_lease_and_changes_nothing_else(
     answer = await api.heartbeat(id, token)
     assert answer == {**run, "lease_expires_at": clock.text(30)}
     clock.advance(29)
-    assert await api.service.expire_leases() == 0
+    assert await api.service.claims.expire_leases() == 0
     assert await api.run(id) == run
     clock.advance(1)
-    assert await api.service.expire_leases() == 1
+    assert await api.service.claims.expire_leases() == 1
     assert (await api.run(id))["status"] == "pending"
 
 
@@ -39,7 +39,7 @@ async def test_a_heartbeat_after_the_time_counts_while_the_run_was_not_given_awa
     id, token = await claim_one(api, lease_seconds=30)
     clock.advance(31)
     assert (await api.heartbeat(id, token))["lease_expires_at"] == clock.text(30)
-    assert await api.service.expire_leases() == 0
+    assert await api.service.claims.expire_leases() == 0
     assert (await api.run(id))["status"] == "running"
 
 
@@ -60,7 +60,7 @@ async def test_a_lease_that_runs_out_sends_the_run_back_once_and_then_fails_it(
 ) -> None:
     id, _ = await claim_one(api, lease_seconds=30)
     clock.advance(30)
-    assert await api.service.expire_leases() == 1
+    assert await api.service.claims.expire_leases() == 1
     back = await api.run(id)
     assert (back["status"], back["started_at"], back["completed_at"]) == ("pending", None, None)
     assert (back["version"], back["updated_at"]) == (3, clock.text())
@@ -70,11 +70,11 @@ async def test_a_lease_that_runs_out_sends_the_run_back_once_and_then_fails_it(
     assert again == id
     assert (await api.run(id))["started_at"] == clock.text()
     clock.advance(30)
-    assert await api.service.expire_leases() == 1
+    assert await api.service.claims.expire_leases() == 1
     failed = await api.run(id)
     assert (failed["status"], failed["completed_at"]) == ("failed", clock.text())
     assert failed["error_message"] == LEASE_RAN_OUT
-    assert await api.service.expire_leases() == 0
+    assert await api.service.claims.expire_leases() == 0
     await api.claim_nothing()
     assert [entry for entry in await api.actions() if "run" in entry[1]][1:] == [
         ("anonymous", "agent_run.claimed", "agent_runs/1"),
@@ -107,7 +107,7 @@ async def test_many_leases_run_out_at_once(api: Api, clock: Clock) -> None:
         await api.new_run()
         await api.claim(lease_seconds=30)
     clock.advance(30)
-    assert await api.service.expire_leases() == 230
+    assert await api.service.claims.expire_leases() == 230
     assert (await api.get("/api/agent-runs?status=running"))["agent_runs"] == []
     assert (await api.claim())["id"] == 1
 
@@ -116,7 +116,7 @@ async def test_a_run_without_a_lease_never_runs_out(api: Api, clock: Clock) -> N
     await api.new_run()
     await api.step(1, "running")
     clock.advance(10**6)
-    assert await api.service.expire_leases() == 0
+    assert await api.service.claims.expire_leases() == 0
     await api.claim_nothing()
     assert (await api.heartbeat(1, "x" * 43, 409))["code"] == "lease_lost"
 
@@ -125,15 +125,15 @@ async def test_nothing_runs_out_in_a_pause(api: Api, clock: Clock) -> None:
     id, token = await claim_one(api, lease_seconds=30)
     await api.step(id, "paused")
     clock.advance(1000)
-    assert await api.service.expire_leases() == 0
+    assert await api.service.claims.expire_leases() == 0
     assert (await api.heartbeat(id, token))["status"] == "paused"
     clock.advance(1000)
     await api.step(id, "running")
     # It goes on with the whole time that its worker asked for.
     clock.advance(29)
-    assert await api.service.expire_leases() == 0
+    assert await api.service.claims.expire_leases() == 0
     clock.advance(1)
-    assert await api.service.expire_leases() == 1
+    assert await api.service.claims.expire_leases() == 1
 
 
 async def write(api: Api, id: int, what: str, token: str | None, status: int) -> Json:
@@ -178,7 +178,7 @@ async def test_a_lease_whose_run_waits_again_writes_nothing(
 ) -> None:
     id, old = await claim_one(api, lease_seconds=30)
     clock.advance(30)
-    await api.service.expire_leases()
+    await api.service.claims.expire_leases()
     before = await api.run(id)
     assert (await write(api, id, what, old, 409))["code"] == "lease_lost"
     assert await api.run(id) == before
@@ -201,7 +201,7 @@ async def test_a_worker_hands_in_the_rest_after_the_end(api: Api, clock: Clock) 
     id, token = await claim_one(api, lease_seconds=30)
     await api.step(id, "completed", lease_token=token)
     clock.advance(1000)
-    assert await api.service.expire_leases() == 0
+    assert await api.service.claims.expire_leases() == 0
     patched = await api.patch(f"/api/agent-runs/{id}", {"pr_number": 7, "lease_token": token})
     assert (patched["status"], patched["pr_number"]) == ("completed", 7)
     await write(api, id, "pipeline-states", token, 200)
@@ -229,7 +229,7 @@ async def test_leases_outlive_the_process(database_path: Path, clock: Clock) -> 
         gone = await claim_one(api, worker="gone", lease_seconds=30)
     async with open_api(database_path, clock) as api:
         clock.advance(60)
-        assert await api.service.expire_leases() == 1
+        assert await api.service.claims.expire_leases() == 1
         assert (await api.run(held[0]))["status"] == "running"
         await api.heartbeat(*held)
         assert (await api.run(gone[0]))["status"] == "pending"
@@ -253,5 +253,5 @@ async def test_a_heartbeat_right_after_the_restart_saves_the_run(
     clock.advance(60)
     async with open_api(database_path, clock) as api:
         await api.heartbeat(id, token)
-        assert await api.service.expire_leases() == 0
+        assert await api.service.claims.expire_leases() == 0
         await api.step(id, "completed", lease_token=token)

@@ -126,7 +126,7 @@ async def test_a_start_that_can_not_hand_its_token_out_makes_none(
     with pytest.raises(StartRefused, match=r"admin\.token"):
         await start(directory)
     runtime = await Runtime.start(settings, issue_first_token=False)
-    assert (await runtime.service.list_tokens(revoked=True)).tokens == []
+    assert (await runtime.service.tokens.page(revoked=True)).tokens == []
     await runtime.stop()
     if (directory / "admin.token").is_dir():
         (directory / "admin.token").rmdir()
@@ -145,7 +145,7 @@ async def test_the_token_file_of_a_start_that_was_cut_short_is_replaced(director
     token = (directory / "admin.token").read_text().strip()
     assert token != left
     runtime = await Runtime.start(settings)
-    assert (await runtime.service.authenticate(token)).name == "admin"
+    assert (await runtime.service.tokens.authenticate(token)).name == "admin"
     await runtime.stop()
 
 

@@ -25,7 +25,7 @@ async def test_a_project_is_made_with_its_settings(timed: DatabaseService, clock
     assert isinstance(project, Project)
     assert (project.id, project.auto_merge_enabled) == (1, True)
     assert project.created_at == project.updated_at == clock.text
-    settings = await timed.get_settings(1)
+    settings = await timed.projects.get_settings(1)
     assert (settings.planning_statement, settings.branch_name) == ("p", "b")
     assert settings.created_at == clock.text
 
@@ -83,8 +83,8 @@ async def test_secrets_are_set_and_it_is_told_whether_that_changed_anything(
     assert await service.update_project_secrets(1, secrets) is True
     assert await service.update_project_secrets(1, secrets) is False
     assert await service.update_project_secrets(1, [{"key": "A", "value": "c"}]) is True
-    assert (await service.reveal_secret(1, "A")).value == "c"
-    assert (await service.reveal_secret(1, "B")).value == "b"
+    assert (await service.secrets.reveal(1, "A")).value == "c"
+    assert (await service.secrets.reveal(1, "B")).value == "b"
 
 
 async def test_wrong_secrets_change_nothing(service: DatabaseService) -> None:
@@ -109,16 +109,16 @@ async def test_a_change_has_the_time_it_was_made_at(
     made_at = clock.text
     await timed.create_project_with_settings(PROJECT, {})
     later = clock.advance()
-    changed = await timed.update_project(1, ProjectUpdate(name="Other"))
+    changed = await timed.projects.update(1, ProjectUpdate(name="Other"))
     assert (changed.created_at, changed.updated_at) == (made_at, later)
     latest = clock.advance()
-    settings = await timed.update_settings(1, ProjectSettingsUpdate(branch_name="b"))
+    settings = await timed.projects.update_settings(1, ProjectSettingsUpdate(branch_name="b"))
     assert (settings.created_at, settings.updated_at) == (made_at, latest)
-    same = await timed.update_project(1, ProjectUpdate(name="Other"))
+    same = await timed.projects.update(1, ProjectUpdate(name="Other"))
     assert same == changed
     clock.advance()
-    await timed.delete_project(1)
-    deleted = await timed.get_project(1)
+    await timed.projects.delete(1)
+    deleted = await timed.projects.get(1)
     assert (deleted.status, deleted.updated_at) == (ProjectStatus.DELETED, clock.text)
 
 
@@ -126,19 +126,19 @@ async def test_every_change_and_no_refusal_is_in_the_audit(
     timed: DatabaseService, clock: SetClock
 ) -> None:
     await timed.create_project_with_settings(PROJECT, {"setup_commands": "make"})
-    await timed.update_project(1, ProjectUpdate(name="Other"))
-    await timed.update_project(1, ProjectUpdate(name="Other"))
+    await timed.projects.update(1, ProjectUpdate(name="Other"))
+    await timed.projects.update(1, ProjectUpdate(name="Other"))
     await timed.update_project_secrets(1, [{"key": "A", "value": "a"}])
     await timed.update_project_secrets(1, [{"key": "A", "value": "a"}])
-    await timed.reveal_secret(1, "A")
+    await timed.secrets.reveal(1, "A")
     with pytest.raises(ProjectNotFound):
-        await timed.delete_project(2)
-    await timed.delete_secret(1, "A")
-    await timed.delete_project(1)
-    await timed.delete_project(1)
-    await timed.restore_project(1)
-    await timed.restore_project(1)
-    await timed.purge_project(1)
+        await timed.projects.delete(2)
+    await timed.secrets.delete(1, "A")
+    await timed.projects.delete(1)
+    await timed.projects.delete(1)
+    await timed.projects.restore(1)
+    await timed.projects.restore(1)
+    await timed.projects.purge(1)
     rows = timed.db_manager.execute_query(
         "SELECT action, actor, at FROM audit_entries WHERE at = ? ORDER BY id", (clock.text,)
     )

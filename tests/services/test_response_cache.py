@@ -11,6 +11,7 @@ import pytest
 
 from backend.crypto.service_keys import ServiceKeys
 from backend.errors import ProjectNotFound
+from backend.services.base import Kit
 from backend.services.database_service import DatabaseService
 from backend.services.principal import Principal, acting_as
 from backend.services.response_cache import MAX_ANSWERS, Answers
@@ -128,7 +129,7 @@ def project(number: int, **fields: Any) -> ProjectCreate:
 def cold(service: DatabaseService) -> DatabaseService:
     """The same service, which has kept nothing."""
     keys = ServiceKeys(cursors=b"c" * 32, token_macs=b"t" * 32, audit_chain=b"a" * 32)
-    return DatabaseService(service.db_manager, service.vault, keys)
+    return DatabaseService(Kit(service.db_manager, service.kit.vault, keys))
 
 
 async def everything(service: DatabaseService, ids: list[int]) -> list[object]:
@@ -137,11 +138,11 @@ async def everything(service: DatabaseService, ids: list[int]) -> list[object]:
     asked: list[Callable[[], Awaitable[bytes]]] = []
     for id in ids:
         asked += [
-            lambda id=id: service.get_project_json(id),  # type: ignore[misc]
-            lambda id=id: service.get_settings_json(id),  # type: ignore[misc]
-            lambda id=id: service.get_full_json(id),  # type: ignore[misc]
+            lambda id=id: service.projects.get_json(id),  # type: ignore[misc]
+            lambda id=id: service.projects.get_settings_json(id),  # type: ignore[misc]
+            lambda id=id: service.projects.get_full_json(id),  # type: ignore[misc]
         ]
-    asked += [service.list_projects_json, lambda: service.list_projects_json(owner="o", limit=1)]
+    asked += [service.projects.page_json, lambda: service.projects.page_json(owner="o", limit=1)]
     for ask in asked:
         try:
             answer = json.loads(await ask())
@@ -157,23 +158,25 @@ async def everything(service: DatabaseService, ids: list[int]) -> list[object]:
 async def test_after_every_change_each_answer_is_as_if_made_anew(
     service: DatabaseService, manager: DatabaseManager
 ) -> None:
-    first = (await service.create_project(project(1))).id
-    second = (await service.create_project(project(2))).id
+    first = (await service.projects.create(project(1))).id
+    second = (await service.projects.create(project(2))).id
     secret = SecretCreate.model_validate({"key": "A", "value": "v"})
     upsert = SecretsUpsert.model_validate({"secrets": [{"key": "B", "value": "w"}]})
     changes: list[Callable[[], Awaitable[object]]] = [
-        lambda: service.update_project(first, ProjectUpdate(name="other")),
+        lambda: service.projects.update(first, ProjectUpdate(name="other")),
         lambda: service.repositories.projects.update_webhook_url(first, "https://example.com"),
-        lambda: service.update_settings(first, ProjectSettingsUpdate(branch_name="dev")),
-        lambda: service.update_settings(first, ProjectSettingsUpdate(planning_statement="Plan")),
-        lambda: service.create_secret(first, secret),
-        lambda: service.upsert_secrets(first, upsert.secrets),
-        lambda: service.delete_secret(first, "A"),
-        lambda: service.delete_project(second),
-        lambda: service.restore_project(second),
-        lambda: service.delete_project(second),
-        lambda: service.purge_project(second),
-        lambda: service.create_project(project(3)),
+        lambda: service.projects.update_settings(first, ProjectSettingsUpdate(branch_name="dev")),
+        lambda: service.projects.update_settings(
+            first, ProjectSettingsUpdate(planning_statement="Plan")
+        ),
+        lambda: service.secrets.create(first, secret),
+        lambda: service.secrets.upsert(first, upsert.secrets),
+        lambda: service.secrets.delete(first, "A"),
+        lambda: service.projects.delete(second),
+        lambda: service.projects.restore(second),
+        lambda: service.projects.delete(second),
+        lambda: service.projects.purge(second),
+        lambda: service.projects.create(project(3)),
         lambda: asyncio.to_thread(
             manager.execute_command, "UPDATE project_keys SET wrapped = 'sr1:A256GCM:gone:AAAA'"
         ),
@@ -192,14 +195,14 @@ async def test_after_every_change_each_answer_is_as_if_made_anew(
 
 
 async def test_nobody_sees_less_than_what_was_acknowledged(service: DatabaseService) -> None:
-    id = (await service.create_project(project(0))).id
+    id = (await service.projects.create(project(0))).id
     acknowledged = 0
     writing = True
 
     async def write() -> None:
         nonlocal acknowledged, writing
         for number in itertools.count(1):
-            await service.update_project(id, ProjectUpdate(name=str(number)))
+            await service.projects.update(id, ProjectUpdate(name=str(number)))
             acknowledged = number
             if number == 200:
                 writing = False
@@ -209,7 +212,7 @@ async def test_nobody_sees_less_than_what_was_acknowledged(service: DatabaseServ
         last = 0
         while writing:
             known = acknowledged
-            seen = json.loads(await service.get_project_json(id))["name"].removeprefix("n")
+            seen = json.loads(await service.projects.get_json(id))["name"].removeprefix("n")
             assert int(seen) >= max(known, last)
             last = int(seen)
 
@@ -217,17 +220,21 @@ async def test_nobody_sees_less_than_what_was_acknowledged(service: DatabaseServ
 
 
 async def test_a_kept_answer_is_not_for_who_may_not_see_it(service: DatabaseService) -> None:
-    mine = (await service.create_project(project(1))).id
-    other = (await service.create_project(project(2))).id
-    reads = [service.get_project_json, service.get_settings_json, service.get_full_json]
+    mine = (await service.projects.create(project(1))).id
+    other = (await service.projects.create(project(2))).id
+    reads = [
+        service.projects.get_json,
+        service.projects.get_settings_json,
+        service.projects.get_full_json,
+    ]
     for read in reads:
         await read(other)
-    whole = await service.list_projects_json()
+    whole = await service.projects.page_json()
     with acting_as(Principal("bound", frozenset({"projects:read"}), 5, frozenset({mine}))):
         for read in reads:
             await read(mine)
             with pytest.raises(ProjectNotFound):
                 await read(other)
-        listed = json.loads(await service.list_projects_json())["projects"]
+        listed = json.loads(await service.projects.page_json())["projects"]
         assert [project["id"] for project in listed] == [mine]
-    assert await service.list_projects_json() == whole
+    assert await service.projects.page_json() == whole

@@ -26,34 +26,34 @@ class Larger(DatabaseService):
     @unit_of_work
     async def create_two(self, second: ProjectCreate) -> list[Project]:
         """Two projects, or none."""
-        return [await self.create_project(project(1)), await self.create_project(second)]
+        return [await self.projects.create(project(1)), await self.projects.create(second)]
 
     @unit_of_work
     async def create_and_go_on(self) -> int:
         """A project, whose second secret is left out when there is one of its key."""
-        made = await self.create_project(project(1, secrets=[secret("A")]))
+        made = await self.projects.create(project(1, secrets=[secret("A")]))
         try:
-            await self.create_secret(made.id, secret("A"))
+            await self.secrets.create(made.id, secret("A"))
         except SecretExists:
-            await self.create_secret(made.id, secret("B"))
+            await self.secrets.create(made.id, secret("B"))
         return made.id
 
     @unit_of_work
     async def sleep_inside(self) -> None:
         """Awaits what is no statement."""
-        await self.create_project(project(1))
+        await self.projects.create(project(1))
         await asyncio.sleep(0)
 
     @unit_of_work
     async def read_outside(self) -> None:
         """Reads past its own transaction."""
-        await self.create_project(project(1))
+        await self.projects.create(project(1))
         await self.repositories.projects.count()
 
     @unit_of_work(read_only=True)
     async def write_while_reading(self) -> None:
         """Writes where only reading is allowed."""
-        await self.create_project(project(1))
+        await self.projects.create(project(1))
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ async def test_a_unit_that_fails_late_did_nothing(larger: Larger) -> None:
 
 async def test_a_step_that_fails_can_be_gone_on_from(larger: Larger) -> None:
     id = await larger.create_and_go_on()
-    listed = await larger.list_secrets(id, limit=9, cursor=None)
+    listed = await larger.secrets.page(id, limit=9, cursor=None)
     assert [item.key for item in listed.secrets] == ["B", "A"]
 
 
@@ -91,7 +91,7 @@ async def test_a_unit_awaits_nothing_but_its_statements(larger: Larger, method: 
     with pytest.raises(UnitOfWorkError):
         await getattr(larger, method)()
     assert await larger.repositories.projects.count() == 0
-    assert (await larger.create_project(project(1))).github_repo == "r1"
+    assert (await larger.projects.create(project(1))).github_repo == "r1"
 
 
 async def test_a_reading_unit_can_not_write(larger: Larger) -> None:

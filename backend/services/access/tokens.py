@@ -4,38 +4,28 @@ import hmac
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from backend.crypto.service_keys import ServiceKeys
 from backend.crypto.token_format import new_secret, parse_token, token_text
-from backend.crypto.vault import Vault
 from backend.errors import InvalidField, TokenNotFound, Unauthenticated
 from backend.repositories import Repositories
 from backend.repositories.api_token_repository import NewToken, StoredToken
 from backend.schemas.tokens import TokenCreate, TokenCreated, TokenInfo, TokenList
 from backend.services.access.token_cache import KnownToken, TokenCache
-from backend.services.base import ServiceBase, finishing, unit_of_work
+from backend.services.base import Kit, UseCases, finishing, unit_of_work
 from backend.services.principal import ADMIN, Principal
-from database.base import Clock, time_text, utc_now
-from database.connection_manager import DatabaseManager
+from database.base import time_text
 from database.engine import in_unit_of_work
 from database.errors import DatabaseError
 
 
-class TokenUseCases(ServiceBase):
+class Tokens(UseCases):
     """Everything about tokens."""
 
-    def __init__(
-        self,
-        db_manager: DatabaseManager,
-        vault: Vault,
-        keys: ServiceKeys,
-        *,
-        clock: Clock = utc_now,
-    ) -> None:
-        super().__init__(db_manager, vault, keys, clock=clock)
-        self._token_key = keys.token_macs
-        self._tokens = TokenCache()
+    def __init__(self, kit: Kit) -> None:
+        super().__init__(kit)
+        self._token_key = kit.keys.token_macs
+        self._cache = TokenCache()
 
-    async def create_first_token(self, keep: Callable[[str], None]) -> bool:
+    async def create_first(self, keep: Callable[[str], None]) -> bool:
         """Make an admin token if none was ever made, and give it to `keep`; whether one was made.
 
         The token counts once `keep` has returned: a crash in between leaves none behind that
@@ -49,14 +39,12 @@ class TokenUseCases(ServiceBase):
             return True
 
     @unit_of_work
-    async def create_token(self, request: TokenCreate) -> TokenCreated:
+    async def create(self, request: TokenCreate) -> TokenCreated:
         """A new token, which nobody can be shown again. Raises `ValidationFailed`."""
         async with self.transaction() as repositories:
             return await self._make_token(repositories, request)
 
-    async def hand_out_token(
-        self, request: TokenCreate, show: Callable[[TokenCreated], None]
-    ) -> None:
+    async def hand_out(self, request: TokenCreate, show: Callable[[TokenCreated], None]) -> None:
         """Give a new token to `show`, for commands. There is none when `show` raises: nobody has
         seen it. Raises `ValidationFailed`, and what `show` raises."""
         async with self.transaction() as repositories:
@@ -67,42 +55,42 @@ class TokenUseCases(ServiceBase):
         stored, token = await self._issue(repositories, self._new_token(request))
         return TokenCreated(**self._info(stored).model_dump(), token=token)
 
-    async def get_token(self, token_id: int) -> TokenInfo:
+    async def get(self, token_id: int) -> TokenInfo:
         """The token, a revoked one too. Raises `TokenNotFound`."""
         stored = await self.repositories.tokens.get(token_id)
         if stored is None:
             raise TokenNotFound
         return self._info(stored)
 
-    async def list_tokens(
+    async def page(
         self, *, revoked: bool = False, limit: int = 50, cursor: str | None = None
     ) -> TokenList:
         """One page of tokens, newest first; with `revoked` those too that are. Raises
         `BadCursor`."""
-        after = self.cursors.decode(cursor, "tokens", revoked) if cursor is not None else None
+        after = self.kit.cursors.decode(cursor, "tokens", revoked) if cursor is not None else None
         page = await self.repositories.tokens.page(revoked=revoked, limit=limit, after=after)
         next_cursor = None
         if page.next_position is not None:
-            next_cursor = self.cursors.encode(page.next_position, "tokens", revoked)
+            next_cursor = self.kit.cursors.encode(page.next_position, "tokens", revoked)
         return TokenList(tokens=[self._info(item) for item in page.items], next_cursor=next_cursor)
 
-    async def revoke_token(self, token_id: int) -> None:
+    async def revoke(self, token_id: int) -> None:
         """End the token: once this returns it opens nothing, and what was on its way with it has
         no effect any more. Raises `TokenNotFound`."""
-        self._tokens.begin_revocation()
-        await finishing(self._revoke(token_id), self._tokens.end_revocation)
+        self._cache.begin_revocation()
+        await finishing(self._revoke(token_id), self._cache.end_revocation)
 
     async def authenticate(self, token: str) -> Principal:
         """The holder of the token. Raises `Unauthenticated` for any that is not valid now."""
-        known = self._tokens.get(token)
+        known = self._cache.get(token)
         if known is None:
-            generation = self._tokens.generation
+            generation = self._cache.generation
             known = await self._look_up(token, generation)
-            self._tokens.keep(token, known, generation)
+            self._cache.keep(token, known, generation)
         now = self.clock()
         if known.principal.expires_at is not None and now >= known.principal.expires_at:
             raise Unauthenticated
-        self._tokens.note_use(known.token_id, now)
+        self._cache.note_use(known.token_id, now)
         return known.principal
 
     def may_have_ended(self, principal: Principal) -> bool:
@@ -113,7 +101,7 @@ class TokenUseCases(ServiceBase):
         expires_at = principal.expires_at
         if expires_at is not None and self.clock() >= expires_at:
             return True
-        return not self._tokens.is_settled(principal.generation)
+        return not self._cache.is_settled(principal.generation)
 
     async def require_valid(self, principal: Principal) -> None:
         """Raises `Unauthenticated` when the principal's token has ended since it was recognised.
@@ -133,10 +121,10 @@ class TokenUseCases(ServiceBase):
         if stored is None or stored.revoked_at is not None:
             raise Unauthenticated
 
-    async def store_token_uses(self) -> None:
+    async def store_uses(self) -> None:
         """Store when tokens were last used, if any was since the last call: for background work
         and the end of the service. Raises `DatabaseError`; nothing is forgotten then."""
-        uses = self._tokens.take_uses()
+        uses = self._cache.take_uses()
         if not uses:
             return
         try:
@@ -144,7 +132,7 @@ class TokenUseCases(ServiceBase):
                 {token_id: time_text(at) for token_id, at in uses.items()}
             )
         except DatabaseError:
-            self._tokens.put_back(uses)
+            self._cache.put_back(uses)
             raise
 
     @unit_of_work
@@ -152,7 +140,7 @@ class TokenUseCases(ServiceBase):
         async with self.transaction() as repositories:
             if not await repositories.tokens.revoke(token_id):
                 raise TokenNotFound
-            await self.record(repositories, "token.revoked", target=f"tokens/{token_id}")
+            await self.kit.audit.record(repositories, "token.revoked", target=f"tokens/{token_id}")
 
     def _new_token(self, request: TokenCreate) -> NewToken:
         if request.expires_in is not None and request.expires_at is not None:
@@ -175,7 +163,7 @@ class TokenUseCases(ServiceBase):
         secret = new_secret()
         stored = await repositories.tokens.set_mac(token_id, self._mac(token_id, secret))
         given = {"project_ids": new.project_ids, "expires_at": new.expires_at}
-        await self.record(
+        await self.kit.audit.record(
             repositories,
             "token.created",
             target=f"tokens/{token_id}",
@@ -201,7 +189,7 @@ class TokenUseCases(ServiceBase):
         return hmac.digest(self._token_key, message, "sha256").hex()
 
     def _info(self, stored: StoredToken) -> TokenInfo:
-        last_use = self._tokens.last_use(stored.id)
+        last_use = self._cache.last_use(stored.id)
         return TokenInfo(
             id=stored.id,
             name=stored.name,

@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncIterator
 
+from backend.crypto.audit_chain import AuditChain
 from backend.repositories.audit_repository import (
     AuditFilter,
     AuditHead,
@@ -11,16 +12,21 @@ from backend.repositories.audit_repository import (
 )
 from backend.schemas.audit import AuditEntry, AuditList, ExportedAuditEntry
 from backend.services.audit.verification import AuditProblem, ExportedHead, tail_problem
-from backend.services.base import ServiceBase, unit_of_work
+from backend.services.base import UseCases, unit_of_work
 from backend.services.principal import Principal, current_principal
 
 _EXPORT_ROWS = 500
 
 
-class AuditUseCases(ServiceBase):
+class Audit(UseCases):
     """Lists, exports and heads of the audit."""
 
-    async def list_audit(
+    @property
+    def chain(self) -> AuditChain:
+        """What entries are chained with."""
+        return self.kit.audit.chain
+
+    async def page(
         self,
         *,
         project_id: int | None = None,
@@ -33,14 +39,14 @@ class AuditUseCases(ServiceBase):
         this name. Raises `BadCursor`."""
         filter = AuditFilter(project_id, action, actor, current_principal().visible_ids)
         bound = (project_id, action, actor, filter.visible)
-        after = self.cursors.decode(cursor, "audit", *bound) if cursor is not None else None
+        after = self.kit.cursors.decode(cursor, "audit", *bound) if cursor is not None else None
         page = await self.repositories.audit.page(filter, limit=limit, after=after)
         next_cursor = None
         if page.next_position is not None:
-            next_cursor = self.cursors.encode(page.next_position, "audit", *bound)
+            next_cursor = self.kit.cursors.encode(page.next_position, "audit", *bound)
         return AuditList(entries=[_entry(row) for row in page.items], next_cursor=next_cursor)
 
-    def export_audit(
+    def export(
         self,
         *,
         project_id: int | None = None,
@@ -61,15 +67,15 @@ class AuditUseCases(ServiceBase):
         # Small reads, so that no snapshot keeps the log from being truncated.
         while rows := await self.repositories.audit.following(filter, after_id, _EXPORT_ROWS):
             # After the read, which may have waited.
-            await self.require_valid(principal)
+            await self.kit.gate.require_valid(principal)
             yield b"".join([_exported(stored) for stored in rows])
             after_id = rows[-1].row.id
 
-    async def audit_head(self) -> AuditHead | None:
+    async def head(self) -> AuditHead | None:
         """The newest entry that is durable, or `None` before the first one."""
         return await self.repositories.audit.head()
 
-    async def find_audit_loss(self, newest: ExportedHead) -> AuditProblem | None:
+    async def find_loss(self, newest: ExportedHead) -> AuditProblem | None:
         """What is missing of the audit up to `newest`, the newest head that was exported; `None`
         when it is all there. What is found is recorded, once for each head."""
         head = await self.repositories.audit.head()
@@ -83,7 +89,7 @@ class AuditUseCases(ServiceBase):
     async def _record_loss(self, target: str) -> None:
         async with self.transaction() as repositories:
             if not await repositories.audit.has("audit.loss_found", target):
-                await self.record(repositories, "audit.loss_found", target=target)
+                await self.kit.audit.record(repositories, "audit.loss_found", target=target)
 
 
 def _entry(row: AuditRow) -> AuditEntry:

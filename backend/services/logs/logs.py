@@ -14,7 +14,7 @@ from backend.repositories import Repositories
 from backend.repositories.paging import Page, Position
 from backend.repositories.system_log_repository import LogFilter, NewLog
 from backend.schemas.logs import LogEntry, LogList
-from backend.services.base import ServiceBase, unit_of_work
+from backend.services.base import UseCases, unit_of_work
 from backend.services.principal import current_principal
 from database.base import time_text
 from models import LogLevel, SystemLog
@@ -25,10 +25,10 @@ Owner = tuple[int | None, int | None]
 _LEVELS: Final = {level: (level.value, level.number) for level in LogLevel}
 
 
-class LogUseCases(ServiceBase):
+class Logs(UseCases):
     """Storing and listing logs."""
 
-    async def append_logs(self, logs: LogEntry | Sequence[LogEntry]) -> int:
+    async def append(self, logs: LogEntry | Sequence[LogEntry]) -> int:
         """Store all of `logs`, in their order, or none; how many they are.
 
         A log of a run belongs to the run's project. Raises `ProjectNotFound`, `AgentRunNotFound`
@@ -46,7 +46,7 @@ class LogUseCases(ServiceBase):
         return len(several)
 
     @unit_of_work
-    async def append_own_logs(self, logs: Sequence[LogEntry]) -> None:
+    async def append_own(self, logs: Sequence[LogEntry]) -> None:
         """Store what the service itself logged, which belongs to no project."""
         async with self.transaction() as repositories:
             rows = [_row(log, {(None, None): None}) for log in logs]
@@ -58,7 +58,7 @@ class LogUseCases(ServiceBase):
             projects = await _projects_of(repositories, owners)
             await repositories.logs.append([_row(log, projects) for log in logs])
 
-    async def list_logs(
+    async def page(
         self,
         *,
         level: LogLevel | None = None,
@@ -87,11 +87,11 @@ class LogUseCases(ServiceBase):
             until=time_text(until) if until is not None else None,
             words=tuple(dict.fromkeys((text or "").split())),
         )
-        after = self.cursors.decode(cursor, "logs", filter) if cursor is not None else None
+        after = self.kit.cursors.decode(cursor, "logs", filter) if cursor is not None else None
         page = await self._page(filter, limit, after)
         next_cursor = None
         if page.next_position is not None:
-            next_cursor = self.cursors.encode(page.next_position, "logs", filter)
+            next_cursor = self.kit.cursors.encode(page.next_position, "logs", filter)
         return LogList.model_construct(logs=page.items, next_cursor=next_cursor)
 
     @unit_of_work(read_only=True)

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Protocol
 
 from backend.schemas.backups import Backup, BackupCreated, BackupList
-from backend.services.base import ServiceBase, unit_of_work
+from backend.services.base import UseCases, unit_of_work
 from database.errors import DatabaseBusy
 
 logger = logging.getLogger("strongroom.backups")
@@ -16,14 +16,14 @@ BUSY_SECONDS = 5
 """After how long whoever came second may ask again."""
 
 
-class BackupUseCases(ServiceBase):
+class Backups(UseCases):
     """What the database itself keeps of backups."""
 
     @unit_of_work
-    async def record_backup(self, name: str) -> None:
+    async def record(self, name: str) -> None:
         """Tell in the audit that everything was copied."""
         async with self.transaction() as repositories:
-            await self.record(repositories, "backup.created", target=f"backups/{name}")
+            await self.kit.audit.record(repositories, "backup.created", target=f"backups/{name}")
 
 
 class BackupStore(Protocol):
@@ -42,8 +42,8 @@ class BackupStore(Protocol):
 class BackupRunner:
     """Makes and lists backups for requests. Belongs to one event loop."""
 
-    def __init__(self, service: BackupUseCases, store: BackupStore) -> None:
-        self._service = service
+    def __init__(self, backups: Backups, store: BackupStore) -> None:
+        self._backups = backups
         self._store = store
         self._task: asyncio.Task[BackupCreated] | None = None
 
@@ -58,9 +58,9 @@ class BackupRunner:
         self._task.add_done_callback(self._ended)
         return await asyncio.shield(self._task)
 
-    async def list(self, *, limit: int = 50, cursor: str | None = None) -> BackupList:
+    async def page(self, *, limit: int = 50, cursor: str | None = None) -> BackupList:
         """One page of backups, newest first. Raises `BadCursor` and `DatabaseError`."""
-        cursors = self._service.cursors
+        cursors = self._backups.kit.cursors
         after = None
         if cursor is not None:
             after = str(cursors.decode(cursor, "backups")[0])
@@ -79,9 +79,9 @@ class BackupRunner:
         loop = asyncio.get_running_loop()
 
         def record(name: str) -> None:
-            asyncio.run_coroutine_threadsafe(self._service.record_backup(name), loop).result()
+            asyncio.run_coroutine_threadsafe(self._backups.record(name), loop).result()
 
-        return await asyncio.to_thread(self._store.make, self._service.clock(), record)
+        return await asyncio.to_thread(self._store.make, self._backups.clock(), record)
 
     def _ended(self, task: "asyncio.Task[BackupCreated]") -> None:
         self._task = None

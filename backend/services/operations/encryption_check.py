@@ -7,8 +7,8 @@ from backend.crypto.envelope import SecretContext
 from backend.repositories import Repositories
 from backend.repositories.keys_repository import ProjectKey
 from backend.repositories.sealed_repository import SEALED_KINDS, SealedKind, SealedValue
-from backend.services.base import unit_of_work
-from backend.services.projects.secret_sealing import SecretSealing, stored_key
+from backend.services.base import UseCases, unit_of_work
+from backend.services.projects.secret_sealing import stored_key
 
 _VALUES_PER_STEP = 500
 
@@ -24,15 +24,15 @@ class CheckedPage:
     """The last project key's id; None when there was no key left."""
 
 
-class MaintenanceUseCases(SecretSealing):
+class EncryptionCheck(UseCases):
     """Page by page, so that no look keeps the log from being truncated."""
 
     @unit_of_work(read_only=True)
-    async def check_project_keys(self, *, after_id: int, limit: int) -> CheckedPage:
+    async def project_keys(self, *, after_id: int, limit: int) -> CheckedPage:
         """Try to unwrap the project keys that follow `after_id` in the order of their ids."""
         async with self.transaction() as repositories:
             keys = await repositories.keys.project_keys_after(after_id, limit)
-        bad = [key for key in keys if not self.vault.can_unwrap(stored_key(key))]
+        bad = [key for key in keys if not self.kit.vault.can_unwrap(stored_key(key))]
         return CheckedPage(
             len(keys),
             tuple(f"key {key.id} of project {key.project_id}" for key in bad),
@@ -40,7 +40,7 @@ class MaintenanceUseCases(SecretSealing):
         )
 
     @unit_of_work(read_only=True)
-    async def check_values(self, *, after_id: int, limit: int) -> CheckedPage:
+    async def values(self, *, after_id: int, limit: int) -> CheckedPage:
         """Try to decrypt all values under the project keys that follow `after_id` in the order of
         their ids."""
         checked = 0
@@ -57,7 +57,7 @@ class MaintenanceUseCases(SecretSealing):
 
     def _can_open(self, key: ProjectKey, kind: SealedKind, value: SealedValue) -> bool:
         context = SecretContext(value.project_id, value.name, value.version, kind.purpose)
-        return self.vault.is_readable(stored_key(key), context, value.ciphertext)
+        return self.kit.vault.is_readable(stored_key(key), context, value.ciphertext)
 
 
 async def _values(

@@ -17,7 +17,7 @@ from backend.repositories.key_rotation_repository import StoredRotation
 from backend.repositories.keys_repository import ProjectKey
 from backend.repositories.sealed_repository import SEALED_KINDS, SealedKind, SealedValue
 from backend.schemas.keys import KeyStatus, MasterKeyStatus, RotationProgress
-from backend.services.base import finishing, unit_of_work
+from backend.services.base import Kit, UseCases, finishing, unit_of_work
 from backend.services.projects.secret_sealing import SecretSealing, stored_key
 
 _KEYS_PER_UNIT = 50
@@ -44,14 +44,18 @@ class _Place:
     value_id: int = 0
 
 
-class KeyRotationUseCases(SecretSealing):
+class KeyRotation(UseCases):
     """Wrapping all keys under the current master key, and replacing the keys of projects."""
 
-    async def key_status(self) -> KeyStatus:
+    def __init__(self, kit: Kit, sealing: SecretSealing) -> None:
+        super().__init__(kit)
+        self._sealing = sealing
+
+    async def status(self) -> KeyStatus:
         """What is protected by which master key, the current one first, and the newest
         rotation."""
         usage = {item.key_id: item for item in await self.repositories.keys.usage()}
-        configured = self.vault.master_key_ids
+        configured = self.kit.vault.master_key_ids
         keys = []
         for key_id in [*configured, *(key_id for key_id in usage if key_id not in configured)]:
             known = usage.get(key_id)
@@ -72,8 +76,8 @@ class KeyRotationUseCases(SecretSealing):
         return KeyStatus(keys=keys, rotation=_progress(latest) if latest is not None else None)
 
     @unit_of_work
-    async def begin_rotation(self, *, reencrypt: bool = False) -> RotationProgress:
-        """A new rotation, or the one that is running if it is of this kind; `continue_rotation`
+    async def begin(self, *, reencrypt: bool = False) -> RotationProgress:
+        """A new rotation, or the one that is running if it is of this kind; `run`
         does the work. Raises `RotationRunning` when one of the other kind is."""
         async with self.transaction() as repositories:
             running = await repositories.rotations.running()
@@ -86,11 +90,11 @@ class KeyRotationUseCases(SecretSealing):
                 await self._record_rotation(repositories, "keys.rotation_started", running)
             return _progress(running)
 
-    async def rotation_is_unfinished(self) -> bool:
-        """Whether `continue_rotation` has something to do."""
+    async def is_unfinished(self) -> bool:
+        """Whether `run` has something to do."""
         return await self.repositories.rotations.running() is not None
 
-    async def continue_rotation(
+    async def run(
         self,
         *,
         go_on: Callable[[], bool] = lambda: True,
@@ -123,7 +127,7 @@ class KeyRotationUseCases(SecretSealing):
             await repeat(partial(self._replace_keys, rotation), 0)
             await repeat(partial(self._empty_keys, rotation), _Place(0))
         # Retired keys may not stay in the memory when they are gone from the database.
-        return await finishing(self._finish(rotation), self.vault.forget)
+        return await finishing(self._finish(rotation), self.kit.vault.forget)
 
     @unit_of_work
     async def _recount(self, rotation: StoredRotation) -> None:
@@ -143,7 +147,7 @@ class KeyRotationUseCases(SecretSealing):
         self, repositories: Repositories, rotation: StoredRotation, *, over: bool
     ) -> None:
         """Set the counts by what there is; what is left when it is over has failed."""
-        current = self.vault.current_master_key_id
+        current = self.kit.vault.current_master_key_id
         pending = await repositories.rotations.pending(rotation, current)
         total = max(rotation.total, pending)
         await repositories.rotations.set_counts(
@@ -156,21 +160,21 @@ class KeyRotationUseCases(SecretSealing):
             installation = await repositories.keys.installation()
             if installation is None:
                 return
-            wrapped = self.vault.rewrap_installation_key(installation.wrapped_key)
+            wrapped = self.kit.vault.rewrap_installation_key(installation.wrapped_key)
             if wrapped is not None:
-                current = self.vault.current_master_key_id
+                current = self.kit.vault.current_master_key_id
                 await repositories.rotations.rewrap_installation(current, wrapped)
                 await repositories.rotations.advance(rotation.id, done=1, failed=0)
 
     @unit_of_work
     async def _rewrap_keys(self, rotation: StoredRotation, after_id: int) -> int | None:
         async with self.transaction() as repositories:
-            current = self.vault.current_master_key_id
+            current = self.kit.vault.current_master_key_id
             keys = await repositories.rotations.keys_under_others(current, after_id, _KEYS_PER_UNIT)
             done = failed = 0
             for key in keys:
                 try:
-                    wrapped = self.vault.rewrap(stored_key(key)) or key.wrapped
+                    wrapped = self.kit.vault.rewrap(stored_key(key)) or key.wrapped
                 except SecretUnreadable:
                     failed += 1
                     continue
@@ -189,11 +193,11 @@ class KeyRotationUseCases(SecretSealing):
             )
             failed = 0
             for key in keys:
-                if not self.vault.can_unwrap(stored_key(key)):
+                if not self.kit.vault.can_unwrap(stored_key(key)):
                     failed += 1
                     continue
                 await repositories.rotations.retire(key.id)
-                await self.current_key(repositories, key.project_id)
+                await self._sealing.current_key(repositories, key.project_id)
             if failed:
                 await repositories.rotations.advance(rotation.id, done=0, failed=failed)
             return keys[-1].id if keys else None
@@ -229,7 +233,7 @@ class KeyRotationUseCases(SecretSealing):
         if not values:
             return _Place(key.id, at.kind + 1)
         # While there is a value there is its project, which a key can be made for.
-        new_key = await self.current_key(repositories, key.project_id)
+        new_key = await self._sealing.current_key(repositories, key.project_id)
         for value in values:
             sealed = self._sealed_anew(stored_key(key), new_key, kind, value)
             if sealed is not None:
@@ -245,14 +249,16 @@ class KeyRotationUseCases(SecretSealing):
         """The value sealed under the new key; `None` when it can't be read."""
         context = SecretContext(value.project_id, value.name, value.version, kind.purpose)
         try:
-            return self.vault.seal(new, context, self.vault.open(old, context, value.ciphertext))
+            return self.kit.vault.seal(
+                new, context, self.kit.vault.open(old, context, value.ciphertext)
+            )
         except SecretUnreadable:
             return None
 
     async def _record_rotation(
         self, repositories: Repositories, action: str, rotation: StoredRotation
     ) -> None:
-        await self.record(
+        await self.kit.audit.record(
             repositories,
             action,
             target=f"keys/rotations/{rotation.id}",

@@ -28,7 +28,7 @@ OnRemoved = Callable[[Removed], None]
 
 
 class Removals(Protocol):
-    """What is to be removed and how: see `RetentionUseCases`, which is what offers it."""
+    """What is to be removed and how: see `Retention`, which is what offers it."""
 
     @property
     def clock(self) -> Clock: ...
@@ -62,7 +62,7 @@ class Pruner:
 
     def __init__(
         self,
-        service: Removals,
+        removals: Removals,
         limits: RetentionLimits,
         *,
         considerate: bool = True,
@@ -71,7 +71,7 @@ class Pruner:
         self.limits = limits
         self.progress: PruneProgress | None = None
         """The newest removal; `None` before the first."""
-        self._service = service
+        self._removals = removals
         self._considerate = considerate
         self._on_removed = on_removed
         self._stopping = asyncio.Event()
@@ -110,8 +110,8 @@ class Pruner:
             status="running", removed=removed, started_at=self._now(), finished_at=None
         )
         try:
-            await self._remove(self._service.noted_logs(), removed)
-            for part in await self._service.removal(self.limits):
+            await self._remove(self._removals.noted_logs(), removed)
+            for part in await self._removals.removal(self.limits):
                 await self._remove(part, removed)
             if not self._stopping.is_set():
                 progress.status = "completed"
@@ -146,7 +146,7 @@ class Pruner:
     async def _is_untidy(self) -> bool:
         if self._untidy < _WORTH_TIDYING:
             return False
-        left = await self._service.most_logs()
+        left = await self._removals.most_logs()
         return self._untidy * _TIDY_SHARE >= left + self._untidy
 
     async def tidy(self) -> None:
@@ -155,7 +155,7 @@ class Pruner:
         while more and not self._stopping.is_set():
             began = time.monotonic()
             try:
-                more = await self._service.tidy_log_index(begin=begin)
+                more = await self._removals.tidy_log_index(begin=begin)
             except DatabaseBusy as error:
                 await self._rest(error.retry_after)
                 continue
@@ -178,7 +178,7 @@ class Pruner:
             return
 
     def _now(self) -> str:
-        return time_text(self._service.clock())
+        return time_text(self._removals.clock())
 
 
 def _log_failure(task: "asyncio.Task[Removed]") -> None:

@@ -4,7 +4,7 @@ import asyncio
 
 from backend.repositories import Repositories
 from backend.repositories.schema_version import newest_schema_version, schema_version
-from backend.services.base import ServiceBase, unit_of_work
+from backend.services.base import UseCases, unit_of_work
 from database.errors import DatabaseClosed, DatabaseError
 from database.sqlite.space import disk_problem
 from models import Readiness, ReadinessCheck, ReadinessChecks
@@ -16,12 +16,12 @@ _QUEUE_SHARE = 0.9
 _FULL = "the disk is full: writes, and reveals, which are recorded, are refused until there is room"
 
 
-class ReadinessUseCases(ServiceBase):
+class ReadinessProbe(UseCases):
     """The checks of `/ready`."""
 
     _checking: "asyncio.Task[Readiness] | None" = None
 
-    async def readiness(self) -> Readiness:
+    async def check(self) -> Readiness:
         """Every check with its result; never raises a `DatabaseError`."""
         # One check for all who ask meanwhile: it goes before the work of those who have a token,
         # and whoever asks has none.
@@ -73,7 +73,7 @@ class ReadinessUseCases(ServiceBase):
             canaries = await repositories.keys.canaries_in_use()
         except DatabaseError:
             return "the keys' records can't be read"
-        bad = [id for id, canary in canaries.items() if not self.vault.check_canary(id, canary)]
+        bad = [id for id, canary in canaries.items() if not self.kit.vault.check_canary(id, canary)]
         return f"these master keys don't fit: {', '.join(bad)}" if bad else None
 
     def _room(self) -> ReadinessCheck:

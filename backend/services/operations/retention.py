@@ -18,7 +18,7 @@ from backend.repositories.retention_repository import (
     RetentionRepository,
 )
 from backend.schemas.retention import Limit, Removable, RetentionLimits, RetentionPlan
-from backend.services.base import ServiceBase, unit_of_work
+from backend.services.base import UseCases, unit_of_work
 from database.base import time_text
 
 RemoveSome = Callable[[int], Awaitable[int]]
@@ -57,11 +57,11 @@ class Part:
     most: int
 
 
-class RetentionUseCases(ServiceBase):
+class Retention(UseCases):
     """Showing what is beyond the limits, and removing it."""
 
     @unit_of_work(read_only=True)
-    async def retention_plan(self, limits: RetentionLimits) -> RetentionPlan:
+    async def plan(self, limits: RetentionLimits) -> RetentionPlan:
         """What is beyond the limits now, counted, and measured by a sample. Logs of what is gone
         still count among the newest."""
         async with self.transaction() as repositories:
@@ -73,7 +73,9 @@ class RetentionUseCases(ServiceBase):
         """Tell in the audit that somebody asked for a removal; for those that the service begins
         by itself, the limits are reason enough."""
         async with self.transaction() as repositories:
-            await self.record(repositories, "retention.applied", target="retention/limits")
+            await self.kit.audit.record(
+                repositories, "retention.applied", target="retention/limits"
+            )
 
     @unit_of_work(read_only=True)
     async def removal(self, limits: RetentionLimits) -> list[Part]:

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 
-from backend.services.operations.key_rotation import KeyRotationUseCases, RotationInterrupted
+from backend.services.operations.key_rotation import KeyRotation, RotationInterrupted
 from backend.services.principal import SYSTEM, acting_as
 from database.errors import DatabaseBusy, DatabaseError
 
@@ -15,10 +15,10 @@ RETRY_SECONDS = 2.0
 
 
 class RotationRunner:
-    """Runs what `KeyRotationUseCases` has begun. Belongs to one event loop."""
+    """Runs what `KeyRotation` has begun. Belongs to one event loop."""
 
-    def __init__(self, service: KeyRotationUseCases) -> None:
-        self._service = service
+    def __init__(self, rotation: KeyRotation) -> None:
+        self._rotation = rotation
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -32,7 +32,7 @@ class RotationRunner:
 
     async def resume(self) -> None:
         """Go on with a rotation that was interrupted. Raises `DatabaseError`."""
-        if await self._service.rotation_is_unfinished():
+        if await self._rotation.is_unfinished():
             self.start()
 
     async def stop(self) -> None:
@@ -45,7 +45,7 @@ class RotationRunner:
         told: type[DatabaseError] | None = None
         while not self._stopping.is_set():
             try:
-                await self._service.continue_rotation(go_on=lambda: not self._stopping.is_set())
+                await self._rotation.run(go_on=lambda: not self._stopping.is_set())
                 return
             except RotationInterrupted:
                 return

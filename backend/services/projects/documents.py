@@ -9,11 +9,11 @@ from backend.repositories import Repositories
 from backend.repositories.paging import Position
 from backend.repositories.project_repository import ProjectFilter
 from backend.repositories.project_secrets_repository import StoredSecret
-from backend.services.base import unit_of_work
+from backend.services.base import Kit, UseCases, unit_of_work
 from backend.services.principal import current_principal
-from backend.services.projects.projects import ProjectUseCases
-from backend.services.projects.secret_sealing import secret_revealed
-from backend.services.projects.secrets import SecretUseCases
+from backend.services.projects.projects import Projects
+from backend.services.projects.secret_sealing import SecretSealing, secret_revealed
+from backend.services.projects.secrets import Secrets
 from backend.services.recording import AuditEvent
 from models import (
     MAX_SECRETS_PER_REQUEST,
@@ -57,11 +57,19 @@ class ExportPage:
     next_position: Position | None
 
 
-class DocumentUseCases(ProjectUseCases, SecretUseCases):
+class Documents(UseCases):
     """Taking documents in and giving them out."""
 
+    def __init__(
+        self, kit: Kit, sealing: SecretSealing, projects: Projects, secrets: Secrets
+    ) -> None:
+        super().__init__(kit)
+        self._sealing = sealing
+        self._projects = projects
+        self._secrets = secrets
+
     @unit_of_work
-    async def import_document(self, document: ProjectDocument) -> ImportOutcome:
+    async def import_one(self, document: ProjectDocument) -> ImportOutcome:
         """Make the project of the document's repository, or change it where it differs.
 
         Fields that the document does not give, and secrets that it does not name, stay as they
@@ -80,7 +88,7 @@ class DocumentUseCases(ProjectUseCases, SecretUseCases):
         new = ProjectCreate.model_construct(
             **_given(document), settings=document.settings, secrets=[]
         )
-        project = await self.create_project(new)
+        project = await self._projects.create(new)
         await self._set_secrets(repositories, project.id, document)
         return ImportOutcome.CREATED
 
@@ -88,11 +96,11 @@ class DocumentUseCases(ProjectUseCases, SecretUseCases):
         self, repositories: Repositories, current: Project, document: ProjectDocument
     ) -> ImportOutcome:
         update = ProjectUpdate.model_construct(**_given(document))
-        project = await self.update_project(current.id, update)
+        project = await self._projects.update(current.id, update)
         changed = project.version != current.version
         if document.settings is not None:
             before = await repositories.settings.get_by_project_id(current.id)
-            after = await self.change_settings(
+            after = await self._projects.change_settings(
                 repositories, current.id, document.settings.changes()
             )
             changed |= before is None or after.version != before.version
@@ -111,12 +119,12 @@ class DocumentUseCases(ProjectUseCases, SecretUseCases):
         # In parts, because a statement has a limited number of parameters.
         for first in range(0, len(secrets), MAX_SECRETS_PER_REQUEST):
             part = secrets[first : first + MAX_SECRETS_PER_REQUEST]
-            result = await self.set_secrets(repositories, project_id, part)
+            result = await self._secrets.set_all(repositories, project_id, part)
             changed |= result.created + result.updated > 0
         return changed
 
     @unit_of_work(read_only=True)
-    async def export_documents(self, *, limit: int, after: Position | None) -> ExportPage:
+    async def export(self, *, limit: int, after: Position | None) -> ExportPage:
         """Up to `limit` projects that are not deleted, oldest first, each of one moment, with the
         keys of their secrets.
 
@@ -126,7 +134,7 @@ class DocumentUseCases(ProjectUseCases, SecretUseCases):
             return await self._documents(repositories, limit, after, reveal=False)
 
     @unit_of_work
-    async def reveal_documents(self, *, limit: int, after: Position | None) -> ExportPage:
+    async def reveal(self, *, limit: int, after: Position | None) -> ExportPage:
         """The same with the values of their secrets, once it is recorded of each of them that it
         was revealed."""
         async with self.transaction() as repositories:
@@ -161,12 +169,12 @@ class DocumentUseCases(ProjectUseCases, SecretUseCases):
         for item in stored:
             key = item.secret.key_name
             try:
-                values[key] = self.open_secret(item).get_secret_value()
+                values[key] = self._sealing.open(item).get_secret_value()
             except SecretUnreadable:
                 unreadable.append(key)
             else:
                 events.append(secret_revealed(item.secret.project_id, key))
-        await self.record_all(repositories, events)
+        await self.kit.audit.record_all(repositories, events)
         content["secrets"] = values
         if unreadable:
             content["secret_keys"] = unreadable

@@ -9,7 +9,8 @@ from backend.errors import InvalidField, ProjectNotFound
 from backend.repositories import Repositories
 from backend.repositories.project_repository import ProjectFilter
 from backend.services.base import (
-    ServiceBase,
+    Kit,
+    UseCases,
     differing,
     existing_project,
     finishing,
@@ -35,11 +36,15 @@ _NEW_ONLY = frozenset({"settings", "secrets"})
 _REPOSITORY = frozenset({"github_owner", "github_repo"})
 
 
-class ProjectUseCases(SecretSealing, ServiceBase):
+class Projects(UseCases):
     """Creating, reading, changing and deleting projects."""
 
+    def __init__(self, kit: Kit, sealing: SecretSealing) -> None:
+        super().__init__(kit)
+        self._sealing = sealing
+
     @unit_of_work
-    async def create_project(self, project: ProjectCreate) -> Project:
+    async def create(self, project: ProjectCreate) -> Project:
         """A new project with its settings and secrets: all of it, or nothing.
 
         Raises `ProjectExists` when its repository belongs to another project, and `Forbidden`
@@ -57,34 +62,37 @@ class ProjectUseCases(SecretSealing, ServiceBase):
             changed = [*(project.model_fields_set - _NEW_ONLY), *map(_settings_field, settings)]
             events = [AuditEvent("project.created", f"projects/{created.id}", created.id, changed)]
             if project.secrets:
-                project_key = await self.new_key(repositories, created.id)
+                project_key = await self._sealing.new_key(repositories, created.id)
                 await repositories.secrets.add_all(
                     created.id,
-                    [self.sealed(project_key, item.key, 1, item.value) for item in project.secrets],
+                    [
+                        self._sealing.sealed(project_key, item.key, 1, item.value)
+                        for item in project.secrets
+                    ],
                 )
                 events += [secret_created(created.id, item.key) for item in project.secrets]
-            await self.record_all(repositories, events)
+            await self.kit.audit.record_all(repositories, events)
             return created
 
-    async def get_project(self, project_id: int) -> Project:
+    async def get(self, project_id: int) -> Project:
         """The project, deleted or not. Raises `ProjectNotFound`."""
         return await existing_project(self.repositories, project_id)
 
-    async def get_project_json(self, project_id: int) -> bytes:
+    async def get_json(self, project_id: int) -> bytes:
         """The same as JSON."""
-        return await self._answer(self.answers.project, project_id, self._project_json)
+        return await self._answer(self.kit.answers.project, project_id, self._project_json)
 
     async def _project_json(self, project_id: int) -> bytes:
-        return _json(await self.get_project(project_id))
+        return _json(await self.get(project_id))
 
-    async def get_project_by_repo(self, owner: str, repo: str) -> Project:
+    async def get_by_repo(self, owner: str, repo: str) -> Project:
         """The project of a repository that is not deleted. Raises `ProjectNotFound`."""
         project = await self.repositories.projects.get_by_github_repo(owner, repo)
         if project is None or not current_principal().sees(project.id):
             raise ProjectNotFound
         return project
 
-    async def list_projects(
+    async def page(
         self,
         *,
         statuses: tuple[ProjectStatus, ...] = (),
@@ -99,12 +107,12 @@ class ProjectUseCases(SecretSealing, ServiceBase):
 
         Raises `BadCursor`.
         """
-        page = await self.list_projects_json(
+        page = await self.page_json(
             statuses=statuses, owner=owner, text=text, sort=sort, limit=limit, cursor=cursor
         )
         return ProjectList.model_validate_json(page)
 
-    async def list_projects_json(
+    async def page_json(
         self,
         *,
         statuses: tuple[ProjectStatus, ...] = (),
@@ -119,16 +127,18 @@ class ProjectUseCases(SecretSealing, ServiceBase):
         bound = (statuses, owner, text, ids, sort)
 
         async def make() -> bytes:
-            after = self.cursors.decode(cursor, "projects", *bound) if cursor is not None else None
+            after = (
+                self.kit.cursors.decode(cursor, "projects", *bound) if cursor is not None else None
+            )
             page = await self.repositories.projects.json_page(
                 ProjectFilter(statuses, owner, text, ids), sort=sort, limit=limit, after=after
             )
-            return self.json_list("projects", page, *bound)
+            return self.kit.json_list("projects", page, *bound)
 
-        return await self.answers.projects.of((*bound, limit, cursor), make)
+        return await self.kit.answers.projects.of((*bound, limit, cursor), make)
 
     @unit_of_work
-    async def update_project(self, project_id: int, update: ProjectUpdate) -> Project:
+    async def update(self, project_id: int, update: ProjectUpdate) -> Project:
         """The project with the given fields changed; the same as before when none differs.
 
         Raises `ProjectNotFound`, `InvalidField` for the status `deleted`; `ProjectExists` when it
@@ -154,21 +164,21 @@ class ProjectUseCases(SecretSealing, ServiceBase):
             return updated
 
     @unit_of_work
-    async def delete_project(self, project_id: int) -> None:
+    async def delete(self, project_id: int) -> None:
         """Mark the project deleted; a deleted one stays as it is. Raises `ProjectNotFound`."""
         async with self.transaction() as repositories:
             await existing_project(repositories, project_id)
             if await repositories.projects.soft_delete(project_id):
                 await self._record(repositories, "project.deleted", project_id)
 
-    async def purge_project(self, project_id: int) -> None:
+    async def purge(self, project_id: int) -> None:
         """Remove the project, its key and all that belongs to it, its secrets too.
 
         Raises `ProjectNotFound`, and `Forbidden` for a principal that may not write secrets.
         """
         current_principal().require("secrets:write")
         # Its key is not in the database any more, and may not stay in the memory either.
-        await finishing(self._purge(project_id), self.vault.forget)
+        await finishing(self._purge(project_id), self.kit.vault.forget)
 
     @unit_of_work
     async def _purge(self, project_id: int) -> None:
@@ -179,7 +189,7 @@ class ProjectUseCases(SecretSealing, ServiceBase):
             await self._record(repositories, "project.purged", project_id)
 
     @unit_of_work
-    async def restore_project(self, project_id: int) -> Project:
+    async def restore(self, project_id: int) -> Project:
         """The project, active again if it was deleted, else as it is.
 
         Raises `ProjectNotFound`; `ProjectExists` when its repository was taken meanwhile; and
@@ -206,7 +216,7 @@ class ProjectUseCases(SecretSealing, ServiceBase):
 
     async def get_settings_json(self, project_id: int) -> bytes:
         """The same as JSON."""
-        return await self._answer(self.answers.settings, project_id, self._settings_json)
+        return await self._answer(self.kit.answers.settings, project_id, self._settings_json)
 
     async def _settings_json(self, project_id: int) -> bytes:
         return _json(await self.get_settings(project_id))
@@ -233,7 +243,7 @@ class ProjectUseCases(SecretSealing, ServiceBase):
         if not changes:
             return current
         changed = await repositories.settings.upsert(project_id, changes)
-        await self.record(
+        await self.kit.audit.record(
             repositories,
             "settings.updated",
             target=f"projects/{project_id}/configuration",
@@ -251,7 +261,7 @@ class ProjectUseCases(SecretSealing, ServiceBase):
         async with self.transaction() as repositories:
             project = await existing_project(repositories, project_id)
             settings = await repositories.settings.get_by_project_id(project_id)
-            secrets = await repositories.secrets.each_of(project_id, self.metadata)
+            secrets = await repositories.secrets.each_of(project_id, self._sealing.metadata)
         return ProjectFull.model_construct(
             project=project,
             settings=settings or ProjectSettings.defaults(project),
@@ -261,7 +271,7 @@ class ProjectUseCases(SecretSealing, ServiceBase):
 
     async def get_full_json(self, project_id: int) -> bytes:
         """The same as JSON."""
-        return await self._answer(self.answers.full, project_id, self._full_json)
+        return await self._answer(self.kit.answers.full, project_id, self._full_json)
 
     @unit_of_work(read_only=True)
     async def _full_json(self, project_id: int) -> bytes:
@@ -284,7 +294,9 @@ class ProjectUseCases(SecretSealing, ServiceBase):
         fields: Collection[str] = (),
     ) -> None:
         target = f"projects/{project_id}"
-        await self.record(repositories, action, target=target, project_id=project_id, fields=fields)
+        await self.kit.audit.record(
+            repositories, action, target=target, project_id=project_id, fields=fields
+        )
 
 
 def _json(model: BaseModel) -> bytes:

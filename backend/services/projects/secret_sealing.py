@@ -7,15 +7,18 @@ from backend.errors import SecretUnreadable
 from backend.repositories import Repositories
 from backend.repositories.keys_repository import ProjectKey
 from backend.repositories.project_secrets_repository import SealedSecret, StoredSecret
-from backend.services.base import ServiceBase
+from backend.services.base import Kit
 from backend.services.recording import AuditEvent
 from models import ProjectSecret, SecretMetadata, SecretStatus
 
 
-class SecretSealing(ServiceBase):
+class SecretSealing:
     """Steps that several use cases take inside their transactions."""
 
-    async def add_secret(
+    def __init__(self, kit: Kit) -> None:
+        self.kit = kit
+
+    async def add(
         self, repositories: Repositories, project_id: int, key: str, value: SecretStr
     ) -> ProjectSecret:
         """Encrypt, insert and record a secret. Raises `SecretExists`."""
@@ -24,10 +27,10 @@ class SecretSealing(ServiceBase):
         added = await repositories.secrets.add(
             project_id, key, project_key_id=sealed.project_key_id, ciphertext=sealed.ciphertext
         )
-        await self.record_all(repositories, [secret_created(project_id, key)])
+        await self.kit.audit.record_all(repositories, [secret_created(project_id, key)])
         return added
 
-    async def replace_secret(
+    async def replace(
         self, repositories: Repositories, stored: StoredSecret, value: SecretStr
     ) -> ProjectSecret | None:
         """Encrypt, store and record a new value; `None` when the secret has it already."""
@@ -43,7 +46,7 @@ class SecretSealing(ServiceBase):
             ciphertext=sealed.ciphertext,
         )
         if replaced is not None:
-            await self.record_all(
+            await self.kit.audit.record_all(
                 repositories, [secret_updated(secret.project_id, secret.key_name)]
             )
         return replaced
@@ -52,7 +55,7 @@ class SecretSealing(ServiceBase):
         self, project_key: StoredProjectKey, key: str, version: int, value: SecretStr
     ) -> SealedSecret:
         """A value, encrypted to be stored as this version of the secret."""
-        ciphertext = self.vault.project(project_key).seal(key, version, value)
+        ciphertext = self.kit.vault.project(project_key).seal(key, version, value)
         return SealedSecret(key, version, project_key.id, ciphertext)
 
     def holds(
@@ -60,7 +63,7 @@ class SecretSealing(ServiceBase):
     ) -> bool:
         """Whether this is the value of a stored secret; `False` when that is unreadable."""
         try:
-            cipher = self.vault.project(stored_key(key))
+            cipher = self.kit.vault.project(stored_key(key))
         except SecretUnreadable:
             return False
         return cipher.holds(name, version, ciphertext, value)
@@ -76,13 +79,13 @@ class SecretSealing(ServiceBase):
     async def new_key(self, repositories: Repositories, project_id: int) -> StoredProjectKey:
         """A key for a project that has none."""
         key_id = await repositories.keys.next_project_key_id()
-        key = ProjectKey(key_id, project_id, self.vault.new_project_key(project_id, key_id))
-        await repositories.keys.add_project_key(key, self.vault.current_master_key_id)
+        key = ProjectKey(key_id, project_id, self.kit.vault.new_project_key(project_id, key_id))
+        await repositories.keys.add_project_key(key, self.kit.vault.current_master_key_id)
         return stored_key(key)
 
-    def open_secret(self, stored: StoredSecret) -> SecretStr:
+    def open(self, stored: StoredSecret) -> SecretStr:
         """The secret's value. Raises `SecretUnreadable`."""
-        return self.vault.open(
+        return self.kit.vault.open(
             stored_key(stored.key), secret_context(stored.secret), stored.secret.ciphertext
         )
 
@@ -92,8 +95,8 @@ class SecretSealing(ServiceBase):
         return metadata_of(stored.secret, SecretStatus.OK if readable else SecretStatus.UNREADABLE)
 
     def is_readable(self, stored: StoredSecret) -> bool:
-        """Whether `open_secret` would give a value."""
-        return self.vault.is_readable(
+        """Whether `open` would give a value."""
+        return self.kit.vault.is_readable(
             stored_key(stored.key), secret_context(stored.secret), stored.secret.ciphertext
         )
 

@@ -14,7 +14,13 @@ from backend.repositories.project_secrets_repository import (
     SealedSecret,
     StoredSecret,
 )
-from backend.services.base import existing_project, require_live_project, unit_of_work
+from backend.services.base import (
+    Kit,
+    UseCases,
+    existing_project,
+    require_live_project,
+    unit_of_work,
+)
 from backend.services.principal import current_principal
 from backend.services.projects.secret_sealing import (
     SecretSealing,
@@ -34,22 +40,24 @@ from models import (
 )
 
 
-class SecretUseCases(SecretSealing):
+class Secrets(UseCases):
     """Creating, reading, changing and deleting secrets."""
 
+    def __init__(self, kit: Kit, sealing: SecretSealing) -> None:
+        super().__init__(kit)
+        self._sealing = sealing
+
     @unit_of_work
-    async def create_secret(self, project_id: int, secret: SecretCreate) -> SecretMetadata:
+    async def create(self, project_id: int, secret: SecretCreate) -> SecretMetadata:
         """A new secret's metadata. Raises `ProjectNotFound` and `SecretExists`."""
         async with self.transaction() as repositories:
             await require_live_project(repositories, project_id)
             return metadata_of(
-                await self.add_secret(repositories, project_id, secret.key, secret.value)
+                await self._sealing.add(repositories, project_id, secret.key, secret.value)
             )
 
     @unit_of_work
-    async def put_secret(
-        self, project_id: int, key: str, value: SecretStr
-    ) -> tuple[SecretMetadata, bool]:
+    async def put(self, project_id: int, key: str, value: SecretStr) -> tuple[SecretMetadata, bool]:
         """The secret's metadata after its value was set, and whether it is new.
 
         Nothing changes when it has this value already. Raises `ProjectNotFound`.
@@ -59,24 +67,22 @@ class SecretUseCases(SecretSealing):
             stored = await repositories.secrets.get(project_id, key)
             if stored is None:
                 return metadata_of(
-                    await self.add_secret(repositories, project_id, key, value)
+                    await self._sealing.add(repositories, project_id, key, value)
                 ), True
-            replaced = await self.replace_secret(repositories, stored, value)
+            replaced = await self._sealing.replace(repositories, stored, value)
             return metadata_of(replaced or stored.secret), False
 
     @unit_of_work
-    async def upsert_secrets(
-        self, project_id: int, secrets: Sequence[SecretCreate]
-    ) -> SecretUpsertResult:
+    async def upsert(self, project_id: int, secrets: Sequence[SecretCreate]) -> SecretUpsertResult:
         """Set all of `secrets`, leave others; how many were new, changed, and as they were.
 
         Raises `ProjectNotFound`.
         """
         async with self.transaction() as repositories:
             await require_live_project(repositories, project_id)
-            return await self.set_secrets(repositories, project_id, secrets)
+            return await self.set_all(repositories, project_id, secrets)
 
-    async def set_secrets(
+    async def set_all(
         self, repositories: Repositories, project_id: int, secrets: Sequence[SecretCreate]
     ) -> SecretUpsertResult:
         """The same as a step of a larger transaction."""
@@ -95,10 +101,10 @@ class SecretUseCases(SecretSealing):
         if not changed:
             return result
         if current is None:
-            project_key = await self.new_key(repositories, project_id)
+            project_key = await self._sealing.new_key(repositories, project_id)
         else:
             project_key = stored_key(current)
-        cipher = self.vault.project(project_key)
+        cipher = self.kit.vault.project(project_key)
         new, replaced, events = [], [], []
         for secret in changed:
             key = secret.key
@@ -117,7 +123,7 @@ class SecretUseCases(SecretSealing):
             result.created = len(new)
         if replaced:
             result.updated = await repositories.secrets.replace_all(project_id, replaced)
-        await self.record_all(repositories, events)
+        await self.kit.audit.record_all(repositories, events)
         return result
 
     async def _ciphers(
@@ -137,37 +143,39 @@ class SecretUseCases(SecretSealing):
         ciphers = {}
         for key in keys:
             with contextlib.suppress(SecretUnreadable):
-                ciphers[key.id] = self.vault.project(stored_key(key))
+                ciphers[key.id] = self.kit.vault.project(stored_key(key))
         return ciphers
 
     @unit_of_work(read_only=True)
-    async def list_secrets(self, project_id: int, *, limit: int, cursor: str | None) -> SecretList:
+    async def page(self, project_id: int, *, limit: int, cursor: str | None) -> SecretList:
         """One page of metadata, newest first. Raises `ProjectNotFound` and `BadCursor`."""
-        after = self.cursors.decode(cursor, "secrets", project_id) if cursor is not None else None
+        after = (
+            self.kit.cursors.decode(cursor, "secrets", project_id) if cursor is not None else None
+        )
         async with self.transaction() as repositories:
             await existing_project(repositories, project_id)
             page = await repositories.secrets.page(
-                project_id, self.metadata, limit=limit, after=after
+                project_id, self._sealing.metadata, limit=limit, after=after
             )
         next_cursor = None
         if page.next_position is not None:
-            next_cursor = self.cursors.encode(page.next_position, "secrets", project_id)
+            next_cursor = self.kit.cursors.encode(page.next_position, "secrets", project_id)
         return SecretList.model_construct(secrets=page.items, next_cursor=next_cursor)
 
-    async def get_secret(self, project_id: int, key: str) -> SecretMetadata:
+    async def get(self, project_id: int, key: str) -> SecretMetadata:
         """A secret's metadata. Raises `ProjectNotFound` and `SecretNotFound`."""
-        return self.metadata(await existing_secret(self.repositories, project_id, key))
+        return self._sealing.metadata(await existing_secret(self.repositories, project_id, key))
 
     @unit_of_work
-    async def reveal_secret(self, project_id: int, key: str) -> SecretReveal:
+    async def reveal(self, project_id: int, key: str) -> SecretReveal:
         """A secret's value, once it is recorded for good that it was revealed.
 
         Raises `ProjectNotFound`, `SecretNotFound` and `SecretUnreadable`.
         """
         async with self.transaction() as repositories:
             stored = await existing_secret(repositories, project_id, key)
-            value = self.open_secret(stored)
-            await self.record_all(repositories, [secret_revealed(project_id, key)])
+            value = self._sealing.open(stored)
+            await self.kit.audit.record_all(repositories, [secret_revealed(project_id, key)])
             return SecretReveal(
                 key=stored.secret.key_name,
                 value=value.get_secret_value(),
@@ -175,13 +183,13 @@ class SecretUseCases(SecretSealing):
             )
 
     @unit_of_work
-    async def delete_secret(self, project_id: int, key: str) -> None:
+    async def delete(self, project_id: int, key: str) -> None:
         """Remove a secret. Raises `ProjectNotFound` and `SecretNotFound`."""
         async with self.transaction() as repositories:
             await require_live_project(repositories, project_id)
             if not await repositories.secrets.remove(project_id, key):
                 raise SecretNotFound
-            await self.record(
+            await self.kit.audit.record(
                 repositories,
                 "secret.deleted",
                 target=secret_target(project_id, key),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from backend.services.base import ServiceBase, unit_of_work
+from backend.services.base import UseCases, unit_of_work
 from database.errors import DatabaseError
 from models import utc_datetime
 
@@ -31,13 +31,13 @@ class RunBacklog:
         return max(0.0, (now - utc_datetime(self.oldest_pending_at)).total_seconds())
 
 
-class RunBacklogUseCases(ServiceBase):
+class Backlog(UseCases):
     """Reading the backlog without waiting for a busy database."""
 
     _reading: "asyncio.Task[None] | None" = None
     _last: "tuple[float, RunBacklog] | None" = None
 
-    async def run_backlog(self) -> RunBacklog | None:
+    async def read(self) -> RunBacklog | None:
         """The backlog as it is, or as it was a short time ago while the database is busy; `None`
         when that is longer than a minute. Never raises a `DatabaseError`."""
         if self._reading is None or self._reading.done():

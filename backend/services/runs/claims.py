@@ -10,7 +10,7 @@ from typing import Final
 from backend.errors import LeaseLost
 from backend.repositories.agent_run_repository import Lease, RunningLease
 from backend.schemas.runs import ClaimedRun, LeasedRun, RunClaim, RunHeartbeat
-from backend.services.base import ServiceBase, unit_of_work
+from backend.services.base import UseCases, unit_of_work
 from backend.services.principal import SYSTEM, acting_as, current_principal
 from backend.services.recording import AuditEvent
 from backend.services.runs.access import (
@@ -33,7 +33,7 @@ _LEASES_AT_ONCE: Final = 100
 logger = logging.getLogger("strongroom.leases")
 
 
-class RunClaimUseCases(ServiceBase):
+class Claims(UseCases):
     """Claiming runs and holding on to them."""
 
     @cached_property
@@ -42,7 +42,7 @@ class RunClaimUseCases(ServiceBase):
         `failed`."""
         return Counter()
 
-    async def claim_runs(self, claim: RunClaim) -> list[ClaimedRun]:
+    async def claim(self, claim: RunClaim) -> list[ClaimedRun]:
         """As many pending runs as are asked for, or all there are, now running and leased to the
         worker, each under a lease of its own.
 
@@ -69,7 +69,7 @@ class RunClaimUseCases(ServiceBase):
                 run = await repositories.runs.claim(turn.run_id, self._lease(claim, token))
                 claimed.append(ClaimedRun.model_construct(**dict(run), lease_token=token))
             await end_turns(repositories, turns)
-            await self.record_all(
+            await self.kit.audit.record_all(
                 repositories,
                 [
                     AuditEvent(
@@ -178,7 +178,7 @@ class RunClaimUseCases(ServiceBase):
                     failed = run.status is RunStatus.FAILED
                     if not failed:
                         await repositories.run_queues.enqueue(run.project_id, run.id)
-                    await self.record(
+                    await self.kit.audit.record(
                         repositories,
                         "agent_run.failed" if failed else "agent_run.requeued",
                         target=f"agent_runs/{run.id}",

@@ -2,18 +2,16 @@
 
 from backend.repositories.pipeline_state_repository import TimedState
 from backend.schemas.runs import PipelineHistory, PipelineStateCreate, PipelineStateEntry
-from backend.services.base import ServiceBase, unit_of_work
+from backend.services.base import UseCases, unit_of_work
 from backend.services.runs.access import existing_run, writable_run
 from models import utc_datetime
 
 
-class PipelineUseCases(ServiceBase):
+class PipelineStates(UseCases):
     """Adding to the history of a run, and reading it."""
 
     @unit_of_work
-    async def add_pipeline_state(
-        self, run_id: int, state: PipelineStateCreate
-    ) -> PipelineStateEntry:
+    async def add(self, run_id: int, state: PipelineStateCreate) -> PipelineStateEntry:
         """The new last state of the run, which names the one before it.
 
         Raises `AgentRunNotFound` and `LeaseLost`.
@@ -21,7 +19,7 @@ class PipelineUseCases(ServiceBase):
         async with self.transaction() as repositories:
             run = await writable_run(repositories, run_id, state.lease_token)
             added = await repositories.pipeline_states.append(run_id, state.state, state.metadata)
-            await self.record(
+            await self.kit.audit.record(
                 repositories,
                 "pipeline_state.added",
                 target=f"agent_runs/{run_id}",
@@ -31,15 +29,13 @@ class PipelineUseCases(ServiceBase):
         return _entry(TimedState(added, next_at=None))
 
     @unit_of_work(read_only=True)
-    async def pipeline_history(
-        self, run_id: int, *, limit: int, cursor: str | None
-    ) -> PipelineHistory:
+    async def history(self, run_id: int, *, limit: int, cursor: str | None) -> PipelineHistory:
         """The run and one page of its states, the first one first, of one moment.
 
         Raises `AgentRunNotFound` and `BadCursor`.
         """
         name = "pipeline_states"
-        after = self.cursors.decode(cursor, name, run_id) if cursor is not None else None
+        after = self.kit.cursors.decode(cursor, name, run_id) if cursor is not None else None
         async with self.transaction() as repositories:
             run = await existing_run(repositories, run_id)
             # The run stands in the answer as well.
@@ -48,7 +44,7 @@ class PipelineUseCases(ServiceBase):
             )
         next_cursor = None
         if page.next_position is not None:
-            next_cursor = self.cursors.encode(page.next_position, name, run_id)
+            next_cursor = self.kit.cursors.encode(page.next_position, name, run_id)
         return PipelineHistory.model_construct(
             agent_run=run,
             pipeline_states=[_entry(item) for item in page.items],

@@ -17,7 +17,7 @@ from backend.schemas.runs import (
     RunOutcome,
     RunTransition,
 )
-from backend.services.base import ServiceBase, differing, live_project, unit_of_work
+from backend.services.base import UseCases, differing, live_project, unit_of_work
 from backend.services.principal import current_principal
 from backend.services.runs.access import existing_run, extended_lease, writable_run
 from backend.services.runs.states import FINAL, TRANSITIONS, sources
@@ -39,11 +39,11 @@ VERBS: Final = {
 """What the audit calls the way to each status."""
 
 
-class RunUseCases(ServiceBase):
+class Runs(UseCases):
     """Creating, reading, changing and ending runs."""
 
     @unit_of_work
-    async def create_run(self, run: AgentRunCreate) -> AgentRun:
+    async def create(self, run: AgentRunCreate) -> AgentRun:
         """A new pending run with the project's next number. Raises `ProjectNotFound`."""
         async with self.transaction() as repositories:
             try:
@@ -52,7 +52,7 @@ class RunUseCases(ServiceBase):
                 raise ProjectNotFound(places=[("project_id",)]) from None
             data = run.model_dump(exclude={"project_id"})
             created = await add_run(repositories, project, data)
-            await self.record(
+            await self.kit.audit.record(
                 repositories,
                 "agent_run.created",
                 target=f"agent_runs/{created.id}",
@@ -61,11 +61,11 @@ class RunUseCases(ServiceBase):
             )
             return created
 
-    async def get_run(self, run_id: int) -> AgentRun:
+    async def get(self, run_id: int) -> AgentRun:
         """The run. Raises `AgentRunNotFound`."""
         return await existing_run(self.repositories, run_id)
 
-    async def list_runs(
+    async def page(
         self,
         *,
         project_id: int | None = None,
@@ -79,7 +79,7 @@ class RunUseCases(ServiceBase):
 
         Raises `BadCursor`.
         """
-        text = await self.list_runs_json(
+        text = await self.page_json(
             project_id=project_id,
             statuses=statuses,
             run_types=run_types,
@@ -88,7 +88,7 @@ class RunUseCases(ServiceBase):
         )
         return AgentRunList.model_validate_json(text)
 
-    async def list_runs_json(
+    async def page_json(
         self,
         *,
         project_id: int | None = None,
@@ -102,14 +102,16 @@ class RunUseCases(ServiceBase):
         if project_id is not None:
             ids = (project_id,) if current_principal().sees(project_id) else ()
         bound = (ids, statuses, run_types)
-        after = self.cursors.decode(cursor, "agent_runs", *bound) if cursor is not None else None
+        after = (
+            self.kit.cursors.decode(cursor, "agent_runs", *bound) if cursor is not None else None
+        )
         page = await self.repositories.runs.json_page(
             RunFilter(ids, statuses, run_types), limit=limit, after=after
         )
-        return self.json_list("agent_runs", page, *bound)
+        return self.kit.json_list("agent_runs", page, *bound)
 
     @unit_of_work
-    async def update_run(self, run_id: int, update: AgentRunUpdate) -> AgentRun:
+    async def update(self, run_id: int, update: AgentRunUpdate) -> AgentRun:
         """The run with the given fields changed; the same as before when none differs.
 
         Raises `AgentRunNotFound`, `LeaseLost`, `InvalidField` for another status, and
@@ -136,7 +138,7 @@ class RunUseCases(ServiceBase):
             return updated
 
     @unit_of_work
-    async def transition_run(self, run_id: int, step: RunTransition) -> AgentRun:
+    async def transition(self, run_id: int, step: RunTransition) -> AgentRun:
         """The run, now in the status `step.to`, with what came of it.
 
         Raises `AgentRunNotFound`, `LeaseLost`, and `InvalidTransition` when its status does not
@@ -145,8 +147,8 @@ class RunUseCases(ServiceBase):
         return await self._step(run_id, step.to, step)
 
     @unit_of_work
-    async def cancel_run(self, run_id: int, outcome: RunOutcome) -> AgentRun:
-        """The run, now cancelled. Raises what `transition_run` does."""
+    async def cancel(self, run_id: int, outcome: RunOutcome) -> AgentRun:
+        """The run, now cancelled. Raises what `transition` does."""
         return await self._step(run_id, RunStatus.CANCELLED, outcome)
 
     async def _step(self, run_id: int, target: RunStatus, outcome: RunOutcome) -> AgentRun:
@@ -178,7 +180,7 @@ class RunUseCases(ServiceBase):
         run: AgentRun,
         fields: "set[str] | dict[str, Any]",
     ) -> None:
-        await self.record(
+        await self.kit.audit.record(
             repositories,
             f"agent_run.{verb}",
             target=f"agent_runs/{run.id}",

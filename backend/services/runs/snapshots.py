@@ -3,17 +3,17 @@
 from backend.errors import AgentRunNotFound, InvalidTransition, SnapshotNotFound
 from backend.repositories import Repositories
 from backend.schemas.snapshots import SnapshotCreate, SnapshotList, SnapshotUpdate
-from backend.services.base import ServiceBase, differing, unit_of_work
+from backend.services.base import UseCases, differing, unit_of_work
 from backend.services.runs.access import existing_run, writable_run
 from backend.services.runs.snapshot_states import TRANSITIONS, sources
 from models import AgentRun, GrainchainSnapshot, SnapshotStatus
 
 
-class SnapshotUseCases(ServiceBase):
+class Snapshots(UseCases):
     """Creating, reading and changing snapshots."""
 
     @unit_of_work
-    async def create_snapshot(self, run_id: int, snapshot: SnapshotCreate) -> GrainchainSnapshot:
+    async def create(self, run_id: int, snapshot: SnapshotCreate) -> GrainchainSnapshot:
         """A new snapshot of the run's.
 
         Raises `AgentRunNotFound`, `LeaseLost`, and `SnapshotExists` when the run has one with this
@@ -23,7 +23,7 @@ class SnapshotUseCases(ServiceBase):
             run = await writable_run(repositories, run_id, snapshot.lease_token)
             data = snapshot.model_dump(exclude={"lease_token"})
             created = await repositories.snapshots.create({**data, "agent_run_id": run_id})
-            await self.record(
+            await self.kit.audit.record(
                 repositories,
                 "snapshot.created",
                 target=f"snapshots/{created.id}",
@@ -33,26 +33,26 @@ class SnapshotUseCases(ServiceBase):
             return created
 
     @unit_of_work(read_only=True)
-    async def list_snapshots(self, run_id: int, *, limit: int, cursor: str | None) -> SnapshotList:
+    async def page(self, run_id: int, *, limit: int, cursor: str | None) -> SnapshotList:
         """One page of a run's snapshots, newest first. Raises `AgentRunNotFound`, `BadCursor`."""
-        after = self.cursors.decode(cursor, "snapshots", run_id) if cursor is not None else None
+        after = self.kit.cursors.decode(cursor, "snapshots", run_id) if cursor is not None else None
         async with self.transaction() as repositories:
             await existing_run(repositories, run_id)
             page = await repositories.snapshots.page(run_id, limit=limit, after=after)
         next_cursor = None
         if page.next_position is not None:
-            next_cursor = self.cursors.encode(page.next_position, "snapshots", run_id)
+            next_cursor = self.kit.cursors.encode(page.next_position, "snapshots", run_id)
         return SnapshotList.model_construct(snapshots=page.items, next_cursor=next_cursor)
 
     @unit_of_work(read_only=True)
-    async def get_snapshot(self, snapshot_id: int) -> GrainchainSnapshot:
+    async def get(self, snapshot_id: int) -> GrainchainSnapshot:
         """The snapshot. Raises `SnapshotNotFound`."""
         async with self.transaction() as repositories:
             snapshot, _ = await _with_run(repositories, snapshot_id, None)
             return snapshot
 
     @unit_of_work
-    async def update_snapshot(self, snapshot_id: int, update: SnapshotUpdate) -> GrainchainSnapshot:
+    async def update(self, snapshot_id: int, update: SnapshotUpdate) -> GrainchainSnapshot:
         """The snapshot with the given fields changed; the same as before when none differs.
 
         Raises `SnapshotNotFound`, `LeaseLost`, and `InvalidTransition` when its status does not
@@ -70,7 +70,7 @@ class SnapshotUseCases(ServiceBase):
             if changed is None:
                 current, _ = await _with_run(repositories, snapshot_id, None)
                 raise _refusal(current, target)
-            await self.record(
+            await self.kit.audit.record(
                 repositories,
                 "snapshot.updated",
                 target=f"snapshots/{snapshot_id}",

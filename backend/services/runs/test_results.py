@@ -9,7 +9,7 @@ from backend.schemas.results import (
     TestResultList,
     TestResultUpload,
 )
-from backend.services.base import ServiceBase, existing_project, unit_of_work
+from backend.services.base import UseCases, existing_project, unit_of_work
 from backend.services.runs.access import existing_run, writable_run
 from backend.services.runs.flakiness import merge
 from models import AgentRun, TestResult, TestStatus
@@ -18,11 +18,11 @@ _HISTORY_BYTES = 32 * 1024 * 1024
 """Results of all runs together that a page of a history is made from."""
 
 
-class TestResultUseCases(ServiceBase):
+class TestResults(UseCases):
     """Storing and reading test results."""
 
     @unit_of_work
-    async def add_test_result(self, run_id: int, upload: TestResultUpload) -> TestResult:
+    async def add(self, run_id: int, upload: TestResultUpload) -> TestResult:
         """The stored result; it takes the place of the run's earlier one of the same test.
 
         Raises `AgentRunNotFound` and `LeaseLost`.
@@ -39,7 +39,7 @@ class TestResultUseCases(ServiceBase):
         return stored
 
     @unit_of_work
-    async def add_test_results(self, run_id: int, batch: TestResultBatch) -> TestResultCounts:
+    async def add_all(self, run_id: int, batch: TestResultBatch) -> TestResultCounts:
         """How many results were new, changed an earlier one, and were there already the same: all
         are stored, or none. Of two of the same test the later one counts.
 
@@ -61,7 +61,7 @@ class TestResultUseCases(ServiceBase):
         )
 
     @unit_of_work(read_only=True)
-    async def list_test_results(
+    async def page(
         self,
         run_id: int,
         *,
@@ -75,7 +75,7 @@ class TestResultUseCases(ServiceBase):
         Raises `AgentRunNotFound` and `BadCursor`.
         """
         bound = ("test_results", run_id, statuses, test_type)
-        after = self.cursors.decode(cursor, *bound) if cursor is not None else None
+        after = self.kit.cursors.decode(cursor, *bound) if cursor is not None else None
         async with self.transaction() as repositories:
             await existing_run(repositories, run_id)
             page = await repositories.test_results.page(
@@ -84,13 +84,13 @@ class TestResultUseCases(ServiceBase):
             summary = await repositories.test_results.summary(run_id)
         next_cursor = None
         if page.next_position is not None:
-            next_cursor = self.cursors.encode(page.next_position, *bound)
+            next_cursor = self.kit.cursors.encode(page.next_position, *bound)
         return TestResultList.model_construct(
             test_results=page.items, summary=summary, next_cursor=next_cursor
         )
 
     @unit_of_work(read_only=True)
-    async def get_test_history(
+    async def history(
         self,
         project_id: int,
         *,
@@ -106,7 +106,7 @@ class TestResultUseCases(ServiceBase):
         Raises `ProjectNotFound` and `BadCursor`.
         """
         bound = ("test_history", project_id, test_name, test_type, runs)
-        after = self.cursors.decode(cursor, *bound) if cursor is not None else None
+        after = self.kit.cursors.decode(cursor, *bound) if cursor is not None else None
         filter = HistoryFilter(test_name, test_type)
         async with self.transaction() as repositories:
             await existing_project(repositories, project_id)
@@ -126,13 +126,13 @@ class TestResultUseCases(ServiceBase):
         tests, next_position = merge(looked_at, outcomes, limit, with_results=test_name is not None)
         next_cursor = None
         if next_position is not None:
-            next_cursor = self.cursors.encode(next_position, *bound)
+            next_cursor = self.kit.cursors.encode(next_position, *bound)
         return TestHistoryList.model_construct(
             runs=len(looked_at), tests=tests, next_cursor=next_cursor
         )
 
     async def _record_results(self, repositories: Repositories, run: AgentRun) -> None:
-        await self.record(
+        await self.kit.audit.record(
             repositories,
             "test_results.stored",
             target=f"agent_runs/{run.id}/test_results",

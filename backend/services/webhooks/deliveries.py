@@ -10,9 +10,9 @@ from backend.crypto.envelope import SecretContext, StoredProjectKey
 from backend.errors import BadSignature, DeliveryNotFound, SecretUnreadable, WebhookNotFound
 from backend.repositories.webhook_delivery_repository import DeliveryFilter
 from backend.schemas.webhooks import WebhookDeliveryList
-from backend.services.base import unit_of_work
+from backend.services.base import UseCases, unit_of_work
 from backend.services.projects.secret_sealing import stored_key
-from backend.services.webhooks.webhooks import WebhookUseCases, existing_webhook, token_context
+from backend.services.webhooks.webhooks import existing_webhook, token_context
 from models import WebhookDelivery
 
 # The same for one that is missing, inactive, or in a deleted project.
@@ -40,11 +40,11 @@ class IncomingDelivery:
     payload_bytes: int
 
 
-class DeliveryUseCases(WebhookUseCases):
+class Deliveries(UseCases):
     """Receiving and reading deliveries. They are what others sent, not changes by somebody with a
     token, so the audit has no row for them: they are their own record."""
 
-    async def delivery_target(self, webhook_id: int) -> DeliveryTarget:
+    async def target(self, webhook_id: int) -> DeliveryTarget:
         """The webhook that a delivery is for, be it open or closed.
 
         Where there is no webhook, or none whose secret token can be read, it is one whose token
@@ -54,23 +54,23 @@ class DeliveryUseCases(WebhookUseCases):
         if sealed is not None:
             context = token_context(sealed.project_id, webhook_id, sealed.version)
             try:
-                token = self.vault.open(stored_key(sealed.key), context, sealed.ciphertext)
+                token = self.kit.vault.open(stored_key(sealed.key), context, sealed.ciphertext)
                 return DeliveryTarget(webhook_id, sealed.version, token)
             except SecretUnreadable:
                 pass
         # Opened as a real one is, so that it takes as long.
-        return DeliveryTarget(webhook_id, 0, self.vault.open(*self._unknown_token))
+        return DeliveryTarget(webhook_id, 0, self.kit.vault.open(*self._unknown_token))
 
     @cached_property
     def _unknown_token(self) -> tuple[StoredProjectKey, SecretContext, str]:
         """A sealed token of no webhook."""
-        key = StoredProjectKey(0, 0, self.vault.new_project_key(0, 0))
+        key = StoredProjectKey(0, 0, self.kit.vault.new_project_key(0, 0))
         context = token_context(0, 0, 0)
         token = SecretStr(secrets.token_urlsafe(32))
-        return key, context, self.vault.seal(key, context, token)
+        return key, context, self.kit.vault.seal(key, context, token)
 
     @unit_of_work
-    async def receive_delivery(
+    async def receive(
         self, target: DeliveryTarget, delivery: IncomingDelivery
     ) -> tuple[WebhookDelivery, bool]:
         """The stored delivery, and whether it is new: a repeated one has no effect.
@@ -100,7 +100,7 @@ class DeliveryUseCases(WebhookUseCases):
             return known, False
 
     @unit_of_work(read_only=True)
-    async def list_deliveries(
+    async def page(
         self,
         webhook_id: int,
         *,
@@ -114,7 +114,7 @@ class DeliveryUseCases(WebhookUseCases):
         Raises `WebhookNotFound` and `BadCursor`.
         """
         bound = ("deliveries", webhook_id, event, guid)
-        after = self.cursors.decode(cursor, *bound) if cursor is not None else None
+        after = self.kit.cursors.decode(cursor, *bound) if cursor is not None else None
         async with self.transaction() as repositories:
             await existing_webhook(repositories, webhook_id)
             page = await repositories.deliveries.page(
@@ -122,11 +122,11 @@ class DeliveryUseCases(WebhookUseCases):
             )
         next_cursor = None
         if page.next_position is not None:
-            next_cursor = self.cursors.encode(page.next_position, *bound)
+            next_cursor = self.kit.cursors.encode(page.next_position, *bound)
         return WebhookDeliveryList.model_construct(deliveries=page.items, next_cursor=next_cursor)
 
     @unit_of_work(read_only=True)
-    async def get_delivery(self, webhook_id: int, delivery_id: int) -> tuple[WebhookDelivery, str]:
+    async def get(self, webhook_id: int, delivery_id: int) -> tuple[WebhookDelivery, str]:
         """A delivery and its payload, the JSON exactly as it came.
 
         Raises `WebhookNotFound` and `DeliveryNotFound`.

@@ -11,7 +11,14 @@ from backend.errors import ProjectNotFound, SecretUnreadable, WebhookNotFound
 from backend.repositories import Repositories
 from backend.repositories.webhook_repository import StoredWebhook
 from backend.schemas.webhooks import WebhookCreate, WebhookList, WebhookUpdate
-from backend.services.base import differing, existing_project, require_live_project, unit_of_work
+from backend.services.base import (
+    Kit,
+    UseCases,
+    differing,
+    existing_project,
+    require_live_project,
+    unit_of_work,
+)
 from backend.services.principal import current_principal
 from backend.services.projects.secret_sealing import SecretSealing, stored_key
 from models import Webhook
@@ -19,11 +26,15 @@ from models import Webhook
 _TOKEN = "secret_token"  # noqa: S105 - a field's name
 
 
-class WebhookUseCases(SecretSealing):
+class Webhooks(UseCases):
     """Creating, reading, changing and deleting webhooks."""
 
+    def __init__(self, kit: Kit, sealing: SecretSealing) -> None:
+        super().__init__(kit)
+        self._sealing = sealing
+
     @unit_of_work
-    async def create_webhook(self, project_id: int, webhook: WebhookCreate) -> Webhook:
+    async def create(self, project_id: int, webhook: WebhookCreate) -> Webhook:
         """A new webhook. Raises `ProjectNotFound`, and `SecretUnreadable` when the project's key
         can't be used."""
         async with self.transaction() as repositories:
@@ -43,25 +54,25 @@ class WebhookUseCases(SecretSealing):
             return created
 
     @unit_of_work(read_only=True)
-    async def list_webhooks(
-        self, project_id: int, *, limit: int, cursor: str | None
-    ) -> WebhookList:
+    async def page(self, project_id: int, *, limit: int, cursor: str | None) -> WebhookList:
         """One page, newest first. Raises `ProjectNotFound` and `BadCursor`."""
-        after = self.cursors.decode(cursor, "webhooks", project_id) if cursor is not None else None
+        after = (
+            self.kit.cursors.decode(cursor, "webhooks", project_id) if cursor is not None else None
+        )
         async with self.transaction() as repositories:
             await existing_project(repositories, project_id)
             page = await repositories.webhooks.page(project_id, limit=limit, after=after)
         next_cursor = None
         if page.next_position is not None:
-            next_cursor = self.cursors.encode(page.next_position, "webhooks", project_id)
+            next_cursor = self.kit.cursors.encode(page.next_position, "webhooks", project_id)
         return WebhookList.model_construct(webhooks=page.items, next_cursor=next_cursor)
 
-    async def get_webhook(self, webhook_id: int) -> Webhook:
+    async def get(self, webhook_id: int) -> Webhook:
         """The webhook. Raises `WebhookNotFound`."""
         return await existing_webhook(self.repositories, webhook_id)
 
     @unit_of_work
-    async def update_webhook(self, webhook_id: int, update: WebhookUpdate) -> Webhook:
+    async def update(self, webhook_id: int, update: WebhookUpdate) -> Webhook:
         """The webhook with the given fields changed; the same as before when none differs.
 
         Raises `WebhookNotFound`, `ProjectNotFound` when its project is deleted, and
@@ -87,7 +98,7 @@ class WebhookUseCases(SecretSealing):
             return updated
 
     @unit_of_work
-    async def delete_webhook(self, webhook_id: int) -> None:
+    async def delete(self, webhook_id: int) -> None:
         """Remove the webhook and all that was sent to it. Raises `WebhookNotFound`, and
         `ProjectNotFound` when its project is deleted."""
         async with self.transaction() as repositories:
@@ -101,7 +112,7 @@ class WebhookUseCases(SecretSealing):
         if webhook.secret_ciphertext is None or stored.key is None:
             return None
         context = token_context(webhook.project_id, webhook.id, webhook.secret_version)
-        return self.vault.open(stored_key(stored.key), context, webhook.secret_ciphertext)
+        return self.kit.vault.open(stored_key(stored.key), context, webhook.secret_ciphertext)
 
     def _has_token(self, stored: StoredWebhook, token: SecretStr | None) -> bool:
         try:
@@ -126,10 +137,10 @@ class WebhookUseCases(SecretSealing):
     async def _sealed_token(
         self, repositories: Repositories, webhook: Webhook, token: SecretStr
     ) -> dict[str, Any]:
-        key = await self.current_key(repositories, webhook.project_id)
+        key = await self._sealing.current_key(repositories, webhook.project_id)
         version = webhook.secret_version + 1
         return {
-            "secret_ciphertext": self.vault.seal(
+            "secret_ciphertext": self.kit.vault.seal(
                 key, token_context(webhook.project_id, webhook.id, version), token
             ),
             "project_key_id": key.id,
@@ -153,7 +164,7 @@ class WebhookUseCases(SecretSealing):
         webhook: Webhook,
         fields: Collection[str] = (),
     ) -> None:
-        await self.record(
+        await self.kit.audit.record(
             repositories,
             action,
             target=f"webhooks/{webhook.id}",
