@@ -46,7 +46,7 @@ def test_the_bounds_of_results_are_the_codes() -> None:
 
 def test_every_recorded_action_is_named() -> None:
     code = "".join(
-        file.read_text(encoding="utf-8") for file in (ROOT / "backend/services").glob("*.py")
+        file.read_text(encoding="utf-8") for file in (ROOT / "backend/services").rglob("*.py")
     )
     recorded = set(re.findall(r'"((?:webhook|test_results|snapshot)\.[a-z_]+)"', code))
     assert len(recorded) == 6
