@@ -4,7 +4,7 @@ import asyncio
 
 from backend.repositories import Repositories
 from backend.repositories.schema_version import newest_schema_version, schema_version
-from backend.services.base import UseCases, unit_of_work
+from backend.services.base import Kit, UseCases, unit_of_work
 from database.errors import DatabaseClosed, DatabaseError
 from database.sqlite.space import disk_problem
 from models import Readiness, ReadinessCheck, ReadinessChecks
@@ -19,7 +19,9 @@ _FULL = "the disk is full: writes, and reveals, which are recorded, are refused 
 class ReadinessProbe(UseCases):
     """The checks of `/ready`."""
 
-    _checking: "asyncio.Task[Readiness] | None" = None
+    def __init__(self, kit: Kit) -> None:
+        super().__init__(kit)
+        self._checking: asyncio.Task[Readiness] | None = None
 
     async def check(self) -> Readiness:
         """Every check with its result; never raises a `DatabaseError`."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from backend.services.base import UseCases, unit_of_work
+from backend.services.base import Kit, UseCases, unit_of_work
 from database.errors import DatabaseError
 from models import utc_datetime
 
@@ -34,8 +34,10 @@ class RunBacklog:
 class Backlog(UseCases):
     """Reading the backlog without waiting for a busy database."""
 
-    _reading: "asyncio.Task[None] | None" = None
-    _last: "tuple[float, RunBacklog] | None" = None
+    def __init__(self, kit: Kit) -> None:
+        super().__init__(kit)
+        self._reading: asyncio.Task[None] | None = None
+        self._last: tuple[float, RunBacklog] | None = None
 
     async def read(self) -> RunBacklog | None:
         """The backlog as it is, or as it was a short time ago while the database is busy; `None`

@@ -4,13 +4,12 @@ import asyncio
 import logging
 import secrets
 from collections import Counter
-from functools import cached_property
 from typing import Final
 
 from backend.errors import LeaseLost
 from backend.repositories.agent_run_repository import Lease, RunningLease
 from backend.schemas.runs import ClaimedRun, LeasedRun, RunClaim, RunHeartbeat
-from backend.services.base import UseCases, unit_of_work
+from backend.services.base import Kit, UseCases, unit_of_work
 from backend.services.principal import SYSTEM, acting_as, current_principal
 from backend.services.recording import AuditEvent
 from backend.services.runs.access import (
@@ -36,11 +35,13 @@ logger = logging.getLogger("strongroom.leases")
 class Claims(UseCases):
     """Claiming runs and holding on to them."""
 
-    @cached_property
-    def expired_leases(self) -> Counter[str]:
+    def __init__(self, kit: Kit) -> None:
+        super().__init__(kit)
+        self.expired_leases: Counter[str] = Counter()
         """The leases that ran out since the start, by what became of their runs: `requeued` or
         `failed`."""
-        return Counter()
+        self.presence = Presence(kit.now)
+        """Whether the service has run all the time: for what serves, which notes it."""
 
     async def claim(self, claim: RunClaim) -> list[ClaimedRun]:
         """As many pending runs as are asked for, or all there are, now running and leased to the
@@ -95,11 +96,6 @@ class Claims(UseCases):
             if extended is None:
                 raise LeaseLost
         return LeasedRun.model_construct(**dict(extended))
-
-    @cached_property
-    def presence(self) -> Presence:
-        """Whether the service has run all the time: for what serves, which notes it."""
-        return Presence(self.clock)
 
     async def note_presence(self) -> None:
         """The service is running now."""
