@@ -1,4 +1,4 @@
-"""Reading what GitHub sends: from an unknown sender until the signature is checked."""
+"""Taking in what GitHub sends: from an unknown sender until the signature is checked."""
 
 import asyncio
 import re
@@ -9,16 +9,44 @@ from pydantic_core import from_json
 from starlette.requests import Request
 
 from backend.crypto.signed_body import SignedBody, claimed_mac
-from backend.errors import BadRequest, MalformedJson, RateLimited
+from backend.errors import BadRequest, BadSignature, MalformedJson, RateLimited
+from backend.http.authentication import client_address
 from backend.http.inbound_budget import NO_ROOM, InboundBody, InboundLimits
 from backend.http.strict_json import check_content_type, refuse_other_encoding
-from backend.services.webhooks.deliveries import IncomingDelivery
+from backend.services.webhooks.deliveries import Deliveries, IncomingDelivery
+from models import WebhookDelivery
 
 SIGNATURE_HEADER = "X-Hub-Signature-256"
 _EVENT = re.compile(r"[a-z0-9_]{1,100}")
 _GUID = re.compile(r"[A-Za-z0-9._-]{1,100}")
 _ACTION = re.compile(r"[^\x00-\x1f\x7f]{1,100}")
 _NOT_JSON = "the payload is not JSON in UTF-8"
+
+
+async def take_github_delivery(
+    request: Request, webhook_id: int, deliveries: Deliveries
+) -> tuple[WebhookDelivery, bool]:
+    """The delivery that the request is, stored, and whether it is new.
+
+    Raises `BadSignature`, which counts for the sender's address, and what else keeps it out.
+    """
+    state = request.app.state
+    limits: InboundLimits = state.inbound
+    address = client_address(request)
+    try:
+        head = read_head(request)
+        with limits.body(webhook_id, address, head.length) as body:
+            target = await deliveries.target(webhook_id)
+            incoming = await read_github_delivery(request, head, target.secret_token, body, limits)
+            # All senders together are one client among those that write.
+            async with state.seats["writing"].seat("deliveries"):
+                return await deliveries.receive(target, incoming)
+    except BadSignature:
+        limits.refused["signature"] += 1
+        # Sending none is no attempt, as sending no token is none.
+        if SIGNATURE_HEADER in request.headers:
+            state.limits.count_failure(address, "signature")
+        raise
 
 
 @dataclass(frozen=True, slots=True)

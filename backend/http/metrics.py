@@ -14,11 +14,13 @@ from prometheus_client import (
 )
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
+from starlette.datastructures import State
 
 from backend.http.engine_metrics import engine_families
 from backend.http.fair_queue import Seats
 from backend.http.inbound_budget import InboundLimits
 from backend.observability.log_output import dropped_lines
+from backend.services.database_service import DatabaseService
 from backend.services.runs.backlog import RunBacklog
 
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -85,6 +87,21 @@ class Sources:
     backlog: RunBacklog | None
     expired_leases: Mapping[str, int]
     now: datetime
+
+
+async def metrics_text(state: State, service: DatabaseService) -> bytes:
+    """What the application and its service count now, as Prometheus text."""
+    return render_metrics(
+        Sources(
+            requests=state.metrics,
+            backlog=await service.backlog.read(),
+            stats=service.db_manager.async_pool.stats(),
+            seats=state.seats,
+            inbound=state.inbound,
+            expired_leases=service.claims.expired_leases,
+            now=service.clock(),
+        )
+    )
 
 
 class _ServiceCollector(Collector):

@@ -10,12 +10,10 @@ from backend.dependencies import (
     Id,
     Limit,
     Service,
-    client_address,
+    json_response,
     problems,
 )
-from backend.errors import BadSignature
-from backend.http.github_deliveries import SIGNATURE_HEADER, read_github_delivery, read_head
-from backend.http.inbound_budget import InboundLimits
+from backend.http.github_deliveries import SIGNATURE_HEADER, take_github_delivery
 from backend.routes.webhooks import WebhookId
 from backend.schemas.webhooks import WebhookDeliveryFull, WebhookDeliveryList
 from models import WebhookDelivery
@@ -75,23 +73,7 @@ async def receive_github_delivery(
     webhook_id: WebhookId, request: Request, service: Service, response: Response
 ) -> WebhookDelivery:
     """Take a delivery of GitHub's in, once. It needs a signature instead of a token."""
-    state = request.app.state
-    limits: InboundLimits = state.inbound
-    address = client_address(request)
-    try:
-        head = read_head(request)
-        with limits.body(webhook_id, address, head.length) as body:
-            target = await service.deliveries.target(webhook_id)
-            incoming = await read_github_delivery(request, head, target.secret_token, body, limits)
-            # All senders together are one client among those that write.
-            async with state.seats["writing"].seat("deliveries"):
-                delivery, is_new = await service.deliveries.receive(target, incoming)
-    except BadSignature:
-        limits.refused["signature"] += 1
-        # Sending none is no attempt, as sending no token is none.
-        if SIGNATURE_HEADER in request.headers:
-            state.limits.count_failure(address, "signature")
-        raise
+    delivery, is_new = await take_github_delivery(request, webhook_id, service.deliveries)
     response.headers["Location"] = f"/api/webhooks/{webhook_id}/deliveries/{delivery.id}"
     if not is_new:
         response.status_code = status.HTTP_200_OK
@@ -126,7 +108,4 @@ async def get_delivery(
     webhook_id: WebhookId, delivery_id: DeliveryId, service: Service
 ) -> Response:
     """A delivery with its payload, which stands in the answer byte for byte as it came."""
-    delivery, payload = await service.deliveries.get(webhook_id, delivery_id)
-    # Reading it and writing it anew would change numbers that no double holds.
-    head = delivery.model_dump_json().removesuffix("}")
-    return Response(f'{head},"payload":{payload}}}'.encode(), media_type="application/json")
+    return json_response(await service.deliveries.get_json(webhook_id, delivery_id))

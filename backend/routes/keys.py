@@ -1,6 +1,5 @@
 """Master keys over HTTP: what they protect, and their rotation."""
 
-import asyncio
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response, status
@@ -10,9 +9,6 @@ from backend.schemas.keys import KeyStatus, RotationProgress, RotationRequest
 from backend.services.operations.rotation_runner import RotationRunner
 
 router = APIRouter(prefix="/api/keys", tags=["keys"], route_class=GuardedRoute)
-
-ANSWER_SECONDS = 1.0
-"""How long the answer waits for the end; most rotations are over by then."""
 
 
 async def _rotation(request: Request) -> RotationRunner:
@@ -34,7 +30,6 @@ async def get_keys(service: Service) -> KeyStatus:
     },
 )
 async def rotate_keys(
-    service: Service,
     runner: Annotated[RotationRunner, Depends(_rotation)],
     response: Response,
     request: RotationRequest | None = None,
@@ -44,9 +39,7 @@ async def rotate_keys(
     A rotation that is interrupted goes on when the server starts again.
     """
     reencrypt = request.reencrypt if request is not None else False
-    begun = await service.rotation.begin(reencrypt=reencrypt)
-    await asyncio.wait({runner.start()}, timeout=ANSWER_SECONDS)
-    rotation = (await service.rotation.status()).rotation or begun
+    rotation = await runner.rotate(reencrypt=reencrypt)
     if rotation.status == "running":
         response.status_code = status.HTTP_202_ACCEPTED
     return rotation

@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Request, Response
 
 from backend.dependencies import GuardedRoute, Service, problems
-from backend.http.metrics import Sources, render_metrics
+from backend.http.metrics import metrics_text
 from models import Health, Readiness
 
 router = APIRouter(tags=["system"], route_class=GuardedRoute)
@@ -43,17 +43,5 @@ async def ready(service: Service, response: Response) -> Readiness:
 )
 async def metrics(request: Request, service: Service) -> Response:
     """Counters and gauges as Prometheus text."""
-    state = request.app.state
-    backlog = await service.backlog.read()
-    text = render_metrics(
-        Sources(
-            requests=state.metrics,
-            stats=service.db_manager.async_pool.stats(),
-            seats=state.seats,
-            inbound=state.inbound,
-            backlog=backlog,
-            expired_leases=service.claims.expired_leases,
-            now=service.clock(),
-        )
-    )
+    text = await metrics_text(request.app.state, service)
     return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")

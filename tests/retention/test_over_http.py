@@ -86,7 +86,7 @@ async def test_a_long_removal_goes_on_after_the_answer(
 ) -> None:
     await settled(application)
     await send(client, 3_000)
-    monkeypatch.setattr("backend.routes.retention.ANSWER_SECONDS", 0)
+    monkeypatch.setattr("backend.services.operations.pruner.ANSWER_SECONDS", 0)
     answer = await client.post(f"{PATH}/prune")
     assert answer.status_code == 202
     assert answer.json()["status"] == "running"

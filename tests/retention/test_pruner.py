@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from backend.schemas.retention import Removed, RetentionLimits
+from backend.schemas.retention import Removed, RetentionLimits, RetentionPlan
 from backend.services.operations.pruner import STEP_SECONDS, Pace, Pruner
 from backend.services.operations.retention import Part
 from database.errors import DatabaseBusy, DatabaseFull
@@ -98,6 +98,12 @@ class Steps:
 
     def noted_logs(self) -> Part:
         return Part("logs", self._step, 500, 2000)
+
+    async def record_prune(self) -> None:
+        raise AssertionError("nobody asked for it")
+
+    async def plan(self, limits: RetentionLimits) -> RetentionPlan:
+        raise AssertionError(f"nobody asked for it: {limits}")
 
     async def removal(self, _limits: RetentionLimits) -> list[Part]:
         return []

@@ -6,7 +6,13 @@ import time
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from backend.schemas.retention import PruneProgress, Removed, RetentionLimits
+from backend.schemas.retention import (
+    PruneProgress,
+    Removed,
+    RetentionLimits,
+    RetentionPlan,
+    RetentionStatus,
+)
 from backend.services.operations.retention import Part
 from backend.services.principal import SYSTEM, acting_as
 from database.base import Clock, time_text
@@ -16,6 +22,8 @@ logger = logging.getLogger("strongroom.retention")
 
 STEP_SECONDS: Final = 0.02
 """About what a step may take: other writes wait so long, at most."""
+ANSWER_SECONDS = 1.0
+"""How long who asks for a removal waits for its end."""
 RETRY_SECONDS: Final = 5.0
 """After how long a removal is tried again that met a full disk."""
 _WORTH_TIDYING: Final = 10_000
@@ -33,6 +41,8 @@ class Removals(Protocol):
     @property
     def clock(self) -> Clock: ...
     def noted_logs(self) -> Part: ...
+    async def record_prune(self) -> None: ...
+    async def plan(self, limits: RetentionLimits) -> RetentionPlan: ...
     async def removal(self, limits: RetentionLimits) -> list[Part]: ...
     async def most_logs(self) -> int: ...
     async def tidy_log_index(self, *, begin: bool) -> bool: ...
@@ -77,6 +87,23 @@ class Pruner:
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[Removed] | None = None
         self._untidy = 0
+
+    async def status(self) -> RetentionStatus:
+        """The limits, what is beyond them now, and how far the newest removal is."""
+        plan = await self._removals.plan(self.limits)
+        return RetentionStatus(limits=self.limits, would_remove=plan, prune=self.progress)
+
+    async def prune(self) -> PruneProgress:
+        """How far a removal is that somebody asks for: at its end, or after a moment if it takes
+        longer, and then its status is `running`. Raises what broke it off, and `DatabaseError`."""
+        await self._removals.record_prune()
+        removal = self.start()
+        await asyncio.wait({removal}, timeout=ANSWER_SECONDS)
+        if removal.done():
+            removal.result()
+        progress = self.progress
+        assert progress is not None  # noqa: S101 - it has begun
+        return progress
 
     async def wake(self) -> None:
         """Run a removal to its end, or the one that runs; a failure is logged. One that met a full

@@ -4,12 +4,15 @@ import asyncio
 import contextlib
 import logging
 
+from backend.schemas.keys import RotationProgress
 from backend.services.operations.key_rotation import KeyRotation, RotationInterrupted
 from backend.services.principal import SYSTEM, acting_as
 from database.errors import DatabaseBusy, DatabaseError
 
 logger = logging.getLogger("strongroom.keys")
 
+ANSWER_SECONDS = 1.0
+"""How long who asks for a rotation waits for its end; most are over by then."""
 RETRY_SECONDS = 2.0
 """After how long a rotation goes on that met a full disk or another failure."""
 
@@ -29,6 +32,14 @@ class RotationRunner:
             with acting_as(SYSTEM):
                 self._task = asyncio.create_task(self._run(), name="key rotation")
         return self._task
+
+    async def rotate(self, *, reencrypt: bool) -> RotationProgress:
+        """How far a rotation is that is begun now, or that was running: at its end, or after a
+        moment if it takes longer. Raises `RotationRunning` when one of the other kind is running,
+        and `DatabaseError`."""
+        begun = await self._rotation.begin(reencrypt=reencrypt)
+        await asyncio.wait({self.start()}, timeout=ANSWER_SECONDS)
+        return (await self._rotation.status()).rotation or begun
 
     async def resume(self) -> None:
         """Go on with a rotation that was interrupted. Raises `DatabaseError`."""
