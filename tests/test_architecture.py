@@ -172,6 +172,26 @@ def test_a_file_can_be_read_in_one_go(file: Path) -> None:
     assert lines <= MAX_LINES or file.name in LONG_BY_DESIGN, f"{lines} lines"
 
 
+def _awaits(body: list[ast.stmt]) -> int:
+    """How many calls these statements await, on the way through them that awaits most."""
+    count = 0
+    for place, step in enumerate(body, 1):
+        if isinstance(step, ast.If):
+            rest = body[place:]
+            returns = isinstance(step.body[-1], ast.Return)
+            ways = (step.body if returns else [*step.body, *rest], [*step.orelse, *rest])
+            return count + max(map(_awaits, ways))
+        count += sum(isinstance(node, ast.Await) for node in ast.walk(step))
+    return count
+
+
+@pytest.mark.parametrize("module", [m for m in _modules() if _within(m, "backend.routes")])
+def test_a_route_awaits_one_call(module: str) -> None:
+    for node in _tree(_modules()[module]).body:
+        if isinstance(node, ast.AsyncFunctionDef) and node.decorator_list:
+            assert _awaits(node.body) <= 1, f"{module}.{node.name}"
+
+
 def test_print_is_for_commands() -> None:
     for module, file in _modules().items():
         calls = [
