@@ -80,7 +80,7 @@ ROOMS: dict[str, Room] = {
         ),
     ),
     "backend.services.database_service": Room(
-        "every use case under one name",
+        "the families of use cases, each under its name",
         (
             "backend.services.access",
             "backend.services.audit",
