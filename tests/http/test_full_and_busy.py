@@ -10,7 +10,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from backend import dependencies
+from backend.http import guarded_route
 from backend.http.fair_queue import Seats
 from config.settings import Settings
 from tests.http.support import (
@@ -187,7 +187,7 @@ class TestTurns:
     async def test_what_nobody_waits_for_any_more_is_not_done(
         self, client: httpx.AsyncClient, application: FastAPI, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(dependencies, "PATIENCE_SECONDS", 0)
+        monkeypatch.setattr(guarded_route, "PATIENCE_SECONDS", 0)
         seats: Seats = application.state.seats["writing"]
         assert seats.take("another")
         body = json.dumps(new_project()).encode()
