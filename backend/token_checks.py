@@ -19,7 +19,9 @@ async def require_valid(request: Request, principal: Principal) -> None:
 
 async def read_body(request: Request, principal: Principal, *, required: bool | None) -> None:
     """Read the request's body, strictly unless the route has none: `required` is `None` then."""
-    if required is None and "transfer-encoding" not in request.headers:
+    headers = request.headers
+    is_sent = "transfer-encoding" in headers or headers.get("content-length", "0") != "0"
+    if required is None and not is_sent:
         return
     # Also one that nobody asks for may not be larger than the limit.
     await request.body()
