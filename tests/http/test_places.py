@@ -110,6 +110,20 @@ async def test_what_is_no_json_is_named_in_batches(client: httpx.AsyncClient) ->
                 assert error["pointer"] in problem(answer, "malformed_json")["detail"]
 
 
+@pytest.mark.parametrize("text", BAD_TEXTS)
+async def test_what_is_no_json_is_named_in_a_batch_of_long_logs(
+    client: httpx.AsyncClient, text: str
+) -> None:
+    logs = items("logs", 1000)
+    for log in logs:
+        log["context"] = {f"key_{n}": [{"é": f"\U0001f600 {n}"}] for n in range(15)}
+    logs[990]["context"]["cut"] = "PLACE"
+    content = json.dumps({"logs": logs}).replace('"PLACE"', text)
+    answer = await client.post("/api/logs", content=content.encode(), headers=JSON)
+    [error] = problem(answer, "malformed_json")["errors"]
+    assert (error["pointer"], error["code"]) == ("/logs/990/context", BAD_TEXTS[text])
+
+
 async def test_what_is_no_json_is_named_in_every_body(client: httpx.AsyncClient) -> None:
     tried = 0
     for call in all_calls():
@@ -147,6 +161,10 @@ async def test_what_is_no_json_is_named_in_every_body(client: httpx.AsyncClient)
         (b"{}}", ""),
         (b'{"name": tru}', "/name"),
         (b"[" + b"[]," * MAX_TOKENS + b"NaN]", None),
+        (b'[[[]], {}, [{"name": []}, {}], [{}, {"name": [NaN]}]]', "/3/1/name/0"),
+        (b'{"a": [{}, {"b": 1}, [2]], "name": [[], {"id": "\\ud83d"}]}', "/name/1/id"),
+        (b'[{"name": 1}, {"name": 1', "/1/name"),
+        (b'[{"name": 1} {"name": 1}]', "/0"),
     ],
 )  # fmt: skip
 async def test_places(client: httpx.AsyncClient, body: bytes, place: str | None) -> None:
