@@ -35,10 +35,10 @@ class _Level:
 
 
 def place_of_refused(
-    text: str, decoder: json.JSONDecoder, stop: int | None = None
+    text: str, code: str, decoder: json.JSONDecoder, stop: int | None = None
 ) -> tuple[Part, ...] | None:
-    """The path to the first thing in `text` that is JSON and refused all the same: a repeated key,
-    NaN, an unpaired surrogate, too many levels or digits. `None` when it is too far inside.
+    """The path to the first thing in `text` that is refused with this code: a repeated key, NaN,
+    an unpaired surrogate, too many levels or digits. `None` when it is too far inside.
 
     With `stop` it is the path to that character, up to where the text must be JSON. The `decoder`
     raises for what is refused, but for surrogates.
@@ -52,14 +52,14 @@ def place_of_refused(
         position = match.end()
         text_part = match[0]
         if text_part[0] == '"':
-            if _is_refused(text_part, levels[-1] if levels else None):
+            if _is_refused(text_part, levels[-1] if levels else None, code):
                 break
         elif text_part in "{[":
             if end := _end_of_good_item(text, match.start(), levels, decoder):
                 position = end
                 continue
             levels.append(_Level(None, wants_name=True) if text_part == "{" else _Level(0))
-            if len(levels) > MAX_DEPTH:
+            if len(levels) > MAX_DEPTH and code == "json_depth":
                 break
         elif text_part in "}]":
             del levels[-1:]
@@ -90,18 +90,18 @@ def _end_of_good_item(
     return end
 
 
-def _is_refused(string: str, level: _Level | None) -> bool:
-    """Whether a string has an unpaired surrogate, or is a name that the object has already. It
-    becomes the name of the member that the text is in, if it is one."""
+def _is_refused(string: str, level: _Level | None, code: str) -> bool:
+    """Whether a string is refused with this code: for an unpaired surrogate, or as a name that the
+    object has already. It becomes the name of the member that the text is in, if it is one."""
     value = json.loads(string, strict=False) if "\\" in string else string[1:-1]
     is_name = level is not None and level.wants_name
     if level is not None and is_name:
         level.wants_name = False
         level.part = value
-        if value in level.names:
+        if value in level.names and code == "repeated_key":
             return True
         level.names.add(value)
-    return "\\u" in string and not value.isascii() and not _is_unicode(value)
+    return code == "unpaired_surrogate" and "\\u" in string and not _is_unicode(value)
 
 
 def _is_unicode(text: str) -> bool:

@@ -55,7 +55,7 @@ def parse_json(body: bytes, name: str = "the body") -> Any:
 
 
 def _refusal(text: str, code: str, detail: str, stop: int | None = None) -> MalformedJson:
-    path = place_of_refused(text, _DECODER, stop)
+    path = place_of_refused(text, code, _DECODER, stop)
     if path is None:
         return MalformedJson(detail)
     place = pointer(shown(path))

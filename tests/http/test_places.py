@@ -124,6 +124,25 @@ async def test_what_is_no_json_is_named_in_a_batch_of_long_logs(
     assert (error["pointer"], error["code"]) == ("/logs/990/context", BAD_TEXTS[text])
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "code"),
+    [
+        ('"\\ud83d"', "NaN", "not_a_number"),
+        ('"\\ud83d"', "tru", "not_json"),
+        ('{"a": "\\ud83d"}', '{"a": 1, "a": 2}', "repeated_key"),
+        ('{"a": "\\ud83d", "b": "\\ud83d"}', "1" * 5000, "number_too_long"),
+        ("[" * 300 + "]" * 300, '"\\ud83d"', "unpaired_surrogate"),
+    ],
+)
+async def test_the_place_is_that_of_what_is_told(
+    client: httpx.AsyncClient, first: str, second: str, code: str
+) -> None:
+    content = f'{{"logs": [{{"context": {first}}}, {{"context": {second}}}]}}'
+    answer = await client.post("/api/logs", content=content, headers=JSON)
+    [error] = problem(answer, "malformed_json")["errors"]
+    assert (error["pointer"], error["code"]) == ("/logs/1/context", code)
+
+
 async def test_what_is_no_json_is_named_in_every_body(client: httpx.AsyncClient) -> None:
     tried = 0
     for call in all_calls():
