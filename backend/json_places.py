@@ -61,11 +61,9 @@ def place_of_refused(
             levels.append(_Level(None, wants_name=True) if text_part == "{" else _Level(0))
             if len(levels) > MAX_DEPTH and code == "json_depth":
                 break
-        elif text_part in "}]":
-            del levels[-1:]
-        elif text_part == ",":
-            _go_on(levels[-1] if levels else None)
-        else:
+        elif text_part in "}],":
+            _go_on(levels, text_part)
+        elif stop is None:
             break
     else:
         return None
@@ -93,7 +91,7 @@ def _end_of_good_item(
 def _is_refused(string: str, level: _Level | None, code: str) -> bool:
     """Whether a string is refused with this code: for an unpaired surrogate, or as a name that the
     object has already. It becomes the name of the member that the text is in, if it is one."""
-    value = json.loads(string, strict=False) if "\\" in string else string[1:-1]
+    value = _unescaped(string)
     is_name = level is not None and level.wants_name
     if level is not None and is_name:
         level.wants_name = False
@@ -104,6 +102,15 @@ def _is_refused(string: str, level: _Level | None, code: str) -> bool:
     return code == "unpaired_surrogate" and "\\u" in string and not _is_unicode(value)
 
 
+def _unescaped(string: str) -> str:
+    """What a string of JSON says; what stands in it when an escape of it is none."""
+    try:
+        value: str = json.loads(string, strict=False)
+    except ValueError:
+        value = string[1:-1]
+    return value
+
+
 def _is_unicode(text: str) -> bool:
     try:
         text.encode()
@@ -112,13 +119,16 @@ def _is_unicode(text: str) -> bool:
     return True
 
 
-def _go_on(level: _Level | None) -> None:
-    if level is None:
-        return
-    if isinstance(level.part, int):
-        level.part += 1
-    else:
-        level.wants_name = True
+def _go_on(levels: list[_Level], mark: str) -> None:
+    """Go behind the bracket or the comma that ends what the text is in."""
+    if mark != ",":
+        del levels[-1:]
+    elif levels:
+        level = levels[-1]
+        if isinstance(level.part, int):
+            level.part += 1
+        else:
+            level.wants_name = True
 
 
 def shown(path: tuple[Part, ...]) -> tuple[Part, ...]:

@@ -169,6 +169,8 @@ async def test_what_is_no_json_is_named_in_every_body(client: httpx.AsyncClient)
         (b'{"name": "a", "name": "b"}', "/name"),
         (b'{"settings": {"branch_name": "x", "branch_name": "y"}}', "/settings/branch_name"),
         (b'{"name": "\xff"}', "/name"),
+        (b'{"webhook_url": "C:\\dir", "name": "M\xfcller"}', "/name"),
+        (b'{"webhook_url": "\\ud83", "\\x": NaN, "name": "M\xfcller"}', "/name"),
         # A name that no request has may be anything, also a value in the wrong place.
         (b'{"hunter2": NaN}', ""),
         (b'{"hunter2\\ud800": 1}', ""),
