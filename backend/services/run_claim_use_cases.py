@@ -7,8 +7,11 @@ from collections import Counter
 from functools import cached_property
 from typing import Final
 
+from pydantic_core import to_json
+
 from backend.errors import LeaseLost
 from backend.repositories.agent_run_repository import Lease, RunningLease
+from backend.repositories.paging import MAX_PAGE_BYTES
 from backend.schemas.runs import ClaimedRun, LeasedRun, RunClaim, RunHeartbeat
 from backend.services.audit import AuditEvent
 from backend.services.base import ServiceBase, unit_of_work
@@ -44,7 +47,7 @@ class RunClaimUseCases(ServiceBase):
 
     async def claim_runs(self, claim: RunClaim) -> list[ClaimedRun]:
         """As many pending runs as are asked for, or all there are, now running and leased to the
-        worker, each under a lease of its own.
+        worker, each under a lease of its own. Fewer when their JSON passes that of a page.
 
         They are those that as many claims of one run would have given, in that order: the oldest
         of a project, and of several projects the one served least recently.
@@ -64,11 +67,15 @@ class RunClaimUseCases(ServiceBase):
                 return None
             turns = await next_turns(repositories, _claimable(claim.project_ids), claim.count or 1)
             claimed = []
+            room = MAX_PAGE_BYTES
             for turn in turns:
                 token = secrets.token_urlsafe(32)
                 run = await repositories.runs.claim(turn.run_id, self._lease(claim, token))
                 claimed.append(ClaimedRun.model_construct(**dict(run), lease_token=token))
-            await end_turns(repositories, turns)
+                room -= len(to_json(run))
+                if room <= 0:
+                    break
+            await end_turns(repositories, turns[: len(claimed)])
             await self.record_all(
                 repositories,
                 [
