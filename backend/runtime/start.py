@@ -25,7 +25,6 @@ from backend.runtime.installation import (
     StartRefused,
     connection_config,
     make_private,
-    require_free,
     retention_limits,
 )
 from backend.runtime.keys import check_keys, load_keyring
@@ -107,7 +106,7 @@ class Runtime:
         try:
             if issue_first_token and not directory.database.exists():
                 # Before anything is made that would be left behind.
-                require_free(directory.admin_token)
+                directory.require_not_lost(settings.master_keys_file)
             keyring, _ = _prepare(settings, manager)
             await manager.open()
             service = await _open_service(manager, keyring, clock)
