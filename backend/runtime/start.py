@@ -104,6 +104,9 @@ class Runtime:
         directory = DataDirectory(settings.data_dir)
         manager = manager or DatabaseManager(connection_config(settings))
         try:
+            if issue_first_token and not directory.database.exists():
+                # Before anything is made that would be left behind.
+                directory.require_not_lost(settings.master_keys_file)
             keyring, _ = _prepare(settings, manager)
             await manager.open()
             service = await _open_service(manager, keyring, clock)

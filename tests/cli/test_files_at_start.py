@@ -21,6 +21,8 @@ from tests.cli.support import Outcome, Serving, environment
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user, as only root can")
 OTHER = 65534
 STARTS = (("migrate",), ("serve", "--port", "0"), ("import", "/dev/null"), ("token", "list"))
+# What asks for a database before anything else.
+CHANGES = (("token", "create", "x", "--scope", "admin"), ("prune",), ("keys", "rotate"))
 
 
 @pytest.fixture
@@ -134,21 +136,22 @@ def test_a_directory_that_lost_its_database_is_no_new_installation(
         if path.name not in left:
             path.unlink()
     before = {path.name: path.read_bytes() for path in installed.iterdir()}
-    for start in (*STARTS, ("verify",), ("migrate", "--check")):
+    for start in (*STARTS, *CHANGES, ("verify",), ("migrate", "--check")):
         outcome = command(*start, "--data-dir", installed)
         assert outcome.status == 1, start
-        assert "restore a backup" in outcome.complaint
+        assert "restore a backup" in outcome.complaint, start
         for name in left:
-            assert name in outcome.complaint
+            assert name in outcome.complaint, start
     kept = {path.name: path.read_bytes() for path in installed.iterdir() if path.suffix != ".lock"}
     assert kept == before
 
 
+@pytest.mark.parametrize("content", [b"", b"x"])
 def test_an_empty_database_beside_a_log_is_no_new_installation(
-    command: Command, installed: Path
+    command: Command, installed: Path, content: bytes
 ) -> None:
     opened(installed)
-    (installed / "strongroom.db").write_bytes(b"")
+    (installed / "strongroom.db").write_bytes(content)
     outcome = command("migrate", "--data-dir", installed)
     assert outcome.status == 1
     assert "strongroom.db is empty" in outcome.complaint
