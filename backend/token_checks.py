@@ -9,7 +9,6 @@ from backend.services.database_service import DatabaseService
 from backend.services.principal import Principal, current_principal
 from backend.strict_json import read_json
 
-
 _NOTHING = frozenset({b"", b"{}", b"null"})
 """Bodies that ask for nothing, which some clients send with every call."""
 
