@@ -46,10 +46,10 @@ def test_all_is_well(command: Command, installation: Path) -> None:
     report = outcome.json
     assert report["ok"] is True
     assert [(check["name"], check["checked"]) for check in report["checks"]] == [
+        ("log", None),
         ("file", None),
         ("references", None),
         ("schema", None),
-        ("log", None),
         ("keys", 1),
         ("project keys", 20),
         ("secrets", 40),
@@ -59,7 +59,7 @@ def test_all_is_well(command: Command, installation: Path) -> None:
     plain = command("verify", "--data-dir", installation).out
     assert "secrets\tok (40 rows)\n" in plain
     assert f"SQLite {report['sqlite_version']}" in plain
-    assert plain.endswith("\nall is well: 7 checks, and nothing wrong\n")
+    assert plain.endswith("\nall is well: 8 checks, and nothing wrong\n")
 
 
 def test_nothing_is_changed_by_looking(command: Command, installation: Path) -> None:
