@@ -46,10 +46,10 @@ def test_all_is_well(command: Command, installation: Path) -> None:
     report = outcome.json
     assert report["ok"] is True
     assert [(check["name"], check["checked"]) for check in report["checks"]] == [
+        ("log", None),
         ("file", None),
         ("references", None),
         ("schema", None),
-        ("log", None),
         ("keys", 1),
         ("project keys", 20),
         ("secrets", 40),
