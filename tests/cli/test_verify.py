@@ -99,8 +99,8 @@ def test_a_damaged_file_is_told(
     assert outcome.complaint.startswith("file: ")
     assert "restore a backup" in outcome.complaint
     assert outcome.json["ok"] is False
-    assert outcome.json["checks"][0]["ok"] is False
-    assert len(outcome.json["checks"]) == 3
+    assert outcome.json["checks"][1]["ok"] is False
+    assert len(outcome.json["checks"]) == 4
 
 
 DAMAGES = {
@@ -232,7 +232,7 @@ def test_pending_migrations_are_told_and_applied(command: Command, directory: Pa
     told = command("verify", "--data-dir", directory)
     assert (told.status, told.err) == (0, "")
     assert "installation\tok (0 rows)\n" in told.out
-    assert told.out.endswith("\nall is well: 4 checks, and nothing wrong\n")
+    assert told.out.endswith("\nall is well: 5 checks, and nothing wrong\n")
     listed = command("token", "list", "--data-dir", directory)
     assert "holds no installation yet: strongroom serve makes it" in listed.complaint
     at = "2026-01-31T12:00:00.000000Z"
