@@ -236,8 +236,9 @@ def test_pending_migrations_are_told_and_applied(command: Command, directory: Pa
     listed = command("token", "list", "--data-dir", directory)
     assert "holds no installation yet: strongroom serve makes it" in listed.complaint
     at = "2026-01-31T12:00:00.000000Z"
-    row = f"VALUES ('a', 'b', 'c', '{at}', '{at}')"
-    columns = "name, github_owner, github_repo, created_at, updated_at"
+    row = f"VALUES ('a', 'b', 'c', 'a', 'b', 'c', 'a b c', '{at}', '{at}')"
+    names = "name, github_owner, github_repo, name_key, owner_key, repo_key, search_text"
+    columns = f"{names}, created_at, updated_at"
     _change(directory, f"INSERT INTO projects ({columns}) {row}")
     told = command("verify", "--data-dir", directory)
     assert told.complaint == ("installation: it is missing, and there is 1 row: restore a backup")
