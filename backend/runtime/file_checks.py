@@ -101,6 +101,23 @@ def _check_file(manager: DatabaseManager) -> None:
         )
 
 
+def require_tables(manager: DatabaseManager) -> None:
+    """Raises `StartRefused` for a database without tables beside the files that come after them:
+    what it had was in a log that is lost, and a start would make a new installation."""
+    directory = DataDirectory(manager.config.path.parent)
+    traces = [path.name for path in directory.made_last if os.path.lexists(path)]
+    if not traces:
+        return
+    with manager.sync_pool.connection() as connection:
+        row = fetch_one(connection, "SELECT count(*) FROM sqlite_schema", ())
+    if row is not None and not row[0]:
+        raise StartRefused(
+            f"{manager.config.path} has lost its tables, and {', '.join(traces)} beside it "
+            f"{'belongs' if len(traces) == 1 else 'belong'} to an installation that had them: "
+            "restore a backup into a new directory"
+        )
+
+
 def try_write(manager: DatabaseManager) -> None:
     """Commit a write that changes nothing: what only shows then is told at the start.
 

@@ -85,6 +85,11 @@ class DataDirectory:
         return self.path / MASTER_KEY_FILE
 
     @property
+    def made_last(self) -> list[Path]:
+        """Files that a first start makes once the database has its tables."""
+        return [self.audit_heads, self.admin_token]
+
+    @property
     def admin_token(self) -> Path:
         """The token of the first start."""
         return self.path / TOKEN_FILE
@@ -151,7 +156,7 @@ class DataDirectory:
     def _traces(self, keys_file: Path | None) -> list[str]:
         """The files of an installation whose database is missing or empty."""
         log, index = (self.path / f"{DATABASE_FILE}{suffix}" for suffix in ("-wal", "-shm"))
-        later = [self.audit_heads, self.admin_token]
+        later = self.made_last
         if not self.database.exists():
             suspects = [log, index, *later]
             if keys_file is None or keys_file.absolute() != self.master_key.absolute():

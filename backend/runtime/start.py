@@ -16,6 +16,7 @@ from backend.runtime.backups import ServerBackups
 from backend.runtime.file_checks import (
     look_at_log,
     require_access,
+    require_tables,
     require_whole_file,
     try_write,
 )
@@ -206,6 +207,7 @@ def _prepare(settings: Configuration, manager: DatabaseManager) -> tuple[Keyring
     directory.require_whole(settings.master_keys_file)
     look_at_log(manager)
     require_whole_file(manager)
+    require_tables(manager)
     require_own_schema(manager)
     keyring = load_keyring(settings, manager)
     check_keys(manager, keyring)

@@ -255,6 +255,23 @@ def test_transactions_behind_a_broken_frame_are_told_by_verify_and_by_the_start(
     assert command("verify", "--data-dir", directory).status == 0
 
 
+def test_an_installation_whose_first_log_is_lost_is_not_made_again(
+    command: Command, directory: Path
+) -> None:
+    with Serving(directory) as serving:
+        assert serving.end(signal.SIGKILL) == -signal.SIGKILL
+    log, token = directory / "strongroom.db-wal", directory / "admin.token"
+    content, before = log.read_bytes(), token.read_bytes()
+    # Nothing was checkpointed yet, and SQLite takes a log with a broken header for none.
+    log.write_bytes(content[:20] + bytes([content[20] ^ 1]) + content[21:])
+    for start in (*STARTS, *STARTS):
+        outcome = command(*start, "--data-dir", directory)
+        assert outcome.status == 1, start
+        assert "restore a backup" in outcome.complaint
+    assert (directory / "strongroom.db-wal.damaged").exists()
+    assert token.read_bytes() == before
+
+
 def test_a_log_without_damage_is_taken_without_a_word(command: Command, installed: Path) -> None:
     with closing(sqlite3.connect(installed / "strongroom.db")) as connection:
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)

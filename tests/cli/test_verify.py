@@ -99,7 +99,7 @@ def test_a_damaged_file_is_told(
     assert outcome.complaint.startswith("file: ")
     assert "restore a backup" in outcome.complaint
     assert outcome.json["ok"] is False
-    assert outcome.json["checks"][0]["ok"] is False
+    assert outcome.json["checks"][1]["ok"] is False
     assert len(outcome.json["checks"]) == 4
 
 
