@@ -68,6 +68,12 @@ def quick_problem(connection: sqlite3.Connection, seconds: float) -> str | None:
     return None if text == "ok" else " ".join(text.split())
 
 
+def has_tables(connection: sqlite3.Connection) -> bool:
+    """Whether anything was ever made in the database. Raises `DatabaseError`."""
+    row = _read(lambda: connection.execute("SELECT count(*) FROM sqlite_schema").fetchone())
+    return bool(row is not None and row[0])
+
+
 def reference_problem(connection: sqlite3.Connection) -> str | None:
     """The first row that refers to one that does not exist; None when there is none.
 

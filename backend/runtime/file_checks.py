@@ -6,7 +6,7 @@ from backend.log import get_logger
 from backend.runtime.installation import DataDirectory, StartRefused
 from database.connection_manager import DatabaseManager
 from database.errors import DatabaseCorrupt, DatabaseFull, DatabaseReadOnly
-from database.integrity import quick_problem
+from database.integrity import has_tables, quick_problem
 from database.log_frames import LostFrames, lost_frames
 from database.permissions import access_problem
 from database.statements import control, fetch_one
@@ -109,13 +109,13 @@ def require_tables(manager: DatabaseManager) -> None:
     if not traces:
         return
     with manager.sync_pool.connection() as connection:
-        row = fetch_one(connection, "SELECT count(*) FROM sqlite_schema", ())
-    if row is not None and not row[0]:
-        raise StartRefused(
-            f"{manager.config.path} has lost its tables, and {', '.join(traces)} beside it "
-            f"{'belongs' if len(traces) == 1 else 'belong'} to an installation that had them: "
-            "restore a backup into a new directory"
-        )
+        if has_tables(connection):
+            return
+    raise StartRefused(
+        f"{manager.config.path} has lost its tables, and {', '.join(traces)} beside it "
+        f"{'belongs' if len(traces) == 1 else 'belong'} to an installation that had them: "
+        "restore a backup into a new directory"
+    )
 
 
 def try_write(manager: DatabaseManager) -> None:

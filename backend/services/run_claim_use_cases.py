@@ -52,6 +52,7 @@ class RunClaimUseCases(ServiceBase):
         They are those that as many claims of one run would have given, in that order: the oldest
         of a project, and of several projects the one served least recently.
         """
+        self.presence.note_if_watched()
         claimed = await self._claim(claim, expire_first=True)
         if claimed is None:
             await self._expire_some()
@@ -87,13 +88,18 @@ class RunClaimUseCases(ServiceBase):
             )
         return claimed
 
-    @unit_of_work
     async def heartbeat(self, run_id: int, beat: RunHeartbeat) -> LeasedRun:
         """The run, its lease extended by the time that was asked for when it was claimed.
 
         Raises `AgentRunNotFound`, and `LeaseLost` when the run is not this lease's any more, or
         is finished.
         """
+        # The lease's end is told by a clock that may be set back before the next tick.
+        self.presence.note_if_watched()
+        return await self._extend(run_id, beat)
+
+    @unit_of_work
+    async def _extend(self, run_id: int, beat: RunHeartbeat) -> LeasedRun:
         async with self.transaction() as repositories:
             run = await writable_run(repositories, run_id, beat.lease_token)
             extended = await repositories.runs.extend_lease(

@@ -264,10 +264,10 @@ def test_an_installation_whose_first_log_is_lost_is_not_made_again(
     content, before = log.read_bytes(), token.read_bytes()
     # Nothing was checkpointed yet, and SQLite takes a log with a broken header for none.
     log.write_bytes(content[:20] + bytes([content[20] ^ 1]) + content[21:])
-    for start in (*STARTS, *STARTS):
+    for start in (*STARTS[:3], *STARTS[:3]):
         outcome = command(*start, "--data-dir", directory)
         assert outcome.status == 1, start
-        assert "restore a backup" in outcome.complaint
+        assert "has lost its tables" in outcome.err
     assert (directory / "strongroom.db-wal.damaged").exists()
     assert token.read_bytes() == before
 

@@ -11,6 +11,7 @@ import pytest
 import schemathesis
 from pydantic import SecretStr
 from schemathesis.checks import load_all_checks
+from schemathesis.core.result import Ok
 from schemathesis.pytest.lazy import get_all_tests
 
 from backend.main import create_app
@@ -89,6 +90,7 @@ def valid_answers(
     load_all_checks()
     one = made.include(method=call.method, path=call.template)
     (built,) = get_all_tests(schema=one, test_func=check, settings=None, given_kwargs=None)
+    assert isinstance(built, Ok)
     _, requests = built.ok()
     requests()
 
