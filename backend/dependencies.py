@@ -46,6 +46,17 @@ def _decimal(value: object) -> object:
 
 _DECIMAL = re.compile(r"0|-?[1-9][0-9]{0,18}")
 PlainDigits = BeforeValidator(_decimal)
+
+
+def _boolean(value: object) -> object:
+    # Pydantic reads "1", "on", "yes" and "T" as well, and what is purged does not come back.
+    if isinstance(value, str) and value not in ("true", "false"):
+        raise PydanticCustomError("bool_parsing", "Input should be true or false")
+    return value
+
+
+Flag = Annotated[bool, BeforeValidator(_boolean)]
+"""A boolean in a query."""
 Id = Annotated[int, Field(ge=1, le=MAX_INT64), PlainDigits]
 """An id in a path or a query."""
 ProjectId = Annotated[Id, Path(description="The project's id.", examples=[1])]

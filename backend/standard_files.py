@@ -22,6 +22,9 @@ def prepare_standard_files() -> None:
     sys.stdin = sys.stdin or open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
     sys.stdout = sys.stdout or _writing(1)
     sys.stderr = sys.stderr or _writing(2)
+    if isinstance(sys.stdout, io.TextIOWrapper) and isinstance(sys.stdout.buffer, io.RawIOBase):
+        # PYTHONUNBUFFERED: each print would fail by itself, and nothing would tell of what.
+        sys.stdout = open(1, "w", encoding=sys.stdout.encoding, closefd=False)  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         # A name that the encoding has no character for is shown escaped, and fails nothing.
         if isinstance(stream, io.TextIOWrapper) and stream.errors != "backslashreplace":

@@ -1,5 +1,6 @@
 """The `.env` file of `strongroom serve`: read only when nobody but its user can have written it."""
 
+import errno
 import io
 import os
 import stat
@@ -8,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dotenv import dotenv_values
+from dotenv.parser import parse_stream
 
 from config.settings import PREFIX, SettingsError
 
@@ -36,8 +38,8 @@ NO_FILE = DotenvFile({}, is_private=True)
 def read_dotenv() -> DotenvFile:
     """The settings in the working directory's `.env`; none when there is no such file.
 
-    Raises `SettingsError` when the file can't be read, is not the user's own, can be written by
-    others, or has a variable of `NEVER_FROM_FILE`.
+    Raises `SettingsError` when the file can't be read or understood, is not the user's own, can be
+    written by others, or has a variable of `NEVER_FROM_FILE`.
     """
     try:
         _check_link()
@@ -58,6 +60,12 @@ def read_dotenv() -> DotenvFile:
         raise SettingsError(f"{NAME}: it is not UTF-8 text: write it as UTF-8") from None
     except OSError as error:
         raise SettingsError(_unreadable(error)) from None
+    wrong = next((part for part in parse_stream(io.StringIO(text)) if part.error), None)
+    if wrong is not None:
+        raise SettingsError(
+            f"{NAME}: line {wrong.original.line} is not understood: write NAME=value, a "
+            "quoted value with both of its quotes"
+        )
     found = {
         name.upper(): value or ""
         for name, value in dotenv_values(stream=io.StringIO(text)).items()
@@ -105,6 +113,8 @@ def _unreadable(error: OSError) -> str:
             f"the working directory {Path.cwd()} can't be searched for {NAME} ({reason}): start in "
             "a directory that this user can enter"
         )
+    if error.errno not in (errno.EACCES, errno.EPERM):
+        return f"{NAME}: it can't be read ({reason}): {_WITHOUT_LINK}"
     return (
         f"{NAME}: it can't be read ({reason}): let its owner read it (chmod u+r {NAME}), or start "
         "in another directory"

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from importlib import resources
 from importlib.resources.abc import Traversable
 
@@ -95,7 +96,16 @@ def load_migrations(directory: Traversable | None = None) -> list[Migration]:
     Raises `InvalidMigrationsError` for an SQL file with another kind of name, and for numbers
     that are not 1, 2, … each once.
     """
-    directory = resources.files("migrations") if directory is None else directory
+    return list(_own_migrations()) if directory is None else _load(directory)
+
+
+@cache
+def _own_migrations() -> tuple[Migration, ...]:
+    # A start asks for them several times.
+    return tuple(_load(resources.files("migrations")))
+
+
+def _load(directory: Traversable) -> list[Migration]:
     found = []
     for file in directory.iterdir():
         if not file.name.endswith(".sql"):

@@ -1,5 +1,6 @@
 """The command `strongroom`, and `python -m strongroom`."""
 
+import gc
 import os
 import signal
 import sys
@@ -22,13 +23,18 @@ def main() -> int:
             signal.signal(number, _leave)
     # Some modules look at these files when they are loaded.
     prepare_standard_files()
-    # It takes half a second.
+    # It takes half a second, and would be longer with looks for garbage in between.
+    gc.disable()
     from backend.cli import main as run  # noqa: PLC0415
 
+    gc.enable()
     try:
         return run()
     except KeyboardInterrupt:
         return INTERRUPTED
+    finally:
+        # The end of the interpreter looks for garbage as well, in vain: a third of a short command.
+        gc.freeze()
 
 
 def _is_answered_anyway(number: signal.Signals) -> bool:

@@ -4,6 +4,7 @@ A test takes `manager`, `service`, `application`, `client` or `server`, whicheve
 that shows what it is about. Each of them may be overridden by a module or by a test.
 """
 
+import gc
 import os
 import shutil
 import sys
@@ -42,6 +43,19 @@ def pytest_configure() -> None:
     said of disks is tested by the faults, on a disk."""
     if IN_MEMORY.is_dir() and shutil.disk_usage(IN_MEMORY).free > ENOUGH:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(IN_MEMORY))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection(session: pytest.Session) -> Iterator[None]:  # noqa: ARG001
+    """Look for no garbage while thousands of tests are made, all of which stay, nor among them
+    afterwards: that is a fifth of the time it takes, in each worker."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.collect()
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -48,7 +48,7 @@ _CROWDED = 0.75
 """The part of all connections from which on idle ones have no more time than the others."""
 _SECONDS_BETWEEN_WARNINGS = 60.0
 TOO_MANY = "too_many"
-_ABSOLUTE = re.compile(rb"https?://([^/?#]*)(.*)", re.IGNORECASE)
+_ABSOLUTE = re.compile(rb"https?://([^/?#]+)(.*)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +156,10 @@ class Connection(HttpToolsProtocol):
         """Make an absolute URL a path; its host goes before the header (RFC 9112, 3.2.2)."""
         target = _ABSOLUTE.fullmatch(self.url)
         if target is None:
-            # `*`, or what the parser of URLs refuses.
+            if b"://" in self.url:
+                # Whoever goes by the header Host would take it for another URL.
+                self._note(Fault("bad_request", "an absolute URL is http or https, with a host"))
+            # Else `*`, or what the parser of URLs refuses.
             return
         self.headers[:] = [
             (name, target[1] if name == b"host" else value) for name, value in self.headers

@@ -81,6 +81,13 @@ def _status(command: Callable[[], object]) -> int:
     except typer.TyperException as error:
         complain(_usage(error))
         return error.exit_code
+    except OSError as error:
+        # Without a name it may be that of standard output, when nothing was kept for the end.
+        unwritten = finish(sys.stdout) if error.filename is None else None
+        if unwritten is None:
+            return tell(error)
+        complain(_unwritten(unwritten))
+        return FAILURE
     except Exception as error:  # noqa: BLE001 - the last resort: no traceback for the user
         return tell(error)
     if status == INTERRUPTED:

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from backend.cli.failures import CommandFailed
-from backend.runtime import DataDirectory, Runtime, StartRefused
+from backend.runtime import DataDirectory, Runtime
 from backend.services.database_service import DatabaseService
 from config.settings import Settings
 from database.errors import ProcessLockHeld
@@ -20,12 +20,7 @@ async def changing(
     Raises `CommandFailed` when a server is running on it, and names `call`, which does there what
     the block does; `StartRefused` when there is no database, and for what `Runtime.start` refuses.
     """
-    database = DataDirectory(settings.data_dir).database
-    if not database.is_file():
-        raise StartRefused(
-            f"there is no {database}: choose the right data directory with --data-dir, or start a "
-            "new one with strongroom serve"
-        )
+    DataDirectory(settings.data_dir).require_database(settings.master_keys_file)
     try:
         runtime = await Runtime.start(settings, issue_first_token=issue_first_token)
     except ProcessLockHeld as error:

@@ -67,7 +67,8 @@ def verify(data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """
     settings = quiet_settings(data_dir)
     manager = read_only_manager(settings)
-    checks = [*_file_checks(manager), _log_check(manager)]
+    # First, as what a damaged log lost is what looks wrong in the file.
+    checks = [_log_check(manager), *_file_checks(manager)]
     if not any(check.problem for check in checks):
         checks += _unused(settings) or asyncio.run(_content_checks(settings))
     _report(checks, as_json=as_json)

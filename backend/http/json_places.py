@@ -10,12 +10,13 @@ Part = str | int
 """A member's name, or an item's index."""
 
 MAX_TOKENS = 50_000
-"""A longer way is not gone: the event loop waits meanwhile. A thousand logs have half of it."""
+"""A longer way is not gone: the event loop waits meanwhile."""
 MAX_DEPTH = 200
 """What can't be read since it is nested too deeply has more levels than this."""
 MAX_DIGITS = 4300
 """Python reads no longer integers."""
 _MAX_PARTS = 8
+_encoded = json.JSONEncoder(ensure_ascii=False).encode
 
 _TOKENS = re.compile(
     rf'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{{}},]|-?Infinity|NaN|-?\d{{{MAX_DIGITS + 1},}}', re.DOTALL
@@ -33,47 +34,81 @@ class _Level:
     wants_name: bool = False
 
 
-def place_of_refused(text: str, stop: int | None = None) -> tuple[Part, ...] | None:
-    """The path to the first thing in `text` that is JSON and refused all the same: a repeated key,
-    NaN, an unpaired surrogate, too many levels or digits. `None` when it is too far inside.
+def place_of_refused(
+    text: str, code: str, decoder: json.JSONDecoder, stop: int | None = None
+) -> tuple[Part, ...] | None:
+    """The path to the first thing in `text` that is refused with this code: a repeated key, NaN,
+    an unpaired surrogate, too many levels or digits. `None` when it is too far inside.
 
-    With `stop` it is the path to that character, up to where the text must be JSON.
+    With `stop` it is the path to that character, up to where the text must be JSON. The `decoder`
+    raises for what is refused, but for surrogates.
     """
     levels: list[_Level] = []
-    for number, match in enumerate(_TOKENS.finditer(text)):
-        if stop is not None and match.end() > stop:
+    position = 0
+    for _ in range(MAX_TOKENS):
+        match = _TOKENS.search(text, position)
+        if match is None or (stop is not None and match.end() > stop):
             break
+        position = match.end()
         text_part = match[0]
-        if number == MAX_TOKENS:
-            return None
         if text_part[0] == '"':
-            if _is_refused(text_part, levels[-1] if levels else None):
+            if _is_refused(text_part, levels[-1] if levels else None, code):
                 break
         elif text_part in "{[":
+            if end := _end_of_good_item(text, match.start(), levels, decoder):
+                position = end
+                continue
             levels.append(_Level(None, wants_name=True) if text_part == "{" else _Level(0))
-            if len(levels) > MAX_DEPTH:
+            if len(levels) > MAX_DEPTH and code == "json_depth":
                 break
-        elif text_part in "}]":
-            del levels[-1:]
-        elif text_part == ",":
-            _go_on(levels[-1] if levels else None)
-        else:
+        elif text_part in "}],":
+            _go_on(levels, text_part)
+        elif stop is None:
             break
+    else:
+        return None
     return tuple(level.part for level in levels if level.part is not None)
 
 
-def _is_refused(string: str, level: _Level | None) -> bool:
-    """Whether a string has an unpaired surrogate, or is a name that the object has already. It
-    becomes the name of the member that the text is in, if it is one."""
-    value = json.loads(string, strict=False) if "\\" in string else string[1:-1]
+def _end_of_good_item(
+    text: str, start: int, levels: list[_Level], decoder: json.JSONDecoder
+) -> int | None:
+    """Where the item of a batch that begins at `start` ends; `None` when something of it is
+    refused, and for what is no such item, which is one of an array that is the body or a member
+    of it. To read it takes a fraction of the time of the way through it."""
+    arrays = [isinstance(level.part, int) for level in levels]
+    if arrays not in ([True], [False, True]):
+        return None
+    try:
+        value, end = decoder.raw_decode(text, start)
+    except (ValueError, RecursionError):
+        return None
+    if "\\u" in text[start:end] and not _is_unicode(_encoded(value)):
+        return None
+    return end
+
+
+def _is_refused(string: str, level: _Level | None, code: str) -> bool:
+    """Whether a string is refused with this code: for an unpaired surrogate, or as a name that the
+    object has already. It becomes the name of the member that the text is in, if it is one."""
+    value = _unescaped(string)
     is_name = level is not None and level.wants_name
     if level is not None and is_name:
         level.wants_name = False
         level.part = value
-        if value in level.names:
+        if value in level.names and code == "repeated_key":
             return True
         level.names.add(value)
-    return "\\u" in string and not value.isascii() and not _is_unicode(value)
+    return code == "unpaired_surrogate" and "\\u" in string and not _is_unicode(value)
+
+
+def _unescaped(string: str) -> str:
+    """What a string of JSON says; what stands in it when an escape of it is none."""
+    try:
+        value: str = json.loads(string, strict=False)
+    except ValueError:
+        value = string[1:-1]
+    return value
 
 
 def _is_unicode(text: str) -> bool:
@@ -84,13 +119,16 @@ def _is_unicode(text: str) -> bool:
     return True
 
 
-def _go_on(level: _Level | None) -> None:
-    if level is None:
-        return
-    if isinstance(level.part, int):
-        level.part += 1
-    else:
-        level.wants_name = True
+def _go_on(levels: list[_Level], mark: str) -> None:
+    """Go behind the bracket or the comma that ends what the text is in."""
+    if mark != ",":
+        del levels[-1:]
+    elif levels:
+        level = levels[-1]
+        if isinstance(level.part, int):
+            level.part += 1
+        else:
+            level.wants_name = True
 
 
 def shown(path: tuple[Part, ...]) -> tuple[Part, ...]:

@@ -25,6 +25,7 @@ from backend.services.runs.backlog import RunBacklog
 
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _LABELS = ("method", "route", "status")
+_REFUSALS = ("headers_too_large", "not_http", "slow", "too_many", "upgrade", "uri_too_long")
 
 
 class RequestMetrics:
@@ -70,8 +71,10 @@ class RequestMetrics:
             "Connections that were too many, too slow, or asked for what is not served.",
             labels=("reason",),
         )
-        for reason, count in list(self.connections.items()):
-            refused.add_metric((reason,), count)
+        counts = dict(self.connections)
+        # From the start, at 0: a rate misses the first of what begins with 1.
+        for reason in (*_REFUSALS, *sorted(counts.keys() - _REFUSALS)):
+            refused.add_metric((reason,), counts.get(reason, 0))
         yield refused
 
 

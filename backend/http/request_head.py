@@ -85,11 +85,12 @@ def _examined(scope: Scope, path: bytes) -> tuple[Headers, Fault | None]:
     # A caller that is no server may leave the version out, and then asks for the least.
     version = scope.get("http_version", "1.0")
     fault = (
-        scope.get(FAULT)
-        or _path_fault(path, scope["query_string"])
+        _path_fault(path, scope["query_string"])
         or _repeated(values)
         or _version_fault(version, headers)
         or _framing_fault(version, headers)
+        # Last, since what is wrong with a body may follow from what is wrong with its head.
+        or scope.get(FAULT)
     )
     return headers, fault
 

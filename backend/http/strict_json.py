@@ -55,7 +55,7 @@ def parse_json(body: bytes, name: str = "the body") -> Any:
 
 
 def _refusal(text: str, code: str, detail: str, stop: int | None = None) -> MalformedJson:
-    path = place_of_refused(text, stop)
+    path = place_of_refused(text, code, _DECODER, stop)
     if path is None:
         return MalformedJson(detail)
     place = pointer(shown(path))
@@ -122,3 +122,6 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_constant(_name: str) -> NoReturn:
     raise _RefusedError("not_a_number", "NaN and infinities are not JSON")
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_no_constant)

@@ -3,11 +3,14 @@
 from starlette.requests import Request
 from starlette.responses import Response
 
-from backend.errors import StrongroomError
+from backend.errors import InvalidField, StrongroomError
 from backend.http.fast_path.direct_call import Handler
 from backend.http.strict_json import read_json
 from backend.services.database_service import DatabaseService
 from backend.services.principal import Principal, current_principal
+
+_NOTHING = frozenset({b"", b"{}", b"null"})
+"""Bodies that ask for nothing, which some clients send with every call."""
 
 
 async def require_valid(request: Request, principal: Principal) -> None:
@@ -19,14 +22,19 @@ async def require_valid(request: Request, principal: Principal) -> None:
 
 async def read_body(request: Request, principal: Principal, *, required: bool | None) -> None:
     """Read the request's body, strictly unless the route has none: `required` is `None` then."""
-    if required is None and "transfer-encoding" not in request.headers:
+    headers = request.headers
+    is_sent = "transfer-encoding" in headers or headers.get("content-length", "0") != "0"
+    if required is None and not is_sent:
         return
     # Also one that nobody asks for may not be larger than the limit.
-    await request.body()
+    body = await request.body()
     # A client takes as long as it likes to send it.
     await require_valid(request, principal)
     if required is not None:
         await read_json(request, required=required)
+    elif request.method != "GET" and body.strip() not in _NOTHING:
+        # It would be ignored, and say what its sender believes to happen.
+        raise InvalidField((), "unexpected_body", "this call takes no body")
 
 
 def valid_to_the_end(handle: Handler) -> Handler:

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Path, Query, Response, status
 from backend.dependencies import (
     AnyOf,
     Cursor,
+    Flag,
     GuardedRoute,
     Limit,
     ProjectId,
@@ -132,7 +133,7 @@ async def delete_project(
     project_id: ProjectId,
     service: Service,
     purge: Annotated[
-        bool, Query(description="Remove it and all that belongs to it, for good.")
+        Flag, Query(description="Remove it and all that belongs to it, for good.")
     ] = False,
 ) -> None:
     """Mark the project deleted, which `restore` takes back, or purge it, which destroys its secrets

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Response, status
 
-from backend.dependencies import Cursor, GuardedRoute, Id, Limit, Service, problems
+from backend.dependencies import Cursor, Flag, GuardedRoute, Id, Limit, Service, problems
 from backend.schemas.tokens import TokenCreate, TokenCreated, TokenInfo, TokenList
 
 router = APIRouter(prefix="/api/tokens", tags=["tokens"], route_class=GuardedRoute)
@@ -15,7 +15,7 @@ TokenId = Annotated[Id, Path(description="The token's id.", examples=[1])]
 @router.get("", responses=problems("bad_cursor"))
 async def list_tokens(
     service: Service,
-    revoked: Annotated[bool, Query(description="Revoked ones as well.")] = False,
+    revoked: Annotated[Flag, Query(description="Revoked ones as well.")] = False,
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> TokenList:

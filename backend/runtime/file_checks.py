@@ -6,7 +6,7 @@ from backend.observability.log import get_logger
 from backend.runtime.installation import DataDirectory, StartRefused
 from database.connection_manager import DatabaseManager
 from database.errors import DatabaseCorrupt, DatabaseFull, DatabaseReadOnly
-from database.sqlite.integrity import quick_problem
+from database.sqlite.integrity import has_tables, quick_problem
 from database.sqlite.log_frames import LostFrames, lost_frames
 from database.sqlite.permissions import access_problem
 from database.sqlite.statements import control, fetch_one
@@ -99,6 +99,23 @@ def _check_file(manager: DatabaseManager) -> None:
             f"{manager.config.path} is damaged ({problem}), as a copy is that was made while it "
             "was written: restore a backup, and make copies with strongroom backup"
         )
+
+
+def require_tables(manager: DatabaseManager) -> None:
+    """Raises `StartRefused` for a database without tables beside the files that come after them:
+    what it had was in a log that is lost, and a start would make a new installation."""
+    directory = DataDirectory(manager.config.path.parent)
+    traces = [path.name for path in directory.made_last if os.path.lexists(path)]
+    if not traces:
+        return
+    with manager.sync_pool.connection() as connection:
+        if has_tables(connection):
+            return
+    raise StartRefused(
+        f"{manager.config.path} has lost its tables, and {', '.join(traces)} beside it "
+        f"{'belongs' if len(traces) == 1 else 'belong'} to an installation that had them: "
+        "restore a backup into a new directory"
+    )
 
 
 def try_write(manager: DatabaseManager) -> None:

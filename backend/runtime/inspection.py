@@ -46,13 +46,7 @@ def read_only_manager(settings: Configuration) -> DatabaseManager:
     Raises `StartRefused` when there is no database.
     """
     directory = DataDirectory(settings.data_dir)
-    if directory.path.is_dir():
-        directory.require_whole(settings.master_keys_file)
-    if not directory.database.is_file():
-        raise StartRefused(
-            f"there is no {directory.database}: choose the right data directory with --data-dir, "
-            "or start a new one with strongroom serve"
-        )
+    directory.require_database(settings.master_keys_file)
     require_access(directory, writing=False)
     return DatabaseManager(replace(connection_config(settings), readers=1, read_only=True))
 

@@ -21,6 +21,8 @@ DATABASE_FILE = "strongroom.db"
 MASTER_KEY_FILE = "master.key"
 AUDIT_HEADS_FILE = "audit.heads"
 TOKEN_FILE = "admin.token"  # noqa: S105 - a file's name
+_EMPTY_BYTES = 1
+"""SQLite takes a file of one byte for an empty one too."""
 
 
 class Configuration(Protocol):
@@ -83,6 +85,11 @@ class DataDirectory:
         return self.path / MASTER_KEY_FILE
 
     @property
+    def made_last(self) -> list[Path]:
+        """Files that a first start makes once the database has its tables."""
+        return [self.audit_heads, self.admin_token]
+
+    @property
     def admin_token(self) -> Path:
         """The token of the first start."""
         return self.path / TOKEN_FILE
@@ -108,9 +115,31 @@ class DataDirectory:
                 sync(parent)
 
     def require_whole(self, keys_file: Path | None = None) -> None:
+        """Raises `StartRefused` as `require_not_lost` does, and for what a restore or a demo that
+        did not come to its end has left."""
+        self.require_not_lost(keys_file)
+        if self.database.exists():
+            return
+        left = next(filter(is_leftover, self.path.iterdir()), None)
+        if left is not None:
+            raise StartRefused(
+                f"a demo or a restore into {self.path} did not come to its end: run the same "
+                f"command again, or remove {left.name} from there to begin a new installation"
+            )
+
+    def require_database(self, keys_file: Path | None = None) -> None:
+        """Raises `StartRefused` when there is no database, with what shows that there was one."""
+        if self.path.is_dir():
+            self.require_whole(keys_file)
+        if not self.database.is_file():
+            raise StartRefused(
+                f"there is no {self.database}: choose the right data directory with --data-dir, or "
+                "start a new one with strongroom serve"
+            )
+
+    def require_not_lost(self, keys_file: Path | None = None) -> None:
         """Raises `StartRefused` when there is no database and something shows that there was one:
-        a start would make a new installation, and the log of the old one would be lost. What a
-        restore or a demo that did not come to its end has left is refused as well.
+        a start would make a new installation, and the log of the old one would be lost.
 
         A master key at `keys_file`, which the configuration names, shows nothing.
         """
@@ -123,24 +152,16 @@ class DataDirectory:
                 "put the file back, or restore a backup into a new directory; to begin a new "
                 "installation, move what is in this one away"
             )
-        if self.database.exists():
-            return
-        left = next(filter(is_leftover, self.path.iterdir()), None)
-        if left is not None:
-            raise StartRefused(
-                f"a demo or a restore into {self.path} did not come to its end: run the same "
-                f"command again, or remove {left.name} from there to begin a new installation"
-            )
 
     def _traces(self, keys_file: Path | None) -> list[str]:
         """The files of an installation whose database is missing or empty."""
         log, index = (self.path / f"{DATABASE_FILE}{suffix}" for suffix in ("-wal", "-shm"))
-        later = [self.audit_heads, self.admin_token]
+        later = self.made_last
         if not self.database.exists():
             suspects = [log, index, *later]
             if keys_file is None or keys_file.absolute() != self.master_key.absolute():
                 suspects.append(self.master_key)
-        elif self.database.stat().st_size == 0:
+        elif self.database.stat().st_size <= _EMPTY_BYTES:
             # A first start that was cut short leaves an empty file and a key, and no more.
             suspects = later
             if log.exists() and log.stat().st_size > 0:

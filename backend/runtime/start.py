@@ -20,6 +20,7 @@ from backend.runtime.backups import ServerBackups
 from backend.runtime.file_checks import (
     look_at_log,
     require_access,
+    require_tables,
     require_whole_file,
     try_write,
 )
@@ -106,6 +107,9 @@ class Runtime:
         directory = DataDirectory(settings.data_dir)
         manager = manager or DatabaseManager(connection_config(settings))
         try:
+            if issue_first_token and not directory.database.exists():
+                # Before anything is made that would be left behind.
+                directory.require_not_lost(settings.master_keys_file)
             keyring, _ = _prepare(settings, manager)
             await manager.open()
             service = await _open_service(manager, keyring, clock)
@@ -205,6 +209,7 @@ def _prepare(settings: Configuration, manager: DatabaseManager) -> tuple[Keyring
     directory.require_whole(settings.master_keys_file)
     look_at_log(manager)
     require_whole_file(manager)
+    require_tables(manager)
     require_own_schema(manager)
     keyring = load_keyring(settings, manager)
     check_keys(manager, keyring)

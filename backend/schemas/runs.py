@@ -144,7 +144,8 @@ class RunClaim(RequestModel):
     )
     count: Annotated[int, Field(ge=1, le=MAX_CLAIM_COUNT)] | None = Field(
         default=None,
-        description="How many runs to take at most; the answer is a list then. Without it, one.",
+        description="How many runs to take at most, fewer when their JSON passes 4 MiB; the answer "
+        "is a list then. Without it, one.",
     )
 
     model_config = ConfigDict(

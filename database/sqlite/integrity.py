@@ -3,7 +3,8 @@
 import sqlite3
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import cache
 from typing import TypeVar
 
 from database.errors import DatabaseBusy, MigrationError, translate
@@ -67,6 +68,12 @@ def quick_problem(connection: sqlite3.Connection, seconds: float) -> str | None:
     return None if text == "ok" else " ".join(text.split())
 
 
+def has_tables(connection: sqlite3.Connection) -> bool:
+    """Whether anything was ever made in the database. Raises `DatabaseError`."""
+    row = _read(lambda: connection.execute("SELECT count(*) FROM sqlite_schema").fetchone())
+    return bool(row is not None and row[0])
+
+
 def reference_problem(connection: sqlite3.Connection) -> str | None:
     """The first row that refers to one that does not exist; None when there is none.
 
@@ -104,7 +111,7 @@ def foreign_object(connection: sqlite3.Connection) -> str | None:
     `DatabaseError` when the file can't be read.
     """
     known = load_migrations()
-    expected = _expected_objects(known[: len(known) - len(pending(connection, known))])
+    expected = _expected_objects(tuple(known[: len(known) - len(pending(connection, known))]))
     found = _objects(connection)
     for key in sorted(expected.keys() | found.keys()):
         if expected.get(key) == found.get(key):
@@ -119,7 +126,9 @@ def foreign_object(connection: sqlite3.Connection) -> str | None:
     return None
 
 
-def _expected_objects(migrations: Sequence[Migration]) -> Objects:
+@cache
+def _expected_objects(migrations: tuple[Migration, ...]) -> Objects:
+    # It takes as long as all the rest of a start's look at the file.
     connection = sqlite3.connect(":memory:", isolation_level=None)
     try:
         migrate(connection, migrations)

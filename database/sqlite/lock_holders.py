@@ -20,8 +20,10 @@ def lock_holders(path: Path) -> list[int]:
 def owners(database: Path) -> list[int]:
     """Ids of the other processes that have the database open and own a lock file, whichever: they
     are servers or commands like this one."""
-    locking = {pid for kind, pid, _ in _locks() if kind == "FLOCK"}
-    return [pid for pid in lock_holders(database) if pid in locking]
+    holders = lock_holders(database)
+    # Nearly always there are none, and the list of all locks need not be read again.
+    locking = {pid for kind, pid, _ in _locks() if kind == "FLOCK"} if holders else set()
+    return [pid for pid in holders if pid in locking]
 
 
 def _name_of(path: Path) -> str | None:

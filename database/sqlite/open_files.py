@@ -5,6 +5,7 @@ is gone at the next start.
 """
 
 import contextlib
+import errno
 import os
 from pathlib import Path
 
@@ -21,6 +22,7 @@ class OpenFiles:
         lock = self._database.with_name(f"{self._database.name}.lock")
         self._paths = (self._database, self._log, config.shm_path, lock)
         self._known: dict[Path, tuple[int, int]] = {}
+        self._was_empty = True
 
     def remember(self) -> None:
         """Take what is there now for what was opened. What is not there is not looked at."""
@@ -28,6 +30,8 @@ class OpenFiles:
             with contextlib.suppress(FileNotFoundError):
                 status = path.stat()
                 self._known[path] = status.st_dev, status.st_ino
+                if path == self._database:
+                    self._was_empty = status.st_size == 0
 
     def require_same(self) -> None:
         """Raises `FilesReplaced`, naming the file, when one was removed or replaced."""
@@ -49,11 +53,15 @@ class OpenFiles:
             if known is None:
                 return None
             raise FilesReplaced(f"{path} was removed while it was in use{_ADVICE}") from None
-        except OSError:
+        except OSError as error:
+            if known is not None and error.errno == errno.ELOOP:
+                raise FilesReplaced(f"{path} was replaced while it was in use{_ADVICE}") from None
             # It can't be looked at, which says nothing about the file that is open.
             return None
         if known is not None and known != (status.st_dev, status.st_ino):
             raise FilesReplaced(f"{path} was replaced while it was in use{_ADVICE}")
+        if path == self._database and status.st_size == 0 and not self._was_empty:
+            raise FilesReplaced(f"{path} was emptied while it was in use{_ADVICE}")
         return status
 
 

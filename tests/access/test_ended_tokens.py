@@ -239,7 +239,7 @@ async def test_a_stream_breaks_off_when_its_token_ends(
     assert messages[-1].get("more_body") is True
 
 
-@pytest.mark.parametrize("what", ["a token", "a reveal"])
+@pytest.mark.parametrize("what", ["a token", "a reveal", "a reveal with a length"])
 def test_a_body_that_trickles_past_the_revocation_gets_401(
     server: RunningServer, settings: Settings, what: str
 ) -> None:
@@ -249,20 +249,27 @@ def test_a_body_that_trickles_past_the_revocation_gets_401(
         path = f"/api/projects/{client.post('/api/projects', json=body).json()['id']}"
         made = client.post("/api/tokens", json={"name": "test", "scopes": [ADMIN]}).json()
         line, content = "POST /api/tokens", b'{"name": "more", "scopes": ["admin"]}'
-        if what == "a reveal":
+        if what != "a token":
             line, content = f"GET {path}/secrets/KEY/value", b"nothing that is read"
+        framing, size, end = (
+            "Transfer-Encoding: chunked",
+            b"%x\r\n" % len(content),
+            b"\r\n0\r\n\r\n",
+        )
+        if what == "a reveal with a length":
+            framing, size, end = f"Content-Length: {len(content)}", b"", b""
         head = (
             f"{line} HTTP/1.1\r\nHost: strongroom.test\r\nAuthorization: Bearer {made['token']}\r\n"
-            "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+            f"Content-Type: application/json\r\n{framing}\r\n\r\n"
         )
         with server.connect() as connection:
-            connection.sendall(head.encode() + b"%x\r\n%b" % (len(content), content[:-1]))
+            connection.sendall(head.encode() + size + content[:-1])
             # It is recognised, as its last use shows.
             used = f"/api/tokens/{made['id']}"
             while client.get(used).json()["last_used_at"] is None:
                 pass
             assert client.delete(used).status_code == 204
-            connection.sendall(content[-1:] + b"\r\n0\r\n\r\n")
+            connection.sendall(content[-1:] + end)
             answer = connection.recv(65_536)
         assert answer.startswith(b"HTTP/1.1 401 ")
         assert b"sesame" not in answer

@@ -94,9 +94,12 @@ def test_an_empty_path_is_wrong_use(
 
 
 FORKING = """
-import json, os, sys
+import importlib, json, os, sys
 import strongroom.__main__ as strongroom
-import backend.cli
+from tests.forked import PRELOADED
+
+for name in PRELOADED:
+    importlib.import_module(name)
 
 def child(case, arguments, folder):
     os.chdir(folder)

@@ -21,12 +21,12 @@ def installation(command: Command, directory: Path, tmp_path: Path) -> Path:
     return directory
 
 
-def run_with(output: str, *arguments: str | Path, cwd: Path) -> Outcome:
+def run_with(output: str, *arguments: str | Path, cwd: Path, **variables: str) -> Outcome:
     """Run the command with its standard output as a shell sets it up."""
     done = subprocess.run(
         ["sh", "-c", f'exec "$0" "$@" {output}', STRONGROOM, *arguments],  # noqa: S607
         cwd=cwd,
-        env=environment(),
+        env={**environment(), **variables},
         capture_output=True,
         text=True,
         timeout=PATIENCE,
@@ -62,9 +62,14 @@ def test_a_key_that_nobody_saw_is_told(tmp_path: Path, output: str) -> None:
     assert "standard output" in outcome.complaint
 
 
-def test_a_full_output_is_one_line_for_other_commands_too(installation: Path) -> None:
+@pytest.mark.parametrize("arguments", [("token", "list"), ("audit", "export", "-"), ("-h",)])
+def test_a_full_output_is_one_line_for_other_commands_too(
+    installation: Path, arguments: tuple[str, ...]
+) -> None:
+    place = () if arguments == ("-h",) else ("--data-dir", installation)
+    # As containers have it.
     outcome = run_with(
-        ">/dev/full", "token", "list", "--data-dir", installation, cwd=installation.parent
+        ">/dev/full", *arguments, *place, cwd=installation.parent, PYTHONUNBUFFERED="1"
     )
     assert outcome.status == 1
-    assert "No space left on device" in outcome.complaint
+    assert outcome.complaint.startswith("standard output can't be written (No space left")

@@ -188,3 +188,21 @@ def test_a_directory_that_is_gone_has_none(
 def test_origins_may_come_from_it(file: Path) -> None:
     file.write_text("STRONGROOM_CORS_ORIGINS=https://a.test, https://b.test\n")
     assert load_settings(dotenv=True).cors_origins == ("https://a.test", "https://b.test")
+
+
+@pytest.mark.parametrize("line", ["STRONGROOM_PORT 1001", "STRONGROOM_PORT: 1001", "A='open"])
+def test_a_line_that_is_not_understood_is_told(
+    file: Path, line: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    file.write_text(f"# a comment\nSTRONGROOM_HOST=::1\n{line}\n")
+    assert _problem().startswith(".env: line 3 is not understood: ")
+    assert not caplog.records
+
+
+def test_a_link_that_leads_to_itself_is_told(file: Path) -> None:
+    file.unlink()
+    file.symlink_to(file.name)
+    assert _problem() == (
+        ".env: it can't be read (Too many levels of symbolic links): "
+        "replace it with an ordinary file, or start in another directory"
+    )

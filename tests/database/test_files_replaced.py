@@ -39,6 +39,17 @@ def recreated(file: Path) -> None:
     file.touch()
 
 
+def emptied(file: Path) -> None:
+    """Take the content away, as `>` does in a shell."""
+    os.truncate(file, 0)
+
+
+def looped(file: Path) -> None:
+    """Put a link to itself in its place."""
+    file.unlink()
+    file.symlink_to(file.name)
+
+
 def directory_renamed(file: Path) -> None:
     """Give the directory another name."""
     file.parent.rename(file.parent.with_name("renamed"))
@@ -80,6 +91,9 @@ CHANGES = [
     *((change, suffix) for change in (removed, renamed, replaced) for suffix in ("", "-wal")),
     (recreated, ""),
     (recreated, "-wal"),
+    (emptied, ""),
+    (looped, ""),
+    (looped, "-wal"),
     (directory_renamed, ""),
     (directory_replaced, ""),
     (directory_removed, ""),

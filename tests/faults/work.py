@@ -95,7 +95,9 @@ def _make_older(database: Path, version: int) -> None:
     connection.execute("ATTACH ? AS newer", (str(database),))
     connection.execute("BEGIN")
     for (table,) in connection.execute(
+        # What an index of words has stands in the tables beside it.
         "SELECT name FROM main.sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%'"
+        " AND sql NOT LIKE 'CREATE VIRTUAL%'"
     ).fetchall():
         if table != "schema_migrations":
             _copy_table(connection, table)

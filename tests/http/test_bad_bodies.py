@@ -182,6 +182,25 @@ async def test_a_compressed_body_is_refused_and_named(
         await sender.refused(INVALID, plain, headers={**JSON, "Content-Encoding": coding})
 
 
+async def test_every_call_that_takes_no_body_refuses_one(
+    client: httpx.AsyncClient, application: FastAPI
+) -> None:
+    await make_something_of_everything(client)
+    before = all_rows(manager_of(application))
+    tried = 0
+    for call in all_calls():
+        if call.method != "GET" and not call.takes_body:
+            for body in (b'{"dry_run": true}', b"garbage", b"[]"):
+                answer = await client.request(call.method, call.path(), content=body, headers=JSON)
+                [error] = problem(answer, "validation_failed")["errors"]
+                assert error["code"] == "unexpected_body", call
+            tried += 1
+    assert tried > 5
+    assert all_rows(manager_of(application)) == before
+    # What asks for nothing passes.
+    assert (await client.post("/api/projects/1/restore", json={})).status_code == 200
+
+
 async def test_every_route_with_a_body_refuses_a_compressed_one(
     client: httpx.AsyncClient, application: FastAPI
 ) -> None:

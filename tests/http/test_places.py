@@ -110,6 +110,39 @@ async def test_what_is_no_json_is_named_in_batches(client: httpx.AsyncClient) ->
                 assert error["pointer"] in problem(answer, "malformed_json")["detail"]
 
 
+@pytest.mark.parametrize("text", BAD_TEXTS)
+async def test_what_is_no_json_is_named_in_a_batch_of_long_logs(
+    client: httpx.AsyncClient, text: str
+) -> None:
+    logs = items("logs", 1000)
+    for log in logs:
+        log["context"] = {f"key_{n}": [{"é": f"\U0001f600 {n}"}] for n in range(15)}
+    logs[990]["context"]["cut"] = "PLACE"
+    content = json.dumps({"logs": logs}).replace('"PLACE"', text)
+    answer = await client.post("/api/logs", content=content.encode(), headers=JSON)
+    [error] = problem(answer, "malformed_json")["errors"]
+    assert (error["pointer"], error["code"]) == ("/logs/990/context", BAD_TEXTS[text])
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "code"),
+    [
+        ('"\\ud83d"', "NaN", "not_a_number"),
+        ('"\\ud83d"', "tru", "not_json"),
+        ('{"a": "\\ud83d"}', '{"a": 1, "a": 2}', "repeated_key"),
+        ('{"a": "\\ud83d", "b": "\\ud83d"}', "1" * 5000, "number_too_long"),
+        ("[" * 300 + "]" * 300, '"\\ud83d"', "unpaired_surrogate"),
+    ],
+)
+async def test_the_place_is_that_of_what_is_told(
+    client: httpx.AsyncClient, first: str, second: str, code: str
+) -> None:
+    content = f'{{"logs": [{{"context": {first}}}, {{"context": {second}}}]}}'
+    answer = await client.post("/api/logs", content=content, headers=JSON)
+    [error] = problem(answer, "malformed_json")["errors"]
+    assert (error["pointer"], error["code"]) == ("/logs/1/context", code)
+
+
 async def test_what_is_no_json_is_named_in_every_body(client: httpx.AsyncClient) -> None:
     tried = 0
     for call in all_calls():
@@ -136,6 +169,8 @@ async def test_what_is_no_json_is_named_in_every_body(client: httpx.AsyncClient)
         (b'{"name": "a", "name": "b"}', "/name"),
         (b'{"settings": {"branch_name": "x", "branch_name": "y"}}', "/settings/branch_name"),
         (b'{"name": "\xff"}', "/name"),
+        (b'{"webhook_url": "C:\\dir", "name": "M\xfcller"}', "/name"),
+        (b'{"webhook_url": "\\ud83", "\\x": NaN, "name": "M\xfcller"}', "/name"),
         # A name that no request has may be anything, also a value in the wrong place.
         (b'{"hunter2": NaN}', ""),
         (b'{"hunter2\\ud800": 1}', ""),
@@ -147,6 +182,10 @@ async def test_what_is_no_json_is_named_in_every_body(client: httpx.AsyncClient)
         (b"{}}", ""),
         (b'{"name": tru}', "/name"),
         (b"[" + b"[]," * MAX_TOKENS + b"NaN]", None),
+        (b'[[[]], {}, [{"name": []}, {}], [{}, {"name": [NaN]}]]', "/3/1/name/0"),
+        (b'{"a": [{}, {"b": 1}, [2]], "name": [[], {"id": "\\ud83d"}]}', "/name/1/id"),
+        (b'[{"name": 1}, {"name": 1', "/1/name"),
+        (b'[{"name": 1} {"name": 1}]', "/0"),
     ],
 )  # fmt: skip
 async def test_places(client: httpx.AsyncClient, body: bytes, place: str | None) -> None:

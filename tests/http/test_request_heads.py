@@ -177,6 +177,16 @@ HEADS: dict[str, tuple[bytes, int, str]] = {
     "a method in small letters": (b"get / HTTP/1.1\r\n" + HOST + b"\r\n", 400, "bad_request"),
     "a fragment": (b"GET /health#x HTTP/1.1\r\n" + HOST + b"\r\n", 400, "bad_request"),
     "a user in the URL": (b"GET http://u:p@a/ HTTP/1.1\r\n" + HOST + b"\r\n", 400, "bad_request"),
+    "a URL of another scheme": (
+        b"GET ftp://a.test/health HTTP/1.1\r\n" + HOST + b"\r\n",
+        *(400, "bad_request"),
+    ),
+    "a URL without a host": (
+        b"GET http:///health HTTP/1.1\r\n" + HOST + b"\r\n",
+        400,
+        "bad_request",
+    ),
+    "nothing but a scheme": (b"GET http:// HTTP/1.1\r\n" + HOST + b"\r\n", 400, "bad_request"),
     "no path": (b"GET health HTTP/1.1\r\n" + HOST + b"\r\n", 400, "bad_request"),
     "a tunnel": (b"CONNECT a.test:1 HTTP/1.1\r\n" + HOST + b"\r\n", 400, "bad_request"),
     "an encoded slash": (b"GET /api%2fprojects HTTP/1.1\r\n" + HOST + b"\r\n", 400, "bad_request"),
@@ -247,6 +257,13 @@ def test_a_head_that_can_be_read_in_two_ways_is_refused(shared: RunningServer, k
         assert is_problem(answer)
 
 
+@pytest.mark.parametrize("coding", ["identity", "gzip", "xchunked", "chunked;q=1"])
+def test_a_coding_that_is_not_known_is_named(shared: RunningServer, coding: str) -> None:
+    head = b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: %s\r\n\r\n" % coding.encode()
+    detail = received(shared, head + b"2\r\n{}\r\n0\r\n\r\n").document["detail"]
+    assert detail == "the only Transfer-Encoding is chunked, in HTTP/1.1"
+
+
 def test_what_is_in_order_is_answered(shared: RunningServer) -> None:
     for data in (
         b"GET /health HTTP/1.0\r\n\r\n",
@@ -256,13 +273,17 @@ def test_what_is_in_order_is_answered(shared: RunningServer) -> None:
         b"GET /health HTTP/1.1\r\nHost: a.test:\r\n\r\n",
         b"GET http://a.test/health?x HTTP/1.1\r\n" + HOST + b"\r\n",
         b"GET HTTP://a.test:80 HTTP/1.1\r\n" + HOST + b"\r\n",
-        b"GET https://a.test? HTTP/1.1\r\n" + HOST + b"\r\n",
         b"GET /health?" + b"x" * 65_000 + b" HTTP/1.1\r\n" + HOST + b"\r\n",
         b"GET /health HTTP/1.1\r\n" + HOST + b"X: " + b"x" * 65_000 + b"\r\n\r\n",
         b"GET /health HTTP/1.1\r\n" + HOST + b"Accept: a/b\r\nAccept: c/d\r\n\r\n",
     ):
         for at_once in (True, False):
             assert received(shared, data, at_once=at_once).status == 200, data[:80]
+
+
+def test_an_absolute_url_without_a_path_is_that_of_the_root(shared: RunningServer) -> None:
+    answer = received(shared, b"GET https://a.test?x=/ HTTP/1.1\r\n" + HOST + b"\r\n")
+    assert answer.document["errors"][0]["pointer"] == "/query/x"
 
 
 def test_an_absolute_url_without_a_host_header_is_no_host(shared: RunningServer) -> None:

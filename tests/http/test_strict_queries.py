@@ -107,13 +107,31 @@ async def test_many_unknown_names_make_no_long_answer(client: httpx.AsyncClient)
 
 
 @pytest.mark.parametrize(
-    "query", ["purge", "purge=", "purge=yes!", "Purge=true", "purge=true&purge=true"]
+    "query",
+    [
+        *("purge", "purge=", "purge=yes!", "Purge=true", "purge=true&purge=true"),
+        *("purge=yes", "purge=1", "purge=on", "purge=t", "purge=True", "purge=TRUE", "purge=+true"),
+    ],
 )
 async def test_a_mistyped_purge_deletes_nothing(client: httpx.AsyncClient, query: str) -> None:
     project = await make_project(client)
     answer = await client.delete(f"/api/projects/{project['id']}?{query}")
     assert places(answer) == [f"/query/{query[:5]}"]
     assert (await client.get(f"/api/projects/{project['id']}")).json() == project
+
+
+async def test_a_boolean_is_true_or_false_wherever_a_query_has_one(
+    client: httpx.AsyncClient,
+) -> None:
+    tried = 0
+    for call in STRICT:
+        for parameter in call.parameters("query"):
+            if call.resolved(parameter["schema"]).get("type") == "boolean":
+                name = parameter["name"]
+                for value in ("1", "0", "yes", "no", "on", "off", "t", "f", "True", "FALSE"):
+                    assert places(await send(client, call, f"{name}={value}")) == [f"/query/{name}"]
+                tried += 1
+    assert tried >= 2
 
 
 async def test_empty_parts_of_a_query_are_none(client: httpx.AsyncClient) -> None:

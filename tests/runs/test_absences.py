@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from backend.schemas.runs import RunClaim
 from database.errors import DatabaseBusy
 from database.sqlite.connection import ConnectionConfig, open_connection
 from tests.cli.support import Serving
@@ -48,6 +49,18 @@ async def test_while_the_service_runs_leases_run_out(serving: Api, clock: Clock)
     await pass_time(serving, clock, 1)
     await serving.service.claims.watch_leases()
     assert await status_of(serving, run["id"]) == "pending"
+
+
+async def test_a_clock_that_is_set_and_set_back_between_two_looks_costs_no_lease(
+    serving: Api, clock: Clock
+) -> None:
+    (run,) = await claim_all(serving, 1)
+    clock.advance(-(10**6))
+    await serving.heartbeat(run["id"], run["lease_token"])
+    clock.advance(10**6)
+    assert await serving.service.claims.claim(RunClaim(worker="another")) == []
+    await serving.service.claims.watch_leases()
+    assert await status_of(serving, run["id"]) == "running"
 
 
 @pytest.mark.parametrize("away", [2, LEASE, 10**6, -(10**6)], ids=str)

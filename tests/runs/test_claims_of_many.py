@@ -58,6 +58,20 @@ async def test_fewer_are_given_when_fewer_wait_and_nothing_when_none_does(api: A
     await api.claim_nothing(count=MAX_CLAIM_COUNT)
 
 
+async def test_a_claim_ends_when_its_json_passes_what_a_page_may_have(api: Api) -> None:
+    other = await api.new_project("other")
+    for _ in range(4):
+        # Each of them has 1 MB in JSON.
+        await api.new_run(planning_statement="\n" * 500_000)
+        await api.new_run(project_id=other, planning_statement="é" * 500_000)
+    assert ids(await claim_many(api, MAX_CLAIM_COUNT)) == [1, 2, 3, 4, 5]
+    assert (await api.run(6))["status"] == "pending"
+    # The other project's turn is the next one, as it is after five single claims.
+    assert ids(await claim_many(api, 2)) == [6, 7]
+    assert ids(await claim_many(api, MAX_CLAIM_COUNT)) == [8]
+    await api.claim_nothing(count=1)
+
+
 async def test_the_answer_is_a_list_for_any_count_and_a_run_without_one(api: Api) -> None:
     for _ in range(3):
         await api.new_run()

@@ -6,8 +6,11 @@ import secrets
 from collections import Counter
 from typing import Final
 
+from pydantic_core import to_json
+
 from backend.errors import LeaseLost
 from backend.repositories.agent_run_repository import Lease, RunningLease
+from backend.repositories.paging import MAX_PAGE_BYTES
 from backend.schemas.runs import ClaimedRun, LeasedRun, RunClaim, RunHeartbeat
 from backend.services.base import Kit, UseCases, unit_of_work
 from backend.services.principal import SYSTEM, acting_as, current_principal
@@ -45,11 +48,12 @@ class Claims(UseCases):
 
     async def claim(self, claim: RunClaim) -> list[ClaimedRun]:
         """As many pending runs as are asked for, or all there are, now running and leased to the
-        worker, each under a lease of its own.
+        worker, each under a lease of its own. Fewer when their JSON passes that of a page.
 
         They are those that as many claims of one run would have given, in that order: the oldest
         of a project, and of several projects the one served least recently.
         """
+        self.presence.note_if_watched()
         claimed = await self._claim(claim, expire_first=True)
         if claimed is None:
             await self._expire_some()
@@ -65,11 +69,15 @@ class Claims(UseCases):
                 return None
             turns = await next_turns(repositories, _claimable(claim.project_ids), claim.count or 1)
             claimed = []
+            room = MAX_PAGE_BYTES
             for turn in turns:
                 token = secrets.token_urlsafe(32)
                 run = await repositories.runs.claim(turn.run_id, self._lease(claim, token))
                 claimed.append(ClaimedRun.model_construct(**dict(run), lease_token=token))
-            await end_turns(repositories, turns)
+                room -= len(to_json(run))
+                if room <= 0:
+                    break
+            await end_turns(repositories, turns[: len(claimed)])
             await self.kit.audit.record_all(
                 repositories,
                 [
@@ -81,13 +89,18 @@ class Claims(UseCases):
             )
         return claimed
 
-    @unit_of_work
     async def heartbeat(self, run_id: int, beat: RunHeartbeat) -> LeasedRun:
         """The run, its lease extended by the time that was asked for when it was claimed.
 
         Raises `AgentRunNotFound`, and `LeaseLost` when the run is not this lease's any more, or
         is finished.
         """
+        # The lease's end is told by a clock that may be set back before the next tick.
+        self.presence.note_if_watched()
+        return await self._extend(run_id, beat)
+
+    @unit_of_work
+    async def _extend(self, run_id: int, beat: RunHeartbeat) -> LeasedRun:
         async with self.transaction() as repositories:
             run = await writable_run(repositories, run_id, beat.lease_token)
             extended = await repositories.runs.extend_lease(

@@ -34,6 +34,12 @@ class Presence:
             self.absences += 1
         self._seen = now
 
+    def note_if_watched(self) -> None:
+        """The service is running now, if `begin` was called: where nothing serves, nothing would
+        make up for an absence."""
+        if self._seen is not None:
+            self.note()
+
     def make_up_for(self, absences: int) -> None:
         """Tell that what so many absences did has been made good."""
         self._made_up_for = absences
