@@ -13,7 +13,7 @@ from backend.dependencies import install_error_handlers
 from backend.http.access import ROUTE_SCOPES
 from backend.http.docs_pages import DOCUMENT_PATH, PAGE_PATH, add_docs
 from backend.http.edge import Edge
-from backend.http.fair_queue import Seats
+from backend.http.fair_queue import FairQueue
 from backend.http.fast_path.route_table import RouteTable
 from backend.http.inbound_budget import InboundLimits
 from backend.http.metrics import RequestMetrics
@@ -107,8 +107,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         token_per_minute=settings.token_rate_per_minute,
         failed_per_minute=settings.failed_attempts_per_minute,
     )
-    app.state.seats = {
-        kind: Seats(settings.max_concurrent_requests, settings.db_queue_timeout_seconds)
+    app.state.queues = {
+        kind: FairQueue(settings.max_concurrent_requests, settings.db_queue_timeout_seconds)
         for kind in ("reading", "writing")
     }
     app.state.open_metrics = settings.is_loopback and not settings.is_production

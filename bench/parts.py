@@ -32,12 +32,12 @@ from backend.main import create_app
 from backend.observability.log import configure_logging
 from backend.schemas.logs import LogEntry
 from backend.services.database_service import DatabaseService
-from backend.services.response_cache import Answers, ReadAnswers
+from backend.services.response_cache import ResponseCache, ResponseCaches
 from bench.asgi import Call, answer_nothing, call
 from bench.timed_sqlite import TimedConnection, timed_copy
 from bench.workloads import LOG_BODY, SECRETS_BODY, project_body
 from config.loading import load_settings
-from database.sqlite.table_versions import Changes
+from database.sqlite.table_versions import TableVersions
 from database.sqlite.transaction import InlineTransaction, drive
 from models import ProjectCreate, SecretsUpsert
 
@@ -192,11 +192,11 @@ class Parts:
         return best * 1_000_000
 
 
-def _nothing_kept() -> ReadAnswers:
+def _nothing_kept() -> ResponseCaches:
     """Answers to reads that are made each time."""
-    answers = ReadAnswers(Changes())
+    answers = ResponseCaches(TableVersions())
     for name in vars(answers):
-        setattr(answers, name, Answers(Changes().watch([]), max_bytes=0))
+        setattr(answers, name, ResponseCache(TableVersions().watch([]), max_bytes=0))
     return answers
 
 

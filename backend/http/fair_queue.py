@@ -14,10 +14,10 @@ from database.errors import DatabaseBusy
 
 LINGER_SECONDS = 0.05
 """A client has its share for so long after its last request: the next one is on its way. Without
-that whoever sends more would have taken all seats by the time it comes."""
+that whoever sends more would have taken all slots by the time it comes."""
 
 
-class Seats:
+class FairQueue:
     """Permissions to work, shared out between the clients that have something to do.
 
     Half of them are for whoever is next. The others are kept for those clients that have less than
@@ -43,7 +43,7 @@ class Seats:
 
     @property
     def free(self) -> int:
-        """Seats that nobody has."""
+        """Slots that nobody has."""
         return self._free
 
     @property
@@ -52,7 +52,7 @@ class Seats:
         return sum(len(client.turns) for client in self._waiting.values())
 
     def take(self, name: Hashable) -> bool:
-        """Take a seat for a client if it may have one now; whether it has."""
+        """Take a slot for a client if it may have one now; whether it has."""
         if not self._free:
             return False
         client = self._client(name)
@@ -65,7 +65,7 @@ class Seats:
         return True
 
     async def wait(self, name: Hashable) -> float:
-        """Wait for a seat for a client, and have it; the seconds that it took.
+        """Wait for a slot for a client, and have it; the seconds that it took.
 
         Raises `DatabaseBusy` when that takes too long; who is cancelled has none either.
         """
@@ -87,7 +87,7 @@ class Seats:
         return loop.time() - turn.began
 
     def give_back(self, name: Hashable) -> None:
-        """Give a client's seat back, to whoever is next."""
+        """Give a client's slot back, to whoever is next."""
         client = self._clients[name]
         client.held -= 1
         self._free += 1
@@ -96,8 +96,8 @@ class Seats:
             self._hand_out()
 
     @asynccontextmanager
-    async def seat(self, name: Hashable) -> AsyncIterator[None]:
-        """Have a seat for a client in the block. Raises `DatabaseBusy` where `wait` does."""
+    async def slot(self, name: Hashable) -> AsyncIterator[None]:
+        """Have a slot for a client in the block. Raises `DatabaseBusy` where `wait` does."""
         if not self.take(name):
             await self.wait(name)
         try:
@@ -120,11 +120,11 @@ class Seats:
             self._idle[name] = asyncio.get_running_loop().time()
 
     def _may_have_one(self, client: "_Client", share: int) -> bool:
-        """Whether one of the free seats is for this client."""
+        """Whether one of the free slots is for this client."""
         return client.held < share or self._free > self._number // 2
 
     def _share(self) -> int:
-        """The seats that are a client's in any case, as far as there are any."""
+        """The slots that are a client's in any case, as far as there are any."""
         if len(self._clients) == 1:
             return self._number
         latest = asyncio.get_running_loop().time() - self._linger
@@ -136,7 +136,7 @@ class Seats:
         return -(-self._number // len(self._clients))
 
     def _hand_out(self) -> None:
-        """Give free seats to those who wait, in turns, up to the share of each."""
+        """Give free slots to those who wait, in turns, up to the share of each."""
         while self._free and self._waiting:
             share = self._share()
             for name, client in self._waiting.items():  # noqa: B007 - both are needed below
@@ -209,5 +209,5 @@ class _Turn:
 
     @property
     def is_given(self) -> bool:
-        """Whether it has been handed a seat."""
+        """Whether it has been handed a slot."""
         return self.given.done() and not self.given.cancelled() and self.given.exception() is None

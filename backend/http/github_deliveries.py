@@ -39,7 +39,7 @@ async def take_github_delivery(
             target = await deliveries.target(webhook_id)
             incoming = await read_github_delivery(request, head, target.secret_token, body, limits)
             # All senders together are one client among those that write.
-            async with state.seats["writing"].seat("deliveries"):
+            async with state.queues["writing"].slot("deliveries"):
                 return await deliveries.receive(target, incoming)
     except BadSignature:
         limits.refused["signature"] += 1

@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect
 from backend.errors import Refused
 from backend.http.access import ANY_QUERY, OPEN, ROUTE_SCOPES
 from backend.http.authentication import authenticate, client_address, running_service
-from backend.http.fair_queue import Seats
+from backend.http.fair_queue import FairQueue
 from backend.http.fast_path.direct_call import DirectCall, Handler, application, is_ordinary
 from backend.http.request_head import read_head
 from backend.http.strict_query import StrictQuery
@@ -69,12 +69,12 @@ class GuardedRoute(APIRoute):
             if metrics:
                 # Never waits: when there is much to do, it tells so.
                 return await handle(request)
-            seats: Seats = state.seats[kind]
+            queue: FairQueue = state.queues[kind]
             # Now, and not before: whoever sends a body slowly keeps nobody from working.
             waited = None
             client = principal.token_id or client_address(request)
-            if not seats.take(client):
-                waited = await seats.wait(client)
+            if not queue.take(client):
+                waited = await queue.wait(client)
             try:
                 if waited is not None:
                     if waited > PATIENCE_SECONDS and await request.is_disconnected():
@@ -83,7 +83,7 @@ class GuardedRoute(APIRoute):
                 with acting_as(principal):
                     return await handle(request)
             finally:
-                seats.give_back(client)
+                queue.give_back(client)
 
         return guarded
 

@@ -17,7 +17,7 @@ from prometheus_client.registry import Collector
 from starlette.datastructures import State
 
 from backend.http.engine_metrics import engine_families
-from backend.http.fair_queue import Seats
+from backend.http.fair_queue import FairQueue
 from backend.http.inbound_budget import InboundLimits
 from backend.observability.log_output import dropped_lines
 from backend.services.database_service import DatabaseService
@@ -85,7 +85,7 @@ class Sources:
     requests: RequestMetrics
     stats: Mapping[str, Any]
     """What `AsyncConnectionPool.stats` gives."""
-    seats: Mapping[str, Seats]
+    queues: Mapping[str, FairQueue]
     inbound: InboundLimits
     backlog: RunBacklog | None
     expired_leases: Mapping[str, int]
@@ -99,7 +99,7 @@ async def metrics_text(state: State, service: DatabaseService) -> bytes:
             requests=state.metrics,
             backlog=await service.backlog.read(),
             stats=service.db_manager.async_pool.stats(),
-            seats=state.seats,
+            queues=state.queues,
             inbound=state.inbound,
             expired_leases=service.claims.expired_leases,
             now=service.clock(),
@@ -117,12 +117,12 @@ class _ServiceCollector(Collector):
         yield GaugeMetricFamily(
             "strongroom_requests_waiting",
             "Requests that wait for their turn.",
-            sum(seats.waiting for seats in sources.seats.values()),
+            sum(queue.waiting for queue in sources.queues.values()),
         )
         yield CounterMetricFamily(
             "strongroom_requests_refused",
             "Requests that waited too long for their turn.",
-            sum(seats.refused for seats in sources.seats.values()),
+            sum(queue.refused for queue in sources.queues.values()),
         )
         yield CounterMetricFamily(
             "strongroom_log_lines_dropped",

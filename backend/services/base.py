@@ -19,7 +19,7 @@ from backend.repositories import Repositories
 from backend.repositories.paging import JsonPage
 from backend.services.principal import Principal, current_principal
 from backend.services.recording import Recorder
-from backend.services.response_cache import ReadAnswers
+from backend.services.response_cache import ResponseCaches
 from database.base import Clock, utc_now
 from database.connection_manager import DatabaseManager
 from database.engine import in_unit_of_work
@@ -92,7 +92,7 @@ class Kit(UnitsOfWork):
         super().__init__(db_manager, clock=clock)
         self.vault = vault
         self.keys = keys
-        self.answers = ReadAnswers(db_manager.async_pool.changes)
+        self.answers = ResponseCaches(db_manager.async_pool.changes)
         self.cursors = CursorCodec(keys.cursors)
         self.audit = Recorder(AuditChain(keys.audit_chain), self.now)
 
@@ -185,7 +185,7 @@ def unit_of_work(method: Any = None, *, read_only: bool = False, urgent: bool = 
     return run
 
 
-async def finishing(work: Coroutine[Any, Any, T], effect: Callable[[], None]) -> T:
+async def shielded_then(work: Coroutine[Any, Any, T], effect: Callable[[], None]) -> T:
     """What `work` gives, after `effect`, which comes when `work` has ended in any way, also when
     the caller was cancelled meanwhile: for what must follow a commit."""
     task = asyncio.ensure_future(work)

@@ -7,7 +7,7 @@ query nor a model, and is never older than the last commit that anybody was told
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable
 
-from database.sqlite.table_versions import Changes, Watch, any_change, changes_of_rows
+from database.sqlite.table_versions import TableVersion, TableVersions, any_change, changes_of_rows
 
 MAX_BYTES = 16 * 1024 * 1024
 """Of each kind of answer; the one that was made first goes first."""
@@ -17,12 +17,12 @@ _LARGEST = MAX_BYTES // 16
 """A larger one is not kept: it would drive out too many others."""
 
 
-class Answers:
+class ResponseCache:
     """One kind of answer, by what was asked. Belongs to the event loop's thread."""
 
     __slots__ = ("_bytes", "_kept", "_max_bytes", "_version", "_watch")
 
-    def __init__(self, watch: Watch, max_bytes: int = MAX_BYTES) -> None:
+    def __init__(self, watch: TableVersion, max_bytes: int = MAX_BYTES) -> None:
         """`watch` watches everything that the answers show."""
         self._watch = watch
         self._max_bytes = max_bytes
@@ -58,18 +58,18 @@ class Answers:
             self._bytes -= len(self._kept.pop(next(iter(self._kept))))
 
 
-class ReadAnswers:
+class ResponseCaches:
     """Every kind of answer that is kept."""
 
-    def __init__(self, changes: Changes) -> None:
+    def __init__(self, changes: TableVersions) -> None:
         configured = any_change("project_settings", "project_secrets", "project_keys")
-        self.project = Answers(changes.watch(changes_of_rows("projects")))
+        self.project = ResponseCache(changes.watch(changes_of_rows("projects")))
         """A project, by its id."""
-        self.projects = Answers(changes.watch(any_change("projects")))
+        self.projects = ResponseCache(changes.watch(any_change("projects")))
         """A page of projects, by its filters, order, limit and cursor."""
-        self.settings = Answers(
+        self.settings = ResponseCache(
             changes.watch([*changes_of_rows("projects"), *any_change("project_settings")])
         )
         """A project's configuration, by the project's id."""
-        self.full = Answers(changes.watch([*changes_of_rows("projects"), *configured]))
+        self.full = ResponseCache(changes.watch([*changes_of_rows("projects"), *configured]))
         """Project, configuration and the metadata of its secrets, by the project's id."""

@@ -13,7 +13,7 @@ from database.sqlite.connection import ConnectionConfig, HopConnection, finish
 from database.sqlite.open_files import OpenFiles
 from database.sqlite.readers import Readers
 from database.sqlite.statements import execute, execute_many, fetch_all, fetch_one
-from database.sqlite.table_versions import Changes
+from database.sqlite.table_versions import TableVersions
 from database.sqlite.transaction import Work, unit_transaction
 from database.sqlite.wal import Checkpointer, wal_bytes
 from database.sqlite.write_lock import WriteLock
@@ -58,7 +58,7 @@ class AsyncConnectionPool:
         self._changing = asyncio.Lock()
 
     @property
-    def changes(self) -> Changes:
+    def changes(self) -> TableVersions:
         """Where to have the commits to some tables watched."""
         return self._write_lock.changes
 

@@ -20,7 +20,7 @@ from database.errors import (
 )
 from database.sqlite.connection import ConnectionConfig
 from database.sqlite.jobs import Job, JobQueue
-from database.sqlite.loop_pause import Loan
+from database.sqlite.loop_pause import LoopPause
 from database.sqlite.open_files import OpenFiles
 from database.sqlite.statements import commit, control, require_transaction, still_open
 from database.sqlite.wal import Checkpointer
@@ -84,7 +84,7 @@ class BatchRunner:
         self._stats.wal_truncations = self._checkpointer.truncations
         return self._stats
 
-    def serve(self, raw: sqlite3.Connection, queue: JobQueue, loan: Loan) -> None:
+    def serve(self, raw: sqlite3.Connection, queue: JobQueue, pause: LoopPause) -> None:
         """Run what waits, up to the bounds of a batch, in one transaction, and answer it.
 
         The loan is given back before the COMMIT, which waits for the disk.
@@ -97,7 +97,7 @@ class BatchRunner:
         # What is told if this breaks off in a way that nobody foresaw.
         failure: DatabaseError | None = DatabaseUnavailable("the batch broke off")
         try:
-            self._run(raw, batch, queue, loan)
+            self._run(raw, batch, queue, pause)
             failure = None
         except DatabaseError as error:
             failure = error
@@ -117,7 +117,9 @@ class BatchRunner:
             self._checkpoint(partial(self._checkpointer.make_room, raw))
         self._stats.busy_total += time.monotonic() - started
 
-    def _run(self, raw: sqlite3.Connection, batch: Batch, queue: JobQueue, loan: Loan) -> None:
+    def _run(
+        self, raw: sqlite3.Connection, batch: Batch, queue: JobQueue, pause: LoopPause
+    ) -> None:
         """Run the batch's first job and what else waits, and commit.
 
         Raises `DatabaseError` when nothing of it was kept.
@@ -139,7 +141,7 @@ class BatchRunner:
             if job is not None:
                 batch.append(job)
         self._stats.largest_batch = max(self._stats.largest_batch, len(batch))
-        loan.give_back()
+        pause.end()
         try:
             self._commit(raw)
         except DatabaseError as error:

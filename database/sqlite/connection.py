@@ -44,8 +44,8 @@ class ConnectionConfig:
     """Units of work that share a COMMIT, at most."""
     batch_seconds: float = 0.02
     """A batch takes no further unit after this time."""
-    loan_seconds: float = 0.02
-    """The event loop stands still for a batch's statements, at most for this time: see `Loan`."""
+    pause_seconds: float = 0.02
+    """The event loop pauses for a batch's statements, at most for this time: see `LoopPause`."""
     stall_seconds: float = 0.004
     """A reader busy with one hop for longer gets help from another one."""
     checkpoint_frames: int = 2_000

@@ -1,9 +1,9 @@
-"""The interpreter, lent to a database thread while the event loop has nothing better to do."""
+"""The event loop's pause while a database thread needs the interpreter."""
 
 import threading
 
 
-class Loan:
+class LoopPause:
     """The event loop stands still until the thread has run its statements.
 
     SQLite's driver gives the interpreter's lock up and takes it back several times a statement.
@@ -19,10 +19,10 @@ class Loan:
         self._returned.acquire()
 
     def wait(self, seconds: float) -> None:
-        """On the event loop: wait until it is given back, at most `seconds`."""
+        """On the event loop: wait until the pause ends, at most `seconds`."""
         self._returned.acquire(timeout=seconds)
 
-    def give_back(self) -> None:
+    def end(self) -> None:
         """On the database thread: let the event loop go on. Once is enough."""
         if self._returned.locked():
             self._returned.release()

@@ -16,7 +16,7 @@ from database.engine import Params, Row
 from database.errors import DatabaseError, concerns_connection
 from database.sqlite.connection import ConnectionConfig, HopConnection
 from database.sqlite.jobs import Job, JobQueue
-from database.sqlite.loop_pause import Loan
+from database.sqlite.loop_pause import LoopPause
 from database.sqlite.statements import (
     control,
     fetch_all,
@@ -135,10 +135,10 @@ class Readers:
     async def _run_hop(self, hop: _Hop) -> None:
         broken = True
         try:
-            loan = Loan()
-            run = hop.reader.start(partial(self._drain, hop, loan))
+            pause = LoopPause()
+            run = hop.reader.start(partial(self._drain, hop, pause))
             if self.queue.is_urgent:
-                loan.wait(self._config.loan_seconds)
+                pause.wait(self._config.pause_seconds)
             broken = await run
         except DatabaseError as error:
             logger.warning("a reader can't be used any more: %s", error)
@@ -160,23 +160,23 @@ class Readers:
         if broken:
             await self._reopen(hop.reader)
 
-    def _drain(self, hop: _Hop, loan: Loan, raw: sqlite3.Connection) -> bool:
+    def _drain(self, hop: _Hop, pause: LoopPause, raw: sqlite3.Connection) -> bool:
         """On the reader's thread: answer what waits; whether the connection must be replaced.
 
         The loan is for what is urgent, and comes first. Raises `DatabaseError` when the connection
         can't even be asked.
         """
         try:
-            return self._answer(hop, loan, raw)
+            return self._answer(hop, pause, raw)
         finally:
-            loan.give_back()
+            pause.end()
 
-    def _answer(self, hop: _Hop, loan: Loan, raw: sqlite3.Connection) -> bool:
+    def _answer(self, hop: _Hop, pause: LoopPause, raw: sqlite3.Connection) -> bool:
         now = time.monotonic()
         until = now + HOP_SECONDS
         while True:
             if not self.queue.is_urgent:
-                loan.give_back()
+                pause.end()
             job = self.queue.take()
             if job is None:
                 return False

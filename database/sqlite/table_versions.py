@@ -39,7 +39,7 @@ def changes_of_rows(*tables: str) -> list[Change]:
     return [(table, kind) for table in tables for kind in ("update", "delete")]
 
 
-class Watch:
+class TableVersion:
     """Counts the commits that change what it watches."""
 
     __slots__ = ("_count",)
@@ -58,17 +58,17 @@ class Watch:
         self._count += 1
 
 
-class Changes:
+class TableVersions:
     """The watches over one database."""
 
     def __init__(self) -> None:
         # Replaced, never changed: the writer's thread goes through them meanwhile.
-        self._all: frozenset[Watch] = frozenset()
-        self._by_change: dict[Change, frozenset[Watch]] = {}
+        self._all: frozenset[TableVersion] = frozenset()
+        self._by_change: dict[Change, frozenset[TableVersion]] = {}
 
-    def watch(self, changes: Iterable[Change]) -> Watch:
+    def watch(self, changes: Iterable[Change]) -> TableVersion:
         """A watch that counts commits with any of `changes`."""
-        watch = Watch()
+        watch = TableVersion()
         self._all |= {watch}
         for change in changes:
             self._by_change[change] = self._by_change.get(change, _NONE) | {watch}
@@ -82,10 +82,10 @@ class Changes:
         """Around what may commit changes to whatever it likes."""
         return _counted(self._all)
 
-    def _concerned(self, connection: sqlite3.Connection) -> Collection[Watch]:
+    def _concerned(self, connection: sqlite3.Connection) -> Collection[TableVersion]:
         if not isinstance(connection, ObservedConnection):
             return self._all
-        concerned: set[Watch] = set()
+        concerned: set[TableVersion] = set()
         changes = connection.take_changes()
         if ANYTHING in changes:
             return self._all
@@ -94,11 +94,11 @@ class Changes:
         return concerned
 
 
-_NONE: frozenset[Watch] = frozenset()
+_NONE: frozenset[TableVersion] = frozenset()
 
 
 @contextmanager
-def _counted(watches: Collection[Watch]) -> Iterator[None]:
+def _counted(watches: Collection[TableVersion]) -> Iterator[None]:
     for watch in watches:
         watch.step()
     try:

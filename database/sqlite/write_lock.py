@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from database.sqlite.table_versions import Changes
+from database.sqlite.table_versions import TableVersions
 
 
 class WriteLock:
@@ -17,7 +17,7 @@ class WriteLock:
     """
 
     def __init__(self) -> None:
-        self.changes = Changes()
+        self.changes = TableVersions()
         """What those transactions change."""
         self._guard = threading.Lock()
         self._held = False

@@ -21,7 +21,7 @@ from database.errors import (
 from database.sqlite.batches import Batch, BatchRunner, WriterStats
 from database.sqlite.connection import ConnectionConfig, HopConnection, finish
 from database.sqlite.jobs import JobQueue
-from database.sqlite.loop_pause import Loan
+from database.sqlite.loop_pause import LoopPause
 from database.sqlite.open_files import OpenFiles
 from database.sqlite.space import disk_problem
 from database.sqlite.statements import atomically, roll_back
@@ -111,9 +111,9 @@ class Writer:
 
     async def _run_hop(self) -> None:
         try:
-            loan = Loan()
-            hop = self._connection.start(partial(self._serve, loan))
-            loan.wait(self._config.loan_seconds)
+            pause = LoopPause()
+            hop = self._connection.start(partial(self._serve, pause))
+            pause.wait(self._config.pause_seconds)
             await hop
         except Exception as error:
             logger.exception("the writer's thread failed")
@@ -123,20 +123,20 @@ class Writer:
             if len(self.queue):
                 self._wake()
 
-    def _serve(self, loan: Loan, raw: sqlite3.Connection) -> None:
+    def _serve(self, pause: LoopPause, raw: sqlite3.Connection) -> None:
         """On the writer's thread: run one batch, which its statements need the loan for."""
         try:
             if not self._write_lock.acquire(0):
-                loan.give_back()
+                pause.end()
                 # What waits stays in the queue meanwhile, where it can expire or be cancelled.
                 if not self._write_lock.acquire(self._timeout):
                     return
             try:
-                self._batches.serve(raw, self.queue, loan)
+                self._batches.serve(raw, self.queue, pause)
             finally:
                 self._write_lock.release()
         finally:
-            loan.give_back()
+            pause.end()
 
     def _answer(self, batch: Batch) -> None:
         if isinstance(self.poisoned, FilesReplaced):

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from backend.http.fair_queue import Seats
+from backend.http.fair_queue import FairQueue
 from backend.services.principal import ADMIN
 from config.settings import Settings
 from tests.access.routes import Call, calls, send
@@ -25,7 +25,7 @@ Names = dict[str, dict[str, Any]]
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
-    """With guarded metrics, one reader to wait for, and seats for all."""
+    """With guarded metrics, one reader to wait for, and slots for all."""
     return settings.model_copy(
         update={
             "failed_attempts_per_minute": 0,
@@ -130,16 +130,16 @@ async def test_no_route_acts_for_a_token_that_ends_while_it_waits_for_a_seat(
     sent = [call for call in sent if call.path != "/metrics"]
     token_id, token = await new_token(client)
     before = rows_but_tokens(application)
-    seats: Seats = application.state.seats[kind]
-    holders = [object() for _ in range(seats.free)]
-    assert all(seats.take(holder) for holder in holders)
+    queue: FairQueue = application.state.queues[kind]
+    holders = [object() for _ in range(queue.free)]
+    assert all(queue.take(holder) for holder in holders)
     answers = [
         asyncio.ensure_future(send(stranger, call, names[str(call)], token=token)) for call in sent
     ]
-    await until(lambda: seats.waiting == len(sent))
+    await until(lambda: queue.waiting == len(sent))
     await service_of(application).tokens.revoke(token_id)
     for holder in holders:
-        seats.give_back(holder)
+        queue.give_back(holder)
     await refused(answers, sent)
     assert rows_but_tokens(application) == before
 

@@ -12,7 +12,7 @@ from tests.database.engine import LONG, Gate, adding, adding_at, open_pool, stor
 
 
 async def test_nothing_else_runs_while_a_unit_does(tmp_path: Path) -> None:
-    async with open_pool(tmp_path / "engine.db", loan_seconds=LONG) as pool:
+    async with open_pool(tmp_path / "engine.db", pause_seconds=LONG) as pool:
         order: list[str] = []
 
         async def work() -> int:
@@ -31,7 +31,7 @@ async def test_nothing_else_runs_while_a_unit_does(tmp_path: Path) -> None:
 
 
 async def test_a_unit_that_takes_long_holds_nobody_up(tmp_path: Path) -> None:
-    async with open_pool(tmp_path / "engine.db", loan_seconds=0.001) as pool:
+    async with open_pool(tmp_path / "engine.db", pause_seconds=0.001) as pool:
         gate = Gate()
         unit = asyncio.create_task(pool.run_unit(adding_at(pool, gate, "slow")))
         # It would stand at the gate for ever, if the event loop waited for it.
@@ -53,7 +53,7 @@ class _SlowToCommit(sqlite3.Connection):
 
 async def test_a_commit_is_not_waited_for(tmp_path: Path) -> None:
     path = tmp_path / "engine.db"
-    async with open_pool(path, loan_seconds=LONG) as pool:
+    async with open_pool(path, pause_seconds=LONG) as pool:
         slow = sqlite3.connect(
             path, isolation_level=None, check_same_thread=False, factory=_SlowToCommit
         )
@@ -71,7 +71,7 @@ async def test_a_commit_is_not_waited_for(tmp_path: Path) -> None:
 
 
 async def test_a_turn_at_writing_is_not_waited_for(tmp_path: Path) -> None:
-    async with open_pool(tmp_path / "engine.db", loan_seconds=LONG) as pool:
+    async with open_pool(tmp_path / "engine.db", pause_seconds=LONG) as pool:
         lock: WriteLock = pool._write_lock
         assert lock.acquire(0)
         unit = asyncio.create_task(pool.run_unit(adding(pool, "patient")))
@@ -83,7 +83,7 @@ async def test_a_turn_at_writing_is_not_waited_for(tmp_path: Path) -> None:
 
 
 async def test_a_failing_unit_gives_the_interpreter_back(tmp_path: Path) -> None:
-    async with open_pool(tmp_path / "engine.db", loan_seconds=LONG) as pool:
+    async with open_pool(tmp_path / "engine.db", pause_seconds=LONG) as pool:
 
         async def work() -> int:
             raise ValueError("not today")

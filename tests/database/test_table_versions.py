@@ -13,9 +13,9 @@ from database.errors import DatabaseError
 from database.sqlite.connection import ConnectionConfig, open_connection
 from database.sqlite.table_versions import (
     ANYTHING,
-    Changes,
     ObservedConnection,
-    Watch,
+    TableVersion,
+    TableVersions,
     any_change,
     changes_of_rows,
 )
@@ -136,7 +136,7 @@ def test_what_a_cursor_does_is_not_known(observed: ObservedConnection) -> None:
     assert observed.take_changes() == set()
     observed.cursor().execute("DELETE FROM a")
     assert observed.take_changes() == {ANYTHING}
-    changes = Changes()
+    changes = TableVersions()
     watch = changes.watch(any_change("b"))
     observed.cursor()
     with changes.committing(observed):
@@ -176,7 +176,7 @@ class Watches:
 
     _before: dict[str, int | None] = {}  # noqa: RUF012 - replaced, never changed
 
-    def _named(self) -> dict[str, Watch]:
+    def _named(self) -> dict[str, TableVersion]:
         return {"new": self.new, "rows": self.rows, "b": self.b}
 
 

@@ -33,15 +33,15 @@ def answers_early() -> None:
     run = BatchRunner._run
 
     class Early:
-        def __init__(self, loan: Any, answer: Callable[[], None]) -> None:
-            self._loan, self._answer = loan, answer
+        def __init__(self, pause: Any, answer: Callable[[], None]) -> None:
+            self._pause, self._answer = pause, answer
 
-        def give_back(self) -> None:
+        def end(self) -> None:
             self._answer()
-            self._loan.give_back()
+            self._pause.end()
 
-    def mutated(self: Any, raw: Any, batch: Any, queue: Any, loan: Any) -> None:
-        run(self, raw, batch, queue, Early(loan, lambda: self._answer(batch)))  # type: ignore[arg-type]
+    def mutated(self: Any, raw: Any, batch: Any, queue: Any, pause: Any) -> None:
+        run(self, raw, batch, queue, Early(pause, lambda: self._answer(batch)))  # type: ignore[arg-type]
 
     BatchRunner._run = mutated  # type: ignore[method-assign]
 

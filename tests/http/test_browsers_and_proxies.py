@@ -8,7 +8,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from backend.http.fair_queue import Seats
+from backend.http.fair_queue import FairQueue
 from backend.main import create_app
 from config.settings import Settings
 from tests.access.routes import calls
@@ -149,8 +149,8 @@ async def test_errors_of_every_layer_can_be_read_by_the_page(
         raise RuntimeError(project_id)
 
     monkeypatch.setattr(service_of(application).projects, "restore", broken)
-    application.state.seats["reading"] = seats = Seats(1, 0.01)
-    assert seats.take("another client")
+    application.state.queues["reading"] = queue = FairQueue(1, 0.01)
+    assert queue.take("another client")
     origin = {"Origin": OURS}
     wrong = {**origin, "Authorization": "Bearer no"}
     answers = {

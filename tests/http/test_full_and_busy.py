@@ -11,7 +11,7 @@ import pytest
 from fastapi import FastAPI
 
 from backend.http import guarded_route
-from backend.http.fair_queue import Seats
+from backend.http.fair_queue import FairQueue
 from config.settings import Settings
 from tests.http.support import (
     all_rows,
@@ -138,7 +138,7 @@ class TestBusy:
 
 
 class TestTurns:
-    """As many requests at once as there are seats: here one to read, and one to write."""
+    """As many requests at once as there are slots: here one to read, and one to write."""
 
     @pytest.fixture
     def settings(self, settings: Settings) -> Settings:
@@ -150,13 +150,13 @@ class TestTurns:
     async def test_who_waits_too_long_for_its_turn_is_told_and_had_no_effect(
         self, client: httpx.AsyncClient, application: FastAPI
     ) -> None:
-        seats: Seats = application.state.seats["writing"]
-        assert seats.take("another")
+        queue: FairQueue = application.state.queues["writing"]
+        assert queue.take("another")
         assert (await client.get("/api/projects")).status_code == 200
         response = await client.post("/api/projects", json=new_project())
         problem(response, "database_busy")
         assert int(response.headers["retry-after"]) >= 1
-        seats.give_back("another")
+        queue.give_back("another")
         assert row_counts(manager_of(application))["projects"] == 0
         assert "\nstrongroom_requests_refused_total 1.0\n" in (await client.get("/metrics")).text
         await make_project(client)
@@ -165,15 +165,15 @@ class TestTurns:
         self, client: httpx.AsyncClient, application: FastAPI
     ) -> None:
         # With more patience, as the machine may be slow.
-        seats = application.state.seats["reading"] = Seats(1, 30.0)
-        assert seats.take("another")
+        queue = application.state.queues["reading"] = FairQueue(1, 30.0)
+        assert queue.take("another")
         task = asyncio.create_task(client.get("/api/projects"))
-        while not seats.waiting:
+        while not queue.waiting:
             await asyncio.sleep(0)
         for path in ("/health", "/ready"):
             assert (await client.get(path)).status_code == 200, path
         assert "\nstrongroom_requests_waiting 1.0\n" in (await client.get("/metrics")).text
-        seats.give_back("another")
+        queue.give_back("another")
         assert (await task).status_code == 200
 
     async def test_a_request_that_fails_gives_its_seat_back(
@@ -182,14 +182,14 @@ class TestTurns:
         for _ in range(3):
             problem(await client.get("/api/projects/99"), "project_not_found")
             problem(await client.post("/api/projects", json={}), "validation_failed")
-        assert [seats.free for seats in application.state.seats.values()] == [1, 1]
+        assert [queue.free for queue in application.state.queues.values()] == [1, 1]
 
     async def test_what_nobody_waits_for_any_more_is_not_done(
         self, client: httpx.AsyncClient, application: FastAPI, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(guarded_route, "PATIENCE_SECONDS", 0)
-        seats: Seats = application.state.seats["writing"]
-        assert seats.take("another")
+        queue: FairQueue = application.state.queues["writing"]
+        assert queue.take("another")
         body = json.dumps(new_project()).encode()
         messages: list[dict[str, object]] = [
             {"type": "http.request", "body": body, "more_body": False},
@@ -214,10 +214,10 @@ class TestTurns:
             ],
         }
         task = asyncio.create_task(application(scope, receive, send))
-        while not seats.waiting:
+        while not queue.waiting:
             await asyncio.sleep(0)
-        seats.give_back("another")
+        queue.give_back("another")
         await task
         assert answered == []
         assert row_counts(manager_of(application))["projects"] == 0
-        assert seats.free == 1
+        assert queue.free == 1

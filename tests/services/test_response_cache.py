@@ -14,9 +14,9 @@ from backend.errors import ProjectNotFound
 from backend.services.base import Kit
 from backend.services.database_service import DatabaseService
 from backend.services.principal import Principal, acting_as
-from backend.services.response_cache import MAX_ANSWERS, Answers
+from backend.services.response_cache import MAX_ANSWERS, ResponseCache
 from database.connection_manager import DatabaseManager
-from database.sqlite.table_versions import Changes, any_change
+from database.sqlite.table_versions import TableVersions, any_change
 from models import (
     ProjectCreate,
     ProjectSettingsUpdate,
@@ -39,8 +39,8 @@ class Counting:
 
 
 async def test_an_answer_is_made_once_until_something_changes() -> None:
-    changes = Changes()
-    answers, make = Answers(changes.watch(any_change("a"))), Counting()
+    changes = TableVersions()
+    answers, make = ResponseCache(changes.watch(any_change("a"))), Counting()
     for _ in range(3):
         assert await answers.of(1, make) == b"{}"
     assert make.made == 1
@@ -56,8 +56,8 @@ async def test_an_answer_is_made_once_until_something_changes() -> None:
 
 
 async def test_what_changed_while_it_was_made_is_not_kept() -> None:
-    changes = Changes()
-    answers, make = Answers(changes.watch(any_change("a"))), Counting()
+    changes = TableVersions()
+    answers, make = ResponseCache(changes.watch(any_change("a"))), Counting()
 
     async def overtaken() -> bytes:
         with changes.anything():
@@ -79,7 +79,7 @@ async def test_what_changed_while_it_was_made_is_not_kept() -> None:
 
 
 async def test_memory_is_bounded() -> None:
-    answers = Answers(Changes().watch(any_change("a")), max_bytes=1000)
+    answers = ResponseCache(TableVersions().watch(any_change("a")), max_bytes=1000)
     make = Counting(b"x" * 100)
     for asked in range(15):
         await answers.of(asked, make)
@@ -95,7 +95,7 @@ async def test_memory_is_bounded() -> None:
 
 
 async def test_many_small_answers_are_bounded_in_number() -> None:
-    answers, make = Answers(Changes().watch(any_change("a"))), Counting()
+    answers, make = ResponseCache(TableVersions().watch(any_change("a"))), Counting()
     for asked in range(MAX_ANSWERS + 10):
         await answers.of(asked, make)
     assert len(answers._kept) == MAX_ANSWERS
@@ -104,7 +104,7 @@ async def test_many_small_answers_are_bounded_in_number() -> None:
 
 
 async def test_an_error_is_not_kept() -> None:
-    answers = Answers(Changes().watch(any_change("a")))
+    answers = ResponseCache(TableVersions().watch(any_change("a")))
 
     async def fail() -> bytes:
         raise ProjectNotFound
@@ -115,7 +115,7 @@ async def test_an_error_is_not_kept() -> None:
 
 
 async def test_who_asks_in_a_loop_lets_others_run() -> None:
-    answers = Answers(Changes().watch(any_change("a")))
+    answers = ResponseCache(TableVersions().watch(any_change("a")))
     stop = asyncio.Event()
     asyncio.get_running_loop().call_soon(stop.set)
     while not stop.is_set():

@@ -12,7 +12,7 @@ from fastapi import FastAPI
 
 from backend.http.access import BODY_LIMITS, ROUTE_SCOPES
 from backend.http.edge import body_limit
-from backend.http.fair_queue import Seats
+from backend.http.fair_queue import FairQueue
 from backend.http.inbound_budget import InboundLimits
 from config.settings import Settings
 from tests.conftest import token_of_first_start
@@ -137,14 +137,14 @@ class TestNoSeat:
     async def test_a_delivery_waits_for_its_turn_like_what_tokens_write(
         self, sender: httpx.AsyncClient, application: FastAPI, webhook_id: int
     ) -> None:
-        seats: Seats = application.state.seats["writing"]
-        async with seats.seat("another"):
+        queue: FairQueue = application.state.queues["writing"]
+        async with queue.slot("another"):
             refused = await deliver(sender, webhook_id)
             problem(refused, "database_busy")
             assert refused.headers["retry-after"] == "1"
         # The same one again is new: nothing of it was kept.
         assert (await deliver(sender, webhook_id)).status_code == 202
-        assert seats.free == 1
+        assert queue.free == 1
 
 
 # Before a body is read, as only a socket shows it

@@ -10,7 +10,7 @@ from backend.repositories import Repositories
 from backend.repositories.api_token_repository import NewToken, StoredToken
 from backend.schemas.tokens import TokenCreate, TokenCreated, TokenInfo, TokenList
 from backend.services.access.token_cache import KnownToken, TokenCache
-from backend.services.base import Kit, UseCases, finishing, unit_of_work
+from backend.services.base import Kit, UseCases, shielded_then, unit_of_work
 from backend.services.principal import ADMIN, Principal
 from database.base import time_text
 from database.engine import in_unit_of_work
@@ -78,7 +78,7 @@ class Tokens(UseCases):
         """End the token: once this returns it opens nothing, and what was on its way with it has
         no effect any more. Raises `TokenNotFound`."""
         self._cache.begin_revocation()
-        await finishing(self._revoke(token_id), self._cache.end_revocation)
+        await shielded_then(self._revoke(token_id), self._cache.end_revocation)
 
     async def authenticate(self, token: str) -> Principal:
         """The holder of the token. Raises `Unauthenticated` for any that is not valid now."""

@@ -17,7 +17,7 @@ from backend.repositories.key_rotation_repository import StoredRotation
 from backend.repositories.keys_repository import ProjectKey
 from backend.repositories.sealed_repository import SEALED_KINDS, SealedKind, SealedValue
 from backend.schemas.keys import KeyStatus, MasterKeyStatus, RotationProgress
-from backend.services.base import Kit, UseCases, finishing, unit_of_work
+from backend.services.base import Kit, UseCases, shielded_then, unit_of_work
 from backend.services.projects.secret_sealing import SecretSealing, stored_key
 
 _KEYS_PER_UNIT = 50
@@ -127,7 +127,7 @@ class KeyRotation(UseCases):
             await repeat(partial(self._replace_keys, rotation), 0)
             await repeat(partial(self._empty_keys, rotation), _Place(0))
         # Retired keys may not stay in the memory when they are gone from the database.
-        return await finishing(self._finish(rotation), self.kit.vault.forget)
+        return await shielded_then(self._finish(rotation), self.kit.vault.forget)
 
     @unit_of_work
     async def _recount(self, rotation: StoredRotation) -> None:

@@ -13,14 +13,14 @@ from backend.services.base import (
     UseCases,
     differing,
     existing_project,
-    finishing,
     live_project,
+    shielded_then,
     unit_of_work,
 )
 from backend.services.principal import current_principal
 from backend.services.projects.secret_sealing import SecretSealing, secret_created
 from backend.services.recording import AuditEvent
-from backend.services.response_cache import Answers
+from backend.services.response_cache import ResponseCache
 from models import (
     Project,
     ProjectCreate,
@@ -178,7 +178,7 @@ class Projects(UseCases):
         """
         current_principal().require("secrets:write")
         # Its key is not in the database any more, and may not stay in the memory either.
-        await finishing(self._purge(project_id), self.kit.vault.forget)
+        await shielded_then(self._purge(project_id), self.kit.vault.forget)
 
     @unit_of_work
     async def _purge(self, project_id: int) -> None:
@@ -279,7 +279,7 @@ class Projects(UseCases):
         return _json(await self.get_full(project_id))
 
     async def _answer(
-        self, answers: Answers, project_id: int, make: Callable[[int], Awaitable[bytes]]
+        self, answers: ResponseCache, project_id: int, make: Callable[[int], Awaitable[bytes]]
     ) -> bytes:
         # Here as well as in what reads: a kept answer was made for somebody else.
         if not current_principal().sees(project_id):
