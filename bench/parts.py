@@ -31,6 +31,8 @@ from backend.http.strict_json import parse_json
 from backend.main import create_app
 from backend.observability.log import configure_logging
 from backend.schemas.logs import LogEntry
+from backend.schemas.projects import ProjectCreate
+from backend.schemas.secrets import SecretsUpsert
 from backend.services.database_service import DatabaseService
 from backend.services.response_cache import ResponseCache, ResponseCaches
 from bench.asgi import Call, answer_nothing, call
@@ -39,7 +41,6 @@ from bench.workloads import LOG_BODY, SECRETS_BODY, project_body
 from config.loading import load_settings
 from database.sqlite.table_versions import TableVersions
 from database.sqlite.transaction import InlineTransaction, drive
-from models import ProjectCreate, SecretsUpsert
 
 WAITING = 64
 SEEDED = 60

@@ -7,17 +7,15 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, SecretStr, TypeAdapter, ValidationError
 
-from models import (
-    BranchName,
+from backend.schemas.base import RequestModel
+from backend.schemas.projects import (
     ProjectCreate,
     ProjectSettingsCreate,
     ProjectSettingsUpdate,
     ProjectUpdate,
-    RequestModel,
-    SecretCreate,
-    SecretsUpsert,
-    SecretValue,
 )
+from backend.schemas.secrets import SecretCreate, SecretsUpsert, SecretValue
+from models import BranchName
 from tests.model_errors import errors_of
 
 MADE = {"name": "Payments", "github_owner": "acme", "github_repo": "payments"}

@@ -8,25 +8,29 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import models
+from backend.schemas.base import RequestModel
+from backend.schemas.projects import (
+    ProjectCreate,
+    ProjectDocument,
+    ProjectSettingsCreate,
+    ProjectSettingsUpdate,
+    ProjectUpdate,
+)
+from backend.schemas.secrets import (
+    SecretCreate,
+    SecretMetadata,
+    SecretReveal,
+    SecretsUpsert,
+    SecretValue,
+)
 from models import (
     AgentRun,
     LogLevel,
     Project,
-    ProjectCreate,
-    ProjectDocument,
     ProjectSecret,
     ProjectSettings,
-    ProjectSettingsCreate,
-    ProjectSettingsUpdate,
     ProjectStatus,
-    ProjectUpdate,
-    RequestModel,
-    SecretCreate,
-    SecretMetadata,
-    SecretReveal,
     SecretStatus,
-    SecretsUpsert,
-    SecretValue,
     utc_datetime,
     utc_text,
 )

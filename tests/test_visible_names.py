@@ -9,12 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from backend.schemas.base import RequestModel
 from backend.schemas.logs import LogEntry
+from backend.schemas.projects import ProjectDocument, ProjectFields, ProjectUpdate
 from backend.schemas.results import TestResultCreate
 from backend.schemas.runs import RunClaim
 from backend.schemas.snapshots import SnapshotCreate
 from backend.schemas.tokens import TokenCreate
-from models import NAME_PATTERN, ProjectDocument, ProjectFields, ProjectUpdate, RequestModel
+from models import NAME_PATTERN
 from tests.model_errors import errors_of
 from tests.runs.test_json_fields import shapes
 

@@ -10,8 +10,10 @@ from uuid import UUID
 from pydantic import SecretStr
 
 from backend.schemas.logs import LogEntry
+from backend.schemas.projects import ProjectCreate, ProjectSettingsCreate
 from backend.schemas.results import TestResultBatch, TestResultCreate
 from backend.schemas.runs import AgentRunCreate, AgentRunUpdate, PipelineStateCreate, RunTransition
+from backend.schemas.secrets import SecretCreate
 from backend.schemas.snapshots import SnapshotCreate, SnapshotUpdate
 from backend.schemas.webhooks import WebhookCreate
 from backend.services.database_service import DatabaseService
@@ -20,11 +22,8 @@ from models import (
     LogLevel,
     PipelineStateName,
     Project,
-    ProjectCreate,
-    ProjectSettingsCreate,
     RunStatus,
     RunType,
-    SecretCreate,
     SnapshotStatus,
     TestStatus,
     ValidationStatus,

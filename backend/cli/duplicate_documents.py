@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from backend.cli.import_lines import read_chunks
+from backend.schemas.projects import ProjectDocument
 from backend.services.projects.documents import ImportOutcome, merged
 from database.text_keys import text_key
-from models import ProjectDocument
 
 
 @dataclass(slots=True)

@@ -9,7 +9,8 @@ from pydantic import ValidationError
 from backend.cli.report import shown_name
 from backend.errors import MalformedJson
 from backend.http.strict_json import parse_json
-from models import KEY_PATTERN, ProjectDocument
+from backend.schemas.projects import ProjectDocument
+from models import KEY_PATTERN
 
 CHUNK_LINES = 256
 CHUNK_BYTES = 4 * 1024 * 1024

@@ -11,12 +11,12 @@ from backend.cli.import_lines import CHUNK_LINES, Line, LineRejected, parse_line
 from backend.cli.report import ImportReport
 from backend.errors import StrongroomError
 from backend.runtime import Runtime, connection_config
+from backend.schemas.projects import ProjectDocument
 from backend.services.database_service import DatabaseService
 from backend.services.projects.documents import ImportOutcome
 from config.settings import Settings
 from database.connection_manager import DatabaseManager
 from database.errors import DatabaseError, InvalidValue
-from models import ProjectDocument
 
 PATIENCE_SECONDS = 600.0
 """How long a document may wait for those before it, which may be large."""

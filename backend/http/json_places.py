@@ -4,7 +4,7 @@ import json
 import re
 from dataclasses import dataclass, field
 
-from models import RequestModel
+from backend.schemas.base import RequestModel
 
 Part = str | int
 """A member's name, or an item's index."""

@@ -7,7 +7,7 @@ from fastapi import FastAPI
 
 from backend.http.access import ANY_QUERY, OPEN, ROUTE_SCOPES
 from backend.http.problems import problem_responses
-from models import Problem
+from backend.schemas.problems import Problem
 
 _SCHEME = "bearer"
 _DESCRIPTION = """\

@@ -15,17 +15,14 @@ from backend.dependencies import (
     json_response,
     problems,
 )
-from models import (
-    NO_NUL_PATTERN,
-    Project,
+from backend.schemas.projects import (
     ProjectCreate,
     ProjectFull,
     ProjectList,
-    ProjectSettings,
     ProjectSettingsUpdate,
-    ProjectStatus,
     ProjectUpdate,
 )
+from models import NO_NUL_PATTERN, Project, ProjectSettings, ProjectStatus
 
 router = APIRouter(prefix="/api/projects", tags=["projects"], route_class=GuardedRoute)
 

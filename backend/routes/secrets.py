@@ -5,8 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Response, status
 
 from backend.dependencies import Cursor, GuardedRoute, Limit, ProjectId, Service, problems
-from models import (
-    KEY_PATTERN,
+from backend.schemas.secrets import (
     SecretCreate,
     SecretList,
     SecretMetadata,
@@ -15,6 +14,7 @@ from models import (
     SecretUpsertResult,
     SecretValue,
 )
+from models import KEY_PATTERN
 
 router = APIRouter(
     prefix="/api/projects/{project_id}/secrets", tags=["secrets"], route_class=GuardedRoute

@@ -4,7 +4,7 @@ from fastapi import APIRouter, Request, Response
 
 from backend.dependencies import GuardedRoute, Service, problems
 from backend.http.metrics import metrics_text
-from models import Health, Readiness
+from backend.schemas.system import Health, Readiness
 
 router = APIRouter(tags=["system"], route_class=GuardedRoute)
 

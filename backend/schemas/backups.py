@@ -2,7 +2,8 @@
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from models import RequestModel, UtcTime
+from backend.schemas.base import RequestModel
+from models import UtcTime
 
 
 class BackupRequest(RequestModel):

@@ -4,7 +4,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from models import RequestModel, UtcTime
+from backend.schemas.base import RequestModel
+from models import UtcTime
 
 
 class MasterKeyStatus(BaseModel):

@@ -13,9 +13,10 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from backend.schemas.base import RequestModel
 from backend.schemas.fields import NO_NUL, PositiveInt, as_seen
 from backend.schemas.json_object import JsonText, empty_object
-from models import LogLevel, RequestModel, SystemLog, name_rules
+from models import LogLevel, SystemLog, name_rules
 
 MAX_LOGS = 1000
 MAX_MESSAGE = 10_000

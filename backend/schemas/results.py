@@ -5,10 +5,11 @@ from typing import Annotated, Any, ClassVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
+from backend.schemas.base import RequestModel
 from backend.schemas.fields import NO_NUL, MaybeLeaseToken
 from backend.schemas.json_numbers import UNKEPT, UNKEPT_MESSAGE
 from backend.schemas.json_object import JsonText
-from models import LongText, RequestModel, TestResult, TestStatus, UtcTime, name_rules
+from models import LongText, TestResult, TestStatus, UtcTime, name_rules
 
 MAX_RESULTS = 1000
 

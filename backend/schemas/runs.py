@@ -4,6 +4,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from backend.schemas.base import RequestModel
 from backend.schemas.fields import NO_NUL, Label, LeaseToken, MaybeLeaseToken, PositiveInt, unset
 from backend.schemas.json_object import JsonText, empty_object
 from models import (
@@ -12,7 +13,6 @@ from models import (
     LongText,
     PipelineState,
     PipelineStateName,
-    RequestModel,
     RunStatus,
     RunType,
     UtcTime,

@@ -4,9 +4,10 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from backend.schemas.base import RequestModel
 from backend.schemas.fields import Label, MaybeLeaseToken, unset
 from backend.schemas.json_object import JsonText, empty_object
-from models import GrainchainSnapshot, LongText, RequestModel, SnapshotStatus
+from models import GrainchainSnapshot, LongText, SnapshotStatus
 
 # A member's name is a string in JSON, which strictness would not take for the member.
 AnySnapshotStatus = Annotated[SnapshotStatus, Field(strict=False)]

@@ -7,8 +7,9 @@ from typing import Annotated, ClassVar
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from backend.schemas.base import RequestModel
 from backend.schemas.fields import Label, PositiveInt, as_seen
-from models import Moment, RequestModel, Scope, UtcTime
+from models import Moment, Scope, UtcTime
 
 MAX_TOKEN_PROJECTS = 500
 MAX_LIFETIME = timedelta(days=3650)

@@ -12,8 +12,9 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from backend.schemas.base import RequestModel
 from backend.schemas.fields import unset
-from models import HttpUrl, RequestModel, SecretText, Webhook, WebhookDelivery, WebhookType
+from models import HttpUrl, SecretText, Webhook, WebhookDelivery, WebhookType
 
 MAX_EVENTS = 100
 EVENT_PATTERN = r"^[a-z0-9_.*-]{1,100}$"

@@ -6,6 +6,9 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from backend.errors import ValidationFailed
+from backend.schemas.base import RequestModel
+from backend.schemas.projects import ProjectCreate
+from backend.schemas.secrets import SecretsUpsert
 from backend.services.access.tokens import Tokens
 from backend.services.audit.audit import Audit
 from backend.services.base import Kit, UseCases
@@ -27,7 +30,7 @@ from backend.services.runs.snapshots import Snapshots
 from backend.services.runs.test_results import TestResults
 from backend.services.webhooks.deliveries import Deliveries
 from backend.services.webhooks.webhooks import Webhooks
-from models import Project, ProjectCreate, RequestModel, SecretsUpsert
+from models import Project
 
 Request = TypeVar("Request", bound=RequestModel)
 

@@ -7,17 +7,12 @@ from pathlib import Path
 
 from fastapi import FastAPI
 
+from backend.schemas.projects import ProjectCreate, ProjectFull, ProjectList
+from backend.schemas.secrets import SecretsUpsert, SecretUpsertResult
+from backend.schemas.system import Health
 from bench.peers.serving import new_application, serve
 from bench.peers.shapes import FULL, PROJECT, Accepted, Limit, LogCreate, ProjectId, project_list
-from models import (
-    Health,
-    Project,
-    ProjectCreate,
-    ProjectFull,
-    ProjectList,
-    SecretsUpsert,
-    SecretUpsertResult,
-)
+from models import Project
 
 
 def make(_: Path) -> FastAPI:

@@ -16,23 +16,14 @@ import aiosqlite
 from aiosqlitepool import SQLiteConnectionPool
 from fastapi import FastAPI, HTTPException
 
+from backend.schemas.projects import ProjectCreate, ProjectFull, ProjectList, ProjectSettingsCreate
+from backend.schemas.secrets import SecretMetadata, SecretsUpsert, SecretUpsertResult
+from backend.schemas.system import Health
 from bench.peers.serving import new_application, serve
 from bench.peers.shapes import Accepted, Limit, LogCreate, ProjectId, SlowRows
 from bench.peers.slow_query import SLOW_QUERY
 from bench.peers.vault import PeerVault, now
-from models import (
-    Health,
-    Project,
-    ProjectCreate,
-    ProjectFull,
-    ProjectList,
-    ProjectSettings,
-    ProjectSettingsCreate,
-    SecretMetadata,
-    SecretStatus,
-    SecretsUpsert,
-    SecretUpsertResult,
-)
+from models import Project, ProjectSettings, SecretStatus
 
 PRAGMAS = (
     "busy_timeout = 5000",

@@ -20,24 +20,16 @@ from sqlalchemy.ext.asyncio import (
     create_async_engine,
 )
 
+from backend.schemas.projects import ProjectCreate, ProjectFull, ProjectList, ProjectSettingsCreate
+from backend.schemas.secrets import SecretMetadata, SecretsUpsert, SecretUpsertResult
+from backend.schemas.system import Health
 from bench.peers.ordinary import PRAGMAS, make_database
 from bench.peers.orm_tables import AuditRow, KeyRow, LogRow, ProjectRow, SecretRow, SettingsRow
 from bench.peers.serving import new_application, serve
 from bench.peers.shapes import Accepted, Limit, LogCreate, ProjectId, SlowRows
 from bench.peers.slow_query import SLOW_QUERY
 from bench.peers.vault import PeerVault, now
-from models import (
-    Health,
-    Project,
-    ProjectCreate,
-    ProjectFull,
-    ProjectList,
-    ProjectSettings,
-    ProjectSettingsCreate,
-    SecretMetadata,
-    SecretsUpsert,
-    SecretUpsertResult,
-)
+from models import Project, ProjectSettings
 
 
 def _set_pragmas(connection: Any, _: object) -> None:

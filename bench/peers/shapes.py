@@ -5,18 +5,10 @@ from typing import Annotated
 from fastapi import Path, Query
 from pydantic import BaseModel, Field
 
-from models import (
-    JsonObject,
-    LogLevel,
-    Project,
-    ProjectFull,
-    ProjectList,
-    ProjectSettings,
-    ProjectStatus,
-    RequestModel,
-    SecretMetadata,
-    SecretStatus,
-)
+from backend.schemas.base import RequestModel
+from backend.schemas.projects import ProjectFull, ProjectList
+from backend.schemas.secrets import SecretMetadata
+from models import JsonObject, LogLevel, Project, ProjectSettings, ProjectStatus, SecretStatus
 
 ProjectId = Annotated[int, Path(ge=1)]
 Limit = Annotated[int, Query(ge=1, le=500)]

@@ -87,7 +87,7 @@ class BatchRunner:
     def serve(self, raw: sqlite3.Connection, queue: JobQueue, pause: LoopPause) -> None:
         """Run what waits, up to the bounds of a batch, in one transaction, and answer it.
 
-        The loan is given back before the COMMIT, which waits for the disk.
+        The pause ends before the COMMIT, which waits for the disk.
         """
         job = queue.take()
         if job is None:

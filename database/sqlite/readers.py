@@ -163,7 +163,7 @@ class Readers:
     def _drain(self, hop: _Hop, pause: LoopPause, raw: sqlite3.Connection) -> bool:
         """On the reader's thread: answer what waits; whether the connection must be replaced.
 
-        The loan is for what is urgent, and comes first. Raises `DatabaseError` when the connection
+        The pause is for what is urgent, and comes first. Raises `DatabaseError` when the connection
         can't even be asked.
         """
         try:

@@ -124,7 +124,7 @@ class Writer:
                 self._wake()
 
     def _serve(self, pause: LoopPause, raw: sqlite3.Connection) -> None:
-        """On the writer's thread: run one batch, which its statements need the loan for."""
+        """On the writer's thread: run one batch, while the event loop pauses for its statements."""
         try:
             if not self._write_lock.acquire(0):
                 pause.end()

@@ -5,12 +5,13 @@ import asyncio
 import pytest
 
 from backend.errors import Unauthenticated
+from backend.schemas.projects import ProjectCreate
 from backend.schemas.tokens import TokenCreate
 from backend.services.database_service import DatabaseService
 from backend.services.operations.rotation_runner import RotationRunner
 from backend.services.principal import Principal, acting_as
 from database.connection_manager import DatabaseManager
-from models import ProjectCreate, Scope
+from models import Scope
 from tests.access.test_ended_tokens import until
 from tests.clocks import SetClock
 from tests.http.support import new_project

@@ -11,6 +11,7 @@ import pytest
 from backend.crypto.keyring import Keyring
 from backend.crypto.token_format import new_secret, parse_token, token_text
 from backend.errors import BadCursor, TokenNotFound, Unauthenticated, ValidationFailed
+from backend.schemas.projects import ProjectCreate
 from backend.schemas.tokens import TokenCreate, TokenCreated
 from backend.services.access.token_cache import KnownToken, TokenCache
 from backend.services.database_service import DatabaseService
@@ -18,7 +19,6 @@ from backend.services.principal import Principal
 from database.base import time_text
 from database.connection_manager import DatabaseManager
 from database.errors import DatabaseError
-from models import ProjectCreate
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 

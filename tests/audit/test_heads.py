@@ -11,10 +11,10 @@ import pytest
 from backend.repositories.audit_repository import AuditHead
 from backend.runtime import HeadsFile, Runtime, StartRefused
 from backend.runtime.audit_heads import HeadsExport
+from backend.schemas.projects import ProjectCreate
 from backend.services.audit.verification import ExportedHead
 from config.settings import Settings
 from database.connection_manager import DatabaseManager
-from models import ProjectCreate
 from tests.cli.support import PATIENCE, Serving, environment, run
 
 AT = "2026-01-31T12:00:00.000000Z"

@@ -14,6 +14,8 @@ from pydantic import SecretStr
 from backend.errors import ProjectExists
 from backend.main import create_app
 from backend.observability.request_ids import current_request_id
+from backend.schemas.projects import ProjectCreate, ProjectSettingsUpdate, ProjectUpdate
+from backend.schemas.secrets import SecretCreate
 from backend.schemas.tokens import TokenCreate
 from backend.services.audit.verification import verify_audit
 from backend.services.database_service import DatabaseService
@@ -21,7 +23,6 @@ from backend.services.principal import Principal, acting_as
 from config.settings import Settings
 from database.connection_manager import DatabaseManager
 from database.errors import DatabaseError
-from models import ProjectCreate, ProjectSettingsUpdate, ProjectUpdate, SecretCreate
 from tests.access.routes import calls, send
 from tests.access.world import MAKERS, World
 from tests.http.support import all_rows, make_project, manager_of, new_project

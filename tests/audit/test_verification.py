@@ -16,10 +16,10 @@ from httpx import AsyncClient
 
 from backend.crypto.audit_chain import ORIGIN, AuditChain
 from backend.repositories.audit_repository import AuditRow
+from backend.schemas.projects import ProjectCreate, ProjectUpdate
 from backend.services.audit.verification import ExportedHead, verify_audit
 from backend.services.database_service import DatabaseService
 from database.connection_manager import DatabaseManager
-from models import ProjectCreate, ProjectUpdate
 from tests.http.support import make_project, manager_of, service_of
 
 ROWS = 12

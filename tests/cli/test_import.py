@@ -13,8 +13,8 @@ import pytest
 
 from backend.cli import import_lines
 from backend.runtime import DataDirectory
+from backend.schemas.projects import ProjectFields
 from database.sqlite.process_lock import ProcessLock
-from models import ProjectFields
 from tests.cli.conftest import Command
 from tests.cli.support import (
     PATIENCE,

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backend.http.strict_json import parse_json
+from backend.schemas.base import RequestModel
 from backend.schemas.json_numbers import UNKEPT, read_decimal
-from models import RequestModel
 from tests.http.calls import Call, all_calls, make_something_of_everything
 from tests.http.support import JSON, new_project, places
 from tests.runs.test_metadata import same

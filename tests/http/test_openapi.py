@@ -13,8 +13,8 @@ from backend.errors import ERROR_TABLE
 from backend.http.access import OPEN, ROUTE_SCOPES
 from backend.http.openapi import document_text
 from backend.main import create_app
+from backend.schemas.problems import Problem
 from config.settings import Settings
-from models import Problem
 from tests.http.calls import Call, all_calls, document
 
 ROOT = Path(__file__).parent.parent.parent

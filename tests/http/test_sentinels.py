@@ -18,8 +18,9 @@ import pytest
 from pydantic import SecretStr
 
 from backend.errors import StrongroomError
+from backend.schemas.secrets import SecretCreate
 from backend.services.database_service import DatabaseService
-from models import MAX_SECRET_BYTES, SecretCreate
+from models import MAX_SECRET_BYTES
 from tests.cli.support import Serving, environment
 from tests.http.sentinels import Sentinels, files_in
 from tests.http.support import JSON, new_project

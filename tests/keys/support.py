@@ -7,10 +7,10 @@ from pydantic import SecretStr
 
 from backend.crypto.keyring import generate_master_key
 from backend.runtime import Runtime
+from backend.schemas.projects import ProjectCreate
 from backend.schemas.webhooks import WebhookCreate
 from backend.services.database_service import DatabaseService
 from config.settings import Settings
-from models import ProjectCreate
 
 OLD, NEW, NEXT = (generate_master_key(id) for id in ("old", "new", "next"))
 

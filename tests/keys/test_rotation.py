@@ -14,13 +14,13 @@ from backend.errors import RotationRunning, SecretUnreadable
 from backend.repositories.sealed_repository import SEALED_KINDS
 from backend.runtime import StartRefused
 from backend.schemas.keys import RotationProgress
+from backend.schemas.secrets import SecretCreate, SecretUpsertResult
 from backend.services.audit.verification import verify_audit
 from backend.services.database_service import DatabaseService
 from backend.services.operations import rotation_runner
 from backend.services.operations.key_rotation import RotationInterrupted
 from backend.services.operations.rotation_runner import RotationRunner
 from database.errors import DatabaseFull
-from models import SecretCreate, SecretUpsertResult
 from tests.keys.support import (
     NEW,
     NEXT,

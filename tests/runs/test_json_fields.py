@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from models import RequestModel
+from backend.schemas.base import RequestModel
 from tests.http.test_json_numbers import KEPT_NUMBERS
 from tests.runs.api import Api
 from tests.runs.test_metadata import HEADERS, VALUES, same

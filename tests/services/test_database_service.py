@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from backend.errors import ProjectExists, ProjectNotFound, ValidationFailed
+from backend.schemas.projects import ProjectSettingsUpdate, ProjectUpdate
 from backend.services.database_service import DatabaseService
-from models import Project, ProjectSettingsUpdate, ProjectStatus, ProjectUpdate
+from models import Project, ProjectStatus
 from tests.clocks import SetClock
 
 PROJECT: dict[str, Any] = {"name": "Payments", "github_owner": "acme", "github_repo": "payments"}

@@ -11,19 +11,14 @@ import pytest
 
 from backend.crypto.service_keys import ServiceKeys
 from backend.errors import ProjectNotFound
+from backend.schemas.projects import ProjectCreate, ProjectSettingsUpdate, ProjectUpdate
+from backend.schemas.secrets import SecretCreate, SecretsUpsert
 from backend.services.base import Kit
 from backend.services.database_service import DatabaseService
 from backend.services.principal import Principal, acting_as
 from backend.services.response_cache import MAX_ANSWERS, ResponseCache
 from database.connection_manager import DatabaseManager
 from database.sqlite.table_versions import TableVersions, any_change
-from models import (
-    ProjectCreate,
-    ProjectSettingsUpdate,
-    ProjectUpdate,
-    SecretCreate,
-    SecretsUpsert,
-)
 
 
 class Counting:

@@ -6,10 +6,12 @@ from typing import Any
 import pytest
 
 from backend.errors import ProjectNotFound, SecretExists
+from backend.schemas.projects import ProjectCreate
+from backend.schemas.secrets import SecretCreate
 from backend.services.base import unit_of_work
 from backend.services.database_service import DatabaseService
 from database.errors import DatabaseReadOnly, UnitOfWorkError
-from models import Project, ProjectCreate, SecretCreate
+from models import Project
 
 
 def project(number: int, **fields: Any) -> ProjectCreate:

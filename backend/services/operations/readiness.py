@@ -4,10 +4,10 @@ import asyncio
 
 from backend.repositories import Repositories
 from backend.repositories.schema_version import newest_schema_version, schema_version
+from backend.schemas.system import Readiness, ReadinessCheck, ReadinessChecks
 from backend.services.base import Kit, UseCases, unit_of_work
 from database.errors import DatabaseClosed, DatabaseError
 from database.sqlite.space import disk_problem
-from models import Readiness, ReadinessCheck, ReadinessChecks
 
 _QUEUE_SHARE = 0.9
 """A writer's queue this full is about to refuse work."""

@@ -9,23 +9,21 @@ from backend.repositories import Repositories
 from backend.repositories.paging import Position
 from backend.repositories.project_repository import ProjectFilter
 from backend.repositories.project_secrets_repository import StoredSecret
+from backend.schemas.projects import (
+    ProjectCreate,
+    ProjectDocument,
+    ProjectFields,
+    ProjectSettingsCreate,
+    ProjectUpdate,
+)
+from backend.schemas.secrets import SecretCreate
 from backend.services.base import Kit, UseCases, unit_of_work
 from backend.services.principal import current_principal
 from backend.services.projects.projects import Projects
 from backend.services.projects.secret_sealing import SecretSealing, secret_revealed
 from backend.services.projects.secrets import Secrets
 from backend.services.recording import AuditEvent
-from models import (
-    MAX_SECRETS_PER_REQUEST,
-    Project,
-    ProjectCreate,
-    ProjectDocument,
-    ProjectFields,
-    ProjectSettings,
-    ProjectSettingsCreate,
-    ProjectUpdate,
-    SecretCreate,
-)
+from models import MAX_SECRETS_PER_REQUEST, Project, ProjectSettings
 
 _PROJECT_FIELDS = tuple(ProjectFields.model_fields)
 _SETTINGS_FIELDS = ("planning_statement", "repository_rules", "setup_commands", "branch_name")

@@ -8,6 +8,13 @@ from pydantic import BaseModel
 from backend.errors import InvalidField, ProjectNotFound
 from backend.repositories import Repositories
 from backend.repositories.project_repository import ProjectFilter
+from backend.schemas.projects import (
+    ProjectCreate,
+    ProjectFull,
+    ProjectList,
+    ProjectSettingsUpdate,
+    ProjectUpdate,
+)
 from backend.services.base import (
     Kit,
     UseCases,
@@ -21,16 +28,7 @@ from backend.services.principal import current_principal
 from backend.services.projects.secret_sealing import SecretSealing, secret_created
 from backend.services.recording import AuditEvent
 from backend.services.response_cache import ResponseCache
-from models import (
-    Project,
-    ProjectCreate,
-    ProjectFull,
-    ProjectList,
-    ProjectSettings,
-    ProjectSettingsUpdate,
-    ProjectStatus,
-    ProjectUpdate,
-)
+from models import Project, ProjectSettings, ProjectStatus
 
 _NEW_ONLY = frozenset({"settings", "secrets"})
 _REPOSITORY = frozenset({"github_owner", "github_repo"})

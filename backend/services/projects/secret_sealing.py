@@ -7,9 +7,10 @@ from backend.errors import SecretUnreadable
 from backend.repositories import Repositories
 from backend.repositories.keys_repository import ProjectKey
 from backend.repositories.project_secrets_repository import SealedSecret, StoredSecret
+from backend.schemas.secrets import SecretMetadata
 from backend.services.base import Kit
 from backend.services.recording import AuditEvent
-from models import ProjectSecret, SecretMetadata, SecretStatus
+from models import ProjectSecret, SecretStatus
 
 
 class SecretSealing:

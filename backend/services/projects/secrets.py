@@ -14,6 +14,13 @@ from backend.repositories.project_secrets_repository import (
     SealedSecret,
     StoredSecret,
 )
+from backend.schemas.secrets import (
+    SecretCreate,
+    SecretList,
+    SecretMetadata,
+    SecretReveal,
+    SecretUpsertResult,
+)
 from backend.services.base import (
     Kit,
     UseCases,
@@ -30,13 +37,6 @@ from backend.services.projects.secret_sealing import (
     secret_target,
     secret_updated,
     stored_key,
-)
-from models import (
-    SecretCreate,
-    SecretList,
-    SecretMetadata,
-    SecretReveal,
-    SecretUpsertResult,
 )
 
 

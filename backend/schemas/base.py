@@ -1,0 +1,39 @@
+"""What a client sends: strict, and without unknown fields."""
+
+from typing import Any, ClassVar
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    model_validator,
+)
+
+
+class RequestModel(BaseModel):
+    """Base of what a client sends: strict, and without unknown fields.
+
+    Fields that an answer carries and a client can't set are taken out before the validation, so
+    that what was read can be sent back. A field that the shape itself declares stays.
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
+
+    answer_only: ClassVar[frozenset[str]] = frozenset(
+        {"id", "project_id", "created_at", "updated_at", "version"}
+    )
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        super().__pydantic_init_subclass__(**kwargs)
+        cls.answer_only = cls.answer_only.difference(cls.model_fields)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_answer_only(cls, data: Any) -> Any:
+        if isinstance(data, dict) and not cls.answer_only.isdisjoint(data):
+            return {name: value for name, value in data.items() if name not in cls.answer_only}
+        return data
+
+    def changes(self) -> dict[str, Any]:
+        """The fields that the request gave, an explicit null included, and no others."""
+        return {name: getattr(self, name) for name in self.model_fields_set}

@@ -1,0 +1,31 @@
+"""Problem documents (RFC 9457)."""
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+)
+
+from backend.schemas.fields import unset
+
+
+class ProblemFieldError(BaseModel):
+    """One wrong place of a request; `pointer` is a JSON pointer into its body."""
+
+    pointer: str
+    code: str
+    message: str
+
+
+class Problem(BaseModel):
+    """An error (RFC 9457). Some codes carry further members, such as `existing_id`."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str = Field(examples=["/problems/project_not_found"])
+    title: str
+    status: int
+    detail: str
+    code: str = Field(examples=["project_not_found"])
+    request_id: str
+    errors: list[ProblemFieldError] = Field(default_factory=unset)
