@@ -90,6 +90,7 @@ ROOMS: dict[str, Room] = {
             "backend.services.runs",
             "backend.services.webhooks",
             "backend.services",
+            "backend.schemas",
             "backend.errors",
             "models",
         ),
