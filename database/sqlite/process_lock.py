@@ -85,6 +85,11 @@ class ProcessLock:
 
     def _wait_for_ousted(self) -> None:
         """Wait for the end of a process that has the database open and lost its lock file."""
+        index, log = (Path(f"{self._database}{suffix}") for suffix in ("-shm", "-wal"))
+        if not index.exists() and not log.exists():
+            # Nobody has it open: SQLite removes both with the last connection. Reading the list of
+            # all locks takes longer than the rest of a start.
+            return
         until = time.monotonic() + OUSTED_SECONDS
         while others := owners(self._database):
             if time.monotonic() > until:
