@@ -34,7 +34,7 @@ from models import (
     utc_datetime,
     utc_text,
 )
-from tests.model_errors import errors_of
+from tests.support.model_errors import errors_of
 
 DOCUMENTS = Path(__file__).parents[2] / "shared" / "data" / "projects.jsonl"
 NOW = "2026-01-31T12:00:00.000000Z"

@@ -14,9 +14,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from backend.cli.connections import ConnectionLimits, Connections
 from backend.main import create_app
 from config.settings import Settings
-from tests.clocks import TickingClock
 from tests.conftest import token_of_first_start
-from tests.servers import RunningServer
+from tests.support.clocks import TickingClock
+from tests.support.servers import RunningServer
 
 UPGRADE = b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: %s\r\n\r\n"
 NO_HTTP = {
