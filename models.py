@@ -225,8 +225,9 @@ UtcTime = Annotated[
     StringConstraints(min_length=27, max_length=27),
     WithJsonSchema({"type": "string", "format": "date-time", "examples": [_TIME_EXAMPLE]}),
 ]
-"""A time as it is stored: UTC, six fractional digits. Text from the row to the answer: a list of fifty projects takes
-1.7 times as long to read and serialise with `datetime`, which also drops a zero fraction."""
+"""A time as it is stored: UTC, with six fractional digits. Text from the row to the answer: a list
+of fifty projects takes 1.7 times as long to read and serialise with `datetime`, which also drops a
+zero fraction."""
 Moment = Annotated[
     datetime,
     PlainValidator(read_moment),
