@@ -32,11 +32,6 @@ class BackgroundWork:
         await asyncio.gather(*self._tasks)
         self._tasks.clear()
 
-    @property
-    def stopping(self) -> bool:
-        """Whether `stop` was called; long jobs look here between their steps."""
-        return self._stopping.is_set()
-
     async def _repeat(
         self, seconds: float, name: str, job: Callable[[], Awaitable[object]]
     ) -> None:

@@ -131,7 +131,7 @@ class Runtime:
         self.background.every(FILES_CHECK_SECONDS, "files of the database", look_at_files)
         self.service.claims.presence.begin()
         self.background.every(TICK_SECONDS, "presence", self.service.claims.note_presence)
-        self.background.every(LEASE_CHECK_SECONDS, "leases", self.service.claims.watch_leases)
+        self.background.every(LEASE_CHECK_SECONDS, "leases", self.service.claims.check_leases)
         seconds = self.settings.audit_heads_seconds
         self.background.every(seconds, "audit heads", self.heads.export)
         self.background.every(ROTATION_CHECK_SECONDS, "key rotation", self.rotation.resume)

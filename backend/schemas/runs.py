@@ -91,11 +91,11 @@ class AgentRunUpdate(RequestModel):
         }
     )
 
-    def changes(self) -> dict[str, Any]:
+    def given_fields(self) -> dict[str, Any]:
         """The run's fields that the request gave, an explicit null included, and no others."""
-        changes = super().changes()
-        changes.pop("lease_token", None)
-        return changes
+        given = super().given_fields()
+        given.pop("lease_token", None)
+        return given
 
 
 class RunOutcome(RequestModel):
@@ -107,8 +107,8 @@ class RunOutcome(RequestModel):
 
     def outcome(self) -> dict[str, str | None]:
         """Those of `result` and `error_message` that the request gave, null included."""
-        changes = self.changes()
-        return {name: changes[name] for name in ("result", "error_message") if name in changes}
+        given = self.given_fields()
+        return {name: given[name] for name in ("result", "error_message") if name in given}
 
 
 class RunTransition(RunOutcome):

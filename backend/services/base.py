@@ -92,7 +92,7 @@ class Kit(UnitsOfWork):
         super().__init__(db_manager, clock=clock)
         self.vault = vault
         self.keys = keys
-        self.answers = ResponseCaches(db_manager.async_pool.changes)
+        self.answers = ResponseCaches(db_manager.async_pool.table_versions)
         self.cursors = CursorCodec(keys.cursors)
         self.audit = Recorder(AuditChain(keys.audit_chain), self.now)
 
@@ -194,7 +194,7 @@ async def shielded_then(work: Coroutine[Any, Any, T], effect: Callable[[], None]
 
 
 def differing(current: BaseModel, data: Mapping[str, Any]) -> dict[str, Any]:
-    """The items of `data`, as a request's `changes()` gives them, whose value `current` has not."""
+    """The items of `data`, a request's `given_fields()`, whose value `current` does not have."""
     return {name: value for name, value in data.items() if _given(getattr(current, name)) != value}
 
 

@@ -58,9 +58,9 @@ class AsyncConnectionPool:
         self._changing = asyncio.Lock()
 
     @property
-    def changes(self) -> TableVersions:
-        """Where to have the commits to some tables watched."""
-        return self._write_lock.changes
+    def table_versions(self) -> TableVersions:
+        """The versions of the tables, which commits step."""
+        return self._write_lock.table_versions
 
     async def open(self) -> None:
         """Open all connections. Raises `DatabaseError` when the file can't be used."""

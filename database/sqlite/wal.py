@@ -73,7 +73,7 @@ class Checkpointer:
         Raises `DatabaseError` when reading or writing a file failed.
         """
         if not self._config.checkpoint_frames:
-            self._watch(size)
+            self._warn_if_growing(size)
             return
         if size >= self._due_bytes and time.monotonic() >= self._due_at:
             self._attempt(raw, size)
@@ -172,7 +172,7 @@ class Checkpointer:
             f"process {others}" if others else "its process is not known",
         )
 
-    def _watch(self, size: int) -> None:
+    def _warn_if_growing(self, size: int) -> None:
         """Tell when the log grows although another process should be copying it."""
         if size > self._told_bytes:
             self._told_bytes = 2 * size

@@ -8,7 +8,7 @@ import pytest
 
 from backend.schemas.retention import Removed, RetentionLimits, RetentionPlan
 from backend.services.operations.pruner import STEP_SECONDS, Pace, Pruner
-from backend.services.operations.retention import Part
+from backend.services.operations.retention import RemovalPhase
 from database.errors import DatabaseBusy, DatabaseFull
 from tests.retention.data import finished_run, limits, logs_of_days
 from tests.support.api import Api, Clock
@@ -96,8 +96,8 @@ class Steps:
         self.clock = Clock()
         self._steps = list(steps)
 
-    def noted_logs(self) -> Part:
-        return Part("logs", self._step, 500, 2000)
+    def orphaned_logs(self) -> RemovalPhase:
+        return RemovalPhase("logs", self._step, 500, 2000)
 
     async def record_prune(self) -> None:
         raise AssertionError("nobody asked for it")
@@ -105,7 +105,7 @@ class Steps:
     async def plan(self, limits: RetentionLimits) -> RetentionPlan:
         raise AssertionError(f"nobody asked for it: {limits}")
 
-    async def removal(self, _limits: RetentionLimits) -> list[Part]:
+    async def removal(self, _limits: RetentionLimits) -> list[RemovalPhase]:
         return []
 
     async def most_logs(self) -> int:

@@ -13,7 +13,7 @@ from backend.schemas.retention import (
     RetentionPlan,
     RetentionStatus,
 )
-from backend.services.operations.retention import Part
+from backend.services.operations.retention import RemovalPhase
 from backend.services.principal import SYSTEM, acting_as
 from database.base import Clock, time_text
 from database.errors import DatabaseBusy, DatabaseFull
@@ -40,10 +40,10 @@ class Removals(Protocol):
 
     @property
     def clock(self) -> Clock: ...
-    def noted_logs(self) -> Part: ...
+    def orphaned_logs(self) -> RemovalPhase: ...
     async def record_prune(self) -> None: ...
     async def plan(self, limits: RetentionLimits) -> RetentionPlan: ...
-    async def removal(self, limits: RetentionLimits) -> list[Part]: ...
+    async def removal(self, limits: RetentionLimits) -> list[RemovalPhase]: ...
     async def most_logs(self) -> int: ...
     async def tidy_log_index(self, *, begin: bool) -> bool: ...
 
@@ -137,9 +137,9 @@ class Pruner:
             status="running", removed=removed, started_at=self._now(), finished_at=None
         )
         try:
-            await self._remove(self._removals.noted_logs(), removed)
-            for part in await self._removals.removal(self.limits):
-                await self._remove(part, removed)
+            await self._remove(self._removals.orphaned_logs(), removed)
+            for phase in await self._removals.removal(self.limits):
+                await self._remove(phase, removed)
             if not self._stopping.is_set():
                 progress.status = "completed"
         finally:
@@ -150,22 +150,22 @@ class Pruner:
             logger.info("old data removed: %s", removed)
         return removed
 
-    async def _remove(self, part: Part, removed: Removed) -> None:
-        pace = Pace(part.first, part.most)
+    async def _remove(self, phase: RemovalPhase, removed: Removed) -> None:
+        pace = Pace(phase.first, phase.most)
         while not self._stopping.is_set():
             began = time.monotonic()
             try:
-                count = await part.remove(pace.rows)
+                count = await phase.remove(pace.rows)
             except DatabaseBusy as error:
                 # Others come first.
                 await self._rest(error.retry_after)
                 continue
             if count == 0:
                 return
-            setattr(removed, part.kind, getattr(removed, part.kind) + count)
+            setattr(removed, phase.kind, getattr(removed, phase.kind) + count)
             self._on_removed(removed)
             await self._after_step(began, pace)
-            if part.kind in ("logs", "own_logs"):
+            if phase.kind in ("logs", "own_logs"):
                 self._untidy += count
                 if await self._is_untidy():
                     await self.tidy()

@@ -55,7 +55,7 @@ class Projects(UseCases):
             created = await repositories.projects.create(
                 project.model_dump(exclude=set(_NEW_ONLY), mode="python")
             )
-            settings = project.settings.changes() if project.settings is not None else {}
+            settings = project.settings.given_fields() if project.settings is not None else {}
             await repositories.settings.add(created.id, settings)
             changed = [*(project.model_fields_set - _NEW_ONLY), *map(_settings_field, settings)]
             events = [AuditEvent("project.created", f"projects/{created.id}", created.id, changed)]
@@ -145,7 +145,7 @@ class Projects(UseCases):
         """
         async with self.transaction() as repositories:
             project = await live_project(repositories, project_id)
-            changes = differing(project, update.changes())
+            changes = differing(project, update.given_fields())
             if not changes:
                 return project
             if changes.get("status") == ProjectStatus.DELETED:
@@ -228,7 +228,7 @@ class Projects(UseCases):
         Raises `ProjectNotFound`.
         """
         async with self.transaction() as repositories:
-            return await self.change_settings(repositories, project_id, update.changes())
+            return await self.change_settings(repositories, project_id, update.given_fields())
 
     async def change_settings(
         self, repositories: Repositories, project_id: int, data: dict[str, Any]

@@ -119,7 +119,7 @@ class Runs(UseCases):
         """
         async with self.transaction() as repositories:
             run = await writable_run(repositories, run_id, update.lease_token)
-            changes = differing(run, update.changes())
+            changes = differing(run, update.given_fields())
             if not changes:
                 return run
             if "status" in changes:

@@ -60,7 +60,7 @@ class Snapshots(UseCases):
         """
         async with self.transaction() as repositories:
             snapshot, run = await _with_run(repositories, snapshot_id, update.lease_token)
-            changes = differing(snapshot, update.changes())
+            changes = differing(snapshot, update.given_fields())
             if not changes:
                 return snapshot
             # Decided by the update's own condition: of two that race one finds it changed.

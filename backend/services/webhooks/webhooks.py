@@ -81,7 +81,7 @@ class Webhooks(UseCases):
         async with self.transaction() as repositories:
             stored = await self._changeable_webhook(repositories, webhook_id)
             webhook = stored.webhook
-            given = update.changes()
+            given = update.given_fields()
             token_given = _TOKEN in given
             token: SecretStr | None = given.pop(_TOKEN, None)
             changes = differing(webhook, given)
