@@ -38,7 +38,8 @@ class GuardedRoute(APIRoute):
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
         super().__init__(path, _with_service(endpoint), **options)
-        if is_ordinary(self):
+        self.is_direct = is_ordinary(self, options)
+        if self.is_direct:
             self.app = application(self._guard(DirectCall(self)))
 
     def get_route_handler(self) -> Handler:  # type: ignore[override]

@@ -115,3 +115,36 @@ async def test_every_endpoint_with_a_service_is_given_the_one_that_runs(
     application.router.routes.insert(0, route_of(endpoint))
     response = await client.get("/api/projects")
     assert response.json()["service"] == id(application.state.service)
+
+
+@pytest.mark.parametrize("length", [None, 0, 5])
+async def test_the_body_limit_of_a_route_is_kept_as_fastapi_keeps_it(
+    length: int | None, client: httpx.AsyncClient, application: FastAPI
+) -> None:
+    async def take(project: dict[str, str]) -> dict[str, str]:
+        return project
+
+    route = GuardedRoute("/api/projects", take, methods=["POST"], max_body_size=length)
+    application.router.routes.insert(0, route)
+    response = await client.post("/api/projects", json={"name": "longer than that"})
+    assert response.status_code == (200 if length is None else 413)
+    assert route.is_direct is (length is None)
+
+
+def test_the_routes_that_are_asked_most_are_called_directly(application: FastAPI) -> None:
+    direct = {
+        (*(route.methods or ()), route.path_format)
+        for route in application.router.routes
+        if isinstance(route, GuardedRoute) and route.is_direct
+    }
+    assert direct >= {
+        ("GET", "/api/projects/{project_id}"),
+        ("GET", "/api/projects/{project_id}/configuration"),
+        ("GET", "/api/projects/{project_id}/full"),
+        ("POST", "/api/projects"),
+        ("PATCH", "/api/projects/{project_id}"),
+        ("PUT", "/api/projects/{project_id}/secrets"),
+        ("POST", "/api/agent-runs/claim"),
+        ("POST", "/api/agent-runs/{run_id}/heartbeat"),
+        ("POST", "/api/logs"),
+    }
