@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Protocol
 
+from backend.repositories.paging import Page
 from backend.schemas.backups import Backup, BackupCreated, BackupList
 from backend.services.base import UseCases, unit_of_work
 from database.errors import DatabaseBusy
@@ -60,15 +61,12 @@ class BackupRunner:
 
     async def page(self, *, limit: int = 50, cursor: str | None = None) -> BackupList:
         """One page of backups, newest first. Raises `BadCursor` and `DatabaseError`."""
-        cursors = self._backups.kit.cursors
-        after = None
-        if cursor is not None:
-            after = str(cursors.decode(cursor, "backups")[0])
+        listing = self._backups.kit.listing("backups", cursor=cursor)
+        after = str(listing.after[0]) if listing.after is not None else None
         found = await asyncio.to_thread(self._store.after, after, limit + 1)
-        page = found[:limit]
-        more = len(found) > limit
-        next_cursor = cursors.encode((page[-1].name,), "backups") if more else None
-        return BackupList(backups=page, next_cursor=next_cursor)
+        last = found[limit - 1] if len(found) > limit else None
+        page = Page(found[:limit], (last.name,) if last is not None else None)
+        return listing.answer(BackupList, page, backups=page.items)
 
     async def stop(self) -> None:
         """Wait for the backup that is being made."""
