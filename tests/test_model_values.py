@@ -16,7 +16,7 @@ from backend.schemas.projects import (
 )
 from backend.schemas.secrets import SecretCreate, SecretsUpsert, SecretValue
 from models import BranchName
-from tests.model_errors import errors_of
+from tests.support.model_errors import errors_of
 
 MADE = {"name": "Payments", "github_owner": "acme", "github_repo": "payments"}
 SECRET = {"key": "API_KEY", "value": "v"}

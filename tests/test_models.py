@@ -35,7 +35,7 @@ from models import (
     SecretStatus,
     utc_datetime,
 )
-from tests.model_errors import errors_of
+from tests.support.model_errors import errors_of
 
 DOCUMENTS = Path(__file__).parents[2] / "shared" / "data" / "projects.jsonl"
 NOW = "2026-01-31T12:00:00.000000Z"

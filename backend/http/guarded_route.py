@@ -3,7 +3,7 @@
 import functools
 import inspect
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args, get_origin
 
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
@@ -24,8 +24,13 @@ from models import Scope
 PATIENCE_SECONDS = 1.0
 """Whose request has waited for longer is asked whether it still wants the answer."""
 
-Service = Annotated[DatabaseService, "the application's"]
-"""The parameter of a route that is given the service, by `GuardedRoute`."""
+
+class FromApplication:
+    """Marks the parameter of an endpoint that `GuardedRoute` gives the application's service."""
+
+
+Service = Annotated[DatabaseService, FromApplication]
+"""The type of that parameter."""
 
 
 class GuardedRoute(APIRoute):
@@ -33,7 +38,8 @@ class GuardedRoute(APIRoute):
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
         super().__init__(path, _with_service(endpoint), **options)
-        if is_ordinary(self):
+        self.is_direct = is_ordinary(self, options)
+        if self.is_direct:
             self.app = application(self._guard(DirectCall(self)))
 
     def get_route_handler(self) -> Handler:  # type: ignore[override]
@@ -110,28 +116,34 @@ def _is_open(request: Request) -> bool:
 
 
 def _with_service(endpoint: Callable[..., Any]) -> Callable[..., Any]:
-    """The endpoint, given its `Service` from the request.
+    """The endpoint, given its `Service` from the request. Raises `TypeError` unless the endpoint
+    is a coroutine function.
 
     A dependency of FastAPI's would do it, and take a tenth of the time of a small request.
     """
-    signature = inspect.signature(endpoint)
-    names = {id(p.annotation): name for name, p in signature.parameters.items()}
-    name = names.get(id(Service))
-    if name is None:
+    if not inspect.iscoroutinefunction(endpoint):
+        # It would fail on every call, or keep all other requests waiting.
+        raise TypeError(f"{endpoint!r} is no coroutine function: declare it with `async def`")
+    # As FastAPI does, annotations that are texts are read.
+    signature = inspect.signature(endpoint, eval_str=True)
+    services = [p.name for p in signature.parameters.values() if _is_service(p.annotation)]
+    if not services:
         return endpoint
     # FastAPI gives the request to one parameter only, which may be the endpoint's own.
-    own = names.get(id(Request))
+    own = next((p.name for p in signature.parameters.values() if _is_request(p.annotation)), None)
 
     @functools.wraps(endpoint)
     async def call(**arguments: Any) -> Any:
         request = arguments[own] if own is not None else arguments.pop("_request")
-        arguments[name] = running_service(request)
+        service = running_service(request)
+        for name in services:
+            arguments[name] = service
         return await endpoint(**arguments)
 
     parameters = [
         parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
         for parameter in signature.parameters.values()
-        if parameter.name != name
+        if parameter.name not in services
     ]
     if own is None:
         parameters.append(
@@ -139,3 +151,12 @@ def _with_service(endpoint: Callable[..., Any]) -> Callable[..., Any]:
         )
     call.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     return call
+
+
+def _is_service(annotation: object) -> bool:
+    return get_origin(annotation) is Annotated and FromApplication in get_args(annotation)[1:]
+
+
+def _is_request(annotation: object) -> bool:
+    kind = get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
+    return isinstance(kind, type) and issubclass(kind, Request)

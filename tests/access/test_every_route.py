@@ -13,9 +13,9 @@ from backend.http.access import ROUTE_SCOPES
 from backend.services.principal import ADMIN
 from config.settings import Settings
 from models import Scope
-from tests.access.routes import Call, calls, hidden_routes, send
-from tests.access.world import ABSENT, ABSENT_ID, MAKERS, SENTINEL, World, make
-from tests.http.support import all_rows, manager_of, new_project, problem
+from tests.support.http import all_rows, manager_of, new_project, problem
+from tests.support.routes import Call, calls, hidden_routes, send
+from tests.support.world import ABSENT, ABSENT_ID, MAKERS, SENTINEL, World, make
 
 OTHERS = sorted(set(Scope) - {ADMIN})
 OPEN_PAGES = {"/openapi.json", "/docs"}

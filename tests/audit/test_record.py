@@ -23,9 +23,9 @@ from backend.services.principal import Principal, acting_as
 from config.settings import Settings
 from database.connection_manager import DatabaseManager
 from database.errors import DatabaseError
-from tests.access.routes import calls, send
-from tests.access.world import MAKERS, World
-from tests.http.support import all_rows, make_project, manager_of, new_project
+from tests.support.http import all_rows, make_project, manager_of, new_project
+from tests.support.routes import calls, send
+from tests.support.world import MAKERS, World
 
 Recorded = tuple[str, str, int | None, list[str]]
 VALUE = "a value that the audit must not have"

@@ -13,7 +13,7 @@ import pytest
 from backend.crypto.keyring import generate_master_key
 from tests.cli.commands import CALLS, WITHOUT_DATA, WITHOUT_RESULT, call, commands, groups
 from tests.cli.conftest import Command
-from tests.cli.support import PATIENCE, environment, write_documents
+from tests.support.processes import PATIENCE, environment, write_documents
 
 KEY = generate_master_key("first")
 ROOT = Path(__file__).parents[2]
@@ -96,7 +96,7 @@ def test_an_empty_path_is_wrong_use(
 FORKING = """
 import importlib, json, os, sys
 import strongroom.__main__ as strongroom
-from tests.forked import PRELOADED
+from tests.support.forked import PRELOADED
 
 for name in PRELOADED:
     importlib.import_module(name)

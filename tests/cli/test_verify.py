@@ -16,7 +16,7 @@ from config.loading import load_settings
 from database.migrator import load_migrations
 from database.sqlite.integrity import has_wal_reset_defect
 from tests.cli.conftest import Command
-from tests.cli.support import document, write_documents
+from tests.support.processes import document, write_documents
 
 KEY = generate_master_key("first")
 FILE = "strongroom.db"

@@ -13,8 +13,8 @@ from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from backend.http.engine_metrics import ENGINE_METRICS
-from tests.http.support import make_project, manager_of, service_of
-from tests.webhooks.support import deliver, make_webhook
+from tests.support.http import make_project, manager_of, service_of
+from tests.support.webhooks import deliver, make_webhook
 
 PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
 LINUX = Path("/proc/self/stat").exists()

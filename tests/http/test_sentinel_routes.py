@@ -19,11 +19,11 @@ from fastapi import FastAPI
 from backend.http.access import ROUTE_SCOPES
 from backend.main import create_app
 from config.settings import Settings
-from tests.access.routes import Call, calls, send
-from tests.access.world import MAKERS, World
-from tests.cli.support import PATIENCE, Serving, environment, run
 from tests.http.sentinels import Sentinels, files_in
-from tests.http.support import JSON
+from tests.support.http import JSON
+from tests.support.processes import PATIENCE, Serving, environment, run
+from tests.support.routes import Call, calls, send
+from tests.support.world import MAKERS, World
 
 SECRET_FIELDS = {"value", "secret_token"}
 OTHER_CORE = "~'\u00fc\U0001f5dd\\w5Q/~\U0001f5dd"

@@ -14,7 +14,7 @@ from pydantic_core import PydanticCustomError
 from database.base import time_text
 from models import read_moment
 from tests.http.calls import Call, all_calls, make_something_of_everything
-from tests.http.support import places
+from tests.support.http import places
 
 TIMES = ("date-time", "date", "time", "duration")
 """The formats that pydantic gives to times of any kind."""

@@ -12,7 +12,7 @@ from backend.main import create_app
 from backend.schemas.tokens import TokenCreate
 from backend.services.principal import ADMIN
 from config.settings import Settings
-from tests.http.support import (
+from tests.support.http import (
     JSON,
     make_project,
     manager_of,

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from backend.repositories import log_blocks
-from tests.logs.sending import found, log, messages, send
-from tests.runs.api import Api, Clock, Json
+from tests.support.api import Api, Clock, Json
+from tests.support.logs import found, log, messages, send
 
 HOUR = 3600.0
 DAY = 24 * HOUR

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from backend.repositories.paging import Page
 from backend.repositories.test_result_repository import Outcome, RunNumber
 from backend.services.runs.flakiness import flips, merge
-from tests.http.support import make_project, places, problem
 from tests.results.support import Json, make_run, results, upload
+from tests.support.http import make_project, places, problem
 
 TIME = "2026-01-31T12:00:00.000000Z"
 

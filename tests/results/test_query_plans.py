@@ -11,9 +11,9 @@ from backend.repositories.test_result_repository import (
 )
 from database.base import TableAccess
 from models import SnapshotStatus, TestStatus
-from tests.http.support import manager_of
-from tests.plans import Explaining, is_careless
 from tests.results.support import results
+from tests.support.http import manager_of
+from tests.support.plans import Explaining, is_careless
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ from backend.schemas.retention import Removed, RetentionLimits, RetentionPlan
 from backend.services.operations.pruner import STEP_SECONDS, Pace, Pruner
 from backend.services.operations.retention import RemovalPhase
 from database.errors import DatabaseBusy, DatabaseFull
-from tests.logs.sending import log, messages, send
 from tests.retention.data import finished_run, limits, logs_of_days
-from tests.runs.api import Api, Clock
+from tests.support.api import Api, Clock
+from tests.support.logs import log, messages, send
 
 NOTHING_KEPT = limits(logs=(None, 1))
 

@@ -11,9 +11,9 @@ from backend.repositories.retention_repository import (
     Kept,
     RetentionRepository,
 )
-from tests.plans import Explaining, is_careless
 from tests.retention.data import deliveries, finished_run, logs_of_days, webhook
-from tests.runs.api import Api, Clock
+from tests.support.api import Api, Clock
+from tests.support.plans import Explaining, is_careless
 
 TIME = "2099-01-01T00:00:00.000000Z"
 INDEXES = {

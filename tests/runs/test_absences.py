@@ -9,8 +9,8 @@ import pytest
 from backend.schemas.runs import RunClaim
 from database.errors import DatabaseBusy
 from database.sqlite.connection import ConnectionConfig, open_connection
-from tests.cli.support import Serving
-from tests.runs.api import Api, Clock, Json, open_api
+from tests.support.api import Api, Clock, Json, open_api
+from tests.support.processes import Serving
 
 LEASE = 60
 

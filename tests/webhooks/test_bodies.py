@@ -16,9 +16,9 @@ from backend.http.fair_queue import FairQueue
 from backend.http.inbound_budget import InboundLimits
 from config.settings import Settings
 from tests.conftest import token_of_first_start
-from tests.http.support import JSON, problem
-from tests.servers import RunningServer
-from tests.webhooks.support import (
+from tests.support.http import JSON, problem
+from tests.support.servers import RunningServer
+from tests.support.webhooks import (
     PAYLOAD,
     TOKEN,
     deliver,

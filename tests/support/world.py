@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 
-from tests.http.support import new_project
+from tests.support.http import new_project
 
 SENTINEL = "sentinel-of-the-other-project"
 SECRET_TOKEN = "a made-up secret token"
