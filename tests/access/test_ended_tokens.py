@@ -17,7 +17,7 @@ from tests.support.clocks import SetClock
 from tests.support.http import all_rows, manager_of, new_project, problem, service_of
 from tests.support.routes import Call, calls, send
 from tests.support.servers import RunningServer
-from tests.support.world import World
+from tests.support.resources import World
 
 REVEAL = "GET /api/projects/{project_id}/secrets/{key}/value"
 Names = dict[str, dict[str, Any]]

@@ -15,7 +15,7 @@ from config.settings import Settings
 from models import Scope
 from tests.support.http import all_rows, manager_of, new_project, problem
 from tests.support.routes import Call, calls, hidden_routes, send
-from tests.support.world import ABSENT, ABSENT_ID, MAKERS, SENTINEL, World, make
+from tests.support.resources import ABSENT, ABSENT_ID, MAKERS, SENTINEL, World, make
 
 OTHERS = sorted(set(Scope) - {ADMIN})
 OPEN_PAGES = {"/openapi.json", "/docs"}

@@ -25,7 +25,7 @@ from database.connection_manager import DatabaseManager
 from database.errors import DatabaseError
 from tests.support.http import all_rows, make_project, manager_of, new_project
 from tests.support.routes import calls, send
-from tests.support.world import MAKERS, World
+from tests.support.resources import MAKERS, World
 
 Recorded = tuple[str, str, int | None, list[str]]
 VALUE = "a value that the audit must not have"

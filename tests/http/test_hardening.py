@@ -16,7 +16,7 @@ from tests.http.raw import Wire
 from tests.support.http import make_project, problem
 from tests.support.routes import calls, send
 from tests.support.servers import RunningServer
-from tests.support.world import ABSENT, ABSENT_ID
+from tests.support.resources import ABSENT, ABSENT_ID
 
 HEADERS = {
     "x-content-type-options": "nosniff",

@@ -15,7 +15,7 @@ from database.errors import WrongEventLoop
 from tests.conftest import token_of_first_start
 from tests.support.http import problem
 from tests.support.routes import calls, send
-from tests.support.world import ABSENT, ABSENT_ID
+from tests.support.resources import ABSENT, ABSENT_ID
 
 ALIVE = ("/", "/health", "/docs", "/openapi.json")
 

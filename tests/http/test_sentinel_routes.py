@@ -23,7 +23,7 @@ from tests.http.sentinels import Sentinels, files_in
 from tests.support.http import JSON
 from tests.support.processes import PATIENCE, Serving, environment, run
 from tests.support.routes import Call, calls, send
-from tests.support.world import MAKERS, World
+from tests.support.resources import MAKERS, World
 
 SECRET_FIELDS = {"value", "secret_token"}
 OTHER_CORE = "~'\u00fc\U0001f5dd\\w5Q/~\U0001f5dd"
