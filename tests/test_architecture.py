@@ -239,6 +239,19 @@ def test_repositories_write_sql_that_both_engines_know(module: str) -> None:
                 assert not found, f"{module}, line {line}: {name} in {text!r}"
 
 
+HOLDS_ITS_OWN_VERSIONS = {"backend.repositories.project_secrets_repository"}
+"""A value is sealed for its version, and many are replaced in one statement, each if its secret is
+at the version before."""
+
+
+@pytest.mark.parametrize("module", [m for m in _modules() if _within(m, "backend.repositories")])
+def test_only_the_base_repository_counts_a_change(module: str) -> None:
+    counts = re.compile(r"\bversion\s*=(?!\s*\?\s*(AND|RETURNING|$))|\bversion\s*\+", re.IGNORECASE)
+    found = [line for line, text in _strings(module) if counts.search(text)]
+    own = module in HOLDS_ITS_OWN_VERSIONS
+    assert bool(found) == own, f"{module}, lines {found}: `BaseRepository.change` does it"
+
+
 def test_sql_stands_in_repositories_and_the_database_package_only() -> None:
     statement = re.compile(
         r"\s*(SELECT .* FROM|INSERT INTO|UPDATE .* SET|DELETE FROM)\b", re.DOTALL

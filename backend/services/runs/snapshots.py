@@ -63,7 +63,9 @@ class Snapshots(UseCases):
             # Decided by the update's own condition: of two that race one finds it changed.
             target: SnapshotStatus | None = changes.get("status")
             allowed = sources(target) if target is not None else tuple(SnapshotStatus)
-            changed = await repositories.snapshots.change(snapshot_id, changes, sources=allowed)
+            changed = await repositories.snapshots.change_from(
+                snapshot_id, changes, sources=allowed
+            )
             if changed is None:
                 current, _ = await _with_run(repositories, snapshot_id, None)
                 raise _refusal(current, target)
