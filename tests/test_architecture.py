@@ -192,6 +192,14 @@ def test_a_route_awaits_one_call(module: str) -> None:
             assert _awaits(node.body) <= 1, f"{module}.{node.name}"
 
 
+@pytest.mark.parametrize("module", [m for m in _modules() if _within(m, "backend.services")])
+def test_a_task_that_outlives_its_caller_is_a_single_task(module: str) -> None:
+    made = {
+        node.attr for node in ast.walk(_tree(_modules()[module])) if isinstance(node, ast.Attribute)
+    }
+    assert "create_task" not in made or module == "backend.services.single_task"
+
+
 def test_print_is_for_commands() -> None:
     for module, file in _modules().items():
         calls = [
