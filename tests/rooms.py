@@ -110,7 +110,7 @@ ROOMS: dict[str, Room] = {
     "backend.services.access": Room("tokens", FAMILY),
     "backend.services.audit": Room("the record of who did what", FAMILY),
     "backend.services": Room(
-        "what all use cases share: the kit, units of work, principal, recording, kept answers",
+        "what all use cases share: kit, units of work, lists, principal, recording, cache, tasks",
         (
             "backend.crypto",
             "backend.repositories",

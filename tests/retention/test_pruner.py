@@ -83,7 +83,7 @@ async def test_it_stops_between_two_steps_and_another_one_goes_on(api: Api, cloc
 
 async def test_a_stop_does_not_wait_for_the_rest_after_a_step(api: Api) -> None:
     pruner = Pruner(api.service.retention, NOTHING_KEPT)
-    resting = asyncio.create_task(pruner._rest(10_000))
+    resting = asyncio.create_task(pruner._stopping.rest(10_000))
     await asyncio.sleep(0)
     await pruner.stop()
     await resting

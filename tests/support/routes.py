@@ -1,7 +1,7 @@
 """Every route there is, and a request for each that is as small as its shape permits.
 
 Routes are found in the OpenAPI document, so that a new one is tried without a word here. Only a
-new name in a path has to be told: `world.py` says how one of these is made.
+new name in a path has to be told: `resources.py` says how one of these is made.
 """
 
 import json

@@ -14,7 +14,7 @@ from backend.schemas.retention import (
     RetentionStatus,
 )
 from backend.services.operations.retention import RemovalPhase
-from backend.services.principal import SYSTEM, acting_as
+from backend.services.single_task import SingleTask
 from database.base import Clock, time_text
 from database.errors import DatabaseBusy, DatabaseFull
 
@@ -84,8 +84,8 @@ class Pruner:
         self._removals = removals
         self._considerate = considerate
         self._on_removed = on_removed
-        self._stopping = asyncio.Event()
-        self._task: asyncio.Task[Removed] | None = None
+        self._task = SingleTask("pruning", self._prune, by_service=True, on_failure=_log_failure)
+        self._stopping = self._task.stopping
         self._untidy = 0
 
     async def status(self) -> RetentionStatus:
@@ -97,8 +97,7 @@ class Pruner:
         """How far a removal is that somebody asks for: at its end, or after a moment if it takes
         longer, and then its status is `running`. Raises what broke it off, and `DatabaseError`."""
         await self._removals.record_prune()
-        removal = self.start()
-        await asyncio.wait({removal}, timeout=ANSWER_SECONDS)
+        removal = await self._task.run_for(ANSWER_SECONDS)
         if removal.done():
             removal.result()
         progress = self.progress
@@ -113,23 +112,16 @@ class Pruner:
             await asyncio.wait({removal})
             if removal.cancelled() or not isinstance(removal.exception(), DatabaseFull):
                 return
-            await self._rest(RETRY_SECONDS)
+            await self._stopping.rest(RETRY_SECONDS)
 
     def start(self) -> "asyncio.Task[Removed]":
         """The task of the removal that runs, or of one that begins now. It raises `DatabaseError`;
         what it removed until then stays removed."""
-        if self._task is None or self._task.done():
-            # It goes on when the token of the request that asked for it has ended.
-            with acting_as(SYSTEM):
-                self._task = asyncio.create_task(self._prune(), name="pruning")
-            self._task.add_done_callback(_log_failure)
-        return self._task
+        return self._task.start()
 
     async def stop(self) -> None:
         """Stop between two steps; a later removal goes on."""
-        self._stopping.set()
-        if self._task is not None:
-            await asyncio.wait({self._task})
+        await self._task.stop()
 
     async def _prune(self) -> Removed:
         removed = Removed()
@@ -158,7 +150,7 @@ class Pruner:
                 count = await phase.remove(pace.rows)
             except DatabaseBusy as error:
                 # Others come first.
-                await self._rest(error.retry_after)
+                await self._stopping.rest(error.retry_after)
                 continue
             if count == 0:
                 return
@@ -184,7 +176,7 @@ class Pruner:
             try:
                 more = await self._removals.tidy_log_index(begin=begin)
             except DatabaseBusy as error:
-                await self._rest(error.retry_after)
+                await self._stopping.rest(error.retry_after)
                 continue
             begin = False
             await self._after_step(began)
@@ -196,18 +188,11 @@ class Pruner:
         if pace is not None:
             pace.took(seconds)
         if self._considerate:
-            await self._rest(seconds)
-
-    async def _rest(self, seconds: float) -> None:
-        try:
-            await asyncio.wait_for(self._stopping.wait(), seconds)
-        except TimeoutError:
-            return
+            await self._stopping.rest(seconds)
 
     def _now(self) -> str:
         return time_text(self._removals.clock())
 
 
-def _log_failure(task: "asyncio.Task[Removed]") -> None:
-    if not task.cancelled() and (error := task.exception()) is not None:
-        logger.error("the removal of old data broke off: %s: %s", type(error).__name__, error)
+def _log_failure(error: BaseException) -> None:
+    logger.error("the removal of old data broke off: %s: %s", type(error).__name__, error)

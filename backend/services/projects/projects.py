@@ -125,13 +125,13 @@ class Projects(UseCases):
         bound = (statuses, owner, text, ids, sort)
 
         async def make() -> bytes:
-            after = (
-                self.kit.cursors.decode(cursor, "projects", *bound) if cursor is not None else None
+            listing = self.kit.listing("projects", *bound, cursor=cursor)
+            filter = ProjectFilter(statuses, owner, text, ids)
+            return listing.json(
+                await self.repositories.projects.json_page(
+                    filter, sort=sort, limit=limit, after=listing.after
+                )
             )
-            page = await self.repositories.projects.json_page(
-                ProjectFilter(statuses, owner, text, ids), sort=sort, limit=limit, after=after
-            )
-            return self.kit.json_list("projects", page, *bound)
 
         return await self.kit.answers.projects.of((*bound, limit, cursor), make)
 
