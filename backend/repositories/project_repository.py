@@ -92,12 +92,26 @@ class ProjectRepository(BaseRepository[Project]):
 
     async def get_by_github_repo(self, owner: str, repo: str) -> Project | None:
         """The project of this repository, without regard to case, that is not deleted; else
-        `None`."""
-        row = await self.db.fetch_one(
-            "SELECT * FROM projects WHERE owner_key = ? AND repo_key = ? AND status <> 'deleted'",
+        `None`. Of twins it is the one that is written just so, if any is, else the first."""
+        rows = await self.db.fetch_all(
+            "SELECT * FROM projects WHERE owner_key = ? AND repo_key = ? AND status <> 'deleted'"
+            " ORDER BY twin",
             (text_key(owner), text_key(repo)),
         )
-        return self.model(row) if row is not None else None
+        projects = [self.model(row) for row in rows]
+        exact = (one for one in projects if (one.github_owner, one.github_repo) == (owner, repo))
+        return next(exact, None) or next(iter(projects), None)
+
+    async def twins(self) -> list[tuple[int, int]]:
+        """Projects that have one repository since an earlier version told them from each other by
+        their form in Unicode: the id of the first one, and of each other."""
+        rows = await self.db.fetch_all(
+            "SELECT first.id, other.id FROM projects AS other JOIN projects AS first"
+            " ON first.owner_key = other.owner_key AND first.repo_key = other.repo_key"
+            " AND first.status <> 'deleted' AND first.twin = 0"
+            " WHERE other.twin > 0 AND other.status <> 'deleted' ORDER BY other.twin"
+        )
+        return [(row[0], row[1]) for row in rows]
 
     async def is_live(self, project_id: int) -> bool:
         """Whether there is a project with this id that is not deleted."""
@@ -158,7 +172,7 @@ class ProjectRepository(BaseRepository[Project]):
 
     async def _set_status(self, project_id: int, status: str, condition: str) -> list[Row]:
         return await self.db.execute_returning(
-            "UPDATE projects SET status = ?, updated_at = ?, version = version + 1"
+            "UPDATE projects SET status = ?, twin = 0, updated_at = ?, version = version + 1"
             f" WHERE id = ? AND {condition} RETURNING *",
             (status, self.now(), project_id),
         )
@@ -169,7 +183,7 @@ class ProjectRepository(BaseRepository[Project]):
             "SELECT other.id FROM projects AS mine JOIN projects AS other"
             " ON other.owner_key = coalesce(?, mine.owner_key)"
             " AND other.repo_key = coalesce(?, mine.repo_key)"
-            " AND other.status <> 'deleted' WHERE mine.id = ?",
+            " AND other.status <> 'deleted' AND other.twin = 0 WHERE mine.id = ?",
             (changes.get("owner_key"), changes.get("repo_key"), id),
         )
         return ProjectExists(row["id"] if row is not None else None)
@@ -180,6 +194,8 @@ class ProjectRepository(BaseRepository[Project]):
         for key, name in _KEYS.items():
             if name in data:
                 columns[key] = text_key(data[name])
+        if "owner_key" in columns or "repo_key" in columns:
+            columns["twin"] = 0
         return columns
 
     async def insert(self, columns: Mapping[str, Value]) -> Row:
