@@ -90,6 +90,10 @@ class Projects(UseCases):
             raise ProjectNotFound
         return project
 
+    async def twins(self) -> list[tuple[int, int]]:
+        """Pairs of projects that have one repository: see `ProjectRepository.twins`."""
+        return await self.repositories.projects.twins()
+
     async def page(
         self,
         *,
