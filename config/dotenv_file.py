@@ -53,7 +53,7 @@ def read_dotenv() -> DotenvFile:
     except FileNotFoundError:
         if os.path.lexists(NAME):
             raise SettingsError(
-                f"{NAME}: it is a link that leads nowhere: {_WITHOUT_LINK}"
+                f"{NAME}: it is a link to a missing file: {_WITHOUT_LINK}"
             ) from None
         return NO_FILE
     except UnicodeDecodeError:
@@ -63,8 +63,8 @@ def read_dotenv() -> DotenvFile:
     wrong = next((part for part in parse_stream(io.StringIO(text)) if part.error), None)
     if wrong is not None:
         raise SettingsError(
-            f"{NAME}: line {wrong.original.line} is not understood: write NAME=value, a "
-            "quoted value with both of its quotes"
+            f"{NAME}: line {wrong.original.line} can't be parsed: write NAME=value, and close "
+            "the quotes of a quoted value"
         )
     found = {
         name.upper(): value or ""
@@ -74,8 +74,8 @@ def read_dotenv() -> DotenvFile:
     for name in NEVER_FROM_FILE:
         if found.get(name):
             raise SettingsError(
-                f"{NAME}: {name} is never taken from this file: remove it there, and set it in the "
-                "environment if it is meant"
+                f"{NAME}: {name} is never read from this file: remove it from there, and set it "
+                "in the environment if you need it"
             )
     return DotenvFile(found, is_private=not mode & 0o077)
 
@@ -101,7 +101,7 @@ def _check_file(status: os.stat_result) -> int:
         )
     if mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise SettingsError(
-            f"{NAME}: others than its owner can write it, so it is not read: chmod go-w {NAME}"
+            f"{NAME}: other users can write it, so it is not read: chmod go-w {NAME}"
         )
     return mode
 

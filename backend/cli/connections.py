@@ -158,7 +158,9 @@ class Connection(HttpToolsProtocol):
         if target is None:
             if b"://" in self.url:
                 # Whoever goes by the header Host would take it for another URL.
-                self._note(Fault("bad_request", "an absolute URL is http or https, with a host"))
+                self._note(
+                    Fault("bad_request", "an absolute URL must be http or https and have a host")
+                )
             # Else `*`, or what the parser of URLs refuses.
             return
         self.headers[:] = [
@@ -265,7 +267,7 @@ class Connection(HttpToolsProtocol):
         if self._in_body:
             self._reject(Fault("bad_request", "the chunks of the body are malformed"))
         else:
-            self._reject(Fault("bad_request", "this is no HTTP request"))
+            self._reject(Fault("bad_request", "this is not an HTTP request"))
 
     def _reject(self, fault: Fault) -> None:
         """Take nothing more, and close once all that came before is answered."""
@@ -354,12 +356,12 @@ class Connections:
             return
         if untold[TOO_MANY]:
             logger.warning(
-                "connections refused: there are as many as STRONGROOM_MAX_CONNECTIONS permits",
+                "connections refused: STRONGROOM_MAX_CONNECTIONS is reached",
                 refused=untold[TOO_MANY],
                 limit=self._limits.connections,
             )
         others = {kind: count for kind, count in untold.items() if kind != TOO_MANY}
         if others:
-            logger.warning("clients sent what is no request that is served here", **others)
+            logger.warning("clients sent requests that this server does not serve", **others)
         self._last_warning = now
         self._told = self.seen.copy()

@@ -66,6 +66,6 @@ class OpenFiles:
 
 
 _ADVICE = (
-    ": put the file back before the next start, or restore a backup, and stop the service before "
-    "its files are touched"
+    ": put the file back before the next start or restore a backup, and always stop the service "
+    "before you touch its files"
 )

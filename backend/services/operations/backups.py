@@ -53,7 +53,7 @@ class BackupRunner:
         Raises `DatabaseBusy` while another one is made, and `DatabaseError`.
         """
         if self._task is not None:
-            raise DatabaseBusy("another backup is being made", retry_after=BUSY_SECONDS)
+            raise DatabaseBusy("another backup is running", retry_after=BUSY_SECONDS)
         self._task = asyncio.create_task(self._make(), name="backup")
         self._task.add_done_callback(self._ended)
         return await asyncio.shield(self._task)

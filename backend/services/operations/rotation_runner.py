@@ -65,7 +65,7 @@ class RotationRunner:
                 await self._rest(error.retry_after)
             except DatabaseError as error:
                 if type(error) is not told:
-                    logger.warning("a rotation of keys was interrupted and will go on: %s", error)
+                    logger.warning("a key rotation was interrupted and will go on: %s", error)
                 told = type(error)
                 await self._rest(RETRY_SECONDS)
 
