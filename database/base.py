@@ -43,7 +43,7 @@ def time_text(time: datetime) -> str:
     Raises `InvalidValue` for a time without its zone, and for one out of range.
     """
     if time.tzinfo is None:
-        raise InvalidValue("a time can't be stored without its zone")
+        raise InvalidValue("a time can't be stored without a time zone")
     try:
         utc = time.astimezone(UTC)
     except OverflowError:

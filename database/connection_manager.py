@@ -194,5 +194,5 @@ def get_database_manager(config: ConnectionConfig | Path | str | None = None) ->
         return DatabaseManager(config)
     managers = list(_open_managers)
     if len(managers) != 1:
-        raise LookupError(f"{len(managers)} database managers are open; pass the one that is meant")
+        raise LookupError(f"{len(managers)} database managers are open: pass the one to use")
     return managers[0]

@@ -160,7 +160,7 @@ class Runtime:
                 await last_step()
             except (DatabaseError, OSError) as error:
                 logger.warning(
-                    "a step of the stop failed", step=last_step.__name__, cause=str(error)
+                    "a step of the shutdown failed", step=last_step.__name__, cause=str(error)
                 )
         self.own_logs.end()
         await self.manager.close()

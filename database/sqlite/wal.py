@@ -161,7 +161,7 @@ class Checkpointer:
         self._due_bytes = due_bytes
         self._due_at = 0.0
         if self.is_pinned:
-            logger.info("the write-ahead log could be emptied again")
+            logger.info("the write-ahead log was emptied again")
         self.is_pinned = False
         self._told_bytes = self._config.wal_limit_bytes
 

@@ -141,7 +141,10 @@ DAMAGES = {
     "DELETE FROM projects WHERE id = 3": ("references", "refers to a row of projects"),
     "CREATE TABLE extra (id INTEGER)": ("schema", "table extra is not of this program"),
     "DROP INDEX projects_by_name": ("schema", "index projects_by_name is missing"),
-    "DELETE FROM schema_migrations WHERE version > 1": ("schema", "is not of this program"),
+    "DELETE FROM schema_migrations WHERE version > 1": (
+        "schema",
+        "does not belong to this program",
+    ),
     "UPDATE schema_migrations SET checksum = substr(checksum, 2) || 'x'": ("schema", "0001_"),
     "INSERT INTO schema_migrations SELECT 9999, name, checksum, applied_at"
     " FROM schema_migrations WHERE version = 1": ("schema", "version 9999"),
@@ -185,7 +188,7 @@ def test_tokens_of_webhooks_are_tried_as_well(command: Command, installation: Pa
     ("keys", "told"),
     [
         (generate_master_key("first"), "master key first is not the key"),
-        (generate_master_key("second"), "master key first is missing and in use"),
+        (generate_master_key("second"), "master key first is in use but missing"),
         ("first:short", "master key 1 of 1"),
         (None, "no master key is configured"),
     ],
@@ -252,7 +255,7 @@ def test_pending_migrations_are_told_and_applied(command: Command, directory: Pa
     assert "installation\tok (0 rows)\n" in told.out
     assert told.out.endswith("\nall is well: 5 checks, and nothing wrong\n")
     listed = command("token", "list", "--data-dir", directory)
-    assert "holds no installation yet: strongroom serve makes it" in listed.complaint
+    assert "holds no installation yet: run strongroom serve to create one" in listed.complaint
     at = "2026-01-31T12:00:00.000000Z"
     row = f"VALUES ('a', 'b', 'c', 'a', 'b', 'c', 'a b/c', '{at}', '{at}')"
     columns = "name, github_owner, github_repo, name_key, owner_key, repo_key, search_text"
