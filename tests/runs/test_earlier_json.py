@@ -16,9 +16,9 @@ import models
 from database.json_texts import same_json, write_json
 from database.migrator import migrate
 from tests.database.rows import insert, upgraded_to
-from tests.http.support import JSON
 from tests.runs.test_json_fields import one_text, texts
 from tests.runs.test_metadata import VALUES
+from tests.support.http import JSON
 
 REWRITE_STORED_JSON = 9
 EARLIER = {

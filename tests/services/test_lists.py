@@ -8,7 +8,7 @@ import pytest
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
-from backend.main import ROUTERS
+from backend.routes import ROUTERS
 
 SERVICES = Path(__file__).parents[2] / "backend" / "services"
 HELPER = SERVICES / "listing.py"
