@@ -14,13 +14,13 @@ from backend.http.docs_pages import add_docs
 from backend.http.edge import Edge
 from backend.http.fair_queue import FairQueue
 from backend.http.fast_path.route_table import RouteTable
-from backend.http.inbound_budget import InboundLimits
 from backend.http.metrics import RequestMetrics
 from backend.http.missing_paths import MissingPaths
 from backend.http.openapi import describe
 from backend.http.own_origin import OwnOrigin
 from backend.http.rate_limits import RequestLimits
-from backend.http.route_policy import BodyLimits
+from backend.http.route_policy import BodyLimits, Queue
+from backend.http.state import AppState, state_of
 from backend.observability.log import get_logger
 from backend.observability.log_output import drain_outputs
 from backend.routes import POLICIES, ROUTERS
@@ -63,22 +63,22 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         # Its records hold exception messages and request values.
         telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False},
     )
-    app.state.settings = settings
-    # Until the lifespan has begun.
-    app.state.service = None
-    app.state.own_origin = own_origin
-    app.state.metrics = metrics
-    app.state.inbound = InboundLimits()
-    app.state.auth_required = settings.auth == "token"
-    app.state.limits = RequestLimits(
-        token_per_minute=settings.token_rate_per_minute,
-        failed_per_minute=settings.failed_attempts_per_minute,
+    # In the place of Starlette's, which takes whatever it is given.
+    app.state = AppState(  # type: ignore[assignment]
+        settings=settings,
+        auth_required=settings.auth == "token",
+        has_open_metrics=settings.is_loopback and not settings.is_production,
+        metrics=metrics,
+        own_origin=own_origin,
+        limits=RequestLimits(
+            token_per_minute=settings.token_rate_per_minute,
+            failed_per_minute=settings.failed_attempts_per_minute,
+        ),
+        queues={
+            kind: FairQueue(settings.max_concurrent_requests, settings.db_queue_timeout_seconds)
+            for kind in Queue
+        },
     )
-    app.state.queues = {
-        kind: FairQueue(settings.max_concurrent_requests, settings.db_queue_timeout_seconds)
-        for kind in ("reading", "writing")
-    }
-    app.state.open_metrics = settings.is_loopback and not settings.is_production
     # In front of them, so that the place of a route among the others costs nothing.
     app.router.routes.append(RouteTable(route for router in ROUTERS for route in router.routes))
     for router in ROUTERS:
@@ -93,16 +93,16 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    settings: Settings = app.state.settings
+    state = state_of(app)
     loop = asyncio.get_running_loop()
     poisoned: asyncio.Future[DatabaseError] = loop.create_future()
-    manager = DatabaseManager(connection_config(settings), on_poison=poisoned.set_result)
-    runtime = await Runtime.start(settings, manager=manager)
+    manager = DatabaseManager(connection_config(state.settings), on_poison=poisoned.set_result)
+    runtime = await Runtime.start(state.settings, manager=manager)
     poisoned.add_done_callback(_end_process)
-    app.state.runtime = runtime
-    app.state.service = runtime.service
+    state.runtime = runtime
+    state.service = runtime.service
     runtime.start_background_work()
-    if not app.state.auth_required:
+    if not state.auth_required:
         logger.warning("authentication is off: whoever reaches this address is an administrator")
     try:
         yield

@@ -13,10 +13,10 @@ from starlette.requests import ClientDisconnect
 
 from backend.errors import Refused
 from backend.http.authentication import authenticate, client_address, running_service
-from backend.http.fair_queue import FairQueue
 from backend.http.fast_path.direct_call import DirectCall, Handler, application, is_ordinary
 from backend.http.request_head import read_head
 from backend.http.route_policy import OPEN, Policies, Queue, RoutePolicy
+from backend.http.state import state_of
 from backend.http.strict_query import StrictQuery
 from backend.http.token_checks import (
     broken_off_at_the_end,
@@ -126,7 +126,7 @@ def _in_its_turn(handle: Handler, policy: RoutePolicy) -> Work:
         return at_once
 
     async def in_turn(request: Request, principal: Principal) -> Response:
-        queue: FairQueue = request.app.state.queues[kind]
+        queue = state_of(request.app).queues[kind]
         waited = None
         client = principal.token_id or client_address(request)
         if not queue.take(client):
@@ -161,11 +161,11 @@ async def _recognise_on_loopback(request: Request) -> Principal:
 
     Raises `Refused` for a request without a token that is no business of this machine's.
     """
-    state = request.app.state
-    if not state.open_metrics:
+    state = state_of(request.app)
+    if not state.has_open_metrics:
         return await authenticate(request)
     headers, _ = read_head(request.scope)
-    refusal: str | None = state.own_origin.refusal(request.scope["scheme"], headers)
+    refusal = state.own_origin.refusal(request.scope["scheme"], headers)
     if refusal is None:
         return EVERYBODY
     if b"authorization" not in headers:

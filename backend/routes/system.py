@@ -5,6 +5,7 @@ from fastapi import Request, Response
 from backend.dependencies import GuardedRouter, Service, problems
 from backend.http.metrics import metrics_text
 from backend.http.route_policy import RoutePolicy, without_token
+from backend.http.state import state_of
 from backend.schemas.system import Health, Readiness
 from models import Scope
 
@@ -58,5 +59,6 @@ async def ready(service: Service, response: Response) -> Readiness:
 )
 async def metrics(request: Request, service: Service) -> Response:
     """Counters and gauges as Prometheus text."""
-    text = await metrics_text(request.app.state, service)
+    state = state_of(request.app)
+    text = await metrics_text(service, state.metrics, state.queues, state.inbound)
     return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
