@@ -2,8 +2,9 @@
 
 import functools
 import inspect
-from collections.abc import Awaitable, Callable
-from typing import Annotated, Any, ClassVar, get_args, get_origin
+from collections.abc import Awaitable, Callable, Iterator
+from copy import copy
+from typing import Annotated, Any, ClassVar, Self, get_args, get_origin
 
 from fastapi import APIRouter, Request, Response
 from fastapi.datastructures import DefaultPlaceholder
@@ -49,9 +50,16 @@ class GuardedRoute(APIRoute):
         """Raises `LookupError` for a route without a row, and `TypeError` for an endpoint that is
         no coroutine function or streams against its row."""
         super().__init__(path, _with_service(endpoint), **options)
+        self._through_fastapi = self.app
         self.is_direct = is_ordinary(self, options)
         if self.is_direct:
             self.app = application(self._guard(DirectCall(self)))
+
+    def through_fastapi(self) -> Self:
+        """The same route, whose endpoint FastAPI's own handler calls."""
+        route = copy(self)
+        route.app, route.is_direct = self._through_fastapi, False
+        return route
 
     @property
     def key(self) -> tuple[str, str]:
@@ -105,6 +113,11 @@ class GuardedRouter(APIRouter):
             route_class=type("GuardedRoute", (GuardedRoute,), {"policies": policies}),
         )
         self.policies = policies
+
+    @property
+    def guarded_routes(self) -> Iterator[GuardedRoute]:
+        """Its routes, in the order in which they were added."""
+        return (route for route in self.routes if isinstance(route, GuardedRoute))
 
 
 Work = Callable[[Request, Principal], Awaitable[Response]]

@@ -22,8 +22,7 @@ def route_of(endpoint: Callable[..., Any]) -> GuardedRoute:
     """A route that calls it."""
     router = GuardedRouter(tag="test", policies=POLICIES)
     router.get("/api/projects")(endpoint)
-    (route,) = router.routes
-    assert isinstance(route, GuardedRoute)
+    (route,) = router.guarded_routes
     return route
 
 
@@ -137,8 +136,7 @@ async def test_the_body_limit_of_a_route_is_kept_as_fastapi_keeps_it(
 
     router = GuardedRouter(tag="test", policies=POLICIES)
     router.post("/api/projects", max_body_size=length)(take)
-    (route,) = router.routes
-    assert isinstance(route, GuardedRoute)
+    (route,) = router.guarded_routes
     application.router.routes.insert(0, route)
     response = await client.post("/api/projects", json={"name": "longer than that"})
     assert response.status_code == (200 if length is None else 413)
