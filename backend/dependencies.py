@@ -75,9 +75,9 @@ Limit = Annotated[
     int,
     Field(ge=1, le=500),
     PlainDigits,
-    Query(description="The most items that a page may have."),
+    Query(description="The maximum number of items on the page."),
 ]
 Cursor = Annotated[
     str | None,
-    Query(description="`next_cursor` of the page before, with the same filters."),
+    Query(description="`next_cursor` of the previous page, with the same filters."),
 ]

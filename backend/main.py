@@ -106,7 +106,9 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     state.service = runtime.service
     runtime.start_background_work()
     if not state.auth_required:
-        logger.warning("authentication is off: whoever reaches this address is an administrator")
+        logger.warning(
+            "authentication is off: anyone who can reach this address is an administrator"
+        )
     try:
         yield
     finally:

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from backend.cli.common import AsJson, DataDir, counted, print_json, print_table, quiet_settings
 from backend.cli.failures import Interrupted
-from backend.cli.offline_writes import changing
+from backend.cli.offline_writes import offline_service
 from backend.cli.terminal import say
 from backend.runtime import inspection, retention_limits
 from backend.schemas.retention import Removed, RetentionPlan
@@ -31,13 +31,15 @@ def prune(
     dry_run: Annotated[
         bool,
         typer.Option(
-            "--dry-run", help="Only show what would go and what it frees; a server may be running."
+            "--dry-run",
+            help="Only show what would be removed and how much space that frees; a "
+            "server may be running.",
         ),
     ] = False,
     compact: Annotated[
         bool,
         typer.Option(
-            "--compact", help="Write the file anew afterwards, which gives free room to the system."
+            "--compact", help="Rewrite the file afterwards, which returns free space to the system."
         ),
     ] = False,
     data_dir: DataDir = None,
@@ -45,7 +47,7 @@ def prune(
 ) -> None:
     """Remove logs, runs and deliveries beyond their limits.
 
-    The limits are the settings STRONGROOM_KEEP_…. A running server does it by itself.
+    The limits are the settings STRONGROOM_KEEP_…. A running server does this on its own.
     """
     settings = quiet_settings(data_dir)
     if dry_run:
@@ -57,7 +59,7 @@ def prune(
             result = asyncio.run(_prune(settings, bar, compact=compact))
     except KeyboardInterrupt:
         raise Interrupted(
-            "interrupted: what is removed is gone, and the same command goes on"
+            "interrupted: what was removed is gone; run the same command again to go on"
         ) from None
     if as_json:
         print_json(result)
@@ -71,7 +73,7 @@ async def _plan(settings: Settings) -> RetentionPlan:
 
 
 async def _prune(settings: Settings, bar: Bar, *, compact: bool) -> dict[str, Any]:
-    async with changing(settings, "POST /api/retention/prune") as service:
+    async with offline_service(settings, "POST /api/retention/prune") as service:
         limits = retention_limits(settings)
         plan = await service.retention.plan(limits)
         if plan.rows:
@@ -118,7 +120,7 @@ def _sentences(result: dict[str, Any]) -> Iterator[str]:
         "removed"
     )
     file, free = shown_size(result["file_bytes"]), shown_size(result["free_bytes"])
-    yield f"the file has {file}, {free} of them free for what comes"
+    yield f"the file has {file}, {free} of them free for new data"
 
 
 def shown_size(size: int) -> str:

@@ -30,5 +30,5 @@ class MissingPaths:
             shorter = path.rstrip("/")
             for form, template in self._forms:
                 if form.fullmatch(shorter):
-                    return f"no such path; leave out the slash at its end: {template}"
+                    return f"no such path; remove the slash at the end: {template}"
         return self._end

@@ -11,26 +11,26 @@ from backend.schemas.problems import Problem
 
 _SCHEME = "bearer"
 _DESCRIPTION = """\
-One place for the settings and secrets of projects, and for what agents do in them.
+One place for the settings and secrets of projects, and for the work of agents on them.
 
 Send `Authorization: Bearer sr_…`. Every error is a problem document (RFC 9457) whose `code` says
-what happened; none of them repeats what was sent. Fields that only answers have (`id`,
+what happened; no error repeats what was sent. Fields that only answers have (`id`,
 `project_id`, `created_at`, `updated_at`, `version`) are ignored in requests, so that what was read
 can be sent back. `PUT` and `PATCH` change the given fields and leave the others. Lists are read
-page by page: give `next_cursor` as `cursor`, with the same filters.
+page by page: send `next_cursor` as `cursor`, with the same filters.
 """
 _HEADERS: dict[str, dict[str, Any]] = {
     "RequestId": {
-        "description": "The request's own `X-Request-ID`, or one made for it; it is in the log.",
+        "description": "The request's `X-Request-ID`, or a generated one; the log has it too.",
         "required": True,
         "schema": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"},
     },
     "Location": {
-        "description": "Where the new thing is, when it has a path of its own.",
+        "description": "The path of the new resource, if it has one.",
         "schema": {"type": "string", "format": "uri-reference"},
     },
     "RetryAfter": {
-        "description": "Seconds after which another try makes sense.",
+        "description": "Seconds to wait before trying again.",
         "required": True,
         "schema": {"type": "integer", "minimum": 1},
     },

@@ -22,12 +22,12 @@ router = GuardedRouter(
 )
 
 NDJSON = "application/x-ndjson"
-OfProject = Annotated[Id | None, Query(description="Only what is about this project.")]
+OfProject = Annotated[Id | None, Query(description="Only entries about this project.")]
 OfAction = Annotated[
-    str | None, Query(max_length=100, description="Only this, such as `secret.revealed`.")
+    str | None, Query(max_length=100, description="Only this action, such as `secret.revealed`.")
 ]
 OfActor = Annotated[
-    str | None, Query(max_length=255, description="Only what the token of this name did.")
+    str | None, Query(max_length=255, description="Only actions of the token with this name.")
 ]
 
 
@@ -51,7 +51,7 @@ async def list_audit(
     response_class=StreamingResponse,
     responses={
         200: {
-            "description": "An entry a line, oldest first.",
+            "description": "One entry per line, oldest first.",
             "content": {NDJSON: {"schema": ExportedAuditEntry.model_json_schema()}},
         },
         **problems(),
@@ -66,7 +66,7 @@ async def export_audit(
         int,
         Field(ge=0, le=MAX_INT64),
         PlainDigits,
-        Query(description="Only what came after this entry."),
+        Query(description="Only entries after this one."),
     ] = 0,
 ) -> StreamingResponse:
     """The audit as JSON lines, each with its MAC."""

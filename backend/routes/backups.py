@@ -40,7 +40,7 @@ async def create_backup(
     request: BackupRequest | None = None,  # noqa: ARG001 - only so that what it holds is refused
 ) -> BackupCreated:
     """Copy the whole database, while serving, to a new file in the data directory's folder
-    `backups`, and verify it. It holds all that was answered before this call; master keys are
-    not in it.
+    `backups`, and verify the copy. It holds every write acknowledged before this call, but no
+    master keys.
     """
     return await runner.create()

@@ -33,7 +33,7 @@ router = GuardedRouter(
     },
 )
 
-DeliveryId = Annotated[Id, Path(description="The delivery's id here.", examples=[1])]
+DeliveryId = Annotated[Id, Path(description="The delivery's id in Strongroom.", examples=[1])]
 
 
 def _header(name: str, description: str, example: str) -> dict[str, Any]:
@@ -52,7 +52,10 @@ def _header(name: str, description: str, example: str) -> dict[str, Any]:
     "/github",
     status_code=status.HTTP_202_ACCEPTED,
     responses={
-        200: {"model": WebhookDelivery, "description": "It came before: nothing was stored."},
+        200: {
+            "model": WebhookDelivery,
+            "description": "The delivery arrived earlier; nothing was stored.",
+        },
         **problems("webhook_not_found", "bad_request", "rate_limited", body=True),
     },
     openapi_extra={
@@ -83,7 +86,7 @@ def _header(name: str, description: str, example: str) -> dict[str, Any]:
 async def receive_github_delivery(
     webhook_id: WebhookId, request: Request, service: Service, response: Response
 ) -> WebhookDelivery:
-    """Take a delivery of GitHub's in, once. It needs a signature instead of a token."""
+    """Accept a delivery from GitHub, once. It needs a signature instead of a token."""
     delivery, is_new = await take_github_delivery(request, webhook_id, service.deliveries)
     response.headers["Location"] = f"/api/webhooks/{webhook_id}/deliveries/{delivery.id}"
     if not is_new:
@@ -96,15 +99,17 @@ async def list_deliveries(
     webhook_id: WebhookId,
     service: Service,
     event: Annotated[
-        str | None, Query(max_length=100, description="Only of this event, such as `push`.")
+        str | None,
+        Query(max_length=100, description="Only deliveries of this event, such as `push`."),
     ] = None,
     guid: Annotated[
-        str | None, Query(max_length=100, description="Only the one with this id at its sender.")
+        str | None,
+        Query(max_length=100, description="Only the delivery with this id at its sender."),
     ] = None,
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> WebhookDeliveryList:
-    """One page of what was delivered, newest first, without the payloads."""
+    """One page of deliveries, newest first, without their payloads."""
     return await service.deliveries.page(
         webhook_id, event=event, guid=guid, limit=limit, cursor=cursor
     )
@@ -118,5 +123,5 @@ async def list_deliveries(
 async def get_delivery(
     webhook_id: WebhookId, delivery_id: DeliveryId, service: Service
 ) -> Response:
-    """A delivery with its payload, which stands in the answer byte for byte as it came."""
+    """A delivery with its payload, byte for byte as it arrived."""
     return json_response(await service.deliveries.get_json(webhook_id, delivery_id))

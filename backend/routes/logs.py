@@ -34,20 +34,22 @@ async def append_logs(logs: Annotated[LogSubmission, Body()], service: Service) 
 @router.get("", responses=problems("bad_cursor"))
 async def list_logs(
     service: Service,
-    level: Annotated[LogLevel | None, Query(description="This level and above.")] = None,
+    level: Annotated[
+        LogLevel | None, Query(description="Only logs of this level and above.")
+    ] = None,
     component: Annotated[str | None, Query(max_length=MAX_NAME)] = None,
     correlation_id: Annotated[str | None, Query(max_length=MAX_NAME)] = None,
     agent_run_id: Annotated[Id | None, Query()] = None,
     project_id: Annotated[Id | None, Query()] = None,
     since: Annotated[
-        Moment | None, Query(description="Not before this time, which has a zone: `…Z`.")
+        Moment | None, Query(description="Only logs from this time on, with a zone: `…Z`.")
     ] = None,
-    until: Annotated[Moment | None, Query(description="Not after this time.")] = None,
+    until: Annotated[Moment | None, Query(description="Only logs up to this time.")] = None,
     q: Annotated[
         str | None,
         Query(
             max_length=MAX_SEARCH,
-            description="Words that the message has, all of them, in whatever case.",
+            description="Words that the message contains, all of them, in any case.",
         ),
     ] = None,
     limit: Limit = 50,

@@ -21,7 +21,7 @@ router = GuardedRouter(
 async def list_pipeline_states(
     run_id: RunId, service: Service, limit: Limit = 50, cursor: Cursor = None
 ) -> PipelineHistory:
-    """The run and one page of its states, the first one first, each with its duration."""
+    """The run and one page of its states, oldest first, each with its duration."""
     return await service.pipeline_states.history(run_id, limit=limit, cursor=cursor)
 
 
@@ -33,5 +33,5 @@ async def list_pipeline_states(
 async def add_pipeline_state(
     run_id: RunId, state: PipelineStateCreate, service: Service
 ) -> PipelineStateEntry:
-    """Add a state to the history; the one before it is filled in by itself."""
+    """Add a state to the history; the previous state is filled in automatically."""
     return await service.pipeline_states.add(run_id, state)

@@ -55,7 +55,7 @@ async def list_secrets(
 async def create_secret(
     project_id: ProjectId, secret: SecretCreate, service: Service, response: Response
 ) -> SecretMetadata:
-    """Make a secret."""
+    """Create a secret."""
     created = await service.secrets.create(project_id, secret)
     response.headers["Location"] = f"/api/projects/{project_id}/secrets/{created.key}"
     return created
@@ -65,21 +65,21 @@ async def create_secret(
 async def upsert_secrets(
     project_id: ProjectId, upsert: SecretsUpsert, service: Service
 ) -> SecretUpsertResult:
-    """Set all of these secrets in one transaction, and leave the others."""
+    """Set all these secrets in one transaction, and leave the others."""
     return await service.secrets.upsert(project_id, upsert.secrets)
 
 
 @router.put(
     "/{key}",
     responses={
-        201: {"model": SecretMetadata, "description": "The secret is new."},
+        201: {"model": SecretMetadata, "description": "The secret was created."},
         **problems("project_not_found", "secret_unreadable", body=True),
     },
 )
 async def put_secret(
     project_id: ProjectId, key: Key, secret: SecretValue, service: Service, response: Response
 ) -> SecretMetadata:
-    """Set a secret's value, making the secret if there is none of this key."""
+    """Set a secret's value; create the secret if the key is new."""
     metadata, created = await service.secrets.put(project_id, key, secret.value)
     if created:
         response.status_code = status.HTTP_201_CREATED
@@ -103,7 +103,7 @@ async def get_secret(project_id: ProjectId, key: Key, service: Service) -> Secre
 async def reveal_secret(
     project_id: ProjectId, key: Key, service: Service, response: Response
 ) -> SecretReveal:
-    """A secret's value. Not to be stored by anything on the way."""
+    """A secret's value. Caches must not store it."""
     response.headers["Cache-Control"] = "no-store"
     return await service.secrets.reveal(project_id, key)
 

@@ -19,7 +19,7 @@ router = GuardedRouter(
     },
 )
 
-SnapshotId = Annotated[Id, Path(description="The snapshot's id here.", examples=[1])]
+SnapshotId = Annotated[Id, Path(description="The snapshot's id in Strongroom.", examples=[1])]
 
 
 @router.get(
@@ -40,7 +40,7 @@ async def list_snapshots(
 async def create_snapshot(
     run_id: RunId, snapshot: SnapshotCreate, service: Service, response: Response
 ) -> GrainchainSnapshot:
-    """Tell of a snapshot."""
+    """Record a snapshot."""
     created = await service.snapshots.create(run_id, snapshot)
     response.headers["Location"] = f"/api/snapshots/{created.id}"
     return created
@@ -59,5 +59,5 @@ async def get_snapshot(snapshot_id: SnapshotId, service: Service) -> GrainchainS
 async def patch_snapshot(
     snapshot_id: SnapshotId, update: SnapshotUpdate, service: Service
 ) -> GrainchainSnapshot:
-    """Change the given fields; a status only as the life cycle leads on from the present one."""
+    """Change the given fields; a status can change only along the life cycle."""
     return await service.snapshots.update(snapshot_id, update)

@@ -39,10 +39,12 @@ async def root() -> Health:
 
 @router.get(
     "/ready",
-    responses={503: {"model": Readiness, "description": "Requests would fail: see `checks`."}},
+    responses={
+        503: {"model": Readiness, "description": "The service can't answer requests: see `checks`."}
+    },
 )
 async def ready(service: Service, response: Response) -> Readiness:
-    """200 when requests can be served, else 503; `checks` says what is wrong."""
+    """200 when requests can be served, otherwise 503; `checks` says what is wrong."""
     readiness = await service.readiness.check()
     if readiness.status != "ready":
         response.status_code = 503

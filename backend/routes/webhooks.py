@@ -41,7 +41,7 @@ async def list_webhooks(
 async def create_webhook(
     project_id: ProjectId, webhook: WebhookCreate, service: Service, response: Response
 ) -> Webhook:
-    """Make a webhook. Its secret token is stored encrypted, and never shown again."""
+    """Create a webhook. Its secret token is stored encrypted and never shown again."""
     created = await service.webhooks.create(project_id, webhook)
     response.headers["Location"] = f"/api/webhooks/{created.id}"
     return created
@@ -58,7 +58,7 @@ async def get_webhook(webhook_id: WebhookId, service: Service) -> Webhook:
     responses=problems("webhook_not_found", "project_not_found", "secret_unreadable", body=True),
 )
 async def patch_webhook(webhook_id: WebhookId, update: WebhookUpdate, service: Service) -> Webhook:
-    """Change the given fields and leave the others; a null secret token takes it away."""
+    """Change the given fields and leave the others; null removes the secret token."""
     return await service.webhooks.update(webhook_id, update)
 
 
@@ -68,5 +68,5 @@ async def patch_webhook(webhook_id: WebhookId, update: WebhookUpdate, service: S
     responses=problems("webhook_not_found", "project_not_found"),
 )
 async def delete_webhook(webhook_id: WebhookId, service: Service) -> None:
-    """Remove the webhook with all that was sent to it."""
+    """Remove the webhook and its deliveries."""
     await service.webhooks.delete(webhook_id)

@@ -8,9 +8,9 @@ import pytest
 from fastapi import FastAPI
 
 from backend.routes import POLICIES
-from tests.access.routes import hidden_routes
 from tests.http.calls import Call, all_calls, make_something_of_everything
-from tests.http.support import all_rows, make_project, manager_of, places, problem
+from tests.support.http import all_rows, make_project, manager_of, places, problem
+from tests.support.routes import hidden_routes
 
 CALLS = list(all_calls())
 STRICT = [call for call in CALLS if not POLICIES[call.method, call.template].takes_any_query]

@@ -13,7 +13,7 @@ from backend.routes import POLICIES
 from backend.schemas.tokens import TokenCreate
 from backend.services.principal import ADMIN
 from config.settings import Settings
-from tests.http.support import (
+from tests.support.http import (
     JSON,
     make_project,
     manager_of,

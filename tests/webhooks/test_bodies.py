@@ -16,9 +16,9 @@ from backend.http.route_policy import BodyLimits
 from backend.routes import POLICIES
 from config.settings import Settings
 from tests.conftest import token_of_first_start
-from tests.http.support import JSON, problem
-from tests.servers import RunningServer
-from tests.webhooks.support import (
+from tests.support.http import JSON, problem
+from tests.support.servers import RunningServer
+from tests.support.webhooks import (
     PAYLOAD,
     TOKEN,
     deliver,

@@ -30,9 +30,9 @@ def test_the_bounds_of_deliveries_are_the_codes() -> None:
     limits = InboundLimits()
     assert f"up to {SMALL_BYTES // MIB} MiB share {limits.small.max_bytes // MIB} MiB" in text
     assert f"larger ones share {limits.large.max_bytes // MIB} MiB" in text
-    assert f"{limits.patience:g} seconds more than it takes at" in text
-    assert f"{limits.bytes_per_second // 1024} KiB a second" in text
-    assert f"{limits.seconds:g} seconds in all" in text
+    assert f"at {limits.bytes_per_second // 1024} KiB a second" in text
+    assert f"with {limits.patience:g} seconds of grace" in text
+    assert f"within {limits.seconds:g} seconds" in text
     assert f"up to {MAX_EVENTS} names" in text
     assert set(WebhookType) <= names(text)
 

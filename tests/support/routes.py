@@ -1,7 +1,7 @@
 """Every route there is, and a request for each that is as small as its shape permits.
 
 Routes are found in the OpenAPI document, so that a new one is tried without a word here. Only a
-new name in a path has to be told: `world.py` says how one of these is made.
+new name in a path has to be told: `resources.py` says how one of these is made.
 """
 
 import json
@@ -44,8 +44,12 @@ class Call:
 
 
 def calls(app: FastAPI) -> list[Call]:
-    """Every route of the application, in the order of the document."""
-    document = app.openapi()
+    """Every route of the application, in the order of its document."""
+    return calls_of(app.openapi())
+
+
+def calls_of(document: dict[str, Any]) -> list[Call]:
+    """Every route that an OpenAPI document has, in its order."""
     schemas = document["components"]["schemas"]
     return [
         Call(
