@@ -48,7 +48,7 @@ class GuardedRoute(APIRoute):
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
         """Raises `LookupError` for a route without a row, and `TypeError` for an endpoint that is
-        no coroutine function or streams against its row."""
+        not a coroutine function or does not stream as its row says."""
         super().__init__(path, _with_service(endpoint), **options)
         self._through_fastapi = self.app
         self.is_direct = is_ordinary(self, options)
@@ -81,7 +81,9 @@ class GuardedRoute(APIRoute):
     def _guard(self, handle: Handler) -> Handler:
         policy, scope = self.policy, self.policy.scope
         if policy.is_streamed is not issubclass(_class_of_answers(self), StreamingResponse):
-            raise TypeError(f"{self.key} is streamed, or its row says so, but not both")
+            raise TypeError(
+                f"{self.key}: `is_streamed` is for a StreamingResponse, and only for one"
+            )
         query = StrictQuery.of(self.dependant)
         check_query = _ignore if policy.takes_any_query else query.check
         if scope is OPEN:
@@ -199,8 +201,8 @@ def _with_service(endpoint: Callable[..., Any]) -> Callable[..., Any]:
     """
     if not inspect.iscoroutinefunction(endpoint):
         # It would fail on every call, or keep all other requests waiting.
-        raise TypeError(f"{endpoint!r} is no coroutine function: declare it with `async def`")
-    # As FastAPI does, annotations that are texts are read.
+        raise TypeError(f"{endpoint!r} is not a coroutine function: declare it with `async def`")
+    # Annotations may be strings, for FastAPI as well.
     signature = inspect.signature(endpoint, eval_str=True)
     services = [p.name for p in signature.parameters.values() if _is_service(p.annotation)]
     if not services:
