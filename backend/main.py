@@ -19,7 +19,7 @@ from backend.http.missing_paths import MissingPaths
 from backend.http.openapi import describe
 from backend.http.own_origin import OwnOrigin
 from backend.http.rate_limits import RequestLimits
-from backend.http.route_policy import BodyLimits, Queue
+from backend.http.route_policy import Queue
 from backend.http.state import AppState, state_of
 from backend.observability.log import get_logger
 from backend.observability.log_output import drain_outputs
@@ -33,6 +33,22 @@ from database.errors import DatabaseError, FilesReplaced
 logger = get_logger("strongroom")
 
 
+def _new_state(settings: Settings) -> AppState:
+    queue_seconds = settings.db_queue_timeout_seconds
+    return AppState(
+        settings=settings,
+        auth_required=settings.auth == "token",
+        has_open_metrics=settings.is_loopback and not settings.is_production,
+        metrics=RequestMetrics(),
+        own_origin=OwnOrigin(settings.public_url, settings.cors_origins),
+        limits=RequestLimits(
+            token_per_minute=settings.token_rate_per_minute,
+            failed_per_minute=settings.failed_attempts_per_minute,
+        ),
+        queues={kind: FairQueue(settings.max_concurrent_requests, queue_seconds) for kind in Queue},
+    )
+
+
 def create_app(settings: Settings | None = None, *, direct: bool = True) -> FastAPI:
     """The application; its lifespan opens the pool, migrates, and closes everything.
 
@@ -41,8 +57,7 @@ def create_app(settings: Settings | None = None, *, direct: bool = True) -> Fast
     and takes longer. The lifespan raises `StartRefused` and `DatabaseError`.
     """
     settings = settings or load_settings()
-    metrics = RequestMetrics()
-    own_origin = OwnOrigin(settings.public_url, settings.cors_origins)
+    state = _new_state(settings)
     app = FastAPI(
         title="Strongroom",
         version="0.1.0",
@@ -51,12 +66,12 @@ def create_app(settings: Settings | None = None, *, direct: bool = True) -> Fast
             Middleware(
                 Edge,
                 max_body_bytes=settings.max_body_bytes,
-                body_limits=BodyLimits(POLICIES),
-                metrics=metrics,
+                policies=POLICIES,
+                metrics=state.metrics,
                 cors_origins=settings.cors_origins,
                 trusted_hosts=settings.trusted_hosts,
                 trusted_proxies=settings.trusted_proxies,
-                own_origin=own_origin if settings.auth == "off" else None,
+                own_origin=None if state.auth_required else state.own_origin,
             )
         ],
         redirect_slashes=False,
@@ -65,21 +80,7 @@ def create_app(settings: Settings | None = None, *, direct: bool = True) -> Fast
         telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False},
     )
     # In the place of Starlette's, which takes whatever it is given.
-    app.state = AppState(  # type: ignore[assignment]
-        settings=settings,
-        auth_required=settings.auth == "token",
-        has_open_metrics=settings.is_loopback and not settings.is_production,
-        metrics=metrics,
-        own_origin=own_origin,
-        limits=RequestLimits(
-            token_per_minute=settings.token_rate_per_minute,
-            failed_per_minute=settings.failed_attempts_per_minute,
-        ),
-        queues={
-            kind: FairQueue(settings.max_concurrent_requests, settings.db_queue_timeout_seconds)
-            for kind in Queue
-        },
-    )
+    app.state = state  # type: ignore[assignment]
     # In front of them, so that the place of a route among the others costs nothing.
     routes = [route for router in ROUTERS for route in router.guarded_routes]
     if not direct:

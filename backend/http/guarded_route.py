@@ -85,7 +85,7 @@ class GuardedRoute(APIRoute):
                 f"{self.key}: `is_streamed` is for a StreamingResponse, and only for one"
             )
         query = StrictQuery.of(self.dependant)
-        check_query = _ignore if policy.takes_any_query else query.check
+        check_query = _ignore if policy.is_probe else query.check
         if scope is OPEN:
             return _with_query(handle, check_query)
         body = self.body_field

@@ -12,9 +12,9 @@ from models import Scope
 router = GuardedRouter(
     tag="system",
     policies={
-        ("GET", "/health"): without_token(takes_any_query=True),
+        ("GET", "/health"): without_token(is_probe=True),
         ("GET", "/"): without_token(),
-        ("GET", "/ready"): without_token(takes_any_query=True),
+        ("GET", "/ready"): without_token(is_probe=True),
         ("GET", "/metrics"): RoutePolicy(
             # Never waits: when there is much to do, it tells so.
             scope=Scope.ADMIN,
