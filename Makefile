@@ -20,7 +20,7 @@ endif
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: FORCE help run test faults coverage check format lint types schema bench lock clean
+.PHONY: FORCE help run test indirect faults coverage check format lint types schema bench lock clean
 
 help: ## list the targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -30,6 +30,9 @@ run: $(VENV)/.run ## start the server, by default on http://127.0.0.1:8000 with 
 
 test: $(VENV)/.dev ## run the whole test suite (ARGS="-k name" for a part of it)
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
+
+indirect: $(VENV)/.dev ## run the HTTP tests with FastAPI's own handlers instead of direct calls
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --through-fastapi $(ARGS) tests/http tests/access
 
 faults: $(VENV)/.dev ## break servers under load, and hold what is left against what was promised (ARGS=--help)
 	@$(BIN)/python -m tests.faults $(ARGS)

@@ -37,19 +37,6 @@ ROOMS: dict[str, Room] = {
     "strongroom": Room("the command's entry: signals and standard files first", ALL_BELOW),
     "backend.cli": Room("the command; serving", ALL_BELOW),
     "backend.main": Room("`create_app`, the lifespan: settings in, an application out", ALL_BELOW),
-    "backend.runtime": Room(
-        "an installation from start to stop: files, keys, migrations, background work, backups",
-        (
-            "backend.services.database_service",
-            "backend.services.audit",
-            "backend.services.operations",
-            "backend.services.runs",
-            "backend.observability",
-            "database.migrator",
-            "database.sqlite",
-            *FAMILY,
-        ),
-    ),
     "backend.routes": Room(
         "HTTP's side of a use case: parse, call one method, answer",
         (
@@ -67,6 +54,7 @@ ROOMS: dict[str, Room] = {
     "backend.http": Room(
         "the way of a request: edge, guarded route, queue, strict bodies and queries, fast path",
         (
+            "backend.runtime",
             "backend.services.database_service",
             "backend.services.runs",
             "backend.services.webhooks",
@@ -77,6 +65,19 @@ ROOMS: dict[str, Room] = {
             "backend.errors",
             "database.errors",
             "models",
+        ),
+    ),
+    "backend.runtime": Room(
+        "an installation from start to stop: files, keys, migrations, background work, backups",
+        (
+            "backend.services.database_service",
+            "backend.services.audit",
+            "backend.services.operations",
+            "backend.services.runs",
+            "backend.observability",
+            "database.migrator",
+            "database.sqlite",
+            *FAMILY,
         ),
     ),
     "backend.services.database_service": Room(

@@ -10,6 +10,7 @@ import re
 import time
 from collections.abc import Sequence
 from ipaddress import IPv4Network, IPv6Network
+from types import MappingProxyType
 
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import ClientDisconnect
@@ -22,7 +23,7 @@ from backend.http.metrics import RequestMetrics
 from backend.http.own_origin import OwnOrigin
 from backend.http.problems import problem
 from backend.http.request_head import FAULT, Fault, read_head
-from backend.http.route_policy import BodyLimits
+from backend.http.route_policy import BodyLimits, Policies
 from backend.http.trusted_hosts import UNTRUSTED_HOST, TrustedHosts
 from backend.http.trusted_proxies import TrustedProxies
 from backend.observability.log import get_logger, log_access
@@ -47,7 +48,6 @@ _OWN_HEADERS = frozenset({b"content-security-policy", b"cache-control"})
 _UNHANDLED = Fault("internal", "the cause is in the log under this request id")
 _ERRORS = {error.code: error for error in (BadRequest, HeadersTooLarge)}
 """What may be wrong with a body that a server reads."""
-NO_LIMITS = BodyLimits({})
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 error_log = get_logger("strongroom.error")
@@ -62,21 +62,23 @@ class Edge:
         *,
         max_body_bytes: int,
         metrics: RequestMetrics,
-        body_limits: BodyLimits = NO_LIMITS,
+        policies: Policies = MappingProxyType({}),
         cors_origins: Sequence[str] = (),
         trusted_hosts: Sequence[str] = (),
         trusted_proxies: Sequence[IPv4Network | IPv6Network] = (),
         own_origin: OwnOrigin | None = None,
     ) -> None:
-        """With `own_origin` every request has to be this machine's and the service's own pages'."""
+        """`policies` has the row of every route. With `own_origin` every request has to be this
+        machine's and the service's own pages'."""
         self._plain = app
         # For clients that take gzip only: it would cost all the others a layer for nothing.
         self._gzip = GZipMiddleware(app, minimum_size=_GZIP_FROM_BYTES, compresslevel=5)
         self._max_body_bytes = max_body_bytes
-        self._body_limits = body_limits
+        self._body_limits = BodyLimits(policies)
         self._metrics = metrics
         self._cross_origin = CrossOrigin(cors_origins) if cors_origins else None
-        self._trusted_hosts = TrustedHosts(trusted_hosts) if trusted_hosts else None
+        probes = [path for (_, path), policy in policies.items() if policy.is_probe]
+        self._trusted_hosts = TrustedHosts(trusted_hosts, probes) if trusted_hosts else None
         self._trusted_proxies = TrustedProxies(trusted_proxies) if trusted_proxies else None
         self._own_origin = own_origin
 

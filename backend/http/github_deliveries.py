@@ -12,6 +12,7 @@ from backend.crypto.signed_body import SignedBody, claimed_mac
 from backend.errors import BadRequest, BadSignature, MalformedJson, RateLimited
 from backend.http.authentication import client_address
 from backend.http.inbound_budget import NO_ROOM, InboundBody, InboundLimits
+from backend.http.state import state_of
 from backend.http.strict_json import check_content_type, refuse_other_encoding
 from backend.services.webhooks.deliveries import Deliveries, IncomingDelivery
 from models import WebhookDelivery
@@ -30,8 +31,8 @@ async def take_github_delivery(
 
     Raises `BadSignature`, which counts for the sender's address, and what else keeps it out.
     """
-    state = request.app.state
-    limits: InboundLimits = state.inbound
+    state = state_of(request.app)
+    limits = state.inbound
     address = client_address(request)
     try:
         head = read_head(request)

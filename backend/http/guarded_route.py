@@ -2,8 +2,9 @@
 
 import functools
 import inspect
-from collections.abc import Awaitable, Callable
-from typing import Annotated, Any, ClassVar, get_args, get_origin
+from collections.abc import Awaitable, Callable, Iterator
+from copy import copy
+from typing import Annotated, Any, ClassVar, Self, get_args, get_origin
 
 from fastapi import APIRouter, Request, Response
 from fastapi.datastructures import DefaultPlaceholder
@@ -13,10 +14,10 @@ from starlette.requests import ClientDisconnect
 
 from backend.errors import Refused
 from backend.http.authentication import authenticate, client_address, running_service
-from backend.http.fair_queue import FairQueue
 from backend.http.fast_path.direct_call import DirectCall, Handler, application, is_ordinary
 from backend.http.request_head import read_head
 from backend.http.route_policy import OPEN, Policies, Queue, RoutePolicy
+from backend.http.state import state_of
 from backend.http.strict_query import StrictQuery
 from backend.http.token_checks import (
     broken_off_at_the_end,
@@ -47,11 +48,18 @@ class GuardedRoute(APIRoute):
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
         """Raises `LookupError` for a route without a row, and `TypeError` for an endpoint that is
-        no coroutine function or streams against its row."""
+        not a coroutine function or does not stream as its row says."""
         super().__init__(path, _with_service(endpoint), **options)
+        self._through_fastapi = self.app
         self.is_direct = is_ordinary(self, options)
         if self.is_direct:
             self.app = application(self._guard(DirectCall(self)))
+
+    def through_fastapi(self) -> Self:
+        """The same route, whose endpoint FastAPI's own handler calls."""
+        route = copy(self)
+        route.app, route.is_direct = self._through_fastapi, False
+        return route
 
     @property
     def key(self) -> tuple[str, str]:
@@ -73,9 +81,11 @@ class GuardedRoute(APIRoute):
     def _guard(self, handle: Handler) -> Handler:
         policy, scope = self.policy, self.policy.scope
         if policy.is_streamed is not issubclass(_class_of_answers(self), StreamingResponse):
-            raise TypeError(f"{self.key} is streamed, or its row says so, but not both")
+            raise TypeError(
+                f"{self.key}: `is_streamed` is for a StreamingResponse, and only for one"
+            )
         query = StrictQuery.of(self.dependant)
-        check_query = _ignore if policy.takes_any_query else query.check
+        check_query = _ignore if policy.is_probe else query.check
         if scope is OPEN:
             return _with_query(handle, check_query)
         body = self.body_field
@@ -106,6 +116,11 @@ class GuardedRouter(APIRouter):
         )
         self.policies = policies
 
+    @property
+    def guarded_routes(self) -> Iterator[GuardedRoute]:
+        """Its routes, in the order in which they were added."""
+        return (route for route in self.routes if isinstance(route, GuardedRoute))
+
 
 Work = Callable[[Request, Principal], Awaitable[Response]]
 
@@ -126,7 +141,7 @@ def _in_its_turn(handle: Handler, policy: RoutePolicy) -> Work:
         return at_once
 
     async def in_turn(request: Request, principal: Principal) -> Response:
-        queue: FairQueue = request.app.state.queues[kind]
+        queue = state_of(request.app).queues[kind]
         waited = None
         client = principal.token_id or client_address(request)
         if not queue.take(client):
@@ -161,11 +176,11 @@ async def _recognise_on_loopback(request: Request) -> Principal:
 
     Raises `Refused` for a request without a token that is no business of this machine's.
     """
-    state = request.app.state
-    if not state.open_metrics:
+    state = state_of(request.app)
+    if not state.has_open_metrics:
         return await authenticate(request)
     headers, _ = read_head(request.scope)
-    refusal: str | None = state.own_origin.refusal(request.scope["scheme"], headers)
+    refusal = state.own_origin.refusal(request.scope["scheme"], headers)
     if refusal is None:
         return EVERYBODY
     if b"authorization" not in headers:
@@ -186,8 +201,8 @@ def _with_service(endpoint: Callable[..., Any]) -> Callable[..., Any]:
     """
     if not inspect.iscoroutinefunction(endpoint):
         # It would fail on every call, or keep all other requests waiting.
-        raise TypeError(f"{endpoint!r} is no coroutine function: declare it with `async def`")
-    # As FastAPI does, annotations that are texts are read.
+        raise TypeError(f"{endpoint!r} is not a coroutine function: declare it with `async def`")
+    # Annotations may be strings, for FastAPI as well.
     signature = inspect.signature(endpoint, eval_str=True)
     services = [p.name for p in signature.parameters.values() if _is_service(p.annotation)]
     if not services:

@@ -14,7 +14,6 @@ from prometheus_client import (
 )
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
-from starlette.datastructures import State
 
 from backend.http.engine_metrics import engine_families
 from backend.http.fair_queue import FairQueue
@@ -94,15 +93,20 @@ class Sources:
     now: datetime
 
 
-async def metrics_text(state: State, service: DatabaseService) -> bytes:
+async def metrics_text(
+    service: DatabaseService,
+    requests: RequestMetrics,
+    queues: Mapping[str, FairQueue],
+    inbound: InboundLimits,
+) -> bytes:
     """What the application and its service count now, as Prometheus text."""
     return render_metrics(
         Sources(
-            requests=state.metrics,
+            requests=requests,
             backlog=await service.backlog.read(),
             stats=service.db_manager.async_pool.stats(),
-            queues=state.queues,
-            inbound=state.inbound,
+            queues=queues,
+            inbound=inbound,
             expired_leases=service.claims.expired_leases,
             now=service.clock(),
         )

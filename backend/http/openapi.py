@@ -100,7 +100,7 @@ def _complete_operation(operation: dict[str, Any], policy: RoutePolicy, *, reads
     else:
         operation["security"] = [{_SCHEME: []}]
         operation["x-scope"] = policy.scope.value
-    if not policy.takes_any_query:
+    if not policy.is_probe:
         _add_codes(responses, "bad_request", "validation_failed")
     if not reads:
         # What is sent is bounded and what is stored may not fit, also where no body is read.

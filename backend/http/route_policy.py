@@ -34,8 +34,9 @@ class RoutePolicy:
     """The answer goes on after the slot was given back, and breaks off when the token ends."""
     is_open_on_loopback: bool = False
     """Needs no token outside production where only this machine reaches the service."""
-    takes_any_query: bool = False
-    """The query is ignored, as probes add to it what they like."""
+    is_probe: bool = False
+    """Load balancers and orchestrators ask an address for it, and add to the query what they like:
+    the query is ignored, and every `Host` is answered."""
 
     def __post_init__(self) -> None:
         """Raises `ValueError` for an open route with a queue, which shares slots between tokens."""
@@ -57,11 +58,9 @@ def writes(scope: Scope) -> RoutePolicy:
     return RoutePolicy(scope=scope, queue=Queue.WRITING)
 
 
-def without_token(*, takes_any_query: bool = False, body_limit: int = 0) -> RoutePolicy:
+def without_token(*, is_probe: bool = False, body_limit: int = 0) -> RoutePolicy:
     """The row of a route that needs no token."""
-    return RoutePolicy(
-        scope=OPEN, queue=None, takes_any_query=takes_any_query, body_limit=body_limit
-    )
+    return RoutePolicy(scope=OPEN, queue=None, is_probe=is_probe, body_limit=body_limit)
 
 
 def paths_of(template: str) -> re.Pattern[str]:

@@ -6,9 +6,9 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 
 from backend.errors import InvalidField, StrongroomError, Unauthenticated
+from backend.http.authentication import running_service
 from backend.http.fast_path.direct_call import Handler
 from backend.http.strict_json import read_json
-from backend.services.database_service import DatabaseService
 from backend.services.principal import Principal, current_principal
 
 _NOTHING = frozenset({b"", b"{}", b"null"})
@@ -17,7 +17,7 @@ _NOTHING = frozenset({b"", b"{}", b"null"})
 
 async def require_valid(request: Request, principal: Principal) -> None:
     """Raises `Unauthenticated` when the token has ended since the request was recognised."""
-    service: DatabaseService = request.app.state.service
+    service = running_service(request)
     if service.tokens.may_have_ended(principal):
         await service.tokens.require_valid(principal)
 

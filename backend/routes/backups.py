@@ -6,6 +6,7 @@ from fastapi import Depends, Request, status
 
 from backend.dependencies import Cursor, GuardedRouter, Limit, problems
 from backend.http.route_policy import reads, writes
+from backend.http.state import state_of
 from backend.schemas.backups import BackupCreated, BackupList, BackupRequest
 from backend.services.operations.backups import BackupRunner
 from models import Scope
@@ -21,8 +22,7 @@ router = GuardedRouter(
 
 
 async def _runner(request: Request) -> BackupRunner:
-    runner: BackupRunner = request.app.state.runtime.backups
-    return runner
+    return state_of(request.app).installation.backups
 
 
 Runner = Annotated[BackupRunner, Depends(_runner)]

@@ -6,6 +6,7 @@ from fastapi import Depends, Request, Response, status
 
 from backend.dependencies import GuardedRouter, Service, problems
 from backend.http.route_policy import reads, writes
+from backend.http.state import state_of
 from backend.schemas.keys import KeyStatus, RotationProgress, RotationRequest
 from backend.services.operations.rotation_runner import RotationRunner
 from models import Scope
@@ -21,8 +22,7 @@ router = GuardedRouter(
 
 
 async def _rotation(request: Request) -> RotationRunner:
-    runner: RotationRunner = request.app.state.runtime.rotation
-    return runner
+    return state_of(request.app).installation.rotation
 
 
 @router.get("", responses=problems())

@@ -6,6 +6,7 @@ from fastapi import Depends, Request, Response, status
 
 from backend.dependencies import GuardedRouter, problems
 from backend.http.route_policy import reads, writes
+from backend.http.state import state_of
 from backend.schemas.retention import PruneProgress, RetentionStatus
 from backend.services.operations.pruner import Pruner
 from models import Scope
@@ -21,8 +22,7 @@ router = GuardedRouter(
 
 
 async def _pruner(request: Request) -> Pruner:
-    pruner: Pruner = request.app.state.runtime.pruner
-    return pruner
+    return state_of(request.app).installation.pruner
 
 
 ThePruner = Annotated[Pruner, Depends(_pruner)]

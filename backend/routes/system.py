@@ -5,15 +5,16 @@ from fastapi import Request, Response
 from backend.dependencies import GuardedRouter, Service, problems
 from backend.http.metrics import metrics_text
 from backend.http.route_policy import RoutePolicy, without_token
+from backend.http.state import state_of
 from backend.schemas.system import Health, Readiness
 from models import Scope
 
 router = GuardedRouter(
     tag="system",
     policies={
-        ("GET", "/health"): without_token(takes_any_query=True),
+        ("GET", "/health"): without_token(is_probe=True),
         ("GET", "/"): without_token(),
-        ("GET", "/ready"): without_token(takes_any_query=True),
+        ("GET", "/ready"): without_token(is_probe=True),
         ("GET", "/metrics"): RoutePolicy(
             # Never waits: when there is much to do, it tells so.
             scope=Scope.ADMIN,
@@ -60,5 +61,6 @@ async def ready(service: Service, response: Response) -> Readiness:
 )
 async def metrics(request: Request, service: Service) -> Response:
     """Counters and gauges as Prometheus text."""
-    text = await metrics_text(request.app.state, service)
+    state = state_of(request.app)
+    text = await metrics_text(service, state.metrics, state.queues, state.inbound)
     return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")

@@ -20,7 +20,7 @@ async def answer() -> dict[str, str]:
 
 @pytest.mark.parametrize("router", ROUTERS, ids=lambda router: str(router.tags))
 def test_every_route_has_one_row_and_every_row_one_route(router: GuardedRouter) -> None:
-    routes = [route for route in router.routes if isinstance(route, GuardedRoute)]
+    routes = list(router.guarded_routes)
     assert len(routes) == len(router.routes)
     assert Counter(route.key for route in routes) == Counter(list(router.policies))
     assert all(path.startswith(router.prefix) for _, path in router.policies)

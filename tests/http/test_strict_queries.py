@@ -13,7 +13,7 @@ from tests.support.http import all_rows, make_project, manager_of, places, probl
 from tests.support.routes import hidden_routes
 
 CALLS = list(all_calls())
-STRICT = [call for call in CALLS if not POLICIES[call.method, call.template].takes_any_query]
+STRICT = [call for call in CALLS if not POLICIES[call.method, call.template].is_probe]
 REPEATED = ("status", "kind", "run_type")
 """The filters that may be repeated, wherever they are."""
 
@@ -189,7 +189,7 @@ async def test_the_document_is_strict_too(stranger: httpx.AsyncClient) -> None:
 
 
 def test_only_probes_may_ignore_their_query(application: FastAPI) -> None:
-    lenient = {path for (_, path), policy in POLICIES.items() if policy.takes_any_query}
+    lenient = {path for (_, path), policy in POLICIES.items() if policy.is_probe}
     assert lenient == {"/health", "/ready"}
     assert hidden_routes(application) == {"/openapi.json", "/docs"}
 

@@ -44,8 +44,12 @@ class Call:
 
 
 def calls(app: FastAPI) -> list[Call]:
-    """Every route of the application, in the order of the document."""
-    document = app.openapi()
+    """Every route of the application, in the order of its document."""
+    return calls_of(app.openapi())
+
+
+def calls_of(document: dict[str, Any]) -> list[Call]:
+    """Every route that an OpenAPI document has, in its order."""
     schemas = document["components"]["schemas"]
     return [
         Call(
