@@ -1,6 +1,5 @@
 """The repository every table has: rows in, models out, nothing else."""
 
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -10,6 +9,7 @@ from typing import Any, ClassVar, Generic, NamedTuple, Protocol, Self, TypeVar
 from database.connection_manager import DatabaseManager, get_database_manager
 from database.engine import Executor, Row, Value
 from database.errors import InvalidValue
+from database.json_texts import write_json
 
 
 class Model(Protocol):
@@ -43,7 +43,7 @@ def time_text(time: datetime) -> str:
     Raises `InvalidValue` for a time without its zone, and for one out of range.
     """
     if time.tzinfo is None:
-        raise InvalidValue("a time can't be stored without its zone")
+        raise InvalidValue("a time can't be stored without a time zone")
     try:
         utc = time.astimezone(UTC)
     except OverflowError:
@@ -252,11 +252,11 @@ def encode(value: Any) -> Value:
 
 
 def json_text(value: Any) -> str:
-    """A value as the JSON that is stored: compact, with its keys in their order.
+    """A value as the JSON that is stored: see `write_json`.
 
     Raises `InvalidValue` for what JSON can't say: infinities, NaN, Python's own objects.
     """
     try:
-        return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        return write_json(value)
     except (TypeError, ValueError, RecursionError):
         raise InvalidValue("a value can't be stored as JSON") from None

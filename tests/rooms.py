@@ -147,7 +147,12 @@ ROOMS: dict[str, Room] = {
     "config": Room("`Settings`: every variable, read once"),
     "database.base": Room(
         "`BaseRepository`, the clock",
-        ("database.connection_manager", "database.engine", "database.errors"),
+        (
+            "database.connection_manager",
+            "database.engine",
+            "database.errors",
+            "database.json_texts",
+        ),
     ),
     "database.connection_manager": Room(
         "the database as others open it",
@@ -157,9 +162,12 @@ ROOMS: dict[str, Room] = {
         "the engine on SQLite: pool, writer, readers, transactions, log, locks",
         ("database.migrator", "database.engine", "database.errors"),
     ),
-    "database.migrator": Room("migrations", ("database.errors", "database.text_keys")),
+    "database.migrator": Room(
+        "migrations", ("database.errors", "database.json_texts", "database.text_keys")
+    ),
     "database.engine": Room("what every engine offers"),
     "database.errors": Room("errors of every engine"),
+    "database.json_texts": Room("JSON as it is stored"),
     "database.text_keys": Room("texts as they are compared"),
     "migrations": Room("`NNNN_verb_noun.sql`, never edited once released"),
     "models": Room("entities, enumerations, kinds of fields"),

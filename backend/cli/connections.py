@@ -149,7 +149,9 @@ class Connection(HttpToolsProtocol):
         if target is None:
             if b"://" in self.url:
                 # Whoever goes by the header Host would take it for another URL.
-                self._note(Fault("bad_request", "an absolute URL is http or https, with a host"))
+                self._note(
+                    Fault("bad_request", "an absolute URL must be http or https and have a host")
+                )
             # Else `*`, or what the parser of URLs refuses.
             return
         self.headers[:] = [
@@ -256,7 +258,7 @@ class Connection(HttpToolsProtocol):
         if self._in_body:
             self._reject(Fault("bad_request", "the chunks of the body are malformed"))
         else:
-            self._reject(Fault("bad_request", "this is no HTTP request"))
+            self._reject(Fault("bad_request", "this is not an HTTP request"))
 
     def _reject(self, fault: Fault) -> None:
         """Take nothing more, and close once all that came before is answered."""

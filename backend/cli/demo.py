@@ -22,7 +22,8 @@ def demo(
     until: Annotated[
         datetime | None,
         typer.Option(
-            formats=["%Y-%m-%d"], help="The day, in UTC, before which the week ends; today's."
+            formats=["%Y-%m-%d"],
+            help="The day, in UTC, before which the week ends; today by default.",
         ),
     ] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same week.")] = 1,
@@ -40,7 +41,7 @@ def demo(
     if as_json:
         print_json({"rows": rows, "total": sum(rows.values())})
     else:
-        say(f"{sum(rows.values())} rows in {settings.data_dir}; look at them with")
+        say(f"{sum(rows.values())} rows in {settings.data_dir}; to see them, run")
         say(f"  strongroom serve --data-dir {settings.data_dir}")
 
 

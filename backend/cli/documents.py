@@ -48,7 +48,7 @@ def import_documents(
 ) -> None:
     """Load project documents from a file.
 
-    Each line is stored whole or not at all; a project that exists is updated.
+    Each line is stored completely or not; a project that exists is updated.
     """
     settings = quiet_settings(data_dir)
     make_files_private()
@@ -61,13 +61,13 @@ def import_documents(
             asyncio.run(import_stream(settings, stream, report, bar.advance))
     except ProcessLockHeld as error:
         raise CommandFailed(
-            f"{in_use(error.pid, settings.data_dir)}: stop it first, or send each document to the "
-            "running server with POST /api/projects (PUT /api/projects/{id} for a project that "
+            f"{in_use(error.pid, settings.data_dir)}: stop the server first, or send it each "
+            f"document with POST /api/projects (PUT /api/projects/{{id}} for a project that "
             "exists)"
         ) from None
     except KeyboardInterrupt:
         raise Interrupted(
-            f"interrupted: {counted(report.stored, 'line')} stored, and importing again goes on"
+            f"interrupted: {counted(report.stored, 'line')} stored; import the file again to go on"
         ) from None
     if as_json:
         print_json(report.as_json())
@@ -84,12 +84,13 @@ def import_documents(
 def export_documents(
     file: Annotated[
         str,
-        typer.Argument(metavar="FILE.jsonl", help="The file to make; - writes to a pipe."),
+        typer.Argument(metavar="FILE.jsonl", help="The file to write; - writes to a pipe."),
     ],
     reveal_secrets: Annotated[
         bool,
         typer.Option(
-            "--reveal-secrets", help="Write the values of secrets, into a file for its owner only."
+            "--reveal-secrets",
+            help="Write secret values too, into a file that only its owner can read.",
         ),
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
@@ -98,7 +99,7 @@ def export_documents(
 ) -> None:
     """Write all projects to a file.
 
-    Deleted ones are left out. It works while the server runs.
+    Deleted projects are left out. It works while the server runs.
     """
     if file == "-" and as_json:
         raise WrongUse(TWICE_STANDARD_OUTPUT)
@@ -122,9 +123,9 @@ def export_documents(
         say(f"{counted(report.exported, 'project')} exported to {file}")
     if report.unreadable_secrets:
         complain(
-            f"{counted(report.unreadable_secrets, 'secret')} can't be decrypted, the first is "
-            f"{report.unreadable[0]}: their names are in secret_keys; restore the key or a backup, "
-            "or write the values anew"
+            f"{counted(report.unreadable_secrets, 'secret')} can't be decrypted, starting with "
+            f"{report.unreadable[0]}: their names are in secret_keys; restore the key or a "
+            "backup, or set the values again"
         )
         raise typer.Exit(FAILURE)
 

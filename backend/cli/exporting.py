@@ -130,7 +130,7 @@ def output(target: str, *, force: bool, private: bool) -> Iterator[BinaryIO]:
                 temporary.unlink(missing_ok=True)
     except OSError as error:
         raise CommandFailed(
-            f"{target} can't be written ({error.strerror}): choose another file, or make room"
+            f"{target} can't be written ({error.strerror}): choose another file, or free some space"
         ) from None
 
 

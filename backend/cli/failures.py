@@ -145,20 +145,20 @@ def _database_sentence(error: DatabaseError) -> str:
         case DatabaseBusy():
             return "the database is busy: try again in a moment"
         case DatabaseFull():
-            return "the disk is full: make room, and run the command again"
+            return "the disk is full: free some space, and run the command again"
         case DatabaseCorrupt():
             return (
-                f"the database file is damaged ({error}): strongroom verify tells more; "
+                f"the database file is damaged ({error}): run strongroom verify for details, and "
                 "restore a backup"
             )
         case DatabaseReadOnly():
             return (
                 f"the database can't be written ({error}): the data directory and its files must "
-                "belong to the user that runs this command"
+                "belong to the user who runs this command"
             )
         case DatabaseUnavailable() if str(error).startswith("SQLITE_"):
             return (
-                f"the database can't be read or written ({error}): look after the disk and the "
+                f"the database can't be read or written ({error}): check the disk and the "
                 "permissions of the data directory"
             )
     return str(error)

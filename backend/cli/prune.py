@@ -25,13 +25,15 @@ def prune(
     dry_run: Annotated[
         bool,
         typer.Option(
-            "--dry-run", help="Only show what would go and what it frees; a server may be running."
+            "--dry-run",
+            help="Only show what would be removed and how much space that frees; a "
+            "server may be running.",
         ),
     ] = False,
     compact: Annotated[
         bool,
         typer.Option(
-            "--compact", help="Write the file anew afterwards, which gives free room to the system."
+            "--compact", help="Rewrite the file afterwards, which returns free space to the system."
         ),
     ] = False,
     data_dir: DataDir = None,
@@ -39,7 +41,7 @@ def prune(
 ) -> None:
     """Remove logs, runs and deliveries beyond their limits.
 
-    The limits are the settings STRONGROOM_KEEP_…. A running server does it by itself.
+    The limits are the settings STRONGROOM_KEEP_…. A running server does this on its own.
     """
     settings = quiet_settings(data_dir)
     if dry_run:
@@ -51,7 +53,7 @@ def prune(
             result = asyncio.run(_prune(settings, bar, compact=compact))
     except KeyboardInterrupt:
         raise Interrupted(
-            "interrupted: what is removed is gone, and the same command goes on"
+            "interrupted: what was removed is gone; run the same command again to go on"
         ) from None
     if as_json:
         print_json(result)
@@ -116,7 +118,7 @@ def _sentences(result: dict[str, Any]) -> Iterator[str]:
         "removed"
     )
     file, free = shown_size(result["file_bytes"]), shown_size(result["free_bytes"])
-    yield f"the file has {file}, {free} of them free for what comes"
+    yield f"the file has {file}, {free} of them free for new data"
 
 
 def shown_size(size: int) -> str:

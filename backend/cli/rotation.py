@@ -18,7 +18,7 @@ def rotate(
     reencrypt: Annotated[
         bool,
         typer.Option(
-            "--reencrypt", help="Give each project a new key, and encrypt its values anew."
+            "--reencrypt", help="Give each project a new key, and encrypt its values again with it."
         ),
     ] = False,
     data_dir: DataDir = None,
@@ -26,7 +26,7 @@ def rotate(
 ) -> None:
     """Encrypt every key under the first configured master key.
 
-    A rotation that was interrupted goes on where it was.
+    An interrupted rotation goes on where it stopped.
     """
     settings = quiet_settings(data_dir)
     try:
@@ -34,7 +34,7 @@ def rotate(
             result = asyncio.run(_rotate(settings, bar, reencrypt=reencrypt))
     except KeyboardInterrupt:
         raise Interrupted(
-            "interrupted: the same command, or a start of the server, goes on"
+            "interrupted: run the same command again, or start the server, to go on"
         ) from None
     if as_json:
         print_json(result.model_dump(mode="json"))
@@ -42,8 +42,8 @@ def rotate(
         say(f"{counted(result.done, 'key')} of {result.total} rotated")
     if result.failed:
         complain(
-            f"{counted(result.failed, 'key')} can't be read, or have values that can't be: "
-            "strongroom verify names them; write these values anew, or restore a backup"
+            f"{counted(result.failed, 'key')} can't be read, or protect values that can't be "
+            "read: strongroom verify names them; set these values again, or restore a backup"
         )
         raise typer.Exit(FAILURE)
 

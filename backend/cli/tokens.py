@@ -30,7 +30,7 @@ app = typer.Typer(rich_markup_mode=None)
 
 @app.callback(invoke_without_command=True)
 def _token(context: typer.Context) -> None:
-    """Make, list and revoke API tokens."""
+    """Create, list and revoke API tokens."""
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
 
@@ -43,7 +43,8 @@ def create(
         typer.Option(
             "--scope",
             metavar="SCOPE",
-            help=f"What it may do, more after commas or with --scope again: {', '.join(Scope)}.",
+            help="What the token may do; repeat --scope or separate scopes with commas: "
+            f"{', '.join(Scope)}.",
             autocompletion=lambda: [scope.value for scope in Scope],
         ),
     ],
@@ -52,7 +53,8 @@ def create(
         typer.Option(
             "--project",
             metavar="ID",
-            help="A project that is there for it, more in the same way; without any, all of them.",
+            help="A project that the token is limited to; repeat the option or use commas for "
+            "more. Without it, the token can use all projects.",
             show_default=False,
         ),
     ] = None,
@@ -61,14 +63,14 @@ def create(
         typer.Option(
             "--expires-in",
             metavar="DURATION",
-            help="How long it lives: 90d, 12h, 30m.",
+            help="How long the token is valid: 90d, 12h, 30m.",
             show_default=False,
         ),
     ] = None,
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make a token and print it, alone and only this once."""
+    """Create a token and print it, once and with nothing else."""
     settings = quiet_settings(data_dir)
     try:
         request = validated(
@@ -87,13 +89,13 @@ def create(
 
 @app.command("list")
 def list_tokens(
-    revoked: Annotated[bool, typer.Option("--revoked", help="Revoked ones as well.")] = False,
+    revoked: Annotated[bool, typer.Option("--revoked", help="Show revoked tokens too.")] = False,
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show the tokens there are, newest first, without what it takes to use them.
+    """List the tokens, newest first, without their secret part.
 
-    It works while the server runs, whose last uses show within a minute.
+    It works while the server runs; last uses may be up to a minute old.
     """
     tokens = asyncio.run(_list(quiet_settings(data_dir), revoked=revoked))
     if as_json:
@@ -111,7 +113,7 @@ def revoke(
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """End a token for good."""
+    """Revoke a token permanently."""
     token = asyncio.run(_revoke(quiet_settings(data_dir), token_id))
     if as_json:
         print_json(token.model_dump(mode="json"))
@@ -168,7 +170,7 @@ def _parts(given: list[str]) -> list[str]:
 def _ids(given: list[str]) -> list[int]:
     parts = _parts(given)
     if not all(part.isascii() and part.isdigit() and len(part) < 20 for part in parts):
-        raise WrongUse("--project: must be a number, more of them after commas")
+        raise WrongUse("--project: must be a number, or several separated by commas")
     return [int(part) for part in parts]
 
 

@@ -104,9 +104,9 @@ async def read_github_delivery(
 def _header(request: Request, name: str, form: re.Pattern[str]) -> str:
     value = request.headers.get(name, "")
     if not form.fullmatch(value):
-        problem = "is missing" if not value else "has a value that GitHub does not send"
+        problem = "is missing" if not value else "has a value that GitHub never sends"
         raise BadRequest(
-            f"the header {name} {problem}: set the webhook up with GitHub's own sender"
+            f"the header {name} {problem}: let GitHub itself send the deliveries of this webhook"
         )
     return value
 
@@ -128,7 +128,7 @@ async def _read(
             limits.refused["no_room"] += 1
             raise RateLimited(NO_ROOM) from None
         limits.refused["too_slow"] += 1
-        raise BadRequest("the body came too slowly: send it at once") from None
+        raise BadRequest("the body arrived too slowly: send it without pauses") from None
     except RateLimited:
         limits.refused["no_room"] += 1
         raise

@@ -122,7 +122,9 @@ def _path_fault(path: bytes, query: bytes) -> Fault | None:
     if len(path) + len(query) > MAX_URL_BYTES:
         return url_too_long(MAX_URL_BYTES)
     if _ENCODED_SLASH.search(path):
-        return Fault("bad_request", "no name in a path has a slash: leave %2F out of the path")
+        return Fault(
+            "bad_request", "names in a path can't contain a slash: leave %2F out of the path"
+        )
     return None
 
 
@@ -134,7 +136,7 @@ def _version_fault(version: str, headers: Headers) -> Fault | None:
     if host is None:
         return Fault("bad_request", "send the header Host") if version == "1.1" else None
     if not _is_host(host):
-        return Fault("bad_request", "the header Host is no host with a port or without one")
+        return Fault("bad_request", "the header Host must be a host, with or without a port")
     return None
 
 
@@ -146,5 +148,5 @@ def _framing_fault(version: str, headers: Headers) -> Fault | None:
     if b"content-length" in headers:
         return Fault("bad_request", "send Content-Length or Transfer-Encoding, not both")
     if version == "1.0" or coding.strip().lower() != b"chunked":
-        return Fault("bad_request", "the only Transfer-Encoding is chunked, in HTTP/1.1")
+        return Fault("bad_request", "the only Transfer-Encoding accepted is chunked, in HTTP/1.1")
     return None

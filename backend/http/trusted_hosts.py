@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from backend.http.request_head import host_without_port
 
-UNTRUSTED_HOST = "the Host header names no host of STRONGROOM_TRUSTED_HOSTS"
+UNTRUSTED_HOST = "the Host header does not match STRONGROOM_TRUSTED_HOSTS"
 
 _PROBES = frozenset({"/health", "/ready"})
 """Load balancers and orchestrators ask an address for these, which take no input and tell nothing

@@ -34,7 +34,7 @@ class ProjectKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class MasterKeyUsage:
-    """What is protected by one master key."""
+    """What one master key protects."""
 
     key_id: str
     canary: str = field(repr=False)

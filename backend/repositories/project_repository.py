@@ -94,12 +94,26 @@ class ProjectRepository(BaseRepository[Project]):
 
     async def get_by_github_repo(self, owner: str, repo: str) -> Project | None:
         """The project of this repository, without regard to case, that is not deleted; else
-        `None`."""
-        row = await self.db.fetch_one(
-            "SELECT * FROM projects WHERE owner_key = ? AND repo_key = ? AND status <> 'deleted'",
+        `None`. Of twins it is the one that is written just so, if any is, else the first."""
+        rows = await self.db.fetch_all(
+            "SELECT * FROM projects WHERE owner_key = ? AND repo_key = ? AND status <> 'deleted'"
+            " ORDER BY twin",
             (text_key(owner), text_key(repo)),
         )
-        return self.model(row) if row is not None else None
+        projects = [self.model(row) for row in rows]
+        exact = (one for one in projects if (one.github_owner, one.github_repo) == (owner, repo))
+        return next(exact, None) or next(iter(projects), None)
+
+    async def twins(self) -> list[tuple[int, int]]:
+        """Projects that have one repository since an earlier version told them from each other by
+        their form in Unicode: the id of the first one, and of each other."""
+        rows = await self.db.fetch_all(
+            "SELECT first.id, other.id FROM projects AS other JOIN projects AS first"
+            " ON first.owner_key = other.owner_key AND first.repo_key = other.repo_key"
+            " AND first.status <> 'deleted' AND first.twin = 0"
+            " WHERE other.twin > 0 AND other.status <> 'deleted' ORDER BY other.twin"
+        )
+        return [(row[0], row[1]) for row in rows]
 
     async def is_live(self, project_id: int) -> bool:
         """Whether there is a project with this id that is not deleted."""
@@ -136,14 +150,19 @@ class ProjectRepository(BaseRepository[Project]):
 
     async def soft_delete(self, project_id: int) -> bool:
         """Mark the project deleted; `False` when there is none, or it is deleted already."""
-        return await self.change(project_id, _DELETED, where=Sql("status <> 'deleted'")) is not None
+        deleted = await self.change(
+            project_id, _DELETED, where=Sql("status <> 'deleted'"), computed=_NO_TWIN
+        )
+        return deleted is not None
 
     async def restore(self, project_id: int) -> Project | None:
         """Make a deleted project active; `None` when there is none with this id that is deleted.
 
         Raises `ProjectExists` when its repository belongs to another project now.
         """
-        return await self.change(project_id, _ACTIVE, where=Sql("status = 'deleted'"))
+        return await self.change(
+            project_id, _ACTIVE, where=Sql("status = 'deleted'"), computed=_NO_TWIN
+        )
 
     async def purge(self, project_id: int) -> bool:
         """Remove the project and all that belongs to it, for good; whether there was one."""
@@ -155,7 +174,7 @@ class ProjectRepository(BaseRepository[Project]):
             "SELECT other.id FROM projects AS mine JOIN projects AS other"
             " ON other.owner_key = coalesce(?, mine.owner_key)"
             " AND other.repo_key = coalesce(?, mine.repo_key)"
-            " AND other.status <> 'deleted' WHERE mine.id = ?",
+            " AND other.status <> 'deleted' AND other.twin = 0 WHERE mine.id = ?",
             (changes.get("owner_key"), changes.get("repo_key"), id),
         )
         return ProjectExists(row["id"] if row is not None else None)
@@ -166,6 +185,8 @@ class ProjectRepository(BaseRepository[Project]):
         for key, name in _KEYS.items():
             if name in data:
                 columns[key] = text_key(data[name])
+        if "owner_key" in columns or "repo_key" in columns:
+            columns["twin"] = 0
         return columns
 
     async def insert(self, columns: Mapping[str, Value]) -> Row:
@@ -176,6 +197,7 @@ class ProjectRepository(BaseRepository[Project]):
 
 
 _DELETED, _ACTIVE = {"status": ProjectStatus.DELETED}, {"status": ProjectStatus.ACTIVE}
+_NO_TWIN: Mapping[str, Value] = {"twin": 0}
 _KEYS = {"name_key": "name", "owner_key": "github_owner", "repo_key": "github_repo"}
 """The keys, as `text_key` makes them, and what they are the keys of."""
 

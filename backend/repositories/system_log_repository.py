@@ -47,7 +47,7 @@ class LogFilter:
     """What a list of logs holds; `None` stands for all."""
 
     level: LogLevel | None = None
-    """This level and above."""
+    """Only logs of this level and above."""
     component: str | None = None
     correlation_id: str | None = None
     agent_run_id: int | None = None

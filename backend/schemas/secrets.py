@@ -37,7 +37,7 @@ class SecretCreate(RequestModel):
 
 
 class SecretValue(RequestModel):
-    """A value. What revealing it answered can be sent back: the key is the path's."""
+    """A value. The answer to a reveal can be sent back as it is: the key comes from the path."""
 
     answer_only: ClassVar[frozenset[str]] = RequestModel.answer_only | {"status", "key"}
 

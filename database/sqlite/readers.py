@@ -141,7 +141,7 @@ class Readers:
                 pause.wait(self._config.pause_seconds)
             broken = await run
         except DatabaseError as error:
-            logger.warning("a reader can't be used any more: %s", error)
+            logger.warning("a reader has become unusable: %s", error)
         finally:
             if hop.timer is not None:
                 hop.timer.cancel()
@@ -238,7 +238,7 @@ class Readers:
             try:
                 await replacement.open()
             except Exception as error:  # noqa: BLE001 - no thread, no descriptor, no file
-                logger.warning("a reader could not be opened again, trying on: %s", error)
+                logger.warning("a reader could not be reopened and will be retried: %s", error)
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._closing.wait(), pause)
                 pause = min(pause * 2, LONGEST_PAUSE)

@@ -154,7 +154,7 @@ class ObservedConnection(sqlite3.Connection):
 
     def executescript(self, _: str, /) -> sqlite3.Cursor:
         """Refused: it commits, and nobody would know what."""
-        raise sqlite3.ProgrammingError("executescript is not for a connection that is observed")
+        raise sqlite3.ProgrammingError("executescript can't be used on an observed connection")
 
     def _learn(self, sql: str, parameters: Any) -> frozenset[Change]:
         words = sql.split(maxsplit=1)

@@ -9,7 +9,8 @@ import pytest
 from fastapi import FastAPI
 
 from backend.crypto.token_format import parse_token, token_text
-from backend.http.access import ROUTE_SCOPES
+from backend.http.route_policy import OPEN
+from backend.routes import POLICIES
 from backend.services.principal import ADMIN
 from config.settings import Settings
 from models import Scope
@@ -79,8 +80,8 @@ def stored(app: FastAPI) -> dict[str, list[dict[str, Any]]]:
 
 
 def test_every_route_has_a_scope_and_every_scope_a_route(application: FastAPI) -> None:
-    assert {(call.method, call.path) for call in calls(application)} == ROUTE_SCOPES.keys()
-    assert set(filter(None, ROUTE_SCOPES.values())) <= set(Scope)
+    assert {(call.method, call.path) for call in calls(application)} == POLICIES.keys()
+    assert {policy.scope for policy in POLICIES.values()} == {*Scope, OPEN}
     assert hidden_routes(application) == OPEN_PAGES
 
 

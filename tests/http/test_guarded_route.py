@@ -8,12 +8,23 @@ import httpx
 import pytest
 from fastapi import FastAPI, Request
 
-from backend.http.guarded_route import GuardedRoute, Service
+from backend.http.guarded_route import GuardedRoute, GuardedRouter, Service
+from backend.http.route_policy import reads, writes
+from models import Scope
+
+POLICIES = {
+    ("GET", "/api/projects"): reads(Scope.PROJECTS_READ),
+    ("POST", "/api/projects"): writes(Scope.PROJECTS_WRITE),
+}
 
 
 def route_of(endpoint: Callable[..., Any]) -> GuardedRoute:
     """A route that calls it."""
-    return GuardedRoute("/api/projects", endpoint, methods=["GET"])
+    router = GuardedRouter(tag="test", policies=POLICIES)
+    router.get("/api/projects")(endpoint)
+    (route,) = router.routes
+    assert isinstance(route, GuardedRoute)
+    return route
 
 
 def plain(service: Service) -> dict[str, bool]:
@@ -124,7 +135,10 @@ async def test_the_body_limit_of_a_route_is_kept_as_fastapi_keeps_it(
     async def take(project: dict[str, str]) -> dict[str, str]:
         return project
 
-    route = GuardedRoute("/api/projects", take, methods=["POST"], max_body_size=length)
+    router = GuardedRouter(tag="test", policies=POLICIES)
+    router.post("/api/projects", max_body_size=length)(take)
+    (route,) = router.routes
+    assert isinstance(route, GuardedRoute)
     application.router.routes.insert(0, route)
     response = await client.post("/api/projects", json={"name": "longer than that"})
     assert response.status_code == (200 if length is None else 413)

@@ -261,7 +261,7 @@ def test_a_head_that_can_be_read_in_two_ways_is_refused(shared: RunningServer, k
 def test_a_coding_that_is_not_known_is_named(shared: RunningServer, coding: str) -> None:
     head = b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: %s\r\n\r\n" % coding.encode()
     detail = received(shared, head + b"2\r\n{}\r\n0\r\n\r\n").document["detail"]
-    assert detail == "the only Transfer-Encoding is chunked, in HTTP/1.1"
+    assert detail == "the only Transfer-Encoding accepted is chunked, in HTTP/1.1"
 
 
 def test_what_is_in_order_is_answered(shared: RunningServer) -> None:

@@ -193,7 +193,7 @@ async def test_an_item_of_every_list_can_be_sent_again(
 
 def test_the_docs_name_what_is_ignored() -> None:
     text = DOCS.read_text(encoding="utf-8")
-    part = text[text.index("An unknown field of a body") : text.index("`PUT` and `PATCH`")]
+    part = text[text.index("An unknown field in a body") : text.index("`PUT` and `PATCH`")]
     named = set(re.findall(r"`(\w+)`", part))
     ignored = {name for shape in shapes() for name in shape.answer_only}
     assert ignored - named == set()

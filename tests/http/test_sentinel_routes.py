@@ -16,8 +16,8 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from backend.http.access import ROUTE_SCOPES
 from backend.main import create_app
+from backend.routes import POLICIES
 from config.settings import Settings
 from tests.http.sentinels import Sentinels, files_in
 from tests.support.http import JSON
@@ -185,7 +185,7 @@ async def test_no_route_puts_a_value_anywhere(
     )
     for call in routes:
         await tour.visit(call)
-    assert tour.visited == ROUTE_SCOPES.keys()
+    assert tour.visited == POLICIES.keys()
     assert tour.visited - tour.answered == NOT_DONE
     metrics = (await client.get("/metrics")).content
     copied = run("backup", tmp_path / "copy.db", "--data-dir", serving.directory, cwd=tmp_path)

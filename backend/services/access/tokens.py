@@ -149,7 +149,7 @@ class Tokens(UseCases):
         now = self.clock()
         expires_at = request.expiry(now)
         if expires_at is not None and expires_at <= now:
-            raise InvalidField(("expires_at",), "expiry_past", "give a time that is yet to come")
+            raise InvalidField(("expires_at",), "expiry_past", "must be a time in the future")
         return NewToken(
             name=request.name,
             scopes=frozenset(scope.value for scope in request.scopes),
@@ -205,7 +205,7 @@ async def _check_projects(repositories: Repositories, project_ids: list[int] | N
     for index, project_id in enumerate(project_ids or ()):
         if not await repositories.projects.exists(project_id):
             raise InvalidField(
-                ("project_ids", index), "project_not_found", "there is no project with this id"
+                ("project_ids", index), "project_not_found", "no project has this id"
             )
 
 

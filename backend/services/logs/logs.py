@@ -131,7 +131,7 @@ class _WrongOwner(Exception):
         kind, places = next(iter(found.items()))
         if kind is not None:
             return kind(places=places)
-        message = "the token is bound to projects: name one, or a run"
+        message = "the token is bound to projects: send a project_id or an agent_run_id"
         return ValidationFailed(
             [{"loc": place, "type": "missing", "msg": message} for place in places]
         )

@@ -55,7 +55,7 @@ class BackupRunner:
         Raises `DatabaseBusy` while another one is made, and `DatabaseError`.
         """
         if self._task.is_running():
-            raise DatabaseBusy("another backup is being made", retry_after=BUSY_SECONDS)
+            raise DatabaseBusy("another backup is running", retry_after=BUSY_SECONDS)
         return await asyncio.shield(self._task.start())
 
     async def page(self, *, limit: int = 50, cursor: str | None = None) -> BackupList:

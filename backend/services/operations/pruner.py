@@ -89,7 +89,7 @@ class Pruner:
         self._untidy = 0
 
     async def status(self) -> RetentionStatus:
-        """The limits, what is beyond them now, and how far the newest removal is."""
+        """The limits, what exceeds them now, and the progress of the latest removal."""
         plan = await self._removals.plan(self.limits)
         return RetentionStatus(limits=self.limits, would_remove=plan, prune=self.progress)
 
@@ -195,4 +195,4 @@ class Pruner:
 
 
 def _log_failure(error: BaseException) -> None:
-    logger.error("the removal of old data broke off: %s: %s", type(error).__name__, error)
+    logger.error("the removal of old data failed: %s: %s", type(error).__name__, error)

@@ -14,7 +14,10 @@ _QUEUE_SHARE = 0.9
 """A writer's queue this full is about to refuse work."""
 
 
-_FULL = "the disk is full: writes, and reveals, which are recorded, are refused until there is room"
+_FULL = (
+    "the disk is full: writes are refused until there is space, and so are reveals, because each "
+    "is recorded"
+)
 
 
 class ReadinessProbe(UseCases):
@@ -73,9 +76,9 @@ class ReadinessProbe(UseCases):
         try:
             canaries = await repositories.keys.canaries_in_use()
         except DatabaseError:
-            return "the keys' records can't be read"
+            return "the key records can't be read"
         bad = [id for id, canary in canaries.items() if not self.kit.vault.check_canary(id, canary)]
-        return f"these master keys don't fit: {', '.join(bad)}" if bad else None
+        return f"these master keys do not match the database: {', '.join(bad)}" if bad else None
 
     def _room(self) -> ReadinessCheck:
         """Whether the disk takes writes."""
@@ -106,9 +109,9 @@ async def _migrations(repositories: Repositories) -> str | None:
     try:
         version = await schema_version(repositories.executor)
     except DatabaseError:
-        return "the schema's version can't be read"
+        return "the schema version can't be read"
     if version != newest_schema_version():
-        return "the schema is not this version's"
+        return "the schema does not belong to this version of the program"
     return None
 
 

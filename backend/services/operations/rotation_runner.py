@@ -58,6 +58,6 @@ class RotationRunner:
                 await stopping.rest(error.retry_after)
             except DatabaseError as error:
                 if type(error) is not told:
-                    logger.warning("a rotation of keys was interrupted and will go on: %s", error)
+                    logger.warning("a key rotation was interrupted and will go on: %s", error)
                 told = type(error)
                 await stopping.rest(RETRY_SECONDS)

@@ -84,11 +84,15 @@ class Projects(UseCases):
         return _json(await self.get(project_id))
 
     async def get_by_repo(self, owner: str, repo: str) -> Project:
-        """The project of a repository that is not deleted. Raises `ProjectNotFound`."""
+        """The project of a repository, unless it is deleted. Raises `ProjectNotFound`."""
         project = await self.repositories.projects.get_by_github_repo(owner, repo)
         if project is None or not current_principal().sees(project.id):
             raise ProjectNotFound
         return project
+
+    async def twins(self) -> list[tuple[int, int]]:
+        """Pairs of projects that have one repository: see `ProjectRepository.twins`."""
+        return await self.repositories.projects.twins()
 
     async def page(
         self,
@@ -150,7 +154,7 @@ class Projects(UseCases):
                 return project
             if changes.get("status") == ProjectStatus.DELETED:
                 raise InvalidField(
-                    ("status",), "status_by_delete", "a project is deleted by DELETE only"
+                    ("status",), "status_by_delete", "only DELETE can delete a project"
                 )
             if not _REPOSITORY.isdisjoint(changes):
                 # That a repository is taken would tell of a project that it does not see.

@@ -27,7 +27,7 @@ from database.errors import DatabaseError
 from models import RunStatus
 
 LEASE_RAN_OUT: Final = (
-    "the lease ran out for the second time: no worker that took this run stayed alive"
+    "the lease expired for the second time: no worker that claimed this run stayed alive"
 )
 _LEASES_AT_ONCE: Final = 100
 """Leases taken back or renewed in one transaction, so that it stays short."""
@@ -136,7 +136,7 @@ class Claims(UseCases):
         for start in range(0, len(leases), _LEASES_AT_ONCE):
             await self._renew_some(leases[start : start + _LEASES_AT_ONCE])
         if leases:
-            logger.info("%s leases have their whole time again", len(leases))
+            logger.info("%s leases were extended to their full time", len(leases))
         return len(leases)
 
     @unit_of_work

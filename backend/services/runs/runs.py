@@ -123,11 +123,11 @@ class Runs(UseCases):
                 raise InvalidField(
                     ("status",),
                     "status_by_transition",
-                    "a status changes by POST /api/agent-runs/{id}/transitions only",
+                    "only POST /api/agent-runs/{id}/transitions can change a status",
                 )
             fixed = sorted(FIXED_WHEN_FINAL.intersection(changes))
             if run.status in FINAL and fixed:
-                raise _refusal(run, f"of a finished run {', '.join(fixed)} can't change")
+                raise _refusal(run, f"a finished run can't change its {', '.join(fixed)}")
             updated = await repositories.runs.update(run_id, changes)
             if updated is None:
                 raise AgentRunNotFound

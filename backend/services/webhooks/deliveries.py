@@ -16,7 +16,7 @@ from backend.services.webhooks.webhooks import existing_webhook, token_context
 from models import WebhookDelivery
 
 # The same for one that is missing, inactive, or in a deleted project.
-_CLOSED = "no active webhook with this id"
+_CLOSED = "no active webhook has this id"
 
 
 @dataclass(frozen=True, slots=True)
