@@ -200,6 +200,12 @@ def test_a_task_that_outlives_its_caller_is_a_single_task(module: str) -> None:
     assert "create_task" not in made or module == "backend.services.single_task"
 
 
+@pytest.mark.parametrize("module", _modules())
+def test_progress_is_shown_by_one_helper(module: str) -> None:
+    shows = any(_within(name, "rich.progress") for name in _imports(module))
+    assert shows == (module == "backend.cli.progress")
+
+
 def test_print_is_for_commands() -> None:
     for module, file in _modules().items():
         calls = [

@@ -4,21 +4,11 @@ import asyncio
 import os
 import stat
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated, BinaryIO
 
 import typer
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    SpinnerColumn,
-    TaskProgressColumn,
-    TextColumn,
-    TimeRemainingColumn,
-)
 
 from backend.cli.common import (
     AsJson,
@@ -38,6 +28,7 @@ from backend.cli.failures import (
     complain,
 )
 from backend.cli.importing import import_stream
+from backend.cli.progress import progress_bar
 from backend.cli.report import ImportReport
 from backend.cli.terminal import say
 from backend.standard_files import can_be_read
@@ -63,8 +54,11 @@ def import_documents(
     make_files_private()
     report = ImportReport()
     try:
-        with _input(file) as stream, _bytes_bar(stream) as advance:
-            asyncio.run(import_stream(settings, stream, report, advance))
+        with (
+            _input(file) as stream,
+            progress_bar("importing", shown="share", total=_size(stream)) as bar,
+        ):
+            asyncio.run(import_stream(settings, stream, report, bar.advance))
     except ProcessLockHeld as error:
         raise CommandFailed(
             f"{in_use(error.pid, settings.data_dir)}: stop the server first, or send it each "
@@ -113,9 +107,9 @@ def export_documents(
     report = ExportReport()
     with (
         output(file, force=force, private=reveal_secrets) as stream,
-        _count_bar() as advance,
+        progress_bar("exporting", shown="tally") as bar,
     ):
-        asyncio.run(export_stream(settings, stream, report, advance, reveal=reveal_secrets))
+        asyncio.run(export_stream(settings, stream, report, bar.advance, reveal=reveal_secrets))
     if as_json:
         print_json(
             {
@@ -152,26 +146,7 @@ def _input(file: str) -> Iterator[BinaryIO]:
         yield stream
 
 
-@contextmanager
-def _bytes_bar(stream: BinaryIO) -> Iterator[Callable[[int], None]]:
+def _size(stream: BinaryIO) -> int | None:
+    """The bytes of the stream; `None` when it is no file."""
     status = os.fstat(stream.fileno())
-    total = status.st_size if stat.S_ISREG(status.st_mode) else None
-    columns = (TextColumn("importing"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    with _bar(Progress(*columns, console=Console(stderr=True), transient=True), total) as advance:
-        yield advance
-
-
-@contextmanager
-def _count_bar() -> Iterator[Callable[[int], None]]:
-    columns = (SpinnerColumn(), TextColumn("exporting"), MofNCompleteColumn())
-    with _bar(Progress(*columns, console=Console(stderr=True), transient=True), None) as advance:
-        yield advance
-
-
-@contextmanager
-def _bar(progress: Progress, total: int | None) -> Iterator[Callable[[int], None]]:
-    """Progress on standard error; nothing unless that is a terminal."""
-    progress.disable = not sys.stderr.isatty()
-    with progress:
-        task = progress.add_task("", total=total)
-        yield lambda amount: progress.advance(task, amount)
+    return status.st_size if stat.S_ISREG(status.st_mode) else None

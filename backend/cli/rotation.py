@@ -1,23 +1,17 @@
 """`strongroom keys rotate`."""
 
 import asyncio
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from backend.cli.common import AsJson, DataDir, counted, print_json, quiet_settings
 from backend.cli.failures import FAILURE, Interrupted, complain
 from backend.cli.offline_writes import offline_service
+from backend.cli.progress import ProgressBar, progress_bar
 from backend.cli.terminal import say
 from backend.schemas.keys import RotationProgress
 from config.settings import Settings
-
-OnStep = Callable[[RotationProgress], None]
 
 
 def rotate(
@@ -36,8 +30,8 @@ def rotate(
     """
     settings = quiet_settings(data_dir)
     try:
-        with _progress() as on_step:
-            result = asyncio.run(_rotate(settings, on_step, reencrypt=reencrypt))
+        with progress_bar("rotating") as bar:
+            result = asyncio.run(_rotate(settings, bar, reencrypt=reencrypt))
     except KeyboardInterrupt:
         raise Interrupted(
             "interrupted: run the same command again, or start the server, to go on"
@@ -54,7 +48,10 @@ def rotate(
         raise typer.Exit(FAILURE)
 
 
-async def _rotate(settings: Settings, on_step: OnStep, *, reencrypt: bool) -> RotationProgress:
+async def _rotate(settings: Settings, bar: ProgressBar, *, reencrypt: bool) -> RotationProgress:
+    def on_step(progress: RotationProgress) -> None:
+        bar.show(progress.done + progress.failed, progress.total)
+
     async with offline_service(settings, "POST /api/keys/rotate") as service:
         # One of the other kind comes to its end first.
         unfinished = await service.rotation.run(on_step=on_step)
@@ -62,19 +59,3 @@ async def _rotate(settings: Settings, on_step: OnStep, *, reencrypt: bool) -> Ro
             return unfinished
         begun = await service.rotation.begin(reencrypt=reencrypt)
         return await service.rotation.run(on_step=on_step) or begun
-
-
-@contextmanager
-def _progress() -> Iterator[OnStep]:
-    """Progress on standard error; nothing unless that is a terminal."""
-    columns = (TextColumn("rotating"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    bar = Progress(*columns, console=Console(stderr=True), transient=True)
-    bar.disable = not sys.stderr.isatty()
-    with bar:
-        task = bar.add_task("", total=None)
-
-        def show(progress: RotationProgress) -> None:
-            completed = progress.done + progress.failed
-            bar.update(task, total=progress.total, completed=completed)
-
-        yield show
