@@ -16,6 +16,7 @@ from backend.repositories.paging import (
 from database.base import BaseRepository, Clock, utc_now
 from database.connection_manager import DatabaseManager
 from database.engine import Value
+from database.portable_sql import among, unindexed
 from models import AgentRun, RunStatus, RunType
 
 
@@ -118,15 +119,15 @@ class AgentRunRepository(BaseRepository[AgentRun]):
             sets["lease_expires_at = ?"] = (lease_expires_at,)
         if final:
             sets["completed_at = ?"] = (now,)
-        marks = ", ".join("?" * len(sources))
+        statuses = [source.value for source in sources]
         rows = await self.db.execute_returning(
             f"UPDATE agent_runs SET {', '.join(sets)}, updated_at = ?, version = version + 1"
-            f" WHERE id = ? AND status IN ({marks}) RETURNING *",
+            f" WHERE id = ? AND {among('status', statuses)} RETURNING *",
             (
                 *(value for values in sets.values() for value in values),
                 now,
                 id,
-                *(source.value for source in sources),
+                *statuses,
             ),
         )
         return self.model(rows[0]) if rows else None
@@ -150,8 +151,9 @@ class AgentRunRepository(BaseRepository[AgentRun]):
         )
         return [row["id"] for row in rows]
 
-    async def claim(self, id: int, lease: Lease) -> AgentRun:
-        """Start the run, which is pending in this very transaction, under a lease."""
+    async def claim(self, id: int, lease: Lease) -> AgentRun | None:
+        """Start the run under a lease; the run as it is then, or `None` when it is not pending any
+        more."""
         now = self.now()
         rows = await self.db.execute_returning(
             f"UPDATE agent_runs SET status = 'running', {_STARTED}, lease_worker = ?,"
@@ -160,7 +162,7 @@ class AgentRunRepository(BaseRepository[AgentRun]):
             " WHERE id = ? AND status = 'pending' RETURNING *",
             (now, lease.worker, lease.token_hash, lease.seconds, lease.expires_at, now, id),
         )
-        return self.model(rows[0])
+        return self.model(rows[0]) if rows else None
 
     async def extend_lease(
         self, id: int, token_hash: str, expires_at: str | None
@@ -257,8 +259,8 @@ def _page_query(filter: RunFilter, *, limit: int, after: Position | None) -> Que
     if filter.statuses:
         query.branch("status", [status.value for status in filter.statuses])
         if run_types:
-            # The plus keeps it from the index of a type's runs, which are many of all statuses.
-            query.where_in("+run_type", run_types)
+            # The index of a type's runs has many of all statuses.
+            query.where_in(unindexed("run_type"), run_types)
     elif run_types:
         query.branch("run_type", run_types)
     query.keyset(("id",), after, descending=True, limit=limit)

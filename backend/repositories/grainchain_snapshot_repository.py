@@ -8,6 +8,7 @@ from backend.repositories.paging import Page, Position, Query, fetch_page, json_
 from database.base import BaseRepository, Clock, utc_now
 from database.connection_manager import DatabaseManager
 from database.errors import UniqueViolation
+from database.portable_sql import among
 from models import GrainchainSnapshot, SnapshotStatus
 
 
@@ -51,11 +52,11 @@ class GrainchainSnapshotRepository(BaseRepository[GrainchainSnapshot]):
         if data.get("status") is SnapshotStatus.DESTROYED:
             columns["destroyed_at"] = columns["updated_at"]
         assignments = ", ".join(f"{name} = ?" for name in columns)
-        marks = ", ".join("?" * len(sources))
+        statuses = [source.value for source in sources]
         rows = await self.db.execute_returning(
             f"UPDATE grainchain_snapshots SET {assignments}, version = version + 1"
-            f" WHERE id = ? AND status IN ({marks}) RETURNING *",
-            (*columns.values(), id, *(source.value for source in sources)),
+            f" WHERE id = ? AND {among('status', statuses)} RETURNING *",
+            (*columns.values(), id, *statuses),
         )
         return self.model(rows[0]) if rows else None
 
