@@ -52,7 +52,9 @@ def pytest_configure(config: pytest.Config) -> None:
     said of disks is tested by the faults, on a disk."""
     if config.getoption("through_fastapi"):
         # Also for the tests that make an application of their own.
-        create_app.__kwdefaults__["direct"] = False
+        defaults = create_app.__kwdefaults__
+        assert defaults is not None
+        defaults["direct"] = False
     if IN_MEMORY.is_dir() and shutil.disk_usage(IN_MEMORY).free > ENOUGH:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(IN_MEMORY))
 

@@ -98,7 +98,7 @@ ROOMS: dict[str, Room] = {
     ),
     "backend.services.operations": Room(
         "rotation of keys, retention, backups, readiness",
-        ("backend.services.projects", "database.sqlite", *FAMILY),
+        ("backend.services.projects", *FAMILY),
     ),
     "backend.services.webhooks": Room(
         "webhooks and deliveries", ("backend.services.projects", *FAMILY)
@@ -118,9 +118,9 @@ ROOMS: dict[str, Room] = {
             "backend.observability",
             "backend.errors",
             "database.base",
+            "database.changes",
             "database.connection_manager",
             "database.engine",
-            "database.sqlite",
             "models",
         ),
     ),
@@ -133,8 +133,8 @@ ROOMS: dict[str, Room] = {
         (
             "database.base",
             "database.connection_manager",
-            "database.sqlite",
             "database.migrator",
+            "database.portable_sql",
             "database.engine",
             "database.errors",
             "database.text_keys",
@@ -161,11 +161,19 @@ ROOMS: dict[str, Room] = {
     ),
     "database.sqlite": Room(
         "the engine on SQLite: pool, writer, readers, transactions, log, locks",
-        ("database.migrator", "database.engine", "database.errors"),
+        (
+            "database.migrator",
+            "database.portable_sql",
+            "database.changes",
+            "database.engine",
+            "database.errors",
+        ),
     ),
     "database.migrator": Room(
         "migrations", ("database.errors", "database.json_texts", "database.text_keys")
     ),
+    "database.portable_sql": Room("pieces of SQL that every engine takes", ("database.engine",)),
+    "database.changes": Room("what commits change"),
     "database.engine": Room("what every engine offers"),
     "database.errors": Room("errors of every engine"),
     "database.json_texts": Room("JSON as it is stored"),
