@@ -25,7 +25,7 @@ from config.settings import Settings
 from models import Scope
 
 PAGE = 500
-_A_NUMBER = "must be a number, more of them after commas"
+_A_NUMBER = "must be a number, or several separated by commas"
 
 app = typer.Typer(rich_markup_mode=None)
 
