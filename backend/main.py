@@ -10,8 +10,7 @@ from fastapi import FastAPI
 from starlette.middleware import Middleware
 
 from backend.dependencies import install_error_handlers
-from backend.http.access import ROUTE_SCOPES
-from backend.http.docs_pages import DOCUMENT_PATH, PAGE_PATH, add_docs
+from backend.http.docs_pages import add_docs
 from backend.http.edge import Edge
 from backend.http.fair_queue import FairQueue
 from backend.http.fast_path.route_table import RouteTable
@@ -21,25 +20,10 @@ from backend.http.missing_paths import MissingPaths
 from backend.http.openapi import describe
 from backend.http.own_origin import OwnOrigin
 from backend.http.rate_limits import RequestLimits
+from backend.http.route_policy import BodyLimits
 from backend.observability.log import get_logger
 from backend.observability.log_output import drain_outputs
-from backend.routes import (
-    agent_runs,
-    audit,
-    backups,
-    deliveries,
-    keys,
-    logs,
-    pipeline_states,
-    projects,
-    retention,
-    secrets,
-    snapshots,
-    system,
-    test_results,
-    tokens,
-    webhooks,
-)
+from backend.routes import POLICIES, ROUTERS
 from backend.runtime import Runtime, connection_config
 from config.loading import load_settings
 from config.settings import Settings
@@ -47,24 +31,6 @@ from database.connection_manager import DatabaseManager
 from database.errors import DatabaseError, FilesReplaced
 
 logger = get_logger("strongroom")
-
-ROUTERS = (
-    projects.router,
-    agent_runs.router,
-    secrets.router,
-    logs.router,
-    pipeline_states.router,
-    test_results.router,
-    snapshots.router,
-    deliveries.router,
-    webhooks.router,
-    system.router,
-    tokens.router,
-    audit.router,
-    keys.router,
-    backups.router,
-    retention.router,
-)
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -84,6 +50,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             Middleware(
                 Edge,
                 max_body_bytes=settings.max_body_bytes,
+                body_limits=BodyLimits(POLICIES),
                 metrics=metrics,
                 cors_origins=settings.cors_origins,
                 trusted_hosts=settings.trusted_hosts,
@@ -118,13 +85,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         # Not `include_router`, which matches every included route twice: a fifth of the
         # throughput of the whole application.
         app.router.routes.extend(router.routes)
-    has_docs = settings.docs == "on"
-    if has_docs:
-        add_docs(app)
-    paths = {path for _, path in ROUTE_SCOPES} | ({DOCUMENT_PATH, PAGE_PATH} if has_docs else set())
-    app.state.missing_paths = MissingPaths(paths, has_docs=has_docs)
-    install_error_handlers(app)
-    describe(app)
+    pages = add_docs(app) if settings.docs == "on" else ()
+    install_error_handlers(app, MissingPaths(POLICIES, pages))
+    describe(app, POLICIES)
     return app
 
 

@@ -197,7 +197,7 @@ def _nothing_kept() -> ResponseCaches:
     """Answers to reads that are made each time."""
     answers = ResponseCaches(TableVersions())
     for name in vars(answers):
-        setattr(answers, name, ResponseCache(TableVersions().watch([]), max_bytes=0))
+        setattr(answers, name, ResponseCache(TableVersions().counting([]), max_bytes=0))
     return answers
 
 

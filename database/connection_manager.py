@@ -50,7 +50,11 @@ class DatabaseManager:
         write_lock = WriteLock()
         self.sync_pool = ConnectionPool(self.config, write_lock)
         self.async_pool = AsyncConnectionPool(
-            self.config, write_lock, self._poisoned, lambda: self.sync_pool.reading > 0
+            self.config,
+            write_lock,
+            self._poisoned,
+            lambda: self.sync_pool.reading > 0,
+            self.sync_pool.close,
         )
 
     async def open(self) -> None:

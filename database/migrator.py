@@ -16,6 +16,7 @@ from importlib import resources
 from importlib.resources.abc import Traversable
 
 from database.errors import DatabaseError, MigrationError, translate
+from database.json_texts import same_json
 from database.text_keys import text_key
 
 _FILE_NAME = re.compile(r"(\d{4})_[a-z0-9]+(?:_[a-z0-9]+)*\.sql")
@@ -170,7 +171,8 @@ def migrate(
     applied: list[str] = []
     if not steps:
         return applied
-    connection.create_function("text_key", 1, text_key, deterministic=True)
+    for function in (text_key, same_json):
+        connection.create_function(function.__name__, 1, function, deterministic=True)
     enforced = connection.execute("PRAGMA foreign_keys").fetchone()[0]
     # Else a migration that makes a table anew would, dropping the old one, delete what refers
     # to it. All references are checked before the commit instead.

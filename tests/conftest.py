@@ -24,7 +24,7 @@ from backend.runtime import TOKEN_FILE, Runtime
 from backend.services.database_service import DatabaseService
 from config.settings import PREFIX, Settings
 from database.connection_manager import ConnectionConfig, DatabaseManager
-from tests.servers import RunningServer
+from tests.support.servers import RunningServer
 
 # Hundreds of processes are started: none has to compile what the one before it has compiled.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)

@@ -110,7 +110,7 @@ ROOMS: dict[str, Room] = {
     "backend.services.access": Room("tokens", FAMILY),
     "backend.services.audit": Room("the record of who did what", FAMILY),
     "backend.services": Room(
-        "what all use cases share: the kit, units of work, principal, recording, response cache",
+        "what all use cases share: kit, units of work, lists, principal, recording, cache, tasks",
         (
             "backend.crypto",
             "backend.repositories",
@@ -147,7 +147,12 @@ ROOMS: dict[str, Room] = {
     "config": Room("`Settings`: every variable, read once"),
     "database.base": Room(
         "`BaseRepository`, the clock",
-        ("database.connection_manager", "database.engine", "database.errors"),
+        (
+            "database.connection_manager",
+            "database.engine",
+            "database.errors",
+            "database.json_texts",
+        ),
     ),
     "database.connection_manager": Room(
         "how other rooms open the database",
@@ -157,9 +162,12 @@ ROOMS: dict[str, Room] = {
         "the engine on SQLite: pool, writer, readers, transactions, log, locks",
         ("database.migrator", "database.engine", "database.errors"),
     ),
-    "database.migrator": Room("migrations", ("database.errors", "database.text_keys")),
+    "database.migrator": Room(
+        "migrations", ("database.errors", "database.json_texts", "database.text_keys")
+    ),
     "database.engine": Room("what every engine offers"),
     "database.errors": Room("errors of every engine"),
+    "database.json_texts": Room("the stored form of JSON"),
     "database.text_keys": Room("normal forms of text for comparisons"),
     "migrations": Room("`NNNN_verb_noun.sql`, never edited once released"),
     "models": Room("entities, enumerations, kinds of fields"),

@@ -192,6 +192,14 @@ def test_a_route_awaits_one_call(module: str) -> None:
             assert _awaits(node.body) <= 1, f"{module}.{node.name}"
 
 
+@pytest.mark.parametrize("module", [m for m in _modules() if _within(m, "backend.services")])
+def test_a_task_that_outlives_its_caller_is_a_single_task(module: str) -> None:
+    made = {
+        node.attr for node in ast.walk(_tree(_modules()[module])) if isinstance(node, ast.Attribute)
+    }
+    assert "create_task" not in made or module == "backend.services.single_task"
+
+
 def test_print_is_for_commands() -> None:
     for module, file in _modules().items():
         calls = [
@@ -237,6 +245,19 @@ def test_repositories_write_sql_that_both_engines_know(module: str) -> None:
             for name, pattern in FORBIDDEN_SQL.items():
                 found = re.search(pattern, text, re.IGNORECASE)
                 assert not found, f"{module}, line {line}: {name} in {text!r}"
+
+
+HOLDS_ITS_OWN_VERSIONS = {"backend.repositories.project_secrets_repository"}
+"""A value is sealed for its version, and many are replaced in one statement, each if its secret is
+at the version before."""
+
+
+@pytest.mark.parametrize("module", [m for m in _modules() if _within(m, "backend.repositories")])
+def test_only_the_base_repository_counts_a_change(module: str) -> None:
+    counts = re.compile(r"\bversion\s*=(?!\s*\?\s*(AND|RETURNING|$))|\bversion\s*\+", re.IGNORECASE)
+    found = [line for line, text in _strings(module) if counts.search(text)]
+    own = module in HOLDS_ITS_OWN_VERSIONS
+    assert bool(found) == own, f"{module}, lines {found}: `BaseRepository.change` does it"
 
 
 def test_sql_stands_in_repositories_and_the_database_package_only() -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.support import PATIENCE, Serving
+from tests.support.processes import PATIENCE, Serving
 
 ROOT = Path(__file__).parent.parent
 NOT_RUN = {

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from backend.cli.common import AsJson, DataDir, counted, print_json, print_table, quiet_settings
 from backend.cli.failures import Interrupted
-from backend.cli.offline_writes import changing
+from backend.cli.offline_writes import offline_service
 from backend.cli.terminal import say
 from backend.runtime import inspection, retention_limits
 from backend.schemas.retention import Removed, RetentionPlan
@@ -73,7 +73,7 @@ async def _plan(settings: Settings) -> RetentionPlan:
 
 
 async def _prune(settings: Settings, bar: Bar, *, compact: bool) -> dict[str, Any]:
-    async with changing(settings, "POST /api/retention/prune") as service:
+    async with offline_service(settings, "POST /api/retention/prune") as service:
         limits = retention_limits(settings)
         plan = await service.retention.plan(limits)
         if plan.rows:

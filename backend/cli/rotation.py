@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from backend.cli.common import AsJson, DataDir, counted, print_json, quiet_settings
 from backend.cli.failures import FAILURE, Interrupted, complain
-from backend.cli.offline_writes import changing
+from backend.cli.offline_writes import offline_service
 from backend.cli.terminal import say
 from backend.schemas.keys import RotationProgress
 from config.settings import Settings
@@ -55,7 +55,7 @@ def rotate(
 
 
 async def _rotate(settings: Settings, on_step: OnStep, *, reencrypt: bool) -> RotationProgress:
-    async with changing(settings, "POST /api/keys/rotate") as service:
+    async with offline_service(settings, "POST /api/keys/rotate") as service:
         # One of the other kind comes to its end first.
         unfinished = await service.rotation.run(on_step=on_step)
         if unfinished is not None and unfinished.reencrypt == reencrypt:

@@ -12,7 +12,8 @@ import uvicorn
 import uvloop
 from fastapi import FastAPI
 
-from backend.cli.connections import Connection, ConnectionLimits, Connections
+from backend.cli.all_connections import Connections
+from backend.cli.connections import Connection, ConnectionLimits
 from backend.cli.failures import ended_at_once
 from backend.cli.garbage import tuned_garbage_collection
 from backend.cli.process_limits import connections_that_fit

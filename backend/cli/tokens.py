@@ -14,7 +14,7 @@ from backend.cli.common import (
     quiet_settings,
 )
 from backend.cli.failures import WrongUse
-from backend.cli.offline_writes import changing
+from backend.cli.offline_writes import offline_service
 from backend.cli.terminal import hand_out, say
 from backend.errors import ValidationFailed
 from backend.runtime import find_keyring, inspection
@@ -125,12 +125,12 @@ async def _create(settings: Settings, request: TokenCreate, *, as_json: bool) ->
     def show(created: TokenCreated) -> None:
         hand_out(as_json_line(created.model_dump(mode="json")) if as_json else created.token)
 
-    async with changing(settings, "POST /api/tokens") as service:
+    async with offline_service(settings, "POST /api/tokens") as service:
         await service.tokens.hand_out(request, show)
 
 
 async def _revoke(settings: Settings, token_id: int) -> TokenInfo:
-    async with changing(settings, f"DELETE /api/tokens/{token_id}") as service:
+    async with offline_service(settings, f"DELETE /api/tokens/{token_id}") as service:
         await service.tokens.revoke(token_id)
         return await service.tokens.get(token_id)
 

@@ -52,6 +52,8 @@ class Check:
     """How many there were, of what is counted."""
     failed: int = 0
     """How many of them are bad."""
+    note: str | None = None
+    """What is not wrong, and should be looked at."""
 
 
 class Paged(Protocol):
@@ -127,6 +129,7 @@ async def _content_checks(settings: Settings) -> list[Check]:
                 service = opened.service
                 checks.append(await _all("project keys", service.encryption_check.project_keys))
                 checks.append(await _all("secrets", service.encryption_check.values))
+                checks.append(await _repositories(opened))
                 checks.append(await _audit(settings, opened))
     except (DatabaseError, StartRefused) as error:
         checks.append(Check("content", sentence(error)))
@@ -171,6 +174,19 @@ async def _all(name: str, check_page: Paged) -> Check:
     )
 
 
+async def _repositories(opened: Inspection) -> Check:
+    """Whether each repository has one project."""
+    twins = await opened.service.projects.twins()
+    if not twins:
+        return Check("repositories")
+    pairs = ", ".join(f"{first} and {other}" for first, other in twins)
+    return Check(
+        "repositories",
+        note=f"projects {pairs} have the same repository, written in two forms of Unicode: rename "
+        "or delete one of each pair",
+    )
+
+
 async def _audit(settings: Settings, opened: Inspection) -> Check:
     heads = HeadsFile(DataDirectory(settings.data_dir).audit_heads)
     problem = verify_audit(opened.manager, opened.service.audit.chain, heads.heads())
@@ -195,6 +211,7 @@ def _report(checks: list[Check], *, as_json: bool) -> None:
                         "problem": check.problem,
                         "checked": check.checked,
                         "failed": check.failed,
+                        "note": check.note,
                     }
                     for check in checks
                 ],
@@ -210,4 +227,6 @@ def _report(checks: list[Check], *, as_json: bool) -> None:
 def _result(check: Check) -> str:
     if check.problem is not None:
         return f"FAILED: {check.problem}"
+    if check.note is not None:
+        return f"ok, but {check.note}"
     return "ok" if check.checked is None else f"ok ({counted(check.checked, 'row')})"

@@ -154,10 +154,6 @@ class Keyring:
         """The current key's 32-byte key for the purpose `label`. See MasterKey.derive."""
         return self._current.derive(label)
 
-    def derive_with(self, key_id: str, label: str) -> bytes:
-        """The same from the key with this id. Raises KeyConfigurationError if there is none."""
-        return configured_key(self, key_id).derive(label)
-
     def __repr__(self) -> str:
         return f"Keyring(ids={self.ids()!r})"
 

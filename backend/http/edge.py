@@ -17,12 +17,12 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from backend.errors import BadRequest, BodyTooLarge, HeadersTooLarge, NotRunning
-from backend.http.access import BODY_LIMITS
 from backend.http.cross_origin import CrossOrigin
 from backend.http.metrics import RequestMetrics
 from backend.http.own_origin import OwnOrigin
 from backend.http.problems import problem
 from backend.http.request_head import FAULT, Fault, read_head
+from backend.http.route_policy import BodyLimits
 from backend.http.trusted_hosts import UNTRUSTED_HOST, TrustedHosts
 from backend.http.trusted_proxies import TrustedProxies
 from backend.observability.log import get_logger, log_access
@@ -31,10 +31,6 @@ from database.errors import CommitOutcomeUnknown, WrongEventLoop
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _GZIP_FROM_BYTES = 8 * 1024
-_BODY_LIMITS = tuple(
-    (method, re.compile(re.sub(r"\{[^}]*\}", "[^/]+", template)), limit)
-    for (method, template), limit in BODY_LIMITS.items()
-)
 _GZIP_REFUSED = re.compile(rb"gzip\s*;\s*q=0(?:\.0*)?\s*(?:,|$)")
 SECURITY_HEADERS = (
     (b"x-content-type-options", b"nosniff"),
@@ -51,17 +47,10 @@ _OWN_HEADERS = frozenset({b"content-security-policy", b"cache-control"})
 _UNHANDLED = Fault("internal", "the cause is in the log under this request id")
 _ERRORS = {error.code: error for error in (BadRequest, HeadersTooLarge)}
 """What may be wrong with a body that a server reads."""
+NO_LIMITS = BodyLimits({})
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 error_log = get_logger("strongroom.error")
-
-
-def body_limit(method: str, path: str) -> int:
-    """The bytes that this route takes by a rule of its own; 0 when it has none."""
-    for own_method, form, limit in _BODY_LIMITS:
-        if method == own_method and form.fullmatch(path):
-            return limit
-    return 0
 
 
 class Edge:
@@ -73,6 +62,7 @@ class Edge:
         *,
         max_body_bytes: int,
         metrics: RequestMetrics,
+        body_limits: BodyLimits = NO_LIMITS,
         cors_origins: Sequence[str] = (),
         trusted_hosts: Sequence[str] = (),
         trusted_proxies: Sequence[IPv4Network | IPv6Network] = (),
@@ -83,6 +73,7 @@ class Edge:
         # For clients that take gzip only: it would cost all the others a layer for nothing.
         self._gzip = GZipMiddleware(app, minimum_size=_GZIP_FROM_BYTES, compresslevel=5)
         self._max_body_bytes = max_body_bytes
+        self._body_limits = body_limits
         self._metrics = metrics
         self._cross_origin = CrossOrigin(cors_origins) if cors_origins else None
         self._trusted_hosts = TrustedHosts(trusted_hosts) if trusted_hosts else None
@@ -93,7 +84,9 @@ class Edge:
         if scope["type"] != "http":
             await self._plain(scope, receive, send)
             return
-        exchange = _Exchange(scope, receive, send, self._max_body_bytes, self._cross_origin)
+        exchange = _Exchange(
+            scope, receive, send, self._max_body_bytes, self._body_limits, self._cross_origin
+        )
         token = enter_request(exchange.request_id)
         try:
             answer = self._answer(exchange)
@@ -168,6 +161,7 @@ class _Exchange:
     """One request and its answer."""
 
     __slots__ = (
+        "_body_limits",
         "_cross_origin",
         "_max_body_bytes",
         "_original_scope",
@@ -192,12 +186,14 @@ class _Exchange:
         receive: Receive,
         send: Send,
         max_body_bytes: int,
+        body_limits: BodyLimits,
         cross_origin: CrossOrigin | None,
     ) -> None:
         self.began = time.perf_counter()
         self._receive = receive
         self._send = send
         self._max_body_bytes = max_body_bytes
+        self._body_limits = body_limits
         self._cross_origin = cross_origin
         # Labels of metrics must be few, so what a client makes up is not one.
         self.method = scope["method"] if scope["method"] in _METHODS else "-"
@@ -230,7 +226,7 @@ class _Exchange:
         if size <= self._max_body_bytes:
             return False
         # Looked up here, so that small bodies, which are nearly all, pay nothing for it.
-        limit = body_limit(self.method, self.scope["path"])
+        limit = self._body_limits.of(self.method, self.scope["path"])
         self._max_body_bytes = max(self._max_body_bytes, limit)
         return size > self._max_body_bytes
 

@@ -5,8 +5,8 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from backend.http.access import ANY_QUERY, OPEN, ROUTE_SCOPES
 from backend.http.problems import problem_responses
+from backend.http.route_policy import OPEN, Policies, RoutePolicy
 from backend.schemas.problems import Problem
 
 _SCHEME = "bearer"
@@ -48,7 +48,7 @@ _BY_STATUS = {
 }
 
 
-def describe(app: FastAPI) -> None:
+def describe(app: FastAPI, policies: Policies) -> None:
     """Complete the application's OpenAPI document when it is first asked for."""
     app.description = _DESCRIPTION
     generate = app.openapi
@@ -62,7 +62,8 @@ def describe(app: FastAPI) -> None:
             shared: dict[str, Any] = document["components"].setdefault("responses", {})
             for path, operations in document["paths"].items():
                 for method, operation in operations.items():
-                    _complete_operation(operation, method.upper(), path)
+                    policy = policies[method.upper(), path]
+                    _complete_operation(operation, policy, reads=method == "get")
                     _share_problems(operation["responses"], shared)
             app.openapi_schema = document
         return app.openapi_schema
@@ -92,17 +93,16 @@ def _add_security_scheme(document: dict[str, Any]) -> None:
     }
 
 
-def _complete_operation(operation: dict[str, Any], method: str, path: str) -> None:
+def _complete_operation(operation: dict[str, Any], policy: RoutePolicy, *, reads: bool) -> None:
     responses = operation["responses"]
-    scope = ROUTE_SCOPES[method, path]
-    if scope is OPEN:
+    if policy.scope is OPEN:
         operation["security"] = []
     else:
         operation["security"] = [{_SCHEME: []}]
-        operation["x-scope"] = scope
-    if (method, path) not in ANY_QUERY:
+        operation["x-scope"] = policy.scope.value
+    if not policy.takes_any_query:
         _add_codes(responses, "bad_request", "validation_failed")
-    if method != "GET":
+    if not reads:
         # What is sent is bounded and what is stored may not fit, also where no body is read.
         _add_codes(responses, "body_too_large", "database_full")
     for status, response in responses.items():

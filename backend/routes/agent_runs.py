@@ -2,12 +2,12 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response, status
+from fastapi import Query, Response, status
 
 from backend.dependencies import (
     AnyOf,
     Cursor,
-    GuardedRoute,
+    GuardedRouter,
     Id,
     Limit,
     RunId,
@@ -15,6 +15,7 @@ from backend.dependencies import (
     json_response,
     problems,
 )
+from backend.http.route_policy import reads, writes
 from backend.schemas.runs import (
     AgentRunCreate,
     AgentRunList,
@@ -27,9 +28,22 @@ from backend.schemas.runs import (
     RunHeartbeat,
     RunTransition,
 )
-from models import AgentRun, RunStatus, RunType
+from models import AgentRun, RunStatus, RunType, Scope
 
-router = APIRouter(prefix="/api/agent-runs", tags=["agent runs"], route_class=GuardedRoute)
+router = GuardedRouter(
+    tag="agent runs",
+    prefix="/api/agent-runs",
+    policies={
+        ("GET", "/api/agent-runs/{run_id}"): reads(Scope.RUNS_READ),
+        ("GET", "/api/agent-runs"): reads(Scope.RUNS_READ),
+        ("POST", "/api/agent-runs"): writes(Scope.RUNS_WRITE),
+        ("POST", "/api/agent-runs/claim"): writes(Scope.RUNS_WRITE),
+        ("PATCH", "/api/agent-runs/{run_id}"): writes(Scope.RUNS_WRITE),
+        ("POST", "/api/agent-runs/{run_id}/transitions"): writes(Scope.RUNS_WRITE),
+        ("POST", "/api/agent-runs/{run_id}/cancel"): writes(Scope.RUNS_WRITE),
+        ("POST", "/api/agent-runs/{run_id}/heartbeat"): writes(Scope.RUNS_WRITE),
+    },
+)
 
 _CHANGED = problems("agent_run_not_found", "invalid_transition", "lease_lost", body=True)
 

@@ -3,17 +3,23 @@
 from collections.abc import AsyncIterator
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from fastapi.responses import StreamingResponse
 from pydantic import Field
-from starlette.requests import ClientDisconnect
 
-from backend.dependencies import Cursor, GuardedRoute, Id, Limit, PlainDigits, Service, problems
-from backend.errors import Unauthenticated
+from backend.dependencies import Cursor, GuardedRouter, Id, Limit, PlainDigits, Service, problems
+from backend.http.route_policy import reads
 from backend.schemas.audit import AuditList, ExportedAuditEntry
-from models import MAX_INT64
+from models import MAX_INT64, Scope
 
-router = APIRouter(prefix="/api/audit", tags=["audit"], route_class=GuardedRoute)
+router = GuardedRouter(
+    tag="audit",
+    prefix="/api/audit",
+    policies={
+        ("GET", "/api/audit"): reads(Scope.AUDIT_READ),
+        ("GET", "/api/audit/export"): reads(Scope.AUDIT_READ, is_streamed=True),
+    },
+)
 
 NDJSON = "application/x-ndjson"
 OfProject = Annotated[Id | None, Query(description="Only entries about this project.")]
@@ -69,14 +75,10 @@ async def export_audit(
     )
     # What goes wrong with the first ones is still an answer with a status.
     first = await anext(lines, b"")
-    return StreamingResponse(_while_valid(first, lines), media_type=NDJSON)
+    return StreamingResponse(_all_of(first, lines), media_type=NDJSON)
 
 
-async def _while_valid(first: bytes, lines: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def _all_of(first: bytes, others: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     yield first
-    try:
-        async for some in lines:
-            yield some
-    except Unauthenticated:
-        # Its status is sent: only a broken connection tells that this is not the whole.
-        raise ClientDisconnect from None
+    async for some in others:
+        yield some

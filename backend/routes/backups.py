@@ -2,13 +2,22 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request, status
+from fastapi import Depends, Request, status
 
-from backend.dependencies import Cursor, GuardedRoute, Limit, problems
+from backend.dependencies import Cursor, GuardedRouter, Limit, problems
+from backend.http.route_policy import reads, writes
 from backend.schemas.backups import BackupCreated, BackupList, BackupRequest
 from backend.services.operations.backups import BackupRunner
+from models import Scope
 
-router = APIRouter(prefix="/api/backups", tags=["backups"], route_class=GuardedRoute)
+router = GuardedRouter(
+    tag="backups",
+    prefix="/api/backups",
+    policies={
+        ("GET", "/api/backups"): reads(Scope.ADMIN),
+        ("POST", "/api/backups"): writes(Scope.ADMIN),
+    },
+)
 
 
 async def _runner(request: Request) -> BackupRunner:

@@ -2,11 +2,11 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query, Request, Response, status
+from fastapi import Path, Query, Request, Response, status
 
 from backend.dependencies import (
     Cursor,
-    GuardedRoute,
+    GuardedRouter,
     Id,
     Limit,
     Service,
@@ -14,12 +14,23 @@ from backend.dependencies import (
     problems,
 )
 from backend.http.github_deliveries import SIGNATURE_HEADER, take_github_delivery
+from backend.http.route_policy import reads, without_token
 from backend.routes.webhooks import WebhookId
 from backend.schemas.webhooks import WebhookDeliveryFull, WebhookDeliveryList
-from models import WebhookDelivery
+from models import Scope, WebhookDelivery
 
-router = APIRouter(
-    prefix="/api/webhooks/{webhook_id}/deliveries", tags=["webhooks"], route_class=GuardedRoute
+router = GuardedRouter(
+    tag="webhooks",
+    prefix="/api/webhooks/{webhook_id}/deliveries",
+    policies={
+        # No token, but a signature, without which nothing is taken; a slot comes after it.
+        ("POST", "/api/webhooks/{webhook_id}/deliveries/github"): without_token(
+            # What GitHub sends at most.
+            body_limit=25 * 1024 * 1024
+        ),
+        ("GET", "/api/webhooks/{webhook_id}/deliveries"): reads(Scope.PROJECTS_READ),
+        ("GET", "/api/webhooks/{webhook_id}/deliveries/{delivery_id}"): reads(Scope.PROJECTS_READ),
+    },
 )
 
 DeliveryId = Annotated[Id, Path(description="The delivery's id in Strongroom.", examples=[1])]

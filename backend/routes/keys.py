@@ -2,13 +2,22 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request, Response, status
+from fastapi import Depends, Request, Response, status
 
-from backend.dependencies import GuardedRoute, Service, problems
+from backend.dependencies import GuardedRouter, Service, problems
+from backend.http.route_policy import reads, writes
 from backend.schemas.keys import KeyStatus, RotationProgress, RotationRequest
 from backend.services.operations.rotation_runner import RotationRunner
+from models import Scope
 
-router = APIRouter(prefix="/api/keys", tags=["keys"], route_class=GuardedRoute)
+router = GuardedRouter(
+    tag="keys",
+    prefix="/api/keys",
+    policies={
+        ("GET", "/api/keys"): reads(Scope.ADMIN),
+        ("POST", "/api/keys/rotate"): writes(Scope.ADMIN),
+    },
+)
 
 
 async def _rotation(request: Request) -> RotationRunner:

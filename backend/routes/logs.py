@@ -2,13 +2,21 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Body, Query, status
+from fastapi import Body, Query, status
 
-from backend.dependencies import Cursor, GuardedRoute, Id, Limit, Service, problems
+from backend.dependencies import Cursor, GuardedRouter, Id, Limit, Service, problems
+from backend.http.route_policy import reads, writes
 from backend.schemas.logs import MAX_NAME, LogList, LogsAccepted, LogSubmission
-from models import LogLevel, Moment
+from models import LogLevel, Moment, Scope
 
-router = APIRouter(prefix="/api/logs", tags=["logs"], route_class=GuardedRoute)
+router = GuardedRouter(
+    tag="logs",
+    prefix="/api/logs",
+    policies={
+        ("GET", "/api/logs"): reads(Scope.LOGS_READ),
+        ("POST", "/api/logs"): writes(Scope.LOGS_WRITE),
+    },
+)
 
 MAX_SEARCH = 255
 

@@ -1,14 +1,19 @@
 """Pipeline states of a run over HTTP."""
 
-from fastapi import APIRouter, status
+from fastapi import status
 
-from backend.dependencies import Cursor, GuardedRoute, Limit, RunId, Service, problems
+from backend.dependencies import Cursor, GuardedRouter, Limit, RunId, Service, problems
+from backend.http.route_policy import reads, writes
 from backend.schemas.runs import PipelineHistory, PipelineStateCreate, PipelineStateEntry
+from models import Scope
 
-router = APIRouter(
+router = GuardedRouter(
+    tag="pipeline states",
     prefix="/api/agent-runs/{run_id}/pipeline-states",
-    tags=["pipeline states"],
-    route_class=GuardedRoute,
+    policies={
+        ("GET", "/api/agent-runs/{run_id}/pipeline-states"): reads(Scope.RUNS_READ),
+        ("POST", "/api/agent-runs/{run_id}/pipeline-states"): writes(Scope.RUNS_WRITE),
+    },
 )
 
 

@@ -2,19 +2,20 @@
 
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Path, Query, Response, status
+from fastapi import Path, Query, Response, status
 
 from backend.dependencies import (
     AnyOf,
     Cursor,
     Flag,
-    GuardedRoute,
+    GuardedRouter,
     Limit,
     ProjectId,
     Service,
     json_response,
     problems,
 )
+from backend.http.route_policy import reads, writes
 from backend.schemas.projects import (
     ProjectCreate,
     ProjectFull,
@@ -22,9 +23,26 @@ from backend.schemas.projects import (
     ProjectSettingsUpdate,
     ProjectUpdate,
 )
-from models import NO_NUL_PATTERN, Project, ProjectSettings, ProjectStatus
+from models import NO_NUL_PATTERN, Project, ProjectSettings, ProjectStatus, Scope
 
-router = APIRouter(prefix="/api/projects", tags=["projects"], route_class=GuardedRoute)
+router = GuardedRouter(
+    tag="projects",
+    prefix="/api/projects",
+    policies={
+        ("GET", "/api/projects/{project_id}"): reads(Scope.PROJECTS_READ),
+        ("GET", "/api/projects/{project_id}/full"): reads(Scope.PROJECTS_READ),
+        ("GET", "/api/projects/{project_id}/configuration"): reads(Scope.PROJECTS_READ),
+        ("GET", "/api/projects"): reads(Scope.PROJECTS_READ),
+        ("POST", "/api/projects"): writes(Scope.PROJECTS_WRITE),
+        ("GET", "/api/projects/by-repo/{owner}/{repo}"): reads(Scope.PROJECTS_READ),
+        ("PUT", "/api/projects/{project_id}"): writes(Scope.PROJECTS_WRITE),
+        ("PATCH", "/api/projects/{project_id}"): writes(Scope.PROJECTS_WRITE),
+        ("DELETE", "/api/projects/{project_id}"): writes(Scope.PROJECTS_WRITE),
+        ("POST", "/api/projects/{project_id}/restore"): writes(Scope.PROJECTS_WRITE),
+        ("PUT", "/api/projects/{project_id}/configuration"): writes(Scope.PROJECTS_WRITE),
+        ("PATCH", "/api/projects/{project_id}/configuration"): writes(Scope.PROJECTS_WRITE),
+    },
+)
 
 Sort = Literal["created_at", "-created_at", "updated_at", "-updated_at", "name", "-name"]
 Owner = Annotated[str, Path(max_length=100, description="GitHub owner, in any case.")]

@@ -2,13 +2,22 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request, Response, status
+from fastapi import Depends, Request, Response, status
 
-from backend.dependencies import GuardedRoute, problems
+from backend.dependencies import GuardedRouter, problems
+from backend.http.route_policy import reads, writes
 from backend.schemas.retention import PruneProgress, RetentionStatus
 from backend.services.operations.pruner import Pruner
+from models import Scope
 
-router = APIRouter(prefix="/api/retention", tags=["retention"], route_class=GuardedRoute)
+router = GuardedRouter(
+    tag="retention",
+    prefix="/api/retention",
+    policies={
+        ("GET", "/api/retention"): reads(Scope.ADMIN),
+        ("POST", "/api/retention/prune"): writes(Scope.ADMIN),
+    },
+)
 
 
 async def _pruner(request: Request) -> Pruner:

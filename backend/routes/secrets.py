@@ -2,9 +2,10 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Response, status
+from fastapi import Path, Response, status
 
-from backend.dependencies import Cursor, GuardedRoute, Limit, ProjectId, Service, problems
+from backend.dependencies import Cursor, GuardedRouter, Limit, ProjectId, Service, problems
+from backend.http.route_policy import reads, writes
 from backend.schemas.secrets import (
     SecretCreate,
     SecretList,
@@ -14,10 +15,21 @@ from backend.schemas.secrets import (
     SecretUpsertResult,
     SecretValue,
 )
-from models import KEY_PATTERN
+from models import KEY_PATTERN, Scope
 
-router = APIRouter(
-    prefix="/api/projects/{project_id}/secrets", tags=["secrets"], route_class=GuardedRoute
+router = GuardedRouter(
+    tag="secrets",
+    prefix="/api/projects/{project_id}/secrets",
+    policies={
+        ("GET", "/api/projects/{project_id}/secrets"): reads(Scope.PROJECTS_READ),
+        ("POST", "/api/projects/{project_id}/secrets"): writes(Scope.SECRETS_WRITE),
+        ("PUT", "/api/projects/{project_id}/secrets"): writes(Scope.SECRETS_WRITE),
+        ("GET", "/api/projects/{project_id}/secrets/{key}"): reads(Scope.PROJECTS_READ),
+        ("PUT", "/api/projects/{project_id}/secrets/{key}"): writes(Scope.SECRETS_WRITE),
+        # What is revealed is recorded.
+        ("GET", "/api/projects/{project_id}/secrets/{key}/value"): writes(Scope.SECRETS_REVEAL),
+        ("DELETE", "/api/projects/{project_id}/secrets/{key}"): writes(Scope.SECRETS_WRITE),
+    },
 )
 
 Key = Annotated[

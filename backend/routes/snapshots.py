@@ -2,13 +2,22 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Response, status
+from fastapi import Path, Response, status
 
-from backend.dependencies import Cursor, GuardedRoute, Id, Limit, RunId, Service, problems
+from backend.dependencies import Cursor, GuardedRouter, Id, Limit, RunId, Service, problems
+from backend.http.route_policy import reads, writes
 from backend.schemas.snapshots import SnapshotCreate, SnapshotList, SnapshotUpdate
-from models import GrainchainSnapshot
+from models import GrainchainSnapshot, Scope
 
-router = APIRouter(tags=["snapshots"], route_class=GuardedRoute)
+router = GuardedRouter(
+    tag="snapshots",
+    policies={
+        ("GET", "/api/agent-runs/{run_id}/snapshots"): reads(Scope.RUNS_READ),
+        ("POST", "/api/agent-runs/{run_id}/snapshots"): writes(Scope.RUNS_WRITE),
+        ("GET", "/api/snapshots/{snapshot_id}"): reads(Scope.RUNS_READ),
+        ("PATCH", "/api/snapshots/{snapshot_id}"): writes(Scope.RUNS_WRITE),
+    },
+)
 
 SnapshotId = Annotated[Id, Path(description="The snapshot's id in Strongroom.", examples=[1])]
 

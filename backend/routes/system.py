@@ -1,12 +1,27 @@
 """How the service itself is."""
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 
-from backend.dependencies import GuardedRoute, Service, problems
+from backend.dependencies import GuardedRouter, Service, problems
 from backend.http.metrics import metrics_text
+from backend.http.route_policy import RoutePolicy, without_token
 from backend.schemas.system import Health, Readiness
+from models import Scope
 
-router = APIRouter(tags=["system"], route_class=GuardedRoute)
+router = GuardedRouter(
+    tag="system",
+    policies={
+        ("GET", "/health"): without_token(takes_any_query=True),
+        ("GET", "/"): without_token(),
+        ("GET", "/ready"): without_token(takes_any_query=True),
+        ("GET", "/metrics"): RoutePolicy(
+            # Never waits: when there is much to do, it tells so.
+            scope=Scope.ADMIN,
+            queue=None,
+            is_open_on_loopback=True,
+        ),
+    },
+)
 
 
 @router.get("/health")

@@ -2,13 +2,13 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, status
+from fastapi import Query, status
 from pydantic import Field
 
 from backend.dependencies import (
     AnyOf,
     Cursor,
-    GuardedRoute,
+    GuardedRouter,
     Limit,
     PlainDigits,
     ProjectId,
@@ -16,6 +16,7 @@ from backend.dependencies import (
     Service,
     problems,
 )
+from backend.http.route_policy import reads, writes
 from backend.schemas.results import (
     OneOrManyResults,
     TestHistoryList,
@@ -23,9 +24,16 @@ from backend.schemas.results import (
     TestResultCounts,
     TestResultList,
 )
-from models import TestResult, TestStatus
+from models import Scope, TestResult, TestStatus
 
-router = APIRouter(tags=["test results"], route_class=GuardedRoute)
+router = GuardedRouter(
+    tag="test results",
+    policies={
+        ("GET", "/api/agent-runs/{run_id}/test-results"): reads(Scope.RUNS_READ),
+        ("POST", "/api/agent-runs/{run_id}/test-results"): writes(Scope.RUNS_WRITE),
+        ("GET", "/api/projects/{project_id}/test-history"): reads(Scope.RUNS_READ),
+    },
+)
 
 TestTypeFilter = Annotated[
     str | None, Query(max_length=100, description="Only results of this type.")

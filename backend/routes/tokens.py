@@ -2,12 +2,23 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Response, status
+from fastapi import Path, Query, Response, status
 
-from backend.dependencies import Cursor, Flag, GuardedRoute, Id, Limit, Service, problems
+from backend.dependencies import Cursor, Flag, GuardedRouter, Id, Limit, Service, problems
+from backend.http.route_policy import reads, writes
 from backend.schemas.tokens import TokenCreate, TokenCreated, TokenInfo, TokenList
+from models import Scope
 
-router = APIRouter(prefix="/api/tokens", tags=["tokens"], route_class=GuardedRoute)
+router = GuardedRouter(
+    tag="tokens",
+    prefix="/api/tokens",
+    policies={
+        ("GET", "/api/tokens"): reads(Scope.ADMIN),
+        ("POST", "/api/tokens"): writes(Scope.ADMIN),
+        ("GET", "/api/tokens/{token_id}"): reads(Scope.ADMIN),
+        ("DELETE", "/api/tokens/{token_id}"): writes(Scope.ADMIN),
+    },
+)
 
 TokenId = Annotated[Id, Path(description="The token's id.", examples=[1])]
 

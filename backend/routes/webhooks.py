@@ -2,13 +2,23 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Response, status
+from fastapi import Path, Response, status
 
-from backend.dependencies import Cursor, GuardedRoute, Id, Limit, ProjectId, Service, problems
+from backend.dependencies import Cursor, GuardedRouter, Id, Limit, ProjectId, Service, problems
+from backend.http.route_policy import reads, writes
 from backend.schemas.webhooks import WebhookCreate, WebhookList, WebhookUpdate
-from models import Webhook
+from models import Scope, Webhook
 
-router = APIRouter(tags=["webhooks"], route_class=GuardedRoute)
+router = GuardedRouter(
+    tag="webhooks",
+    policies={
+        ("GET", "/api/projects/{project_id}/webhooks"): reads(Scope.PROJECTS_READ),
+        ("POST", "/api/projects/{project_id}/webhooks"): writes(Scope.PROJECTS_WRITE),
+        ("GET", "/api/webhooks/{webhook_id}"): reads(Scope.PROJECTS_READ),
+        ("PATCH", "/api/webhooks/{webhook_id}"): writes(Scope.PROJECTS_WRITE),
+        ("DELETE", "/api/webhooks/{webhook_id}"): writes(Scope.PROJECTS_WRITE),
+    },
+)
 
 WebhookId = Annotated[Id, Path(description="The webhook's id.", examples=[1])]
 

@@ -10,7 +10,7 @@ from models import MAX_INT64, NO_NUL_PATTERN, name_rules
 
 
 def unset() -> Any:
-    """The default of a field of an update: `changes()` leaves it out, OpenAPI shows none."""
+    """The default of a field of an update: `given_fields()` leaves it out, OpenAPI shows none."""
     return None
 
 

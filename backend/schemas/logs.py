@@ -23,11 +23,7 @@ MAX_MESSAGE = 10_000
 MAX_NAME = 100
 
 Message = Annotated[str, StringConstraints(min_length=1, max_length=MAX_MESSAGE), *NO_NUL]
-Component = Annotated[
-    str, StringConstraints(min_length=1, max_length=MAX_NAME), *name_rules("label")
-]
-Name = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME), *NO_NUL]
-
+Name = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME), *name_rules("label")]
 
 OWN_COMPONENT = "strongroom"
 """The service's own logs are of this component, and of those below it, as `strongroom.audit` is."""
@@ -50,7 +46,7 @@ class LogEntry(RequestModel):
 
     level: Annotated[LogLevel, Field(strict=False)]
     message: Message
-    component: Annotated[Component, AfterValidator(_refuse_own)] | None = Field(
+    component: Annotated[Name, AfterValidator(_refuse_own)] | None = Field(
         default=None,
         description="Anything but `strongroom` and names that begin with `strongroom.`.",
     )
@@ -79,7 +75,7 @@ class LogEntry(RequestModel):
 class OwnLogEntry(LogEntry):
     """One log of the service itself."""
 
-    component: Component
+    component: Name
 
 
 class LogBatch(RequestModel):

@@ -6,7 +6,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstr
 from pydantic_core import PydanticCustomError
 
 from backend.schemas.base import RequestModel
-from backend.schemas.fields import NO_NUL, MaybeLeaseToken
+from backend.schemas.fields import MaybeLeaseToken
 from backend.schemas.json_numbers import UNKEPT, UNKEPT_MESSAGE
 from backend.schemas.json_object import JsonText
 from models import LongText, TestResult, TestStatus, UtcTime, name_rules
@@ -31,8 +31,12 @@ def _is_double(value: int) -> bool:
 # A member's name is a string in JSON, which strictness would not take for the member.
 AnyTestStatus = Annotated[TestStatus, Field(strict=False)]
 TestType = Annotated[str, StringConstraints(min_length=1, max_length=100), *name_rules("label")]
-TestName = Annotated[str, StringConstraints(min_length=1, max_length=500), *NO_NUL]
-FilePath = Annotated[str, StringConstraints(max_length=4096), *NO_NUL]
+TestName = Annotated[str, StringConstraints(min_length=1, max_length=500), *name_rules("label")]
+FilePath = Annotated[
+    str,
+    StringConstraints(max_length=4096),
+    *name_rules("label", may_be_empty=True),
+]
 Duration = Annotated[float, Field(ge=0, allow_inf_nan=False), BeforeValidator(_kept)]
 
 

@@ -27,7 +27,6 @@ MAX_CLAIM_COUNT = 100
 
 
 TargetText = Annotated[str, StringConstraints(min_length=1, max_length=MAX_TARGET), *NO_NUL]
-CodegenRunId = Annotated[str, StringConstraints(min_length=1, max_length=255), *NO_NUL]
 # A member's name is a string in JSON, which strictness would not take for the member.
 AnyRunType = Annotated[RunType, Field(strict=False)]
 AnyRunStatus = Annotated[RunStatus, Field(strict=False)]
@@ -74,7 +73,7 @@ class AgentRunUpdate(RequestModel):
     pr_number: PositiveInt | None = Field(default_factory=unset)
     pr_url: HttpUrl | None = Field(default_factory=unset)
     web_url: HttpUrl | None = Field(default_factory=unset)
-    codegen_run_id: CodegenRunId | None = Field(default_factory=unset)
+    codegen_run_id: Label | None = Field(default_factory=unset)
     validation_status: AnyValidationStatus = Field(default_factory=unset)
     auto_merge_enabled: bool = Field(default_factory=unset)
     merge_completed: bool = Field(default_factory=unset)
@@ -91,11 +90,11 @@ class AgentRunUpdate(RequestModel):
         }
     )
 
-    def changes(self) -> dict[str, Any]:
+    def given_fields(self) -> dict[str, Any]:
         """The run's fields that the request gave, an explicit null included, and no others."""
-        changes = super().changes()
-        changes.pop("lease_token", None)
-        return changes
+        given = super().given_fields()
+        given.pop("lease_token", None)
+        return given
 
 
 class RunOutcome(RequestModel):
@@ -107,8 +106,8 @@ class RunOutcome(RequestModel):
 
     def outcome(self) -> dict[str, str | None]:
         """Those of `result` and `error_message` that the request gave, null included."""
-        changes = self.changes()
-        return {name: changes[name] for name in ("result", "error_message") if name in changes}
+        given = self.given_fields()
+        return {name: given[name] for name in ("result", "error_message") if name in given}
 
 
 class RunTransition(RunOutcome):

@@ -51,11 +51,11 @@ class SnapshotUpdate(RequestModel):
         json_schema_extra={"examples": [{"status": "ready"}, {"status": "destroyed"}]}
     )
 
-    def changes(self) -> dict[str, Any]:
+    def given_fields(self) -> dict[str, Any]:
         """The snapshot's fields that the request gave, an explicit null included."""
-        changes = super().changes()
-        changes.pop("lease_token", None)
-        return changes
+        given = super().given_fields()
+        given.pop("lease_token", None)
+        return given
 
 
 class SnapshotList(BaseModel):

@@ -20,7 +20,7 @@ from backend.schemas.projects import ProjectCreate, ProjectUpdate
 from backend.services.audit.verification import ExportedHead, verify_audit
 from backend.services.database_service import DatabaseService
 from database.connection_manager import DatabaseManager
-from tests.http.support import make_project, manager_of, service_of
+from tests.support.http import make_project, manager_of, service_of
 
 ROWS = 12
 

@@ -13,7 +13,8 @@ import pytest
 
 from backend.crypto.keyring import generate_master_key
 from tests.cli.conftest import Command
-from tests.cli.support import (
+from tests.support.forked import Forked
+from tests.support.processes import (
     PATIENCE,
     STRONGROOM,
     Serving,
@@ -22,7 +23,6 @@ from tests.cli.support import (
     run,
     write_documents,
 )
-from tests.forked import Forked
 
 KEY = generate_master_key("first")
 FILE = "strongroom.db"

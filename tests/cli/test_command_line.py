@@ -19,7 +19,7 @@ from database.errors import (
     DatabaseUnavailable,
 )
 from tests.cli.conftest import Command
-from tests.cli.support import PATIENCE, STRONGROOM, environment, write_documents
+from tests.support.processes import PATIENCE, STRONGROOM, environment, write_documents
 
 NOTHING: dict[str, str] = {}
 COMMANDS = tuple(typer.main.get_group(app).commands)

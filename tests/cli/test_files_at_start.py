@@ -16,7 +16,7 @@ import pytest
 from backend.cli import main
 from database.sqlite.process_lock import ProcessLock
 from tests.cli.conftest import Command
-from tests.cli.support import Outcome, Serving, environment
+from tests.support.processes import Outcome, Serving, environment
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user, as only root can")
 OTHER = 65534

@@ -13,7 +13,7 @@ from backend.crypto.keyring import generate_master_key
 from database.migrator import load_migrations, migrate
 from tests.cli.commands import CALLS, call
 from tests.cli.conftest import Command
-from tests.cli.support import document, write_documents
+from tests.support.processes import document, write_documents
 
 KEY = generate_master_key("first")
 FILE = "strongroom.db"

@@ -16,8 +16,8 @@ import httpx
 import pytest
 
 from backend.crypto.keyring import generate_master_key
-from tests.cli.support import NO_TLS, PATIENCE, Serving, environment, run
-from tests.forked import Forked
+from tests.support.forked import Forked
+from tests.support.processes import NO_TLS, PATIENCE, Serving, environment, run
 
 KEY = generate_master_key("first")
 ON_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="asks Linux about a process")

@@ -16,7 +16,7 @@ from backend.runtime import DataDirectory
 from backend.schemas.projects import ProjectFields
 from database.sqlite.process_lock import ProcessLock
 from tests.cli.conftest import Command
-from tests.cli.support import (
+from tests.support.processes import (
     PATIENCE,
     REAL_DOCUMENTS,
     STRONGROOM,

@@ -11,7 +11,7 @@ import pytest
 
 from backend.cli.failures import ended_by_signals, guarded, interrupted_at_once
 from tests.cli.conftest import Command
-from tests.cli.support import PATIENCE, STRONGROOM, environment
+from tests.support.processes import PATIENCE, STRONGROOM, environment
 
 LOCK = "strongroom.db.lock"
 SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT]

@@ -14,8 +14,8 @@ import pytest
 
 from backend.cli.prune import shown_size
 from tests.cli.conftest import Command
-from tests.cli.support import PATIENCE, STRONGROOM, Serving, environment, run
 from tests.cli.test_terminal import Terminal
+from tests.support.processes import PATIENCE, STRONGROOM, Serving, environment, run
 
 BATCH = [{"level": "INFO", "message": f"message {n} with some words"} for n in range(1000)]
 

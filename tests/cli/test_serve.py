@@ -18,7 +18,7 @@ import pytest
 
 from backend.crypto.keyring import generate_master_key
 from tests.cli.conftest import Command
-from tests.cli.support import PATIENCE, STRONGROOM, Serving, environment
+from tests.support.processes import PATIENCE, STRONGROOM, Serving, environment
 
 NO_LONGER = 10.0
 """Seconds within which a service that was told to end has ended."""

@@ -13,7 +13,7 @@ from typing import IO
 
 import pytest
 
-from tests.cli.support import PATIENCE, STRONGROOM, document, environment, write_documents
+from tests.support.processes import PATIENCE, STRONGROOM, document, environment, write_documents
 
 
 @dataclass

@@ -13,7 +13,7 @@ from backend.runtime import Runtime
 from backend.services.principal import Principal
 from config.settings import Settings
 from tests.cli.conftest import Command
-from tests.cli.support import Serving, document, run, write_documents
+from tests.support.processes import Serving, document, run, write_documents
 
 
 @pytest.fixture

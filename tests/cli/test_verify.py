@@ -16,7 +16,7 @@ from config.loading import load_settings
 from database.migrator import load_migrations
 from database.sqlite.integrity import has_wal_reset_defect
 from tests.cli.conftest import Command
-from tests.cli.support import document, write_documents
+from tests.support.processes import document, write_documents
 
 KEY = generate_master_key("first")
 FILE = "strongroom.db"
@@ -53,13 +53,31 @@ def test_all_is_well(command: Command, installation: Path) -> None:
         ("keys", 1),
         ("project keys", 20),
         ("secrets", 40),
+        ("repositories", None),
         ("audit", 60),
     ]
     assert all(check["ok"] for check in report["checks"])
     plain = command("verify", "--data-dir", installation).out
     assert "secrets\tok (40 rows)\n" in plain
     assert f"SQLite {report['sqlite_version']}" in plain
-    assert plain.endswith("\nall is well: 8 checks, no problems found\n")
+    assert plain.endswith("\nall is well: 9 checks, no problems found\n")
+
+
+def test_projects_of_one_repository_are_named_and_nothing_is_wrong(
+    command: Command, installation: Path
+) -> None:
+    _change(
+        installation,
+        "UPDATE projects SET twin = id, (owner_key, repo_key) ="
+        " (SELECT owner_key, repo_key FROM projects WHERE id = 1) WHERE id IN (2, 3)",
+    )
+    outcome = command("verify", "--json", "--data-dir", installation)
+    assert outcome.status == 0
+    (check,) = [check for check in outcome.json["checks"] if check["name"] == "repositories"]
+    assert check["ok"]
+    assert "projects 1 and 2, 1 and 3 have the same repository" in check["note"]
+    plain = command("verify", "--data-dir", installation).out
+    assert f"repositories\tok, but {check['note']}\n" in plain
 
 
 def test_nothing_is_changed_by_looking(command: Command, installation: Path) -> None:

@@ -68,8 +68,8 @@ def test_the_first_key_is_current_and_all_are_found() -> None:
 def test_each_label_and_each_key_derives_another_key() -> None:
     keyring = Keyring.parse(f"new:{OTHER_TEXT},old:{STANDARD}")
     assert keyring.derive("tokens") == hkdf(OTHER, "tokens")
-    assert keyring.derive_with("old", "tokens") == hkdf(MATERIAL, "tokens")
-    assert keyring.derive_with("old", "audit") == hkdf(MATERIAL, "audit")
+    assert configured_key(keyring, "old").derive("tokens") == hkdf(MATERIAL, "tokens")
+    assert configured_key(keyring, "old").derive("audit") == hkdf(MATERIAL, "audit")
     assert len({keyring.derive(label) for label in ("tokens", "audit", "a/b", "a.b")}) == 4
 
 
@@ -82,7 +82,7 @@ def test_a_malformed_label_is_refused(label: str) -> None:
 def test_a_key_that_is_not_configured_is_named() -> None:
     keyring = Keyring.parse(f"k1:{STANDARD}")
     with pytest.raises(KeyConfigurationError, match="the master key 'gone' is not configured"):
-        keyring.derive_with("gone", "tokens")
+        configured_key(keyring, "gone")
     with pytest.raises(KeyConfigurationError, match="the master key with this id is not"):
         configured_key(keyring, f"k1:{OTHER_TEXT}")
 

@@ -10,7 +10,7 @@ import httpx
 
 from backend.main import create_app
 from config.settings import Settings
-from tests.http.support import make_project
+from tests.support.http import make_project
 
 METHODS = ("get", "post", "put", "patch", "delete")
 

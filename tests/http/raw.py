@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Self
 
-from tests.servers import RunningServer
+from tests.support.servers import RunningServer
 
 
 @dataclass(frozen=True)

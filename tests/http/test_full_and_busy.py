@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from backend.http import guarded_route
 from backend.http.fair_queue import FairQueue
 from config.settings import Settings
-from tests.http.support import (
+from tests.support.http import (
     all_rows,
     large_project,
     limit_pages,

@@ -12,11 +12,11 @@ from pydantic import SecretStr
 
 from backend.main import create_app
 from config.settings import Settings
-from tests.access.routes import calls
 from tests.conftest import token_of_first_start
 from tests.http.raw import Answer, Wire
-from tests.http.support import all_rows, make_project, manager_of, new_project, problem
-from tests.servers import RunningServer
+from tests.support.http import all_rows, make_project, manager_of, new_project, problem
+from tests.support.routes import calls
+from tests.support.servers import RunningServer
 
 HOST = b"Host: strongroom.test\r\n"
 ORIGIN = "https://app.example.com"

@@ -10,8 +10,8 @@ from fastapi import FastAPI
 
 from models import ProjectStatus, RunStatus, SnapshotStatus
 from tests.http.calls import all_calls
-from tests.http.support import JSON, all_rows, make_project, manager_of, places, problem
 from tests.runs.test_json_fields import shapes
+from tests.support.http import JSON, all_rows, make_project, manager_of, places, problem
 
 DOCS = Path(__file__).parents[2] / "docs" / "api.md"
 CALLS = list(all_calls())

@@ -22,7 +22,7 @@ from backend.runtime.own_logs import OwnLogs
 from backend.schemas.logs import LogEntry
 from config.settings import Settings
 from database.errors import DatabaseBusy, DatabaseError, DatabaseFull, InvalidValue
-from tests.http.support import make_project, manager_of
+from tests.support.http import make_project, manager_of
 
 Stored = Callable[[str], Awaitable[list[dict[str, Any]]]]
 

@@ -13,7 +13,7 @@ import pytest
 
 from config.settings import Settings
 from tests.conftest import token_of_first_start
-from tests.servers import PATIENCE, RunningServer
+from tests.support.servers import PATIENCE, RunningServer
 
 ROOT = Path(__file__).parent.parent.parent
 PROCESSES, TASKS = 2, 32

@@ -67,12 +67,11 @@ class Tokens(UseCases):
     ) -> TokenList:
         """One page of tokens, newest first; with `revoked` those too that are. Raises
         `BadCursor`."""
-        after = self.kit.cursors.decode(cursor, "tokens", revoked) if cursor is not None else None
-        page = await self.repositories.tokens.page(revoked=revoked, limit=limit, after=after)
-        next_cursor = None
-        if page.next_position is not None:
-            next_cursor = self.kit.cursors.encode(page.next_position, "tokens", revoked)
-        return TokenList(tokens=[self._info(item) for item in page.items], next_cursor=next_cursor)
+        listing = self.kit.listing("tokens", revoked, cursor=cursor)
+        page = await self.repositories.tokens.page(
+            revoked=revoked, limit=limit, after=listing.after
+        )
+        return listing.answer(TokenList, page, tokens=[self._info(item) for item in page.items])
 
     async def revoke(self, token_id: int) -> None:
         """End the token: once this returns it opens nothing, and what was on its way with it has

@@ -6,6 +6,7 @@ from backend.repositories import Repositories
 from backend.repositories.schema_version import newest_schema_version, schema_version
 from backend.schemas.system import Readiness, ReadinessCheck, ReadinessChecks
 from backend.services.base import Kit, UseCases, unit_of_work
+from backend.services.single_task import SingleTask
 from database.errors import DatabaseClosed, DatabaseError
 from database.sqlite.space import disk_problem
 
@@ -24,15 +25,13 @@ class ReadinessProbe(UseCases):
 
     def __init__(self, kit: Kit) -> None:
         super().__init__(kit)
-        self._checking: asyncio.Task[Readiness] | None = None
+        self._checking = SingleTask("readiness", self._check_all)
 
     async def check(self) -> Readiness:
         """Every check with its result; never raises a `DatabaseError`."""
         # One check for all who ask meanwhile: it goes before the work of those who have a token,
         # and whoever asks has none.
-        if self._checking is None or self._checking.done():
-            self._checking = asyncio.ensure_future(self._check_all())
-        return await asyncio.shield(self._checking)
+        return await asyncio.shield(self._checking.start())
 
     async def _check_all(self) -> Readiness:
         # Both at once, and before all that waits: it is asked when there is too much of that.

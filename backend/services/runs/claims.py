@@ -53,7 +53,7 @@ class Claims(UseCases):
         They are those that as many claims of one run would have given, in that order: the oldest
         of a project, and of several projects the one served least recently.
         """
-        self.presence.note_if_watched()
+        self.presence.note_if_begun()
         claimed = await self._claim(claim, expire_first=True)
         if claimed is None:
             await self._expire_some()
@@ -96,7 +96,7 @@ class Claims(UseCases):
         is finished.
         """
         # The lease's end is told by a clock that may be set back before the next tick.
-        self.presence.note_if_watched()
+        self.presence.note_if_begun()
         return await self._extend(run_id, beat)
 
     @unit_of_work
@@ -114,7 +114,7 @@ class Claims(UseCases):
         """The service is running now."""
         self.presence.note()
 
-    async def watch_leases(self) -> None:
+    async def check_leases(self) -> None:
         """Take back the runs whose lease has run out. After an absence of the service all leases
         have their whole time again first."""
         self.presence.note()
