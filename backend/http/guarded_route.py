@@ -186,7 +186,7 @@ def _with_service(endpoint: Callable[..., Any]) -> Callable[..., Any]:
     """
     if not inspect.iscoroutinefunction(endpoint):
         # It would fail on every call, or keep all other requests waiting.
-        raise TypeError(f"{endpoint!r} is no coroutine function: declare it with `async def`")
+        raise TypeError(f"{endpoint!r} is not a coroutine function: declare it with `async def`")
     # As FastAPI does, annotations that are texts are read.
     signature = inspect.signature(endpoint, eval_str=True)
     services = [p.name for p in signature.parameters.values() if _is_service(p.annotation)]
