@@ -76,12 +76,12 @@ class Connections:
             return
         if untold[TOO_MANY]:
             logger.warning(
-                "connections refused: there are as many as STRONGROOM_MAX_CONNECTIONS permits",
+                "connections refused: STRONGROOM_MAX_CONNECTIONS is reached",
                 refused=untold[TOO_MANY],
                 limit=self._limits.connections,
             )
         others = {kind: count for kind, count in untold.items() if kind != TOO_MANY}
         if others:
-            logger.warning("clients sent what is no request that is served here", **others)
+            logger.warning("clients sent requests that this server does not serve", **others)
         self._last_warning = now
         self._told = self.seen.copy()

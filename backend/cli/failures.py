@@ -106,7 +106,9 @@ def tell(error: Exception) -> int:
 
 def _unwritten(error: OSError) -> str:
     reason = os.strerror(error.errno or 0)
-    return f"standard output can't be written ({reason}): send it to a file or a pipe that takes it"
+    return (
+        f"standard output can't be written ({reason}): send it to a file or a pipe that accepts it"
+    )
 
 
 def complain(message: str) -> None:
@@ -143,7 +145,7 @@ def _database_sentence(error: DatabaseError) -> str:
         case ProcessLockHeld() | MigrationError() | DatabaseClosed():
             return str(error)
         case DatabaseConfigurationError():
-            return f"SQLite did not take a setting: {error}"
+            return f"SQLite refused a setting: {error}"
         case DatabaseBusy():
             return "the database is busy: try again in a moment"
         case DatabaseFull():
