@@ -17,6 +17,7 @@ from backend.cli.connections import Connection, ConnectionLimits
 from backend.cli.failures import ended_at_once
 from backend.cli.garbage import tuned_garbage_collection
 from backend.cli.process_limits import connections_that_fit
+from backend.http.cross_origin import CrossOrigin
 from backend.main import create_app
 from config.settings import Settings
 
@@ -38,6 +39,8 @@ class Server(uvicorn.Server):
     ) -> None:
         self._connections = connections
         app.state.metrics.connections = connections.seen
+        origins = app.state.settings.cors_origins
+        connections.last_answers.cross_origin = CrossOrigin(origins) if origins else None
         super().__init__(
             uvicorn.Config(
                 app,

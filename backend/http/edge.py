@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from backend.errors import BadRequest, BodyTooLarge, HeadersTooLarge, NotRunning
 from backend.http.access import BODY_LIMITS
+from backend.http.closing_answer import ClosingAnswer
 from backend.http.cross_origin import CrossOrigin
 from backend.http.metrics import RequestMetrics
 from backend.http.own_origin import OwnOrigin
@@ -131,9 +132,10 @@ class Edge:
         answer: Response | Fault | None = self._fault(exchange)
         if answer is None and self._cross_origin is not None and exchange.method == "OPTIONS":
             answer = self._cross_origin.preflight(exchange.headers)
-        if isinstance(answer, Fault):
-            return problem(exchange.request_id, answer.code, answer.detail)
-        return answer
+        if not isinstance(answer, Fault):
+            return answer
+        refusal = problem(exchange.request_id, answer.code, answer.detail)
+        return refusal if exchange.fault is None else exchange.closing(refusal)
 
     def _fault(self, exchange: "_Exchange") -> Fault | None:
         scope, headers = exchange.scope, exchange.headers
@@ -224,6 +226,10 @@ class _Exchange:
             # The same as GET; the server leaves the body out.
             scope = {**scope, "method": "GET"}
         self.scope = scope
+
+    def closing(self, answer: Response) -> ASGIApp:
+        """The same answer, with which the connection ends."""
+        return ClosingAnswer(answer, self._receive, self._max_body_bytes)
 
     def is_too_large(self, size: int) -> bool:
         """Whether this route takes no body of so many bytes."""
