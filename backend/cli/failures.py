@@ -173,7 +173,8 @@ def _usage(error: typer.TyperException) -> str:
     command = context.command_path if context is not None else "strongroom"
     parameter = getattr(error, "param", None)
     # One that is missing has no message of its own.
-    if parameter is not None and getattr(error, "message", ""):
+    message: str = getattr(error, "message", "")
+    if parameter is not None and message:
         # The parser's own words are pydantic's, and repeat the value.
         return f"{_shown(parameter)}: {_must(parameter)}"
     return f"{error.format_message().rstrip('.')}: see {command} --help"

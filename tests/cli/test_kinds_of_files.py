@@ -60,7 +60,7 @@ def test_what_is_no_ordinary_file_is_named(
     make, told = KINDS[kind]
     make(directory / name)
     for line in ("restore", "token list"):
-        outcome = command(*call(line, "--data-dir", directory))
+        outcome = command(*call(line, "--data-dir", str(directory)))
         assert outcome.status == 1
         assert outcome.complaint == (
             f"{directory / name} {told}, and must be an ordinary file: move it away, or choose "
@@ -76,7 +76,7 @@ def test_a_data_directory_that_is_none_is_told_as_what_it_is(
     make, told = KINDS.get(kind, (Path.touch, "is an ordinary file"))
     make(directory)
     for line in ("migrate", "restore", "token list", "demo", "serve"):
-        outcome = command(*call(line, "--data-dir", directory))
+        outcome = command(*call(line, "--data-dir", str(directory)))
         assert outcome.status == 1
         assert outcome.complaint == (
             f"{directory} {told}, and must be a directory: choose another data directory with "
@@ -94,23 +94,23 @@ def test_every_command_says_the_same_of_the_database(
     make(directory / "strongroom.db")
     (directory.parent / "in.jsonl").touch()
     for name in sorted(CALLS.keys() - WITHOUT_DATA):
-        outcome = command(*call(name, "--data-dir", directory))
+        outcome = command(*call(name, "--data-dir", str(directory)))
         assert outcome.status == 1, name
         assert f"{directory / 'strongroom.db'} {told}" in outcome.complaint, name
     assert not (directory / "nowhere").exists()
 
 
 def test_a_link_to_a_database_is_followed(command: Command, directory: Path) -> None:
-    assert command("migrate", "--data-dir", directory).status == 0
+    assert command("migrate", "--data-dir", str(directory)).status == 0
     database, elsewhere = directory / "strongroom.db", directory.parent / "elsewhere.db"
     database.rename(elsewhere)
     database.symlink_to(elsewhere)
-    assert command("migrate", "--data-dir", directory).status == 0
-    assert command("verify", "--data-dir", directory).status == 0
+    assert command("migrate", "--data-dir", str(directory)).status == 0
+    assert command("verify", "--data-dir", str(directory)).status == 0
     log = directory.parent / "elsewhere.db-wal"
     log.unlink(missing_ok=True)
     log.mkdir()
-    assert f"{log} is a directory" in command("verify", "--data-dir", directory).complaint
+    assert f"{log} is a directory" in command("verify", "--data-dir", str(directory)).complaint
 
 
 def test_a_pipe_in_the_place_of_the_lock_is_not_waited_for(directory: Path) -> None:
