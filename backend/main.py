@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from starlette.middleware import Middleware
 
 from backend.dependencies import install_error_handlers
+from backend.http.cross_origin import CrossOrigin
 from backend.http.docs_pages import add_docs
 from backend.http.edge import Edge
 from backend.http.fair_queue import FairQueue
@@ -41,6 +42,7 @@ def _new_state(settings: Settings) -> AppState:
         has_open_metrics=settings.is_loopback and not settings.is_production,
         metrics=RequestMetrics(),
         own_origin=OwnOrigin(settings.public_url, settings.cors_origins),
+        cross_origin=CrossOrigin(settings.cors_origins) if settings.cors_origins else None,
         limits=RequestLimits(
             token_per_minute=settings.token_rate_per_minute,
             failed_per_minute=settings.failed_attempts_per_minute,
@@ -68,7 +70,7 @@ def create_app(settings: Settings | None = None, *, direct: bool = True) -> Fast
                 max_body_bytes=settings.max_body_bytes,
                 policies=POLICIES,
                 metrics=state.metrics,
-                cors_origins=settings.cors_origins,
+                cross_origin=state.cross_origin,
                 trusted_hosts=settings.trusted_hosts,
                 trusted_proxies=settings.trusted_proxies,
                 own_origin=None if state.auth_required else state.own_origin,

@@ -234,7 +234,12 @@ class BaseRepository(TableAccess, Generic[T]):
 def encode(value: Any) -> Value:
     """A Python value as a column's: booleans as 0 or 1, times as text, enumerations by value,
     objects and lists as JSON. Raises `InvalidValue` for anything else."""
-    if value is None or type(value) in (str, int, bytes):
+    if type(value) is str:
+        if "\0" in value:
+            # PostgreSQL has none in its texts.
+            raise InvalidValue("a text can't be stored: it has a NUL character")
+        return value
+    if value is None or type(value) in (int, bytes):
         return value  # type: ignore[no-any-return]
     if isinstance(value, bool):
         return int(value)

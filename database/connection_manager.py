@@ -14,6 +14,7 @@ from database.errors import STATEMENT_ERRORS, DatabaseError, translate
 from database.sqlite.async_pool import AsyncConnectionPool, nobody_to_tell, nothing
 from database.sqlite.connection import ConnectionConfig, finish
 from database.sqlite.process_lock import ProcessLock
+from database.sqlite.space import disk_problem
 from database.sqlite.statements import execute, fetch_all
 from database.sqlite.sync_pool import ConnectionPool
 from database.sqlite.write_lock import WriteLock
@@ -141,6 +142,15 @@ class DatabaseManager:
     def async_transaction(self) -> AbstractAsyncContextManager[Transaction]:
         """A transaction on the writer: see `AsyncConnectionPool.transaction`."""
         return self.async_pool.transaction()
+
+    def has_tables(self, *names: str) -> bool:
+        """Whether the database has all these tables, whatever its schema."""
+        tables = self.execute_query("SELECT name FROM sqlite_schema WHERE type = 'table'")
+        return {table["name"] for table in tables}.issuperset(names)
+
+    def has_read_only_storage(self) -> bool:
+        """Whether the file system that holds the database takes no writes."""
+        return disk_problem(self.config.path.parent) == "read-only"
 
     def get_stats(self) -> dict[str, Any]:
         """Counters and gauges of both pools; sizes in bytes, times in seconds."""

@@ -76,14 +76,14 @@ def test_a_name_can_be_seen_and_keeps_its_direction(place: tuple[type[RequestMod
         )
 
 
-def short_texts(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def short_texts(schema: dict[str, Any], longest: int = LONGEST_NAME) -> Iterator[dict[str, Any]]:
     """The texts of no great length that a field may be, or be a list of."""
     for option in (schema, *schema.get("anyOf", ())):
         if option.get("type") == "array":
-            yield from short_texts(option["items"])
+            yield from short_texts(option["items"], longest)
         is_one_of_some = "enum" in option or "const" in option
-        longest = option.get("maxLength", LONGEST_NAME)
-        if option.get("type") == "string" and not is_one_of_some and longest <= LONGEST_NAME:
+        is_short = option.get("maxLength", longest) <= longest
+        if option.get("type") == "string" and not is_one_of_some and is_short:
             yield option
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from backend.cli.connections import TOO_MANY, Connection, ConnectionLimits
+from backend.cli.last_answers import LastAnswers
 from backend.observability.log import get_logger
 
 logger = get_logger("strongroom.connections")
@@ -25,9 +26,13 @@ class Connections:
     """All connections of a server."""
 
     def __init__(
-        self, limits: ConnectionLimits, clock: Callable[[], float] = time.monotonic
+        self,
+        limits: ConnectionLimits,
+        clock: Callable[[], float] = time.monotonic,
+        last_answers: LastAnswers | None = None,
     ) -> None:
         self._limits = limits
+        self.last_answers = last_answers or LastAnswers()
         self._clock = clock
         self.seen: Counter[str] = Counter()
         """What clients did that none should, how often since the start."""
@@ -37,7 +42,7 @@ class Connections:
 
     def make(self, **arguments: Any) -> Connection:
         """A protocol for a new connection; the arguments are uvicorn's."""
-        return Connection(self._limits, self.seen, **arguments)
+        return Connection(self._limits, self.seen, self.last_answers, **arguments)
 
     def look(self, connections: Iterable[Connection]) -> None:
         """Close those whose clients have used up their time. To be called often."""
@@ -76,12 +81,12 @@ class Connections:
             return
         if untold[TOO_MANY]:
             logger.warning(
-                "connections refused: there are as many as STRONGROOM_MAX_CONNECTIONS permits",
+                "connections refused: STRONGROOM_MAX_CONNECTIONS is reached",
                 refused=untold[TOO_MANY],
                 limit=self._limits.connections,
             )
         others = {kind: count for kind, count in untold.items() if kind != TOO_MANY}
         if others:
-            logger.warning("clients sent what is no request that is served here", **others)
+            logger.warning("clients sent requests that this server does not serve", **others)
         self._last_warning = now
         self._told = self.seen.copy()

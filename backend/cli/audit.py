@@ -5,7 +5,7 @@ from typing import Annotated, BinaryIO
 
 import typer
 
-from backend.cli.common import AsJson, DataDir, counted, print_json, quiet_settings
+from backend.cli.common import LARGEST_ID, AsJson, DataDir, counted, print_json, quiet_settings
 from backend.cli.exporting import TWICE_STANDARD_OUTPUT, output
 from backend.cli.failures import WrongUse
 from backend.cli.terminal import printable_json, say
@@ -29,7 +29,8 @@ def export_audit(
         typer.Argument(metavar="FILE.jsonl", help="The file to write; - writes to a pipe."),
     ],
     after_id: Annotated[
-        int, typer.Option("--after-id", min=0, help="Only entries after this one.")
+        int,
+        typer.Option("--after-id", min=0, max=LARGEST_ID, help="Only entries after this one."),
     ] = 0,
     force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
     data_dir: DataDir = None,

@@ -38,7 +38,9 @@ class Server(uvicorn.Server):
         self, app: FastAPI, on_started: Callable[[], None], connections: Connections
     ) -> None:
         self._connections = connections
-        state_of(app).metrics.connections = connections.seen
+        state = state_of(app)
+        state.metrics.connections = connections.seen
+        connections.last_answers.cross_origin = state.cross_origin
         super().__init__(
             uvicorn.Config(
                 app,

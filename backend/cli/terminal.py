@@ -22,10 +22,8 @@ class _Escapes(dict[int, str]):
             # Between JSON texts; in a string it is escaped already.
             self[code] = character
         else:
-            units = character.encode("utf-16-be", "surrogatepass")
-            self[code] = "".join(
-                f"\\u{units[at]:02x}{units[at + 1]:02x}" for at in range(0, len(units), 2)
-            )
+            units = character.encode("utf-16-be", "surrogatepass").hex(" ", -2).split()
+            self[code] = "".join(f"\\u{unit}" for unit in units)
         return self[code]
 
 

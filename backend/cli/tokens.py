@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from backend.cli.common import (
+    LARGEST_ID,
     AsJson,
     DataDir,
     as_json_line,
@@ -18,12 +19,13 @@ from backend.cli.offline_writes import offline_service
 from backend.cli.terminal import hand_out, say
 from backend.errors import ValidationFailed
 from backend.runtime import find_keyring, inspection
-from backend.schemas.tokens import TokenCreate, TokenCreated, TokenInfo
+from backend.schemas.tokens import MAX_TOKEN_PROJECTS, TokenCreate, TokenCreated, TokenInfo
 from backend.services.database_service import validated
 from config.settings import Settings
 from models import Scope
 
 PAGE = 500
+_A_NUMBER = "must be a number, or several separated by commas"
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -109,7 +111,9 @@ def list_tokens(
 
 @app.command()
 def revoke(
-    token_id: Annotated[int, typer.Argument(metavar="ID", min=1, help="The token's id.")],
+    token_id: Annotated[
+        int, typer.Argument(metavar="ID", min=1, max=LARGEST_ID, help="The token's id.")
+    ],
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
@@ -170,10 +174,20 @@ def _parts(given: list[str]) -> list[str]:
 def _ids(given: list[str]) -> list[int]:
     parts = _parts(given)
     if not all(part.isascii() and part.isdigit() and len(part) < 20 for part in parts):
-        raise WrongUse("--project: must be a number, or several separated by commas")
+        raise WrongUse(f"--project: {_A_NUMBER}")
     return [int(part) for part in parts]
 
 
+_MUST: dict[tuple[str, str | None], str] = {
+    **dict.fromkeys(
+        (("name", "string_too_short"), ("name", "string_too_long"), ("name", "string_unicode")),
+        "must be text of 1 to 255 characters",
+    ),
+    ("scopes", None): f"must be one or more of {', '.join(Scope)}",
+    ("project_ids", "too_long"): f"must be at most {MAX_TOKEN_PROJECTS} projects",
+    ("project_ids", None): _A_NUMBER,
+}
+"""What is said in the words of a command; the rest is said as over HTTP."""
 _OPTIONS = {"name": "NAME", "scopes": "--scope", "project_ids": "--project"}
 
 
@@ -181,4 +195,5 @@ def _first(error: ValidationFailed) -> str:
     """The first thing that is wrong, named as the command names it."""
     first: dict[str, Any] = error.extra["errors"][0]
     field = str(first["pointer"]).split("/")[1]
-    return f"{_OPTIONS.get(field, '--' + field.replace('_', '-'))}: {first['message']}"
+    message = _MUST.get((field, first["code"]), _MUST.get((field, None), first["message"]))
+    return f"{_OPTIONS.get(field, '--' + field.replace('_', '-'))}: {message}"

@@ -18,6 +18,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from backend.errors import BadRequest, BodyTooLarge, HeadersTooLarge, NotRunning
+from backend.http.closing_answer import ClosingAnswer
 from backend.http.cross_origin import CrossOrigin
 from backend.http.metrics import RequestMetrics
 from backend.http.own_origin import OwnOrigin
@@ -63,7 +64,7 @@ class Edge:
         max_body_bytes: int,
         metrics: RequestMetrics,
         policies: Policies = MappingProxyType({}),
-        cors_origins: Sequence[str] = (),
+        cross_origin: CrossOrigin | None = None,
         trusted_hosts: Sequence[str] = (),
         trusted_proxies: Sequence[IPv4Network | IPv6Network] = (),
         own_origin: OwnOrigin | None = None,
@@ -76,7 +77,7 @@ class Edge:
         self._max_body_bytes = max_body_bytes
         self._body_limits = BodyLimits(policies)
         self._metrics = metrics
-        self._cross_origin = CrossOrigin(cors_origins) if cors_origins else None
+        self._cross_origin = cross_origin
         probes = [path for (_, path), policy in policies.items() if policy.is_probe]
         self._trusted_hosts = TrustedHosts(trusted_hosts, probes) if trusted_hosts else None
         self._trusted_proxies = TrustedProxies(trusted_proxies) if trusted_proxies else None
@@ -126,9 +127,10 @@ class Edge:
         answer: Response | Fault | None = self._fault(exchange)
         if answer is None and self._cross_origin is not None and exchange.method == "OPTIONS":
             answer = self._cross_origin.preflight(exchange.headers)
-        if isinstance(answer, Fault):
-            return problem(exchange.request_id, answer.code, answer.detail)
-        return answer
+        if not isinstance(answer, Fault):
+            return answer
+        refusal = problem(exchange.request_id, answer.code, answer.detail)
+        return refusal if exchange.fault is None else exchange.closing(refusal)
 
     def _fault(self, exchange: "_Exchange") -> Fault | None:
         scope, headers = exchange.scope, exchange.headers
@@ -222,6 +224,10 @@ class _Exchange:
             # The same as GET; the server leaves the body out.
             scope = {**scope, "method": "GET"}
         self.scope = scope
+
+    def closing(self, answer: Response) -> ASGIApp:
+        """The same answer, with which the connection ends."""
+        return ClosingAnswer(answer, self._receive, self._max_body_bytes)
 
     def is_too_large(self, size: int) -> bool:
         """Whether this route takes no body of so many bytes."""

@@ -6,6 +6,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from backend.errors import NotRunning
+from backend.http.cross_origin import CrossOrigin
 from backend.http.fair_queue import FairQueue
 from backend.http.inbound_budget import InboundLimits
 from backend.http.metrics import RequestMetrics
@@ -25,6 +26,8 @@ class AppState:
     """`/metrics` needs no token on this machine."""
     metrics: RequestMetrics
     own_origin: OwnOrigin
+    cross_origin: CrossOrigin | None
+    """`None` when no other origin is permitted."""
     limits: RequestLimits
     queues: dict[str, FairQueue]
     """By the names of `Queue`."""

@@ -17,6 +17,7 @@ from backend.repositories.paging import (
 from database.base import BaseRepository, Clock, Sql, utc_now
 from database.connection_manager import DatabaseManager
 from database.engine import Value
+from database.portable_sql import unindexed
 from models import AgentRun, RunStatus, RunType
 
 
@@ -138,8 +139,9 @@ class AgentRunRepository(BaseRepository[AgentRun]):
         )
         return [row["id"] for row in rows]
 
-    async def claim(self, id: int, lease: Lease) -> AgentRun:
-        """Start the run, which is pending in this very transaction, under a lease."""
+    async def claim(self, id: int, lease: Lease) -> AgentRun | None:
+        """Start the run under a lease; the run as it is then, or `None` when it is not pending any
+        more."""
         now = self.now()
         computed: dict[str, Sql | Value] = {
             "status": RunStatus.RUNNING.value,
@@ -150,9 +152,7 @@ class AgentRunRepository(BaseRepository[AgentRun]):
             "lease_expires_at": lease.expires_at,
             "updated_at": now,
         }
-        run = await self.change(id, {}, where=Sql("status = 'pending'"), computed=computed)
-        assert run is not None  # noqa: S101 - see above
-        return run
+        return await self.change(id, {}, where=Sql("status = 'pending'"), computed=computed)
 
     async def extend_lease(
         self, id: int, token_hash: str, expires_at: str | None
@@ -259,8 +259,8 @@ def _page_query(filter: RunFilter, *, limit: int, after: Position | None) -> Que
     if filter.statuses:
         query.branch("status", [status.value for status in filter.statuses])
         if run_types:
-            # The plus keeps it from the index of a type's runs, which are many of all statuses.
-            query.where_in("+run_type", run_types)
+            # The index of a type's runs has many of all statuses.
+            query.where_in(unindexed("run_type"), run_types)
     elif run_types:
         query.branch("run_type", run_types)
     query.keyset(("id",), after, descending=True, limit=limit)

@@ -136,8 +136,7 @@ class KeysRepository(TableAccess):
 
     async def next_project_key_id(self) -> int:
         """The id that the next project key is given, until one is added. No id is given twice."""
-        row = await self.db.fetch_one("SELECT seq FROM sqlite_sequence WHERE name = 'project_keys'")
-        return 1 if row is None else int(row[0]) + 1
+        return await self.db.dialect.next_id(self.db, "project_keys")
 
     async def add_project_key(self, key: ProjectKey, master_key_id: str) -> None:
         """Store a new current key of its project, under the id that was next.
@@ -186,10 +185,7 @@ def read_key_records(db_manager: DatabaseManager) -> KeyRecords | None:
 
     Raises `DatabaseError`.
     """
-    tables = db_manager.execute_query(
-        "SELECT name FROM sqlite_master WHERE name IN ('installation', 'master_keys')"
-    )
-    if len(tables) < 2:
+    if not db_manager.has_tables("installation", "master_keys"):
         return None
     installations = db_manager.execute_query(
         "SELECT installation_id, wrapped_key FROM installation"

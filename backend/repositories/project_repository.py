@@ -18,6 +18,7 @@ from database.base import BaseRepository, Clock, Sql, utc_now
 from database.connection_manager import DatabaseManager
 from database.engine import Row, Value
 from database.errors import UniqueViolation
+from database.portable_sql import among
 from database.text_keys import text_key
 from models import Project, ProjectStatus
 
@@ -222,9 +223,8 @@ def _page_query(
     column = SORT_COLUMNS[sort.removeprefix("-")]
     if filter.ids:
         # Those few first: each index of the list would lead through everybody else's, too.
-        marks = ", ".join("?" * len(filter.ids))
         query = Query(
-            f"WITH own AS MATERIALIZED (SELECT * FROM projects WHERE id IN ({marks}))"
+            f"WITH own AS MATERIALIZED (SELECT * FROM projects WHERE {among('id', filter.ids)})"
             " SELECT * FROM own",
             *filter.ids,
         )

@@ -6,6 +6,7 @@ from typing import Final
 
 from backend.repositories.paging import Query
 from database.base import TableAccess
+from database.portable_sql import among
 
 SAMPLE = 500
 """Rows whose size stands for all that would go."""
@@ -161,8 +162,9 @@ class RetentionRepository(TableAccess):
 
     async def remove_deliveries(self, ids: Sequence[int]) -> int:
         """Remove the deliveries with these ids; how many they were."""
-        marks = ", ".join("?" * len(ids))
-        return await self.db.execute(f"DELETE FROM webhook_deliveries WHERE id IN ({marks})", ids)
+        return await self.db.execute(
+            f"DELETE FROM webhook_deliveries WHERE {among('id', ids)}", ids
+        )
 
     async def runs_finished_before(self, time: str, limit: int) -> list[int]:
         """The ids of up to `limit` runs that ended before `time`, those first that ended first."""
@@ -194,9 +196,8 @@ class RetentionRepository(TableAccess):
     async def remove_finished_runs(self, ids: Sequence[int]) -> int:
         """Remove those of the runs that are finished, with all that belongs to them but their
         logs, which become orphaned; how many they were."""
-        marks = ", ".join("?" * len(ids))
         return await self.db.execute(
-            f"DELETE FROM agent_runs WHERE id IN ({marks}) AND completed_at IS NOT NULL", ids
+            f"DELETE FROM agent_runs WHERE {among('id', ids)} AND completed_at IS NOT NULL", ids
         )
 
     async def characters_of_runs(self, ids: Sequence[int]) -> int:

@@ -45,8 +45,12 @@ router = GuardedRouter(
 )
 
 Sort = Literal["created_at", "-created_at", "updated_at", "-updated_at", "name", "-name"]
-Owner = Annotated[str, Path(max_length=100, description="GitHub owner, in any case.")]
-Repo = Annotated[str, Path(max_length=100, description="GitHub repository, in any case.")]
+Owner = Annotated[
+    str, Path(max_length=100, pattern=NO_NUL_PATTERN, description="GitHub owner, in any case.")
+]
+Repo = Annotated[
+    str, Path(max_length=100, pattern=NO_NUL_PATTERN, description="GitHub repository, in any case.")
+]
 
 
 @router.get("/{project_id}", response_model=Project, responses=problems("project_not_found"))

@@ -11,6 +11,7 @@ from typing import Literal, Protocol
 from pydantic import SecretStr
 
 from backend.observability.log import get_logger
+from backend.runtime.file_kinds import kind_problem
 from backend.schemas.retention import Limit, RetentionLimits
 from database.sqlite.backup import is_leftover, sync
 from database.sqlite.connection import ConnectionConfig
@@ -101,7 +102,8 @@ class DataDirectory:
 
     def make(self) -> None:
         """Make the directory, for its owner only, durable before this returns. Raises
-        `StartRefused` when that can't be."""
+        `StartRefused` when that can't be, and as `require_kinds` does."""
+        self.require_kinds()
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
@@ -113,6 +115,13 @@ class DataDirectory:
             # One that can't be read was there before, and will be.
             with contextlib.suppress(OSError):
                 sync(parent)
+
+    def require_kinds(self) -> None:
+        """Raises `StartRefused` when the directory is none, or a file no ordinary one."""
+        # Nothing reads the token's file: only the first start says what lies in its place.
+        problem = kind_problem(self.database, (self.master_key, self.audit_heads))
+        if problem is not None:
+            raise StartRefused(problem)
 
     def require_whole(self, keys_file: Path | None = None) -> None:
         """Raises `StartRefused` as `require_not_lost` does, and for what a restore or a demo that
@@ -129,6 +138,7 @@ class DataDirectory:
 
     def require_database(self, keys_file: Path | None = None) -> None:
         """Raises `StartRefused` when there is no database, with what shows that there was one."""
+        self.require_kinds()
         if self.path.is_dir():
             self.require_whole(keys_file)
         if not self.database.is_file():
@@ -140,10 +150,12 @@ class DataDirectory:
 
     def require_not_lost(self, keys_file: Path | None = None) -> None:
         """Raises `StartRefused` when there is no database and something shows that there was one:
-        a start would make a new installation, and the log of the old one would be lost.
+        a start would make a new installation, and the log of the old one would be lost. Also as
+        `require_kinds` does.
 
         A master key at `keys_file`, which the configuration names, shows nothing.
         """
+        self.require_kinds()
         traces = self._traces(keys_file)
         if traces:
             what = "is empty" if self.database.exists() else "is missing"

@@ -37,9 +37,10 @@ class NoKeys:
 def find_keyring(settings: Configuration) -> Keyring | None:
     """The configured master keys, else the one made for development; None when there is neither.
 
-    Raises `StartRefused` when they can't be read or used.
+    Raises `StartRefused` when they can't be read or used, and as `require_kinds` does.
     """
     directory = DataDirectory(settings.data_dir)
+    directory.require_kinds()
     text, file, command = (
         settings.master_keys,
         settings.master_keys_file,

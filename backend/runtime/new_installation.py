@@ -29,6 +29,7 @@ def empty_directory(
     The directory is made. Raises `StartRefused` when it holds anything but what is `harmless`, and
     `ProcessLockHeld` when somebody uses it.
     """
+    directory.require_kinds()
     _require_unused(directory)
     directory.make()
     _require_empty(directory, harmless)

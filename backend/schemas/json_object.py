@@ -86,7 +86,7 @@ JsonText = Annotated[
     PlainValidator(object_text, json_schema_input_type=dict[str, Any]),
     Field(
         description="Any JSON object of at most 64 KiB as compact UTF-8 and 64 levels, returned "
-        "as it was sent. A number that a double can't hold exactly is refused."
+        "as it was sent. A number that could not be returned unchanged is refused."
     ),
 ]
 """A JSON object when it is given, and its text once it is validated: it is encoded once."""

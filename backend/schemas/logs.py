@@ -1,6 +1,6 @@
 """Logs: what clients send and get."""
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import (
     AfterValidator,
@@ -80,6 +80,8 @@ class OwnLogEntry(LogEntry):
 
 class LogBatch(RequestModel):
     """Several logs, stored in this order: all or none."""
+
+    answer_only: ClassVar[frozenset[str]] = RequestModel.answer_only | {"next_cursor"}
 
     logs: Annotated[list[LogEntry], Field(max_length=MAX_LOGS)]
 

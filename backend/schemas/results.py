@@ -79,7 +79,7 @@ class TestResultBatch(RequestModel):
     """Many results, stored as if they came one after another: all or none."""
 
     __test__: ClassVar[bool] = False
-    answer_only: ClassVar[frozenset[str]] = frozenset()
+    answer_only: ClassVar[frozenset[str]] = frozenset({"summary", "next_cursor"})
 
     test_results: Annotated[list[TestResultCreate], Field(max_length=MAX_RESULTS)]
     lease_token: MaybeLeaseToken = None

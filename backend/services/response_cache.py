@@ -7,7 +7,7 @@ query nor a model, and is never older than the last commit that anybody was told
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable
 
-from database.sqlite.table_versions import TableVersion, TableVersions, any_change, changes_of_rows
+from database.changes import ChangeCounter, TableVersion, any_change, changes_of_rows
 
 MAX_BYTES = 16 * 1024 * 1024
 """Of each kind of answer; the one that was made first goes first."""
@@ -61,7 +61,7 @@ class ResponseCache:
 class ResponseCaches:
     """Every kind of answer that is kept."""
 
-    def __init__(self, versions: TableVersions) -> None:
+    def __init__(self, versions: ChangeCounter) -> None:
         configured = any_change("project_settings", "project_secrets", "project_keys")
         self.project = ResponseCache(versions.counting(changes_of_rows("projects")))
         """A project, by its id."""

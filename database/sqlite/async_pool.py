@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from database.engine import Params, Row, Transaction, in_unit_of_work
 from database.errors import DatabaseClosed, DatabaseError, WrongEventLoop
 from database.sqlite.connection import ConnectionConfig, HopConnection, finish
+from database.sqlite.dialect import SQLITE
 from database.sqlite.open_files import OpenFiles
 from database.sqlite.readers import Readers
 from database.sqlite.statements import execute, execute_many, fetch_all, fetch_one
@@ -38,6 +39,8 @@ class AsyncConnectionPool:
     time, `DatabaseClosed` when the pool is not open, and `WrongEventLoop` on another loop than the
     one that opened it; the work had no effect then.
     """
+
+    dialect = SQLITE
 
     def __init__(
         self,

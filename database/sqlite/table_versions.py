@@ -8,15 +8,12 @@ was read while the count stood still on an even number shows what is there until
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any, Literal
+from typing import Any
 
-Kind = Literal["insert", "update", "delete"]
-Change = tuple[str, Kind]
-"""A table, and what happens to its rows."""
+from database.changes import Change, Kind, TableVersion
 
 ANYTHING: Change = ("", "update")
 """Stands for what can't be known."""
-KINDS: tuple[Kind, ...] = ("insert", "update", "delete")
 _ACTIONS: dict[int, Kind] = {
     sqlite3.SQLITE_INSERT: "insert",
     sqlite3.SQLITE_UPDATE: "update",
@@ -27,35 +24,6 @@ _MAX_LEARNED = 1024
 _HARMLESS = frozenset(
     {"SELECT", "BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE", "PRAGMA", "EXPLAIN"}
 )
-
-
-def any_change(*tables: str) -> list[Change]:
-    """Every kind of change to these tables."""
-    return [(table, kind) for table in tables for kind in KINDS]
-
-
-def changes_of_rows(*tables: str) -> list[Change]:
-    """Changes to rows that are there; new ones are none."""
-    return [(table, kind) for table in tables for kind in ("update", "delete")]
-
-
-class TableVersion:
-    """Counts the commits that change some tables."""
-
-    __slots__ = ("_count",)
-
-    def __init__(self) -> None:
-        self._count = 0
-
-    @property
-    def version(self) -> int | None:
-        """The same as long as nothing has changed; `None` while a commit is under way."""
-        count = self._count
-        return None if count & 1 else count
-
-    def step(self) -> None:
-        """Count the beginning of a commit, or its end."""
-        self._count += 1
 
 
 class TableVersions:

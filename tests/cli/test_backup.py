@@ -147,7 +147,7 @@ def test_only_an_empty_directory_is_restored_into(
     ("keys", "told"),
     [
         (generate_master_key("first"), "master key first is not the key"),
-        (generate_master_key("second"), "master key first is missing"),
+        (generate_master_key("second"), "master key first is still in use but missing"),
         (None, "no master key is configured"),
     ],
     ids=("another key", "another id", "no key"),

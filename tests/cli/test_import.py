@@ -238,7 +238,7 @@ def test_a_pipe_is_read_line_after_line(directory: Path) -> None:
     )
     outcome = run("import", "-", "--data-dir", directory, cwd=directory.parent, stdin=text.encode())
     assert outcome.status == 0
-    assert "the field extra is not known and was ignored (1 times)" in outcome.out
+    assert "the unknown field extra was ignored (1 times)" in outcome.out
     assert outcome.out.endswith("2 created, 0 updated, 0 unchanged, 0 rejected\n")
     assert outcome.err == ""
 

@@ -128,7 +128,7 @@ def test_what_was_revoked_and_exported_is_told_as_json(
         (("--scope", "projects:read,everything"), "--scope"),
         (("--scope", "admin", "--project", "1,two"), "--project: must be a number"),
         (("--scope", "everything"), "--scope"),
-        (("--scope", "admin", "--expires-in", "soon"), "--expires-in: give a duration"),
+        (("--scope", "admin", "--expires-in", "soon"), "--expires-in: must be a duration"),
         (("--scope", "admin", "--project", "77"), "--project: no project has this id"),
         (("--scope", "admin", "--project", "0"), "--project"),
     ],

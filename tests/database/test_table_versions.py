@@ -8,17 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from database.changes import TableVersion, any_change, changes_of_rows
 from database.connection_manager import DatabaseManager
 from database.errors import DatabaseError
 from database.sqlite.connection import ConnectionConfig, open_connection
-from database.sqlite.table_versions import (
-    ANYTHING,
-    ObservedConnection,
-    TableVersion,
-    TableVersions,
-    any_change,
-    changes_of_rows,
-)
+from database.sqlite.table_versions import ANYTHING, ObservedConnection, TableVersions
 
 SCHEMA = (
     "CREATE TABLE a (id INTEGER PRIMARY KEY, x TEXT UNIQUE) STRICT",

@@ -70,7 +70,7 @@ async def test_any_range_is_exact_for_any_clock(
     logs = await found(api, limit=500)
     assert len(logs) == number
     times = sorted({item["created_at"] for item in logs})
-    edges = [None, *chance.sample(times, 8), times[0], times[-1], shifted(times[0], -1)]
+    edges = [None, *chance.sample(times, 5), times[0], times[-1], shifted(times[0], -1)]
     for since, until in product(edges, repeat=2):
         for wanted in ({}, {"level": "ERROR"}, {"q": "even"}, {"q": "odd", "level": "ERROR"}):
             expected = [item["id"] for item in logs if belongs(item, since, until, wanted)]

@@ -17,8 +17,9 @@ from backend.services.base import Kit
 from backend.services.database_service import DatabaseService
 from backend.services.principal import Principal, acting_as
 from backend.services.response_cache import MAX_ANSWERS, ResponseCache
+from database.changes import any_change
 from database.connection_manager import DatabaseManager
-from database.sqlite.table_versions import TableVersions, any_change
+from database.sqlite.table_versions import TableVersions
 
 
 class Counting:

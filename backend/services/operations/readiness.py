@@ -8,7 +8,6 @@ from backend.schemas.system import Readiness, ReadinessCheck, ReadinessChecks
 from backend.services.base import Kit, UseCases, unit_of_work
 from backend.services.single_task import SingleTask
 from database.errors import DatabaseClosed, DatabaseError
-from database.sqlite.space import disk_problem
 
 _QUEUE_SHARE = 0.9
 """A writer's queue this full is about to refuse work."""
@@ -82,14 +81,13 @@ class ReadinessProbe(UseCases):
 
     def _room(self) -> ReadinessCheck:
         """Whether the disk takes writes."""
-        config = self.db_manager.config
         try:
             full = self.db_manager.async_pool.writer.is_full
         except DatabaseClosed:
             return _check("the database is closed")
         if full:
             return ReadinessCheck(status="full", detail=_FULL)
-        if disk_problem(config.path.parent) == "read-only":
+        if self.db_manager.has_read_only_storage():
             return _check("the file system is read-only")
         return _check(None)
 

@@ -68,16 +68,19 @@ class Claims(UseCases):
             if expire_first and await repositories.runs.has_expired_lease():
                 return None
             turns = await next_turns(repositories, _claimable(claim.project_ids), claim.count or 1)
-            claimed = []
+            claimed, taken = [], []
             room = MAX_PAGE_BYTES
             for turn in turns:
                 token = secrets.token_urlsafe(32)
                 run = await repositories.runs.claim(turn.run_id, self._lease(claim, token))
+                if run is None:
+                    continue
+                taken.append(turn)
                 claimed.append(ClaimedRun.model_construct(**dict(run), lease_token=token))
                 room -= len(to_json(run))
                 if room <= 0:
                     break
-            await end_turns(repositories, turns[: len(claimed)])
+            await end_turns(repositories, taken)
             await self.kit.audit.record_all(
                 repositories,
                 [
