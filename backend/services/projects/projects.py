@@ -1,4 +1,4 @@
-"""Projects and their configuration: every use case of theirs."""
+"""The use cases of projects and their configuration."""
 
 from collections.abc import Awaitable, Callable, Collection
 from typing import Any

@@ -1,4 +1,4 @@
-"""Secrets: every use case of theirs. Values come in and go out as `SecretStr`."""
+"""The use cases of secrets. Values come in and go out as `SecretStr`."""
 
 import contextlib
 from collections.abc import Mapping, Sequence
