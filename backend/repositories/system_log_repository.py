@@ -90,12 +90,12 @@ class SystemLogRepository(TableAccess):
             while size > len(logs) - len(ids):
                 size //= 2
             rows = logs[len(ids) : len(ids) + size]
-            added = await self.db.execute_returning(
+            ids += await self.db.insert(
                 f"INSERT INTO system_logs ({_COLUMNS})"
-                f" VALUES {', '.join([_OWN_ROW if own else _ROW] * size)} RETURNING id",
+                f" VALUES {', '.join([_OWN_ROW if own else _ROW] * size)}",
                 list(chain.from_iterable((*row, now) for row in rows)),
+                size,
             )
-            ids += [row[0] for row in added]
         await self.index.add(self.db, ids)
 
     async def projects_of_runs(self, run_ids: Sequence[int]) -> dict[int, int]:
