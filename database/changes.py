@@ -1,4 +1,4 @@
-"""What commits change, as those name it who wait for it."""
+"""What commits change, and counters of it."""
 
 from collections.abc import Iterable
 from typing import Literal, Protocol
@@ -21,7 +21,7 @@ def changes_of_rows(*tables: str) -> list[Change]:
 
 
 class TableVersion:
-    """Counts the commits that change what it watches."""
+    """Counts the commits that change some tables."""
 
     __slots__ = ("_count",)
 
@@ -39,9 +39,9 @@ class TableVersion:
         self._count += 1
 
 
-class Watches(Protocol):
+class ChangeCounter(Protocol):
     """What an engine offers to those who keep what they have read."""
 
-    def watch(self, changes: Iterable[Change]) -> TableVersion:
-        """A watch that counts commits with any of `changes`."""
+    def counting(self, changes: Iterable[Change]) -> TableVersion:
+        """A new version that counts the commits with any of `changes`."""
         ...

@@ -51,7 +51,11 @@ class DatabaseManager:
         write_lock = WriteLock()
         self.sync_pool = ConnectionPool(self.config, write_lock)
         self.async_pool = AsyncConnectionPool(
-            self.config, write_lock, self._poisoned, lambda: self.sync_pool.reading > 0
+            self.config,
+            write_lock,
+            self._poisoned,
+            lambda: self.sync_pool.reading > 0,
+            self.sync_pool.close,
         )
 
     async def open(self) -> None:
@@ -200,5 +204,5 @@ def get_database_manager(config: ConnectionConfig | Path | str | None = None) ->
         return DatabaseManager(config)
     managers = list(_open_managers)
     if len(managers) != 1:
-        raise LookupError(f"{len(managers)} database managers are open; pass the one that is meant")
+        raise LookupError(f"{len(managers)} database managers are open: pass the one to use")
     return managers[0]

@@ -181,6 +181,20 @@ def test_a_route_awaits_one_call(module: str) -> None:
             assert _awaits(node.body) <= 1, f"{module}.{node.name}"
 
 
+@pytest.mark.parametrize("module", [m for m in _modules() if _within(m, "backend.services")])
+def test_a_task_that_outlives_its_caller_is_a_single_task(module: str) -> None:
+    made = {
+        node.attr for node in ast.walk(_tree(_modules()[module])) if isinstance(node, ast.Attribute)
+    }
+    assert "create_task" not in made or module == "backend.services.single_task"
+
+
+@pytest.mark.parametrize("module", _modules())
+def test_progress_is_shown_by_one_helper(module: str) -> None:
+    shows = any(_within(name, "rich.progress") for name in _imports(module))
+    assert shows == (module == "backend.cli.progress")
+
+
 def test_print_is_for_commands() -> None:
     for module, file in _modules().items():
         calls = [
@@ -251,6 +265,19 @@ def test_only_the_composition_roots_know_the_engine() -> None:
         and not any(_within(module, room) for room in COMPOSITION)
     }
     assert importers == set()
+
+
+HOLDS_ITS_OWN_VERSIONS = {"backend.repositories.project_secrets_repository"}
+"""A value is sealed for its version, and many are replaced in one statement, each if its secret is
+at the version before."""
+
+
+@pytest.mark.parametrize("module", [m for m in _modules() if _within(m, "backend.repositories")])
+def test_only_the_base_repository_counts_a_change(module: str) -> None:
+    counts = re.compile(r"\bversion\s*=(?!\s*\?\s*(AND|RETURNING|$))|\bversion\s*\+", re.IGNORECASE)
+    found = [line for line, text in _strings(module) if counts.search(text)]
+    own = module in HOLDS_ITS_OWN_VERSIONS
+    assert bool(found) == own, f"{module}, lines {found}: `BaseRepository.change` does it"
 
 
 def test_sql_stands_in_repositories_and_the_database_package_only() -> None:

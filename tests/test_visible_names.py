@@ -18,8 +18,8 @@ from backend.schemas.runs import AgentRunUpdate, RunClaim
 from backend.schemas.snapshots import SnapshotCreate
 from backend.schemas.tokens import TokenCreate
 from models import NAME_PATTERN
-from tests.model_errors import errors_of
 from tests.runs.test_json_fields import shapes
+from tests.support.model_errors import errors_of
 
 BIDI = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 UNSEEN = (
@@ -106,7 +106,7 @@ def test_every_short_text_is_a_name_or_has_a_rule_of_its_own() -> None:
 @pytest.mark.parametrize("field", sorted(MAY_BE_EMPTY))
 def test_a_path_may_be_empty(field: str) -> None:
     shape = TestResultCreate.model_validate({"test_type": "t", "test_name": "t", field: ""})
-    assert shape.changes()[field] == ""
+    assert shape.given_fields()[field] == ""
 
 
 def test_a_url_keeps_its_direction() -> None:
@@ -126,7 +126,7 @@ def test_a_repository_has_no_character_that_can_not_be_seen(field: str) -> None:
                 name.encode("unicode_escape")
             )
     for name in ("acme", "été", "e\u0301te\u0301", "한글", "a.b-c_d", "...", "💥", "ⓐ"):
-        assert ProjectUpdate.model_validate({field: name}).changes() == {field: name}
+        assert ProjectUpdate.model_validate({field: name}).given_fields() == {field: name}
     assert [where for where, _ in errors_of(ProjectUpdate, {field: "\u0301"})] == [field]
 
 

@@ -34,7 +34,7 @@ class ProjectKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class MasterKeyUsage:
-    """What is protected by one master key."""
+    """What one master key protects."""
 
     key_id: str
     canary: str = field(repr=False)
@@ -86,16 +86,6 @@ class KeysRepository(TableAccess):
             "INSERT INTO master_keys (key_id, canary, created_at) VALUES (?, ?, ?)",
             (key_id, canary, self.now()),
         )
-
-    async def master_key_usage(self) -> dict[str, int]:
-        """How many keys are wrapped under each master key that has any."""
-        rows = await self.db.fetch_all(
-            "SELECT master_key_id, count(*) AS keys FROM"
-            " (SELECT master_key_id FROM project_keys"
-            " UNION ALL SELECT master_key_id FROM installation) AS wrapped"
-            " GROUP BY master_key_id ORDER BY master_key_id"
-        )
-        return {row["master_key_id"]: row["keys"] for row in rows}
 
     async def usage(self) -> list[MasterKeyUsage]:
         """What is protected by each master key that has ever been used and not retired, by id."""

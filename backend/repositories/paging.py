@@ -1,7 +1,8 @@
 """Keyset pages: a page is found by where the last one ended, so depth costs nothing."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from itertools import product
 from math import prod
 from typing import Generic, TypeVar, get_args, get_origin
@@ -9,6 +10,7 @@ from typing import Generic, TypeVar, get_args, get_origin
 from pydantic import BaseModel
 from pydantic_core import to_json
 
+from database.base import Sql
 from database.engine import Executor, JsonKind, Row, Value
 from database.portable_sql import among, unindexed
 
@@ -121,6 +123,12 @@ class Query:
         params = tuple(param for values in combinations for param in (*self._params, *values))
         where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
         return " UNION ALL ".join([self._select + where] * len(combinations)) + self._tail, params
+
+
+def is_one_of(column: str, values: Collection[Enum]) -> Sql:
+    """The condition that `column` is one of `values`; never true when there are none."""
+    params = tuple(value.value for value in values)
+    return Sql(among(column, params), params)
 
 
 class PageReader(Generic[T]):

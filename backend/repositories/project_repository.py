@@ -14,7 +14,7 @@ from backend.repositories.paging import (
     fetch_page,
     json_members,
 )
-from database.base import BaseRepository, Clock, utc_now
+from database.base import BaseRepository, Clock, Sql, utc_now
 from database.connection_manager import DatabaseManager
 from database.engine import Row, Value
 from database.errors import UniqueViolation
@@ -66,30 +66,32 @@ class ProjectRepository(BaseRepository[Project]):
             holder = await self.get_by_github_repo(data["github_owner"], data["github_repo"])
             raise ProjectExists(holder.id if holder is not None else None) from None
 
-    async def update(self, id: int, data: Mapping[str, Any]) -> Project | None:
-        """Set the columns in `data`; the project, or `None` if there is none with this id.
+    async def change(
+        self,
+        id: int,
+        data: Mapping[str, Any],
+        *,
+        expected: int | None = None,
+        where: Sql | None = None,
+        computed: Mapping[str, Sql | Value] | None = None,
+    ) -> Project | None:
+        """What every repository does, and what is searched follows.
 
         Raises `ProjectExists` when its repository belongs, or would belong, to another one.
         """
         columns = self.columns(data)
-        if not columns:
-            return await self.get_by_id(id)
-        assignments = [f"{name} = ?" for name in columns]
-        params = list(columns.values())
+        computed = dict(computed or {})
         if not columns.keys().isdisjoint(_KEYS):
             # Of what is stored as far as it does not change, so that no other change gets lost.
             name, owner, repo = ("?" if key in columns else key for key in _KEYS)
-            assignments.append(f"search_text = {name} || '\n' || {owner} || '/' || {repo}")
-            params += [columns[key] for key in _KEYS if key in columns]
-        try:
-            rows = await self.db.execute_returning(
-                f"UPDATE projects SET {', '.join(assignments)},"
-                " updated_at = ?, version = version + 1 WHERE id = ? RETURNING *",
-                (*params, self.now(), id),
+            computed["search_text"] = Sql(
+                f"{name} || '\n' || {owner} || '/' || {repo}",
+                tuple(columns[key] for key in _KEYS if key in columns),
             )
+        try:
+            return await super().change(id, data, expected=expected, where=where, computed=computed)
         except UniqueViolation:
             raise await self._holder(id, columns) from None
-        return self.model(rows[0]) if rows else None
 
     async def get_by_github_repo(self, owner: str, repo: str) -> Project | None:
         """The project of this repository, without regard to case, that is not deleted; else
@@ -130,12 +132,7 @@ class ProjectRepository(BaseRepository[Project]):
 
     async def update_webhook_url(self, project_id: int, webhook_url: str | None) -> bool:
         """Set or clear the webhook URL; whether there is such a project."""
-        changed = await self.db.execute(
-            "UPDATE projects SET webhook_url = ?, updated_at = ?, version = version + 1"
-            " WHERE id = ?",
-            (webhook_url, self.now(), project_id),
-        )
-        return changed > 0
+        return await self.change(project_id, {"webhook_url": webhook_url}) is not None
 
     async def page(
         self, filter: ProjectFilter, *, sort: str, limit: int, after: Position | None
@@ -154,29 +151,23 @@ class ProjectRepository(BaseRepository[Project]):
 
     async def soft_delete(self, project_id: int) -> bool:
         """Mark the project deleted; `False` when there is none, or it is deleted already."""
-        return bool(await self._set_status(project_id, "deleted", "status <> 'deleted'"))
+        deleted = await self.change(
+            project_id, _DELETED, where=Sql("status <> 'deleted'"), computed=_NO_TWIN
+        )
+        return deleted is not None
 
     async def restore(self, project_id: int) -> Project | None:
         """Make a deleted project active; `None` when there is none with this id that is deleted.
 
         Raises `ProjectExists` when its repository belongs to another project now.
         """
-        try:
-            rows = await self._set_status(project_id, "active", "status = 'deleted'")
-        except UniqueViolation:
-            raise await self._holder(project_id, {}) from None
-        return self.model(rows[0]) if rows else None
+        return await self.change(
+            project_id, _ACTIVE, where=Sql("status = 'deleted'"), computed=_NO_TWIN
+        )
 
     async def purge(self, project_id: int) -> bool:
         """Remove the project and all that belongs to it, for good; whether there was one."""
         return await self.delete(project_id)
-
-    async def _set_status(self, project_id: int, status: str, condition: str) -> list[Row]:
-        return await self.db.execute_returning(
-            "UPDATE projects SET status = ?, twin = 0, updated_at = ?, version = version + 1"
-            f" WHERE id = ? AND {condition} RETURNING *",
-            (status, self.now(), project_id),
-        )
 
     async def _holder(self, id: int, changes: Mapping[str, Value]) -> ProjectExists:
         """The error for a project that has, or would have by `changes`, another's repository."""
@@ -206,6 +197,8 @@ class ProjectRepository(BaseRepository[Project]):
         return await super().insert({**columns, "search_text": searched})
 
 
+_DELETED, _ACTIVE = {"status": ProjectStatus.DELETED}, {"status": ProjectStatus.ACTIVE}
+_NO_TWIN: Mapping[str, Value] = {"twin": 0}
 _KEYS = {"name_key": "name", "owner_key": "github_owner", "repo_key": "github_repo"}
 """The keys, as `text_key` makes them, and what they are the keys of."""
 

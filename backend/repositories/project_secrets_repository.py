@@ -80,13 +80,8 @@ class ProjectSecretsRepository(BaseRepository[ProjectSecret]):
 
         `None` when the secret is gone or was not at `version - 1`.
         """
-        rows = await self.db.execute_returning(
-            "UPDATE project_secrets SET ciphertext = ?, project_key_id = ?, version = ?,"
-            " updated_at = ?"
-            " WHERE id = ? AND version = ? RETURNING *",
-            (ciphertext, project_key_id, version, self.now(), id, version - 1),
-        )
-        return self.model(rows[0]) if rows else None
+        data = {"ciphertext": ciphertext, "project_key_id": project_key_id}
+        return await self.change(id, data, expected=version - 1)
 
     async def add_all(self, project_id: int, secrets: Sequence[SealedSecret]) -> None:
         """Insert secrets. Raises `SecretExists` when the project has one of the keys."""

@@ -45,7 +45,7 @@ class LogFilter:
     """What a list of logs holds; `None` stands for all."""
 
     level: LogLevel | None = None
-    """This level and above."""
+    """Only logs of this level and above."""
     component: str | None = None
     correlation_id: str | None = None
     agent_run_id: int | None = None
@@ -168,7 +168,7 @@ class SystemLogRepository(TableAccess):
         return len(ids)
 
     async def tidy_index(self, *, begin: bool) -> bool:
-        """Put a part of the full-text index together anew: see `FullTextIndex.tidy`."""
+        """Rebuild a part of the full-text index: see `FullTextIndex.tidy`."""
         return await self.index.tidy(self.db, begin=begin)
 
     async def next_removal(self) -> Removal | None:
@@ -245,7 +245,7 @@ def _project_trait(ids: tuple[int, ...]) -> _Trait:
     if not ids:
         return _Trait("1 = 0")
     if len(ids) > _MAX_PROJECT_LABELS:
-        # By an index of theirs the rows would have to be sorted.
+        # The rows that an index finds would have to be sorted.
         return _Trait(among(unindexed("l.project_id"), ids), ids)
     labels = tuple(f"p{project_id}" for project_id in ids)
     if len(ids) == 1:

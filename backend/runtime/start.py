@@ -135,7 +135,7 @@ class Runtime:
         self.background.every(FILES_CHECK_SECONDS, "files of the database", look_at_files)
         self.service.claims.presence.begin()
         self.background.every(TICK_SECONDS, "presence", self.service.claims.note_presence)
-        self.background.every(LEASE_CHECK_SECONDS, "leases", self.service.claims.watch_leases)
+        self.background.every(LEASE_CHECK_SECONDS, "leases", self.service.claims.check_leases)
         seconds = self.settings.audit_heads_seconds
         self.background.every(seconds, "audit heads", self.heads.export)
         self.background.every(ROTATION_CHECK_SECONDS, "key rotation", self.rotation.resume)
@@ -160,7 +160,7 @@ class Runtime:
                 await last_step()
             except (DatabaseError, OSError) as error:
                 logger.warning(
-                    "a step of the stop failed", step=last_step.__name__, cause=str(error)
+                    "a step of the shutdown failed", step=last_step.__name__, cause=str(error)
                 )
         self.own_logs.end()
         await self.manager.close()

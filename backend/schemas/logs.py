@@ -36,7 +36,7 @@ def _refuse_own(component: str) -> str:
         return component
     if as_seen(component).partition(".")[0].rstrip() == OWN_COMPONENT:
         raise PydanticCustomError(
-            "reserved_component", "this component is the service's own: choose another one"
+            "reserved_component", "this component is reserved for the service: choose another one"
         )
     return component
 
@@ -47,12 +47,13 @@ class LogEntry(RequestModel):
     level: Annotated[LogLevel, Field(strict=False)]
     message: Message
     component: Annotated[Name, AfterValidator(_refuse_own)] | None = Field(
-        default=None, description="Not `strongroom` or what begins with `strongroom.`."
+        default=None,
+        description="Anything but `strongroom` and names that begin with `strongroom.`.",
     )
     context: JsonText = Field(default_factory=empty_object)
     correlation_id: Name | None = None
     project_id: PositiveInt | None = Field(
-        default=None, description="Without it, the project of the run, or none."
+        default=None, description="By default the project of the run, if there is one."
     )
     agent_run_id: PositiveInt | None = Field(default=None, description="A run of the project.")
 
@@ -78,7 +79,7 @@ class OwnLogEntry(LogEntry):
 
 
 class LogBatch(RequestModel):
-    """Several logs: all of them are stored, in this order, or none."""
+    """Several logs, stored in this order: all or none."""
 
     answer_only: ClassVar[frozenset[str]] = RequestModel.answer_only | {"next_cursor"}
 

@@ -68,7 +68,7 @@ class SecretUpsert(_KeyedSecret):
 
 
 class SecretValue(RequestModel):
-    """A value. What was read of the secret can be sent back: the key is the path's."""
+    """A value. What was read of the secret can be sent back: the key comes from the path."""
 
     answer_only: ClassVar[frozenset[str]] = RequestModel.answer_only | {"status", "key"}
 

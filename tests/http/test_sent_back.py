@@ -11,7 +11,8 @@ from fastapi import FastAPI
 
 from models import ProjectStatus, RunStatus, SnapshotStatus
 from tests.http.calls import Call, all_calls
-from tests.http.support import (
+from tests.runs.test_json_fields import shapes
+from tests.support.http import (
     JSON,
     all_rows,
     make_project,
@@ -20,7 +21,6 @@ from tests.http.support import (
     places,
     problem,
 )
-from tests.runs.test_json_fields import shapes
 
 DOCS = Path(__file__).parents[2] / "docs" / "api.md"
 CALLS = list(all_calls())
@@ -305,7 +305,7 @@ async def test_an_item_of_every_list_can_be_sent_again(
 
 def test_the_docs_name_what_is_ignored() -> None:
     text = DOCS.read_text(encoding="utf-8")
-    part = text[text.index("An unknown field of a body") : text.index("`PUT` and `PATCH`")]
+    part = text[text.index("An unknown field in a body") : text.index("`PUT` and `PATCH`")]
     named = set(re.findall(r"`(\w+)`", part))
     ignored = {name for shape in shapes() for name in shape.answer_only}
     assert ignored - named == set()

@@ -12,7 +12,7 @@ from fastapi import FastAPI
 
 from database.text_keys import text_key
 from tests.database.rows import insert, upgraded_to
-from tests.http.support import make_project, manager_of, problem
+from tests.support.http import make_project, manager_of, problem
 
 SEARCH_KEYS, TWINS = 7, 10
 NFC, NFD = "café", "cafe\u0301"

@@ -7,8 +7,8 @@ import pytest
 from backend.repositories.system_log_repository import NewLog, SystemLogRepository
 from backend.services.base import UnitsOfWork, unit_of_work
 from database.connection_manager import DatabaseManager
-from tests.logs.sending import log, messages, send
-from tests.runs.api import Api, Clock
+from tests.support.api import Api, Clock
+from tests.support.logs import log, messages, send
 
 ROW: NewLog = ("INFO", 20, "words of a row", "part", "{}", "c-1", None, None)
 

@@ -52,7 +52,7 @@ async def test_nothing_is_among_none(repositories: Repositories, manager: Databa
         {"agent_run_id": run.id, "snapshot_id": "s", "status": SnapshotStatus.READY}
     )
     change = {"error_message": "e"}
-    assert await repositories.snapshots.change(snapshot.id, change, sources=()) is None
+    assert await repositories.snapshots.change_from(snapshot.id, change, sources=()) is None
     assert (
         await repositories.runs.transition(
             run.id,

@@ -6,7 +6,6 @@ from backend.repositories.system_log_repository import SystemLogRepository
 from backend.schemas.logs import OwnLogEntry
 from backend.schemas.retention import Removed, RetentionLimits, RetentionPlan
 from backend.services.operations.pruner import Pruner
-from tests.logs.sending import log, messages, send
 from tests.retention.data import (
     DAY,
     deliveries,
@@ -16,7 +15,8 @@ from tests.retention.data import (
     rows,
     webhook,
 )
-from tests.runs.api import Api, Clock
+from tests.support.api import Api, Clock
+from tests.support.logs import log, messages, send
 
 
 async def prune(api: Api, limits: RetentionLimits) -> tuple[RetentionPlan, Removed]:

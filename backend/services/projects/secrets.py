@@ -1,4 +1,4 @@
-"""Secrets: every use case of theirs. Values come in and go out as `SecretStr`."""
+"""Use cases for secrets. Values come in and go out as `SecretStr`."""
 
 import contextlib
 from collections.abc import Mapping, Sequence
@@ -188,18 +188,13 @@ class Secrets(UseCases):
     @unit_of_work(read_only=True)
     async def page(self, project_id: int, *, limit: int, cursor: str | None) -> SecretList:
         """One page of metadata, newest first. Raises `ProjectNotFound` and `BadCursor`."""
-        after = (
-            self.kit.cursors.decode(cursor, "secrets", project_id) if cursor is not None else None
-        )
+        listing = self.kit.listing("secrets", project_id, cursor=cursor)
         async with self.transaction() as repositories:
             await existing_project(repositories, project_id)
             page = await repositories.secrets.page(
-                project_id, self._sealing.metadata, limit=limit, after=after
+                project_id, self._sealing.metadata, limit=limit, after=listing.after
             )
-        next_cursor = None
-        if page.next_position is not None:
-            next_cursor = self.kit.cursors.encode(page.next_position, "secrets", project_id)
-        return SecretList.model_construct(secrets=page.items, next_cursor=next_cursor)
+        return listing.answer(SecretList, page, secrets=page.items)
 
     async def get(self, project_id: int, key: str) -> SecretMetadata:
         """A secret's metadata. Raises `ProjectNotFound` and `SecretNotFound`."""
