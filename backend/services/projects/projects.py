@@ -1,4 +1,4 @@
-"""The use cases of projects and their configuration."""
+"""Use cases for projects and their configuration."""
 
 from collections.abc import Awaitable, Callable, Collection
 from typing import Any

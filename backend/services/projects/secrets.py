@@ -1,4 +1,4 @@
-"""The use cases of secrets. Values come in and go out as `SecretStr`."""
+"""Use cases for secrets. Values come in and go out as `SecretStr`."""
 
 import contextlib
 from collections.abc import Mapping, Sequence
