@@ -23,7 +23,7 @@ class _Content(NamedTuple):
 
     size: int
     written_at: int
-    log: IndexState | None
+    log_index: IndexState | None
 
 
 class OpenFiles:
@@ -132,13 +132,13 @@ class OpenFiles:
         if status is None or known is None:
             return
         is_same = status.st_size == known.size and status.st_mtime_ns == known.written_at
-        if not is_same and not self._is_explained(known.log, self._state()):
+        if not is_same and not self._is_explained(known.log_index, self._state()):
             what = "written by another program" if status.st_size else "emptied"
             raise FilesReplaced(f"{self._database} was {what} while it was in use{_ADVICE}")
         self._is_copied_by_others = (
             state is not None
             and state.to_copy > state.copied
-            and self._is_explained(known.log, state)
+            and self._is_explained(known.log_index, state)
         )
         self._content = _Content(status.st_size, status.st_mtime_ns, state)
 

@@ -60,7 +60,7 @@ def test_what_is_no_ordinary_file_is_named(
     make, told = KINDS[kind]
     make(directory / name)
     for line in ("restore", "token list"):
-        outcome = command(*call(line, "--data-dir", directory))
+        outcome = command(*call(line, "--data-dir", str(directory)))
         assert outcome.status == 1
         assert outcome.complaint == (
             f"{directory / name} {told}, and must be an ordinary file: move it away, or choose "
@@ -76,7 +76,7 @@ def test_a_data_directory_that_is_none_is_told_as_what_it_is(
     make, told = KINDS.get(kind, (Path.touch, "is an ordinary file"))
     make(directory)
     for line in ("migrate", "restore", "token list", "demo", "serve"):
-        outcome = command(*call(line, "--data-dir", directory))
+        outcome = command(*call(line, "--data-dir", str(directory)))
         assert outcome.status == 1
         assert outcome.complaint == (
             f"{directory} {told}, and must be a directory: choose another data directory with "
@@ -94,7 +94,7 @@ def test_every_command_says_the_same_of_the_database(
     make(directory / "strongroom.db")
     (directory.parent / "in.jsonl").touch()
     for name in sorted(CALLS.keys() - WITHOUT_DATA):
-        outcome = command(*call(name, "--data-dir", directory))
+        outcome = command(*call(name, "--data-dir", str(directory)))
         assert outcome.status == 1, name
         assert f"{directory / 'strongroom.db'} {told}" in outcome.complaint, name
     assert not (directory / "nowhere").exists()
