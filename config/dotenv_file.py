@@ -62,7 +62,7 @@ def read_dotenv() -> DotenvFile:
     except FileNotFoundError:
         if os.path.lexists(NAME):
             raise SettingsError(
-                f"{NAME}: it is a link that leads nowhere: {_WITHOUT_LINK}"
+                f"{NAME}: it is a link to a missing file: {_WITHOUT_LINK}"
             ) from None
         return NO_FILE
     except UnicodeDecodeError:
@@ -75,8 +75,8 @@ def read_dotenv() -> DotenvFile:
     for part in parse_stream(io.StringIO(text)):
         if part.error or _hides_a_setting(part):
             raise SettingsError(
-                f"{NAME}: line {_line(part)} is not understood: write NAME=value on a line of its "
-                "own, the name without quotes, a quoted value with both of its quotes"
+                f"{NAME}: line {_line(part)} can't be parsed: write NAME=value on a line of its "
+                "own, the name without quotes, and close the quotes of a quoted value"
             )
     found = {
         name.upper(): value or ""
@@ -86,8 +86,8 @@ def read_dotenv() -> DotenvFile:
     for name in NEVER_FROM_FILE:
         if found.get(name):
             raise SettingsError(
-                f"{NAME}: {name} is never taken from this file: remove it there, and set it in the "
-                "environment if it is meant"
+                f"{NAME}: {name} is never read from this file: remove it from there, and set it "
+                "in the environment if you need it"
             )
     return DotenvFile(found, is_private=not mode & 0o077)
 
@@ -133,7 +133,7 @@ def _check_file(status: os.stat_result) -> int:
         )
     if mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise SettingsError(
-            f"{NAME}: others than its owner can write it, so it is not read: chmod go-w {NAME}"
+            f"{NAME}: other users can write it, so it is not read: chmod go-w {NAME}"
         )
     return mode
 

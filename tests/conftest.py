@@ -4,6 +4,8 @@ A test takes `manager`, `service`, `application`, `client` or `server`, whicheve
 that shows what it is about. Each of them may be overridden by a module or by a test.
 """
 
+import asyncio
+import filecmp
 import gc
 import os
 import shutil
@@ -24,7 +26,7 @@ from backend.runtime import TOKEN_FILE, Runtime
 from backend.services.database_service import DatabaseService
 from config.settings import PREFIX, Settings
 from database.connection_manager import ConnectionConfig, DatabaseManager
-from tests.servers import RunningServer
+from tests.support.servers import RunningServer
 
 # Hundreds of processes are started: none has to compile what the one before it has compiled.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -38,9 +40,23 @@ FIRST = ("tests/faults/test_faults.py",)
 """What takes long: begun last, it would be waited for by workers that have nothing left to do."""
 
 
-def pytest_configure() -> None:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the tests run without direct calls, too."""
+    parser.addoption(
+        "--through-fastapi",
+        action="store_true",
+        help="let FastAPI's own handler call every endpoint of the applications in this process",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
     """Keep tests' files in memory: thousands of databases are made and thrown away, and what is
     said of disks is tested by the faults, on a disk."""
+    if config.getoption("through_fastapi"):
+        # Also for the tests that make an application of their own.
+        defaults = create_app.__kwdefaults__
+        assert defaults is not None
+        defaults["direct"] = False
     if IN_MEMORY.is_dir() and shutil.disk_usage(IN_MEMORY).free > ENOUGH:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(IN_MEMORY))
 
@@ -116,7 +132,10 @@ def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 @cache
 def _read_settings(master_keys: str) -> Settings:
     # It takes as long as opening a database, and is the same for all tests but for the directory.
-    return Settings(_env_file=None, environment="testing", master_keys=SecretStr(master_keys))
+    # Two connections that read show what four do.
+    return Settings(
+        _env_file=None, environment="testing", master_keys=SecretStr(master_keys), db_readers=2
+    )
 
 
 @pytest.fixture
@@ -132,10 +151,41 @@ async def service(manager: DatabaseManager, settings: Settings) -> DatabaseServi
     return runtime.service
 
 
+@pytest.fixture(scope="session")
+def installation_template(
+    tmp_path_factory: pytest.TempPathFactory, database_template: Path, master_keys: str
+) -> Path:
+    """The data directory that a first start on an empty database leaves. Copy it; never open it."""
+    directory = tmp_path_factory.mktemp("installation")
+    shutil.copyfile(database_template, directory / database_template.name)
+    settings = _read_settings(master_keys).model_copy(update={"data_dir": directory})
+
+    async def start_and_stop() -> None:
+        await (await Runtime.start(settings)).stop()
+
+    asyncio.run(start_and_stop())
+    return directory
+
+
 @pytest.fixture
-async def application(settings: Settings) -> AsyncIterator[FastAPI]:
+def installed(
+    settings: Settings, database_template: Path, installation_template: Path, master_keys: str
+) -> Settings:
+    """`settings`, after their first start if its outcome is known: it takes longer than a test."""
+    path = settings.data_dir / database_template.name
+    keys = settings.master_keys
+    is_known = keys is not None and keys.get_secret_value() == master_keys
+    is_only = path.parent.is_dir() and list(path.parent.iterdir()) == [path]
+    if is_known and is_only and filecmp.cmp(path, database_template, shallow=False):
+        for file in installation_template.iterdir():
+            shutil.copy(file, path.parent)
+    return settings
+
+
+@pytest.fixture
+async def application(installed: Settings) -> AsyncIterator[FastAPI]:
     """The whole application with its lifespan run; its service is `application.state.service`."""
-    app = create_app(settings)
+    app = create_app(installed)
     async with app.router.lifespan_context(app):
         yield app
 
@@ -158,7 +208,7 @@ async def client(application: FastAPI, settings: Settings) -> AsyncIterator[http
 
 
 @pytest.fixture
-def server(settings: Settings) -> Iterator[RunningServer]:
+def server(installed: Settings) -> Iterator[RunningServer]:
     """The application on a port of its own: for what only a socket shows."""
-    with RunningServer(create_app(settings)) as server:
+    with RunningServer(create_app(installed)) as server:
         yield server

@@ -1,7 +1,9 @@
 import json
+import os
 import re
 import shutil
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +18,7 @@ from backend.schemas.projects import (
 )
 from backend.schemas.secrets import SecretCreate, SecretsUpsert, SecretValue
 from models import BranchName
-from tests.model_errors import errors_of
+from tests.support.model_errors import errors_of
 
 MADE = {"name": "Payments", "github_owner": "acme", "github_repo": "payments"}
 SECRET = {"key": "API_KEY", "value": "v"}
@@ -89,7 +91,7 @@ BAD = [
 
 @pytest.mark.parametrize(("field", "value"), GOOD)
 def test_a_good_value_is_kept_exactly(field: str, value: str) -> None:
-    assert ProjectUpdate.model_validate({field: value}).changes() == {field: value}
+    assert ProjectUpdate.model_validate({field: value}).given_fields() == {field: value}
     assert re.search(pattern_of(ProjectUpdate, field), value)
 
 
@@ -180,13 +182,15 @@ def test_git_agrees_on_branch_names() -> None:
     }
     # Git takes a lone @ for a branch here, although it means HEAD everywhere else.
     names.discard("@")
-    for name in sorted(names):
-        answer = subprocess.run(
-            [git, "check-ref-format", "--branch", name], capture_output=True, check=False
-        )
+    # A shell starts hundreds of processes in half the time that this one takes.
+    script = 'for name; do git check-ref-format --branch "$name"; printf "%s\\0" $?; done'
+    command = ["/bin/sh", "-c", script, "sh", *sorted(names)]
+    env = {**os.environ, "PATH": f"{Path(git).parent}:{os.environ['PATH']}"}
+    done = subprocess.run(command, env=env, capture_output=True, check=True)
+    answers = done.stdout.split(b"\0")[:-1]
+    for name, answer in zip(sorted(names), answers, strict=True):
         # With another name in the answer, git took this one as a way to say that one.
-        agreed = answer.returncode == 0 and answer.stdout == name.encode() + b"\n"
-        assert is_branch(name) == agreed, name
+        assert is_branch(name) == (answer == name.encode() + b"\n0"), name
 
 
 # Secrets

@@ -17,7 +17,7 @@ app = typer.Typer(rich_markup_mode=None)
 
 @app.callback(invoke_without_command=True)
 def _audit(context: typer.Context) -> None:
-    """Read what was recorded of every change."""
+    """Read the record of every change."""
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
 
@@ -26,11 +26,11 @@ def _audit(context: typer.Context) -> None:
 def export_audit(
     file: Annotated[
         str,
-        typer.Argument(metavar="FILE.jsonl", help="The file to make; - writes to a pipe."),
+        typer.Argument(metavar="FILE.jsonl", help="The file to write; - writes to a pipe."),
     ],
     after_id: Annotated[
         int,
-        typer.Option("--after-id", min=0, max=LARGEST_ID, help="Only what came after this entry."),
+        typer.Option("--after-id", min=0, max=LARGEST_ID, help="Only entries after this one."),
     ] = 0,
     force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
     data_dir: DataDir = None,

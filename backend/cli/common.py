@@ -26,7 +26,7 @@ DataDir = Annotated[
     typer.Option(
         "--data-dir",
         metavar="DIRECTORY",
-        help="The directory of the installation, in the place of STRONGROOM_DATA_DIR.",
+        help="The installation's directory, instead of STRONGROOM_DATA_DIR.",
         show_default=False,
     ),
 ]

@@ -106,7 +106,9 @@ def tell(error: Exception) -> int:
 
 def _unwritten(error: OSError) -> str:
     reason = os.strerror(error.errno or 0)
-    return f"standard output can't be written ({reason}): send it to a file or a pipe that takes it"
+    return (
+        f"standard output can't be written ({reason}): send it to a file or a pipe that accepts it"
+    )
 
 
 def complain(message: str) -> None:
@@ -143,24 +145,24 @@ def _database_sentence(error: DatabaseError) -> str:
         case ProcessLockHeld() | MigrationError() | DatabaseClosed():
             return str(error)
         case DatabaseConfigurationError():
-            return f"SQLite did not take a setting: {error}"
+            return f"SQLite refused a setting: {error}"
         case DatabaseBusy():
             return "the database is busy: try again in a moment"
         case DatabaseFull():
-            return "the disk is full: make room, and run the command again"
+            return "the disk is full: free some space, and run the command again"
         case DatabaseCorrupt():
             return (
-                f"the database file is damaged ({error}): strongroom verify tells more; "
+                f"the database file is damaged ({error}): run strongroom verify for details, and "
                 "restore a backup"
             )
         case DatabaseReadOnly():
             return (
                 f"the database can't be written ({error}): the data directory and its files must "
-                "belong to the user that runs this command"
+                "belong to the user who runs this command"
             )
         case DatabaseUnavailable() if str(error).startswith("SQLITE_"):
             return (
-                f"the database can't be read or written ({error}): look after the disk and the "
+                f"the database can't be read or written ({error}): check the disk and the "
                 "permissions of the data directory"
             )
     return str(error)

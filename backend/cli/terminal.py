@@ -22,10 +22,8 @@ class _Escapes(dict[int, str]):
             # Between JSON texts; in a string it is escaped already.
             self[code] = character
         else:
-            units = character.encode("utf-16-be", "surrogatepass")
-            self[code] = "".join(
-                f"\\u{units[at]:02x}{units[at + 1]:02x}" for at in range(0, len(units), 2)
-            )
+            units = character.encode("utf-16-be", "surrogatepass").hex(" ", -2).split()
+            self[code] = "".join(f"\\u{unit}" for unit in units)
         return self[code]
 
 
@@ -62,5 +60,5 @@ def hand_out(text: str) -> None:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "it is closed"
         raise NotWritten(
-            f"standard output can't be written ({reason}): send it where there is room"
+            f"standard output can't be written ({reason}): send it to a place with free space"
         ) from None

@@ -132,8 +132,8 @@ class DataDirectory:
         left = next(filter(is_leftover, self.path.iterdir()), None)
         if left is not None:
             raise StartRefused(
-                f"a demo or a restore into {self.path} did not come to its end: run the same "
-                f"command again, or remove {left.name} from there to begin a new installation"
+                f"a demo or a restore into {self.path} did not finish: run the same command "
+                f"again, or remove {left.name} from there to begin a new installation"
             )
 
     def require_database(self, keys_file: Path | None = None) -> None:
@@ -143,7 +143,8 @@ class DataDirectory:
             self.require_whole(keys_file)
         if not self.database.is_file():
             raise StartRefused(
-                f"there is no {self.database}: choose the right data directory with --data-dir, or "
+                f"{self.database} does not exist: choose the right data directory with "
+                "--data-dir, or "
                 "start a new one with strongroom serve"
             )
 
@@ -162,7 +163,7 @@ class DataDirectory:
                 f"{self.database} {what}, and {', '.join(traces)} beside it "
                 f"{'belongs' if len(traces) == 1 else 'belong'} to an installation that had one: "
                 "put the file back, or restore a backup into a new directory; to begin a new "
-                "installation, move what is in this one away"
+                "installation, move the files in this one away"
             )
 
     def _traces(self, keys_file: Path | None) -> list[str]:
@@ -208,14 +209,14 @@ class DataDirectory:
         if status.st_uid not in (0, os.geteuid()):
             problem = f"belongs to another user: chown -R {os.geteuid()} {path}"
         elif stat.S_IMODE(status.st_mode) & (stat.S_IWGRP | stat.S_IWOTH):
-            problem = f"can be written by others than its owner: chmod go-w {path}"
+            problem = f"can be written by users other than its owner: chmod go-w {path}"
         elif (open_one := self._open_parent()) is not None:
-            problem = f"can be replaced by everybody: chmod o-w {shlex.quote(str(open_one))}"
+            problem = f"can be replaced by any user: chmod o-w {shlex.quote(str(open_one))}"
         else:
             return
         if strict:
             raise StartRefused(f"the data directory {problem}")
-        logger.warning("others can change the data", data_directory=problem)
+        logger.warning("other users can change the data", data_directory=problem)
 
     def _open_parent(self) -> Path | None:
         """A directory above this one where everybody may rename what is others'."""
@@ -256,7 +257,7 @@ def require_free(path: Path) -> None:
     """Raises `StartRefused` when there is something at `path`, if only a symbolic link."""
     if os.path.lexists(path):
         raise StartRefused(
-            f"{path} exists, and is neither replaced nor followed: move it to another place, and "
+            f"{path} exists, and is neither replaced nor followed: move it somewhere else, and "
             "start again"
         )
 
@@ -292,6 +293,6 @@ def make_private(path: Path, text: str) -> None:
 
 def _not_writable(path: Path, error: OSError) -> StartRefused:
     return StartRefused(
-        f"{path} can't be written ({error.strerror}): make room, or see to the permissions of its "
-        "directory, and start again"
+        f"{path} can't be written ({error.strerror}): free some space, or correct the "
+        "permissions of its directory, and start again"
     )

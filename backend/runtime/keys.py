@@ -79,7 +79,7 @@ def load_keyring(settings: Configuration, manager: DatabaseManager) -> Keyring:
     directory = DataDirectory(settings.data_dir)
     if manager.config.path.exists() and read_key_records(manager) is not None:
         raise StartRefused(
-            f"{directory.master_key} is missing, and {directory.database.name} was made with "
+            f"{directory.master_key} is missing, but {directory.database.name} was created with "
             "a master key: put the file back, or set STRONGROOM_MASTER_KEYS"
         )
     text = generate_master_key()
@@ -119,6 +119,6 @@ def check_keys(manager: DatabaseManager, keyring: Keyring) -> None:
     missing = sorted(records.in_use.difference(keyring.ids()))
     if missing:
         raise StartRefused(
-            f"master key {', '.join(missing)} is missing and still in use: add it to the "
+            f"master key {', '.join(missing)} is still in use but missing: add it to the "
             "configured master keys"
         )

@@ -106,7 +106,7 @@ def _require_empty(directory: DataDirectory, harmless: frozenset[str]) -> None:
 
 def _not_empty(directory: DataDirectory, name: str, harmless: frozenset[str]) -> StartRefused:
     permitted = " and ".join(sorted(harmless - {_LOCK_FILE}, reverse=True))
-    which = f", which may hold {permitted} only" if permitted else ""
+    which = f", which may hold only {permitted}" if permitted else ""
     return StartRefused(
         f"{directory.path} is not empty ({name}): choose a new directory{which}, with --data-dir"
     )

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from database.engine import Params, Row, Transaction, in_unit_of_work
 from database.errors import DatabaseClosed, DatabaseError, WrongEventLoop
 from database.sqlite.connection import ConnectionConfig, HopConnection, finish
+from database.sqlite.dialect import SQLITE
 from database.sqlite.open_files import OpenFiles
 from database.sqlite.readers import Readers
 from database.sqlite.statements import execute, execute_many, fetch_all, fetch_one
@@ -39,6 +40,8 @@ class AsyncConnectionPool:
     one that opened it; the work had no effect then.
     """
 
+    dialect = SQLITE
+
     def __init__(
         self,
         config: ConnectionConfig,
@@ -62,9 +65,9 @@ class AsyncConnectionPool:
         self._changing = asyncio.Lock()
 
     @property
-    def changes(self) -> TableVersions:
-        """Where to have the commits to some tables watched."""
-        return self._write_lock.changes
+    def table_versions(self) -> TableVersions:
+        """The versions of the tables, which commits step."""
+        return self._write_lock.table_versions
 
     async def open(self) -> None:
         """Open all connections. Raises `DatabaseError` when the file can't be used."""

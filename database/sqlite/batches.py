@@ -101,7 +101,7 @@ class BatchRunner:
         started = time.monotonic()
         batch = [job]
         # What is told if this breaks off in a way that nobody foresaw.
-        failure: DatabaseError | None = DatabaseUnavailable("the batch broke off")
+        failure: DatabaseError | None = DatabaseUnavailable("the batch was aborted")
         try:
             self._run(raw, batch, queue, pause)
             failure = None

@@ -190,6 +190,6 @@ def _shortened(path: Path) -> FilesReplaced:
 
 
 _ADVICE = (
-    ": put the file back before the next start, or restore a backup, and stop the service before "
-    "its files are touched"
+    ": put the file back before the next start or restore a backup, and always stop the service "
+    "before you touch its files"
 )

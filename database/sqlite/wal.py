@@ -76,7 +76,7 @@ class Checkpointer:
         Raises `DatabaseError` when reading or writing a file failed, or others wrote it.
         """
         if not self._config.checkpoint_frames:
-            self._watch(size)
+            self._warn_if_growing(size)
             return
         if size >= self._due_bytes and time.monotonic() >= self._due_at:
             self._attempt(raw, size)
@@ -161,7 +161,7 @@ class Checkpointer:
         self._due_bytes = due_bytes
         self._due_at = 0.0
         if self.is_pinned:
-            logger.info("the write-ahead log could be emptied again")
+            logger.info("the write-ahead log was emptied again")
         self.is_pinned = False
         self._told_bytes = self._config.wal_limit_bytes
 
@@ -182,7 +182,7 @@ class Checkpointer:
             f"process {others}" if others else "its process is not known",
         )
 
-    def _watch(self, size: int) -> None:
+    def _warn_if_growing(self, size: int) -> None:
         """Tell when the log grows although another process should be copying it."""
         if size > self._told_bytes:
             self._told_bytes = 2 * size

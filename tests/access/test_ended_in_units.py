@@ -13,8 +13,8 @@ from backend.services.principal import Principal, acting_as
 from database.connection_manager import DatabaseManager
 from models import Scope
 from tests.access.test_ended_tokens import until
-from tests.clocks import SetClock
-from tests.http.support import new_project
+from tests.support.clocks import SetClock
+from tests.support.http import new_project
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from backend.errors import RateLimited
 from backend.http.rate_limits import Buckets, RequestLimits
 from config.settings import Settings
-from tests.http.support import problem
+from tests.support.http import problem
 
 WRONG = {"Authorization": "Bearer sr_1_no"}
 Caller = Callable[[str], httpx.AsyncClient]

@@ -12,8 +12,8 @@ from backend.repositories.audit_repository import (
 )
 from backend.repositories.key_rotation_repository import KeyRotationRepository
 from backend.repositories.sealed_repository import SEALED_KINDS, SealedRepository, SealedValue
-from tests.http.support import manager_of
-from tests.plans import Explaining, is_careless
+from tests.support.http import manager_of
+from tests.support.plans import Explaining, is_careless
 
 NOW = "2026-01-31T12:00:00.000000Z"
 IN_THE_ORDER_OF_IDS = {"SCAN audit_entries", "SCAN api_tokens", "SCAN key_rotations"}

@@ -15,7 +15,7 @@ from backend.schemas.projects import ProjectCreate
 from backend.services.audit.verification import ExportedHead
 from config.settings import Settings
 from database.connection_manager import DatabaseManager
-from tests.cli.support import PATIENCE, Serving, environment, run
+from tests.support.processes import PATIENCE, Serving, environment, run
 
 AT = "2026-01-31T12:00:00.000000Z"
 

@@ -10,7 +10,7 @@ import pytest
 import structlog
 
 from backend.cli import main
-from tests.cli.support import Outcome
+from tests.support.processes import Outcome
 
 Command = Callable[..., Outcome]
 

@@ -19,7 +19,7 @@ from database.errors import (
     DatabaseUnavailable,
 )
 from tests.cli.conftest import Command
-from tests.cli.support import PATIENCE, STRONGROOM, environment, write_documents
+from tests.support.processes import PATIENCE, STRONGROOM, environment, write_documents
 
 NOTHING: dict[str, str] = {}
 COMMANDS = tuple(typer.main.get_group(app).commands)
@@ -117,7 +117,7 @@ def _raise(error: BaseException) -> None:
 @pytest.mark.parametrize(
     ("error", "told"),
     [
-        (DatabaseFull("SQLITE_FULL"), "make room"),
+        (DatabaseFull("SQLITE_FULL"), "free some space"),
         (DatabaseBusy(), "try again"),
         (DatabaseCorrupt("SQLITE_CORRUPT"), "backup"),
         (DatabaseReadOnly("SQLITE_READONLY"), "belong to the user"),

@@ -13,7 +13,8 @@ import pytest
 from backend.crypto.keyring import generate_master_key
 from tests.cli.commands import CALLS, WITHOUT_DATA, WITHOUT_RESULT, call, commands, groups
 from tests.cli.conftest import Command
-from tests.cli.support import PATIENCE, environment, write_documents
+from tests.cli.standard_files import run_with
+from tests.support.processes import PATIENCE, environment, write_documents
 
 KEY = generate_master_key("first")
 ROOT = Path(__file__).parents[2]
@@ -139,66 +140,13 @@ def test_an_empty_path_is_wrong_use(
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
 
 
-FORKING = """
-import importlib, json, os, sys
-import strongroom.__main__ as strongroom
-from tests.forked import PRELOADED
-
-for name in PRELOADED:
-    importlib.import_module(name)
-
-def child(case, arguments, folder):
-    os.chdir(folder)
-    log = os.open("err", os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
-    out = os.open("out", os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
-    full = os.open("/dev/full", os.O_WRONLY)
-    os.dup2(out, 1)
-    os.dup2(log, 2)
-    # As Python makes them of the files that a process is started with.
-    encoding = "ascii" if case == "ascii" else "utf-8"
-    standard = {
-        "stdin": open(0, encoding="utf-8", closefd=False),
-        "stdout": open(1, "w", encoding=encoding, errors="strict", closefd=False),
-        "stderr": open(2, "w", encoding=encoding, errors="backslashreplace", closefd=False),
-    }
-    for number, name in enumerate(standard):
-        if case == f"closed {name}":
-            os.close(number)
-            standard[name] = None
-        if case == f"full {name}":
-            os.dup2(full, number)
-        setattr(sys, name, standard[name])
-        setattr(sys, f"__{name}__", standard[name])
-    sys.argv = ["strongroom", *arguments]
-    sys.exit(strongroom.main())
-
-results = []
-for case, arguments, folder in json.load(sys.stdin):
-    pid = os.fork()
-    if not pid:
-        child(case, arguments, folder)
-    _, status = os.waitpid(pid, 0)
-    kept = {name: open(os.path.join(folder, name), "rb").read() for name in ("out", "err")}
-    results.append(
-        [os.waitstatus_to_exitcode(status)] + [kept[name].decode() for name in ("out", "err")]
-    )
-print(json.dumps(results))
-"""
-"""Runs commands in processes of their own that need not import everything again."""
+Case = tuple[str, tuple[str, ...], Path]
 
 
-def _run_all(cases: list[tuple[str, tuple[str, ...], Path]]) -> list[tuple[int, str, str]]:
-    done = subprocess.run(
-        [sys.executable, "-c", FORKING],
-        cwd=ROOT,
-        env=environment(MASTER_KEYS=KEY),
-        input=json.dumps(cases, default=str).encode(),
-        capture_output=True,
-        timeout=PATIENCE,
-        check=True,
-    )
-    assert done.stderr == b""
-    return [(status, out, err) for status, out, err in json.loads(done.stdout)]
+def _run_all(cases: list[Case]) -> list[tuple[int, str, str]]:
+    env = environment(MASTER_KEYS=KEY)
+    outcomes = [run_with(case, line, folder, env) for case, line, folder in cases]
+    return [(outcome.status, outcome.out, outcome.err) for outcome in outcomes]
 
 
 @pytest.fixture(scope="module")
@@ -302,48 +250,68 @@ def test_an_import_from_a_closed_file_is_one_line(place: Path) -> None:
     assert err == "strongroom: standard input is closed: name a file, or use a pipe\n"
 
 
+ENDED = [
+    ("backend.cli", "INT"),
+    ("backend.cli", "TERM"),
+    ("backend.cli", "QUIT"),
+    ("backend.cli", "HUP"),
+    ("typer", "INT"),
+    ("uvicorn", "INT"),
+    ("backend.routes.snapshots", "INT"),
+]
 SIGNALLED = """
-import os, signal, sys
+import json, os, signal, sys
+# What the product's modules import, so that only they are loaded again for each case.
+import cryptography, fastapi, pydantic_settings, rich.table, structlog
 
 class Finder:
+    def __init__(self, module, number):
+        self.module = module
+        self.number = number
+
     def find_spec(self, name, path=None, target=None):
-        if name == {module!r}:
-            os.kill(os.getpid(), signal.SIG{signal})
+        if name == self.module:
+            os.kill(os.getpid(), self.number)
 
-sys.argv = ["strongroom", *{arguments!r}]
-sys.meta_path.insert(0, Finder())
-import strongroom.__main__
-sys.exit(strongroom.__main__.main())
+def status(module, number):
+    assert module not in sys.modules
+    pid = os.fork()
+    if not pid:
+        sys.meta_path.insert(0, Finder(module, getattr(signal, f"SIG{number}")))
+        import strongroom.__main__
+        sys.exit(strongroom.__main__.main())
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+cases = json.loads(sys.stdin.read())
+print(json.dumps([status(*case) for case in cases]))
 """
-"""The command, to which a signal comes when it imports a certain module."""
+"""The command again and again, each time with a signal that comes when it imports a module."""
 
 
-@pytest.mark.parametrize(
-    ("module", "name"),
-    [
-        ("backend.cli", "INT"),
-        ("backend.cli", "TERM"),
-        ("backend.cli", "QUIT"),
-        ("backend.cli", "HUP"),
-        ("typer", "INT"),
-        ("uvicorn", "INT"),
-        ("backend.routes.snapshots", "INT"),
-    ],
-)
-def test_a_signal_while_modules_are_loaded_ends_without_a_word(
-    tmp_path: Path, module: str, name: str
-) -> None:
-    arguments = ("serve", "--port", "0", "--data-dir", str(tmp_path / "data"))
+@pytest.fixture(scope="module")
+def ends(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], int]:
+    """The exit status for each of `ENDED`."""
+    data = tmp_path_factory.mktemp("signalled") / "data"
     done = subprocess.run(
-        [sys.executable, "-c", SIGNALLED.format(module=module, signal=name, arguments=arguments)],
+        [sys.executable, "-c", SIGNALLED, "serve", "--port", "0", "--data-dir", data],
         cwd=ROOT,
         env=environment(),
+        input=json.dumps(ENDED).encode(),
         capture_output=True,
         timeout=PATIENCE,
-        check=False,
+        check=True,
     )
-    assert (done.returncode, done.stdout, done.stderr) == (SIGNALS[name], b"", b"")
-    assert not (tmp_path / "data").exists()
+    assert done.stderr == b""
+    assert not data.exists()
+    # Were there a word of one of them, it would be no JSON.
+    return dict(zip(ENDED, json.loads(done.stdout), strict=True))
+
+
+@pytest.mark.parametrize(("module", "name"), ENDED)
+def test_a_signal_while_modules_are_loaded_ends_without_a_word(
+    ends: dict[tuple[str, str], int], module: str, name: str
+) -> None:
+    assert ends[module, name] == SIGNALS[name]
 
 
 def test_python_m_is_the_command(tmp_path: Path) -> None:

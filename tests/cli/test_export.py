@@ -11,7 +11,7 @@ import pytest
 
 from backend.cli.exporting import encoded
 from tests.cli.conftest import Command
-from tests.cli.support import Serving, document, read_documents, write_documents
+from tests.support.processes import Serving, document, read_documents, write_documents
 
 DOCUMENTS = [document(n, status=("active", "inactive", "archived")[n % 3]) for n in range(120)]
 

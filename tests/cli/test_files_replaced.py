@@ -8,7 +8,7 @@ from pathlib import Path
 
 import httpx
 
-from tests.cli.support import Serving
+from tests.support.processes import Serving
 
 
 def test_a_server_whose_data_directory_is_removed_ends_and_says_why(tmp_path: Path) -> None:

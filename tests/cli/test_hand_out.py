@@ -7,7 +7,14 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Command
-from tests.cli.support import PATIENCE, STRONGROOM, Outcome, document, environment, write_documents
+from tests.support.processes import (
+    PATIENCE,
+    STRONGROOM,
+    Outcome,
+    document,
+    environment,
+    write_documents,
+)
 
 CREATE = ("token", "create", "ci", "--scope", "admin")
 OUTPUTS = [">&-", ">/dev/full"]

@@ -101,16 +101,16 @@ def test_every_command_says_the_same_of_the_database(
 
 
 def test_a_link_to_a_database_is_followed(command: Command, directory: Path) -> None:
-    assert command("migrate", "--data-dir", directory).status == 0
+    assert command("migrate", "--data-dir", str(directory)).status == 0
     database, elsewhere = directory / "strongroom.db", directory.parent / "elsewhere.db"
     database.rename(elsewhere)
     database.symlink_to(elsewhere)
-    assert command("migrate", "--data-dir", directory).status == 0
-    assert command("verify", "--data-dir", directory).status == 0
+    assert command("migrate", "--data-dir", str(directory)).status == 0
+    assert command("verify", "--data-dir", str(directory)).status == 0
     log = directory.parent / "elsewhere.db-wal"
     log.unlink(missing_ok=True)
     log.mkdir()
-    assert f"{log} is a directory" in command("verify", "--data-dir", directory).complaint
+    assert f"{log} is a directory" in command("verify", "--data-dir", str(directory)).complaint
 
 
 def test_a_pipe_in_the_place_of_the_lock_is_not_waited_for(directory: Path) -> None:

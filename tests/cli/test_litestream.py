@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from backend.crypto.keyring import generate_master_key
-from tests.cli.support import PATIENCE, Serving, document, environment, run
+from tests.support.processes import PATIENCE, Serving, document, environment, run
 
 LITESTREAM = shutil.which("litestream", path=str(Path(sys.executable).parent)) or shutil.which(
     "litestream"

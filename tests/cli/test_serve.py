@@ -18,7 +18,7 @@ import pytest
 
 from backend.crypto.keyring import generate_master_key
 from tests.cli.conftest import Command
-from tests.cli.support import PATIENCE, STRONGROOM, Serving, environment
+from tests.support.processes import PATIENCE, STRONGROOM, Serving, environment
 
 NO_LONGER = 10.0
 """Seconds within which a service that was told to end has ended."""
@@ -80,7 +80,7 @@ def test_a_port_in_use_is_told_before_anything_is_made(command: Command, directo
 
 
 @pytest.mark.parametrize(
-    ("host", "reason"), [("192.0.2.1", "not an address"), ("no.such.invalid", "not known")]
+    ("host", "reason"), [("192.0.2.1", "not an address"), ("no.such.invalid", "can't be resolved")]
 )
 def test_a_host_that_is_not_this_machine_is_refused(
     command: Command, directory: Path, host: str, reason: str

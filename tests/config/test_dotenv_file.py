@@ -73,10 +73,10 @@ def test_what_would_run_a_command_or_open_the_service_is_never_taken(
 ) -> None:
     for spelt in (name, name.lower(), f"export {name}"):
         file.write_text(f"{spelt}=hunter2\n")
-        assert _problem().startswith(f".env: {name} is never taken from this file: remove it")
+        assert _problem().startswith(f".env: {name} is never read from this file: remove it")
     # Also where something else would win over it.
     monkeypatch.setenv(name, "off")
-    assert _problem().startswith(f".env: {name} is never taken")
+    assert _problem().startswith(f".env: {name} is never read")
 
 
 def test_the_two_that_are_never_taken_are_those_that_are_promised() -> None:
@@ -86,9 +86,7 @@ def test_the_two_that_are_never_taken_are_those_that_are_promised() -> None:
 @pytest.mark.parametrize("mode", [0o620, 0o602, 0o666, 0o660])
 def test_one_that_others_can_write_is_refused(file: Path, mode: int) -> None:
     file.chmod(mode)
-    assert _problem() == (
-        ".env: others than its owner can write it, so it is not read: chmod go-w .env"
-    )
+    assert _problem() == ".env: other users can write it, so it is not read: chmod go-w .env"
     file.chmod(stat.S_IMODE(mode & ~0o022))
     assert load_settings(dotenv=True).port == 1001
 
@@ -151,7 +149,7 @@ def test_what_is_no_text_file_is_told_as_what_it_is(
 def test_a_link_that_leads_nowhere_is_told(file: Path) -> None:
     file.unlink()
     file.symlink_to("nowhere")
-    assert "it is a link that leads nowhere" in _problem()
+    assert "it is a link to a missing file" in _problem()
 
 
 @AS_ROOT
@@ -225,7 +223,7 @@ def test_a_line_that_is_not_understood_is_told(
 ) -> None:
     before = ("\ufeff# a comment", "STRONGROOM_HOST=::1", "", "")
     file.write_bytes(end.join((*before, line, "")).encode())
-    assert _problem().startswith(".env: line 5 is not understood: ")
+    assert _problem().startswith(".env: line 5 can't be parsed: ")
     assert not caplog.records
 
 

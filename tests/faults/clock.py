@@ -13,11 +13,11 @@ from typing import Any
 
 import httpx
 
-from tests.cli.support import NO_TLS, PATIENCE, Serving
 from tests.faults import clocked
 from tests.faults.damage import LOSS
 from tests.faults.site import Site, Tally
 from tests.faults.writes import Kind
+from tests.support.processes import NO_TLS, PATIENCE, Serving
 
 DAY = 86_400
 SCOPES = ["projects:read"]

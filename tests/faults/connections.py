@@ -8,11 +8,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.cli.support import PATIENCE, Serving
 from tests.faults.disks import GOOD, wait_for_more
 from tests.faults.processes import GRACE
 from tests.faults.site import Site, Skipped, Tally
 from tests.faults.writes import Fate, Kind
+from tests.support.processes import PATIENCE, Serving
 
 SLOW = IDLE = 500
 """Connections of each kind."""

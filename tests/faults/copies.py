@@ -8,10 +8,10 @@ from pathlib import Path
 
 import httpx
 
-from tests.cli.support import run
 from tests.faults.site import Site, Tally, command
 from tests.faults.work import kill_once, running
 from tests.faults.writes import Fate
+from tests.support.processes import run
 
 HALF_MADE = ".strongroom-*.partial"
 """Where something is put together before it gets its name."""

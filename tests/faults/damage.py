@@ -8,10 +8,10 @@ from pathlib import Path
 import httpx
 
 from backend.runtime import HeadsFile
-from tests.cli.support import Serving
 from tests.faults.disks import wait_until
 from tests.faults.site import Site, Tally, command
 from tests.faults.writes import Kind
+from tests.support.processes import Serving
 
 LOSS = "the audit has lost entries"
 PAGE = 4096

@@ -12,10 +12,10 @@ from contextlib import closing
 from pathlib import Path
 from socket import create_connection
 
-from tests.cli.support import PATIENCE, Serving, run
 from tests.database.full_disk import Disk
 from tests.faults.site import Site, Skipped, Tally
 from tests.faults.writes import Fate
+from tests.support.processes import PATIENCE, Serving, run
 
 NO_MOUNT = "mount is not permitted: it needs root or a user namespace (unshare)"
 GOOD = {200, 201, 204}

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import httpx
 
-from tests.cli.support import Serving, run
 from tests.faults.disks import GOOD, ends_by_itself, remount, small_disk, wait_for_more
 from tests.faults.history import History
 from tests.faults.power import fail_at, holds
 from tests.faults.site import Site, Skipped, Tally
 from tests.faults.trace import ATTACHED_OPTIONS, read_trace
+from tests.support.processes import Serving, run
 
 STRACE = shutil.which("strace")
 SLOW: tuple[tuple[str, dict[str, str]], ...] = (

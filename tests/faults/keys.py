@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from backend.crypto.keyring import generate_master_key
-from tests.cli.support import environment, run
 from tests.faults.site import Site, Tally
+from tests.support.processes import environment, run
 
 LOCK = "strongroom.db.lock"
 """Holds the process id of who took it last; a start that is refused took it as well."""

@@ -9,9 +9,9 @@ from typing import Any, Self
 
 import httpx
 
-from tests.cli.support import NO_TLS, PATIENCE
 from tests.faults.ledger import Ledger
 from tests.faults.writes import Fate, Kind, Write
+from tests.support.processes import NO_TLS, PATIENCE
 
 CLIENTS = 4
 

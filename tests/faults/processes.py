@@ -8,9 +8,9 @@ import time
 from contextlib import closing
 from pathlib import Path
 
-from tests.cli.support import PATIENCE, Serving, run
 from tests.faults.site import Site, Tally
 from tests.faults.writes import Fate, Kind, Write
+from tests.support.processes import PATIENCE, Serving, run
 
 ROUNDS_PER_SITE = 20
 """After so many rounds a new installation is taken, so that checks stay quick."""

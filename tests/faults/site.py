@@ -15,10 +15,10 @@ from typing import Any
 import httpx
 
 from backend.cli import main
-from tests.cli.support import Serving, environment, read_documents
 from tests.faults.ledger import Ledger, Stored
 from tests.faults.load import Load
 from tests.faults.writes import COMPONENT, SECRET_VALUE, Fate, Kind
+from tests.support.processes import Serving, environment, read_documents
 
 MARKED = {
     Kind.RUN: "SELECT target_text, count(*) FROM agent_runs WHERE target_text LIKE 'w______'",

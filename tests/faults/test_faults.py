@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.support import environment
 from tests.faults.__main__ import FAULTS, NOTICED
 from tests.faults.mutated import MUTATIONS
+from tests.support.processes import environment
 
 ROOT = Path(__file__).parent.parent.parent
 GROUPS = 4

@@ -20,12 +20,12 @@ from config.settings import Settings
 from database.base import time_text
 from database.migrator import dump_schema, load_migrations, migrate
 from database.sqlite.connection import ConnectionConfig, open_connection
-from tests.cli.support import PATIENCE, Serving, environment
 from tests.faults.damage import LOSS
 from tests.faults.disks import wait_until
 from tests.faults.site import Site, Tally, command
 from tests.faults.writes import Kind
-from tests.forked import Forked
+from tests.support.forked import Forked
+from tests.support.processes import PATIENCE, Serving, environment
 
 FILLER = 20_000
 """Logs that make work last."""

@@ -10,7 +10,8 @@ import httpx
 
 from backend.main import create_app
 from config.settings import Settings
-from tests.http.support import make_project
+from tests.support.http import make_project
+from tests.support.routes import document_of
 
 METHODS = ("get", "post", "put", "patch", "delete")
 
@@ -88,7 +89,7 @@ class Call:
 @cache
 def document() -> dict[str, Any]:
     """The OpenAPI document of the application."""
-    return create_app(Settings(_env_file=None)).openapi()
+    return document_of(create_app(Settings(_env_file=None)))
 
 
 def all_calls() -> Iterator[Call]:

@@ -3,13 +3,19 @@
 import io
 import logging
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import httpx
 import pytest
 import structlog
 from fastapi import FastAPI
+from pydantic import SecretStr
 
+from backend.main import create_app
 from backend.observability.log import configure_logging
+from config.settings import Settings
+from tests.http.heads import ORIGIN
+from tests.support.servers import RunningServer
 
 
 @pytest.fixture
@@ -45,3 +51,21 @@ def log() -> Iterator[io.StringIO]:
     logging.getLogger("uvicorn.access").propagate = True
     structlog.configure(**config)
     structlog.contextvars.clear_contextvars()
+
+
+@pytest.fixture(scope="module")
+def shared(
+    database_template: Path, tmp_path_factory: pytest.TempPathFactory, master_keys: str
+) -> Iterator[RunningServer]:
+    """A server for the tests of a module that only read, with a front end of another origin."""
+    directory = tmp_path_factory.mktemp("heads")
+    (directory / database_template.name).write_bytes(database_template.read_bytes())
+    settings = Settings(
+        _env_file=None,
+        environment="testing",
+        data_dir=directory,
+        master_keys=SecretStr(master_keys),
+        cors_origins=(ORIGIN,),
+    )
+    with RunningServer(create_app(settings)) as server:
+        yield server

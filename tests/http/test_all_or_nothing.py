@@ -14,8 +14,8 @@ from config.settings import Settings
 from database.connection_manager import DatabaseManager
 from tests.conftest import token_of_first_start
 from tests.http.raw import Wire
-from tests.http.support import all_rows, make_project, manager_of, new_project, problem
-from tests.servers import RunningServer
+from tests.support.http import all_rows, make_project, manager_of, new_project, problem
+from tests.support.servers import RunningServer
 
 SECRETS = [{"key": f"KEY_{number}", "value": f"value {number}"} for number in range(5)]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx
 
-from tests.http.support import make_project, new_project, problem, walk
+from tests.support.http import make_project, new_project, problem, walk
 
 CLIENTS = 64
 

@@ -10,7 +10,7 @@ from fastapi import FastAPI
 
 from backend.runtime import DataDirectory, find_keyring, restore_backup
 from config.settings import Settings
-from tests.http.support import make_project, manager_of, places, problem, row_counts, walk
+from tests.support.http import make_project, manager_of, places, problem, row_counts, walk
 
 BACKUPS = "/api/backups"
 SENTINEL = "sesame-that-nobody-may-read"

@@ -14,7 +14,7 @@ from fastapi import FastAPI
 
 from backend.errors import ERROR_TABLE
 from tests.http.calls import Call, all_calls, make_something_of_everything
-from tests.http.support import JSON, all_rows, manager_of, new_project, problem
+from tests.support.http import JSON, all_rows, manager_of, new_project, problem
 
 SENTINEL = "hunter2-sentinel"
 MALFORMED, INVALID = frozenset({"malformed_json"}), frozenset({"validation_failed"})

@@ -8,7 +8,7 @@ import pytest
 from fastapi import FastAPI
 
 from tests.http.calls import Call, all_calls, make_something_of_everything
-from tests.http.support import all_rows, manager_of, places, problem
+from tests.support.http import all_rows, manager_of, places, problem
 
 SENTINEL = "hunter2-sentinel"
 NO_INTEGERS = (

@@ -11,8 +11,8 @@ from fastapi import FastAPI
 from backend.http.fair_queue import FairQueue
 from backend.main import create_app
 from config.settings import Settings
-from tests.access.routes import calls
-from tests.http.support import JSON, make_project, problem, service_of
+from tests.support.http import JSON, make_project, problem, service_of
+from tests.support.routes import calls
 
 OURS = "https://app.example.com"
 ASKED = "authorization, content-type, x-request-id"

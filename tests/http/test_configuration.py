@@ -6,7 +6,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from tests.http.support import TIME, all_rows, make_project, manager_of, places, problem
+from tests.support.http import TIME, all_rows, make_project, manager_of, places, problem
 
 FIELDS = {
     "id",

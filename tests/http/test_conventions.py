@@ -9,7 +9,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from tests.http.support import REQUEST_ID, make_project, manager_of, problem, row_counts, service_of
+from tests.support.http import REQUEST_ID, make_project, manager_of, problem, row_counts, service_of
 
 
 def lines_of(log: io.StringIO) -> list[dict[str, Any]]:

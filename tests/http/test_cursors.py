@@ -6,7 +6,7 @@ from fastapi import FastAPI
 
 from backend.main import create_app
 from config.settings import Settings
-from tests.http.support import make_project, manager_of, new_project, problem, walk
+from tests.support.http import make_project, manager_of, new_project, problem, walk
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from fastapi import FastAPI
 
 from backend.errors import ERROR_TABLE
 from backend.http.inbound_budget import InboundLimits
-from tests.http.support import (
+from tests.support.http import (
     JSON,
     large_project,
     limit_pages,

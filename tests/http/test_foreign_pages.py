@@ -8,11 +8,11 @@ import pytest
 from fastapi import FastAPI
 
 from config.settings import Settings
-from tests.access.routes import calls, send
-from tests.access.world import ABSENT, ABSENT_ID
 from tests.http.raw import Wire
-from tests.http.support import all_rows, manager_of, new_project, problem
-from tests.servers import RunningServer
+from tests.support.http import all_rows, manager_of, new_project, problem
+from tests.support.resources import ABSENT, ABSENT_ID
+from tests.support.routes import calls, send
+from tests.support.servers import RunningServer
 
 PERMITTED = "https://app.example.com"
 OTHER_HOSTS = (

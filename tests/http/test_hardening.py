@@ -11,12 +11,12 @@ from fastapi import FastAPI
 
 from backend.main import create_app
 from config.settings import Settings
-from tests.access.routes import calls, send
-from tests.access.world import ABSENT, ABSENT_ID
 from tests.conftest import token_of_first_start
 from tests.http.raw import Wire
-from tests.http.support import make_project, problem
-from tests.servers import RunningServer
+from tests.support.http import make_project, problem
+from tests.support.resources import ABSENT, ABSENT_ID
+from tests.support.routes import calls, send
+from tests.support.servers import RunningServer
 
 HEADERS = {
     "x-content-type-options": "nosniff",

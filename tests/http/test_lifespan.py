@@ -12,10 +12,10 @@ from backend.errors import NotRunning
 from backend.main import create_app
 from config.settings import Settings
 from database.errors import WrongEventLoop
-from tests.access.routes import calls, send
-from tests.access.world import ABSENT, ABSENT_ID
 from tests.conftest import token_of_first_start
-from tests.http.support import problem
+from tests.support.http import problem
+from tests.support.resources import ABSENT, ABSENT_ID
+from tests.support.routes import calls, send
 
 ALIVE = ("/", "/health", "/docs", "/openapi.json")
 

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.http.support import make_project, pages, places, problem, walk
+from tests.support.http import make_project, pages, places, problem, walk
 
 SORTS = ("created_at", "-created_at", "updated_at", "-updated_at", "name", "-name")
 STATUSES = ("active", "inactive", "archived")

@@ -13,8 +13,8 @@ from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from backend.http.engine_metrics import ENGINE_METRICS
-from tests.http.support import make_project, manager_of, service_of
-from tests.webhooks.support import deliver, make_webhook
+from tests.support.http import make_project, manager_of, service_of
+from tests.support.webhooks import deliver, make_webhook
 
 PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
 LINUX = Path("/proc/self/stat").exists()
@@ -153,7 +153,7 @@ async def test_leases_that_ran_out_are_counted_by_what_came_of_it(
 ) -> None:
     await application.state.runtime.background.stop()
     service = service_of(application)
-    await service.claims.watch_leases()
+    await service.claims.check_leases()
     await new_run(client, (await make_project(client))["id"])
     name = "strongroom_leases_expired_total"
     for outcome in ("requeued", "failed"):

@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from backend.repositories.paging import MAX_PAGE_BYTES
 from database.engine import Value
 from tests.http.calls import all_calls, make_something_of_everything
-from tests.http.support import make_project, manager_of
+from tests.support.http import make_project, manager_of
 
 PAGE = 4 * 1024 * 1024
 NOW = "2026-01-31T12:00:00.000000Z"

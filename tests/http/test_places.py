@@ -12,7 +12,7 @@ import pytest
 
 from backend.http.json_places import MAX_TOKENS
 from tests.http.calls import Call, all_calls, make_something_of_everything
-from tests.http.support import JSON, make_project, places, problem
+from tests.support.http import JSON, make_project, places, problem
 
 ITEMS: dict[str, Any] = {
     "logs": {"level": "INFO", "message": "it happened"},

@@ -4,7 +4,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from tests.http.support import (
+from tests.support.http import (
     all_rows,
     make_project,
     manager_of,

@@ -7,7 +7,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from tests.http.support import (
+from tests.support.http import (
     JSON,
     TIME,
     all_rows,

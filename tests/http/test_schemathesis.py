@@ -19,7 +19,7 @@ from config.settings import Settings
 from models import NO_NUL_PATTERN
 from tests.conftest import token_of_first_start
 from tests.http.calls import Call, all_calls, document, make_something_of_everything
-from tests.servers import RunningServer
+from tests.support.servers import RunningServer
 
 CONFIG: dict[str, Any] = {
     "generation": {

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from database.text_keys import text_key
-from tests.http.support import make_project, problem
-from tests.logs.sending import log
+from tests.support.http import make_project, problem
+from tests.support.logs import log
 
 Form = Literal["NFC", "NFD"]
 FORMS: tuple[Form, ...] = ("NFC", "NFD")

@@ -21,9 +21,9 @@ from backend.errors import StrongroomError
 from backend.schemas.secrets import SecretCreate
 from backend.services.database_service import DatabaseService
 from models import MAX_SECRET_BYTES
-from tests.cli.support import Serving, environment
 from tests.http.sentinels import Sentinels, files_in
-from tests.http.support import JSON, new_project
+from tests.support.http import JSON, new_project
+from tests.support.processes import Serving, environment
 
 
 def test_a_value_is_found_in_every_form() -> None:

@@ -14,8 +14,8 @@ from config.settings import Settings
 from tests.conftest import token_of_first_start
 from tests.http.calls import Call, all_calls
 from tests.http.raw import Answer, Wire
-from tests.http.support import all_rows, manager_of, new_project
-from tests.servers import PATIENCE, RunningServer
+from tests.support.http import all_rows, manager_of, new_project
+from tests.support.servers import PATIENCE, RunningServer
 
 SENTINEL = b"hunter2-sentinel"
 JSON = "Content-Type: application/json"

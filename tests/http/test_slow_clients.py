@@ -16,14 +16,15 @@ import httpx
 import pytest
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from backend.cli.connections import ConnectionLimits, Connections
+from backend.cli.all_connections import Connections
+from backend.cli.connections import ConnectionLimits
 from backend.main import create_app
 from config.settings import Settings
-from tests.clocks import TickingClock
 from tests.conftest import token_of_first_start
 from tests.http.raw import Wire
-from tests.http.support import manager_of, new_project, row_counts
-from tests.servers import PATIENCE, RunningServer
+from tests.support.clocks import TickingClock
+from tests.support.http import manager_of, new_project, row_counts
+from tests.support.servers import PATIENCE, RunningServer
 
 LIMITS = ConnectionLimits()
 TEN = 10

@@ -11,12 +11,13 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from backend.cli.connections import ConnectionLimits, Connections
+from backend.cli.all_connections import Connections
+from backend.cli.connections import ConnectionLimits
 from backend.main import create_app
 from config.settings import Settings
-from tests.clocks import TickingClock
 from tests.conftest import token_of_first_start
-from tests.servers import RunningServer
+from tests.support.clocks import TickingClock
+from tests.support.servers import RunningServer
 
 UPGRADE = b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: %s\r\n\r\n"
 NO_HTTP = {

@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from backend.main import create_app
 from config.settings import Settings
 from database.errors import DatabaseUnavailable
-from tests.http.support import make_project, manager_of, problem
+from tests.support.http import make_project, manager_of, problem
 
 CHECKS = {"database", "migrations", "keys", "writer_queue", "writes"}
 

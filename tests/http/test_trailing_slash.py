@@ -7,8 +7,8 @@ import pytest
 from fastapi import FastAPI
 
 from config.settings import Settings
-from tests.access.routes import calls
-from tests.http.support import problem
+from tests.support.http import problem
+from tests.support.routes import calls
 
 
 async def test_every_route_with_a_slash_at_its_end_is_named_without_it(

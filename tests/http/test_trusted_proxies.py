@@ -13,8 +13,8 @@ from backend.http.authentication import client_address
 from backend.http.trusted_proxies import TrustedProxies
 from backend.main import create_app
 from config.settings import Settings
-from tests.http.support import problem
-from tests.servers import RunningServer
+from tests.support.http import problem
+from tests.support.servers import RunningServer
 
 PROXIES = ("10.0.0.0/8", "192.0.2.7", "2001:db8:1::/48")
 WRONG = {"Authorization": "Bearer sr_1_no"}

@@ -4,7 +4,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from tests.http.support import make_project, manager_of, problem
+from tests.support.http import make_project, manager_of, problem
 
 
 @pytest.fixture

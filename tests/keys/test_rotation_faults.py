@@ -10,11 +10,11 @@ import httpx
 
 from backend.services.audit.verification import verify_audit
 from database.sqlite.integrity import file_problem, reference_problem
-from tests.cli.support import PATIENCE, Serving, environment, run
-from tests.forked import Forked
-from tests.http.support import JSON
 from tests.keys.rotating import rotate
 from tests.keys.support import NEW, OLD, fill, key_rows, read_everything, started
+from tests.support.forked import Forked
+from tests.support.http import JSON
+from tests.support.processes import PATIENCE, Serving, environment, run
 
 ROUNDS = 5
 

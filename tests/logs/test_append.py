@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from tests.logs.sending import found, log, messages, send
-from tests.runs.api import Api, Clock, Json, codes
+from tests.support.api import Api, Clock, Json, codes
+from tests.support.logs import found, log, messages, send
 
 
 async def test_one_log_comes_back_as_it_was_sent(api: Api, clock: Clock) -> None:

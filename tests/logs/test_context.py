@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.runs.api import Api, codes
 from tests.runs.test_metadata import LIMIT, VALUES, nested, same
+from tests.support.api import Api, codes
 
 HEADERS = {"Content-Type": "application/json"}
 

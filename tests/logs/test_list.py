@@ -7,8 +7,8 @@ from urllib.parse import urlencode
 
 import pytest
 
-from tests.logs.sending import found, log, messages, send
-from tests.runs.api import Api, Clock, Json, codes
+from tests.support.api import Api, Clock, Json, codes
+from tests.support.logs import found, log, messages, send
 
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 TRAITS: dict[str, tuple[Any, ...]] = {

@@ -22,7 +22,7 @@ from backend.runtime.own_logs import OwnLogs
 from backend.schemas.logs import LogEntry
 from config.settings import Settings
 from database.errors import DatabaseBusy, DatabaseError, DatabaseFull, InvalidValue
-from tests.http.support import make_project, manager_of
+from tests.support.http import make_project, manager_of
 
 Stored = Callable[[str], Awaitable[list[dict[str, Any]]]]
 
@@ -165,7 +165,9 @@ async def test_what_is_too_much_is_counted_and_told_once(
 
 
 async def test_what_strangers_cause_is_not_stored(own: OwnLogs, table: Table) -> None:
-    get_logger("strongroom.connections").warning("clients sent what is no request")
+    get_logger("strongroom.connections").warning(
+        "clients sent requests that this server does not serve"
+    )
     logging.getLogger("uvicorn.error").warning("Invalid HTTP request received.")
     await own.store_waiting()
     assert table.entries == []

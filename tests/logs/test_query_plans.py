@@ -8,9 +8,9 @@ import pytest
 from backend.repositories.log_blocks import BLOCK, note_blocks
 from backend.repositories.system_log_repository import LogFilter, Removal, SystemLogRepository
 from models import LogLevel
-from tests.logs.sending import log, send
-from tests.plans import Explaining, is_careless
-from tests.runs.api import Api
+from tests.support.api import Api
+from tests.support.logs import log, send
+from tests.support.plans import Explaining, is_careless
 
 TIME = "2026-01-31T12:00:00.000000Z"
 # What matches, from the full-text index; in its order, or there would be a sort.

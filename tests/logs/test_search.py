@@ -7,8 +7,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.logs.sending import log, messages, send
-from tests.runs.api import Api
+from tests.support.api import Api
+from tests.support.logs import log, messages, send
 
 EXAMPLES = settings(
     max_examples=150,

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from backend.repositories import log_blocks
-from tests.logs.sending import found, log, messages, send
-from tests.runs.api import Api, Clock, Json
+from tests.support.api import Api, Clock, Json
+from tests.support.logs import found, log, messages, send
 
 HOUR = 3600.0
 DAY = 24 * HOUR
@@ -70,7 +70,7 @@ async def test_any_range_is_exact_for_any_clock(
     logs = await found(api, limit=500)
     assert len(logs) == number
     times = sorted({item["created_at"] for item in logs})
-    edges = [None, *chance.sample(times, 8), times[0], times[-1], shifted(times[0], -1)]
+    edges = [None, *chance.sample(times, 5), times[0], times[-1], shifted(times[0], -1)]
     for since, until in product(edges, repeat=2):
         for wanted in ({}, {"level": "ERROR"}, {"q": "even"}, {"q": "odd", "level": "ERROR"}):
             expected = [item["id"] for item in logs if belongs(item, since, until, wanted)]
@@ -133,7 +133,7 @@ async def test_blocks_without_logs_are_forgotten(api: Api) -> None:
     rows = await pool.fetch_all("SELECT block FROM system_log_blocks ORDER BY block")
     assert [row[0] for row in rows] == [0, 1, 2, 3, 4, 5]
     await api.call("DELETE", f"/api/projects/{second}?purge=true", status=204)
-    while await api.service.retention.remove_noted_logs(7):
+    while await api.service.retention.remove_orphaned_logs(7):
         pass
     await send(api, *(log("stays") for _ in range(12)))
     await send(api, log("stays"))

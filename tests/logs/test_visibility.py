@@ -7,8 +7,8 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from tests.http.support import make_project, places, problem
-from tests.logs.sending import log
+from tests.support.http import make_project, places, problem
+from tests.support.logs import log
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import pytest
 from backend.repositories import Repositories
 from database.connection_manager import DatabaseManager
 from models import Project
-from tests.clocks import SetClock
+from tests.support.clocks import SetClock
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from database.base import encode, json_text, time_text, utc_now
 from database.connection_manager import DatabaseManager
 from database.errors import CheckViolation, ForeignKeyViolation, IntegrityError, InvalidValue
 from models import Project, ProjectStatus
-from tests.clocks import SetClock
+from tests.support.clocks import SetClock
 
 
 def fields(number: int = 1, **changed: Any) -> dict[str, Any]:

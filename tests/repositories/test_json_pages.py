@@ -14,7 +14,7 @@ from backend.repositories.project_repository import ProjectFilter
 from database.connection_manager import DatabaseManager
 from database.engine import Params, Row
 from models import AgentRun, Project, TestResult
-from tests.plans import Explaining
+from tests.support.plans import Explaining
 
 TEXTS = [
     'a "quoted" \\ name/',

@@ -11,8 +11,8 @@ from backend.repositories import Repositories
 from backend.repositories.project_repository import ProjectFilter, contains
 from database.connection_manager import DatabaseManager
 from models import Project, ProjectStatus
-from tests.clocks import SetClock
 from tests.repositories.project_keys import add_key
+from tests.support.clocks import SetClock
 
 
 def fields(repo: str, **changed: Any) -> dict[str, Any]:

@@ -14,8 +14,8 @@ from backend.repositories.project_secrets_repository import SealedSecret
 from backend.repositories.schema_version import schema_version
 from database.connection_manager import DatabaseManager
 from models import ProjectStatus
-from tests.plans import Explaining, is_careless
 from tests.repositories.project_keys import add_key, as_it_is
+from tests.support.plans import Explaining, is_careless
 
 MERGING = ("MERGE (UNION ALL)", "LEFT", "RIGHT")
 STATUSES: list[tuple[ProjectStatus, ...]] = [

@@ -7,8 +7,8 @@ from backend.repositories import Repositories
 from backend.repositories.project_secrets_repository import SealedSecret, StoredSecret
 from database.errors import ForeignKeyViolation, InvalidValue, UniqueViolation
 from models import Project, ProjectSecret
-from tests.clocks import SetClock
 from tests.repositories.project_keys import add_key, as_it_is
+from tests.support.clocks import SetClock
 
 
 async def test_a_project_without_settings_has_none(

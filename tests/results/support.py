@@ -4,7 +4,7 @@ from typing import Any
 
 import httpx
 
-from tests.http.support import make_project
+from tests.support.http import make_project
 
 Json = dict[str, Any]
 

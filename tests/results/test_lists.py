@@ -6,8 +6,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.http.support import make_project, places, problem
 from tests.results.support import Json, listed, make_run, results, upload
+from tests.support.http import make_project, places, problem
 from tests.webhooks.conftest import AsToken
 
 STATUSES = ["pending", "running", "passed", "failed", "skipped", "error"]

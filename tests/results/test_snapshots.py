@@ -11,8 +11,8 @@ import pytest
 
 from backend.services.runs.snapshot_states import TRANSITIONS
 from models import SnapshotStatus
-from tests.http.support import TIME, places, problem, walk
 from tests.results.support import Json, actions, make_run
+from tests.support.http import TIME, places, problem, walk
 
 PAGE = Path(__file__).parents[2] / "docs" / "test-results.md"
 ALL = list(SnapshotStatus)

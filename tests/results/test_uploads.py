@@ -7,8 +7,8 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from tests.http.support import JSON, TIME, manager_of, places, problem, row_counts
 from tests.results.support import actions, listed, make_run, results, upload
+from tests.support.http import JSON, TIME, manager_of, places, problem, row_counts
 
 WHOLE = {
     "test_type": "e2e",

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.runs.api import Api, Clock, open_api
+from tests.support.api import Api, Clock, open_api
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ from typing import Any
 
 from backend.schemas.retention import Limit, RetentionLimits
 from database.connection_manager import DatabaseManager
-from tests.logs.sending import log, send
-from tests.runs.api import Api, Clock, Json
+from tests.support.api import Api, Clock, Json
+from tests.support.logs import log, send
 
 DAY = 86_400.0
 ENDLESS = Limit(days=None, newest=None)

@@ -6,7 +6,6 @@ from backend.repositories.system_log_repository import SystemLogRepository
 from backend.schemas.logs import OwnLogEntry
 from backend.schemas.retention import Removed, RetentionLimits, RetentionPlan
 from backend.services.operations.pruner import Pruner
-from tests.logs.sending import log, messages, send
 from tests.retention.data import (
     DAY,
     deliveries,
@@ -16,7 +15,8 @@ from tests.retention.data import (
     rows,
     webhook,
 )
-from tests.runs.api import Api, Clock
+from tests.support.api import Api, Clock
+from tests.support.logs import log, messages, send
 
 
 async def prune(api: Api, limits: RetentionLimits) -> tuple[RetentionPlan, Removed]:
@@ -25,7 +25,7 @@ async def prune(api: Api, limits: RetentionLimits) -> tuple[RetentionPlan, Remov
     removed = await Pruner(api.service.retention, limits, considerate=False).start()
     assert (await api.service.retention.plan(limits)).rows == 0
     async with api.service.db_manager.async_transaction() as tx:
-        assert await SystemLogRepository.index.check(tx)
+        assert await SystemLogRepository(api.service.db_manager).index.check(tx)
         broken = await tx.fetch_all("PRAGMA foreign_key_check")
     assert broken == []
     return plan, removed

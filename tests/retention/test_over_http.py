@@ -8,9 +8,9 @@ from fastapi import FastAPI
 
 from backend.services.operations.pruner import Pruner
 from config.settings import Settings
-from tests.http.support import manager_of, problem
-from tests.logs.sending import log
 from tests.retention.data import rows
+from tests.support.http import manager_of, problem
+from tests.support.logs import log
 
 PATH = "/api/retention"
 

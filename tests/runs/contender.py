@@ -1,13 +1,14 @@
 """A process full of clients that want the same thing at once.
 
-Says `ready`, waits for a line, lets its tasks go at it, and prints what each of them got as JSON.
+Says `ready`, waits for the end of its input, lets its tasks go at it, and prints what each of them
+got as JSON.
 """
 
 import asyncio
 import json
 import ssl
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import httpx
@@ -88,12 +89,14 @@ async def contend(url: str, token: str, task: Task, first: int, count: int) -> l
         await asyncio.gather(*(client.get("/health") for _ in range(count)))
         sys.stdout.write("ready\n")
         sys.stdout.flush()
-        await asyncio.to_thread(sys.stdin.readline)
+        await asyncio.to_thread(sys.stdin.read)
         got = await asyncio.gather(*(task(client, first + number) for number in range(count)))
     return [item for items in got for item in items]
 
 
-if __name__ == "__main__":
-    _, url, token, name, first, count = sys.argv
+def main(arguments: Sequence[str]) -> int:
+    """What the process does, with URL, token, task, first number and count."""
+    url, token, name, first, count = arguments
     result = asyncio.run(contend(url, token, TASKS[name], int(first), int(count)))
     sys.stdout.write(json.dumps(result) + "\n")
+    return 0

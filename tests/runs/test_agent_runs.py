@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.runs.api import Api, Clock, codes
+from tests.support.api import Api, Clock, codes
 
 FIELDS = {
     "id",

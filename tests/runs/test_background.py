@@ -7,7 +7,7 @@ from fastapi import FastAPI
 
 from backend.main import create_app
 from config.settings import Settings
-from tests.servers import PATIENCE
+from tests.support.servers import PATIENCE
 
 
 async def claimed_for_a_second(client: httpx.AsyncClient) -> str:

@@ -9,7 +9,7 @@ import pytest
 
 from database.migrator import load_migrations, migrate
 from tests.database.rows import NOW, insert, query
-from tests.runs.api import Api, Clock
+from tests.support.api import Api, Clock
 
 COUNTED = (
     "SELECT q.project_id, q.pending_runs, (SELECT count(*) FROM agent_runs AS r"

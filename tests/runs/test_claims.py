@@ -6,7 +6,7 @@ import pytest
 
 from backend.schemas.runs import RunClaim
 from backend.services.principal import Principal, acting_as
-from tests.runs.api import Api, Clock, codes
+from tests.support.api import Api, Clock, codes
 
 
 async def claimed_ids(api: Api, count: int, **fields: Any) -> list[int]:

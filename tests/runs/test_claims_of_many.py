@@ -10,7 +10,7 @@ import pytest
 from fastapi import FastAPI
 
 from backend.schemas.runs import MAX_CLAIM_COUNT
-from tests.runs.api import Api, Clock, Json, open_api
+from tests.support.api import Api, Clock, Json, open_api
 
 
 async def claim_many(api: Api, count: int, **fields: Any) -> list[Json]:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from models import RunType, TestStatus
-from tests.runs.api import Api
+from tests.support.api import Api
 
 STATUSES = ("pending", "running", "failed")
 

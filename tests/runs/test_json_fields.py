@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from backend.schemas.base import RequestModel
 from tests.http.test_json_numbers import KEPT_NUMBERS
-from tests.runs.api import Api
 from tests.runs.test_metadata import HEADERS, VALUES, same
+from tests.support.api import Api
 
 JSON_FIELDS = {
     ("AgentRunCreate", "metadata"),

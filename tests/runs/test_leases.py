@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from backend.services.runs.claims import LEASE_RAN_OUT
-from tests.runs.api import Api, Clock, Json, open_api
+from tests.support.api import Api, Clock, Json, open_api
 
 
 async def claim_one(api: Api, **fields: Any) -> tuple[int, str]:

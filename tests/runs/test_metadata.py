@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.runs.api import Api, codes
+from tests.support.api import Api, codes
 
 HEADERS = {"Content-Type": "application/json"}
 LIMIT = 65_536

@@ -7,7 +7,7 @@ import pytest
 
 from database.errors import InvalidValue
 from models import PipelineStateName
-from tests.runs.api import Api, Clock, Json, codes
+from tests.support.api import Api, Clock, Json, codes
 
 ALL = [
     "created",

@@ -7,8 +7,8 @@ from backend.repositories.pipeline_state_repository import PipelineStateReposito
 from backend.repositories.run_queue_repository import RunQueueRepository
 from database.base import TableAccess
 from models import PipelineStateName, RunStatus, RunType
-from tests.plans import Explaining, is_careless
-from tests.runs.api import Api
+from tests.support.api import Api
+from tests.support.plans import Explaining, is_careless
 
 LATER = "2099-01-01T00:00:00.000000Z"
 

@@ -1,10 +1,10 @@
 """Two processes with 32 clients each want the same thing at once, and each thing is had once."""
 
 import json
-import subprocess
-import sys
+import os
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,9 @@ import pytest
 
 from config.settings import Settings
 from tests.conftest import token_of_first_start
-from tests.servers import PATIENCE, RunningServer
+from tests.runs.contender import main
+from tests.support.forked import Forked
+from tests.support.servers import PATIENCE, RunningServer
 
 ROOT = Path(__file__).parent.parent.parent
 PROCESSES, TASKS = 2, 32
@@ -33,39 +35,22 @@ def admin(server: RunningServer, settings: Settings) -> Iterator[httpx.Client]:
 def contend(admin: httpx.Client, task: str) -> list[Any]:
     """What all tasks of all processes got, in one list."""
     token = admin.headers["Authorization"].removeprefix("Bearer ")
-    contenders = [
-        subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "tests.runs.contender",
-                str(admin.base_url),
-                token,
-                task,
-                str(process * TASKS),
-                str(TASKS),
-            ],
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for process in range(PROCESSES)
-    ]
-    try:
+    with ExitStack() as stack:
+        read, write = os.pipe()
+        started = stack.enter_context(os.fdopen(read, "rb"))
+        start = stack.enter_context(os.fdopen(write, "wb"))
+        contenders = []
+        for process in range(PROCESSES):
+            arguments = [str(admin.base_url), token, task, str(process * TASKS), str(TASKS)]
+            contender = Forked(arguments, cwd=ROOT, env=os.environ, stdin=started, function=main)
+            contenders.append(stack.enter_context(contender))
+            stack.callback(contender.kill)
         for contender in contenders:
             assert contender.stdout is not None
             assert contender.stdout.readline() == "ready\n"
-        for contender in contenders:
-            assert contender.stdin is not None
-            contender.stdin.write("go\n")
-            contender.stdin.flush()
+        start.close()
         outputs = [contender.communicate(timeout=120)[0] for contender in contenders]
         assert [contender.returncode for contender in contenders] == [0] * PROCESSES
-    finally:
-        for contender in contenders:
-            contender.kill()
-            contender.communicate()
     return [item for output in outputs for item in json.loads(output)]
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from backend.services.runs.states import FINAL, TRANSITIONS, sources
 from models import RunStatus
-from tests.runs.api import Api, Clock, codes
+from tests.support.api import Api, Clock, codes
 
 # As the contract has it, and not taken from the code.
 CONTRACT = {

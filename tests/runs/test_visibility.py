@@ -7,7 +7,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from tests.http.support import make_project, problem
+from tests.support.http import make_project, problem
 
 CALLS: list[tuple[str, str, Any]] = [
     ("GET", "", None),

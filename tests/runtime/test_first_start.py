@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.cli.support import environment
+from tests.support.processes import environment
 
 ROOT = Path(__file__).parents[2]
 

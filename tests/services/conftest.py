@@ -5,7 +5,7 @@ import pytest
 from backend.crypto.service_keys import ServiceKeys
 from backend.services.base import Kit
 from backend.services.database_service import DatabaseService
-from tests.clocks import SetClock
+from tests.support.clocks import SetClock
 
 
 @pytest.fixture

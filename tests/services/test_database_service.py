@@ -9,7 +9,7 @@ from backend.errors import ProjectExists, ProjectNotFound, ValidationFailed
 from backend.schemas.projects import ProjectSettingsUpdate, ProjectUpdate
 from backend.services.database_service import DatabaseService
 from models import Project, ProjectStatus
-from tests.clocks import SetClock
+from tests.support.clocks import SetClock
 
 PROJECT: dict[str, Any] = {"name": "Payments", "github_owner": "acme", "github_repo": "payments"}
 

@@ -7,7 +7,7 @@ import pytest
 from fastapi import FastAPI
 
 from tests.http import conftest as over_http
-from tests.webhooks.support import make_webhook
+from tests.support.webhooks import make_webhook
 
 AsToken = Callable[..., Awaitable[httpx.AsyncClient]]
 log = over_http.log

@@ -11,8 +11,8 @@ import pytest
 from fastapi import FastAPI
 
 from database.sqlite.connection import ConnectionConfig, open_connection
-from tests.http.support import TIME, manager_of, problem, row_counts
-from tests.webhooks.support import (
+from tests.support.http import TIME, manager_of, problem, row_counts
+from tests.support.webhooks import (
     PAYLOAD,
     deliver,
     delivered,

@@ -6,8 +6,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.http.support import problem
-from tests.webhooks.support import PAYLOAD, deliver, delivered, headers_of, make_webhook
+from tests.support.http import problem
+from tests.support.webhooks import PAYLOAD, deliver, delivered, headers_of, make_webhook
 
 
 @pytest.mark.parametrize("header", ["X-GitHub-Delivery", "X-GitHub-Event"])

@@ -11,10 +11,10 @@ import pytest
 
 from config.settings import Settings
 from tests.conftest import token_of_first_start
-from tests.http.support import new_project
-from tests.servers import RunningServer
+from tests.support.http import new_project
+from tests.support.servers import RunningServer
+from tests.support.webhooks import TOKEN, deliver, delivered
 from tests.webhooks import octokit
-from tests.webhooks.support import TOKEN, deliver, delivered
 
 EXAMPLES = Path(__file__).parents[3] / "shared" / "data" / "github_webhooks.jsonl"
 MADE_UP: list[dict[str, Any]] = [

@@ -9,8 +9,8 @@ from backend.repositories.webhook_delivery_repository import (
 )
 from backend.repositories.webhook_repository import WebhookRepository
 from database.base import TableAccess
-from tests.http.support import manager_of
-from tests.plans import Explaining, is_careless
+from tests.support.http import manager_of
+from tests.support.plans import Explaining, is_careless
 
 NOW = "2026-01-31T12:00:00.000000Z"
 

@@ -9,8 +9,8 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from tests.http.support import manager_of, problem
-from tests.webhooks.support import TOKEN, deliver, make_webhook
+from tests.support.http import manager_of, problem
+from tests.support.webhooks import TOKEN, deliver, make_webhook
 
 SENTINELS = ("sentinel-5f0c-first", "sentinel-5f0c-second")
 

@@ -12,9 +12,9 @@ from fastapi import FastAPI
 from backend.http.inbound_budget import SMALL_BYTES, InboundLimits
 from config.settings import Settings
 from tests.conftest import token_of_first_start
-from tests.http.support import manager_of, problem, row_counts
-from tests.servers import PATIENCE, RunningServer
-from tests.webhooks.support import PAYLOAD, deliver, headers_of, make_webhook
+from tests.support.http import manager_of, problem, row_counts
+from tests.support.servers import PATIENCE, RunningServer
+from tests.support.webhooks import PAYLOAD, deliver, headers_of, make_webhook
 
 Caller = Callable[[str], httpx.AsyncClient]
 

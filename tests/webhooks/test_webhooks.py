@@ -5,9 +5,9 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.http.support import TIME, make_project, places, problem, walk
+from tests.support.http import TIME, make_project, places, problem, walk
+from tests.support.webhooks import TOKEN, make_webhook
 from tests.webhooks.conftest import AsToken
-from tests.webhooks.support import TOKEN, make_webhook
 
 FIELDS = {
     "webhook_type": "cloudflare",

@@ -18,7 +18,7 @@ from typing import Any, Self
 import httpx
 
 from config.settings import PREFIX
-from tests.forked import Forked
+from tests.support.forked import Forked
 
 STRONGROOM = Path(sys.executable).with_name("strongroom")
 REAL_DOCUMENTS = Path(__file__).parents[3] / "shared" / "data" / "projects.jsonl"

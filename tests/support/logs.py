@@ -3,7 +3,7 @@
 from typing import Any
 from urllib.parse import urlencode
 
-from tests.runs.api import Api, Json
+from tests.support.api import Api, Json
 
 
 def log(message: str = "it happened", level: str = "INFO", **fields: Any) -> Json:

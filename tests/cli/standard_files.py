@@ -1,0 +1,45 @@
+"""The command with standard files that are closed or full, or that take ASCII only."""
+
+import os
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from strongroom.__main__ import main
+from tests.support.forked import Forked
+from tests.support.processes import PATIENCE, Outcome
+
+
+def run_with(case: str, arguments: Sequence[str], cwd: Path, env: Mapping[str, str]) -> Outcome:
+    """Run the command to its end in a process whose standard files are as `case` says: `closed` or
+    `full` and the name of one, `ascii`, or nothing."""
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        function = partial(_run, case)
+        with Forked(arguments, cwd=cwd, env=env, stdout=out, stderr=err, function=function) as run:
+            status = run.wait(PATIENCE)
+        out.seek(0)
+        err.seek(0)
+        return Outcome(status, out.read().decode(), err.read().decode())
+
+
+def _run(case: str, arguments: Sequence[str]) -> int:
+    # As Python makes them of the files that a process is started with.
+    encoding = "ascii" if case == "ascii" else "utf-8"
+    standard: dict[str, Any] = {
+        "stdin": os.fdopen(0, encoding="utf-8", closefd=False),
+        "stdout": os.fdopen(1, "w", encoding=encoding, errors="strict", closefd=False),
+        "stderr": os.fdopen(2, "w", encoding=encoding, errors="backslashreplace", closefd=False),
+    }
+    for number, name in enumerate(standard):
+        if case == f"closed {name}":
+            os.close(number)
+            standard[name] = None
+        if case == f"full {name}":
+            os.dup2(os.open("/dev/full", os.O_WRONLY), number)
+        setattr(sys, name, standard[name])
+        setattr(sys, f"__{name}__", standard[name])
+    sys.argv = ["strongroom", *arguments]
+    return main()
