@@ -157,7 +157,7 @@ class OpenFiles:
                 size = os.fstat(file.fileno()).st_size
         except OSError:
             return
-        # A log that begins anew meanwhile has others.
+        # A log that started from its beginning in the meantime has other salts.
         if state is None or not state.log_bytes or state != self._state():
             return
         if size < state.log_bytes:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from backend.crypto.keyring import generate_master_key
 from backend.runtime import DataDirectory
 from database.sqlite.process_lock import ProcessLock
 from tests.cli.commands import CALLS, WITHOUT_DATA, call
@@ -111,6 +112,32 @@ def test_a_link_to_a_database_is_followed(command: Command, directory: Path) -> 
     log.unlink(missing_ok=True)
     log.mkdir()
     assert f"{log} is a directory" in command("verify", "--data-dir", str(directory)).complaint
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_no_backup_is_told_as_what_it_is(
+    command: Command, directory: Path, kind: str
+) -> None:
+    directory.mkdir(mode=0o700)
+    (directory / "master.key").write_text(generate_master_key("first"))
+    (directory / "master.key").chmod(0o600)
+    make, told = KINDS[kind]
+    source = directory.parent / "source.db"
+    make(source)
+    outcome = command("restore", source, "--data-dir", directory)
+    assert outcome.status == 1
+    assert outcome.complaint == f"{source} {told}, and must be an ordinary file: name a backup"
+
+
+@pytest.mark.parametrize("name", [*FILES, "admin.token", "strongroom.db-journal"])
+def test_a_backup_takes_no_name_that_the_installation_needs(
+    command: Command, directory: Path, name: str
+) -> None:
+    directory.mkdir(mode=0o700)
+    outcome = command("backup", directory / name, "--data-dir", f"{directory}/../data")
+    assert outcome.status == 2
+    assert f"{name} has a name that the data directory needs" in outcome.complaint
+    assert list(directory.iterdir()) == []
 
 
 def test_a_pipe_in_the_place_of_the_lock_is_not_waited_for(directory: Path) -> None:
