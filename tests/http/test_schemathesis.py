@@ -17,8 +17,8 @@ from schemathesis.pytest.lazy import get_all_tests
 from backend.main import create_app
 from config.settings import Settings
 from models import NO_NUL_PATTERN
-from tests.conftest import token_of_first_start
 from tests.http.calls import Call, all_calls, document, make_something_of_everything
+from tests.support.clients import token_of_first_start
 from tests.support.servers import RunningServer
 
 CONFIG: dict[str, Any] = {

@@ -19,8 +19,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from backend.cli.connections import ConnectionLimits, Connections
 from backend.main import create_app
 from config.settings import Settings
-from tests.conftest import token_of_first_start
 from tests.http.raw import Wire
+from tests.support.clients import token_of_first_start
 from tests.support.clocks import TickingClock
 from tests.support.http import manager_of, new_project, row_counts
 from tests.support.servers import PATIENCE, RunningServer

@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from backend.cli.connections import ConnectionLimits, Connections
 from backend.main import create_app
 from config.settings import Settings
-from tests.conftest import token_of_first_start
+from tests.support.clients import token_of_first_start
 from tests.support.clocks import TickingClock
 from tests.support.servers import RunningServer
 

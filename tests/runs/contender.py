@@ -1,6 +1,7 @@
 """A process full of clients that want the same thing at once.
 
-Says `ready`, waits for the end of its input, lets its tasks go at it, and prints what each of them got as JSON.
+Says `ready`, waits for the end of its input, lets its tasks go at it, and prints what each of them
+got as JSON.
 """
 
 import asyncio

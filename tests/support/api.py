@@ -18,6 +18,7 @@ from backend.services.base import Kit
 from backend.services.database_service import DatabaseService
 from config.settings import Settings
 from database.connection_manager import DatabaseManager
+from tests.support.clients import client_of
 
 Json = dict[str, Any]
 KEYS = ServiceKeys(cursors=b"c" * 32, token_macs=b"t" * 32, audit_chain=b"a" * 32)
@@ -125,8 +126,7 @@ async def open_api(path: Path, clock: Clock) -> AsyncIterator[Api]:
         await add_master_key(manager, vault)
         app = create_app(_read_settings().model_copy(update={"data_dir": path.parent}))
         app.state.service = service
-        transport = httpx.ASGITransport(app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+        async with client_of(app, base_url="http://localhost", raising=True) as client:
             yield Api(client, service)
 
 

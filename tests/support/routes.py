@@ -50,7 +50,7 @@ def document_of(app: FastAPI) -> dict[str, Any]:
     """The application's OpenAPI document, made once for all applications with the same routes: it
     takes as long as thirty tests."""
     routes = frozenset(
-        f"{sorted(route.methods)} {route.path}"
+        f"{sorted(route.methods or ())} {route.path}"
         for route in app.router.routes
         if isinstance(route, APIRoute)
     )
