@@ -17,7 +17,7 @@ from backend.main import create_app
 from backend.services.base import Kit
 from backend.services.database_service import DatabaseService
 from config.settings import Settings
-from database.connection_manager import DatabaseManager
+from database.connection_manager import ConnectionConfig, DatabaseManager
 from tests.support.clients import client_of
 
 Json = dict[str, Any]
@@ -120,7 +120,7 @@ def _read_settings() -> Settings:
 @asynccontextmanager
 async def open_api(path: Path, clock: Clock) -> AsyncIterator[Api]:
     """The API over the database at `path`, without tokens; closed at the end of the block."""
-    async with DatabaseManager(path) as manager:
+    async with DatabaseManager(ConnectionConfig(path, readers=2)) as manager:
         vault = Vault(Keyring([MasterKey("k1", bytes(range(32)))]), "an-installation")
         service = DatabaseService(Kit(manager, vault, KEYS, clock=clock))
         await add_master_key(manager, vault)
