@@ -1,4 +1,4 @@
-# `make` alone lists what there is to do.
+# `make` alone lists the targets.
 
 PYTHON  ?= python3
 ARGS    ?=
@@ -8,10 +8,10 @@ WORKERS ?= $(shell expr `getconf _NPROCESSORS_ONLN` + 1)
 VENV := .venv
 BIN  := $(VENV)/bin
 PIP  := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-input --no-deps
-# A lock is all there is: left to resolve, pip 23 stops at any release newer than the one locked.
+# The lock has every package: if pip 23 resolves, it stops at any release newer than the locked one.
 LOCKED := $(PIP) --require-hashes -r
 
-# An environment that was moved, or whose Python is gone, is made anew.
+# An environment that was moved, or whose Python is gone, is rebuilt.
 ifneq ($(wildcard $(VENV)),)
   ifneq ($(shell cat $(VENV)/.made 2>/dev/null && $(BIN)/python -c ''  2>/dev/null && echo works),$(CURDIR) works)
     STALE := FORCE
@@ -20,7 +20,7 @@ endif
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: FORCE help run test faults coverage check format lint types schema bench lock clean
+.PHONY: FORCE help run test indirect faults coverage check format lint types schema bench lock clean
 
 help: ## list the targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -31,7 +31,10 @@ run: $(VENV)/.run ## start the server, by default on http://127.0.0.1:8000 with 
 test: $(VENV)/.dev ## run the whole test suite (ARGS="-k name" for a part of it)
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
-faults: $(VENV)/.dev ## break servers under load, and hold what is left against what was promised (ARGS=--help)
+indirect: $(VENV)/.dev ## run the HTTP tests with FastAPI's own handlers instead of direct calls
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --through-fastapi $(ARGS) tests/http tests/access
+
+faults: $(VENV)/.dev ## break servers under load, and check what they promised (ARGS=--help)
 	@$(BIN)/python -m tests.faults $(ARGS)
 
 coverage: $(VENV)/.dev ## run the suite, and fail below 95 % of repositories, services and database
@@ -40,9 +43,9 @@ coverage: $(VENV)/.dev ## run the suite, and fail below 95 % of repositories, se
 	  --include='backend/repositories/*,backend/services/*,database/*'
 
 check: $(VENV)/.dev lint types ## lint, type check, and the tests of the architecture and of the docs
-	@$(BIN)/python -m pytest -q tests/test_architecture.py tests/test_docs.py
+	@$(BIN)/python -m pytest -q tests/test_architecture.py tests/test_docs.py tests/test_wording.py
 
-format: $(VENV)/.dev ## put every file into the one format
+format: $(VENV)/.dev ## format every file
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
@@ -76,10 +79,10 @@ clean: ## remove the environment and all caches; the data stays
 UV_COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
   --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' pyproject.toml
 
-# What is installed, by stamp: a second run installs nothing.
+# Stamp files record the installed locks, so that a second run installs nothing.
 $(VENV)/.made: $(STALE)
 	@command -v $(PYTHON) >/dev/null || \
-	  { echo "make: $(PYTHON) was not found: install Python 3.11 or newer, or say make PYTHON=/path/to/python" >&2; exit 1; }
+	  { echo "make: $(PYTHON) was not found: install Python 3.11 or newer, or run make PYTHON=/path/to/python" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "make: $(PYTHON) is $$($(PYTHON) -V 2>&1): Strongroom needs Python 3.11 or newer (make PYTHON=/path/to/python)" >&2; exit 1; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
@@ -90,18 +93,18 @@ $(VENV)/.made: $(STALE)
 	@echo "$(CURDIR)" >$@
 
 $(VENV)/.run: $(VENV)/.made backend/requirements.txt pyproject.toml
-	@echo "Installing what the server needs ..." >&2
+	@echo "Installing the packages of the server ..." >&2
 	@$(LOCKED) backend/requirements.txt
 	@$(PIP) --editable .
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.made requirements-dev.txt pyproject.toml
-	@echo "Installing what development needs ..." >&2
+	@echo "Installing the packages for development ..." >&2
 	@$(LOCKED) requirements-dev.txt
 	@$(PIP) --editable .
 	@touch $(VENV)/.run $@
 
 $(VENV)/.bench: $(VENV)/.run bench/requirements.txt pyproject.toml
-	@echo "Installing what the benchmark needs ..." >&2
+	@echo "Installing the packages for the benchmark ..." >&2
 	@$(LOCKED) bench/requirements.txt
 	@touch $@

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from backend.http.authentication import client_address, running_service
-from backend.http.guarded_route import GuardedRoute, Service
+from backend.http.guarded_route import GuardedRouter, Service
 from backend.http.problems import (
     install_error_handlers,
     json_response,
@@ -21,7 +21,7 @@ from models import MAX_INT64
 __all__ = [
     "AnyOf",
     "Cursor",
-    "GuardedRoute",
+    "GuardedRouter",
     "Id",
     "Limit",
     "PlainDigits",
@@ -75,9 +75,9 @@ Limit = Annotated[
     int,
     Field(ge=1, le=500),
     PlainDigits,
-    Query(description="The most items that a page may have."),
+    Query(description="The maximum number of items on the page."),
 ]
 Cursor = Annotated[
     str | None,
-    Query(description="`next_cursor` of the page before, with the same filters."),
+    Query(description="`next_cursor` of the previous page, with the same filters."),
 ]

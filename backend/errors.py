@@ -9,33 +9,33 @@ ERROR_TABLE: dict[str, tuple[int, str]] = {
     "malformed_json": (400, "The body is not valid JSON"),
     "bad_cursor": (400, "The cursor does not belong to this list"),
     "bad_request": (400, "The request can't be understood"),
-    "unauthenticated": (401, "A valid token is needed"),
+    "unauthenticated": (401, "A valid token is required"),
     "forbidden": (403, "This is not permitted"),
-    "not_found": (404, "There is nothing here"),
-    "project_not_found": (404, "There is no such project"),
-    "secret_not_found": (404, "There is no such secret"),
-    "snapshot_not_found": (404, "There is no such snapshot"),
-    "webhook_not_found": (404, "There is no such webhook"),
-    "delivery_not_found": (404, "There is no such delivery"),
-    "agent_run_not_found": (404, "There is no such agent run"),
-    "token_not_found": (404, "There is no such token"),
+    "not_found": (404, "Nothing was found at this path"),
+    "project_not_found": (404, "The project does not exist"),
+    "secret_not_found": (404, "The secret does not exist"),
+    "snapshot_not_found": (404, "The snapshot does not exist"),
+    "webhook_not_found": (404, "The webhook does not exist"),
+    "delivery_not_found": (404, "The delivery does not exist"),
+    "agent_run_not_found": (404, "The agent run does not exist"),
+    "token_not_found": (404, "The token does not exist"),
     "method_not_allowed": (405, "The method is not allowed here"),
     "project_exists": (409, "The repository belongs to another project"),
-    "snapshot_exists": (409, "The run has this snapshot"),
-    "secret_exists": (409, "The secret exists"),
+    "snapshot_exists": (409, "The run already has this snapshot"),
+    "secret_exists": (409, "The secret already exists"),
     "secret_unreadable": (409, "The secret's value can't be decrypted"),
-    "invalid_transition": (409, "The present status does not permit this"),
-    "rotation_running": (409, "Another rotation of keys is going on"),
-    "lease_lost": (409, "The run's lease is another's"),
+    "invalid_transition": (409, "The current status does not allow this change"),
+    "rotation_running": (409, "A key rotation is already running"),
+    "lease_lost": (409, "Another worker holds the run's lease"),
     "body_too_large": (413, "The body is too large"),
     "uri_too_long": (414, "The URL is too long"),
     "unsupported_media_type": (415, "The body must be JSON"),
     "validation_failed": (422, "The request has invalid values"),
-    "rate_limited": (429, "Too much at once"),
+    "rate_limited": (429, "Too many requests"),
     "headers_too_large": (431, "The headers are too large"),
     "internal": (500, "Something went wrong on the server"),
     "database_busy": (503, "The database is busy"),
-    "too_many_connections": (503, "The server has all the connections that it may have"),
+    "too_many_connections": (503, "The server has reached its connection limit"),
     "database_full": (507, "The database's disk is full"),
 }
 """For each code its HTTP status and the title of its problem document."""
@@ -81,7 +81,8 @@ class BadCursor(StrongroomError):
 
     def __init__(self) -> None:
         super().__init__(
-            "use next_cursor as it came, with the same filters and sort, or start without one"
+            "send next_cursor unchanged, with the same filters and sort, or leave the cursor out "
+            "to start again"
         )
 
 
@@ -136,7 +137,7 @@ class ProjectNotFound(NotFound):
     code = "project_not_found"
 
     def __init__(self, places: Places = ()) -> None:
-        super().__init__("no project with this id or repository", places)
+        super().__init__("no project has this id or repository", places)
 
 
 class SecretNotFound(NotFound):
@@ -150,14 +151,14 @@ class AgentRunNotFound(NotFound):
     code = "agent_run_not_found"
 
     def __init__(self, places: Places = ()) -> None:
-        super().__init__("no agent run with this id", places)
+        super().__init__("no agent run has this id", places)
 
 
 class TokenNotFound(NotFound):
     code = "token_not_found"
 
     def __init__(self) -> None:
-        super().__init__("no token with this id, or it is revoked")
+        super().__init__("no active token has this id")
 
 
 class InvalidTransition(StrongroomError):
@@ -174,7 +175,7 @@ class LeaseLost(StrongroomError):
 
     def __init__(self) -> None:
         super().__init__(
-            "this lease token is not the one of the run's present lease: stop working on the run"
+            "this lease token does not match the run's current lease: stop working on the run"
         )
 
 
@@ -182,13 +183,13 @@ class SnapshotNotFound(NotFound):
     code = "snapshot_not_found"
 
     def __init__(self) -> None:
-        super().__init__("no snapshot with this id")
+        super().__init__("no snapshot has this id")
 
 
 class WebhookNotFound(NotFound):
     code = "webhook_not_found"
 
-    def __init__(self, detail: str = "no webhook with this id") -> None:
+    def __init__(self, detail: str = "no webhook has this id") -> None:
         super().__init__(detail)
 
 
@@ -204,7 +205,7 @@ class ProjectExists(StrongroomError):
 
     def __init__(self, existing_id: int | None) -> None:
         super().__init__(
-            "another project has this repository; change that one, or delete it first",
+            "another project already uses this repository: change that project, or delete it first",
             existing_id=existing_id,
         )
 
@@ -214,7 +215,7 @@ class SnapshotExists(StrongroomError):
 
     def __init__(self, existing_id: int | None) -> None:
         super().__init__(
-            "the run has a snapshot with this snapshot_id; change that one",
+            "the run already has a snapshot with this snapshot_id: change that snapshot instead",
             existing_id=existing_id,
         )
 
@@ -223,7 +224,9 @@ class SecretExists(StrongroomError):
     code = "secret_exists"
 
     def __init__(self) -> None:
-        super().__init__("the project has a secret with this key; use PUT to change its value")
+        super().__init__(
+            "the project already has a secret with this key: use PUT to change its value"
+        )
 
 
 class SecretUnreadable(StrongroomError):
@@ -231,8 +234,8 @@ class SecretUnreadable(StrongroomError):
 
     def __init__(self) -> None:
         super().__init__(
-            "the stored value can't be decrypted with the configured master keys; "
-            "restore the key or the database, or write the value anew"
+            "the stored value can't be decrypted with the configured master keys: restore the "
+            "key or the database, or set the value again"
         )
 
 
@@ -240,7 +243,7 @@ class RotationRunning(StrongroomError):
     code = "rotation_running"
 
     def __init__(self) -> None:
-        super().__init__("wait for it to end: GET /api/keys shows how far it is")
+        super().__init__("wait until it ends: GET /api/keys shows its progress")
 
 
 class BodyTooLarge(StrongroomError):
@@ -260,7 +263,7 @@ class UnsupportedEncoding(UnsupportedMediaType):
 
     def __init__(self) -> None:
         super().__init__(
-            "send the body as it is, without Content-Encoding",
+            "send the body unencoded, without Content-Encoding",
             headers={"Accept-Encoding": "identity"},
         )
 

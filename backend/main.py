@@ -10,36 +10,21 @@ from fastapi import FastAPI
 from starlette.middleware import Middleware
 
 from backend.dependencies import install_error_handlers
-from backend.http.access import ROUTE_SCOPES
-from backend.http.docs_pages import DOCUMENT_PATH, PAGE_PATH, add_docs
+from backend.http.cross_origin import CrossOrigin
+from backend.http.docs_pages import add_docs
 from backend.http.edge import Edge
 from backend.http.fair_queue import FairQueue
 from backend.http.fast_path.route_table import RouteTable
-from backend.http.inbound_budget import InboundLimits
 from backend.http.metrics import RequestMetrics
 from backend.http.missing_paths import MissingPaths
 from backend.http.openapi import describe
 from backend.http.own_origin import OwnOrigin
 from backend.http.rate_limits import RequestLimits
+from backend.http.route_policy import Queue
+from backend.http.state import AppState, state_of
 from backend.observability.log import get_logger
 from backend.observability.log_output import drain_outputs
-from backend.routes import (
-    agent_runs,
-    audit,
-    backups,
-    deliveries,
-    keys,
-    logs,
-    pipeline_states,
-    projects,
-    retention,
-    secrets,
-    snapshots,
-    system,
-    test_results,
-    tokens,
-    webhooks,
-)
+from backend.routes import POLICIES, ROUTERS
 from backend.runtime import Runtime, connection_config
 from config.loading import load_settings
 from config.settings import Settings
@@ -48,34 +33,33 @@ from database.errors import DatabaseError, FilesReplaced
 
 logger = get_logger("strongroom")
 
-ROUTERS = (
-    projects.router,
-    agent_runs.router,
-    secrets.router,
-    logs.router,
-    pipeline_states.router,
-    test_results.router,
-    snapshots.router,
-    deliveries.router,
-    webhooks.router,
-    system.router,
-    tokens.router,
-    audit.router,
-    keys.router,
-    backups.router,
-    retention.router,
-)
+
+def _new_state(settings: Settings) -> AppState:
+    queue_seconds = settings.db_queue_timeout_seconds
+    return AppState(
+        settings=settings,
+        auth_required=settings.auth == "token",
+        has_open_metrics=settings.is_loopback and not settings.is_production,
+        metrics=RequestMetrics(),
+        own_origin=OwnOrigin(settings.public_url, settings.cors_origins),
+        cross_origin=CrossOrigin(settings.cors_origins) if settings.cors_origins else None,
+        limits=RequestLimits(
+            token_per_minute=settings.token_rate_per_minute,
+            failed_per_minute=settings.failed_attempts_per_minute,
+        ),
+        queues={kind: FairQueue(settings.max_concurrent_requests, queue_seconds) for kind in Queue},
+    )
 
 
-def create_app(settings: Settings | None = None) -> FastAPI:
+def create_app(settings: Settings | None = None, *, direct: bool = True) -> FastAPI:
     """The application; its lifespan opens the pool, migrates, and closes everything.
 
     Without `settings` they are read from the environment, which raises `SettingsError` when one
-    is wrong. The lifespan raises `StartRefused` and `DatabaseError`.
+    is wrong. Unless `direct`, FastAPI's own handler calls every endpoint, which answers the same
+    and takes longer. The lifespan raises `StartRefused` and `DatabaseError`.
     """
     settings = settings or load_settings()
-    metrics = RequestMetrics()
-    own_origin = OwnOrigin(settings.public_url, settings.cors_origins)
+    state = _new_state(settings)
     app = FastAPI(
         title="Strongroom",
         version="0.1.0",
@@ -84,11 +68,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             Middleware(
                 Edge,
                 max_body_bytes=settings.max_body_bytes,
-                metrics=metrics,
-                cors_origins=settings.cors_origins,
+                policies=POLICIES,
+                metrics=state.metrics,
+                cross_origin=state.cross_origin,
                 trusted_hosts=settings.trusted_hosts,
                 trusted_proxies=settings.trusted_proxies,
-                own_origin=own_origin if settings.auth == "off" else None,
+                own_origin=None if state.auth_required else state.own_origin,
             )
         ],
         redirect_slashes=False,
@@ -96,51 +81,37 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         # Its records hold exception messages and request values.
         telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False},
     )
-    app.state.settings = settings
-    # Until the lifespan has begun.
-    app.state.service = None
-    app.state.own_origin = own_origin
-    app.state.metrics = metrics
-    app.state.inbound = InboundLimits()
-    app.state.auth_required = settings.auth == "token"
-    app.state.limits = RequestLimits(
-        token_per_minute=settings.token_rate_per_minute,
-        failed_per_minute=settings.failed_attempts_per_minute,
-    )
-    app.state.queues = {
-        kind: FairQueue(settings.max_concurrent_requests, settings.db_queue_timeout_seconds)
-        for kind in ("reading", "writing")
-    }
-    app.state.open_metrics = settings.is_loopback and not settings.is_production
+    # In the place of Starlette's, which takes whatever it is given.
+    app.state = state  # type: ignore[assignment]
     # In front of them, so that the place of a route among the others costs nothing.
-    app.router.routes.append(RouteTable(route for router in ROUTERS for route in router.routes))
-    for router in ROUTERS:
-        # Not `include_router`, which matches every included route twice: a fifth of the
-        # throughput of the whole application.
-        app.router.routes.extend(router.routes)
-    has_docs = settings.docs == "on"
-    if has_docs:
-        add_docs(app)
-    paths = {path for _, path in ROUTE_SCOPES} | ({DOCUMENT_PATH, PAGE_PATH} if has_docs else set())
-    app.state.missing_paths = MissingPaths(paths, has_docs=has_docs)
-    install_error_handlers(app)
-    describe(app)
+    routes = [route for router in ROUTERS for route in router.guarded_routes]
+    if not direct:
+        routes = [route.through_fastapi() for route in routes]
+    app.router.routes.append(RouteTable(routes))
+    # Not `include_router`, which matches every included route twice: a fifth of the throughput of
+    # the whole application.
+    app.router.routes.extend(routes)
+    pages = add_docs(app) if settings.docs == "on" else ()
+    install_error_handlers(app, MissingPaths(POLICIES, pages))
+    describe(app, POLICIES)
     return app
 
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    settings: Settings = app.state.settings
+    state = state_of(app)
     loop = asyncio.get_running_loop()
     poisoned: asyncio.Future[DatabaseError] = loop.create_future()
-    manager = DatabaseManager(connection_config(settings), on_poison=poisoned.set_result)
-    runtime = await Runtime.start(settings, manager=manager)
+    manager = DatabaseManager(connection_config(state.settings), on_poison=poisoned.set_result)
+    runtime = await Runtime.start(state.settings, manager=manager)
     poisoned.add_done_callback(_end_process)
-    app.state.runtime = runtime
-    app.state.service = runtime.service
+    state.runtime = runtime
+    state.service = runtime.service
     runtime.start_background_work()
-    if not app.state.auth_required:
-        logger.warning("authentication is off: whoever reaches this address is an administrator")
+    if not state.auth_required:
+        logger.warning(
+            "authentication is off: anyone who can reach this address is an administrator"
+        )
     try:
         yield
     finally:

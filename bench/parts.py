@@ -27,6 +27,7 @@ from starlette.routing import BaseRoute, Match
 
 from backend.http.edge import Edge
 from backend.http.metrics import RequestMetrics
+from backend.http.state import state_of
 from backend.http.strict_json import parse_json
 from backend.main import create_app
 from backend.observability.log import configure_logging
@@ -68,7 +69,7 @@ class Parts:
 
     def __init__(self, app: FastAPI, token: str, copy: TimedConnection, rounds: int) -> None:
         self._app = app
-        self._service: DatabaseService = app.state.service
+        self._service = state_of(app).installation.service
         self._token = token
         self._copy = copy
         kit = shallow(self._service.kit)
@@ -197,7 +198,7 @@ def _nothing_kept() -> ResponseCaches:
     """Answers to reads that are made each time."""
     answers = ResponseCaches(TableVersions())
     for name in vars(answers):
-        setattr(answers, name, ResponseCache(TableVersions().watch([]), max_bytes=0))
+        setattr(answers, name, ResponseCache(TableVersions().counting([]), max_bytes=0))
     return answers
 
 

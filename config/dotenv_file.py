@@ -3,13 +3,15 @@
 import errno
 import io
 import os
+import re
 import stat
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from dotenv import dotenv_values
-from dotenv.parser import parse_stream
+from dotenv.parser import Binding, parse_stream
 
 from config.settings import PREFIX, SettingsError
 
@@ -19,6 +21,13 @@ NEVER_FROM_FILE = (f"{PREFIX}MASTER_KEYS_COMMAND", f"{PREFIX}AUTH")
 """What a file that came with a directory must not decide: it would run a command, or open the
 service."""
 
+_NO_TEXT = f"{NAME}: it is not UTF-8 text: write it as UTF-8"
+_NEWLINE = re.compile(r"\r\n|\n|\r")
+_VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*", re.IGNORECASE | re.ASCII)
+_SETTING = rf"(?:export\s+)?[\"']?{PREFIX}\w*[\"']?\s*[=:]"
+_SETTING_IN_VALUE = re.compile(rf"(?:^|[\s;&]){_SETTING}", re.IGNORECASE)
+_SETTING_ON_NEXT_LINE = re.compile(rf"[\r\n]\s*{_SETTING}", re.IGNORECASE)
+_QUOTED = re.compile(r"[^=]*=\s*[\"']")
 _WITHOUT_LINK = "replace it with an ordinary file, or start in another directory"
 
 
@@ -53,19 +62,22 @@ def read_dotenv() -> DotenvFile:
     except FileNotFoundError:
         if os.path.lexists(NAME):
             raise SettingsError(
-                f"{NAME}: it is a link that leads nowhere: {_WITHOUT_LINK}"
+                f"{NAME}: it is a link to a missing file: {_WITHOUT_LINK}"
             ) from None
         return NO_FILE
     except UnicodeDecodeError:
-        raise SettingsError(f"{NAME}: it is not UTF-8 text: write it as UTF-8") from None
+        raise SettingsError(_NO_TEXT) from None
     except OSError as error:
         raise SettingsError(_unreadable(error)) from None
-    wrong = next((part for part in parse_stream(io.StringIO(text)) if part.error), None)
-    if wrong is not None:
-        raise SettingsError(
-            f"{NAME}: line {wrong.original.line} is not understood: write NAME=value, a "
-            "quoted value with both of its quotes"
-        )
+    if "\0" in text:
+        # UTF-16 without a mark is UTF-8 of other names.
+        raise SettingsError(_NO_TEXT)
+    for part in parse_stream(io.StringIO(text)):
+        if part.error or _hides_a_setting(part):
+            raise SettingsError(
+                f"{NAME}: line {_line(part)} can't be parsed: write NAME=value on a line of its "
+                "own, the name without quotes, and close the quotes of a quoted value"
+            )
     found = {
         name.upper(): value or ""
         for name, value in dotenv_values(stream=io.StringIO(text)).items()
@@ -74,10 +86,30 @@ def read_dotenv() -> DotenvFile:
     for name in NEVER_FROM_FILE:
         if found.get(name):
             raise SettingsError(
-                f"{NAME}: {name} is never taken from this file: remove it there, and set it in the "
-                "environment if it is meant"
+                f"{NAME}: {name} is never read from this file: remove it from there, and set it "
+                "in the environment if you need it"
             )
     return DotenvFile(found, is_private=not mode & 0o077)
+
+
+def _hides_a_setting(part: Binding) -> bool:
+    """Whether the parser makes something else of what was meant as a setting of ours."""
+    if part.key is None:
+        return False
+    if not _VARIABLE.fullmatch(part.key):
+        letters = unicodedata.normalize("NFKC", part.key).upper()
+        return PREFIX.rstrip("_") in "".join(filter(str.isalnum, letters))
+    value = part.value or ""
+    if _QUOTED.match(part.original.string):
+        return _SETTING_ON_NEXT_LINE.search(value) is not None
+    return _SETTING_IN_VALUE.search(value) is not None
+
+
+def _line(part: Binding) -> int:
+    """The number of its first line; the parser's begins with the blank lines before it."""
+    text = part.original.string
+    blank = text[: len(text) - len(text.lstrip())]
+    return part.original.line + len(_NEWLINE.findall(blank))
 
 
 def _check_link() -> None:
@@ -101,7 +133,7 @@ def _check_file(status: os.stat_result) -> int:
         )
     if mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise SettingsError(
-            f"{NAME}: others than its owner can write it, so it is not read: chmod go-w {NAME}"
+            f"{NAME}: other users can write it, so it is not read: chmod go-w {NAME}"
         )
     return mode
 

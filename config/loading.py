@@ -45,8 +45,8 @@ def load_settings(*, dotenv: bool = False, **overrides: Any) -> Settings:
         raise SettingsError("; ".join(_sentences(error, given))) from None
     if settings.is_production and f"{PREFIX}MASTER_KEYS" in file.variables and not file.is_private:
         raise SettingsError(
-            f"{DOTENV}: it has {PREFIX}MASTER_KEYS, and others than its owner can reach it: "
-            f"chmod 600 {DOTENV}"
+            f"{DOTENV}: it has {PREFIX}MASTER_KEYS, and other users can access it: chmod 600 "
+            f"{DOTENV}"
         )
     return settings
 

@@ -84,7 +84,7 @@ class Settings(BaseSettings):
     """The port to listen on; 0 takes a free one."""
 
     master_keys: Annotated[
-        SecretStr | None, Rule("must be id:base64key, more of them after commas")
+        SecretStr | None, Rule("must be id:base64key, or several separated by commas")
     ] = None
     """Master keys as text, `id:base64key[,id:base64key…]`: the first encrypts, all decrypt."""
 
@@ -120,7 +120,10 @@ class Settings(BaseSettings):
         NoDecode,
         BeforeValidator(values.split),
         AfterValidator(values.host_patterns),
-        Rule("must be host names such as strongroom.example.com or *.example.com, with commas"),
+        Rule(
+            "must be host names such as strongroom.example.com or *.example.com, separated by "
+            "commas"
+        ),
     ] = ()
     """Hosts that a request may be for, by its `Host` header; none means any."""
 
@@ -137,7 +140,7 @@ class Settings(BaseSettings):
         NoDecode,
         BeforeValidator(values.split),
         AfterValidator(values.networks),
-        Rule("must be addresses or networks such as 10.0.0.7 or 10.0.0.0/8, with commas"),
+        Rule("must be addresses or networks such as 10.0.0.7 or 10.0.0.0/8, separated by commas"),
     ] = ()
     """Proxies that are believed when they say where a request comes from."""
 
@@ -274,12 +277,13 @@ class Settings(BaseSettings):
             raise ValueError(f"{PREFIX}AUTH: off is not permitted in production")
         if self.auth == "off" and not self.is_loopback:
             raise ValueError(
-                f"{PREFIX}AUTH: off is permitted on a loopback {PREFIX}HOST only, such as 127.0.0.1"
+                f"{PREFIX}AUTH: off is permitted only with a loopback {PREFIX}HOST, such as "
+                "127.0.0.1"
             )
         if "*" in self.cors_origins and self.auth == "off":
             raise ValueError(
-                f"{PREFIX}CORS_ORIGINS: * is not permitted with {PREFIX}AUTH=off, which would let "
-                "every web page in"
+                f"{PREFIX}CORS_ORIGINS: * is not permitted with {PREFIX}AUTH=off, which would "
+                "admit every web page"
             )
         if "*" in self.cors_origins and (self.is_production or len(self.cors_origins) > 1):
             raise ValueError(

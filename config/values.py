@@ -11,6 +11,8 @@ _ORIGIN = re.compile(
 _HOST_NAME = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?")
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 _NAME = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)(\.(?!-)[a-z0-9_-]{1,63}(?<!-))*")
+_MOST_PATH_BYTES, _MOST_NAME_BYTES = 4096, 255
+_MOST_HOST_CHARACTERS = 253
 _IPV6 = re.compile(r"\[[0-9a-f:.]{2,45}\]")
 
 
@@ -40,7 +42,7 @@ def path(value: object) -> object:
     """A path, with a `~` at its beginning as the home directory that it stands for."""
     if not isinstance(value, str | Path):
         return value
-    if not str(value).strip() or "\0" in str(value):
+    if not str(value).strip() or not can_be_path(str(value)):
         raise ValueError
     try:
         return Path(value).expanduser()
@@ -49,9 +51,24 @@ def path(value: object) -> object:
         raise ValueError from None
 
 
+def can_be_path(text: str) -> bool:
+    """Whether a file system could have something of this name."""
+    name = text.encode(errors="surrogatepass")
+    return (
+        "\0" not in text
+        and len(name) < _MOST_PATH_BYTES
+        and max(map(len, name.split(b"/"))) <= _MOST_NAME_BYTES
+    )
+
+
 def host(text: str) -> str:
     """A host name or address to listen on."""
-    if not text or not text.isprintable() or any(c in text for c in " /@[]"):
+    if (
+        not text
+        or len(text) > _MOST_HOST_CHARACTERS
+        or not text.isprintable()
+        or any(c in text for c in " /@[]")
+    ):
         raise ValueError
     return text
 

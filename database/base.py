@@ -1,15 +1,15 @@
 """The repository every table has: rows in, models out, nothing else."""
 
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from enum import Enum
-from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
+from typing import Any, ClassVar, Generic, NamedTuple, Protocol, Self, TypeVar
 
 from database.connection_manager import DatabaseManager, get_database_manager
 from database.engine import Executor, Row, Value
 from database.errors import InvalidValue
+from database.json_texts import write_json
 
 
 class Model(Protocol):
@@ -19,6 +19,13 @@ class Model(Protocol):
     def model_validate(cls, obj: Any, /) -> Self:
         """An instance made from a dict of columns."""
         ...
+
+
+class Sql(NamedTuple):
+    """A part of a statement: constant text, and the values of its parameters."""
+
+    text: str
+    params: tuple[Value, ...] = ()
 
 
 T = TypeVar("T", bound=Model)
@@ -36,7 +43,7 @@ def time_text(time: datetime) -> str:
     Raises `InvalidValue` for a time without its zone, and for one out of range.
     """
     if time.tzinfo is None:
-        raise InvalidValue("a time can't be stored without its zone")
+        raise InvalidValue("a time can't be stored without a time zone")
     try:
         utc = time.astimezone(UTC)
     except OverflowError:
@@ -110,18 +117,62 @@ class BaseRepository(TableAccess, Generic[T]):
     async def update(self, id: int, data: Mapping[str, Any]) -> T | None:
         """Set the columns in `data`, leave the others; the row as it is now, or `None` if there is
         no such row. Raises `IntegrityError` when a constraint refuses it."""
-        columns = self.columns(data)
-        if not columns:
-            return await self.get_by_id(id)
-        if self.versioned:
-            columns["updated_at"] = self.now()
-        assignments = ", ".join(f"{name} = ?" for name in columns)
-        version = ", version = version + 1" if self.versioned else ""
-        rows = await self.db.execute_returning(
-            f"UPDATE {self.table_name} SET {assignments}{version} WHERE id = ? RETURNING *",
-            (*columns.values(), id),
+        return await self.change(id, data) if data else await self.get_by_id(id)
+
+    async def change(
+        self,
+        id: int,
+        data: Mapping[str, Any],
+        *,
+        expected: int | None = None,
+        where: Sql | None = None,
+        computed: Mapping[str, Sql | Value] | None = None,
+    ) -> T | None:
+        """Set the columns in `data` and in `computed`, which callers may not set, if the row has
+        the version `expected` and fulfils `where`; the row as it is then, one version on.
+
+        `None` when there is no such row, or it does not. Raises `IntegrityError` when a constraint
+        refuses it.
+        """
+        conditions = ["id = ?"]
+        params: list[Value] = [id]
+        if expected is not None:
+            conditions.append("version = ?")
+            params.append(expected)
+        if where is not None:
+            conditions.append(where.text)
+            params.extend(where.params)
+        changed = await self.change_where(
+            Sql(" AND ".join(conditions), tuple(params)), data, computed=computed
         )
-        return self.model(rows[0]) if rows else None
+        return changed[0] if changed else None
+
+    async def change_where(
+        self,
+        where: Sql,
+        data: Mapping[str, Any],
+        *,
+        computed: Mapping[str, Sql | Value] | None = None,
+    ) -> Sequence[T]:
+        """The same to all rows that fulfil `where`; they, as they are then."""
+        columns: dict[str, Sql | Value] = {**self.columns(data), **(computed or {})}
+        if self.versioned:
+            columns.setdefault("updated_at", self.now())
+            columns["version"] = _NEXT_VERSION
+        assignments: list[str] = []
+        params: list[Value] = []
+        for name, value in columns.items():
+            if isinstance(value, Sql):
+                assignments.append(f"{name} = {value.text}")
+                params.extend(value.params)
+            else:
+                assignments.append(f"{name} = ?")
+                params.append(value)
+        rows = await self.db.execute_returning(
+            f"UPDATE {self.table_name} SET {', '.join(assignments)} WHERE {where.text} RETURNING *",
+            (*params, *where.params),
+        )
+        return [self.model(row) for row in rows]
 
     async def delete(self, id: int) -> bool:
         """Remove the row and what belongs to it; whether there was one."""
@@ -176,10 +227,18 @@ class BaseRepository(TableAccess, Generic[T]):
         return rows[0]
 
 
+_NEXT_VERSION = Sql("version + 1")
+
+
 def encode(value: Any) -> Value:
     """A Python value as a column's: booleans as 0 or 1, times as text, enumerations by value,
     objects and lists as JSON. Raises `InvalidValue` for anything else."""
-    if value is None or type(value) in (str, int, bytes):
+    if type(value) is str:
+        if "\0" in value:
+            # PostgreSQL has none in its texts.
+            raise InvalidValue("a text can't be stored: it has a NUL character")
+        return value
+    if value is None or type(value) in (int, bytes):
         return value  # type: ignore[no-any-return]
     if isinstance(value, bool):
         return int(value)
@@ -198,11 +257,11 @@ def encode(value: Any) -> Value:
 
 
 def json_text(value: Any) -> str:
-    """A value as the JSON that is stored: compact, with its keys in their order.
+    """A value as the JSON that is stored: see `write_json`.
 
     Raises `InvalidValue` for what JSON can't say: infinities, NaN, Python's own objects.
     """
     try:
-        return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        return write_json(value)
     except (TypeError, ValueError, RecursionError):
         raise InvalidValue("a value can't be stored as JSON") from None

@@ -14,6 +14,7 @@ from database.errors import STATEMENT_ERRORS, DatabaseError, translate
 from database.sqlite.async_pool import AsyncConnectionPool, nobody_to_tell, nothing
 from database.sqlite.connection import ConnectionConfig, finish
 from database.sqlite.process_lock import ProcessLock
+from database.sqlite.space import disk_problem
 from database.sqlite.statements import execute, fetch_all
 from database.sqlite.sync_pool import ConnectionPool
 from database.sqlite.write_lock import WriteLock
@@ -50,7 +51,11 @@ class DatabaseManager:
         write_lock = WriteLock()
         self.sync_pool = ConnectionPool(self.config, write_lock)
         self.async_pool = AsyncConnectionPool(
-            self.config, write_lock, self._poisoned, lambda: self.sync_pool.reading > 0
+            self.config,
+            write_lock,
+            self._poisoned,
+            lambda: self.sync_pool.reading > 0,
+            self.sync_pool.close,
         )
 
     async def open(self) -> None:
@@ -138,6 +143,15 @@ class DatabaseManager:
         """A transaction on the writer: see `AsyncConnectionPool.transaction`."""
         return self.async_pool.transaction()
 
+    def has_tables(self, *names: str) -> bool:
+        """Whether the database has all these tables, whatever its schema."""
+        tables = self.execute_query("SELECT name FROM sqlite_schema WHERE type = 'table'")
+        return {table["name"] for table in tables}.issuperset(names)
+
+    def has_read_only_storage(self) -> bool:
+        """Whether the file system that holds the database takes no writes."""
+        return disk_problem(self.config.path.parent) == "read-only"
+
     def get_stats(self) -> dict[str, Any]:
         """Counters and gauges of both pools; sizes in bytes, times in seconds."""
         return {
@@ -190,5 +204,5 @@ def get_database_manager(config: ConnectionConfig | Path | str | None = None) ->
         return DatabaseManager(config)
     managers = list(_open_managers)
     if len(managers) != 1:
-        raise LookupError(f"{len(managers)} database managers are open; pass the one that is meant")
+        raise LookupError(f"{len(managers)} database managers are open: pass the one to use")
     return managers[0]

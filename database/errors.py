@@ -69,8 +69,8 @@ class WrongEventLoop(DatabaseError):
 
     def __init__(self) -> None:
         super().__init__(
-            "the database belongs to the event loop that opened it: use it on that loop only, or "
-            "open a manager of its own on this one"
+            "the database belongs to the event loop that opened it: use it only on that loop, or "
+            "open another manager on this one"
         )
 
 

@@ -16,6 +16,7 @@ from importlib import resources
 from importlib.resources.abc import Traversable
 
 from database.errors import DatabaseError, MigrationError, translate
+from database.json_texts import same_json
 from database.text_keys import text_key
 
 _FILE_NAME = re.compile(r"(\d{4})_[a-z0-9]+(?:_[a-z0-9]+)*\.sql")
@@ -80,12 +81,12 @@ class Migration:
             word = _WORD.match(statement)
             if word and word[0].upper() in _REFUSED:
                 raise InvalidMigrationsError(
-                    f"migration {self.name}: statement {number} is {word[0].upper()}, which can't "
-                    "be part of a migration"
+                    f"migration {self.name}: statement {number} is {word[0].upper()}, which a "
+                    "migration can't contain"
                 )
             if not sqlite3.complete_statement(statement):
                 raise InvalidMigrationsError(
-                    f"migration {self.name}: its last statement has no end"
+                    f"migration {self.name}: its last statement is incomplete"
                 )
         return statements
 
@@ -113,7 +114,7 @@ def _load(directory: Traversable) -> list[Migration]:
         match = _FILE_NAME.fullmatch(file.name)
         if match is None:
             raise InvalidMigrationsError(
-                f"{file.name} is not a migration's name: it must look like 0001_verb_noun.sql"
+                f"{file.name} is not a valid migration name: it must look like 0001_verb_noun.sql"
             )
         name = file.name.removesuffix(".sql")
         found.append(Migration(int(match[1]), name, file.read_text(encoding="utf-8")))
@@ -138,14 +139,15 @@ def pending(
     newest = max(applied, default=0)
     if newest > len(known):
         raise SchemaTooNewError(
-            f"the database has schema version {newest}, this program knows versions up to "
-            f"{len(known)}: run the version of the program that last used it, or a newer one"
+            f"the database has schema version {newest}, but this program knows versions up to "
+            f"{len(known)}: run the version of the program that last used the database, or a "
+            "newer one"
         )
     for migration in known[:newest]:
         if applied.get(migration.version) != migration.checksum:
             raise EditedMigrationError(
-                f"the database was not made by migration {migration.name} as it is now: "
-                "a released migration must stay as it was; install the program anew"
+                f"the database was migrated by a different version of {migration.name}, and "
+                "released migrations never change: reinstall the program"
             )
     return known[newest:]
 
@@ -169,7 +171,8 @@ def migrate(
     applied: list[str] = []
     if not steps:
         return applied
-    connection.create_function("text_key", 1, text_key, deterministic=True)
+    for function in (text_key, same_json):
+        connection.create_function(function.__name__, 1, function, deterministic=True)
     enforced = connection.execute("PRAGMA foreign_keys").fetchone()[0]
     # Else a migration that makes a table anew would, dropping the old one, delete what refers
     # to it. All references are checked before the commit instead.

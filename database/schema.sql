@@ -234,7 +234,7 @@ CREATE TABLE projects (
     created_at TEXT NOT NULL CHECK (created_at LIKE '____-__-__T__:__:__.______Z'),
     updated_at TEXT NOT NULL CHECK (updated_at LIKE '____-__-__T__:__:__.______Z'),
     version INTEGER NOT NULL DEFAULT 1 CHECK (version >= 1)
-) STRICT;
+, twin INTEGER NOT NULL DEFAULT 0 CHECK (twin IN (0, id))) STRICT;
 
 CREATE INDEX projects_by_created_at ON projects (created_at, id) WHERE status <> 'deleted';
 
@@ -248,7 +248,7 @@ CREATE INDEX projects_owner_by_name ON projects (owner_key, status, name_key, id
 
 CREATE INDEX projects_owner_by_updated_at ON projects (owner_key, status, updated_at, id);
 
-CREATE UNIQUE INDEX projects_repository ON projects (owner_key, repo_key)
+CREATE UNIQUE INDEX projects_repository ON projects (owner_key, repo_key, twin)
     WHERE status <> 'deleted';
 
 CREATE INDEX projects_status_by_created_at ON projects (status, created_at, id);
@@ -257,10 +257,35 @@ CREATE INDEX projects_status_by_name ON projects (status, name_key, id);
 
 CREATE INDEX projects_status_by_updated_at ON projects (status, updated_at, id);
 
+CREATE INDEX projects_twin ON projects (twin) WHERE twin > 0;
+
 CREATE TRIGGER projects_remove_logs AFTER DELETE ON projects
 WHEN EXISTS (SELECT 1 FROM system_logs WHERE project_id = OLD.id)
 BEGIN
     INSERT INTO system_log_removals (project_id) VALUES (OLD.id);
+END;
+
+CREATE TRIGGER projects_twin_follows_change
+AFTER UPDATE OF status, owner_key, repo_key ON projects
+WHEN EXISTS (SELECT 1 FROM projects WHERE twin > 0)
+BEGIN
+    UPDATE projects SET twin = 0
+    WHERE twin > 0 AND status <> 'deleted' AND NOT EXISTS (
+        SELECT 1 FROM projects AS first
+        WHERE first.owner_key = projects.owner_key AND first.repo_key = projects.repo_key
+            AND first.status <> 'deleted' AND first.twin < projects.twin
+    );
+END;
+
+CREATE TRIGGER projects_twin_follows_removal AFTER DELETE ON projects
+WHEN EXISTS (SELECT 1 FROM projects WHERE twin > 0)
+BEGIN
+    UPDATE projects SET twin = 0
+    WHERE twin > 0 AND status <> 'deleted' AND NOT EXISTS (
+        SELECT 1 FROM projects AS first
+        WHERE first.owner_key = projects.owner_key AND first.repo_key = projects.repo_key
+            AND first.status <> 'deleted' AND first.twin < projects.twin
+    );
 END;
 
 CREATE TABLE run_queues (

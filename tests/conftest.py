@@ -40,9 +40,23 @@ FIRST = ("tests/faults/test_faults.py",)
 """What takes long: begun last, it would be waited for by workers that have nothing left to do."""
 
 
-def pytest_configure() -> None:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the tests run without direct calls, too."""
+    parser.addoption(
+        "--through-fastapi",
+        action="store_true",
+        help="let FastAPI's own handler call every endpoint of the applications in this process",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
     """Keep tests' files in memory: thousands of databases are made and thrown away, and what is
     said of disks is tested by the faults, on a disk."""
+    if config.getoption("through_fastapi"):
+        # Also for the tests that make an application of their own.
+        defaults = create_app.__kwdefaults__
+        assert defaults is not None
+        defaults["direct"] = False
     if IN_MEMORY.is_dir() and shutil.disk_usage(IN_MEMORY).free > ENOUGH:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(IN_MEMORY))
 

@@ -34,9 +34,39 @@ FAMILY = (
 """What a family of use cases stands on."""
 
 ROOMS: dict[str, Room] = {
-    "strongroom": Room("the command's entry: signals and standard files first", ALL_BELOW),
+    "strongroom": Room("the command's entry: sets up signals and standard files", ALL_BELOW),
     "backend.cli": Room("the command; serving", ALL_BELOW),
     "backend.main": Room("`create_app`, the lifespan: settings in, an application out", ALL_BELOW),
+    "backend.routes": Room(
+        "the HTTP side of a use case: parse, call one method, answer",
+        (
+            "backend.dependencies",
+            "backend.http",
+            "backend.schemas",
+            "backend.services.operations",
+            "backend.errors",
+            "models",
+        ),
+    ),
+    "backend.dependencies": Room(
+        "what routes declare: ids, pages, the service, problems", ("backend.http", "models")
+    ),
+    "backend.http": Room(
+        "the path of a request: edge, guarded route, queue, strict bodies and queries, fast path",
+        (
+            "backend.runtime",
+            "backend.services.database_service",
+            "backend.services.runs",
+            "backend.services.webhooks",
+            "backend.services",
+            "backend.schemas",
+            "backend.crypto",
+            "backend.observability",
+            "backend.errors",
+            "database.errors",
+            "models",
+        ),
+    ),
     "backend.runtime": Room(
         "an installation from start to stop: files, keys, migrations, background work, backups",
         (
@@ -50,37 +80,8 @@ ROOMS: dict[str, Room] = {
             *FAMILY,
         ),
     ),
-    "backend.routes": Room(
-        "HTTP's side of a use case: parse, call one method, answer",
-        (
-            "backend.dependencies",
-            "backend.http",
-            "backend.schemas",
-            "backend.services.operations",
-            "backend.errors",
-            "models",
-        ),
-    ),
-    "backend.dependencies": Room(
-        "what routes ask for: ids, pages, the service, problems", ("backend.http", "models")
-    ),
-    "backend.http": Room(
-        "the way of a request: edge, guarded route, queue, strict bodies and queries, fast path",
-        (
-            "backend.services.database_service",
-            "backend.services.runs",
-            "backend.services.webhooks",
-            "backend.services",
-            "backend.schemas",
-            "backend.crypto",
-            "backend.observability",
-            "backend.errors",
-            "database.errors",
-            "models",
-        ),
-    ),
     "backend.services.database_service": Room(
-        "the families of use cases, each under its name",
+        "the families of use cases, by name",
         (
             "backend.services.access",
             "backend.services.audit",
@@ -96,8 +97,7 @@ ROOMS: dict[str, Room] = {
         ),
     ),
     "backend.services.operations": Room(
-        "rotation of keys, retention, backups, readiness",
-        ("backend.services.projects", "database.sqlite", *FAMILY),
+        "key rotation, retention, backups, readiness", ("backend.services.projects", *FAMILY)
     ),
     "backend.services.webhooks": Room(
         "webhooks and deliveries", ("backend.services.projects", *FAMILY)
@@ -110,16 +110,16 @@ ROOMS: dict[str, Room] = {
     "backend.services.access": Room("tokens", FAMILY),
     "backend.services.audit": Room("the record of who did what", FAMILY),
     "backend.services": Room(
-        "what all use cases share: the kit, units of work, principal, recording, kept answers",
+        "what all use cases share: kit, units of work, lists, principal, recording, cache, tasks",
         (
             "backend.crypto",
             "backend.repositories",
             "backend.observability",
             "backend.errors",
             "database.base",
+            "database.changes",
             "database.connection_manager",
             "database.engine",
-            "database.sqlite",
             "models",
         ),
     ),
@@ -132,8 +132,8 @@ ROOMS: dict[str, Room] = {
         (
             "database.base",
             "database.connection_manager",
-            "database.sqlite",
             "database.migrator",
+            "database.portable_sql",
             "database.engine",
             "database.errors",
             "database.text_keys",
@@ -142,25 +142,41 @@ ROOMS: dict[str, Room] = {
         ),
     ),
     "backend.observability": Room("logs, tracebacks, request ids"),
-    "backend.standard_files": Room("standard input, output and error, whatever they are"),
-    "backend.errors": Room("every error that is an answer, and its status"),
+    "backend.standard_files": Room("standard input, output and error, even if they are closed"),
+    "backend.errors": Room("every error that a client can get, and its status"),
     "config": Room("`Settings`: every variable, read once"),
     "database.base": Room(
         "`BaseRepository`, the clock",
-        ("database.connection_manager", "database.engine", "database.errors"),
+        (
+            "database.connection_manager",
+            "database.engine",
+            "database.errors",
+            "database.json_texts",
+        ),
     ),
     "database.connection_manager": Room(
-        "the database as others open it",
+        "how other rooms open the database",
         ("database.sqlite", "database.engine", "database.errors"),
     ),
     "database.sqlite": Room(
         "the engine on SQLite: pool, writer, readers, transactions, log, locks",
-        ("database.migrator", "database.engine", "database.errors"),
+        (
+            "database.migrator",
+            "database.portable_sql",
+            "database.changes",
+            "database.engine",
+            "database.errors",
+        ),
     ),
-    "database.migrator": Room("migrations", ("database.errors", "database.text_keys")),
+    "database.migrator": Room(
+        "migrations", ("database.errors", "database.json_texts", "database.text_keys")
+    ),
+    "database.portable_sql": Room("pieces of SQL that every engine takes", ("database.engine",)),
+    "database.changes": Room("what commits change"),
     "database.engine": Room("what every engine offers"),
     "database.errors": Room("errors of every engine"),
-    "database.text_keys": Room("texts as they are compared"),
+    "database.json_texts": Room("the stored form of JSON"),
+    "database.text_keys": Room("normal forms of text for comparisons"),
     "migrations": Room("`NNNN_verb_noun.sql`, never edited once released"),
     "models": Room("entities, enumerations, kinds of fields"),
     # Packages without code of their own.

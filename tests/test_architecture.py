@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.portable_sql import FOREIGN, foreign_to_others
 from tests.rooms import ALL_BELOW, FAMILY, PAGE, ROOMS, allowed, with_table
 
 ROOT = Path(__file__).parent.parent
@@ -25,21 +26,9 @@ MAX_LINES = 400
 LONG_BY_DESIGN = {"models.py"}
 """Files that hold by their meaning what would otherwise be split."""
 
-FORBIDDEN_SQL = {
-    "INSERT OR": r"\bINSERT\s+OR\b",
-    "datetime('now')": r"\bdatetime\s*\(",
-    "strftime": r"\bstrftime\s*\(",
-    "json_extract": r"\bjson_extract\s*\(|->",
-    "GLOB": r"\bGLOB\b",
-    "last_insert_rowid()": r"\blast_insert_rowid\b",
-    "group_concat": r"\bgroup_concat\b",
-    "double-quoted strings": r'"',
-    "LIMIT -1": r"\bLIMIT\s+-",
-    "(? IS NULL OR ...) without a cast": r"\?\s+IS\s+(NOT\s+)?NULL\b",
-}
-"""What the second engine does not know, or knows as something else."""
-
-SQL = re.compile(r"^\s*(SELECT|INSERT|UPDATE|DELETE|WITH|FROM|WHERE|AND|OR|ORDER|LIMIT|SET)\b")
+ENGINE = "database.sqlite"
+COMPOSITION = ("backend.cli", "backend.main", "backend.runtime", "database.connection_manager")
+"""Rooms that put an installation together, of one engine; and what opens it."""
 
 
 @cache
@@ -192,6 +181,20 @@ def test_a_route_awaits_one_call(module: str) -> None:
             assert _awaits(node.body) <= 1, f"{module}.{node.name}"
 
 
+@pytest.mark.parametrize("module", [m for m in _modules() if _within(m, "backend.services")])
+def test_a_task_that_outlives_its_caller_is_a_single_task(module: str) -> None:
+    made = {
+        node.attr for node in ast.walk(_tree(_modules()[module])) if isinstance(node, ast.Attribute)
+    }
+    assert "create_task" not in made or module == "backend.services.single_task"
+
+
+@pytest.mark.parametrize("module", _modules())
+def test_progress_is_shown_by_one_helper(module: str) -> None:
+    shows = any(_within(name, "rich.progress") for name in _imports(module))
+    assert shows == (module == "backend.cli.progress")
+
+
 def test_print_is_for_commands() -> None:
     for module, file in _modules().items():
         calls = [
@@ -230,13 +233,51 @@ def _strings(module: str) -> Iterator[tuple[int, str]]:
             yield node.lineno, node.value
 
 
-@pytest.mark.parametrize("module", [m for m in _modules() if _within(m, "backend.repositories")])
-def test_repositories_write_sql_that_both_engines_know(module: str) -> None:
+@pytest.mark.parametrize(
+    "module", [m for m in _modules() if _within(m, "backend.repositories") or m == "database.base"]
+)
+def test_repositories_write_sql_that_every_engine_knows(module: str) -> None:
     for line, text in _strings(module):
-        if SQL.match(text):
-            for name, pattern in FORBIDDEN_SQL.items():
-                found = re.search(pattern, text, re.IGNORECASE)
-                assert not found, f"{module}, line {line}: {name} in {text!r}"
+        assert not foreign_to_others(text), f"{module}, line {line}: {text!r}"
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_what_is_of_one_engine_alone_would_be_found(name: str) -> None:
+    assert name in foreign_to_others(FOREIGN[name].sample)
+
+
+def test_common_sql_is_not_taken_for_one_engine_s_own() -> None:
+    for sql in (
+        "SELECT l.* FROM system_logs AS l WHERE l.id BETWEEN ? AND ? ORDER BY l.id DESC LIMIT ?",
+        "UPDATE t SET version = version + 1, a = COALESCE(a, ?) WHERE id = ? RETURNING *",
+        "INSERT INTO t (a, b) VALUES (?, ?) ON CONFLICT (a) DO UPDATE SET b = excluded.b",
+        "SELECT max(id) + 1 FROM t WHERE a IS NULL AND b LIKE ? ESCAPE '\\' AND c <> '=='",
+    ):
+        assert foreign_to_others(sql) == [], sql
+
+
+def test_only_the_composition_roots_know_the_engine() -> None:
+    importers = {
+        module
+        for module in _modules()
+        if not _within(module, ENGINE)
+        and any(_within(name, ENGINE) for name in _imports(module))
+        and not any(_within(module, room) for room in COMPOSITION)
+    }
+    assert importers == set()
+
+
+HOLDS_ITS_OWN_VERSIONS = {"backend.repositories.project_secrets_repository"}
+"""A value is sealed for its version, and many are replaced in one statement, each if its secret is
+at the version before."""
+
+
+@pytest.mark.parametrize("module", [m for m in _modules() if _within(m, "backend.repositories")])
+def test_only_the_base_repository_counts_a_change(module: str) -> None:
+    counts = re.compile(r"\bversion\s*=(?!\s*\?\s*(AND|RETURNING|$))|\bversion\s*\+", re.IGNORECASE)
+    found = [line for line, text in _strings(module) if counts.search(text)]
+    own = module in HOLDS_ITS_OWN_VERSIONS
+    assert bool(found) == own, f"{module}, lines {found}: `BaseRepository.change` does it"
 
 
 def test_sql_stands_in_repositories_and_the_database_package_only() -> None:

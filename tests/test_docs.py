@@ -166,3 +166,16 @@ def test_every_relative_link_leads_somewhere() -> None:
     links = list(_links())
     assert links
     assert [link for link in links if not _leads_somewhere(*link)] == []
+
+
+def test_every_decision_is_listed_and_has_its_number() -> None:
+    folder = ROOT / "docs" / "decisions"
+    found = sorted(path.name for path in folder.glob("[0-9]*.md"))
+    listed = re.findall(r"\]\((\d{4}-[a-z0-9-]+\.md)\)", (folder / "README.md").read_text())
+    assert listed == found
+    for number, name in enumerate(found, 1):
+        text = (folder / name).read_text(encoding="utf-8")
+        assert text.startswith(f"# {number}. ")
+        assert name.startswith(f"{number:04}-")
+        for part in ("## Context\n", "## Decision\n", "## Figures\n"):
+            assert part in text, name

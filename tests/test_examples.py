@@ -23,6 +23,7 @@ NOT_RUN = {
 }
 """Page and beginning of each block that is marked as `not-run`, and why it is."""
 LISTS = {
+    ("CONTRIBUTING.md", "make"): "the checks, and these tests themselves",
     ("README.md", "make"): "the server that the examples are given, and these tests themselves",
     ("docs/performance.md", "make"): "benchmarks, which take minutes",
 }

@@ -3,7 +3,11 @@
 import re
 import subprocess
 import sys
+import tomllib
+from importlib.metadata import version
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parent.parent
 
@@ -24,3 +28,15 @@ def test_a_lock_has_all_that_is_needed() -> None:
     command = [sys.executable, "-m", "pip", "check"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("name", ["aiosqlite", "fastapi", "uvicorn"])
+def test_a_library_whose_insides_are_used_changes_its_minor_version_on_purpose(name: str) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    (bounds,) = (
+        found[1]
+        for line in project["dependencies"]
+        if (found := re.fullmatch(rf"{name}(>=\S+)", line))
+    )
+    major, minor = map(int, version(name).split(".")[:2])
+    assert bounds == f">={major}.{minor},<{major}.{minor + 1}"

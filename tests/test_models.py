@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import models
 from backend.schemas.base import RequestModel
+from backend.schemas.fields import PositiveInt
 from backend.schemas.projects import (
     ProjectCreate,
     ProjectDocument,
@@ -23,6 +23,8 @@ from backend.schemas.secrets import (
     SecretsUpsert,
     SecretValue,
 )
+from database.base import time_text
+from database.errors import InvalidValue
 from models import (
     AgentRun,
     LogLevel,
@@ -32,7 +34,6 @@ from models import (
     ProjectStatus,
     SecretStatus,
     utc_datetime,
-    utc_text,
 )
 from tests.support.model_errors import errors_of
 
@@ -71,19 +72,21 @@ REQUESTS: list[type[RequestModel]] = [
 
 def test_a_time_is_27_characters_of_utc() -> None:
     east = timezone(timedelta(hours=5, minutes=30))
-    assert utc_text(datetime(2026, 1, 31, 12, tzinfo=UTC)) == "2026-01-31T12:00:00.000000Z"
-    assert utc_text(datetime(2026, 1, 31, 0, 0, 0, 7, tzinfo=east)) == "2026-01-30T18:30:00.000007Z"
-    with pytest.raises(ValueError, match="zone"):
-        utc_text(datetime(2026, 1, 31))  # noqa: DTZ001
+    assert time_text(datetime(2026, 1, 31, 12, tzinfo=UTC)) == "2026-01-31T12:00:00.000000Z"
+    assert (
+        time_text(datetime(2026, 1, 31, 0, 0, 0, 7, tzinfo=east)) == "2026-01-30T18:30:00.000007Z"
+    )
+    with pytest.raises(InvalidValue, match="zone"):
+        time_text(datetime(2026, 1, 31))  # noqa: DTZ001
 
 
 @settings(deadline=None)
 @given(st.datetimes(timezones=st.just(UTC)))
 def test_a_time_comes_back_and_sorts_as_text(moment: datetime) -> None:
-    text = utc_text(moment)
+    text = time_text(moment)
     assert len(text) == 27
     assert utc_datetime(text) == moment
-    assert text <= utc_text(datetime.max.replace(tzinfo=UTC))
+    assert text <= time_text(datetime.max.replace(tzinfo=UTC))
 
 
 # Entities
@@ -251,7 +254,7 @@ def test_what_was_read_can_be_sent_back() -> None:
         updated_at=NOW,
     )
     sent = json.loads(project.model_dump_json())
-    assert ProjectUpdate.model_validate(sent).changes() == {
+    assert ProjectUpdate.model_validate(sent).given_fields() == {
         "name": "Payments",
         "github_owner": "Acme",
         "github_repo": "payments",
@@ -261,7 +264,8 @@ def test_what_was_read_can_be_sent_back() -> None:
         "auto_confirm_plans": False,
     }
     assert (
-        ProjectCreate.model_validate(sent).changes() == ProjectUpdate.model_validate(sent).changes()
+        ProjectCreate.model_validate(sent).given_fields()
+        == ProjectUpdate.model_validate(sent).given_fields()
     )
     assert ProjectSettingsUpdate.model_validate(settings.model_dump()).branch_name == "main"
     assert SecretCreate.model_validate(secret.model_dump() | {"value": "v"}).key == "K"
@@ -271,12 +275,12 @@ def test_what_was_read_can_be_sent_back() -> None:
 @pytest.mark.parametrize("value", [None, "x", -1, 2**70, {"a": 1}])
 def test_fields_of_answers_are_ignored_whatever_they_hold(value: object) -> None:
     names = ("id", "project_id", "created_at", "updated_at", "version")
-    assert ProjectUpdate.model_validate(dict.fromkeys(names, value)).changes() == {}
+    assert ProjectUpdate.model_validate(dict.fromkeys(names, value)).given_fields() == {}
 
 
 def test_a_shape_keeps_a_field_that_it_declares_itself() -> None:
     class WithProject(RequestModel):
-        project_id: models.Id
+        project_id: PositiveInt
 
     assert WithProject.model_validate({"project_id": 5, "id": 6}).project_id == 5
     for wrong in (0, -1, 2**63, 1.0, "1", True, None):
@@ -285,9 +289,11 @@ def test_a_shape_keeps_a_field_that_it_declares_itself() -> None:
 
 
 def test_changes_tell_null_from_left_out() -> None:
-    assert ProjectUpdate.model_validate({}).changes() == {}
-    assert ProjectUpdate.model_validate({"webhook_url": None}).changes() == {"webhook_url": None}
-    assert ProjectSettingsUpdate.model_validate({"setup_commands": None}).changes() == {
+    assert ProjectUpdate.model_validate({}).given_fields() == {}
+    assert ProjectUpdate.model_validate({"webhook_url": None}).given_fields() == {
+        "webhook_url": None
+    }
+    assert ProjectSettingsUpdate.model_validate({"setup_commands": None}).given_fields() == {
         "setup_commands": None
     }
 

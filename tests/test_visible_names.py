@@ -3,6 +3,7 @@ same are the same."""
 
 import re
 import unicodedata
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from backend.schemas.base import RequestModel
 from backend.schemas.logs import LogEntry
 from backend.schemas.projects import ProjectDocument, ProjectFields, ProjectUpdate
 from backend.schemas.results import TestResultCreate
-from backend.schemas.runs import RunClaim
+from backend.schemas.runs import AgentRunUpdate, RunClaim
 from backend.schemas.snapshots import SnapshotCreate
 from backend.schemas.tokens import TokenCreate
 from models import NAME_PATTERN
@@ -42,14 +43,25 @@ NAMES: dict[tuple[type[RequestModel], str], dict[str, Any]] = {
     (TokenCreate, "name"): {"scopes": ["admin"]},
     (RunClaim, "worker"): {},
     (SnapshotCreate, "snapshot_id"): {},
+    (AgentRunUpdate, "codegen_run_id"): {},
     (LogEntry, "component"): {"level": "INFO", "message": "m"},
+    (LogEntry, "correlation_id"): {"level": "INFO", "message": "m"},
     (TestResultCreate, "test_type"): {"test_name": "t"},
+    (TestResultCreate, "test_name"): {"test_type": "t"},
+    (TestResultCreate, "screenshot_path"): {"test_type": "t", "test_name": "t"},
+    (TestResultCreate, "log_path"): {"test_type": "t", "test_name": "t"},
 }
 """Where names are, each with what else its request needs."""
-OTHER_TEXTS = {
-    # Ids that others have made, and that are looked up as they are.
-    *("correlation_id", "codegen_run_id", "lease_token"),
+MAY_BE_EMPTY = {"screenshot_path", "log_path"}
+URLS = {"webhook_url", "pr_url", "web_url"}
+OTHER_RULES = {
+    # Of ASCII, of what git takes, and for repositories: see below.
+    *("key", "secret_keys", "events", "branch_name", "github_owner", "github_repo", "expires_at"),
+    # It is compared, and shown nowhere.
+    "lease_token",
 }
+LONGEST_NAME = 4096
+"""What may be longer is prose."""
 
 
 @pytest.mark.parametrize("place", NAMES, ids=lambda place: f"{place[0].__name__}.{place[1]}")
@@ -64,17 +76,45 @@ def test_a_name_can_be_seen_and_keeps_its_direction(place: tuple[type[RequestMod
         )
 
 
+def short_texts(schema: dict[str, Any], longest: int = LONGEST_NAME) -> Iterator[dict[str, Any]]:
+    """The texts of no great length that a field may be, or be a list of."""
+    for option in (schema, *schema.get("anyOf", ())):
+        if option.get("type") == "array":
+            yield from short_texts(option["items"], longest)
+        is_one_of_some = "enum" in option or "const" in option
+        is_short = option.get("maxLength", longest) <= longest
+        if option.get("type") == "string" and not is_one_of_some and is_short:
+            yield option
+
+
 def test_every_short_text_is_a_name_or_has_a_rule_of_its_own() -> None:
-    named = {(shape.__name__, field) for shape, field in NAMES}
+    names = {(shape.__name__, field) for shape, field in NAMES}
+    found, others = set(), set()
     for shape in shapes():
         for field, schema in shape.model_json_schema().get("properties", {}).items():
-            for option in (schema, *schema.get("anyOf", ())):
-                if option.get("type") != "string" or option.get("maxLength", 10**9) > 255:
+            for option in short_texts(schema):
+                if field in OTHER_RULES or field in URLS:
+                    others.add(field)
                     continue
-                pattern = option.get("pattern")
-                known = any((base.__name__, field) in named for base in shape.__mro__)
-                assert (pattern == NAME_PATTERN) == (known or field == "name"), (shape, field)
-                assert pattern != r"^[^\x00]*$" or field in OTHER_TEXTS, (shape, field)
+                assert NAME_PATTERN[1:-1] in option["pattern"], (shape, field)
+                found |= {(base.__name__, field) for base in shape.__mro__}
+    assert others == OTHER_RULES | URLS
+    assert names <= found | {("OwnLogEntry", "component")}
+    assert {field for _, field in found} == {field for _, field in names}
+
+
+@pytest.mark.parametrize("field", sorted(MAY_BE_EMPTY))
+def test_a_path_may_be_empty(field: str) -> None:
+    shape = TestResultCreate.model_validate({"test_type": "t", "test_name": "t", field: ""})
+    assert shape.given_fields()[field] == ""
+
+
+def test_a_url_keeps_its_direction() -> None:
+    for character in BIDI:
+        for url in (f"https://a{character}.example/", f"https://a.example/{character}b"):
+            assert [where for where, _ in errors_of(ProjectUpdate, {"webhook_url": url})] == [
+                "webhook_url"
+            ]
 
 
 @pytest.mark.parametrize("field", ["github_owner", "github_repo"])
@@ -86,7 +126,7 @@ def test_a_repository_has_no_character_that_can_not_be_seen(field: str) -> None:
                 name.encode("unicode_escape")
             )
     for name in ("acme", "été", "e\u0301te\u0301", "한글", "a.b-c_d", "...", "💥", "ⓐ"):
-        assert ProjectUpdate.model_validate({field: name}).changes() == {field: name}
+        assert ProjectUpdate.model_validate({field: name}).given_fields() == {field: name}
     assert [where for where, _ in errors_of(ProjectUpdate, {field: "\u0301"})] == [field]
 
 

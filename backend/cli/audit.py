@@ -5,7 +5,7 @@ from typing import Annotated, BinaryIO
 
 import typer
 
-from backend.cli.common import AsJson, DataDir, counted, print_json, quiet_settings
+from backend.cli.common import LARGEST_ID, AsJson, DataDir, counted, print_json, quiet_settings
 from backend.cli.exporting import TWICE_STANDARD_OUTPUT, output
 from backend.cli.failures import WrongUse
 from backend.cli.terminal import printable_json, say
@@ -17,7 +17,7 @@ app = typer.Typer(rich_markup_mode=None)
 
 @app.callback(invoke_without_command=True)
 def _audit(context: typer.Context) -> None:
-    """Read what was recorded of every change."""
+    """Read the record of every change."""
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
 
@@ -26,10 +26,11 @@ def _audit(context: typer.Context) -> None:
 def export_audit(
     file: Annotated[
         str,
-        typer.Argument(metavar="FILE.jsonl", help="The file to make; - writes to a pipe."),
+        typer.Argument(metavar="FILE.jsonl", help="The file to write; - writes to a pipe."),
     ],
     after_id: Annotated[
-        int, typer.Option("--after-id", min=0, help="Only what came after this entry.")
+        int,
+        typer.Option("--after-id", min=0, max=LARGEST_ID, help="Only entries after this one."),
     ] = 0,
     force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
     data_dir: DataDir = None,

@@ -33,7 +33,7 @@ from config.settings import Settings
 
 def backup(
     dest: Annotated[
-        str, typer.Argument(metavar="DEST", help="The file to make; one that exists is refused.")
+        str, typer.Argument(metavar="DEST", help="The file to write; it must not exist yet.")
     ],
     data_dir: DataDir = None,
     as_json: AsJson = False,
@@ -46,7 +46,7 @@ def backup(
     make_files_private()
     target = given_path(dest, "DEST").absolute()
     if not target.parent.is_dir():
-        raise CommandFailed(f"there is no directory {target.parent}: make it first")
+        raise CommandFailed(f"the directory {target.parent} does not exist: create it first")
     manager = read_only_manager(settings)
     heads = HeadsFile(DataDirectory(settings.data_dir).audit_heads)
     try:
@@ -63,14 +63,15 @@ def backup(
 
 
 def restore(
-    src: Annotated[str, typer.Argument(metavar="SRC", help="A backup; it stays as it is.")],
+    src: Annotated[
+        str, typer.Argument(metavar="SRC", help="The backup to restore; it is not changed.")
+    ],
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make an installation of a backup, in an empty data directory.
+    """Make an installation from a backup, in an empty data directory.
 
-    The master keys that the backup was made with must be configured, or be in the directory's
-    master.key.
+    The master keys of the backup must be configured, or be in the directory's master.key.
     """
     settings = quiet_settings(data_dir)
     make_files_private()
@@ -90,7 +91,7 @@ def _keyring(settings: Settings) -> Keyring:
     keyring = find_keyring(settings)
     if keyring is None:
         raise StartRefused(
-            "no master key is configured, and without it nothing can be verified: set "
+            "no master key is configured, and a backup can't be verified without one: set "
             "STRONGROOM_MASTER_KEYS_FILE, STRONGROOM_MASTER_KEYS_COMMAND or "
             "STRONGROOM_MASTER_KEYS, or put master.key into the data directory"
         )
@@ -111,5 +112,6 @@ def _keys_apart(found: BackupVerified) -> str:
     names = ", ".join(found.master_keys)
     return (
         f"master key{'s' if many else ''} {names} {'are' if many else 'is'} not in it: keep "
-        f"{'them' if many else 'it'} in another place, since nothing can be read without"
+        f"{'them' if many else 'it'} somewhere else, because the backup can't be read without "
+        f"{'them' if many else 'it'}"
     )

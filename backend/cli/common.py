@@ -18,6 +18,7 @@ from backend.observability.log import configure_logging
 from backend.standard_files import writes_utf8
 from config.loading import load_settings
 from config.settings import Settings
+from config.values import can_be_path
 
 DataDir = Annotated[
     # Not a Path, for which an empty text is the working directory.
@@ -25,10 +26,12 @@ DataDir = Annotated[
     typer.Option(
         "--data-dir",
         metavar="DIRECTORY",
-        help="The directory of the installation, in the place of STRONGROOM_DATA_DIR.",
+        help="The installation's directory, instead of STRONGROOM_DATA_DIR.",
         show_default=False,
     ),
 ]
+LARGEST_ID = 2**63 - 1
+"""No row has a larger one."""
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
 
 
@@ -44,9 +47,11 @@ def quiet_settings(data_dir: str | None) -> Settings:
 
 
 def given_path(text: str, name: str) -> Path:
-    """The path that the argument called `name` gives. Raises `WrongUse` when it is empty."""
+    """The path that the argument called `name` gives. Raises `WrongUse` for what is none."""
     if not text.strip():
         raise WrongUse(f"{name} is empty: give the path of a file")
+    if not can_be_path(text):
+        raise WrongUse(f"{name} is too long, or has a NUL character: give the path of a file")
     return Path(text)
 
 

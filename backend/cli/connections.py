@@ -1,16 +1,14 @@
-"""Clients that are slow, and clients that are too many: closed before others notice.
+"""A connection whose client has limits, in size and in time.
 
-uvicorn lets a client take as long as it likes for its headers, its body, and reading its answer.
-Here each connection is looked at once in a while, from the timer that uvicorn has anyway, and
-judged by what uvicorn knows of it: a request costs no timer, and nothing to start or to cancel.
+uvicorn lets a client take as long as it likes for its headers, its body, and reading its answer,
+and send as much as it likes of what is no body. Here what comes is counted, and `overdue()` judges
+the client by what uvicorn knows of the connection.
 """
 
 import re
 import sys
-import time
 from asyncio import Transport
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from fcntl import ioctl
@@ -18,14 +16,10 @@ from termios import TIOCOUTQ
 from typing import Any
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import (
-    STATUS_LINE,
-    HttpToolsProtocol,
-    RequestResponseCycle,
-)
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from backend.http.edge import SECURITY_HEADERS
-from backend.http.problems import problem
+from backend.cli.last_answers import TAIL_BYTES, LastAnswer, LastAnswers
+from backend.cli.upgrades import has_body, parser_behind_head, stand_in
 from backend.http.request_head import (
     FAULT,
     MAX_HEADER_BYTES,
@@ -34,20 +28,17 @@ from backend.http.request_head import (
     headers_too_large,
     url_too_long,
 )
-from backend.observability.log import get_logger
-from backend.observability.request_ids import new_request_id
 
-logger = get_logger("strongroom.connections")
-
-_LOOKS = 10
-"""How often a connection is looked at in the time that it has."""
 _PATIENCE = 0.75
 """The part of its time that the looks give a client. A wait has begun up to one look before it is
 seen, and is over up to one look after its time: the rest covers both, and a late timer."""
-_CROWDED = 0.75
-"""The part of all connections from which on idle ones have no more time than the others."""
-_SECONDS_BETWEEN_WARNINGS = 60.0
 TOO_MANY = "too_many"
+_NO_HTTP = "this is no HTTP request"
+_PIECE_BYTES = 4096
+"""What the parser gets at once of what comes together, so that it is known what it is part of."""
+_MAX_PIECE_BYTES = 32 * 1024
+_FRAME_BYTES = 16
+"""What the frame of a chunk may cost, besides twice its data."""
 _ABSOLUTE = re.compile(rb"https?://([^/?#]+)(.*)", re.IGNORECASE)
 
 
@@ -63,7 +54,8 @@ class ConnectionLimits:
     bytes_per_second: int = 1024
     """Whoever sends a body or reads an answer more slowly uses up `seconds` bit by bit."""
     head_bytes: int = MAX_HEADER_BYTES
-    """Headers that are not whole after so many bytes are answered 431."""
+    """Headers that are not whole after so many bytes are answered 431, and so are a body's trailers
+    and extensions of chunks."""
     url_bytes: int = MAX_URL_BYTES
     """A URL that is not whole after so many bytes is answered 414."""
 
@@ -81,16 +73,28 @@ class Wait(StrEnum):
 class Connection(HttpToolsProtocol):
     """A connection whose client has limits."""
 
-    def __init__(self, limits: ConnectionLimits, seen: Counter[str], **arguments: Any) -> None:
+    def __init__(
+        self,
+        limits: ConnectionLimits,
+        seen: Counter[str],
+        last_answers: LastAnswers,
+        **arguments: Any,
+    ) -> None:
         super().__init__(**arguments)
         self._limits = limits
         self._seen = seen
+        self._last_answers = last_answers
+        self._last_answer: LastAnswer | None = None
         self._wait: tuple[Wait, object] | None = None
         """What is waited for since the last look, and a mark that changes with each new wait."""
         self._done = 0
         self._credit = 0.0
         self._body_bytes = 0
+        self._body_parts = 0
         self._head_bytes = 0
+        """What came since the last head, and is no data of a body."""
+        self._tail = b""
+        """The end of a head that is not whole, for the refusal of what follows."""
         self._in_body = False
         """Whether the parser is behind the headers of a request and before its end."""
         self._deaf = False
@@ -105,33 +109,66 @@ class Connection(HttpToolsProtocol):
             super().connection_made(transport)
             return
         self.transport = transport
+        self._deaf = True
         self._seen[TOO_MANY] += 1
-        self._refuse("too_many_connections", "try again in a moment", {"Retry-After": "1"})
+        fault = Fault("too_many_connections", "try again in a moment")
+        self._last_answer = LastAnswer(self._last_answers, transport)
+        self._last_answer.refuse(fault, headers={"Retry-After": "1"})
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Let go of the connection."""
+        if self._last_answer is not None:
+            self._last_answer.end()
         if self._running is not None:
             # uvicorn tells the last of several requests that came together, whichever is served.
             self._running.disconnected = True
             self._running.message_event.set()
         super().connection_lost(exc)
 
+    def eof_received(self) -> None:
+        """Told that the client sends nothing more; the transport closes then."""
+        if self._last_answer is not None:
+            self._last_answer.refuse_now()
+
     def data_received(self, data: bytes) -> None:
         """Take what the client has sent."""
         if self._deaf:
+            if self._last_answer is not None:
+                self._last_answer.hear(data)
             return
-        cycle, body_bytes = self.cycle, self._body_bytes
-        self._parse(data)
-        if self.cycle is not cycle or self._body_bytes != body_bytes:
+        if len(data) <= _PIECE_BYTES:
+            self._take(data, data)
+        else:
+            self._take_in_pieces(data)
+        if self._head_bytes and not self._in_body:
+            self._tail = (self._tail + data)[-TAIL_BYTES:]
+
+    def _take_in_pieces(self, data: bytes) -> None:
+        view, size = memoryview(data), _PIECE_BYTES
+        while view and not self._deaf:
+            self._take(view[:size], data)
+            view = view[size:]
+            # Data of a body need no such care, and are the most by far.
+            is_data = self._in_body and self._head_bytes == 0
+            size = min(2 * size, _MAX_PIECE_BYTES) if is_data else _PIECE_BYTES
+
+    def _take(self, piece: bytes | memoryview, data: bytes) -> None:
+        """Take a piece of what was received at once, `data`."""
+        cycle, body_bytes, body_parts = self.cycle, self._body_bytes, self._body_parts
+        self._parse(piece, data)
+        if self.cycle is not cycle:
             self._head_bytes = 0
+            self._tail = b""
             return
-        # Nothing else bounds what the parser keeps until it is whole: a URL, headers, trailers.
-        self._head_bytes += len(data)
+        # Nothing else bounds what the parser keeps or skips until it is whole: a URL, headers,
+        # empty lines before them, extensions of chunks, trailers.
+        worth = 3 * (self._body_bytes - body_bytes) + _FRAME_BYTES * (self._body_parts - body_parts)
+        self._head_bytes = max(0, self._head_bytes + len(piece) - worth)
         limits = self._limits
         if len(self.url) > limits.url_bytes:
-            self._reject(url_too_long(limits.url_bytes))
+            self._reject(url_too_long(limits.url_bytes), data)
         elif self._head_bytes - len(self.url) >= limits.head_bytes:
-            self._reject(headers_too_large(limits.head_bytes))
+            self._reject(headers_too_large(limits.head_bytes), data)
 
     def on_headers_complete(self) -> None:
         """Begin to serve the request."""
@@ -146,6 +183,8 @@ class Connection(HttpToolsProtocol):
         super().on_headers_complete()
         # What comes behind the body (RFC 9110, section 6.5) is no header of the request.
         self.headers = []
+        # What it takes is no part of what is counted from here on.
+        self.url = b""
         self._in_body = True
 
     def _note(self, fault: Fault) -> None:
@@ -155,31 +194,51 @@ class Connection(HttpToolsProtocol):
     def _take_authority(self) -> None:
         """Make an absolute URL a path; its host goes before the header (RFC 9112, 3.2.2)."""
         target = _ABSOLUTE.fullmatch(self.url)
-        if target is None:
-            if b"://" in self.url:
-                # Whoever goes by the header Host would take it for another URL.
-                self._note(Fault("bad_request", "an absolute URL is http or https, with a host"))
-            # Else `*`, or what the parser of URLs refuses.
-            return
-        self.headers[:] = [
-            (name, target[1] if name == b"host" else value) for name, value in self.headers
-        ]
-        self.url = target[2] if target[2].startswith(b"/") else b"/" + target[2]
+        if target is not None:
+            self.headers[:] = [
+                (name, target[1] if name == b"host" else value) for name, value in self.headers
+            ]
+            self.url = target[2] if target[2].startswith(b"/") else b"/" + target[2]
+        elif b"://" in self.url:
+            # A proxy that goes by the header Host would take it for another URL.
+            self._note(
+                Fault("bad_request", "an absolute URL must be http or https and have a host")
+            )
+        elif self.url == b"*" and self.parser.get_method() != b"OPTIONS":
+            self._note(Fault("bad_request", "the URL * is for OPTIONS alone"))
+        # The parser of URLs refuses all others.
 
-    def _parse(self, data: bytes) -> None:
+    def _parse(self, piece: bytes | memoryview, data: bytes) -> None:
         """What uvicorn does with it, but for a warning each time: strangers would fill the log."""
         self._unset_keepalive_if_required()
         try:
-            self.parser.feed_data(data)
+            self.parser.feed_data(piece)
         except httptools.HttpParserError:
-            self.send_400_response("")
-        except httptools.HttpParserUpgrade:
-            # The request is served without it, as any server may.
+            what = "the chunks of the body are malformed" if self._in_body else _NO_HTTP
+            self._reject(Fault("bad_request", what), data)
+        except httptools.HttpParserUpgrade as upgrade:
             self._seen["upgrade"] += 1
+            (end,) = upgrade.args
+            self._serve_without_upgrade(piece[end:], data)
+
+    def _serve_without_upgrade(self, rest: bytes | memoryview, data: bytes) -> None:
+        """Go on with what the parser takes for another protocol (RFC 9110, 7.8 and 9.3.6)."""
+        headers = self.scope["headers"]
+        if self.scope["method"] == "CONNECT":
+            # It is meant for another server, and no request to this one.
+            self._deaf = True
+            self.cycle.keep_alive = False
+            return
+        if has_body(headers):
+            self.parser = parser_behind_head(self)
+            self._parse(b"".join((stand_in(headers), rest)), data)
+        elif rest:
+            self._parse(rest, data)
 
     def on_body(self, body: bytes) -> None:
         """Take a part of a body."""
         self._body_bytes += len(body)
+        self._body_parts += 1
         super().on_body(body)
 
     def on_message_begin(self) -> None:
@@ -189,7 +248,11 @@ class Connection(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """End a request."""
+        if self.parser.should_upgrade() and has_body(self.scope["headers"]):
+            # The parser skips it, and another one is about to read it.
+            return
         self._in_body = False
+        self._head_bytes = 0
         super().on_message_complete()
         cycle = self._last_request()
         idle = cycle is not None and cycle.response_complete
@@ -260,106 +323,26 @@ class Connection(HttpToolsProtocol):
         except OSError:
             return 0
 
-    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's words
-        """Refuse what is no HTTP."""
-        if self._in_body:
-            self._reject(Fault("bad_request", "the chunks of the body are malformed"))
-        else:
-            self._reject(Fault("bad_request", "this is no HTTP request"))
-
-    def _reject(self, fault: Fault) -> None:
+    def _reject(self, fault: Fault, data: bytes) -> None:
         """Take nothing more, and close once all that came before is answered."""
         if self._deaf or self.transport.is_closing():
             return
         self._deaf = True
         self._seen["not_http" if fault.code == "bad_request" else fault.code] += 1
         cycle = self._last_request()
+        self._last_answer = last_answer = LastAnswer(self._last_answers, self.transport)
         if cycle is None or (cycle.response_complete and not self._in_body):
-            self._refuse(fault.code, fault.detail)
+            origins = [value for name, value in self.headers or () if name == b"origin"]
+            origin = origins[0] if len(origins) == 1 else None
+            last_answer.refuse(fault, self._tail + data, origin)
         elif cycle.response_complete:
             # A second answer to that request would be taken for one to the next.
-            self.transport.close()
+            last_answer.close()
         else:
             cycle.keep_alive = False
+            cycle.transport = last_answer  # type: ignore[assignment]
             if self._in_body:
                 # The edge refuses the request, as it does for all that it finds out itself.
                 cycle.scope[FAULT] = fault  # type: ignore[literal-required]
                 cycle.more_body = False
                 cycle.message_event.set()
-
-    def _refuse(self, code: str, detail: str, headers: Mapping[str, str] | None = None) -> None:
-        """Answer with a problem document where there is no request, and close."""
-        request_id = new_request_id()
-        headers = {**(headers or {}), "X-Request-ID": request_id, "Connection": "close"}
-        answer = problem(request_id, code, detail, headers=headers)
-        lines = [b"%s: %s\r\n" % header for header in (*answer.raw_headers, *SECURITY_HEADERS)]
-        self.transport.write(
-            b"".join([STATUS_LINE[answer.status_code], *lines, b"\r\n", bytes(answer.body)])
-        )
-        self.transport.close()
-
-
-class Connections:
-    """All connections of a server."""
-
-    def __init__(
-        self, limits: ConnectionLimits, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._limits = limits
-        self._clock = clock
-        self.seen: Counter[str] = Counter()
-        """What clients did that none should, how often since the start."""
-        self._told: Counter[str] = Counter()
-        self._last_look = clock()
-        self._last_warning = -_SECONDS_BETWEEN_WARNINGS
-
-    def make(self, **arguments: Any) -> Connection:
-        """A protocol for a new connection; the arguments are uvicorn's."""
-        return Connection(self._limits, self.seen, **arguments)
-
-    def look(self, connections: Iterable[Connection]) -> None:
-        """Close those whose clients have used up their time. To be called often."""
-        now = self._clock()
-        between = self._limits.seconds / _LOOKS
-        elapsed = now - self._last_look
-        if elapsed < between:
-            return
-        # While the process itself stood still, what clients had sent was not read.
-        elapsed = min(elapsed, 2 * between)
-        self._last_look = now
-        self._tell(now)
-        looked_at = list(connections)
-        crowded = len(looked_at) >= self._limits.connections * _CROWDED
-        closed: Counter[str] = Counter()
-        for connection in looked_at:
-            wait = connection.overdue(elapsed, crowded=crowded)
-            if wait is not None:
-                # Not an orderly close, which would wait for what is written to be read. Nothing
-                # is answered: a 408 that crosses a request would be taken for its answer.
-                connection.transport.abort()
-                closed[wait] += 1
-        if closed:
-            self.seen["slow"] += closed.total()
-            logger.info("slow clients closed", **closed)
-
-    def _tell(self, now: float) -> None:
-        """Say what was seen, in a line for all of it, and not often: it is strangers who cause it,
-        as fast as they like."""
-        if now - self._last_warning < _SECONDS_BETWEEN_WARNINGS:
-            return
-        untold = self.seen - self._told
-        # Those were told when they were closed.
-        del untold["slow"]
-        if not untold:
-            return
-        if untold[TOO_MANY]:
-            logger.warning(
-                "connections refused: there are as many as STRONGROOM_MAX_CONNECTIONS permits",
-                refused=untold[TOO_MANY],
-                limit=self._limits.connections,
-            )
-        others = {kind: count for kind, count in untold.items() if kind != TOO_MANY}
-        if others:
-            logger.warning("clients sent what is no request that is served here", **others)
-        self._last_warning = now
-        self._told = self.seen.copy()

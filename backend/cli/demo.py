@@ -1,19 +1,16 @@
 """`strongroom demo`: something to look at."""
 
 import asyncio
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from backend.cli.common import AsJson, DataDir, make_files_private, print_json, quiet_settings
 from backend.cli.demo_week import RUNS, WEEK, DemoClock, DemoWeek
+from backend.cli.progress import progress_bar
 from backend.cli.terminal import say
 from backend.runtime import DataDirectory, Runtime, connection_config, installing
 from config.settings import Settings
@@ -25,7 +22,8 @@ def demo(
     until: Annotated[
         datetime | None,
         typer.Option(
-            formats=["%Y-%m-%d"], help="The day, in UTC, before which the week ends; today's."
+            formats=["%Y-%m-%d"],
+            help="The day, in UTC, before which the week ends; today by default.",
         ),
     ] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same week.")] = 1,
@@ -38,12 +36,12 @@ def demo(
     end = (until or datetime.now(UTC)).replace(
         hour=0, minute=0, second=0, microsecond=0, tzinfo=UTC
     )
-    with _progress() as on_run:
-        rows = asyncio.run(_fill(settings, end, seed, on_run))
+    with progress_bar("working", total=RUNS) as bar:
+        rows = asyncio.run(_fill(settings, end, seed, bar.advance))
     if as_json:
         print_json({"rows": rows, "total": sum(rows.values())})
     else:
-        say(f"{sum(rows.values())} rows in {settings.data_dir}; look at them with")
+        say(f"{sum(rows.values())} rows in {settings.data_dir}; to see them, run")
         say(f"  strongroom serve --data-dir {settings.data_dir}")
 
 
@@ -61,14 +59,3 @@ async def _fill(
             return await runtime.manager.async_pool.run_read(row_counts)
         finally:
             await runtime.stop()
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[], None]]:
-    """Progress on standard error; nothing unless that is a terminal."""
-    columns = (TextColumn("working"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    bar = Progress(*columns, console=Console(stderr=True), transient=True)
-    bar.disable = not sys.stderr.isatty()
-    with bar:
-        task = bar.add_task("", total=RUNS)
-        yield lambda: bar.advance(task)

@@ -4,21 +4,11 @@ import asyncio
 import os
 import stat
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated, BinaryIO
 
 import typer
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    SpinnerColumn,
-    TaskProgressColumn,
-    TextColumn,
-    TimeRemainingColumn,
-)
 
 from backend.cli.common import (
     AsJson,
@@ -38,6 +28,7 @@ from backend.cli.failures import (
     complain,
 )
 from backend.cli.importing import import_stream
+from backend.cli.progress import progress_bar
 from backend.cli.report import ImportReport
 from backend.cli.terminal import say
 from backend.standard_files import can_be_read
@@ -57,23 +48,26 @@ def import_documents(
 ) -> None:
     """Load project documents from a file.
 
-    Each line is stored whole or not at all; a project that exists is updated.
+    Each line is stored completely or not; a project that exists is updated.
     """
     settings = quiet_settings(data_dir)
     make_files_private()
     report = ImportReport()
     try:
-        with _input(file) as stream, _bytes_bar(stream) as advance:
-            asyncio.run(import_stream(settings, stream, report, advance))
+        with (
+            _input(file) as stream,
+            progress_bar("importing", shown="share", total=_size(stream)) as bar,
+        ):
+            asyncio.run(import_stream(settings, stream, report, bar.advance))
     except ProcessLockHeld as error:
         raise CommandFailed(
-            f"{in_use(error.pid, settings.data_dir)}: stop it first, or send each document to the "
-            "running server with POST /api/projects (PUT /api/projects/{id} for a project that "
+            f"{in_use(error.pid, settings.data_dir)}: stop the server first, or send it each "
+            f"document with POST /api/projects (PUT /api/projects/{{id}} for a project that "
             "exists)"
         ) from None
     except KeyboardInterrupt:
         raise Interrupted(
-            f"interrupted: {counted(report.stored, 'line')} stored, and importing again goes on"
+            f"interrupted: {counted(report.stored, 'line')} stored; import the file again to go on"
         ) from None
     if as_json:
         print_json(report.as_json())
@@ -90,12 +84,13 @@ def import_documents(
 def export_documents(
     file: Annotated[
         str,
-        typer.Argument(metavar="FILE.jsonl", help="The file to make; - writes to a pipe."),
+        typer.Argument(metavar="FILE.jsonl", help="The file to write; - writes to a pipe."),
     ],
     reveal_secrets: Annotated[
         bool,
         typer.Option(
-            "--reveal-secrets", help="Write the values of secrets, into a file for its owner only."
+            "--reveal-secrets",
+            help="Write secret values too, into a file that only its owner can read.",
         ),
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
@@ -104,7 +99,7 @@ def export_documents(
 ) -> None:
     """Write all projects to a file.
 
-    Deleted ones are left out. It works while the server runs.
+    Deleted projects are left out. It works while the server runs.
     """
     if file == "-" and as_json:
         raise WrongUse(TWICE_STANDARD_OUTPUT)
@@ -112,9 +107,9 @@ def export_documents(
     report = ExportReport()
     with (
         output(file, force=force, private=reveal_secrets) as stream,
-        _count_bar() as advance,
+        progress_bar("exporting", shown="tally") as bar,
     ):
-        asyncio.run(export_stream(settings, stream, report, advance, reveal=reveal_secrets))
+        asyncio.run(export_stream(settings, stream, report, bar.advance, reveal=reveal_secrets))
     if as_json:
         print_json(
             {
@@ -128,9 +123,9 @@ def export_documents(
         say(f"{counted(report.exported, 'project')} exported to {file}")
     if report.unreadable_secrets:
         complain(
-            f"{counted(report.unreadable_secrets, 'secret')} can't be decrypted, the first is "
-            f"{report.unreadable[0]}: their names are in secret_keys; restore the key or a backup, "
-            "or write the values anew"
+            f"{counted(report.unreadable_secrets, 'secret')} can't be decrypted, starting with "
+            f"{report.unreadable[0]}: their names are in secret_keys; restore the key or a "
+            "backup, or set the values again"
         )
         raise typer.Exit(FAILURE)
 
@@ -151,26 +146,7 @@ def _input(file: str) -> Iterator[BinaryIO]:
         yield stream
 
 
-@contextmanager
-def _bytes_bar(stream: BinaryIO) -> Iterator[Callable[[int], None]]:
+def _size(stream: BinaryIO) -> int | None:
+    """The bytes of the stream; `None` when it is no file."""
     status = os.fstat(stream.fileno())
-    total = status.st_size if stat.S_ISREG(status.st_mode) else None
-    columns = (TextColumn("importing"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    with _bar(Progress(*columns, console=Console(stderr=True), transient=True), total) as advance:
-        yield advance
-
-
-@contextmanager
-def _count_bar() -> Iterator[Callable[[int], None]]:
-    columns = (SpinnerColumn(), TextColumn("exporting"), MofNCompleteColumn())
-    with _bar(Progress(*columns, console=Console(stderr=True), transient=True), None) as advance:
-        yield advance
-
-
-@contextmanager
-def _bar(progress: Progress, total: int | None) -> Iterator[Callable[[int], None]]:
-    """Progress on standard error; nothing unless that is a terminal."""
-    progress.disable = not sys.stderr.isatty()
-    with progress:
-        task = progress.add_task("", total=total)
-        yield lambda amount: progress.advance(task, amount)
+    return status.st_size if stat.S_ISREG(status.st_mode) else None

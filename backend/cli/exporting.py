@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, Protocol
 
 from backend.cli.common import given_path
 from backend.cli.failures import CommandFailed
-from backend.cli.offline_writes import changing
+from backend.cli.offline_writes import offline_service
 from backend.cli.terminal import printable_json
 from backend.repositories.paging import Position
 from backend.runtime import find_keyring, inspection
@@ -94,7 +94,7 @@ async def _pages(settings: Settings, *, reveal: bool) -> AsyncIterator[NextPage]
             "secrets can't be read without a master key: set STRONGROOM_MASTER_KEYS_FILE"
         )
     call = "GET /api/projects/{id}/secrets/{key}/value for each secret"
-    async with changing(settings, call, issue_first_token=False) as service:
+    async with offline_service(settings, call, issue_first_token=False) as service:
         yield service.documents.reveal
 
 
@@ -130,7 +130,7 @@ def output(target: str, *, force: bool, private: bool) -> Iterator[BinaryIO]:
                 temporary.unlink(missing_ok=True)
     except OSError as error:
         raise CommandFailed(
-            f"{target} can't be written ({error.strerror}): choose another file, or make room"
+            f"{target} can't be written ({error.strerror}): choose another file, or free some space"
         ) from None
 
 

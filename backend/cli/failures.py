@@ -5,7 +5,9 @@ import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import datetime
 from types import FrameType
+from typing import Any
 
 import typer
 
@@ -104,7 +106,9 @@ def tell(error: Exception) -> int:
 
 def _unwritten(error: OSError) -> str:
     reason = os.strerror(error.errno or 0)
-    return f"standard output can't be written ({reason}): send it to a file or a pipe that takes it"
+    return (
+        f"standard output can't be written ({reason}): send it to a file or a pipe that accepts it"
+    )
 
 
 def complain(message: str) -> None:
@@ -141,24 +145,24 @@ def _database_sentence(error: DatabaseError) -> str:
         case ProcessLockHeld() | MigrationError() | DatabaseClosed():
             return str(error)
         case DatabaseConfigurationError():
-            return f"SQLite did not take a setting: {error}"
+            return f"SQLite refused a setting: {error}"
         case DatabaseBusy():
             return "the database is busy: try again in a moment"
         case DatabaseFull():
-            return "the disk is full: make room, and run the command again"
+            return "the disk is full: free some space, and run the command again"
         case DatabaseCorrupt():
             return (
-                f"the database file is damaged ({error}): strongroom verify tells more; "
+                f"the database file is damaged ({error}): run strongroom verify for details, and "
                 "restore a backup"
             )
         case DatabaseReadOnly():
             return (
                 f"the database can't be written ({error}): the data directory and its files must "
-                "belong to the user that runs this command"
+                "belong to the user who runs this command"
             )
         case DatabaseUnavailable() if str(error).startswith("SQLITE_"):
             return (
-                f"the database can't be read or written ({error}): look after the disk and the "
+                f"the database can't be read or written ({error}): check the disk and the "
                 "permissions of the data directory"
             )
     return str(error)
@@ -167,7 +171,30 @@ def _database_sentence(error: DatabaseError) -> str:
 def _usage(error: typer.TyperException) -> str:
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "strongroom"
+    parameter = getattr(error, "param", None)
+    # One that is missing has no message of its own.
+    message: str = getattr(error, "message", "")
+    if parameter is not None and message:
+        # The parser's own words are pydantic's, and repeat the value.
+        return f"{_shown(parameter)}: {_must(parameter)}"
     return f"{error.format_message().rstrip('.')}: see {command} --help"
+
+
+def _shown(parameter: Any) -> str:
+    is_option = parameter.param_type_name == "option"
+    return str(parameter.opts[0] if is_option else parameter.metavar)
+
+
+def _must(parameter: Any) -> str:
+    """What the value of a parameter must be."""
+    kind, least, most = parameter.type_descriptor.annotation, parameter.min, parameter.max
+    if kind is datetime:
+        return "must be a date such as 2026-01-31"
+    if kind is not int:
+        return "must be text in UTF-8"
+    if least is None:
+        return "must be an integer"
+    return f"must be an integer between {least} and {most}"
 
 
 def _is_wrong_use(error: Exception) -> bool:

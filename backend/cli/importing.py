@@ -120,6 +120,6 @@ class Importer:
         if not isinstance(failure, DatabaseError):
             raise failure
         raise CommandFailed(
-            f"line {number}: {sentence(failure)}; {self._report.stored} lines are stored, and "
-            "importing the file again goes on with the rest"
+            f"line {number}: {sentence(failure)}; {self._report.stored} lines are stored; import "
+            "the file again to go on with the rest"
         ) from failure

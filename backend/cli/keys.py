@@ -23,14 +23,14 @@ app = typer.Typer(rich_markup_mode=None)
 
 @app.callback(invoke_without_command=True)
 def _keys(context: typer.Context) -> None:
-    """Make and rotate master keys, and see what they protect."""
+    """Generate and rotate master keys, and see what they protect."""
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
 
 
 @app.command()
 def generate(as_json: AsJson = False) -> None:
-    """Print a new master key, alone."""
+    """Print a new master key and nothing else."""
     key = generate_master_key()
     if as_json:
         hand_out(as_json_line({"id": key.partition(":")[0], "master_key": key}))

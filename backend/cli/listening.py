@@ -18,7 +18,7 @@ class PortInUse(CommandFailed):
     def __init__(self, host: str, port: int) -> None:
         super().__init__(
             f"port {port} of {host} is in use: stop the program that uses it, or choose another "
-            "one with --port"
+            "port with --port"
         )
 
 
@@ -44,7 +44,7 @@ def _open_sockets(host: str, port: int) -> list[socket.socket]:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (socket.gaierror, UnicodeError):
         raise CommandFailed(
-            f"the host {host} is not known here: choose an address of this machine with --host"
+            f"the host {host} can't be resolved: choose an address of this machine with --host"
         ) from None
     sockets: list[socket.socket] = []
     failure = OSError(errno.EADDRNOTAVAIL, "no address")
@@ -99,9 +99,11 @@ def _refusal(error: OSError, host: str, port: int) -> CommandFailed:
     if error.errno == errno.EADDRINUSE:
         return PortInUse(host, port)
     if error.errno == errno.EACCES:
-        return CommandFailed(f"port {port} is not for this user: choose one above 1023 with --port")
+        return CommandFailed(
+            f"this user may not listen on port {port}: choose a port above 1023 with --port"
+        )
     if error.errno in _NO_SUCH_ADDRESS:
         return CommandFailed(
-            f"{host} is not an address of this machine: choose another one with --host"
+            f"{host} is not an address of this machine: choose one that is with --host"
         )
-    return CommandFailed(f"{host} port {port} can't be listened on: {error.strerror}")
+    return CommandFailed(f"{host} port {port} can't be opened: {error.strerror}")

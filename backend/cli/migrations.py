@@ -29,7 +29,9 @@ from database.sqlite.process_lock import in_use
 def migrate(
     check: Annotated[
         bool,
-        typer.Option("--check", help="Only tell; the exit status is 1 when some are pending."),
+        typer.Option(
+            "--check", help="Only report; the exit status is 1 when migrations are pending."
+        ),
     ] = False,
     data_dir: DataDir = None,
     as_json: AsJson = False,
@@ -44,8 +46,8 @@ def migrate(
         applied = migrate_installation(settings)
     except ProcessLockHeld as error:
         raise CommandFailed(
-            f"{in_use(error.pid, settings.data_dir)}: a server migrates when it starts, and "
-            "GET /ready shows the state; stop it first to migrate without it"
+            f"{in_use(error.pid, settings.data_dir)}: the server migrates when it starts, and "
+            "GET /ready shows the state; stop it first to migrate with this command"
         ) from None
     if as_json:
         print_json({"applied": applied})

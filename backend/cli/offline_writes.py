@@ -12,7 +12,7 @@ from database.sqlite.process_lock import in_use
 
 
 @asynccontextmanager
-async def changing(
+async def offline_service(
     settings: Settings, call: str, *, issue_first_token: bool = True
 ) -> AsyncIterator[DatabaseService]:
     """The installation's service in the block, for this process alone.

@@ -1,18 +1,15 @@
 """`strongroom prune`: remove what is older, or more, than is to be kept."""
 
 import asyncio
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from backend.cli.common import AsJson, DataDir, counted, print_json, print_table, quiet_settings
 from backend.cli.failures import Interrupted
-from backend.cli.offline_writes import changing
+from backend.cli.offline_writes import offline_service
+from backend.cli.progress import ProgressBar, progress_bar
 from backend.cli.terminal import say
 from backend.runtime import inspection, retention_limits
 from backend.schemas.retention import Removed, RetentionPlan
@@ -21,9 +18,6 @@ from config.settings import Settings
 from database.sqlite.space import compact as write_anew
 from database.sqlite.space import space
 
-OnRemoved = Callable[[Removed], None]
-Bar = Callable[[int], OnRemoved]
-
 _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
 
 
@@ -31,13 +25,15 @@ def prune(
     dry_run: Annotated[
         bool,
         typer.Option(
-            "--dry-run", help="Only show what would go and what it frees; a server may be running."
+            "--dry-run",
+            help="Only show what would be removed and how much space that frees; a "
+            "server may be running.",
         ),
     ] = False,
     compact: Annotated[
         bool,
         typer.Option(
-            "--compact", help="Write the file anew afterwards, which gives free room to the system."
+            "--compact", help="Rewrite the file afterwards, which returns free space to the system."
         ),
     ] = False,
     data_dir: DataDir = None,
@@ -45,7 +41,7 @@ def prune(
 ) -> None:
     """Remove logs, runs and deliveries beyond their limits.
 
-    The limits are the settings STRONGROOM_KEEP_…. A running server does it by itself.
+    The limits are the settings STRONGROOM_KEEP_…. A running server does this on its own.
     """
     settings = quiet_settings(data_dir)
     if dry_run:
@@ -53,11 +49,11 @@ def prune(
         _show(plan, as_json=as_json)
         return
     try:
-        with _progress() as bar:
+        with progress_bar("removing") as bar:
             result = asyncio.run(_prune(settings, bar, compact=compact))
     except KeyboardInterrupt:
         raise Interrupted(
-            "interrupted: what is removed is gone, and the same command goes on"
+            "interrupted: what was removed is gone; run the same command again to go on"
         ) from None
     if as_json:
         print_json(result)
@@ -70,13 +66,17 @@ async def _plan(settings: Settings) -> RetentionPlan:
         return await opened.service.retention.plan(retention_limits(settings))
 
 
-async def _prune(settings: Settings, bar: Bar, *, compact: bool) -> dict[str, Any]:
-    async with changing(settings, "POST /api/retention/prune") as service:
+async def _prune(settings: Settings, bar: ProgressBar, *, compact: bool) -> dict[str, Any]:
+    async with offline_service(settings, "POST /api/retention/prune") as service:
         limits = retention_limits(settings)
         plan = await service.retention.plan(limits)
         if plan.rows:
             await service.retention.record_prune()
-        pruner = Pruner(service.retention, limits, considerate=False, on_removed=bar(plan.rows))
+
+        def on_removed(removed: Removed) -> None:
+            bar.show(sum(removed.model_dump().values()), plan.rows)
+
+        pruner = Pruner(service.retention, limits, considerate=False, on_removed=on_removed)
         removed = await pruner.start()
         pool = service.db_manager.async_pool
         if compact:
@@ -118,7 +118,7 @@ def _sentences(result: dict[str, Any]) -> Iterator[str]:
         "removed"
     )
     file, free = shown_size(result["file_bytes"]), shown_size(result["free_bytes"])
-    yield f"the file has {file}, {free} of them free for what comes"
+    yield f"the file has {file}, {free} of them free for new data"
 
 
 def shown_size(size: int) -> str:
@@ -127,21 +127,3 @@ def shown_size(size: int) -> str:
     while number >= 1024 and unit < len(_UNITS) - 1:
         number, unit = number / 1024, unit + 1
     return f"{number:.1f} {_UNITS[unit]}" if unit else f"{size} {_UNITS[0]}"
-
-
-@contextmanager
-def _progress() -> Iterator[Bar]:
-    """Progress on standard error; nothing unless that is a terminal."""
-    columns = (TextColumn("removing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    bar = Progress(*columns, console=Console(stderr=True), transient=True)
-    bar.disable = not sys.stderr.isatty()
-    with bar:
-        task = bar.add_task("", total=None)
-
-        def begin(total: int) -> OnRemoved:
-            def show(removed: Removed) -> None:
-                bar.update(task, total=total, completed=sum(removed.model_dump().values()))
-
-            return show
-
-        yield begin

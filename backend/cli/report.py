@@ -74,11 +74,11 @@ class ImportReport:
             lines.append(f"… and {self.rejected - len(self.rejections)} more")
         if self.secret_keys_ignored:
             lines.append(
-                f"note: {self.secret_keys_ignored} names in secret_keys came without values and "
-                "were ignored"
+                f"note: {self.secret_keys_ignored} names in secret_keys had no values and were "
+                "ignored"
             )
         for name, count in sorted(self.unknown_fields.items()):
-            lines.append(f"note: the field {name} is not known and was ignored ({count} times)")
+            lines.append(f"note: the unknown field {name} was ignored ({count} times)")
         lines.append(self.counts())
         return lines
 

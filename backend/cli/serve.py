@@ -27,7 +27,7 @@ def serve(
         str | None,
         typer.Option(
             "--host",
-            help="The address to listen on, in the place of STRONGROOM_HOST.",
+            help="The address to listen on, instead of STRONGROOM_HOST.",
             show_default=False,
         ),
     ] = None,
@@ -37,7 +37,7 @@ def serve(
             "--port",
             min=0,
             max=65535,
-            help="The port to listen on, in the place of STRONGROOM_PORT; 0 takes a free one.",
+            help="The port to listen on, instead of STRONGROOM_PORT; 0 takes a free port.",
             show_default=False,
         ),
     ] = None,
@@ -85,8 +85,8 @@ def _announce(url: str, first_token: Path | None) -> None:
     _say("Strongroom is running at", url)
     if first_token is not None:
         path = first_token.absolute()
-        _say("The admin token, for you alone, is in", str(path))
-        _say("Try it, in another terminal:")
+        _say("The admin token, which only you can read, is in", str(path))
+        _say("Try it in another terminal:")
         # Quotes inside $(...) are their own, so the path may hold any character.
         header = f'"Authorization: Bearer $(cat {shlex.quote(str(path))})"'
         _say(f"curl -sS -H {header} {url}/api/projects")

@@ -12,10 +12,12 @@ import uvicorn
 import uvloop
 from fastapi import FastAPI
 
-from backend.cli.connections import Connection, ConnectionLimits, Connections
+from backend.cli.all_connections import Connections
+from backend.cli.connections import Connection, ConnectionLimits
 from backend.cli.failures import ended_at_once
 from backend.cli.garbage import tuned_garbage_collection
 from backend.cli.process_limits import connections_that_fit
+from backend.http.state import state_of
 from backend.main import create_app
 from config.settings import Settings
 
@@ -36,7 +38,9 @@ class Server(uvicorn.Server):
         self, app: FastAPI, on_started: Callable[[], None], connections: Connections
     ) -> None:
         self._connections = connections
-        app.state.metrics.connections = connections.seen
+        state = state_of(app)
+        state.metrics.connections = connections.seen
+        connections.last_answers.cross_origin = state.cross_origin
         super().__init__(
             uvicorn.Config(
                 app,
@@ -83,7 +87,9 @@ def run_server(
     with ended_at_once():
         app = make(settings)
     limits = ConnectionLimits(connections=connections_that_fit(settings.max_connections))
-    server = Server(app, lambda: announce(app.state.runtime.first_token), Connections(limits))
+    server = Server(
+        app, lambda: announce(state_of(app).installation.first_token), Connections(limits)
+    )
     with ExitStack() as stack:
         for taken in sockets:
             stack.enter_context(taken)

@@ -60,5 +60,5 @@ def hand_out(text: str) -> None:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "it is closed"
         raise NotWritten(
-            f"standard output can't be written ({reason}): send it where there is room"
+            f"standard output can't be written ({reason}): send it to a place with free space"
         ) from None

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from backend.cli.common import (
+    LARGEST_ID,
     AsJson,
     DataDir,
     as_json_line,
@@ -14,23 +15,24 @@ from backend.cli.common import (
     quiet_settings,
 )
 from backend.cli.failures import WrongUse
-from backend.cli.offline_writes import changing
+from backend.cli.offline_writes import offline_service
 from backend.cli.terminal import hand_out, say
 from backend.errors import ValidationFailed
 from backend.runtime import find_keyring, inspection
-from backend.schemas.tokens import TokenCreate, TokenCreated, TokenInfo
+from backend.schemas.tokens import MAX_TOKEN_PROJECTS, TokenCreate, TokenCreated, TokenInfo
 from backend.services.database_service import validated
 from config.settings import Settings
 from models import Scope
 
 PAGE = 500
+_A_NUMBER = "must be a number, or several separated by commas"
 
 app = typer.Typer(rich_markup_mode=None)
 
 
 @app.callback(invoke_without_command=True)
 def _token(context: typer.Context) -> None:
-    """Make, list and revoke API tokens."""
+    """Create, list and revoke API tokens."""
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
 
@@ -43,7 +45,8 @@ def create(
         typer.Option(
             "--scope",
             metavar="SCOPE",
-            help=f"What it may do, more after commas or with --scope again: {', '.join(Scope)}.",
+            help="What the token may do; repeat --scope or separate scopes with commas: "
+            f"{', '.join(Scope)}.",
             autocompletion=lambda: [scope.value for scope in Scope],
         ),
     ],
@@ -52,7 +55,8 @@ def create(
         typer.Option(
             "--project",
             metavar="ID",
-            help="A project that is there for it, more in the same way; without any, all of them.",
+            help="A project that the token is limited to; repeat the option or use commas for "
+            "more. Without it, the token can use all projects.",
             show_default=False,
         ),
     ] = None,
@@ -61,14 +65,14 @@ def create(
         typer.Option(
             "--expires-in",
             metavar="DURATION",
-            help="How long it lives: 90d, 12h, 30m.",
+            help="How long the token is valid: 90d, 12h, 30m.",
             show_default=False,
         ),
     ] = None,
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make a token and print it, alone and only this once."""
+    """Create a token and print it, once and with nothing else."""
     settings = quiet_settings(data_dir)
     try:
         request = validated(
@@ -87,13 +91,13 @@ def create(
 
 @app.command("list")
 def list_tokens(
-    revoked: Annotated[bool, typer.Option("--revoked", help="Revoked ones as well.")] = False,
+    revoked: Annotated[bool, typer.Option("--revoked", help="Show revoked tokens too.")] = False,
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show the tokens there are, newest first, without what it takes to use them.
+    """List the tokens, newest first, without their secret part.
 
-    It works while the server runs, whose last uses show within a minute.
+    It works while the server runs; last uses may be up to a minute old.
     """
     tokens = asyncio.run(_list(quiet_settings(data_dir), revoked=revoked))
     if as_json:
@@ -107,11 +111,13 @@ def list_tokens(
 
 @app.command()
 def revoke(
-    token_id: Annotated[int, typer.Argument(metavar="ID", min=1, help="The token's id.")],
+    token_id: Annotated[
+        int, typer.Argument(metavar="ID", min=1, max=LARGEST_ID, help="The token's id.")
+    ],
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """End a token for good."""
+    """Revoke a token permanently."""
     token = asyncio.run(_revoke(quiet_settings(data_dir), token_id))
     if as_json:
         print_json(token.model_dump(mode="json"))
@@ -123,12 +129,12 @@ async def _create(settings: Settings, request: TokenCreate, *, as_json: bool) ->
     def show(created: TokenCreated) -> None:
         hand_out(as_json_line(created.model_dump(mode="json")) if as_json else created.token)
 
-    async with changing(settings, "POST /api/tokens") as service:
+    async with offline_service(settings, "POST /api/tokens") as service:
         await service.tokens.hand_out(request, show)
 
 
 async def _revoke(settings: Settings, token_id: int) -> TokenInfo:
-    async with changing(settings, f"DELETE /api/tokens/{token_id}") as service:
+    async with offline_service(settings, f"DELETE /api/tokens/{token_id}") as service:
         await service.tokens.revoke(token_id)
         return await service.tokens.get(token_id)
 
@@ -168,10 +174,20 @@ def _parts(given: list[str]) -> list[str]:
 def _ids(given: list[str]) -> list[int]:
     parts = _parts(given)
     if not all(part.isascii() and part.isdigit() and len(part) < 20 for part in parts):
-        raise WrongUse("--project: must be a number, more of them after commas")
+        raise WrongUse(f"--project: {_A_NUMBER}")
     return [int(part) for part in parts]
 
 
+_MUST: dict[tuple[str, str | None], str] = {
+    **dict.fromkeys(
+        (("name", "string_too_short"), ("name", "string_too_long"), ("name", "string_unicode")),
+        "must be text of 1 to 255 characters",
+    ),
+    ("scopes", None): f"must be one or more of {', '.join(Scope)}",
+    ("project_ids", "too_long"): f"must be at most {MAX_TOKEN_PROJECTS} projects",
+    ("project_ids", None): _A_NUMBER,
+}
+"""What is said in the words of a command; the rest is said as over HTTP."""
 _OPTIONS = {"name": "NAME", "scopes": "--scope", "project_ids": "--project"}
 
 
@@ -179,4 +195,5 @@ def _first(error: ValidationFailed) -> str:
     """The first thing that is wrong, named as the command names it."""
     first: dict[str, Any] = error.extra["errors"][0]
     field = str(first["pointer"]).split("/")[1]
-    return f"{_OPTIONS.get(field, '--' + field.replace('_', '-'))}: {first['message']}"
+    message = _MUST.get((field, first["code"]), _MUST.get((field, None), first["message"]))
+    return f"{_OPTIONS.get(field, '--' + field.replace('_', '-'))}: {message}"

@@ -52,6 +52,8 @@ class Check:
     """How many there were, of what is counted."""
     failed: int = 0
     """How many of them are bad."""
+    note: str | None = None
+    """What is not wrong, and should be looked at."""
 
 
 class Paged(Protocol):
@@ -84,7 +86,7 @@ def _log_check(manager: DatabaseManager) -> Check:
         lost = lost_frames(manager.config.wal_path)
     except DatabaseError as error:
         return Check("log", sentence(error))
-    advice = "find out what happened, and restore a backup if need be"
+    advice = "find out what happened, and restore a backup if necessary"
     return Check("log", None if lost is None else str(lost), advice)
 
 
@@ -108,7 +110,7 @@ def _unused(settings: Settings) -> list[Check]:
     rows = rows_without_installation(settings)
     if rows is None:
         return []
-    problem = f"it is missing, and there {'is' if rows == 1 else 'are'} {counted(rows, 'row')}"
+    problem = f"it is missing, but the database has {counted(rows, 'row')}"
     return [Check("installation", problem if rows else None, checked=0)]
 
 
@@ -116,7 +118,9 @@ async def _content_checks(settings: Settings) -> list[Check]:
     try:
         keyring = find_keyring(settings)
     except StartRefused as error:
-        return [Check("keys", str(error), "configure the keys that this database was used with")]
+        return [
+            Check("keys", str(error), "configure the master keys that this database was used with")
+        ]
     checks: list[Check] = []
     try:
         async with inspection(settings, keyring, check=False) as opened:
@@ -125,6 +129,7 @@ async def _content_checks(settings: Settings) -> list[Check]:
                 service = opened.service
                 checks.append(await _all("project keys", service.encryption_check.project_keys))
                 checks.append(await _all("secrets", service.encryption_check.values))
+                checks.append(await _repositories(opened))
                 checks.append(await _audit(settings, opened))
     except (DatabaseError, StartRefused) as error:
         checks.append(Check("content", sentence(error)))
@@ -132,7 +137,7 @@ async def _content_checks(settings: Settings) -> list[Check]:
 
 
 def _keys(opened: Inspection, keyring: Keyring | None) -> Check:
-    advice = "configure the keys that this database was used with"
+    advice = "configure the master keys that this database was used with"
     canaries = opened.records.canaries
     if keyring is None:
         return Check("keys", "no master key is configured", advice)
@@ -144,7 +149,7 @@ def _keys(opened: Inspection, keyring: Keyring | None) -> Check:
             return Check("keys", problem, advice)
     missing = sorted(opened.records.in_use.difference(keyring.ids()))
     if missing:
-        return Check("keys", f"master key {', '.join(missing)} is missing and in use", advice)
+        return Check("keys", f"master key {', '.join(missing)} is in use but missing", advice)
     if not opened.has_service_keys:
         return Check("keys", "the installation's own key can't be decrypted")
     return Check("keys", checked=len(canaries))
@@ -162,10 +167,23 @@ async def _all(name: str, check_page: Paged) -> Check:
         return Check(name, checked=checked)
     return Check(
         name,
-        f"{failed} of {checked} can't be decrypted, the first is {first}",
-        "write these values anew, or restore a backup",
+        f"{failed} of {checked} can't be decrypted, starting with {first}",
+        "set these values again, or restore a backup",
         checked,
         failed,
+    )
+
+
+async def _repositories(opened: Inspection) -> Check:
+    """Whether each repository has one project."""
+    twins = await opened.service.projects.twins()
+    if not twins:
+        return Check("repositories")
+    pairs = ", ".join(f"{first} and {other}" for first, other in twins)
+    return Check(
+        "repositories",
+        note=f"projects {pairs} have the same repository, written in two forms of Unicode: rename "
+        "or delete one of each pair",
     )
 
 
@@ -193,6 +211,7 @@ def _report(checks: list[Check], *, as_json: bool) -> None:
                         "problem": check.problem,
                         "checked": check.checked,
                         "failed": check.failed,
+                        "note": check.note,
                     }
                     for check in checks
                 ],
@@ -202,10 +221,12 @@ def _report(checks: list[Check], *, as_json: bool) -> None:
     print_table(("check", "result"), [(check.name, _result(check)) for check in checks])
     say(f"SQLite {sqlite_version()}" + (f": {warning}" if warning else ""))
     if not any(check.problem for check in checks):
-        say(f"all is well: {counted(len(checks), 'check')}, and nothing wrong")
+        say(f"all is well: {counted(len(checks), 'check')}, no problems found")
 
 
 def _result(check: Check) -> str:
     if check.problem is not None:
         return f"FAILED: {check.problem}"
+    if check.note is not None:
+        return f"ok, but {check.note}"
     return "ok" if check.checked is None else f"ok ({counted(check.checked, 'row')})"

@@ -27,7 +27,7 @@ _ID = re.compile(r"[A-Za-z0-9_-]{1,32}")
 _LABEL = re.compile(r"[a-z0-9][a-z0-9./-]{0,63}")
 _BASE64 = re.compile(r"([A-Za-z0-9+/_-]+)={0,2}")
 _ID_RULE = "a key id is 1 to 32 letters, digits, '_' or '-'"
-_FORM = "write id:base64key, with a comma between keys and no spaces inside"
+_FORM = "write id:base64key, with commas between keys and no spaces"
 _MAKE_ONE = "`strongroom keys generate` makes one"
 
 
@@ -62,7 +62,7 @@ class MasterKey:
         Raises ValueError when the label is not lower-case letters, digits, '.', '/' or '-'.
         """
         if not _LABEL.fullmatch(label):
-            raise ValueError(f"a label matches {_LABEL.pattern}")
+            raise ValueError(f"a label must match {_LABEL.pattern}")
         info = b"strongroom/" + label.encode()
         return HKDF(algorithm=SHA256(), length=KEY_BYTES, salt=None, info=info).derive(
             self._material
@@ -154,10 +154,6 @@ class Keyring:
         """The current key's 32-byte key for the purpose `label`. See MasterKey.derive."""
         return self._current.derive(label)
 
-    def derive_with(self, key_id: str, label: str) -> bytes:
-        """The same from the key with this id. Raises KeyConfigurationError if there is none."""
-        return configured_key(self, key_id).derive(label)
-
     def __repr__(self) -> str:
         return f"Keyring(ids={self.ids()!r})"
 
@@ -192,7 +188,7 @@ def generate_master_key(
 def _read_entry(entry: str) -> MasterKey | str:
     """The key that an entry spells, or what is wrong with it."""
     if not entry:
-        return "it is empty; remove the comma too many"
+        return "it is empty; remove the extra comma"
     key_id, colon, encoded = entry.partition(":")
     if not colon:
         return f"it has no ':'; {_FORM}"
@@ -212,7 +208,7 @@ def _decode(encoded: str) -> bytes | str:
     digits = match[1].replace("-", "+").replace("_", "/")
     padded = digits + "=" * (-len(digits) % 4)
     if len(digits) % 4 == 1 or (encoded.endswith("=") and len(encoded) != len(padded)):
-        return "the key is not whole base64; copy it again, to the last character"
+        return "the key's base64 is incomplete; copy it again, to the last character"
     material = base64.b64decode(padded)
     if len(material) == KEY_BYTES and base64.b64encode(material).decode() != padded:
         # The spare bits of the last digit are not zero, so a digit was mistyped.
@@ -223,7 +219,7 @@ def _decode(encoded: str) -> bytes | str:
 def _weakness(material: bytes) -> str | None:
     """Why these bytes can't be a master key, None when they can."""
     if len(material) != KEY_BYTES:
-        return f"the key has {len(material)} bytes and must have {KEY_BYTES}; {_MAKE_ONE}"
+        return f"the key has {len(material)} bytes but must have {KEY_BYTES}; {_MAKE_ONE}"
     if len(set(material)) == 1:
         return f"the key is one byte repeated, not a random key; {_MAKE_ONE}"
     return None

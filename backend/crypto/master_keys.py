@@ -60,7 +60,7 @@ def _from_file(source: str, path: Path) -> bytes:
         raise MasterKeysError(f"{source}: not a regular file: {path}")
     if stat.S_IMODE(status.st_mode) & 0o077:
         raise MasterKeysError(
-            f"{source}: others than its owner can reach it: chmod 600 {shlex.quote(str(path))}"
+            f"{source}: other users can access it: chmod 600 {shlex.quote(str(path))}"
         )
     if status.st_uid not in (0, os.geteuid()):
         raise MasterKeysError(f"{source}: it belongs to another user: {path}")
@@ -76,7 +76,7 @@ def _open_at_once(path: str, flags: int) -> int:
 
 def _from_command(source: str, command: str) -> bytes:
     if "\0" in command:
-        raise MasterKeysError(f"{source}: it can't be started: it has a NUL character")
+        raise MasterKeysError(f"{source}: it can't be started: it contains a NUL character")
     try:
         arguments = shlex.split(command)
     except ValueError:

@@ -52,7 +52,7 @@ class ProjectCipher:
         """
         text = self._sealed(name, version, value, purpose)
         if text is None:
-            raise ValueError(f"a value is 1 to {MAX_VALUE_BYTES} bytes of UTF-8")
+            raise ValueError(f"a value must have 1 to {MAX_VALUE_BYTES} bytes of UTF-8")
         return text
 
     def open(self, name: str, version: int, text: str, purpose: str = OF_SECRETS) -> SecretStr:

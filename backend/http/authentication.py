@@ -3,7 +3,7 @@
 from fastapi import Request
 
 from backend.errors import NotRunning, Unauthenticated
-from backend.http.rate_limits import RequestLimits
+from backend.http.state import state_of
 from backend.services.database_service import DatabaseService
 from backend.services.principal import EVERYBODY, Principal
 
@@ -11,7 +11,7 @@ from backend.services.principal import EVERYBODY, Principal
 def running_service(request: Request) -> DatabaseService:
     """The application's service. Raises `NotRunning` before its lifespan has begun, and
     `WrongEventLoop` on another event loop than the lifespan's."""
-    service: DatabaseService | None = request.app.state.service
+    service = state_of(request.app).service
     if service is None:
         raise NotRunning
     service.db_manager.async_pool.check_loop()
@@ -28,7 +28,7 @@ async def authenticate(request: Request) -> Principal:
     """Who sends the request. Raises `Unauthenticated` and `RateLimited`, and what
     `running_service` raises."""
     service = running_service(request)
-    state = request.app.state
+    state = state_of(request.app)
     if not state.auth_required:
         return EVERYBODY
     header = request.headers.get("authorization")
@@ -37,11 +37,10 @@ async def authenticate(request: Request) -> Principal:
     scheme, _, token = header.partition(" ")
     if scheme.lower() != "bearer":
         raise Unauthenticated
-    limits: RequestLimits = state.limits
     try:
         principal = await service.tokens.authenticate(token.strip())
     except Unauthenticated:
-        limits.count_failure(client_address(request))
+        state.limits.count_failure(client_address(request))
         raise
-    limits.count_request(principal.token_id)
+    state.limits.count_request(principal.token_id)
     return principal

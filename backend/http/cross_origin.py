@@ -53,13 +53,15 @@ class CrossOrigin:
         if not self._permits(origin):
             return Fault(
                 "bad_request",
-                "pages of this origin may not call the service: see STRONGROOM_CORS_ORIGINS",
+                "pages from this origin may not call the service: see STRONGROOM_CORS_ORIGINS",
             )
         if method.decode("latin-1") not in METHODS:
-            return Fault("bad_request", f"a page may send {', '.join(METHODS)}, in capitals")
+            return Fault("bad_request", f"a page may send {', '.join(METHODS)}, in capital letters")
         asked = headers.get(b"access-control-request-headers", b"")
         if not _HEADER_NAMES.fullmatch(asked):
-            return Fault("bad_request", "Access-Control-Request-Headers is no list of headers")
+            return Fault(
+                "bad_request", "Access-Control-Request-Headers must be a list of header names"
+            )
         answer = Response(status_code=200)
         answer.raw_headers += [
             _VARY_OF_PREFLIGHTS,

@@ -56,8 +56,8 @@ _POLICY = "; ".join(
 )
 
 
-def add_docs(app: FastAPI) -> None:
-    """Add the document and the page, behind all other routes.
+def add_docs(app: FastAPI) -> tuple[str, str]:
+    """Add the document and the page, behind all other routes, and return their paths.
 
     FastAPI puts its own in front, where every request is matched against them first.
     """
@@ -73,3 +73,4 @@ def add_docs(app: FastAPI) -> None:
 
     app.router.routes.append(Route(DOCUMENT_PATH, document, include_in_schema=False))
     app.router.routes.append(Route(PAGE_PATH, page, include_in_schema=False))
+    return DOCUMENT_PATH, PAGE_PATH

@@ -10,6 +10,7 @@ import re
 import time
 from collections.abc import Sequence
 from ipaddress import IPv4Network, IPv6Network
+from types import MappingProxyType
 
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import ClientDisconnect
@@ -17,12 +18,13 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from backend.errors import BadRequest, BodyTooLarge, HeadersTooLarge, NotRunning
-from backend.http.access import BODY_LIMITS
+from backend.http.closing_answer import ClosingAnswer
 from backend.http.cross_origin import CrossOrigin
 from backend.http.metrics import RequestMetrics
 from backend.http.own_origin import OwnOrigin
 from backend.http.problems import problem
 from backend.http.request_head import FAULT, Fault, read_head
+from backend.http.route_policy import BodyLimits, Policies
 from backend.http.trusted_hosts import UNTRUSTED_HOST, TrustedHosts
 from backend.http.trusted_proxies import TrustedProxies
 from backend.observability.log import get_logger, log_access
@@ -31,10 +33,6 @@ from database.errors import CommitOutcomeUnknown, WrongEventLoop
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _GZIP_FROM_BYTES = 8 * 1024
-_BODY_LIMITS = tuple(
-    (method, re.compile(re.sub(r"\{[^}]*\}", "[^/]+", template)), limit)
-    for (method, template), limit in BODY_LIMITS.items()
-)
 _GZIP_REFUSED = re.compile(rb"gzip\s*;\s*q=0(?:\.0*)?\s*(?:,|$)")
 SECURITY_HEADERS = (
     (b"x-content-type-options", b"nosniff"),
@@ -56,14 +54,6 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 error_log = get_logger("strongroom.error")
 
 
-def body_limit(method: str, path: str) -> int:
-    """The bytes that this route takes by a rule of its own; 0 when it has none."""
-    for own_method, form, limit in _BODY_LIMITS:
-        if method == own_method and form.fullmatch(path):
-            return limit
-    return 0
-
-
 class Edge:
     """The outermost part of the application that is ours."""
 
@@ -73,19 +63,23 @@ class Edge:
         *,
         max_body_bytes: int,
         metrics: RequestMetrics,
-        cors_origins: Sequence[str] = (),
+        policies: Policies = MappingProxyType({}),
+        cross_origin: CrossOrigin | None = None,
         trusted_hosts: Sequence[str] = (),
         trusted_proxies: Sequence[IPv4Network | IPv6Network] = (),
         own_origin: OwnOrigin | None = None,
     ) -> None:
-        """With `own_origin` every request has to be this machine's and the service's own pages'."""
+        """`policies` has the row of every route. With `own_origin` every request has to be this
+        machine's and the service's own pages'."""
         self._plain = app
         # For clients that take gzip only: it would cost all the others a layer for nothing.
         self._gzip = GZipMiddleware(app, minimum_size=_GZIP_FROM_BYTES, compresslevel=5)
         self._max_body_bytes = max_body_bytes
+        self._body_limits = BodyLimits(policies)
         self._metrics = metrics
-        self._cross_origin = CrossOrigin(cors_origins) if cors_origins else None
-        self._trusted_hosts = TrustedHosts(trusted_hosts) if trusted_hosts else None
+        self._cross_origin = cross_origin
+        probes = [path for (_, path), policy in policies.items() if policy.is_probe]
+        self._trusted_hosts = TrustedHosts(trusted_hosts, probes) if trusted_hosts else None
         self._trusted_proxies = TrustedProxies(trusted_proxies) if trusted_proxies else None
         self._own_origin = own_origin
 
@@ -93,7 +87,9 @@ class Edge:
         if scope["type"] != "http":
             await self._plain(scope, receive, send)
             return
-        exchange = _Exchange(scope, receive, send, self._max_body_bytes, self._cross_origin)
+        exchange = _Exchange(
+            scope, receive, send, self._max_body_bytes, self._body_limits, self._cross_origin
+        )
         token = enter_request(exchange.request_id)
         try:
             answer = self._answer(exchange)
@@ -131,9 +127,10 @@ class Edge:
         answer: Response | Fault | None = self._fault(exchange)
         if answer is None and self._cross_origin is not None and exchange.method == "OPTIONS":
             answer = self._cross_origin.preflight(exchange.headers)
-        if isinstance(answer, Fault):
-            return problem(exchange.request_id, answer.code, answer.detail)
-        return answer
+        if not isinstance(answer, Fault):
+            return answer
+        refusal = problem(exchange.request_id, answer.code, answer.detail)
+        return refusal if exchange.fault is None else exchange.closing(refusal)
 
     def _fault(self, exchange: "_Exchange") -> Fault | None:
         scope, headers = exchange.scope, exchange.headers
@@ -168,6 +165,7 @@ class _Exchange:
     """One request and its answer."""
 
     __slots__ = (
+        "_body_limits",
         "_cross_origin",
         "_max_body_bytes",
         "_original_scope",
@@ -192,12 +190,14 @@ class _Exchange:
         receive: Receive,
         send: Send,
         max_body_bytes: int,
+        body_limits: BodyLimits,
         cross_origin: CrossOrigin | None,
     ) -> None:
         self.began = time.perf_counter()
         self._receive = receive
         self._send = send
         self._max_body_bytes = max_body_bytes
+        self._body_limits = body_limits
         self._cross_origin = cross_origin
         # Labels of metrics must be few, so what a client makes up is not one.
         self.method = scope["method"] if scope["method"] in _METHODS else "-"
@@ -225,12 +225,16 @@ class _Exchange:
             scope = {**scope, "method": "GET"}
         self.scope = scope
 
+    def closing(self, answer: Response) -> ASGIApp:
+        """The same answer, with which the connection ends."""
+        return ClosingAnswer(answer, self._receive, self._max_body_bytes)
+
     def is_too_large(self, size: int) -> bool:
         """Whether this route takes no body of so many bytes."""
         if size <= self._max_body_bytes:
             return False
         # Looked up here, so that small bodies, which are nearly all, pay nothing for it.
-        limit = body_limit(self.method, self.scope["path"])
+        limit = self._body_limits.of(self.method, self.scope["path"])
         self._max_body_bytes = max(self._max_body_bytes, limit)
         return size > self._max_body_bytes
 

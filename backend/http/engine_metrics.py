@@ -18,7 +18,9 @@ class EngineMetric(NamedTuple):
 
 ENGINE_METRICS: Final = (
     EngineMetric("writer", "units", "writer_units_total", "Units of work that succeeded."),
-    EngineMetric("writer", "failed_units", "writer_failed_units_total", "Units that failed."),
+    EngineMetric(
+        "writer", "failed_units", "writer_failed_units_total", "Units of work that failed."
+    ),
     EngineMetric("writer", "commits", "writer_commits_total", "Commits."),
     EngineMetric("writer", "failed_commits", "writer_failed_commits_total", "Failed commits."),
     EngineMetric(
@@ -28,29 +30,29 @@ ENGINE_METRICS: Final = (
         "writer",
         "wait_total",
         "writer_wait_seconds_total",
-        "Time that units of work spent in the writer's queue, in seconds.",
+        "Time units of work spent in the writer's queue, in seconds.",
     ),
     EngineMetric(
         "writer",
         "busy_total",
         "writer_busy_seconds_total",
-        "Time that the writer spent on units of work and commits, in seconds.",
+        "Time the writer spent on units of work and commits, in seconds.",
     ),
     EngineMetric(
         "writer",
         "checkpoints",
         "writer_checkpoints_total",
-        "Times that the write-ahead log was copied into the database.",
+        "Number of times the write-ahead log was copied into the database.",
     ),
     EngineMetric(
         "writer",
         "wal_truncations",
         "writer_wal_truncations_total",
-        "Times that the write-ahead log was made empty.",
+        "Number of times the write-ahead log was emptied.",
     ),
     EngineMetric("writer", "waiting", "writer_waiting", "Units of work in the writer's queue."),
     EngineMetric(
-        "writer", "unanswered", "writer_unanswered", "Callers that wait for the writer's answer."
+        "writer", "unanswered", "writer_unanswered", "Callers waiting for the writer's answer."
     ),
     EngineMetric(
         "writer",
@@ -62,16 +64,18 @@ ENGINE_METRICS: Final = (
         "writer",
         "expired",
         "writer_expired_total",
-        "Units of work given up after too long in the writer's queue.",
+        "Units of work abandoned after too long in the writer's queue.",
     ),
     EngineMetric(
         "writer",
         "cancelled",
         "writer_cancelled_total",
-        "Units of work whose caller went away while they were in the writer's queue.",
+        "Units of work whose caller left while they were in the writer's queue.",
     ),
     EngineMetric("readers", "queries", "readers_queries_total", "Queries that were answered."),
-    EngineMetric("readers", "hops", "readers_hops_total", "Hops, which carry queries to a reader."),
+    EngineMetric(
+        "readers", "hops", "readers_hops_total", "Hops, each of which carries queries to a reader."
+    ),
     EngineMetric(
         "readers", "largest_hop", "readers_largest_hop", "Queries in the largest hop so far."
     ),
@@ -91,11 +95,11 @@ ENGINE_METRICS: Final = (
         "readers",
         "wait_total",
         "readers_wait_seconds_total",
-        "Time that queries spent in the readers' queue, in seconds.",
+        "Time queries spent in the readers' queue, in seconds.",
     ),
     EngineMetric("readers", "waiting", "readers_waiting", "Queries in the readers' queue."),
     EngineMetric(
-        "readers", "unanswered", "readers_unanswered", "Callers that wait for a reader's answer."
+        "readers", "unanswered", "readers_unanswered", "Callers waiting for a reader's answer."
     ),
     EngineMetric(
         "readers",
@@ -107,15 +111,15 @@ ENGINE_METRICS: Final = (
         "readers",
         "expired",
         "readers_expired_total",
-        "Queries given up after too long in the readers' queue.",
+        "Queries abandoned after too long in the readers' queue.",
     ),
     EngineMetric(
         "readers",
         "cancelled",
         "readers_cancelled_total",
-        "Queries whose caller went away while they were in the readers' queue.",
+        "Queries whose caller left while they were in the readers' queue.",
     ),
-    EngineMetric("readers", "connections", "readers_connections", "Connections that read."),
+    EngineMetric("readers", "connections", "readers_connections", "Connections open for reading."),
 )
 """Every member there is; a test holds it to the engine."""
 

@@ -178,7 +178,7 @@ class FairQueue:
                 given = turns.popleft().given
                 if not given.done():
                     self.refused += 1
-                    given.set_exception(DatabaseBusy("too many requests wait for their turn"))
+                    given.set_exception(DatabaseBusy("too many requests are waiting"))
             if not turns:
                 del self._waiting[name]
                 self._rest(name, client)

@@ -12,6 +12,7 @@ from backend.crypto.signed_body import SignedBody, claimed_mac
 from backend.errors import BadRequest, BadSignature, MalformedJson, RateLimited
 from backend.http.authentication import client_address
 from backend.http.inbound_budget import NO_ROOM, InboundBody, InboundLimits
+from backend.http.state import state_of
 from backend.http.strict_json import check_content_type, refuse_other_encoding
 from backend.services.webhooks.deliveries import Deliveries, IncomingDelivery
 from models import WebhookDelivery
@@ -30,8 +31,8 @@ async def take_github_delivery(
 
     Raises `BadSignature`, which counts for the sender's address, and what else keeps it out.
     """
-    state = request.app.state
-    limits: InboundLimits = state.inbound
+    state = state_of(request.app)
+    limits = state.inbound
     address = client_address(request)
     try:
         head = read_head(request)
@@ -104,9 +105,9 @@ async def read_github_delivery(
 def _header(request: Request, name: str, form: re.Pattern[str]) -> str:
     value = request.headers.get(name, "")
     if not form.fullmatch(value):
-        problem = "is missing" if not value else "has a value that GitHub does not send"
+        problem = "is missing" if not value else "has a value that GitHub never sends"
         raise BadRequest(
-            f"the header {name} {problem}: set the webhook up with GitHub's own sender"
+            f"the header {name} {problem}: let GitHub itself send the deliveries of this webhook"
         )
     return value
 
@@ -128,7 +129,7 @@ async def _read(
             limits.refused["no_room"] += 1
             raise RateLimited(NO_ROOM) from None
         limits.refused["too_slow"] += 1
-        raise BadRequest("the body came too slowly: send it at once") from None
+        raise BadRequest("the body arrived too slowly: send it without pauses") from None
     except RateLimited:
         limits.refused["no_room"] += 1
         raise

@@ -18,7 +18,7 @@ K = TypeVar("K")
 
 SMALL_BYTES: Final = 1024 * 1024
 """Nearly all of GitHub's deliveries are no larger, and these have room of their own."""
-NO_ROOM: Final = "too much is being delivered at once: send it again later"
+NO_ROOM: Final = "too many deliveries are arriving at once: send this one again later"
 _SHARES: Final = 2
 """An address, or a webhook, that has more than one of so many shares of the room loses it first."""
 

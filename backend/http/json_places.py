@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from backend.schemas.base import RequestModel
 
-Part = str | int
+PathPart = str | int
 """A member's name, or an item's index."""
 
 MAX_TOKENS = 50_000
@@ -27,7 +27,7 @@ _TOKENS = re.compile(
 class _Level:
     """An object or an array that the text is in."""
 
-    part: Part | None
+    part: PathPart | None
     """The member or item that the text is in; `None` for an object until its first name."""
     names: set[str] = field(default_factory=set)
     """The names that the object has so far."""
@@ -36,7 +36,7 @@ class _Level:
 
 def place_of_refused(
     text: str, code: str, decoder: json.JSONDecoder, stop: int | None = None
-) -> tuple[Part, ...] | None:
+) -> tuple[PathPart, ...] | None:
     """The path to the first thing in `text` that is refused with this code: a repeated key, NaN,
     an unpaired surrogate, too many levels or digits. `None` when it is too far inside.
 
@@ -131,11 +131,11 @@ def _go_on(levels: list[_Level], mark: str) -> None:
             level.wants_name = True
 
 
-def shown(path: tuple[Part, ...]) -> tuple[Part, ...]:
+def shown(path: tuple[PathPart, ...]) -> tuple[PathPart, ...]:
     """As much of a path as may be shown: names that requests have. Any other one is the sender's,
     and could be a value in the wrong place."""
     known = _known_names(RequestModel)
-    parts: list[Part] = []
+    parts: list[PathPart] = []
     for part in path[:_MAX_PARTS]:
         if not isinstance(part, int) and part not in known:
             break

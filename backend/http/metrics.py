@@ -14,7 +14,6 @@ from prometheus_client import (
 )
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
-from starlette.datastructures import State
 
 from backend.http.engine_metrics import engine_families
 from backend.http.fair_queue import FairQueue
@@ -56,7 +55,9 @@ class RequestMetrics:
     def families(self) -> Iterator[HistogramMetricFamily | CounterMetricFamily]:
         """The durations as a Prometheus histogram, and what became of connections."""
         family = HistogramMetricFamily(
-            "strongroom_request_duration_seconds", "Time from request to answer.", labels=_LABELS
+            "strongroom_request_duration_seconds",
+            "Time from request to answer, in seconds.",
+            labels=_LABELS,
         )
         for (method, route, status), series in list(self._series.items()):
             total = 0.0
@@ -68,7 +69,7 @@ class RequestMetrics:
         yield family
         refused = CounterMetricFamily(
             "strongroom_connections_refused",
-            "Connections that were too many, too slow, or asked for what is not served.",
+            "Connections refused or closed because they were too many, too slow or not served.",
             labels=("reason",),
         )
         counts = dict(self.connections)
@@ -92,15 +93,20 @@ class Sources:
     now: datetime
 
 
-async def metrics_text(state: State, service: DatabaseService) -> bytes:
+async def metrics_text(
+    service: DatabaseService,
+    requests: RequestMetrics,
+    queues: Mapping[str, FairQueue],
+    inbound: InboundLimits,
+) -> bytes:
     """What the application and its service count now, as Prometheus text."""
     return render_metrics(
         Sources(
-            requests=state.metrics,
+            requests=requests,
             backlog=await service.backlog.read(),
             stats=service.db_manager.async_pool.stats(),
-            queues=state.queues,
-            inbound=state.inbound,
+            queues=queues,
+            inbound=inbound,
             expired_leases=service.claims.expired_leases,
             now=service.clock(),
         )
@@ -116,17 +122,17 @@ class _ServiceCollector(Collector):
         yield from sources.requests.families()
         yield GaugeMetricFamily(
             "strongroom_requests_waiting",
-            "Requests that wait for their turn.",
+            "Requests waiting for a slot.",
             sum(queue.waiting for queue in sources.queues.values()),
         )
         yield CounterMetricFamily(
             "strongroom_requests_refused",
-            "Requests that waited too long for their turn.",
+            "Requests refused after waiting too long for a slot.",
             sum(queue.refused for queue in sources.queues.values()),
         )
         yield CounterMetricFamily(
             "strongroom_log_lines_dropped",
-            "Lines of the log that were not written, since nobody took them in time.",
+            "Log lines dropped because the reader of the log was too slow.",
             dropped_lines(),
         )
         yield from _runs(sources)
@@ -139,20 +145,20 @@ def _runs(sources: Sources) -> Iterator[Any]:
     if backlog is not None:
         yield GaugeMetricFamily(
             "strongroom_runs_pending",
-            "Agent runs that wait for a worker, those of deleted projects left out.",
+            "Agent runs waiting for a worker, without those of deleted projects.",
             backlog.pending,
         )
         yield GaugeMetricFamily(
             "strongroom_runs_oldest_pending_age_seconds",
-            "Time since the oldest of these runs was made, in seconds; 0 when none waits.",
+            "Age of the oldest pending run, in seconds; 0 when there is none.",
             backlog.oldest_pending_seconds(sources.now),
         )
         yield GaugeMetricFamily(
-            "strongroom_runs_leased", "Agent runs that a worker has a lease of.", backlog.leased
+            "strongroom_runs_leased", "Agent runs leased to a worker.", backlog.leased
         )
     yield _by_label(
         "strongroom_leases_expired",
-        "Leases that ran out, by what became of their runs.",
+        "Leases that expired, by the outcome of their runs.",
         ("outcome", ("requeued", "failed")),
         sources.expired_leases,
     )
@@ -161,13 +167,13 @@ def _runs(sources: Sources) -> Iterator[Any]:
 def _deliveries(inbound: InboundLimits) -> Iterator[Any]:
     yield _by_label(
         "strongroom_deliveries_refused",
-        "Deliveries refused for a missing or wrong signature, for want of memory, or as too slow.",
+        "Deliveries refused: signature missing or wrong, no memory left, or too slow.",
         ("reason", ("signature", "no_room", "too_slow")),
         inbound.refused,
     )
     yield GaugeMetricFamily(
         "strongroom_deliveries_unstored_bytes",
-        "Bodies of deliveries that are coming in or about to be stored, in bytes.",
+        "Delivery bodies being received or stored, in bytes.",
         inbound.used,
     )
 

@@ -5,32 +5,32 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from backend.http.access import ANY_QUERY, OPEN, ROUTE_SCOPES
 from backend.http.problems import problem_responses
+from backend.http.route_policy import OPEN, Policies, RoutePolicy
 from backend.schemas.problems import Problem
 
 _SCHEME = "bearer"
 _DESCRIPTION = """\
-One place for the settings and secrets of projects, and for what agents do in them.
+One place for the settings and secrets of projects, and for the work of agents on them.
 
 Send `Authorization: Bearer sr_…`. Every error is a problem document (RFC 9457) whose `code` says
-what happened; none of them repeats what was sent. Fields that only answers have (`id`,
+what happened; no error repeats what was sent. Fields that only answers have (`id`,
 `project_id`, `created_at`, `updated_at`, `version`) are ignored in requests, so that what was read
 can be sent back. `PUT` and `PATCH` change the given fields and leave the others. Lists are read
-page by page: give `next_cursor` as `cursor`, with the same filters.
+page by page: send `next_cursor` as `cursor`, with the same filters.
 """
 _HEADERS: dict[str, dict[str, Any]] = {
     "RequestId": {
-        "description": "The request's own `X-Request-ID`, or one made for it; it is in the log.",
+        "description": "The request's `X-Request-ID`, or a generated one; the log has it too.",
         "required": True,
         "schema": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"},
     },
     "Location": {
-        "description": "Where the new thing is, when it has a path of its own.",
+        "description": "The path of the new resource, if it has one.",
         "schema": {"type": "string", "format": "uri-reference"},
     },
     "RetryAfter": {
-        "description": "Seconds after which another try makes sense.",
+        "description": "Seconds to wait before trying again.",
         "required": True,
         "schema": {"type": "integer", "minimum": 1},
     },
@@ -48,7 +48,7 @@ _BY_STATUS = {
 }
 
 
-def describe(app: FastAPI) -> None:
+def describe(app: FastAPI, policies: Policies) -> None:
     """Complete the application's OpenAPI document when it is first asked for."""
     app.description = _DESCRIPTION
     generate = app.openapi
@@ -62,7 +62,8 @@ def describe(app: FastAPI) -> None:
             shared: dict[str, Any] = document["components"].setdefault("responses", {})
             for path, operations in document["paths"].items():
                 for method, operation in operations.items():
-                    _complete_operation(operation, method.upper(), path)
+                    policy = policies[method.upper(), path]
+                    _complete_operation(operation, policy, reads=method == "get")
                     _share_problems(operation["responses"], shared)
             app.openapi_schema = document
         return app.openapi_schema
@@ -92,17 +93,16 @@ def _add_security_scheme(document: dict[str, Any]) -> None:
     }
 
 
-def _complete_operation(operation: dict[str, Any], method: str, path: str) -> None:
+def _complete_operation(operation: dict[str, Any], policy: RoutePolicy, *, reads: bool) -> None:
     responses = operation["responses"]
-    scope = ROUTE_SCOPES[method, path]
-    if scope is OPEN:
+    if policy.scope is OPEN:
         operation["security"] = []
     else:
         operation["security"] = [{_SCHEME: []}]
-        operation["x-scope"] = scope
-    if (method, path) not in ANY_QUERY:
+        operation["x-scope"] = policy.scope.value
+    if not policy.is_probe:
         _add_codes(responses, "bad_request", "validation_failed")
-    if method != "GET":
+    if not reads:
         # What is sent is bounded and what is stored may not fit, also where no body is read.
         _add_codes(responses, "body_too_large", "database_full")
     for status, response in responses.items():

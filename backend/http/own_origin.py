@@ -11,11 +11,10 @@ from ipaddress import IPv6Address, ip_address
 from backend.http.request_head import host_without_port
 
 OTHER_HOST = (
-    "without a token the service answers for the names of loopback only, such as localhost and "
-    "127.0.0.1"
+    "without tokens the service answers only to loopback names, such as localhost and 127.0.0.1"
 )
 OTHER_ORIGIN = (
-    "without a token the service answers its own pages and those of STRONGROOM_CORS_ORIGINS only"
+    "without tokens the service answers only its own pages and those of STRONGROOM_CORS_ORIGINS"
 )
 _OWN_SITES = frozenset((b"same-origin", b"none"))
 """What a browser says of a request that no other page has caused."""

@@ -1,7 +1,7 @@
 """How errors become answers: problem documents (RFC 9457)."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -9,7 +9,6 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from backend.errors import ERROR_TABLE, NotFound, StrongroomError, ValidationFailed
-from backend.http.access import ROUTE_SCOPES
 from backend.http.missing_paths import MissingPaths
 from database.errors import DatabaseBusy, DatabaseError, InvalidValue
 
@@ -101,17 +100,6 @@ _HTTP_CODES = {
 }
 
 
-_ALLOWED: dict[str, list[str]] = {}
-for _method, _path in ROUTE_SCOPES:
-    _ALLOWED.setdefault(_path, []).extend(["GET", "HEAD"] if _method == "GET" else [_method])
-
-
-def _allow_header(request: Request, error: HTTPException) -> Mapping[str, str] | None:
-    # Each route has one method, and Starlette names those of the first one that has the path.
-    path = getattr(request.scope.get("route"), "path_format", "")
-    return {"Allow": ", ".join(_ALLOWED[path])} if path in _ALLOWED else error.headers
-
-
 def _http_problem(request_id: str, error: HTTPException) -> Response | None:
     # What frameworks say in `detail` may repeat the input; the text here does not.
     known = _HTTP_CODES.get(error.status_code)
@@ -140,15 +128,16 @@ def _details(error: RequestValidationError) -> list[dict[str, Any]]:
     return details
 
 
-def install_error_handlers(app: FastAPI) -> None:
+def install_error_handlers(app: FastAPI, missing: MissingPaths) -> None:
     """Answer every error that clients may know of with its problem document."""
 
     async def handle(request: Request, error: Exception) -> Response:
         if isinstance(error, HTTPException):
             if error.status_code == 405:
-                error.headers = _allow_header(request, error)
+                # Each route has one method, and Starlette names that of the first one.
+                methods = missing.methods(getattr(request.scope.get("route"), "path_format", ""))
+                error.headers = {"Allow": methods} if methods is not None else error.headers
             if error.status_code == 404:
-                missing: MissingPaths = request.app.state.missing_paths
                 error = NotFound(missing.detail(request.scope["path"]))
         answer = problem_of(request.scope["strongroom.request_id"], error)
         if answer is None:

@@ -62,7 +62,7 @@ class RequestLimits:
         wait = self._tokens.take(token_id)
         if wait:
             raise RateLimited(
-                "the token has sent too many requests; wait as Retry-After says", wait
+                "the token has sent too many requests; wait for the seconds in Retry-After", wait
             )
 
     def count_failure(self, address: str, credential: str = "token") -> None:
@@ -74,7 +74,9 @@ class RequestLimits:
         wait = self._failures.take(network_of(address))
         if wait:
             raise RateLimited(
-                f"too many requests without a valid {credential}; wait as Retry-After says", wait
+                f"too many requests without a valid {credential}; wait for the seconds in "
+                "Retry-After",
+                wait,
             )
 
 

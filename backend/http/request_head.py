@@ -6,6 +6,7 @@ What stands in front of the service may read a doubtful head in another way than
 
 import re
 from functools import lru_cache
+from ipaddress import AddressValueError, IPv6Address
 from typing import NamedTuple
 
 from starlette.types import Scope
@@ -45,11 +46,14 @@ _SINGLE = (b"host", b"authorization", b"content-length", b"content-type", b"orig
 """Of two of them, another reader may take the other one."""
 _VERSIONS = frozenset(("1.1", "1.0", "2", "3"))
 _HOST = re.compile(
-    rb"(?:(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?"
+    rb"(?:(?:[A-Za-z0-9._~!$&'()*+;=-]|%[0-9A-Fa-f]{2})*|\[([0-9A-Fa-f:.]+)\])(?::([0-9]{0,5}))?"
 )
+"""Without a comma, which another reader may take for what is between two hosts."""
 _MAX_HOST_BYTES = 300
 """A name has at most 253."""
+_MAX_PORT = 65_535
 _ENCODED_SLASH = re.compile(rb"%2f", re.IGNORECASE)
+_NO_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 
 
 def read_head(scope: Scope) -> tuple[Headers, Fault | None]:
@@ -108,7 +112,13 @@ def _is_host(value: bytes) -> bool:
 
 @lru_cache(1024)
 def _looks_like_host(value: bytes) -> bool:
-    return _HOST.fullmatch(value) is not None
+    host = _HOST.fullmatch(value)
+    if host is None or int(host[2] or 0) > _MAX_PORT:
+        return False
+    try:
+        return host[1] is None or bool(IPv6Address(host[1].decode()))
+    except AddressValueError:
+        return False
 
 
 def host_without_port(host: str) -> str:
@@ -122,7 +132,11 @@ def _path_fault(path: bytes, query: bytes) -> Fault | None:
     if len(path) + len(query) > MAX_URL_BYTES:
         return url_too_long(MAX_URL_BYTES)
     if _ENCODED_SLASH.search(path):
-        return Fault("bad_request", "no name in a path has a slash: leave %2F out of the path")
+        return Fault(
+            "bad_request", "names in a path can't contain a slash: leave %2F out of the path"
+        )
+    if _NO_ESCAPE.search(path):
+        return Fault("bad_request", "write a percent sign in a path as %25")
     return None
 
 
@@ -134,7 +148,7 @@ def _version_fault(version: str, headers: Headers) -> Fault | None:
     if host is None:
         return Fault("bad_request", "send the header Host") if version == "1.1" else None
     if not _is_host(host):
-        return Fault("bad_request", "the header Host is no host with a port or without one")
+        return Fault("bad_request", "the header Host must be a host, with or without a port")
     return None
 
 
@@ -146,5 +160,5 @@ def _framing_fault(version: str, headers: Headers) -> Fault | None:
     if b"content-length" in headers:
         return Fault("bad_request", "send Content-Length or Transfer-Encoding, not both")
     if version == "1.0" or coding.strip().lower() != b"chunked":
-        return Fault("bad_request", "the only Transfer-Encoding is chunked, in HTTP/1.1")
+        return Fault("bad_request", "the only Transfer-Encoding accepted is chunked, in HTTP/1.1")
     return None

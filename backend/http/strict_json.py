@@ -95,7 +95,7 @@ async def read_json(request: Request, *, required: bool = True) -> None:
 def refuse_other_encoding(body: bytes | bytearray, name: str) -> None:
     """Raises `MalformedJson` for a text that is no JSON because of how it is encoded."""
     if body.startswith(codecs.BOM_UTF8):
-        raise MalformedJson(f"{name} begins with a byte order mark: leave it out")
+        raise MalformedJson(f"{name} begins with a byte order mark: remove it")
     encoding = json.detect_encoding(bytes(body[:4]))
     if encoding != "utf-8":
         raise MalformedJson(f"{name} is encoded in {encoding[:6].upper()}: send UTF-8")

@@ -55,7 +55,11 @@ class StrictQuery:
 
     def _unknown(self, name: str) -> dict[str, Any]:
         known = ", ".join(sorted(self._names))
-        message = f"the query may have {known}" if known else "this route takes no query"
+        message = (
+            f"this route takes only the parameters {known}"
+            if known
+            else ("this route takes no query")
+        )
         place = ("query", name) if _NAME.fullmatch(name) else ("query",)
         return {"loc": place, "type": "unknown_parameter", "msg": message}
 

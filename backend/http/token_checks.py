@@ -1,12 +1,14 @@
 """A request's token, looked at again after each wait: it may have been revoked or have expired."""
 
-from starlette.requests import Request
-from starlette.responses import Response
+from collections.abc import AsyncIterable, AsyncIterator
 
-from backend.errors import InvalidField, StrongroomError
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response, StreamingResponse
+
+from backend.errors import InvalidField, StrongroomError, Unauthenticated
+from backend.http.authentication import running_service
 from backend.http.fast_path.direct_call import Handler
 from backend.http.strict_json import read_json
-from backend.services.database_service import DatabaseService
 from backend.services.principal import Principal, current_principal
 
 _NOTHING = frozenset({b"", b"{}", b"null"})
@@ -15,7 +17,7 @@ _NOTHING = frozenset({b"", b"{}", b"null"})
 
 async def require_valid(request: Request, principal: Principal) -> None:
     """Raises `Unauthenticated` when the token has ended since the request was recognised."""
-    service: DatabaseService = request.app.state.service
+    service = running_service(request)
     if service.tokens.may_have_ended(principal):
         await service.tokens.require_valid(principal)
 
@@ -53,3 +55,28 @@ def valid_to_the_end(handle: Handler) -> Handler:
         return answer
 
     return handle_and_check
+
+
+def broken_off_at_the_end(handle: Handler) -> Handler:
+    """The handler of a route whose answer is streamed, which breaks off when the token ends.
+
+    Its status is sent by then: only a broken connection tells that this is not the whole.
+    """
+
+    async def handle_and_watch(request: Request) -> Response:
+        answer = await handle(request)
+        if isinstance(answer, StreamingResponse):
+            answer.body_iterator = _while_valid(answer.body_iterator)
+        return answer
+
+    return handle_and_watch
+
+
+async def _while_valid(
+    pieces: AsyncIterable[str | bytes | memoryview],
+) -> AsyncIterator[str | bytes | memoryview]:
+    try:
+        async for piece in pieces:
+            yield piece
+    except Unauthenticated:
+        raise ClientDisconnect from None

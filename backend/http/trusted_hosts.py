@@ -4,21 +4,20 @@ A page whose own name its owner lets point at the service (DNS rebinding) is of 
 a browser, so CORS does not keep it out; the `Host` header still has that name.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from backend.http.request_head import host_without_port
 
-UNTRUSTED_HOST = "the Host header names no host of STRONGROOM_TRUSTED_HOSTS"
-
-_PROBES = frozenset({"/health", "/ready"})
-"""Load balancers and orchestrators ask an address for these, which take no input and tell nothing
-of what is stored."""
+UNTRUSTED_HOST = "the Host header does not match STRONGROOM_TRUSTED_HOSTS"
 
 
 class TrustedHosts:
     """The configured hosts, as names in lower case, addresses, and `*.` before a name."""
 
-    def __init__(self, patterns: Sequence[str]) -> None:
+    def __init__(self, patterns: Sequence[str], probes: Collection[str]) -> None:
+        """`probes` are the paths that are asked at an address: they take no input and tell nothing
+        of what is stored."""
+        self._probes = frozenset(probes)
         self._names = frozenset(patterns)
         self._suffixes = tuple(pattern[1:] for pattern in patterns if pattern.startswith("*."))
 
@@ -26,7 +25,7 @@ class TrustedHosts:
         """Whether a request for this host is for one of them, or asks how the service is."""
         if host is not None and self._is_known(host.decode("latin-1").lower()):
             return True
-        return path in _PROBES
+        return path in self._probes
 
     def _is_known(self, host: str) -> bool:
         name = host_without_port(host)

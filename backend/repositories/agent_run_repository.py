@@ -11,11 +11,13 @@ from backend.repositories.paging import (
     Query,
     fetch_json,
     fetch_page,
+    is_one_of,
     json_members,
 )
-from database.base import BaseRepository, Clock, utc_now
+from database.base import BaseRepository, Clock, Sql, utc_now
 from database.connection_manager import DatabaseManager
 from database.engine import Value
+from database.portable_sql import unindexed
 from models import AgentRun, RunStatus, RunType
 
 
@@ -111,25 +113,12 @@ class AgentRunRepository(BaseRepository[AgentRun]):
         has its lease until `lease_expires_at`, `None` if it has none.
         """
         now = self.now()
-        sets: dict[str, tuple[Value, ...]] = {"status = ?": (target.value,)}
-        sets |= {f"{name} = ?": (value,) for name, value in self.columns(outcome).items()}
+        computed: dict[str, Sql | Value] = {"status": target.value, "updated_at": now}
         if target is RunStatus.RUNNING:
-            sets[_STARTED] = (now,)
-            sets["lease_expires_at = ?"] = (lease_expires_at,)
+            computed |= {**_started(now), "lease_expires_at": lease_expires_at}
         if final:
-            sets["completed_at = ?"] = (now,)
-        marks = ", ".join("?" * len(sources))
-        rows = await self.db.execute_returning(
-            f"UPDATE agent_runs SET {', '.join(sets)}, updated_at = ?, version = version + 1"
-            f" WHERE id = ? AND status IN ({marks}) RETURNING *",
-            (
-                *(value for values in sets.values() for value in values),
-                now,
-                id,
-                *(source.value for source in sources),
-            ),
-        )
-        return self.model(rows[0]) if rows else None
+            computed["completed_at"] = now
+        return await self.change(id, outcome, where=is_one_of("status", sources), computed=computed)
 
     async def oldest_pending(self, project_id: int) -> int | None:
         """The id of the project's pending run that was made first, or `None`."""
@@ -150,17 +139,20 @@ class AgentRunRepository(BaseRepository[AgentRun]):
         )
         return [row["id"] for row in rows]
 
-    async def claim(self, id: int, lease: Lease) -> AgentRun:
-        """Start the run, which is pending in this very transaction, under a lease."""
+    async def claim(self, id: int, lease: Lease) -> AgentRun | None:
+        """Start the run under a lease; the run as it is then, or `None` when it is not pending any
+        more."""
         now = self.now()
-        rows = await self.db.execute_returning(
-            f"UPDATE agent_runs SET status = 'running', {_STARTED}, lease_worker = ?,"
-            " lease_token_hash = ?, lease_seconds = ?, lease_expires_at = ?,"
-            " updated_at = ?, version = version + 1"
-            " WHERE id = ? AND status = 'pending' RETURNING *",
-            (now, lease.worker, lease.token_hash, lease.seconds, lease.expires_at, now, id),
-        )
-        return self.model(rows[0])
+        computed: dict[str, Sql | Value] = {
+            "status": RunStatus.RUNNING.value,
+            **_started(now),
+            "lease_worker": lease.worker,
+            "lease_token_hash": lease.token_hash,
+            "lease_seconds": lease.seconds,
+            "lease_expires_at": lease.expires_at,
+            "updated_at": now,
+        }
+        return await self.change(id, {}, where=Sql("status = 'pending'"), computed=computed)
 
     async def extend_lease(
         self, id: int, token_hash: str, expires_at: str | None
@@ -214,35 +206,45 @@ class AgentRunRepository(BaseRepository[AgentRun]):
         )
         return row is not None
 
-    async def expire_leases(self, error_message: str, *, limit: int) -> list[AgentRun]:
+    async def expire_leases(self, error_message: str, *, limit: int) -> Sequence[AgentRun]:
         """Take up to `limit` running runs back whose lease has run out, as they are then: pending
         the first time, the second time failed with `error_message`."""
         now = self.now()
-        rows = await self.db.execute_returning(
-            "UPDATE agent_runs SET"
-            " status = CASE lease_expiries WHEN 0 THEN 'pending' ELSE 'failed' END,"
-            " started_at = CASE lease_expiries WHEN 0 THEN NULL ELSE started_at END,"
-            " completed_at = CASE lease_expiries WHEN 0 THEN NULL ELSE ? END,"
-            " error_message = CASE lease_expiries WHEN 0 THEN error_message ELSE ? END,"
-            " lease_worker = NULL, lease_token_hash = NULL, lease_seconds = NULL,"
-            " lease_expires_at = NULL, lease_expiries = lease_expiries + 1,"
-            " updated_at = ?, version = version + 1"
-            " WHERE status = 'running' AND id IN"
+
+        def first_time(then: str, otherwise: str, *params: Value) -> Sql:
+            return Sql(f"CASE lease_expiries WHEN 0 THEN {then} ELSE {otherwise} END", params)
+
+        computed: dict[str, Sql | Value] = {
+            "status": first_time("'pending'", "'failed'"),
+            "started_at": first_time("NULL", "started_at"),
+            "completed_at": first_time("NULL", "?", now),
+            "error_message": first_time("error_message", "?", error_message),
+            "lease_worker": None,
+            "lease_token_hash": None,
+            "lease_seconds": None,
+            "lease_expires_at": None,
+            "lease_expiries": Sql("lease_expiries + 1"),
+            "updated_at": now,
+        }
+        expired = Sql(
+            "status = 'running' AND id IN"
             " (SELECT id FROM agent_runs WHERE status = 'running' AND lease_expires_at <= ?"
-            " ORDER BY lease_expires_at, id LIMIT ?)"
-            " RETURNING *",
-            (now, error_message, now, now, limit),
+            " ORDER BY lease_expires_at, id LIMIT ?)",
+            (now, limit),
         )
-        return [self.model(row) for row in rows]
+        return await self.change_where(expired, {}, computed=computed)
 
 
-_STARTED = (
-    "started_at = COALESCE(started_at, ?), settings_version = CASE status WHEN 'pending'"
-    " THEN COALESCE((SELECT s.version FROM project_settings AS s"
+def _started(now: str) -> dict[str, Sql]:
+    """A pending run has not started, and starts with the settings of this moment; a paused one
+    goes on with those that it has."""
+    return {"started_at": Sql("COALESCE(started_at, ?)", (now,)), "settings_version": _OF_START}
+
+
+_OF_START = Sql(
+    "CASE status WHEN 'pending' THEN COALESCE((SELECT s.version FROM project_settings AS s"
     " WHERE s.project_id = agent_runs.project_id), 0) ELSE settings_version END"
 )
-"""A pending run has not started, and starts with the settings of that moment; a paused one goes on
-with those that it has."""
 
 
 LARGE_COLUMNS = ("target_text", "planning_statement", "result", "error_message", "metadata")
@@ -257,8 +259,8 @@ def _page_query(filter: RunFilter, *, limit: int, after: Position | None) -> Que
     if filter.statuses:
         query.branch("status", [status.value for status in filter.statuses])
         if run_types:
-            # The plus keeps it from the index of a type's runs, which are many of all statuses.
-            query.where_in("+run_type", run_types)
+            # The index of a type's runs has many of all statuses.
+            query.where_in(unindexed("run_type"), run_types)
     elif run_types:
         query.branch("run_type", run_types)
     query.keyset(("id",), after, descending=True, limit=limit)

@@ -8,6 +8,7 @@ from backend.repositories.paging import Page, Position, Query, fetch_page
 from database.base import TableAccess
 from database.connection_manager import DatabaseManager
 from database.engine import Row
+from database.portable_sql import among
 
 
 class AuditRow(NamedTuple):
@@ -141,8 +142,7 @@ def read_audit_ids(db_manager: DatabaseManager, after_id: int, limit: int) -> li
 
 def read_audit_macs(db_manager: DatabaseManager, ids: Sequence[int]) -> dict[int, str]:
     """The MACs of those of the rows that there are, by id. Raises `DatabaseError`."""
-    marks = ", ".join("?" * len(ids))
     rows = db_manager.execute_query(
-        f"SELECT id, mac FROM audit_entries WHERE id IN ({marks})", tuple(ids)
+        f"SELECT id, mac FROM audit_entries WHERE {among('id', ids)}", tuple(ids)
     )
     return {row["id"]: row["mac"] for row in rows}

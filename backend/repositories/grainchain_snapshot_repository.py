@@ -4,7 +4,14 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from backend.errors import SnapshotExists
-from backend.repositories.paging import Page, Position, Query, fetch_page, json_members
+from backend.repositories.paging import (
+    Page,
+    Position,
+    Query,
+    fetch_page,
+    is_one_of,
+    json_members,
+)
 from database.base import BaseRepository, Clock, utc_now
 from database.connection_manager import DatabaseManager
 from database.errors import UniqueViolation
@@ -42,22 +49,16 @@ class GrainchainSnapshotRepository(BaseRepository[GrainchainSnapshot]):
             )
             raise SnapshotExists(row["id"] if row is not None else None) from None
 
-    async def change(
+    async def change_from(
         self, id: int, data: Mapping[str, Any], *, sources: Collection[SnapshotStatus]
     ) -> GrainchainSnapshot | None:
         """Set the columns in `data` if the status is one of `sources`; the snapshot as it is then,
         or `None` when it has another status or is gone."""
-        columns = {**self.columns(data), "updated_at": self.now()}
+        now = self.now()
+        computed = {"updated_at": now}
         if data.get("status") is SnapshotStatus.DESTROYED:
-            columns["destroyed_at"] = columns["updated_at"]
-        assignments = ", ".join(f"{name} = ?" for name in columns)
-        marks = ", ".join("?" * len(sources))
-        rows = await self.db.execute_returning(
-            f"UPDATE grainchain_snapshots SET {assignments}, version = version + 1"
-            f" WHERE id = ? AND status IN ({marks}) RETURNING *",
-            (*columns.values(), id, *(source.value for source in sources)),
-        )
-        return self.model(rows[0]) if rows else None
+            computed["destroyed_at"] = now
+        return await self.change(id, data, where=is_one_of("status", sources), computed=computed)
 
     async def page(
         self, run_id: int, *, limit: int, after: Position | None

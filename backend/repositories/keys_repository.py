@@ -34,7 +34,7 @@ class ProjectKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class MasterKeyUsage:
-    """What is protected by one master key."""
+    """What one master key protects."""
 
     key_id: str
     canary: str = field(repr=False)
@@ -87,16 +87,6 @@ class KeysRepository(TableAccess):
             (key_id, canary, self.now()),
         )
 
-    async def master_key_usage(self) -> dict[str, int]:
-        """How many keys are wrapped under each master key that has any."""
-        rows = await self.db.fetch_all(
-            "SELECT master_key_id, count(*) AS keys FROM"
-            " (SELECT master_key_id FROM project_keys"
-            " UNION ALL SELECT master_key_id FROM installation) AS wrapped"
-            " GROUP BY master_key_id ORDER BY master_key_id"
-        )
-        return {row["master_key_id"]: row["keys"] for row in rows}
-
     async def usage(self) -> list[MasterKeyUsage]:
         """What is protected by each master key that has ever been used and not retired, by id."""
         rows = await self.db.fetch_all(
@@ -146,8 +136,7 @@ class KeysRepository(TableAccess):
 
     async def next_project_key_id(self) -> int:
         """The id that the next project key is given, until one is added. No id is given twice."""
-        row = await self.db.fetch_one("SELECT seq FROM sqlite_sequence WHERE name = 'project_keys'")
-        return 1 if row is None else int(row[0]) + 1
+        return await self.db.dialect.next_id(self.db, "project_keys")
 
     async def add_project_key(self, key: ProjectKey, master_key_id: str) -> None:
         """Store a new current key of its project, under the id that was next.
@@ -196,10 +185,7 @@ def read_key_records(db_manager: DatabaseManager) -> KeyRecords | None:
 
     Raises `DatabaseError`.
     """
-    tables = db_manager.execute_query(
-        "SELECT name FROM sqlite_master WHERE name IN ('installation', 'master_keys')"
-    )
-    if len(tables) < 2:
+    if not db_manager.has_tables("installation", "master_keys"):
         return None
     installations = db_manager.execute_query(
         "SELECT installation_id, wrapped_key FROM installation"

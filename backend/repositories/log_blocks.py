@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from database.engine import Executor
+from database.portable_sql import among
 
 BLOCK: Final = 1000
 """Ids of a block; the migration that made the table has the same number."""
@@ -34,7 +35,7 @@ async def forget_empty_blocks(db: Executor, removed: Sequence[int]) -> None:
     """Forget those blocks of rows that were removed that have no row any more."""
     blocks = sorted({id // BLOCK for id in removed})
     await db.execute(
-        f"DELETE FROM system_log_blocks WHERE block IN ({', '.join('?' * len(blocks))})"
+        f"DELETE FROM system_log_blocks WHERE {among('block', blocks)}"
         " AND NOT EXISTS (SELECT 1 FROM system_logs"
         " WHERE id >= system_log_blocks.block * ? AND id < (system_log_blocks.block + 1) * ?)",
         (*blocks, BLOCK, BLOCK),

@@ -1,7 +1,8 @@
 """Keyset pages: a page is found by where the last one ended, so depth costs nothing."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from itertools import product
 from math import prod
 from typing import Generic, TypeVar, get_args, get_origin
@@ -9,8 +10,9 @@ from typing import Generic, TypeVar, get_args, get_origin
 from pydantic import BaseModel
 from pydantic_core import to_json
 
-from database.engine import Executor, Row, Value
-from database.sqlite.json_pages import Kind, fetch_json_page
+from database.base import Sql
+from database.engine import Executor, JsonKind, Row, Value
+from database.portable_sql import among, unindexed
 
 T = TypeVar("T")
 Position = tuple[Value, ...]
@@ -38,7 +40,7 @@ class JsonPage:
     next_position: Position | None
 
 
-def json_members(model: type[BaseModel]) -> dict[str, Kind]:
+def json_members(model: type[BaseModel]) -> dict[str, JsonKind]:
     """The members that the model's JSON has, in its order, each with how its column is stored."""
     return {
         name: _kind(field.annotation)
@@ -47,7 +49,7 @@ def json_members(model: type[BaseModel]) -> dict[str, Kind]:
     }
 
 
-def _kind(annotation: object) -> Kind:
+def _kind(annotation: object) -> JsonKind:
     types = set(_types(annotation))
     if bool in types:
         return "boolean"
@@ -80,10 +82,7 @@ class Query:
 
     def where_in(self, column: str, values: Sequence[Value]) -> None:
         """Add the condition that `column` is one of `values`; none of them matches nothing."""
-        if values:
-            self.where(f"{column} IN ({', '.join('?' * len(values))})", *values)
-        else:
-            self.where("1 = 0")
+        self.where(among(column, values), *values)
 
     def branch(self, column: str, values: Sequence[Value]) -> None:
         """Add the condition that `column` is one of `values`, in a way that keeps the order.
@@ -98,8 +97,8 @@ class Query:
         elif len(values) == 1:
             self.where(f"{column} = ?", *values)
         elif len(values) * prod(len(others) for _, others in self._branches) > _MAX_BRANCHES:
-            # The plus keeps it from choosing an index: the order counts for more.
-            self.where_in(f"+{column}", values)
+            # The order counts for more than finding them by an index.
+            self.where_in(unindexed(column), values)
         else:
             self._branches.append((column, values))
 
@@ -126,6 +125,12 @@ class Query:
         return " UNION ALL ".join([self._select + where] * len(combinations)) + self._tail, params
 
 
+def is_one_of(column: str, values: Collection[Enum]) -> Sql:
+    """The condition that `column` is one of `values`; never true when there are none."""
+    params = tuple(value.value for value in values)
+    return Sql(among(column, params), params)
+
+
 class PageReader(Generic[T]):
     """Reads a page, row by row, until it is full: of items, or of bytes."""
 
@@ -135,7 +140,7 @@ class PageReader(Generic[T]):
         model: Callable[[Row], T],
         columns: Sequence[str],
         *,
-        members: Mapping[str, Kind] | None = None,
+        members: Mapping[str, JsonKind] | None = None,
         used: int = 0,
     ) -> None:
         """`columns` are those that the rows are ordered by. `members` are those that an item
@@ -205,14 +210,14 @@ async def fetch_json(
     query: Query,
     limit: int,
     columns: Sequence[str],
-    members: Mapping[str, Kind],
+    members: Mapping[str, JsonKind],
     large: Sequence[str] = (),
 ) -> JsonPage:
     """The page that a keyset query gives, ordered by `columns`, as JSON with `members`. `large`
     are the columns that may have many kilobytes."""
     select, params = query.build()
     return JsonPage(
-        *await fetch_json_page(
+        *await executor.dialect.fetch_json_page(
             executor,
             select,
             params,
@@ -232,7 +237,7 @@ async def fetch_page(
     model: Callable[[Row], T],
     columns: Sequence[str],
     *,
-    members: Mapping[str, Kind] | None = None,
+    members: Mapping[str, JsonKind] | None = None,
     used: int = 0,
 ) -> Page[T]:
     """The page that a keyset query gives: see `PageReader`."""

@@ -14,10 +14,11 @@ from backend.repositories.paging import (
     fetch_page,
     json_members,
 )
-from database.base import BaseRepository, Clock, utc_now
+from database.base import BaseRepository, Clock, Sql, utc_now
 from database.connection_manager import DatabaseManager
 from database.engine import Row, Value
 from database.errors import UniqueViolation
+from database.portable_sql import among
 from database.text_keys import text_key
 from models import Project, ProjectStatus
 
@@ -65,39 +66,55 @@ class ProjectRepository(BaseRepository[Project]):
             holder = await self.get_by_github_repo(data["github_owner"], data["github_repo"])
             raise ProjectExists(holder.id if holder is not None else None) from None
 
-    async def update(self, id: int, data: Mapping[str, Any]) -> Project | None:
-        """Set the columns in `data`; the project, or `None` if there is none with this id.
+    async def change(
+        self,
+        id: int,
+        data: Mapping[str, Any],
+        *,
+        expected: int | None = None,
+        where: Sql | None = None,
+        computed: Mapping[str, Sql | Value] | None = None,
+    ) -> Project | None:
+        """What every repository does, and what is searched follows.
 
         Raises `ProjectExists` when its repository belongs, or would belong, to another one.
         """
         columns = self.columns(data)
-        if not columns:
-            return await self.get_by_id(id)
-        assignments = [f"{name} = ?" for name in columns]
-        params = list(columns.values())
+        computed = dict(computed or {})
         if not columns.keys().isdisjoint(_KEYS):
             # Of what is stored as far as it does not change, so that no other change gets lost.
             name, owner, repo = ("?" if key in columns else key for key in _KEYS)
-            assignments.append(f"search_text = {name} || '\n' || {owner} || '/' || {repo}")
-            params += [columns[key] for key in _KEYS if key in columns]
-        try:
-            rows = await self.db.execute_returning(
-                f"UPDATE projects SET {', '.join(assignments)},"
-                " updated_at = ?, version = version + 1 WHERE id = ? RETURNING *",
-                (*params, self.now(), id),
+            computed["search_text"] = Sql(
+                f"{name} || '\n' || {owner} || '/' || {repo}",
+                tuple(columns[key] for key in _KEYS if key in columns),
             )
+        try:
+            return await super().change(id, data, expected=expected, where=where, computed=computed)
         except UniqueViolation:
             raise await self._holder(id, columns) from None
-        return self.model(rows[0]) if rows else None
 
     async def get_by_github_repo(self, owner: str, repo: str) -> Project | None:
         """The project of this repository, without regard to case, that is not deleted; else
-        `None`."""
-        row = await self.db.fetch_one(
-            "SELECT * FROM projects WHERE owner_key = ? AND repo_key = ? AND status <> 'deleted'",
+        `None`. Of twins it is the one that is written just so, if any is, else the first."""
+        rows = await self.db.fetch_all(
+            "SELECT * FROM projects WHERE owner_key = ? AND repo_key = ? AND status <> 'deleted'"
+            " ORDER BY twin",
             (text_key(owner), text_key(repo)),
         )
-        return self.model(row) if row is not None else None
+        projects = [self.model(row) for row in rows]
+        exact = (one for one in projects if (one.github_owner, one.github_repo) == (owner, repo))
+        return next(exact, None) or next(iter(projects), None)
+
+    async def twins(self) -> list[tuple[int, int]]:
+        """Projects that have one repository since an earlier version told them from each other by
+        their form in Unicode: the id of the first one, and of each other."""
+        rows = await self.db.fetch_all(
+            "SELECT first.id, other.id FROM projects AS other JOIN projects AS first"
+            " ON first.owner_key = other.owner_key AND first.repo_key = other.repo_key"
+            " AND first.status <> 'deleted' AND first.twin = 0"
+            " WHERE other.twin > 0 AND other.status <> 'deleted' ORDER BY other.twin"
+        )
+        return [(row[0], row[1]) for row in rows]
 
     async def is_live(self, project_id: int) -> bool:
         """Whether there is a project with this id that is not deleted."""
@@ -115,12 +132,7 @@ class ProjectRepository(BaseRepository[Project]):
 
     async def update_webhook_url(self, project_id: int, webhook_url: str | None) -> bool:
         """Set or clear the webhook URL; whether there is such a project."""
-        changed = await self.db.execute(
-            "UPDATE projects SET webhook_url = ?, updated_at = ?, version = version + 1"
-            " WHERE id = ?",
-            (webhook_url, self.now(), project_id),
-        )
-        return changed > 0
+        return await self.change(project_id, {"webhook_url": webhook_url}) is not None
 
     async def page(
         self, filter: ProjectFilter, *, sort: str, limit: int, after: Position | None
@@ -139,29 +151,23 @@ class ProjectRepository(BaseRepository[Project]):
 
     async def soft_delete(self, project_id: int) -> bool:
         """Mark the project deleted; `False` when there is none, or it is deleted already."""
-        return bool(await self._set_status(project_id, "deleted", "status <> 'deleted'"))
+        deleted = await self.change(
+            project_id, _DELETED, where=Sql("status <> 'deleted'"), computed=_NO_TWIN
+        )
+        return deleted is not None
 
     async def restore(self, project_id: int) -> Project | None:
         """Make a deleted project active; `None` when there is none with this id that is deleted.
 
         Raises `ProjectExists` when its repository belongs to another project now.
         """
-        try:
-            rows = await self._set_status(project_id, "active", "status = 'deleted'")
-        except UniqueViolation:
-            raise await self._holder(project_id, {}) from None
-        return self.model(rows[0]) if rows else None
+        return await self.change(
+            project_id, _ACTIVE, where=Sql("status = 'deleted'"), computed=_NO_TWIN
+        )
 
     async def purge(self, project_id: int) -> bool:
         """Remove the project and all that belongs to it, for good; whether there was one."""
         return await self.delete(project_id)
-
-    async def _set_status(self, project_id: int, status: str, condition: str) -> list[Row]:
-        return await self.db.execute_returning(
-            "UPDATE projects SET status = ?, updated_at = ?, version = version + 1"
-            f" WHERE id = ? AND {condition} RETURNING *",
-            (status, self.now(), project_id),
-        )
 
     async def _holder(self, id: int, changes: Mapping[str, Value]) -> ProjectExists:
         """The error for a project that has, or would have by `changes`, another's repository."""
@@ -169,7 +175,7 @@ class ProjectRepository(BaseRepository[Project]):
             "SELECT other.id FROM projects AS mine JOIN projects AS other"
             " ON other.owner_key = coalesce(?, mine.owner_key)"
             " AND other.repo_key = coalesce(?, mine.repo_key)"
-            " AND other.status <> 'deleted' WHERE mine.id = ?",
+            " AND other.status <> 'deleted' AND other.twin = 0 WHERE mine.id = ?",
             (changes.get("owner_key"), changes.get("repo_key"), id),
         )
         return ProjectExists(row["id"] if row is not None else None)
@@ -180,6 +186,8 @@ class ProjectRepository(BaseRepository[Project]):
         for key, name in _KEYS.items():
             if name in data:
                 columns[key] = text_key(data[name])
+        if "owner_key" in columns or "repo_key" in columns:
+            columns["twin"] = 0
         return columns
 
     async def insert(self, columns: Mapping[str, Value]) -> Row:
@@ -189,6 +197,8 @@ class ProjectRepository(BaseRepository[Project]):
         return await super().insert({**columns, "search_text": searched})
 
 
+_DELETED, _ACTIVE = {"status": ProjectStatus.DELETED}, {"status": ProjectStatus.ACTIVE}
+_NO_TWIN: Mapping[str, Value] = {"twin": 0}
 _KEYS = {"name_key": "name", "owner_key": "github_owner", "repo_key": "github_repo"}
 """The keys, as `text_key` makes them, and what they are the keys of."""
 
@@ -211,9 +221,8 @@ def _page_query(
     column = SORT_COLUMNS[sort.removeprefix("-")]
     if filter.ids:
         # Those few first: each index of the list would lead through everybody else's, too.
-        marks = ", ".join("?" * len(filter.ids))
         query = Query(
-            f"WITH own AS MATERIALIZED (SELECT * FROM projects WHERE id IN ({marks}))"
+            f"WITH own AS MATERIALIZED (SELECT * FROM projects WHERE {among('id', filter.ids)})"
             " SELECT * FROM own",
             *filter.ids,
         )

@@ -9,7 +9,7 @@ from backend.repositories.keys_repository import ProjectKey
 from backend.repositories.paging import Page, Position, Query, fetch_page, json_members
 from database.base import BaseRepository, Clock, utc_now
 from database.connection_manager import DatabaseManager
-from database.engine import Params, Row
+from database.engine import Row
 from database.errors import UniqueViolation
 from models import ProjectSecret
 
@@ -80,18 +80,13 @@ class ProjectSecretsRepository(BaseRepository[ProjectSecret]):
 
         `None` when the secret is gone or was not at `version - 1`.
         """
-        rows = await self.db.execute_returning(
-            "UPDATE project_secrets SET ciphertext = ?, project_key_id = ?, version = ?,"
-            " updated_at = ?"
-            " WHERE id = ? AND version = ? RETURNING *",
-            (ciphertext, project_key_id, version, self.now(), id, version - 1),
-        )
-        return self.model(rows[0]) if rows else None
+        data = {"ciphertext": ciphertext, "project_key_id": project_key_id}
+        return await self.change(id, data, expected=version - 1)
 
     async def add_all(self, project_id: int, secrets: Sequence[SealedSecret]) -> None:
         """Insert secrets. Raises `SecretExists` when the project has one of the keys."""
         now = self.now()
-        rows = [(*row, now) for row in _rows(project_id, secrets, now)]
+        rows = [(project_id, *secret, now, now) for secret in secrets]
         try:
             await self.db.execute_many(
                 "INSERT INTO project_secrets (project_id, key_name, version, project_key_id,"
@@ -103,11 +98,23 @@ class ProjectSecretsRepository(BaseRepository[ProjectSecret]):
 
     async def replace_all(self, project_id: int, secrets: Sequence[SealedSecret]) -> int:
         """Put new values in the place of those one version before; how many there were."""
-        rows = _rows(project_id, secrets, self.now())
+        now = self.now()
         # Most have the project's key already, whose index takes as long as all else.
-        replaced = await self.db.execute_many(_REPLACE_UNDER_SAME_KEY, rows)
-        if replaced < len(rows):
-            replaced += await self.db.execute_many(_REPLACE, rows)
+        replaced = await self.db.execute_many(
+            _REPLACE_UNDER_SAME_KEY,
+            [
+                (version, text, now, project_id, name, version - 1, key_id)
+                for name, version, key_id, text in secrets
+            ],
+        )
+        if replaced < len(secrets):
+            replaced += await self.db.execute_many(
+                _REPLACE,
+                [
+                    (version, text, now, key_id, project_id, name, version - 1)
+                    for name, version, key_id, text in secrets
+                ],
+            )
         return replaced
 
     async def get(self, project_id: int, key: str) -> StoredSecret | None:
@@ -186,26 +193,19 @@ class ProjectSecretsRepository(BaseRepository[ProjectSecret]):
         )
 
 
-def _rows(project_id: int, secrets: Sequence[SealedSecret], updated_at: str) -> list[Params]:
-    """Rows of `project_id`, the fields of `SealedSecret` in their order, and `updated_at`."""
-    return [(project_id, *secret, updated_at) for secret in secrets]
-
-
 _WITH_KEY = (
     "SELECT s.*, k.project_id AS key_project_id, k.wrapped"
     " FROM project_secrets AS s JOIN project_keys AS k ON k.id = s.project_key_id"
 )
 
-_REPLACING = (
-    "UPDATE project_secrets SET {set_key}version = new.column3, ciphertext = new.column5,"
-    " updated_at = new.column6 FROM (VALUES (?, ?, ?, ?, ?, ?)) AS new"
-    " WHERE project_secrets.project_id = new.column1 AND project_secrets.key_name = new.column2"
-    " AND project_secrets.version = new.column3 - 1"
-)
 _REPLACE_UNDER_SAME_KEY = (
-    _REPLACING.format(set_key="") + " AND project_secrets.project_key_id = new.column4"
+    "UPDATE project_secrets SET version = ?, ciphertext = ?, updated_at = ?"
+    " WHERE project_id = ? AND key_name = ? AND version = ? AND project_key_id = ?"
 )
-_REPLACE = _REPLACING.format(set_key="project_key_id = new.column4, ")
+_REPLACE = (
+    "UPDATE project_secrets SET version = ?, ciphertext = ?, updated_at = ?, project_key_id = ?"
+    " WHERE project_id = ? AND key_name = ? AND version = ?"
+)
 
 
 _MEMBERS = json_members(ProjectSecret)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from database.base import BaseRepository, Clock, utc_now
+from database.base import BaseRepository, Clock, Sql, utc_now
 from database.connection_manager import DatabaseManager
 from models import ProjectSettings
 
@@ -42,18 +42,7 @@ class ProjectSettingsRepository(BaseRepository[ProjectSettings]):
 
         Raises `ForeignKeyViolation` when there is no such project.
         """
-        now = self.now()
-        columns = self.columns({**data, "project_id": project_id})
-        names = [*columns, "created_at", "updated_at"]
-        assignments = "".join(
-            f"{name} = excluded.{name}, " for name in columns if name != "project_id"
-        )
-        rows = await self.db.execute_returning(
-            f"INSERT INTO project_settings ({', '.join(names)})"
-            f" VALUES ({', '.join('?' * len(names))})"
-            f" ON CONFLICT (project_id) DO UPDATE SET {assignments}"
-            " updated_at = excluded.updated_at, version = project_settings.version + 1"
-            " RETURNING *",
-            (*columns.values(), now, now),
-        )
-        return self.model(rows[0])
+        changed = await self.change_where(Sql("project_id = ?", (project_id,)), data)
+        if changed:
+            return changed[0]
+        return await self.create({**data, "project_id": project_id})

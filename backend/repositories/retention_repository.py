@@ -6,6 +6,7 @@ from typing import Final
 
 from backend.repositories.paging import Query
 from database.base import TableAccess
+from database.portable_sql import among
 
 SAMPLE = 500
 """Rows whose size stands for all that would go."""
@@ -33,7 +34,7 @@ KEPT: Final = (LOGS, OWN_LOGS, DELIVERIES)
 
 
 @dataclass(frozen=True, slots=True)
-class End:
+class Cutoff:
     """Up to where rows go: by their time, and among those of the same time by their id."""
 
     created_at: str
@@ -84,9 +85,9 @@ class Extent:
 class RetentionRepository(TableAccess):
     """Rows by age and number, in several tables."""
 
-    async def end(
+    async def cutoff(
         self, kept: Kept, *, before: str | None, newest: int | None, now: str
-    ) -> End | None:
+    ) -> Cutoff | None:
         """Up to where rows go that are older than `before`, or not among the newest `newest`;
         `None` when none does."""
         lasts = [
@@ -101,7 +102,7 @@ class RetentionRepository(TableAccess):
             " AND (created_at, id) > (?, ?) AND created_at <= ? ORDER BY created_at, id LIMIT 1",
             (*last, now),
         )
-        return End(*last, now, stays["id"] if stays is not None else last[1])
+        return Cutoff(*last, now, stays["id"] if stays is not None else last[1])
 
     async def _last(
         self, kept: Kept, condition: str, time: str, skip: int = 0
@@ -127,10 +128,10 @@ class RetentionRepository(TableAccess):
             return 0
         return int(last["id"] - first["id"]) + 1
 
-    async def ids_until(self, kept: Kept, end: End, limit: int) -> list[int]:
+    async def ids_until(self, kept: Kept, cutoff: Cutoff, limit: int) -> list[int]:
         """The ids of up to `limit` of the rows that go, the oldest first."""
         ids: list[int] = []
-        for condition, params in _going(end):
+        for condition, params in _going(cutoff):
             if len(ids) < limit:
                 rows = await self.db.fetch_all(
                     f"SELECT id FROM {kept.table} WHERE {kept.condition} AND {condition}"
@@ -140,12 +141,12 @@ class RetentionRepository(TableAccess):
                 ids += [row["id"] for row in rows]
         return ids
 
-    async def extent(self, kept: Kept, end: End | None) -> Extent:
+    async def extent(self, kept: Kept, cutoff: Cutoff | None) -> Extent:
         """The rows that go. Reads as much of an index as they have entries."""
-        if end is None:
+        if cutoff is None:
             return Extent(0, 0.0)
         total = 0
-        for condition, params in _going(end):
+        for condition, params in _going(cutoff):
             row = await self.db.fetch_one(
                 f"SELECT count(*) AS rows FROM {kept.table} WHERE {kept.condition} AND {condition}",
                 params,
@@ -155,14 +156,15 @@ class RetentionRepository(TableAccess):
             f"SELECT avg(size) AS size FROM (SELECT {kept.size} AS size FROM {kept.table}"
             f" WHERE {kept.condition} AND (created_at, id) <= (?, ?)"
             " ORDER BY created_at, id LIMIT ?) AS sample",
-            (*end.by_time, SAMPLE),
+            (*cutoff.by_time, SAMPLE),
         )
         return Extent(total, (sample["size"] if sample is not None else None) or 0.0)
 
     async def remove_deliveries(self, ids: Sequence[int]) -> int:
         """Remove the deliveries with these ids; how many they were."""
-        marks = ", ".join("?" * len(ids))
-        return await self.db.execute(f"DELETE FROM webhook_deliveries WHERE id IN ({marks})", ids)
+        return await self.db.execute(
+            f"DELETE FROM webhook_deliveries WHERE {among('id', ids)}", ids
+        )
 
     async def runs_finished_before(self, time: str, limit: int) -> list[int]:
         """The ids of up to `limit` runs that ended before `time`, those first that ended first."""
@@ -193,10 +195,9 @@ class RetentionRepository(TableAccess):
 
     async def remove_finished_runs(self, ids: Sequence[int]) -> int:
         """Remove those of the runs that are finished, with all that belongs to them but their
-        logs, which are noted to go; how many they were."""
-        marks = ", ".join("?" * len(ids))
+        logs, which become orphaned; how many they were."""
         return await self.db.execute(
-            f"DELETE FROM agent_runs WHERE id IN ({marks}) AND completed_at IS NOT NULL", ids
+            f"DELETE FROM agent_runs WHERE {among('id', ids)} AND completed_at IS NOT NULL", ids
         )
 
     async def characters_of_runs(self, ids: Sequence[int]) -> int:
@@ -209,19 +210,21 @@ class RetentionRepository(TableAccess):
             total += (row["size"] if row is not None else None) or 0
         return total
 
-    async def count_logs_of_runs(self, ids: Sequence[int], end: End | None) -> int:
-        """How many logs these runs have, without those that go at `end`."""
+    async def count_logs_of_runs(self, ids: Sequence[int], cutoff: Cutoff | None) -> int:
+        """How many logs these runs have, without those that go at `cutoff`."""
         query = Query("SELECT count(*) AS rows FROM system_logs")
         query.where_in("agent_run_id", ids)
-        if end is not None:
-            query.where(_STAYS, *end.by_time, *end.by_place)
+        if cutoff is not None:
+            query.where(_STAYS, *cutoff.by_time, *cutoff.by_place)
         row = await self.db.fetch_one(*query.build())
         return int(row["rows"]) if row is not None else 0
 
-    async def count_noted_logs(self, end: End | None) -> int:
+    async def count_orphaned_logs(self, cutoff: Cutoff | None) -> int:
         """How many logs have to go since their project or run is gone, without those that go at
-        `end`."""
-        stays, params = ("1 = 1", ()) if end is None else (_STAYS, (*end.by_time, *end.by_place))
+        `cutoff`."""
+        stays, params = (
+            ("1 = 1", ()) if cutoff is None else (_STAYS, (*cutoff.by_time, *cutoff.by_place))
+        )
         total = 0
         for column in ("project_id", "agent_run_id"):
             row = await self.db.fetch_one(
@@ -239,9 +242,9 @@ _STAYS = (
 )
 
 
-def _going(end: End) -> list[tuple[str, tuple[str, int]]]:
+def _going(cutoff: Cutoff) -> list[tuple[str, tuple[str, int]]]:
     """The conditions of which the rows that go fulfil one."""
     return [
-        ("(created_at, id) <= (?, ?)", end.by_time),
-        ("created_at > ? AND id < ?", end.by_place),
+        ("(created_at, id) <= (?, ?)", cutoff.by_time),
+        ("created_at > ? AND id < ?", cutoff.by_place),
     ]

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from backend.repositories.paging import Query
 from database.base import TableAccess
+from database.portable_sql import unindexed
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +46,13 @@ class RunQueueRepository(TableAccess):
         """Up to `limit` queues with pending runs, in projects that are not deleted, the one served
         least recently first; among equals the one with the oldest run. With `project_ids` only
         these projects are looked at."""
-        # The order of the join and the plus keep to the index that has the turns in order.
+        # The order of the join keeps to the index that has the turns in order.
         query = Query(
             "SELECT q.project_id, q.next_run_id FROM run_queues AS q CROSS JOIN projects AS p"
         )
         query.where("p.id = q.project_id AND p.status <> 'deleted' AND q.next_run_id IS NOT NULL")
         if project_ids is not None:
-            query.where_in("+q.project_id", project_ids)
+            query.where_in(unindexed("q.project_id"), project_ids)
         query.keyset(("q.claim_turn", "q.next_run_id"), None, descending=False, limit=limit - 1)
         rows = await self.db.fetch_all(*query.build())
         return [QueueHead(row["project_id"], row["next_run_id"]) for row in rows]

@@ -9,8 +9,8 @@ from typing import Literal, cast
 from backend.repositories.log_blocks import IdRanges, forget_empty_blocks, note_blocks
 from backend.repositories.paging import Page, PageReader, Position, Query, json_members
 from database.base import TableAccess, time_text
-from database.engine import Row, Value
-from database.sqlite.full_text import FullTextIndex
+from database.engine import Row, TextIndex, Value
+from database.portable_sql import among, unindexed, with_ids
 from models import LogLevel, SystemLog, utc_datetime
 
 NewLog = tuple[str, int, str, str | None, str, str | None, int | None, int | None]
@@ -30,9 +30,7 @@ _CLOCK_SLACK = timedelta(minutes=10)
 """When the clock was set back by less, new logs get the time of the last one until it has caught
 up."""
 
-_INDEX = FullTextIndex("system_log_index", "system_log_terms", "message", "labels")
-# The index gives the order; the tables the other way round would have to be sorted.
-_FROM_INDEX = "SELECT l.* FROM system_log_index AS i CROSS JOIN system_logs AS l ON l.id = i.rowid"
+_INDEX = ("system_log_index", "system_log_terms", "message", "labels")
 _MAX_PROJECT_LABELS = 100
 """A token of more projects sees most rows anyway: they are looked through."""
 _BEYOND = 2**63 - 1
@@ -47,7 +45,7 @@ class LogFilter:
     """What a list of logs holds; `None` stands for all."""
 
     level: LogLevel | None = None
-    """This level and above."""
+    """Only logs of this level and above."""
     component: str | None = None
     correlation_id: str | None = None
     agent_run_id: int | None = None
@@ -72,7 +70,10 @@ class Removal:
 class SystemLogRepository(TableAccess):
     """The table `system_logs`, its full-text index, and the notes of whose logs have to go."""
 
-    index = _INDEX
+    @property
+    def index(self) -> TextIndex:
+        """The words of messages, and labels that the view makes of a log's traits."""
+        return self.db.dialect.text_index(*_INDEX)
 
     async def append(self, logs: Sequence[NewLog], *, own: bool = False) -> None:
         """Insert `logs`, with ids and times in their order; `own` ones are the service's."""
@@ -83,19 +84,19 @@ class SystemLogRepository(TableAccess):
         if last is not None:
             await note_blocks(self.db, last["id"], last["noted"])
         now = _not_before(last["created_at"], self.clock()) if last is not None else self.now()
-        done = 0
+        ids: list[int] = []
         size = _LARGEST_INSERT
-        while done < len(logs):
-            while size > len(logs) - done:
+        while len(ids) < len(logs):
+            while size > len(logs) - len(ids):
                 size //= 2
-            rows = logs[done : done + size]
-            await self.db.execute(
+            rows = logs[len(ids) : len(ids) + size]
+            added = await self.db.execute_returning(
                 f"INSERT INTO system_logs ({_COLUMNS})"
-                f" VALUES {', '.join([_OWN_ROW if own else _ROW] * size)}",
+                f" VALUES {', '.join([_OWN_ROW if own else _ROW] * size)} RETURNING id",
                 list(chain.from_iterable((*row, now) for row in rows)),
             )
-            done += size
-        await self.index.add_after(self.db, last["id"] if last is not None else 0)
+            ids += [row[0] for row in added]
+        await self.index.add(self.db, ids)
 
     async def projects_of_runs(self, run_ids: Sequence[int]) -> dict[int, int]:
         """The project of each of these runs, without those that there are not."""
@@ -139,18 +140,19 @@ class SystemLogRepository(TableAccess):
         traits = list(_traits(filter))
         labelled = [trait for trait in traits if trait.labels]
         if filter.words or len(labelled) > 1 or not all(trait.ordered for trait in labelled):
-            labels = [trait.labels for trait in labelled]
-            query, id_column = Query(_FROM_INDEX), "i.rowid"
-            query.where("i.system_log_index MATCH ?", self.index.matching(filter.words, labels))
+            source, id_column = self.index.joined("system_logs", "l")
+            query = Query(f"SELECT l.* FROM {source}")
+            found, params = self.index.matching(filter.words, [trait.labels for trait in labelled])
+            query.where(found, *params)
         else:
             query, id_column = Query("SELECT l.* FROM system_logs AS l"), "l.id"
         # Also for rows that the index found: a message may say what only labels should.
         for trait in traits:
             query.where(trait.condition, *trait.params)
         if filter.since is not None:
-            query.where("l.created_at || '' >= ?", filter.since)
+            query.where(f"{unindexed('l.created_at')} >= ?", filter.since)
         if filter.until is not None:
-            query.where("l.created_at || '' <= ?", filter.until)
+            query.where(f"{unindexed('l.created_at')} <= ?", filter.until)
         for condition in _NOT_REMOVED:
             query.where(condition)
         return query, id_column
@@ -159,15 +161,9 @@ class SystemLogRepository(TableAccess):
         """Remove the logs with these ids, all of which there are; how many they were."""
         if not ids:
             return 0
-        first, last = min(ids), max(ids)
-        if last - first + 1 == len(ids):
-            await self.index.remove(self.db, first, last)
-            await self.db.execute("DELETE FROM system_logs WHERE id BETWEEN ? AND ?", (first, last))
-        else:
-            await self.index.remove_each(self.db, ids)
-            await self.db.execute(
-                f"DELETE FROM system_logs WHERE id IN ({', '.join('?' * len(ids))})", ids
-            )
+        await self.index.remove(self.db, ids)
+        condition, params = with_ids(ids)
+        await self.db.execute(f"DELETE FROM system_logs WHERE {condition}", params)
         await forget_empty_blocks(self.db, ids)
         return len(ids)
 
@@ -249,12 +245,12 @@ def _project_trait(ids: tuple[int, ...]) -> _Trait:
     if not ids:
         return _Trait("1 = 0")
     if len(ids) > _MAX_PROJECT_LABELS:
-        # The plus keeps it from choosing an index, whose rows would have to be sorted.
-        return _Trait(f"+l.project_id IN ({', '.join('?' * len(ids))})", ids)
+        # By an index of theirs the rows would have to be sorted.
+        return _Trait(among(unindexed("l.project_id"), ids), ids)
     labels = tuple(f"p{project_id}" for project_id in ids)
     if len(ids) == 1:
         return _Trait("l.project_id = ?", ids, labels, ordered=True)
-    return _Trait(f"l.project_id IN ({', '.join('?' * len(ids))})", ids, labels)
+    return _Trait(among("l.project_id", ids), ids, labels)
 
 
 _MEMBERS = json_members(SystemLog)

@@ -2,12 +2,12 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response, status
+from fastapi import Query, Response, status
 
 from backend.dependencies import (
     AnyOf,
     Cursor,
-    GuardedRoute,
+    GuardedRouter,
     Id,
     Limit,
     RunId,
@@ -15,6 +15,7 @@ from backend.dependencies import (
     json_response,
     problems,
 )
+from backend.http.route_policy import reads, writes
 from backend.schemas.runs import (
     AgentRunCreate,
     AgentRunList,
@@ -27,9 +28,22 @@ from backend.schemas.runs import (
     RunHeartbeat,
     RunTransition,
 )
-from models import AgentRun, RunStatus, RunType
+from models import AgentRun, RunStatus, RunType, Scope
 
-router = APIRouter(prefix="/api/agent-runs", tags=["agent runs"], route_class=GuardedRoute)
+router = GuardedRouter(
+    tag="agent runs",
+    prefix="/api/agent-runs",
+    policies={
+        ("GET", "/api/agent-runs/{run_id}"): reads(Scope.RUNS_READ),
+        ("GET", "/api/agent-runs"): reads(Scope.RUNS_READ),
+        ("POST", "/api/agent-runs"): writes(Scope.RUNS_WRITE),
+        ("POST", "/api/agent-runs/claim"): writes(Scope.RUNS_WRITE),
+        ("PATCH", "/api/agent-runs/{run_id}"): writes(Scope.RUNS_WRITE),
+        ("POST", "/api/agent-runs/{run_id}/transitions"): writes(Scope.RUNS_WRITE),
+        ("POST", "/api/agent-runs/{run_id}/cancel"): writes(Scope.RUNS_WRITE),
+        ("POST", "/api/agent-runs/{run_id}/heartbeat"): writes(Scope.RUNS_WRITE),
+    },
+)
 
 _CHANGED = problems("agent_run_not_found", "invalid_transition", "lease_lost", body=True)
 
@@ -62,7 +76,7 @@ async def list_agent_runs(
     responses=problems("project_not_found", body=True),
 )
 async def create_agent_run(run: AgentRunCreate, service: Service, response: Response) -> AgentRun:
-    """Make a run, pending, with the next number of its project."""
+    """Create a pending run with the next number of its project."""
     created = await service.runs.create(run)
     response.headers["Location"] = f"/api/agent-runs/{created.id}"
     return created
@@ -77,10 +91,10 @@ async def create_agent_run(run: AgentRunCreate, service: Service, response: Resp
     },
 )
 async def claim_agent_run(claim: RunClaim, service: Service) -> ClaimedRun | ClaimedRuns | Response:
-    """Get the oldest pending run, started and leased to you, or a list of up to `count` of them;
-    204 when there is none.
+    """Claim the oldest pending run, which is started and leased to you, or a list of up to
+    `count` runs; 204 when none is pending.
 
-    Of several projects with pending runs the one served least recently comes first.
+    Among projects with pending runs, the one served least recently comes first.
     """
     claimed = await service.claims.claim(claim)
     if not claimed:
@@ -92,13 +106,13 @@ async def claim_agent_run(claim: RunClaim, service: Service) -> ClaimedRun | Cla
 
 @router.patch("/{run_id}", responses=_CHANGED)
 async def patch_agent_run(run_id: RunId, update: AgentRunUpdate, service: Service) -> AgentRun:
-    """Change the given fields and leave the others; the status changes by transitions only."""
+    """Change the given fields and leave the others; only transitions change the status."""
     return await service.runs.update(run_id, update)
 
 
 @router.post("/{run_id}/transitions", responses=_CHANGED)
 async def transition_agent_run(run_id: RunId, step: RunTransition, service: Service) -> AgentRun:
-    """Take the run to another status; of two that race exactly one succeeds."""
+    """Move the run to another status; of two requests that race, exactly one succeeds."""
     return await service.runs.transition(run_id, step)
 
 
@@ -106,7 +120,7 @@ async def transition_agent_run(run_id: RunId, step: RunTransition, service: Serv
 async def cancel_agent_run(
     run_id: RunId, service: Service, outcome: RunCancel | None = None
 ) -> AgentRun:
-    """Short for the transition to cancelled; the body may be left out."""
+    """Shorthand for the transition to cancelled; the body is optional."""
     return await service.runs.cancel(run_id, outcome or RunCancel())
 
 
@@ -114,5 +128,5 @@ async def cancel_agent_run(
     "/{run_id}/heartbeat", responses=problems("agent_run_not_found", "lease_lost", body=True)
 )
 async def heartbeat_agent_run(run_id: RunId, beat: RunHeartbeat, service: Service) -> LeasedRun:
-    """Keep a claimed run for as long again as the claim asked for."""
+    """Extend the lease of a claimed run by the time that the claim asked for."""
     return await service.claims.heartbeat(run_id, beat)

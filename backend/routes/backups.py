@@ -2,18 +2,27 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request, status
+from fastapi import Depends, Request, status
 
-from backend.dependencies import Cursor, GuardedRoute, Limit, problems
+from backend.dependencies import Cursor, GuardedRouter, Limit, problems
+from backend.http.route_policy import reads, writes
+from backend.http.state import state_of
 from backend.schemas.backups import BackupCreated, BackupList, BackupRequest
 from backend.services.operations.backups import BackupRunner
+from models import Scope
 
-router = APIRouter(prefix="/api/backups", tags=["backups"], route_class=GuardedRoute)
+router = GuardedRouter(
+    tag="backups",
+    prefix="/api/backups",
+    policies={
+        ("GET", "/api/backups"): reads(Scope.ADMIN),
+        ("POST", "/api/backups"): writes(Scope.ADMIN),
+    },
+)
 
 
 async def _runner(request: Request) -> BackupRunner:
-    runner: BackupRunner = request.app.state.runtime.backups
-    return runner
+    return state_of(request.app).installation.backups
 
 
 Runner = Annotated[BackupRunner, Depends(_runner)]
@@ -31,7 +40,7 @@ async def create_backup(
     request: BackupRequest | None = None,  # noqa: ARG001 - only so that what it holds is refused
 ) -> BackupCreated:
     """Copy the whole database, while serving, to a new file in the data directory's folder
-    `backups`, and verify it. It holds all that was answered before this call; master keys are
-    not in it.
+    `backups`, and verify the copy. It holds every write acknowledged before this call, but no
+    master keys.
     """
     return await runner.create()

@@ -2,11 +2,11 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query, Request, Response, status
+from fastapi import Path, Query, Request, Response, status
 
 from backend.dependencies import (
     Cursor,
-    GuardedRoute,
+    GuardedRouter,
     Id,
     Limit,
     Service,
@@ -14,15 +14,26 @@ from backend.dependencies import (
     problems,
 )
 from backend.http.github_deliveries import SIGNATURE_HEADER, take_github_delivery
+from backend.http.route_policy import reads, without_token
 from backend.routes.webhooks import WebhookId
 from backend.schemas.webhooks import WebhookDeliveryFull, WebhookDeliveryList
-from models import WebhookDelivery
+from models import Scope, WebhookDelivery
 
-router = APIRouter(
-    prefix="/api/webhooks/{webhook_id}/deliveries", tags=["webhooks"], route_class=GuardedRoute
+router = GuardedRouter(
+    tag="webhooks",
+    prefix="/api/webhooks/{webhook_id}/deliveries",
+    policies={
+        # No token, but a signature, without which nothing is taken; a slot comes after it.
+        ("POST", "/api/webhooks/{webhook_id}/deliveries/github"): without_token(
+            # What GitHub sends at most.
+            body_limit=25 * 1024 * 1024
+        ),
+        ("GET", "/api/webhooks/{webhook_id}/deliveries"): reads(Scope.PROJECTS_READ),
+        ("GET", "/api/webhooks/{webhook_id}/deliveries/{delivery_id}"): reads(Scope.PROJECTS_READ),
+    },
 )
 
-DeliveryId = Annotated[Id, Path(description="The delivery's id here.", examples=[1])]
+DeliveryId = Annotated[Id, Path(description="The delivery's id in Strongroom.", examples=[1])]
 
 
 def _header(name: str, description: str, example: str) -> dict[str, Any]:
@@ -41,7 +52,10 @@ def _header(name: str, description: str, example: str) -> dict[str, Any]:
     "/github",
     status_code=status.HTTP_202_ACCEPTED,
     responses={
-        200: {"model": WebhookDelivery, "description": "It came before: nothing was stored."},
+        200: {
+            "model": WebhookDelivery,
+            "description": "The delivery arrived earlier; nothing was stored.",
+        },
         **problems("webhook_not_found", "bad_request", "rate_limited", body=True),
     },
     openapi_extra={
@@ -72,7 +86,7 @@ def _header(name: str, description: str, example: str) -> dict[str, Any]:
 async def receive_github_delivery(
     webhook_id: WebhookId, request: Request, service: Service, response: Response
 ) -> WebhookDelivery:
-    """Take a delivery of GitHub's in, once. It needs a signature instead of a token."""
+    """Accept a delivery from GitHub, once. It needs a signature instead of a token."""
     delivery, is_new = await take_github_delivery(request, webhook_id, service.deliveries)
     response.headers["Location"] = f"/api/webhooks/{webhook_id}/deliveries/{delivery.id}"
     if not is_new:
@@ -85,15 +99,17 @@ async def list_deliveries(
     webhook_id: WebhookId,
     service: Service,
     event: Annotated[
-        str | None, Query(max_length=100, description="Only of this event, such as `push`.")
+        str | None,
+        Query(max_length=100, description="Only deliveries of this event, such as `push`."),
     ] = None,
     guid: Annotated[
-        str | None, Query(max_length=100, description="Only the one with this id at its sender.")
+        str | None,
+        Query(max_length=100, description="Only the delivery with this id at its sender."),
     ] = None,
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> WebhookDeliveryList:
-    """One page of what was delivered, newest first, without the payloads."""
+    """One page of deliveries, newest first, without their payloads."""
     return await service.deliveries.page(
         webhook_id, event=event, guid=guid, limit=limit, cursor=cursor
     )
@@ -107,5 +123,5 @@ async def list_deliveries(
 async def get_delivery(
     webhook_id: WebhookId, delivery_id: DeliveryId, service: Service
 ) -> Response:
-    """A delivery with its payload, which stands in the answer byte for byte as it came."""
+    """A delivery with its payload, byte for byte as it arrived."""
     return json_response(await service.deliveries.get_json(webhook_id, delivery_id))

@@ -2,30 +2,42 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request, Response, status
+from fastapi import Depends, Request, Response, status
 
-from backend.dependencies import GuardedRoute, Service, problems
+from backend.dependencies import GuardedRouter, Service, problems
+from backend.http.route_policy import reads, writes
+from backend.http.state import state_of
 from backend.schemas.keys import KeyStatus, RotationProgress, RotationRequest
 from backend.services.operations.rotation_runner import RotationRunner
+from models import Scope
 
-router = APIRouter(prefix="/api/keys", tags=["keys"], route_class=GuardedRoute)
+router = GuardedRouter(
+    tag="keys",
+    prefix="/api/keys",
+    policies={
+        ("GET", "/api/keys"): reads(Scope.ADMIN),
+        ("POST", "/api/keys/rotate"): writes(Scope.ADMIN),
+    },
+)
 
 
 async def _rotation(request: Request) -> RotationRunner:
-    runner: RotationRunner = request.app.state.runtime.rotation
-    return runner
+    return state_of(request.app).installation.rotation
 
 
 @router.get("", responses=problems())
 async def get_keys(service: Service) -> KeyStatus:
-    """What is encrypted under which master key, and how far the newest rotation is."""
+    """What is encrypted under which master key, and the progress of the latest rotation."""
     return await service.rotation.status()
 
 
 @router.post(
     "/rotate",
     responses={
-        202: {"model": RotationProgress, "description": "It goes on: `GET /api/keys` tells."},
+        202: {
+            "model": RotationProgress,
+            "description": "The rotation is running: `GET /api/keys` shows its progress.",
+        },
         **problems("rotation_running", body=True),
     },
 )
@@ -36,7 +48,7 @@ async def rotate_keys(
 ) -> RotationProgress:
     """Wrap every key under the first configured master key, while serving.
 
-    A rotation that is interrupted goes on when the server starts again.
+    An interrupted rotation goes on when the server starts again.
     """
     reencrypt = request.reencrypt if request is not None else False
     rotation = await runner.rotate(reencrypt=reencrypt)

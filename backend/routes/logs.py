@@ -2,13 +2,21 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Body, Query, status
+from fastapi import Body, Query, status
 
-from backend.dependencies import Cursor, GuardedRoute, Id, Limit, Service, problems
+from backend.dependencies import Cursor, GuardedRouter, Id, Limit, Service, problems
+from backend.http.route_policy import reads, writes
 from backend.schemas.logs import MAX_NAME, LogList, LogsAccepted, LogSubmission
-from models import LogLevel, Moment
+from models import LogLevel, Moment, Scope
 
-router = APIRouter(prefix="/api/logs", tags=["logs"], route_class=GuardedRoute)
+router = GuardedRouter(
+    tag="logs",
+    prefix="/api/logs",
+    policies={
+        ("GET", "/api/logs"): reads(Scope.LOGS_READ),
+        ("POST", "/api/logs"): writes(Scope.LOGS_WRITE),
+    },
+)
 
 MAX_SEARCH = 255
 
@@ -26,20 +34,22 @@ async def append_logs(logs: Annotated[LogSubmission, Body()], service: Service) 
 @router.get("", responses=problems("bad_cursor"))
 async def list_logs(
     service: Service,
-    level: Annotated[LogLevel | None, Query(description="This level and above.")] = None,
+    level: Annotated[
+        LogLevel | None, Query(description="Only logs of this level and above.")
+    ] = None,
     component: Annotated[str | None, Query(max_length=MAX_NAME)] = None,
     correlation_id: Annotated[str | None, Query(max_length=MAX_NAME)] = None,
     agent_run_id: Annotated[Id | None, Query()] = None,
     project_id: Annotated[Id | None, Query()] = None,
     since: Annotated[
-        Moment | None, Query(description="Not before this time, which has a zone: `…Z`.")
+        Moment | None, Query(description="Only logs from this time on, with a zone: `…Z`.")
     ] = None,
-    until: Annotated[Moment | None, Query(description="Not after this time.")] = None,
+    until: Annotated[Moment | None, Query(description="Only logs up to this time.")] = None,
     q: Annotated[
         str | None,
         Query(
             max_length=MAX_SEARCH,
-            description="Words that the message has, all of them, in whatever case.",
+            description="Words that the message contains, all of them, in any case.",
         ),
     ] = None,
     limit: Limit = 50,

@@ -1,14 +1,19 @@
 """Pipeline states of a run over HTTP."""
 
-from fastapi import APIRouter, status
+from fastapi import status
 
-from backend.dependencies import Cursor, GuardedRoute, Limit, RunId, Service, problems
+from backend.dependencies import Cursor, GuardedRouter, Limit, RunId, Service, problems
+from backend.http.route_policy import reads, writes
 from backend.schemas.runs import PipelineHistory, PipelineStateCreate, PipelineStateEntry
+from models import Scope
 
-router = APIRouter(
+router = GuardedRouter(
+    tag="pipeline states",
     prefix="/api/agent-runs/{run_id}/pipeline-states",
-    tags=["pipeline states"],
-    route_class=GuardedRoute,
+    policies={
+        ("GET", "/api/agent-runs/{run_id}/pipeline-states"): reads(Scope.RUNS_READ),
+        ("POST", "/api/agent-runs/{run_id}/pipeline-states"): writes(Scope.RUNS_WRITE),
+    },
 )
 
 
@@ -16,7 +21,7 @@ router = APIRouter(
 async def list_pipeline_states(
     run_id: RunId, service: Service, limit: Limit = 50, cursor: Cursor = None
 ) -> PipelineHistory:
-    """The run and one page of its states, the first one first, each with its duration."""
+    """The run and one page of its states, oldest first, each with its duration."""
     return await service.pipeline_states.history(run_id, limit=limit, cursor=cursor)
 
 
@@ -28,5 +33,5 @@ async def list_pipeline_states(
 async def add_pipeline_state(
     run_id: RunId, state: PipelineStateCreate, service: Service
 ) -> PipelineStateEntry:
-    """Add a state to the history; the one before it is filled in by itself."""
+    """Add a state to the history; the previous state is filled in automatically."""
     return await service.pipeline_states.add(run_id, state)

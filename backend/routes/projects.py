@@ -2,19 +2,20 @@
 
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Path, Query, Response, status
+from fastapi import Path, Query, Response, status
 
 from backend.dependencies import (
     AnyOf,
     Cursor,
     Flag,
-    GuardedRoute,
+    GuardedRouter,
     Limit,
     ProjectId,
     Service,
     json_response,
     problems,
 )
+from backend.http.route_policy import reads, writes
 from backend.schemas.projects import (
     ProjectCreate,
     ProjectFull,
@@ -22,18 +23,39 @@ from backend.schemas.projects import (
     ProjectSettingsUpdate,
     ProjectUpdate,
 )
-from models import NO_NUL_PATTERN, Project, ProjectSettings, ProjectStatus
+from models import NO_NUL_PATTERN, Project, ProjectSettings, ProjectStatus, Scope
 
-router = APIRouter(prefix="/api/projects", tags=["projects"], route_class=GuardedRoute)
+router = GuardedRouter(
+    tag="projects",
+    prefix="/api/projects",
+    policies={
+        ("GET", "/api/projects/{project_id}"): reads(Scope.PROJECTS_READ),
+        ("GET", "/api/projects/{project_id}/full"): reads(Scope.PROJECTS_READ),
+        ("GET", "/api/projects/{project_id}/configuration"): reads(Scope.PROJECTS_READ),
+        ("GET", "/api/projects"): reads(Scope.PROJECTS_READ),
+        ("POST", "/api/projects"): writes(Scope.PROJECTS_WRITE),
+        ("GET", "/api/projects/by-repo/{owner}/{repo}"): reads(Scope.PROJECTS_READ),
+        ("PUT", "/api/projects/{project_id}"): writes(Scope.PROJECTS_WRITE),
+        ("PATCH", "/api/projects/{project_id}"): writes(Scope.PROJECTS_WRITE),
+        ("DELETE", "/api/projects/{project_id}"): writes(Scope.PROJECTS_WRITE),
+        ("POST", "/api/projects/{project_id}/restore"): writes(Scope.PROJECTS_WRITE),
+        ("PUT", "/api/projects/{project_id}/configuration"): writes(Scope.PROJECTS_WRITE),
+        ("PATCH", "/api/projects/{project_id}/configuration"): writes(Scope.PROJECTS_WRITE),
+    },
+)
 
 Sort = Literal["created_at", "-created_at", "updated_at", "-updated_at", "name", "-name"]
-Owner = Annotated[str, Path(max_length=100, description="GitHub owner, in any case.")]
-Repo = Annotated[str, Path(max_length=100, description="GitHub repository, in any case.")]
+Owner = Annotated[
+    str, Path(max_length=100, pattern=NO_NUL_PATTERN, description="GitHub owner, in any case.")
+]
+Repo = Annotated[
+    str, Path(max_length=100, pattern=NO_NUL_PATTERN, description="GitHub repository, in any case.")
+]
 
 
 @router.get("/{project_id}", response_model=Project, responses=problems("project_not_found"))
 async def get_project(project_id: ProjectId, service: Service) -> Response:
-    """The project; a deleted one too, until it is purged."""
+    """The project, even when it is deleted, until it is purged."""
     return json_response(await service.projects.get_json(project_id))
 
 
@@ -41,7 +63,7 @@ async def get_project(project_id: ProjectId, service: Service) -> Response:
     "/{project_id}/full", response_model=ProjectFull, responses=problems("project_not_found")
 )
 async def get_full(project_id: ProjectId, service: Service) -> Response:
-    """Project, configuration and the metadata of its secrets, of one moment."""
+    """The project, its configuration and the metadata of its secrets, read at one moment."""
     return json_response(await service.projects.get_full_json(project_id))
 
 
@@ -59,14 +81,15 @@ async def get_configuration(project_id: ProjectId, service: Service) -> Response
 async def list_projects(
     service: Service,
     status: Annotated[
-        AnyOf[ProjectStatus], Query(description="Only these; without it, all but deleted ones.")
+        AnyOf[ProjectStatus],
+        Query(description="Only projects with these statuses; by default, all but deleted ones."),
     ] = (),
     owner: Annotated[
         str | None,
         Query(
             max_length=100,
             pattern=NO_NUL_PATTERN,
-            description="Only this GitHub owner's, in any case.",
+            description="Only projects of this GitHub owner, in any case.",
         ),
     ] = None,
     q: Annotated[
@@ -74,7 +97,7 @@ async def list_projects(
         Query(
             max_length=255,
             pattern=NO_NUL_PATTERN,
-            description="A part of the name, owner or repository.",
+            description="Part of the name, owner or repository.",
         ),
     ] = None,
     sort: Annotated[Sort, Query(description="`-` in front for descending.")] = "-created_at",
@@ -94,7 +117,7 @@ async def list_projects(
     responses=problems("project_exists", body=True),
 )
 async def create_project(project: ProjectCreate, service: Service, response: Response) -> Project:
-    """Make a project, with its settings and secrets if given: all of it, or nothing."""
+    """Create a project, with any given settings and secrets: all of it, or nothing."""
     created = await service.projects.create(project)
     response.headers["Location"] = f"/api/projects/{created.id}"
     return created
@@ -102,7 +125,7 @@ async def create_project(project: ProjectCreate, service: Service, response: Res
 
 @router.get("/by-repo/{owner}/{repo}", responses=problems("project_not_found"))
 async def get_project_by_repo(owner: Owner, repo: Repo, service: Service) -> Project:
-    """The project of a repository that is not deleted."""
+    """The project of a repository, unless it is deleted."""
     return await service.projects.get_by_repo(owner, repo)
 
 
@@ -130,11 +153,12 @@ async def delete_project(
     project_id: ProjectId,
     service: Service,
     purge: Annotated[
-        Flag, Query(description="Remove it and all that belongs to it, for good.")
+        Flag,
+        Query(description="Remove the project and everything that belongs to it, permanently."),
     ] = False,
 ) -> None:
-    """Mark the project deleted, which `restore` takes back, or purge it, which destroys its secrets
-    and needs `secrets:write` too."""
+    """Mark the project deleted, which `restore` undoes, or purge it, which destroys its secrets
+    and also needs `secrets:write`."""
     if purge:
         await service.projects.purge(project_id)
     else:

@@ -2,18 +2,27 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request, Response, status
+from fastapi import Depends, Request, Response, status
 
-from backend.dependencies import GuardedRoute, problems
+from backend.dependencies import GuardedRouter, problems
+from backend.http.route_policy import reads, writes
+from backend.http.state import state_of
 from backend.schemas.retention import PruneProgress, RetentionStatus
 from backend.services.operations.pruner import Pruner
+from models import Scope
 
-router = APIRouter(prefix="/api/retention", tags=["retention"], route_class=GuardedRoute)
+router = GuardedRouter(
+    tag="retention",
+    prefix="/api/retention",
+    policies={
+        ("GET", "/api/retention"): reads(Scope.ADMIN),
+        ("POST", "/api/retention/prune"): writes(Scope.ADMIN),
+    },
+)
 
 
 async def _pruner(request: Request) -> Pruner:
-    pruner: Pruner = request.app.state.runtime.pruner
-    return pruner
+    return state_of(request.app).installation.pruner
 
 
 ThePruner = Annotated[Pruner, Depends(_pruner)]
@@ -21,21 +30,24 @@ ThePruner = Annotated[Pruner, Depends(_pruner)]
 
 @router.get("", responses=problems())
 async def get_retention(pruner: ThePruner) -> RetentionStatus:
-    """The limits, what is beyond them now, and how far the newest removal is."""
+    """The limits, what exceeds them now, and the progress of the latest removal."""
     return await pruner.status()
 
 
 @router.post(
     "/prune",
     responses={
-        202: {"model": PruneProgress, "description": "It goes on: `GET /api/retention` tells."},
+        202: {
+            "model": PruneProgress,
+            "description": "The removal is running: `GET /api/retention` shows its progress.",
+        },
         **problems("database_full"),
     },
 )
 async def prune(pruner: ThePruner, response: Response) -> PruneProgress:
-    """Remove what is beyond the limits, in small steps, while serving.
+    """Remove what exceeds the limits, in small steps, while serving.
 
-    The server does the same by itself every few minutes.
+    The server does the same on its own every few minutes.
     """
     progress = await pruner.prune()
     if progress.status == "running":

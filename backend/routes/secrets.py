@@ -2,9 +2,10 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Response, status
+from fastapi import Path, Response, status
 
-from backend.dependencies import Cursor, GuardedRoute, Limit, ProjectId, Service, problems
+from backend.dependencies import Cursor, GuardedRouter, Limit, ProjectId, Service, problems
+from backend.http.route_policy import reads, writes
 from backend.schemas.secrets import (
     SecretCreate,
     SecretList,
@@ -14,10 +15,21 @@ from backend.schemas.secrets import (
     SecretUpsertResult,
     SecretValue,
 )
-from models import KEY_PATTERN
+from models import KEY_PATTERN, Scope
 
-router = APIRouter(
-    prefix="/api/projects/{project_id}/secrets", tags=["secrets"], route_class=GuardedRoute
+router = GuardedRouter(
+    tag="secrets",
+    prefix="/api/projects/{project_id}/secrets",
+    policies={
+        ("GET", "/api/projects/{project_id}/secrets"): reads(Scope.PROJECTS_READ),
+        ("POST", "/api/projects/{project_id}/secrets"): writes(Scope.SECRETS_WRITE),
+        ("PUT", "/api/projects/{project_id}/secrets"): writes(Scope.SECRETS_WRITE),
+        ("GET", "/api/projects/{project_id}/secrets/{key}"): reads(Scope.PROJECTS_READ),
+        ("PUT", "/api/projects/{project_id}/secrets/{key}"): writes(Scope.SECRETS_WRITE),
+        # What is revealed is recorded.
+        ("GET", "/api/projects/{project_id}/secrets/{key}/value"): writes(Scope.SECRETS_REVEAL),
+        ("DELETE", "/api/projects/{project_id}/secrets/{key}"): writes(Scope.SECRETS_WRITE),
+    },
 )
 
 Key = Annotated[
@@ -43,7 +55,7 @@ async def list_secrets(
 async def create_secret(
     project_id: ProjectId, secret: SecretCreate, service: Service, response: Response
 ) -> SecretMetadata:
-    """Make a secret."""
+    """Create a secret."""
     created = await service.secrets.create(project_id, secret)
     response.headers["Location"] = f"/api/projects/{project_id}/secrets/{created.key}"
     return created
@@ -53,21 +65,21 @@ async def create_secret(
 async def upsert_secrets(
     project_id: ProjectId, upsert: SecretsUpsert, service: Service
 ) -> SecretUpsertResult:
-    """Set all of these secrets in one transaction, and leave the others."""
+    """Set all these secrets in one transaction, and leave the others."""
     return await service.secrets.upsert(project_id, upsert.secrets)
 
 
 @router.put(
     "/{key}",
     responses={
-        201: {"model": SecretMetadata, "description": "The secret is new."},
+        201: {"model": SecretMetadata, "description": "The secret was created."},
         **problems("project_not_found", "secret_unreadable", body=True),
     },
 )
 async def put_secret(
     project_id: ProjectId, key: Key, secret: SecretValue, service: Service, response: Response
 ) -> SecretMetadata:
-    """Set a secret's value, making the secret if there is none of this key."""
+    """Set a secret's value; create the secret if the key is new."""
     metadata, created = await service.secrets.put(project_id, key, secret.value)
     if created:
         response.status_code = status.HTTP_201_CREATED
@@ -91,7 +103,7 @@ async def get_secret(project_id: ProjectId, key: Key, service: Service) -> Secre
 async def reveal_secret(
     project_id: ProjectId, key: Key, service: Service, response: Response
 ) -> SecretReveal:
-    """A secret's value. Not to be stored by anything on the way."""
+    """A secret's value. Caches must not store it."""
     response.headers["Cache-Control"] = "no-store"
     return await service.secrets.reveal(project_id, key)
 

@@ -2,15 +2,24 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Response, status
+from fastapi import Path, Response, status
 
-from backend.dependencies import Cursor, GuardedRoute, Id, Limit, RunId, Service, problems
+from backend.dependencies import Cursor, GuardedRouter, Id, Limit, RunId, Service, problems
+from backend.http.route_policy import reads, writes
 from backend.schemas.snapshots import SnapshotCreate, SnapshotList, SnapshotUpdate
-from models import GrainchainSnapshot
+from models import GrainchainSnapshot, Scope
 
-router = APIRouter(tags=["snapshots"], route_class=GuardedRoute)
+router = GuardedRouter(
+    tag="snapshots",
+    policies={
+        ("GET", "/api/agent-runs/{run_id}/snapshots"): reads(Scope.RUNS_READ),
+        ("POST", "/api/agent-runs/{run_id}/snapshots"): writes(Scope.RUNS_WRITE),
+        ("GET", "/api/snapshots/{snapshot_id}"): reads(Scope.RUNS_READ),
+        ("PATCH", "/api/snapshots/{snapshot_id}"): writes(Scope.RUNS_WRITE),
+    },
+)
 
-SnapshotId = Annotated[Id, Path(description="The snapshot's id here.", examples=[1])]
+SnapshotId = Annotated[Id, Path(description="The snapshot's id in Strongroom.", examples=[1])]
 
 
 @router.get(
@@ -31,7 +40,7 @@ async def list_snapshots(
 async def create_snapshot(
     run_id: RunId, snapshot: SnapshotCreate, service: Service, response: Response
 ) -> GrainchainSnapshot:
-    """Tell of a snapshot."""
+    """Record a snapshot."""
     created = await service.snapshots.create(run_id, snapshot)
     response.headers["Location"] = f"/api/snapshots/{created.id}"
     return created
@@ -50,5 +59,5 @@ async def get_snapshot(snapshot_id: SnapshotId, service: Service) -> GrainchainS
 async def patch_snapshot(
     snapshot_id: SnapshotId, update: SnapshotUpdate, service: Service
 ) -> GrainchainSnapshot:
-    """Change the given fields; a status only as the life cycle leads on from the present one."""
+    """Change the given fields; a status can change only along the life cycle."""
     return await service.snapshots.update(snapshot_id, update)

@@ -1,12 +1,28 @@
 """How the service itself is."""
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 
-from backend.dependencies import GuardedRoute, Service, problems
+from backend.dependencies import GuardedRouter, Service, problems
 from backend.http.metrics import metrics_text
+from backend.http.route_policy import RoutePolicy, without_token
+from backend.http.state import state_of
 from backend.schemas.system import Health, Readiness
+from models import Scope
 
-router = APIRouter(tags=["system"], route_class=GuardedRoute)
+router = GuardedRouter(
+    tag="system",
+    policies={
+        ("GET", "/health"): without_token(is_probe=True),
+        ("GET", "/"): without_token(),
+        ("GET", "/ready"): without_token(is_probe=True),
+        ("GET", "/metrics"): RoutePolicy(
+            # Never waits: when there is much to do, it tells so.
+            scope=Scope.ADMIN,
+            queue=None,
+            is_open_on_loopback=True,
+        ),
+    },
+)
 
 
 @router.get("/health")
@@ -23,10 +39,12 @@ async def root() -> Health:
 
 @router.get(
     "/ready",
-    responses={503: {"model": Readiness, "description": "Requests would fail: see `checks`."}},
+    responses={
+        503: {"model": Readiness, "description": "The service can't answer requests: see `checks`."}
+    },
 )
 async def ready(service: Service, response: Response) -> Readiness:
-    """200 when requests can be served, else 503; `checks` says what is wrong."""
+    """200 when requests can be served, otherwise 503; `checks` says what is wrong."""
     readiness = await service.readiness.check()
     if readiness.status != "ready":
         response.status_code = 503
@@ -43,5 +61,6 @@ async def ready(service: Service, response: Response) -> Readiness:
 )
 async def metrics(request: Request, service: Service) -> Response:
     """Counters and gauges as Prometheus text."""
-    text = await metrics_text(request.app.state, service)
+    state = state_of(request.app)
+    text = await metrics_text(service, state.metrics, state.queues, state.inbound)
     return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")

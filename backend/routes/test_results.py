@@ -2,13 +2,13 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, status
+from fastapi import Query, status
 from pydantic import Field
 
 from backend.dependencies import (
     AnyOf,
     Cursor,
-    GuardedRoute,
+    GuardedRouter,
     Limit,
     PlainDigits,
     ProjectId,
@@ -16,6 +16,7 @@ from backend.dependencies import (
     Service,
     problems,
 )
+from backend.http.route_policy import reads, writes
 from backend.schemas.results import (
     OneOrManyResults,
     TestHistoryList,
@@ -23,11 +24,20 @@ from backend.schemas.results import (
     TestResultCounts,
     TestResultList,
 )
-from models import TestResult, TestStatus
+from models import Scope, TestResult, TestStatus
 
-router = APIRouter(tags=["test results"], route_class=GuardedRoute)
+router = GuardedRouter(
+    tag="test results",
+    policies={
+        ("GET", "/api/agent-runs/{run_id}/test-results"): reads(Scope.RUNS_READ),
+        ("POST", "/api/agent-runs/{run_id}/test-results"): writes(Scope.RUNS_WRITE),
+        ("GET", "/api/projects/{project_id}/test-history"): reads(Scope.RUNS_READ),
+    },
+)
 
-TestTypeFilter = Annotated[str | None, Query(max_length=100, description="Only of this type.")]
+TestTypeFilter = Annotated[
+    str | None, Query(max_length=100, description="Only results of this type.")
+]
 
 
 @router.get(
@@ -36,12 +46,14 @@ TestTypeFilter = Annotated[str | None, Query(max_length=100, description="Only o
 async def list_test_results(
     run_id: RunId,
     service: Service,
-    status: Annotated[AnyOf[TestStatus], Query(description="Only of these statuses.")] = (),
+    status: Annotated[
+        AnyOf[TestStatus], Query(description="Only results with these statuses.")
+    ] = (),
     test_type: TestTypeFilter = None,
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> TestResultList:
-    """One page of the run's results, newest first, and how many of all have each status."""
+    """One page of the run's results, newest first, with the number of results in each status."""
     return await service.test_results.page(
         run_id, statuses=status, test_type=test_type, limit=limit, cursor=cursor
     )
@@ -55,8 +67,8 @@ async def list_test_results(
 async def add_test_results(
     run_id: RunId, upload: OneOrManyResults, service: Service
 ) -> TestResult | TestResultCounts:
-    """Store one result, which is the answer, or up to 1,000 in one transaction, which are counted.
-    A result takes the place of the run's earlier one of the same test."""
+    """Store one result, which is returned, or up to 1,000 in one transaction, which are counted.
+    A result replaces the run's earlier result of the same test."""
     if isinstance(upload, TestResultBatch):
         return await service.test_results.add_all(run_id, upload)
     return await service.test_results.add(run_id, upload)
@@ -72,13 +84,16 @@ async def get_test_history(
     test_name: Annotated[str | None, Query(max_length=500, description="Only this test.")] = None,
     test_type: TestTypeFilter = None,
     runs: Annotated[
-        int, Field(ge=1, le=100), PlainDigits, Query(description="How many of the last runs.")
+        int,
+        Field(ge=1, le=100),
+        PlainDigits,
+        Query(description="How many of the latest runs to look at."),
     ] = 20,
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> TestHistoryList:
-    """One page of the tests of the project's last runs, by type and name: how often each passed
-    and failed; for one `test_name` also how it went in each run."""
+    """One page of the tests in the project's latest runs, by type and name: how often each passed
+    and failed, and for one `test_name` also its result in each run."""
     return await service.test_results.history(
         project_id, test_name=test_name, test_type=test_type, runs=runs, limit=limit, cursor=cursor
     )

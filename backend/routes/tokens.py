@@ -2,12 +2,23 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Response, status
+from fastapi import Path, Query, Response, status
 
-from backend.dependencies import Cursor, Flag, GuardedRoute, Id, Limit, Service, problems
+from backend.dependencies import Cursor, Flag, GuardedRouter, Id, Limit, Service, problems
+from backend.http.route_policy import reads, writes
 from backend.schemas.tokens import TokenCreate, TokenCreated, TokenInfo, TokenList
+from models import Scope
 
-router = APIRouter(prefix="/api/tokens", tags=["tokens"], route_class=GuardedRoute)
+router = GuardedRouter(
+    tag="tokens",
+    prefix="/api/tokens",
+    policies={
+        ("GET", "/api/tokens"): reads(Scope.ADMIN),
+        ("POST", "/api/tokens"): writes(Scope.ADMIN),
+        ("GET", "/api/tokens/{token_id}"): reads(Scope.ADMIN),
+        ("DELETE", "/api/tokens/{token_id}"): writes(Scope.ADMIN),
+    },
+)
 
 TokenId = Annotated[Id, Path(description="The token's id.", examples=[1])]
 
@@ -15,17 +26,17 @@ TokenId = Annotated[Id, Path(description="The token's id.", examples=[1])]
 @router.get("", responses=problems("bad_cursor"))
 async def list_tokens(
     service: Service,
-    revoked: Annotated[Flag, Query(description="Revoked ones as well.")] = False,
+    revoked: Annotated[Flag, Query(description="Include revoked tokens.")] = False,
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> TokenList:
-    """One page of tokens, newest first, without what it takes to use them."""
+    """One page of tokens, newest first, without their secret part."""
     return await service.tokens.page(revoked=revoked, limit=limit, cursor=cursor)
 
 
 @router.post("", status_code=status.HTTP_201_CREATED, responses=problems(body=True))
 async def create_token(token: TokenCreate, service: Service, response: Response) -> TokenCreated:
-    """Make a token. The answer shows it, and nothing else ever does."""
+    """Create a token. Only this answer ever shows it."""
     created = await service.tokens.create(token)
     response.headers["Location"] = f"/api/tokens/{created.id}"
     response.headers["Cache-Control"] = "no-store"
@@ -34,7 +45,7 @@ async def create_token(token: TokenCreate, service: Service, response: Response)
 
 @router.get("/{token_id}", responses=problems("token_not_found"))
 async def get_token(token_id: TokenId, service: Service) -> TokenInfo:
-    """A token, a revoked one too, without what it takes to use it."""
+    """A token, even when it is revoked, without its secret part."""
     return await service.tokens.get(token_id)
 
 
@@ -44,5 +55,5 @@ async def get_token(token_id: TokenId, service: Service) -> TokenInfo:
     responses=problems("token_not_found"),
 )
 async def revoke_token(token_id: TokenId, service: Service) -> None:
-    """End a token, at once and for good."""
+    """Revoke a token, immediately and permanently."""
     await service.tokens.revoke(token_id)

@@ -2,13 +2,23 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Response, status
+from fastapi import Path, Response, status
 
-from backend.dependencies import Cursor, GuardedRoute, Id, Limit, ProjectId, Service, problems
+from backend.dependencies import Cursor, GuardedRouter, Id, Limit, ProjectId, Service, problems
+from backend.http.route_policy import reads, writes
 from backend.schemas.webhooks import WebhookCreate, WebhookList, WebhookUpdate
-from models import Webhook
+from models import Scope, Webhook
 
-router = APIRouter(tags=["webhooks"], route_class=GuardedRoute)
+router = GuardedRouter(
+    tag="webhooks",
+    policies={
+        ("GET", "/api/projects/{project_id}/webhooks"): reads(Scope.PROJECTS_READ),
+        ("POST", "/api/projects/{project_id}/webhooks"): writes(Scope.PROJECTS_WRITE),
+        ("GET", "/api/webhooks/{webhook_id}"): reads(Scope.PROJECTS_READ),
+        ("PATCH", "/api/webhooks/{webhook_id}"): writes(Scope.PROJECTS_WRITE),
+        ("DELETE", "/api/webhooks/{webhook_id}"): writes(Scope.PROJECTS_WRITE),
+    },
+)
 
 WebhookId = Annotated[Id, Path(description="The webhook's id.", examples=[1])]
 
@@ -31,7 +41,7 @@ async def list_webhooks(
 async def create_webhook(
     project_id: ProjectId, webhook: WebhookCreate, service: Service, response: Response
 ) -> Webhook:
-    """Make a webhook. Its secret token is stored encrypted, and never shown again."""
+    """Create a webhook. Its secret token is stored encrypted and never shown again."""
     created = await service.webhooks.create(project_id, webhook)
     response.headers["Location"] = f"/api/webhooks/{created.id}"
     return created
@@ -48,7 +58,7 @@ async def get_webhook(webhook_id: WebhookId, service: Service) -> Webhook:
     responses=problems("webhook_not_found", "project_not_found", "secret_unreadable", body=True),
 )
 async def patch_webhook(webhook_id: WebhookId, update: WebhookUpdate, service: Service) -> Webhook:
-    """Change the given fields and leave the others; a null secret token takes it away."""
+    """Change the given fields and leave the others; null removes the secret token."""
     return await service.webhooks.update(webhook_id, update)
 
 
@@ -58,5 +68,5 @@ async def patch_webhook(webhook_id: WebhookId, update: WebhookUpdate, service: S
     responses=problems("webhook_not_found", "project_not_found"),
 )
 async def delete_webhook(webhook_id: WebhookId, service: Service) -> None:
-    """Remove the webhook with all that was sent to it."""
+    """Remove the webhook and its deliveries."""
     await service.webhooks.delete(webhook_id)

@@ -92,8 +92,8 @@ class HeadsExport:
             self._last = AuditHead(newest.id, newest.mac)
             return
         logger.error(
-            "the audit has lost entries, and the database what they tell of: find out what "
-            "happened, restore a backup if need be, and move the file away to go on without them",
+            "the audit has lost entries, and the database the changes they record: find out what "
+            "happened, restore a backup if necessary, and move the file away to go on without them",
             file=str(self.path),
             problem=str(problem),
         )

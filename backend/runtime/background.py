@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from backend.observability.log import get_logger
+from backend.services.single_task import StopSignal
 
 logger = get_logger("strongroom.background")
 
@@ -19,7 +20,7 @@ class BackgroundWork:
     """
 
     def __init__(self) -> None:
-        self._stopping = asyncio.Event()
+        self._stopping = StopSignal()
         self._tasks: list[asyncio.Task[None]] = []
 
     def every(self, seconds: float, name: str, job: Callable[[], Awaitable[object]]) -> None:
@@ -31,11 +32,6 @@ class BackgroundWork:
         self._stopping.set()
         await asyncio.gather(*self._tasks)
         self._tasks.clear()
-
-    @property
-    def stopping(self) -> bool:
-        """Whether `stop` was called; long jobs look here between their steps."""
-        return self._stopping.is_set()
 
     async def _repeat(
         self, seconds: float, name: str, job: Callable[[], Awaitable[object]]
@@ -51,7 +47,4 @@ class BackgroundWork:
                     logger.exception("background work failed", job=name)
                 told = type(error)
                 pause = min(seconds, RETRY_SECONDS)
-            try:
-                await asyncio.wait_for(self._stopping.wait(), pause)
-            except TimeoutError:
-                continue
+            await self._stopping.rest(pause)

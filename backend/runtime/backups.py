@@ -58,14 +58,14 @@ def make_backup(
     # Before the copy begins, so that each of them must be in it.
     exported = list(heads.heads())
     if target.exists():
-        raise TargetExists(f"{target} exists: name another file")
+        raise TargetExists(f"{target} exists: choose another file")
     with workspace(target.parent) as folder:
         copy = folder / target.name
         with manager.sync_pool.connection(read_only=True) as connection:
             rows = copy_database(connection, copy, go_on)
         found = check_copy(copy, keyring, exported)
         if found.rows != rows:
-            raise BadCopy("the copy has not as many rows as the database had")
+            raise BadCopy("the copy does not have as many rows as the database")
         digest, size = sha256(copy), copy.stat().st_size
         before_publishing()
         publish(copy, target)
@@ -181,11 +181,11 @@ def restore_backup(source: Path, directory: DataDirectory, keyring: Keyring) -> 
     master key and backups, `ProcessLockHeld` when somebody uses it, and what `check_copy` raises.
     """
     if not source.is_file():
-        raise StartRefused(f"there is no file {source}: name a backup")
+        raise StartRefused(f"the file {source} does not exist: name a backup")
     if source.with_name(source.name + "-wal").exists():
         raise StartRefused(
-            f"{source} has a write-ahead log beside it, so it may be in use and is no backup: "
-            "make one with strongroom backup"
+            f"{source} has a write-ahead log beside it, so it may be a database in use: make a "
+            "backup with strongroom backup"
         )
     with empty_directory(directory) as folder:
         copy = folder / DATABASE_FILE

@@ -30,7 +30,7 @@ class CheckedCopy:
     """What was found whole."""
 
     schema_version: int
-    """The number of its newest migration."""
+    """The number of the newest migration in the backup."""
     rows: dict[str, int]
     """By table."""
     master_keys: tuple[str, ...]
@@ -58,7 +58,7 @@ def check_copy(file: Path, keyring: Keyring, heads: Iterable[ExportedHead] = ())
             )
         records = read_key_records(manager)
         if records is None:
-            raise BadCopy("it holds no installation: nobody has used this database yet")
+            raise BadCopy("it holds no installation: this database has not been used yet")
         check_keys(manager, keyring)
         with manager.sync_pool.connection() as connection:
             problem = file_problem(connection) or reference_problem(connection)

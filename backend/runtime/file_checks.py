@@ -24,8 +24,8 @@ def require_access(directory: DataDirectory, *, writing: bool) -> None:
     problem = access_problem(directory.database, writing=writing)
     if problem is not None:
         raise StartRefused(
-            f"{problem}: the directory and its files must belong to that user, with mode 0700 and "
-            "0600, on a file system that is not read-only"
+            f"{problem}: the directory and its files must belong to that user, with modes 0700 "
+            "and 0600, on a writable file system"
         )
 
 
@@ -46,8 +46,8 @@ def look_at_log(manager: DatabaseManager) -> None:
 
 def _tell(lost: LostFrames, kept: str | None) -> None:
     logger.error(
-        "the write-ahead log is damaged: compare what clients wrote last with what is there, and "
-        "restore a backup if need be",
+        "the write-ahead log is damaged: compare the clients' latest writes with the database, "
+        "and restore a backup if necessary",
         problem=str(lost),
         copy=kept,
     )
@@ -76,7 +76,7 @@ def require_whole_file(manager: DatabaseManager) -> None:
     size = config.path.stat().st_size if config.path.exists() else 0
     if size and not (lock.in_order and wal_bytes(config) == 0):
         if size > _LARGE_BYTES:
-            logger.info("looking through the database, which was not closed in order", bytes=size)
+            logger.info("checking the database, which was not closed in order", bytes=size)
         _check_file(manager)
     lock.in_order = True
 
@@ -87,8 +87,8 @@ def _check_file(manager: DatabaseManager) -> None:
             problem = quick_problem(connection, QUICK_CHECK_SECONDS)
     except TimeoutError:
         logger.warning(
-            "the database was not closed in order, and is too large to be looked through at the "
-            "start: strongroom verify does it",
+            "the database was not closed in order and is too large to check at the start: run "
+            "strongroom verify",
             seconds=QUICK_CHECK_SECONDS,
         )
         return
@@ -96,8 +96,8 @@ def _check_file(manager: DatabaseManager) -> None:
         problem = str(error)
     if problem is not None:
         raise StartRefused(
-            f"{manager.config.path} is damaged ({problem}), as a copy is that was made while it "
-            "was written: restore a backup, and make copies with strongroom backup"
+            f"{manager.config.path} is damaged ({problem}), like a copy made during a write: "
+            "restore a backup, and make copies with strongroom backup"
         )
 
 
@@ -112,7 +112,7 @@ def require_tables(manager: DatabaseManager) -> None:
         if has_tables(connection):
             return
     raise StartRefused(
-        f"{manager.config.path} has lost its tables, and {', '.join(traces)} beside it "
+        f"{manager.config.path} has lost its tables, but {', '.join(traces)} beside it "
         f"{'belongs' if len(traces) == 1 else 'belong'} to an installation that had them: "
         "restore a backup into a new directory"
     )
@@ -129,7 +129,7 @@ def try_write(manager: DatabaseManager) -> None:
             row = fetch_one(connection, "PRAGMA user_version", ())
             control(connection, f"PRAGMA user_version = {row[0] if row is not None else 0}")
     except DatabaseFull:
-        logger.warning("the disk is full: everything can be read, and no write is taken")
+        logger.warning("the disk is full: reads work, writes are refused")
     except DatabaseReadOnly as error:
         require_access(DataDirectory(manager.config.path.parent), writing=True)
         raise StartRefused(

@@ -84,13 +84,14 @@ async def inspection(
             waiting = pending(connection)
         if waiting:
             raise StartRefused(
-                f"{manager.config.path} is not up to date: strongroom migrate or strongroom serve "
-                "brings it up to date"
+                f"{manager.config.path} is not up to date: run strongroom migrate or strongroom "
+                "serve"
             )
         records = read_key_records(manager)
         if records is None:
             raise StartRefused(
-                f"{manager.config.path} holds no installation yet: strongroom serve makes it"
+                f"{manager.config.path} holds no installation yet: run strongroom serve to "
+                "create one"
             )
         if check and keyring is not None:
             check_keys(manager, keyring)

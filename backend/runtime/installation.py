@@ -11,6 +11,7 @@ from typing import Literal, Protocol
 from pydantic import SecretStr
 
 from backend.observability.log import get_logger
+from backend.runtime.file_kinds import kind_problem
 from backend.schemas.retention import Limit, RetentionLimits
 from database.sqlite.backup import is_leftover, sync
 from database.sqlite.connection import ConnectionConfig
@@ -101,7 +102,8 @@ class DataDirectory:
 
     def make(self) -> None:
         """Make the directory, for its owner only, durable before this returns. Raises
-        `StartRefused` when that can't be."""
+        `StartRefused` when that can't be, and as `require_kinds` does."""
+        self.require_kinds()
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
@@ -114,6 +116,13 @@ class DataDirectory:
             with contextlib.suppress(OSError):
                 sync(parent)
 
+    def require_kinds(self) -> None:
+        """Raises `StartRefused` when the directory is none, or a file no ordinary one."""
+        # Nothing reads the token's file: only the first start says what lies in its place.
+        problem = kind_problem(self.database, (self.master_key, self.audit_heads))
+        if problem is not None:
+            raise StartRefused(problem)
+
     def require_whole(self, keys_file: Path | None = None) -> None:
         """Raises `StartRefused` as `require_not_lost` does, and for what a restore or a demo that
         did not come to its end has left."""
@@ -123,26 +132,30 @@ class DataDirectory:
         left = next(filter(is_leftover, self.path.iterdir()), None)
         if left is not None:
             raise StartRefused(
-                f"a demo or a restore into {self.path} did not come to its end: run the same "
-                f"command again, or remove {left.name} from there to begin a new installation"
+                f"a demo or a restore into {self.path} did not finish: run the same command "
+                f"again, or remove {left.name} from there to begin a new installation"
             )
 
     def require_database(self, keys_file: Path | None = None) -> None:
         """Raises `StartRefused` when there is no database, with what shows that there was one."""
+        self.require_kinds()
         if self.path.is_dir():
             self.require_whole(keys_file)
         if not self.database.is_file():
             raise StartRefused(
-                f"there is no {self.database}: choose the right data directory with --data-dir, or "
+                f"{self.database} does not exist: choose the right data directory with "
+                "--data-dir, or "
                 "start a new one with strongroom serve"
             )
 
     def require_not_lost(self, keys_file: Path | None = None) -> None:
         """Raises `StartRefused` when there is no database and something shows that there was one:
-        a start would make a new installation, and the log of the old one would be lost.
+        a start would make a new installation, and the log of the old one would be lost. Also as
+        `require_kinds` does.
 
         A master key at `keys_file`, which the configuration names, shows nothing.
         """
+        self.require_kinds()
         traces = self._traces(keys_file)
         if traces:
             what = "is empty" if self.database.exists() else "is missing"
@@ -150,7 +163,7 @@ class DataDirectory:
                 f"{self.database} {what}, and {', '.join(traces)} beside it "
                 f"{'belongs' if len(traces) == 1 else 'belong'} to an installation that had one: "
                 "put the file back, or restore a backup into a new directory; to begin a new "
-                "installation, move what is in this one away"
+                "installation, move the files in this one away"
             )
 
     def _traces(self, keys_file: Path | None) -> list[str]:
@@ -196,14 +209,14 @@ class DataDirectory:
         if status.st_uid not in (0, os.geteuid()):
             problem = f"belongs to another user: chown -R {os.geteuid()} {path}"
         elif stat.S_IMODE(status.st_mode) & (stat.S_IWGRP | stat.S_IWOTH):
-            problem = f"can be written by others than its owner: chmod go-w {path}"
+            problem = f"can be written by users other than its owner: chmod go-w {path}"
         elif (open_one := self._open_parent()) is not None:
-            problem = f"can be replaced by everybody: chmod o-w {shlex.quote(str(open_one))}"
+            problem = f"can be replaced by any user: chmod o-w {shlex.quote(str(open_one))}"
         else:
             return
         if strict:
             raise StartRefused(f"the data directory {problem}")
-        logger.warning("others can change the data", data_directory=problem)
+        logger.warning("other users can change the data", data_directory=problem)
 
     def _open_parent(self) -> Path | None:
         """A directory above this one where everybody may rename what is others'."""
@@ -244,7 +257,7 @@ def require_free(path: Path) -> None:
     """Raises `StartRefused` when there is something at `path`, if only a symbolic link."""
     if os.path.lexists(path):
         raise StartRefused(
-            f"{path} exists, and is neither replaced nor followed: move it to another place, and "
+            f"{path} exists, and is neither replaced nor followed: move it somewhere else, and "
             "start again"
         )
 
@@ -280,6 +293,6 @@ def make_private(path: Path, text: str) -> None:
 
 def _not_writable(path: Path, error: OSError) -> StartRefused:
     return StartRefused(
-        f"{path} can't be written ({error.strerror}): make room, or see to the permissions of its "
-        "directory, and start again"
+        f"{path} can't be written ({error.strerror}): free some space, or correct the "
+        "permissions of its directory, and start again"
     )

@@ -37,9 +37,10 @@ class NoKeys:
 def find_keyring(settings: Configuration) -> Keyring | None:
     """The configured master keys, else the one made for development; None when there is neither.
 
-    Raises `StartRefused` when they can't be read or used.
+    Raises `StartRefused` when they can't be read or used, and as `require_kinds` does.
     """
     directory = DataDirectory(settings.data_dir)
+    directory.require_kinds()
     text, file, command = (
         settings.master_keys,
         settings.master_keys_file,
@@ -78,7 +79,7 @@ def load_keyring(settings: Configuration, manager: DatabaseManager) -> Keyring:
     directory = DataDirectory(settings.data_dir)
     if manager.config.path.exists() and read_key_records(manager) is not None:
         raise StartRefused(
-            f"{directory.master_key} is missing, and {directory.database.name} was made with "
+            f"{directory.master_key} is missing, but {directory.database.name} was created with "
             "a master key: put the file back, or set STRONGROOM_MASTER_KEYS"
         )
     text = generate_master_key()
@@ -118,6 +119,6 @@ def check_keys(manager: DatabaseManager, keyring: Keyring) -> None:
     missing = sorted(records.in_use.difference(keyring.ids()))
     if missing:
         raise StartRefused(
-            f"master key {', '.join(missing)} is missing and still in use: add it to the "
+            f"master key {', '.join(missing)} is still in use but missing: add it to the "
             "configured master keys"
         )

@@ -29,6 +29,7 @@ def empty_directory(
     The directory is made. Raises `StartRefused` when it holds anything but what is `harmless`, and
     `ProcessLockHeld` when somebody uses it.
     """
+    directory.require_kinds()
     _require_unused(directory)
     directory.make()
     _require_empty(directory, harmless)
@@ -105,7 +106,7 @@ def _require_empty(directory: DataDirectory, harmless: frozenset[str]) -> None:
 
 def _not_empty(directory: DataDirectory, name: str, harmless: frozenset[str]) -> StartRefused:
     permitted = " and ".join(sorted(harmless - {_LOCK_FILE}, reverse=True))
-    which = f", which may hold {permitted} only" if permitted else ""
+    which = f", which may hold only {permitted}" if permitted else ""
     return StartRefused(
         f"{directory.path} is not empty ({name}): choose a new directory{which}, with --data-dir"
     )

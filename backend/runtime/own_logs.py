@@ -98,7 +98,7 @@ class OwnLogs:
             try:
                 await self._store([_entry(line) for line in batch])
             except (DatabaseBusy, DatabaseFull) as error:
-                logger.warning("own log lines wait to be stored", cause=str(error))
+                logger.warning("own log lines are waiting to be stored", cause=str(error))
                 return
             except (DatabaseError, StrongroomError) as error:
                 logger.error("own log lines could not be stored", cause=str(error))  # noqa: TRY400

@@ -61,6 +61,9 @@ FILES_CHECK_SECONDS = 1.0
 LEASE_CHECK_SECONDS = 1.0
 """How often it is looked for leases that have run out; a claim looks too."""
 
+_TWINS_TOLD = 20
+"""A line names at most so many pairs of projects with one repository; `verify` names all."""
+
 
 class Runtime:
     """A running installation: the open database and the service over it."""
@@ -119,6 +122,7 @@ class Runtime:
             ):
                 runtime.first_token = directory.admin_token
             await runtime._look_for_audit_loss()
+            await runtime._tell_twins()
             logger.info("database open", path=str(directory.database), sqlite=sqlite_version())
             return runtime
         except BaseException:
@@ -131,7 +135,7 @@ class Runtime:
         self.background.every(FILES_CHECK_SECONDS, "files of the database", look_at_files)
         self.service.claims.presence.begin()
         self.background.every(TICK_SECONDS, "presence", self.service.claims.note_presence)
-        self.background.every(LEASE_CHECK_SECONDS, "leases", self.service.claims.watch_leases)
+        self.background.every(LEASE_CHECK_SECONDS, "leases", self.service.claims.check_leases)
         seconds = self.settings.audit_heads_seconds
         self.background.every(seconds, "audit heads", self.heads.export)
         self.background.every(ROTATION_CHECK_SECONDS, "key rotation", self.rotation.resume)
@@ -156,7 +160,7 @@ class Runtime:
                 await last_step()
             except (DatabaseError, OSError) as error:
                 logger.warning(
-                    "a step of the stop failed", step=last_step.__name__, cause=str(error)
+                    "a step of the shutdown failed", step=last_step.__name__, cause=str(error)
                 )
         self.own_logs.end()
         await self.manager.close()
@@ -166,6 +170,16 @@ class Runtime:
             await self.heads.compare()
         except OSError as error:
             raise StartRefused(f"{self.heads.path} can't be read ({error.strerror})") from None
+
+    async def _tell_twins(self) -> None:
+        twins = await self.service.projects.twins()
+        if twins:
+            logger.warning(
+                "projects have the same repository, written in two forms of Unicode: rename or "
+                "delete one of each pair",
+                pairs=len(twins),
+                first_pairs=twins[:_TWINS_TOLD],
+            )
 
 
 def _keep_first_token(path: Path, token: str) -> None:

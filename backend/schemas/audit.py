@@ -17,7 +17,7 @@ class AuditEntry(BaseModel):
     action: str = Field(examples=["secret.revealed"])
     target: str = Field(examples=["projects/1/secrets/API_KEY"])
     project_id: int | None
-    fields: list[str] = Field(description="The names of what changed; never a value.")
+    fields: list[str] = Field(description="The names of the changed fields; never a value.")
     request_id: str | None
 
 

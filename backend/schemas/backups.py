@@ -7,25 +7,27 @@ from models import UtcTime
 
 
 class BackupRequest(RequestModel):
-    """There is nothing to choose: where a backup goes is not for a request to say."""
+    """An empty object: a request can't choose where the backup goes."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{}]})
 
 
 class BackupVerified(BaseModel):
-    """What was found whole in a backup, before it got its name."""
+    """What was verified in the backup before it was published."""
 
-    integrity: bool = Field(description="Every page, table and index of the file.")
-    references: bool = Field(description="Every row that another one refers to is there.")
-    schema_version: int = Field(description="The number of its newest migration.")
+    integrity: bool = Field(
+        description="Whether every page, table and index of the file is intact."
+    )
+    references: bool = Field(description="Whether every row that another row refers to exists.")
+    schema_version: int = Field(description="The number of the newest migration in the backup.")
     master_keys: list[str] = Field(
-        description="Ids of the keys without which it can't be read, each held against its canary. "
-        "The keys themselves are not in it."
+        description="Ids of the master keys needed to read the backup, each checked against its "
+        "canary. The keys themselves are not in the backup."
     )
     audit_entries: int = Field(
-        description="Length of the audit's chain, held against the heads exported before."
+        description="Length of the audit chain, checked against the heads exported before."
     )
-    rows: dict[str, int] = Field(description="By table, as many as the database had then.")
+    rows: dict[str, int] = Field(description="Rows by table, as many as the database had.")
 
 
 class Backup(BaseModel):
@@ -37,7 +39,7 @@ class Backup(BaseModel):
 
 
 class BackupCreated(Backup):
-    """A backup that was made and verified now."""
+    """A backup that has just been made and verified."""
 
     sha256: str
     duration_seconds: float

@@ -34,6 +34,6 @@ class RequestModel(BaseModel):
             return {name: value for name, value in data.items() if name not in cls.answer_only}
         return data
 
-    def changes(self) -> dict[str, Any]:
+    def given_fields(self) -> dict[str, Any]:
         """The fields that the request gave, an explicit null included, and no others."""
         return {name: getattr(self, name) for name in self.model_fields_set}

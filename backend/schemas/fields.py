@@ -10,13 +10,13 @@ from models import MAX_INT64, NO_NUL_PATTERN, name_rules
 
 
 def unset() -> Any:
-    """The default of a field of an update: `changes()` leaves it out, OpenAPI shows none."""
+    """The default of a field of an update: `given_fields()` leaves it out, OpenAPI shows none."""
     return None
 
 
 def _check_no_nul(text: str) -> str:
     if "\0" in text:
-        raise PydanticCustomError("nul_character", "a text has no NUL character")
+        raise PydanticCustomError("nul_character", "must not contain a NUL character")
     return text
 
 
@@ -46,7 +46,7 @@ LeaseToken = Annotated[
 MaybeLeaseToken = Annotated[
     LeaseToken | None,
     Field(
-        description="What a worker sends with all that it writes: 409 `lease_lost` when the run "
-        "was given to another meanwhile. Without it nothing is checked."
+        description="A worker sends it with every write, which gets 409 `lease_lost` if another "
+        "worker has the run by then. Without it, the lease is not checked."
     ),
 ]

@@ -11,7 +11,7 @@ UNKEPT: Final = ...
 """Stands for a number that would come back as another one. No field takes it, whatever its type;
 an object of a class of our own would be taken for one with the attributes of a model."""
 UNKEPT_MESSAGE: Final = (
-    "a number has more digits than a double holds, or is out of its range: send it as a string"
+    "a number has more digits than a double holds, or is out of range: send it as a string"
 )
 
 # A double tells all numbers of up to 15 digits apart that lie between these.

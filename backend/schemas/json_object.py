@@ -18,7 +18,7 @@ def object_text(value: object) -> str:
     """A JSON object as the text that is stored, and stands in answers: compact, its keys in their
     order. Raises `PydanticCustomError` for anything else, and beyond the bounds."""
     if not isinstance(value, dict):
-        raise PydanticCustomError("dict_type", "give a JSON object")
+        raise PydanticCustomError("dict_type", "must be a JSON object")
     try:
         # As answers are written, so that a number has one text wherever it is read.
         text = to_json(value, inf_nan_mode="constants").decode()
@@ -41,15 +41,19 @@ def _look_closely(value: dict[str, Any], text: str) -> None:
     levels, leaves = _taken_apart(value)
     if levels > MAX_JSON_DEPTH:
         raise PydanticCustomError(
-            "json_depth", "at most {max_depth} levels of nesting", {"max_depth": MAX_JSON_DEPTH}
+            "json_depth",
+            "must have at most {max_depth} levels of nesting",
+            {"max_depth": MAX_JSON_DEPTH},
         )
     if any(leaf is UNKEPT or _is_no_number(leaf) for leaf in leaves):
         raise PydanticCustomError("json_value", UNKEPT_MESSAGE)
     if not text:
-        raise PydanticCustomError("json_value", "a text is not valid Unicode")
+        raise PydanticCustomError("json_value", "must be valid Unicode")
     if len(text.encode()) > MAX_JSON_BYTES:
         raise PydanticCustomError(
-            "json_size", "at most {max_bytes} bytes of JSON", {"max_bytes": MAX_JSON_BYTES}
+            "json_size",
+            "must have at most {max_bytes} bytes of JSON",
+            {"max_bytes": MAX_JSON_BYTES},
         )
 
 
@@ -81,8 +85,8 @@ JsonText = Annotated[
     str,
     PlainValidator(object_text, json_schema_input_type=dict[str, Any]),
     Field(
-        description="Any JSON object of at most 64 KiB as compact UTF-8, and 64 levels; it comes "
-        "back as it went in. A number that no double is equal to is refused."
+        description="Any JSON object of at most 64 KiB as compact UTF-8 and 64 levels, returned "
+        "as it was sent. A number that could not be returned unchanged is refused."
     ),
 ]
 """A JSON object when it is given, and its text once it is validated: it is encoded once."""

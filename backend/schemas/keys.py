@@ -9,43 +9,49 @@ from models import UtcTime
 
 
 class MasterKeyStatus(BaseModel):
-    """What is protected by one master key."""
+    """What one master key protects."""
 
     id: str
     configured: bool
-    current: bool = Field(description="Whether new keys are wrapped under it.")
-    installation: bool = Field(description="Whether the installation's own key is.")
+    current: bool = Field(description="Whether new keys are wrapped under this key.")
+    installation: bool = Field(
+        description="Whether the installation's own key is wrapped under it."
+    )
     project_keys: int
     secrets: int
     removable: bool = Field(
-        description="Whether it can be taken out of the configuration: nothing needs it."
+        description="Whether the key can be removed from the configuration, because nothing "
+        "needs it."
     )
 
 
 class RotationProgress(BaseModel):
-    """How far a rotation is. `total` is `done`, `failed`, and what is still to come."""
+    """The progress of a rotation. `total` is the sum of `done`, `failed` and the keys still to
+    do."""
 
     id: int
     status: Literal["running", "finished"]
     reencrypt: bool
     total: int = Field(description="Keys: one for each project and the installation's own.")
     done: int
-    failed: int = Field(description="Keys that can't be read, or have values that can't be.")
+    failed: int = Field(
+        description="Keys that can't be read, or that protect values that can't be read."
+    )
     started_at: UtcTime
     finished_at: UtcTime | None
 
 
 class KeyStatus(BaseModel):
     keys: list[MasterKeyStatus]
-    rotation: RotationProgress | None = Field(description="The newest one, if there was any.")
+    rotation: RotationProgress | None = Field(description="The latest rotation, if there was one.")
 
 
 class RotationRequest(RequestModel):
-    """What is to be done beside wrapping all keys under the current master key."""
+    """What to do besides wrapping all keys under the current master key."""
 
     reencrypt: bool = Field(
         default=False,
-        description="Give each project a new key as well, and encrypt all its values anew.",
+        description="Also give each project a new key, and encrypt its values again with it.",
     )
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"reencrypt": True}]})

@@ -1,6 +1,6 @@
 """Logs: what clients send and get."""
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import (
     AfterValidator,
@@ -23,11 +23,7 @@ MAX_MESSAGE = 10_000
 MAX_NAME = 100
 
 Message = Annotated[str, StringConstraints(min_length=1, max_length=MAX_MESSAGE), *NO_NUL]
-Component = Annotated[
-    str, StringConstraints(min_length=1, max_length=MAX_NAME), *name_rules("label")
-]
-Name = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME), *NO_NUL]
-
+Name = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME), *name_rules("label")]
 
 OWN_COMPONENT = "strongroom"
 """The service's own logs are of this component, and of those below it, as `strongroom.audit` is."""
@@ -40,7 +36,7 @@ def _refuse_own(component: str) -> str:
         return component
     if as_seen(component).partition(".")[0].rstrip() == OWN_COMPONENT:
         raise PydanticCustomError(
-            "reserved_component", "this component is the service's own: choose another one"
+            "reserved_component", "this component is reserved for the service: choose another one"
         )
     return component
 
@@ -50,13 +46,14 @@ class LogEntry(RequestModel):
 
     level: Annotated[LogLevel, Field(strict=False)]
     message: Message
-    component: Annotated[Component, AfterValidator(_refuse_own)] | None = Field(
-        default=None, description="Not `strongroom` or what begins with `strongroom.`."
+    component: Annotated[Name, AfterValidator(_refuse_own)] | None = Field(
+        default=None,
+        description="Anything but `strongroom` and names that begin with `strongroom.`.",
     )
     context: JsonText = Field(default_factory=empty_object)
     correlation_id: Name | None = None
     project_id: PositiveInt | None = Field(
-        default=None, description="Without it, the project of the run, or none."
+        default=None, description="By default the project of the run, if there is one."
     )
     agent_run_id: PositiveInt | None = Field(default=None, description="A run of the project.")
 
@@ -78,11 +75,13 @@ class LogEntry(RequestModel):
 class OwnLogEntry(LogEntry):
     """One log of the service itself."""
 
-    component: Component
+    component: Name
 
 
 class LogBatch(RequestModel):
-    """Several logs: all of them are stored, in this order, or none."""
+    """Several logs, stored in this order: all or none."""
+
+    answer_only: ClassVar[frozenset[str]] = RequestModel.answer_only | {"next_cursor"}
 
     logs: Annotated[list[LogEntry], Field(max_length=MAX_LOGS)]
 

@@ -10,7 +10,7 @@ from backend.schemas.fields import unset
 
 
 class ProblemFieldError(BaseModel):
-    """One wrong place of a request; `pointer` is a JSON pointer into its body."""
+    """One invalid place in a request; `pointer` is a JSON pointer into its body."""
 
     pointer: str
     code: str

@@ -77,7 +77,7 @@ class ProjectFields(RequestModel):
 
 
 class ProjectCreate(ProjectFields):
-    """A project, with its settings and secrets if wanted: all of it is made, or nothing."""
+    """A project, with optional settings and secrets: all of it is created, or nothing."""
 
     settings: ProjectSettingsCreate | None = None
     secrets: SecretBatch = Field(default=[])

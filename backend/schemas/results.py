@@ -6,7 +6,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstr
 from pydantic_core import PydanticCustomError
 
 from backend.schemas.base import RequestModel
-from backend.schemas.fields import NO_NUL, MaybeLeaseToken
+from backend.schemas.fields import MaybeLeaseToken
 from backend.schemas.json_numbers import UNKEPT, UNKEPT_MESSAGE
 from backend.schemas.json_object import JsonText
 from models import LongText, TestResult, TestStatus, UtcTime, name_rules
@@ -31,13 +31,17 @@ def _is_double(value: int) -> bool:
 # A member's name is a string in JSON, which strictness would not take for the member.
 AnyTestStatus = Annotated[TestStatus, Field(strict=False)]
 TestType = Annotated[str, StringConstraints(min_length=1, max_length=100), *name_rules("label")]
-TestName = Annotated[str, StringConstraints(min_length=1, max_length=500), *NO_NUL]
-FilePath = Annotated[str, StringConstraints(max_length=4096), *NO_NUL]
+TestName = Annotated[str, StringConstraints(min_length=1, max_length=500), *name_rules("label")]
+FilePath = Annotated[
+    str,
+    StringConstraints(max_length=4096),
+    *name_rules("label", may_be_empty=True),
+]
 Duration = Annotated[float, Field(ge=0, allow_inf_nan=False), BeforeValidator(_kept)]
 
 
 class TestResultCreate(RequestModel):
-    """How a test went. What is left out of a later upload of the same test is null from then on."""
+    """The result of a test. A field left out of a later upload of the same test becomes null."""
 
     __test__: ClassVar[bool] = False
     answer_only: ClassVar[frozenset[str]] = RequestModel.answer_only | {"agent_run_id"}
@@ -72,10 +76,10 @@ class TestResultUpload(TestResultCreate):
 
 
 class TestResultBatch(RequestModel):
-    """Many results, stored all or none, as if they came one after another."""
+    """Many results, stored as if they came one after another: all or none."""
 
     __test__: ClassVar[bool] = False
-    answer_only: ClassVar[frozenset[str]] = frozenset()
+    answer_only: ClassVar[frozenset[str]] = frozenset({"summary", "next_cursor"})
 
     test_results: Annotated[list[TestResultCreate], Field(max_length=MAX_RESULTS)]
     lease_token: MaybeLeaseToken = None
@@ -91,7 +95,7 @@ OneOrManyResults = Annotated[TestResultUpload | TestResultBatch, BeforeValidator
 
 
 class TestResultCounts(BaseModel):
-    """What became of the results of a batch."""
+    """What happened to the results of a batch."""
 
     __test__: ClassVar[bool] = False
 
@@ -105,7 +109,7 @@ class TestResultList(BaseModel):
 
     test_results: list[TestResult]
     summary: dict[TestStatus, int] = Field(
-        description="How many results of each status the run has, whatever the filters."
+        description="How many results of each status the run has, regardless of the filters."
     )
     next_cursor: str | None
 
@@ -123,26 +127,29 @@ class TestOutcome(BaseModel):
 
 
 class TestHistory(BaseModel):
-    """A test in the last runs of its project."""
+    """A test in the latest runs of its project."""
 
     __test__: ClassVar[bool] = False
 
     test_type: str
     test_name: str
     passed: int
-    failed: int = Field(description="Runs in which it failed or broke off (`failed`, `error`).")
+    failed: int = Field(
+        description="Runs in which the test failed or broke off (`failed`, `error`)."
+    )
     flips: int = Field(
-        description="How often it went from passed to failed, or back, from one of these runs to "
-        "the next in which it did either."
+        description="How often the result changed between passed and failed, counting only runs "
+        "in which the test did either."
     )
     results: list[TestOutcome] | None = Field(
-        description="Newest run first; runs without it left out. Null unless `test_name` was given."
+        description="Newest run first, without runs that lack the test. Null unless `test_name` "
+        "was given."
     )
 
 
 class TestHistoryList(BaseModel):
     __test__: ClassVar[bool] = False
 
-    runs: int = Field(description="How many runs were looked at.")
+    runs: int = Field(description="How many runs were examined.")
     tests: list[TestHistory] = Field(description="By type and name.")
     next_cursor: str | None

@@ -8,12 +8,12 @@ from models import UtcTime
 
 
 class Limit(BaseModel):
-    """Null stands for no limit. What is beyond either of both goes."""
+    """Null means no limit. Whatever exceeds either limit is removed."""
 
     model_config = ConfigDict(frozen=True)
 
-    days: int | None = Field(description="What is older goes.")
-    newest: int | None = Field(description="As many stay, the newest.")
+    days: int | None = Field(description="Rows older than this are removed.")
+    newest: int | None = Field(description="How many of the newest rows are kept.")
 
 
 class RetentionLimits(BaseModel):
@@ -23,18 +23,22 @@ class RetentionLimits(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     logs: Limit
-    own_logs: Limit = Field(description="The service's own warnings and errors, which are logs.")
+    own_logs: Limit = Field(
+        description="The service's own warnings and errors, which are stored as logs."
+    )
     runs: Limit
     deliveries: Limit
 
 
 class Removable(BaseModel):
     rows: int
-    bytes: int = Field(description="About how much room in the file it takes, with its indexes.")
+    bytes: int = Field(
+        description="About how much space the rows take in the file, with their indexes."
+    )
 
 
 class RetentionPlan(BaseModel):
-    """What is beyond the limits now."""
+    """What exceeds the limits now."""
 
     logs: Removable
     own_logs: Removable
@@ -56,7 +60,7 @@ class RetentionPlan(BaseModel):
 
 
 class Removed(BaseModel):
-    """How many rows are gone."""
+    """How many rows were removed."""
 
     logs: int = 0
     own_logs: int = 0
@@ -65,7 +69,7 @@ class Removed(BaseModel):
 
 
 class PruneProgress(BaseModel):
-    """The newest removal since the server started."""
+    """The latest removal since the server started."""
 
     status: Literal["running", "completed", "interrupted"]
     removed: Removed

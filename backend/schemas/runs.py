@@ -27,7 +27,6 @@ MAX_CLAIM_COUNT = 100
 
 
 TargetText = Annotated[str, StringConstraints(min_length=1, max_length=MAX_TARGET), *NO_NUL]
-CodegenRunId = Annotated[str, StringConstraints(min_length=1, max_length=255), *NO_NUL]
 # A member's name is a string in JSON, which strictness would not take for the member.
 AnyRunType = Annotated[RunType, Field(strict=False)]
 AnyRunStatus = Annotated[RunStatus, Field(strict=False)]
@@ -44,7 +43,7 @@ _RUN_ANSWER_ONLY = RequestModel.answer_only | {
 
 
 class AgentRunCreate(RequestModel):
-    """A run to be done. Without a planning statement it has none of its own."""
+    """A run to be done. The planning statement is optional."""
 
     answer_only: ClassVar[frozenset[str]] = _RUN_ANSWER_ONLY
 
@@ -74,7 +73,7 @@ class AgentRunUpdate(RequestModel):
     pr_number: PositiveInt | None = Field(default_factory=unset)
     pr_url: HttpUrl | None = Field(default_factory=unset)
     web_url: HttpUrl | None = Field(default_factory=unset)
-    codegen_run_id: CodegenRunId | None = Field(default_factory=unset)
+    codegen_run_id: Label | None = Field(default_factory=unset)
     validation_status: AnyValidationStatus = Field(default_factory=unset)
     auto_merge_enabled: bool = Field(default_factory=unset)
     merge_completed: bool = Field(default_factory=unset)
@@ -82,7 +81,7 @@ class AgentRunUpdate(RequestModel):
     lease_token: MaybeLeaseToken = None
     status: AnyRunStatus = Field(
         default_factory=unset,
-        description="The run's own status, as it was read. Transitions change it.",
+        description="The run's current status, as it was read; only transitions change it.",
     )
 
     model_config = ConfigDict(
@@ -91,11 +90,11 @@ class AgentRunUpdate(RequestModel):
         }
     )
 
-    def changes(self) -> dict[str, Any]:
+    def given_fields(self) -> dict[str, Any]:
         """The run's fields that the request gave, an explicit null included, and no others."""
-        changes = super().changes()
-        changes.pop("lease_token", None)
-        return changes
+        given = super().given_fields()
+        given.pop("lease_token", None)
+        return given
 
 
 class RunOutcome(RequestModel):
@@ -107,12 +106,12 @@ class RunOutcome(RequestModel):
 
     def outcome(self) -> dict[str, str | None]:
         """Those of `result` and `error_message` that the request gave, null included."""
-        changes = self.changes()
-        return {name: changes[name] for name in ("result", "error_message") if name in changes}
+        given = self.given_fields()
+        return {name: given[name] for name in ("result", "error_message") if name in given}
 
 
 class RunTransition(RunOutcome):
-    """A step to another status, with what came of it."""
+    """A step to another status, with its outcome."""
 
     to: AnyRunStatus
 
@@ -122,7 +121,7 @@ class RunTransition(RunOutcome):
 
 
 class RunCancel(RunOutcome):
-    """Why a run is cancelled; all of it may be left out."""
+    """Why a run is cancelled; every field is optional."""
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"error_message": "not wanted any more"}]}
@@ -134,18 +133,18 @@ class RunClaim(RequestModel):
 
     answer_only: ClassVar[frozenset[str]] = frozenset()
 
-    worker: Label = Field(description="Who works on the run, for people to read.")
+    worker: Label = Field(description="The name of the worker, for people to read.")
     project_ids: (
         Annotated[list[PositiveInt], Field(min_length=1, max_length=MAX_CLAIM_PROJECTS)] | None
-    ) = Field(default=None, description="Only runs of these projects; without it, of any.")
+    ) = Field(default=None, description="Only runs of these projects; by default, of any project.")
     lease_seconds: Annotated[int, Field(ge=1, le=MAX_LEASE_SECONDS)] = Field(
         default=DEFAULT_LEASE_SECONDS,
-        description="How long the run is the worker's after the claim and after each heartbeat.",
+        description="How long the lease lasts after the claim and after each heartbeat.",
     )
     count: Annotated[int, Field(ge=1, le=MAX_CLAIM_COUNT)] | None = Field(
         default=None,
-        description="How many runs to take at most, fewer when their JSON passes 4 MiB; the answer "
-        "is a list then. Without it, one.",
+        description="The maximum number of runs to claim, fewer when their JSON passes 4 MiB; "
+        "the answer is then a list. By default one run.",
     )
 
     model_config = ConfigDict(
@@ -164,7 +163,7 @@ class RunHeartbeat(RequestModel):
 
 
 class PipelineStateCreate(RequestModel):
-    """The state that the run's pipeline has reached; the one before it is known already."""
+    """The state that the run's pipeline has reached; the previous one is known."""
 
     answer_only: ClassVar[frozenset[str]] = RequestModel.answer_only | {
         "agent_run_id",
@@ -187,19 +186,19 @@ class AgentRunList(BaseModel):
 
 
 class LeasedRun(AgentRun):
-    """A run, and until when it is its worker's unless there is a further heartbeat."""
+    """A run, and when its lease expires without another heartbeat."""
 
     lease_expires_at: UtcTime = Field()
 
 
 class ClaimedRun(LeasedRun):
-    """A run that was given to a worker. The token is shown here only."""
+    """A run that was given to a worker. Only this answer shows the lease token."""
 
     lease_token: str = Field(repr=False)
 
 
 class ClaimedRuns(BaseModel):
-    """The runs that were given to a worker which asked for a number of them."""
+    """The runs that were given to a worker that asked for several."""
 
     agent_runs: list[ClaimedRun]
 
@@ -208,12 +207,12 @@ class PipelineStateEntry(PipelineState):
     """A state in a run's history."""
 
     duration_seconds: float | None = Field(
-        description="Seconds until the next state; null while there is none."
+        description="Seconds until the next state; null for the last one."
     )
 
 
 class PipelineHistory(BaseModel):
-    """A run with its states, the first one first."""
+    """A run with its states, oldest first."""
 
     agent_run: AgentRun
     pipeline_states: list[PipelineStateEntry]

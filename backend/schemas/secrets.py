@@ -1,6 +1,6 @@
 """Secrets: what clients send and get."""
 
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -16,37 +16,78 @@ from backend.schemas.base import RequestModel
 from models import MAX_SECRETS_PER_REQUEST, SecretKey, SecretStatus, SecretText, UtcTime
 
 
-class SecretCreate(RequestModel):
-    """One secret. The key may also be sent as `key_name`."""
+def _refuse_bare_null(data: dict[str, Any]) -> None:
+    """Metadata that were read have a value that is null, and a version: sent back, they leave the
+    value as it is. Null alone is a mistake, such as a variable that is not set."""
+    if data.get("value", "") is None and "version" not in data:
+        raise ValidationError.from_exception_data(
+            "Secret", [{"type": "string_type", "loc": ("value",), "input": None}]
+        )
+
+
+class _KeyedSecret(RequestModel):
+    """A secret with its key, which may also be sent as `key_name`."""
 
     answer_only: ClassVar[frozenset[str]] = RequestModel.answer_only | {"status"}
 
     key: SecretKey
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_key_name(cls, data: Any) -> Any:
+        if isinstance(data, dict):
+            _refuse_bare_null(data)
+            if "key_name" in data and "key" not in data:
+                return {("key" if name == "key_name" else name): v for name, v in data.items()}
+        return data
+
+
+class SecretCreate(_KeyedSecret):
+    """One secret. The key may also be sent as `key_name`."""
+
     value: SecretText
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"key": "API_KEY", "value": "a made-up value"}]}
     )
 
-    @model_validator(mode="before")
-    @classmethod
-    def _take_key_name(cls, data: Any) -> Any:
-        if isinstance(data, dict) and "key_name" in data and "key" not in data:
-            return {("key" if name == "key_name" else name): v for name, v in data.items()}
-        return data
+
+ValueOrNone = Annotated[
+    SecretText | None,
+    Field(
+        description="Null only in metadata that were read: it leaves the value as it is.",
+        json_schema_extra={"writeOnly": True},
+    ),
+]
+
+
+class SecretUpsert(_KeyedSecret):
+    """One secret with its new value, or what was read of one, which leaves it as it is."""
+
+    value: ValueOrNone
 
 
 class SecretValue(RequestModel):
-    """A value. What revealing it answered can be sent back: the key is the path's."""
+    """A value. What was read of the secret can be sent back: the key comes from the path."""
 
     answer_only: ClassVar[frozenset[str]] = RequestModel.answer_only | {"status", "key"}
 
-    value: SecretText
+    value: ValueOrNone
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_null(cls, data: Any) -> Any:
+        if isinstance(data, dict):
+            _refuse_bare_null(data)
+        return data
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"value": "a made-up value"}]})
 
 
-def _refuse_repeated_keys(secrets: list[SecretCreate]) -> list[SecretCreate]:
+Keyed = TypeVar("Keyed", bound=_KeyedSecret)
+
+
+def _refuse_repeated_keys(secrets: list[Keyed]) -> list[Keyed]:
     seen: dict[str, int] = {}
     for index, secret in enumerate(secrets):
         first = seen.setdefault(secret.key, index)
@@ -63,15 +104,17 @@ def _refuse_repeated_keys(secrets: list[SecretCreate]) -> list[SecretCreate]:
     return secrets
 
 
-SecretBatch = Annotated[
-    list[SecretCreate],
+_ONCE = (
     Field(max_length=MAX_SECRETS_PER_REQUEST, description="Each key at most once."),
     AfterValidator(_refuse_repeated_keys),
-]
+)
+SecretBatch = Annotated[list[SecretCreate], *_ONCE]
 
 
 class SecretsUpsert(RequestModel):
-    secrets: SecretBatch
+    answer_only: ClassVar[frozenset[str]] = RequestModel.answer_only | {"next_cursor"}
+
+    secrets: Annotated[list[SecretUpsert], *_ONCE]
 
     model_config = ConfigDict(
         json_schema_extra={

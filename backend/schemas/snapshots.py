@@ -17,11 +17,11 @@ _ANSWER_ONLY = RequestModel.answer_only | {"agent_run_id", "destroyed_at"}
 
 
 class SnapshotCreate(RequestModel):
-    """A snapshot of a run's. One that is told late may begin in a later status."""
+    """A snapshot of a run. A snapshot recorded late may begin in a later status."""
 
     answer_only: ClassVar[frozenset[str]] = _ANSWER_ONLY
 
-    snapshot_id: Label = Field(description="Grainchain's own id of it.")
+    snapshot_id: Label = Field(description="The snapshot's id in Grainchain.")
     status: FirstStatus = "creating"
     config: JsonText = Field(default_factory=empty_object)
     validation_results: JsonText | None = None
@@ -36,8 +36,8 @@ class SnapshotCreate(RequestModel):
 
 
 class SnapshotUpdate(RequestModel):
-    """Fields left out stay as they are; null clears a field that can be null. The time of its
-    destruction is set by the step to `destroyed`."""
+    """Fields left out stay as they are; null clears a field that can be null. The step to
+    `destroyed` sets the time of its destruction."""
 
     answer_only: ClassVar[frozenset[str]] = _ANSWER_ONLY | {"snapshot_id"}
 
@@ -51,11 +51,11 @@ class SnapshotUpdate(RequestModel):
         json_schema_extra={"examples": [{"status": "ready"}, {"status": "destroyed"}]}
     )
 
-    def changes(self) -> dict[str, Any]:
+    def given_fields(self) -> dict[str, Any]:
         """The snapshot's fields that the request gave, an explicit null included."""
-        changes = super().changes()
-        changes.pop("lease_token", None)
-        return changes
+        given = super().given_fields()
+        given.pop("lease_token", None)
+        return given
 
 
 class SnapshotList(BaseModel):

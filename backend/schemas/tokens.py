@@ -31,7 +31,7 @@ def lifetime_seconds(value: object) -> int:
         seconds = value
     if not 1 <= seconds <= MAX_LIFETIME.total_seconds():
         raise PydanticCustomError(
-            "lifetime", "give a duration such as 90d, 12h or 30m, of at most 3650 days"
+            "lifetime", "must be a duration such as 90d, 12h or 30m, of at most 3650 days"
         )
     return seconds
 
@@ -59,13 +59,14 @@ RESERVED_NAMES = frozenset({"system", "anonymous"})
 def _refuse_reserved(name: str) -> str:
     if as_seen(name) in RESERVED_NAMES:
         raise PydanticCustomError(
-            "reserved_name", "this name stands for the service in the audit: choose another one"
+            "reserved_name",
+            "this name is reserved for the service in the audit: choose another one",
         )
     return name
 
 
 class TokenCreate(RequestModel):
-    """A token to be made. Without an expiry it lives until it is revoked."""
+    """A token to create. Without an expiry it is valid until it is revoked."""
 
     answer_only: ClassVar[frozenset[str]] = RequestModel.answer_only | {
         "token",
@@ -74,8 +75,8 @@ class TokenCreate(RequestModel):
     }
 
     name: Annotated[Label, AfterValidator(_refuse_reserved)] = Field(
-        description="Who or what uses the token; the audit names it. Not `system` or `anonymous`, "
-        "which stand for the service there."
+        description="Who or what uses the token, as the audit will name it. `system` and "
+        "`anonymous` are reserved."
     )
     scopes: Annotated[
         list[Annotated[Scope, Field(strict=False)]], Field(min_length=1, max_length=len(Scope))
@@ -83,13 +84,13 @@ class TokenCreate(RequestModel):
     project_ids: (
         Annotated[list[PositiveInt], Field(min_length=1, max_length=MAX_TOKEN_PROJECTS)] | None
     ) = Field(
-        default=None, description="The only projects that are there for it; null for all of them."
+        default=None, description="The only projects that the token can see; null for all of them."
     )
     expires_in: Lifetime | None = Field(
-        default=None, description="How long it lives: `90d`, `12h`, `30m`, or seconds."
+        default=None, description="How long the token is valid: `90d`, `12h`, `30m`, or seconds."
     )
     expires_at: Moment | None = Field(
-        default=None, description="The same as a moment; give one of them."
+        default=None, description="When the token expires; give either this or `expires_in`."
     )
 
     model_config = ConfigDict(
@@ -112,7 +113,7 @@ class TokenCreate(RequestModel):
 
 
 class TokenInfo(BaseModel):
-    """A token without what it takes to use it."""
+    """A token without its secret part."""
 
     id: int
     name: str
@@ -120,12 +121,12 @@ class TokenInfo(BaseModel):
     project_ids: list[int] | None
     created_at: UtcTime
     expires_at: UtcTime | None
-    last_used_at: UtcTime | None = Field(description="To within a minute after a crash.")
+    last_used_at: UtcTime | None = Field(description="May lag by a minute after a crash.")
     revoked_at: UtcTime | None
 
 
 class TokenCreated(TokenInfo):
-    """A new token. It is shown here only."""
+    """A new token. Only this answer shows it."""
 
     token: str = Field(repr=False)
 

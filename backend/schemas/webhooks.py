@@ -51,7 +51,9 @@ MIN_SECRET_TOKEN = 8
 def _refuse_short(token: SecretStr) -> SecretStr:
     if len(token.get_secret_value()) < MIN_SECRET_TOKEN:
         raise PydanticCustomError(
-            "secret_token_short", "give at least {least} characters", {"least": MIN_SECRET_TOKEN}
+            "secret_token_short",
+            "must have at least {least} characters",
+            {"least": MIN_SECRET_TOKEN},
         )
     return token
 
@@ -61,14 +63,14 @@ SecretToken = Annotated[
         SecretText,
         AfterValidator(_refuse_short),
         Field(
-            description="8 characters to 64 KiB of UTF-8, any characters but NUL.",
+            description="8 characters to 64 KiB of UTF-8, without NUL characters.",
             json_schema_extra={"minLength": MIN_SECRET_TOKEN},
         ),
     ]
     | None,
     Field(
-        description="What deliveries are signed with. Stored encrypted and never shown; null for "
-        "none, and then no delivery is taken."
+        description="The secret that signs deliveries. It is stored encrypted and never shown; "
+        "with null, every delivery is refused."
     ),
 ]
 
@@ -127,6 +129,6 @@ class WebhookDeliveryList(BaseModel):
 
 
 class WebhookDeliveryFull(WebhookDelivery):
-    """A delivery with its payload, as it came."""
+    """A delivery with its payload, as it arrived."""
 
     payload: dict[str, Any]

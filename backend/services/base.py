@@ -16,7 +16,7 @@ from backend.crypto.service_keys import ServiceKeys
 from backend.crypto.vault import Vault
 from backend.errors import ProjectNotFound
 from backend.repositories import Repositories
-from backend.repositories.paging import JsonPage
+from backend.services.listing import Listing
 from backend.services.principal import Principal, current_principal
 from backend.services.recording import Recorder
 from backend.services.response_cache import ResponseCaches
@@ -92,21 +92,18 @@ class Kit(UnitsOfWork):
         super().__init__(db_manager, clock=clock)
         self.vault = vault
         self.keys = keys
-        self.answers = ResponseCaches(db_manager.async_pool.changes)
-        self.cursors = CursorCodec(keys.cursors)
+        self.answers = ResponseCaches(db_manager.async_pool.table_versions)
+        self._cursors = CursorCodec(keys.cursors)
         self.audit = Recorder(AuditChain(keys.audit_chain), self.now)
 
     def now(self) -> datetime:
         """What the clock says, which may be another one later."""
         return self.clock()
 
-    def json_list(self, name: str, page: JsonPage, *filters: object) -> bytes:
-        """The JSON of the list answer `{"<name>": […], "next_cursor": …}`."""
-        next_cursor = "null"
-        if page.next_position is not None:
-            next_cursor = f'"{self.cursors.encode(page.next_position, name, *filters)}"'
-        head, tail = f'{{"{name}":['.encode(), f'],"next_cursor":{next_cursor}}}'.encode()
-        return b"".join((head, b",".join(page.items), tail))
+    def listing(self, name: str, *filters: object, cursor: str | None) -> Listing:
+        """The list of this name under these filters, at the page that `cursor` leads to. Raises
+        `BadCursor`."""
+        return Listing(self._cursors, name, filters, cursor)
 
 
 class UseCases:
@@ -194,7 +191,7 @@ async def shielded_then(work: Coroutine[Any, Any, T], effect: Callable[[], None]
 
 
 def differing(current: BaseModel, data: Mapping[str, Any]) -> dict[str, Any]:
-    """The items of `data`, as a request's `changes()` gives them, whose value `current` has not."""
+    """The items of `data`, a request's `given_fields()`, whose value `current` does not have."""
     return {name: value for name, value in data.items() if _given(getattr(current, name)) != value}
 
 

@@ -7,7 +7,7 @@ query nor a model, and is never older than the last commit that anybody was told
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable
 
-from database.sqlite.table_versions import TableVersion, TableVersions, any_change, changes_of_rows
+from database.changes import ChangeCounter, TableVersion, any_change, changes_of_rows
 
 MAX_BYTES = 16 * 1024 * 1024
 """Of each kind of answer; the one that was made first goes first."""
@@ -20,11 +20,11 @@ _LARGEST = MAX_BYTES // 16
 class ResponseCache:
     """One kind of answer, by what was asked. Belongs to the event loop's thread."""
 
-    __slots__ = ("_bytes", "_kept", "_max_bytes", "_version", "_watch")
+    __slots__ = ("_bytes", "_kept", "_max_bytes", "_shown", "_version")
 
-    def __init__(self, watch: TableVersion, max_bytes: int = MAX_BYTES) -> None:
-        """`watch` watches everything that the answers show."""
-        self._watch = watch
+    def __init__(self, shown: TableVersion, max_bytes: int = MAX_BYTES) -> None:
+        """`shown` counts the changes to everything that the answers show."""
+        self._shown = shown
         self._max_bytes = max_bytes
         self._version: int | None = None
         self._kept: dict[Hashable, bytes] = {}
@@ -33,7 +33,7 @@ class ResponseCache:
     async def of(self, asked: Hashable, make: Callable[[], Awaitable[bytes]]) -> bytes:
         """The answer: one that is kept and true now, else what `make` gives, which is kept if
         nothing changed meanwhile."""
-        version = self._watch.version
+        version = self._shown.version
         if version is not None and version == self._version:
             kept = self._kept.get(asked)
             if kept is not None:
@@ -41,7 +41,7 @@ class ResponseCache:
                 await asyncio.sleep(0)
                 return kept
         answer = await make()
-        if version is not None and version == self._watch.version:
+        if version is not None and version == self._shown.version:
             self._keep(version, asked, answer)
         return answer
 
@@ -61,15 +61,15 @@ class ResponseCache:
 class ResponseCaches:
     """Every kind of answer that is kept."""
 
-    def __init__(self, changes: TableVersions) -> None:
+    def __init__(self, versions: ChangeCounter) -> None:
         configured = any_change("project_settings", "project_secrets", "project_keys")
-        self.project = ResponseCache(changes.watch(changes_of_rows("projects")))
+        self.project = ResponseCache(versions.counting(changes_of_rows("projects")))
         """A project, by its id."""
-        self.projects = ResponseCache(changes.watch(any_change("projects")))
+        self.projects = ResponseCache(versions.counting(any_change("projects")))
         """A page of projects, by its filters, order, limit and cursor."""
         self.settings = ResponseCache(
-            changes.watch([*changes_of_rows("projects"), *any_change("project_settings")])
+            versions.counting([*changes_of_rows("projects"), *any_change("project_settings")])
         )
         """A project's configuration, by the project's id."""
-        self.full = ResponseCache(changes.watch([*changes_of_rows("projects"), *configured]))
+        self.full = ResponseCache(versions.counting([*changes_of_rows("projects"), *configured]))
         """Project, configuration and the metadata of its secrets, by the project's id."""

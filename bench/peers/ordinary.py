@@ -17,10 +17,10 @@ from aiosqlitepool import SQLiteConnectionPool
 from fastapi import FastAPI, HTTPException
 
 from backend.schemas.projects import ProjectCreate, ProjectFull, ProjectList, ProjectSettingsCreate
-from backend.schemas.secrets import SecretMetadata, SecretsUpsert, SecretUpsertResult
+from backend.schemas.secrets import SecretMetadata, SecretUpsertResult
 from backend.schemas.system import Health
 from bench.peers.serving import new_application, serve
-from bench.peers.shapes import Accepted, Limit, LogCreate, ProjectId, SlowRows
+from bench.peers.shapes import Accepted, Limit, LogCreate, ProjectId, SecretsPut, SlowRows
 from bench.peers.slow_query import SLOW_QUERY
 from bench.peers.vault import PeerVault, now
 from models import Project, ProjectSettings, SecretStatus
@@ -221,7 +221,7 @@ def add_writes(app: FastAPI, store: Store, vault: PeerVault) -> None:
         return created
 
     @app.put("/api/projects/{project_id}/secrets")
-    async def upsert_secrets(project_id: ProjectId, upsert: SecretsUpsert) -> SecretUpsertResult:
+    async def upsert_secrets(project_id: ProjectId, upsert: SecretsPut) -> SecretUpsertResult:
         at = now()
         async with store.writing() as connection:
             keys = await rows(

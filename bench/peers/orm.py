@@ -21,12 +21,12 @@ from sqlalchemy.ext.asyncio import (
 )
 
 from backend.schemas.projects import ProjectCreate, ProjectFull, ProjectList, ProjectSettingsCreate
-from backend.schemas.secrets import SecretMetadata, SecretsUpsert, SecretUpsertResult
+from backend.schemas.secrets import SecretMetadata, SecretUpsertResult
 from backend.schemas.system import Health
 from bench.peers.ordinary import PRAGMAS, make_database
 from bench.peers.orm_tables import AuditRow, KeyRow, LogRow, ProjectRow, SecretRow, SettingsRow
 from bench.peers.serving import new_application, serve
-from bench.peers.shapes import Accepted, Limit, LogCreate, ProjectId, SlowRows
+from bench.peers.shapes import Accepted, Limit, LogCreate, ProjectId, SecretsPut, SlowRows
 from bench.peers.slow_query import SLOW_QUERY
 from bench.peers.vault import PeerVault, now
 from models import Project, ProjectSettings
@@ -174,7 +174,7 @@ def add_writes(app: FastAPI, sessions: Any, vault: PeerVault) -> None:
 
     @app.put("/api/projects/{project_id}/secrets")
     async def upsert_secrets(
-        project_id: ProjectId, upsert: SecretsUpsert, session: Session
+        project_id: ProjectId, upsert: SecretsPut, session: Session
     ) -> SecretUpsertResult:
         key = await session.get(KeyRow, project_id)
         if key is None:

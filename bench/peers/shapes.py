@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 
 from backend.schemas.base import RequestModel
 from backend.schemas.projects import ProjectFull, ProjectList
-from backend.schemas.secrets import SecretMetadata
+from backend.schemas.secrets import SecretBatch, SecretMetadata
 from models import JsonObject, LogLevel, Project, ProjectSettings, ProjectStatus, SecretStatus
 
 ProjectId = Annotated[int, Path(ge=1)]
@@ -25,6 +25,12 @@ class LogCreate(RequestModel):
     correlation_id: Annotated[str, Field(min_length=1, max_length=100)] | None = None
     project_id: int | None = None
     agent_run_id: int | None = None
+
+
+class SecretsPut(RequestModel):
+    """Secrets with their values."""
+
+    secrets: SecretBatch
 
 
 class Accepted(BaseModel):

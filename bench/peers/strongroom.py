@@ -16,6 +16,7 @@ from starlette.routing import Route
 
 from backend.cli.listening import open_sockets
 from backend.cli.server import run_server
+from backend.http.state import state_of
 from backend.main import create_app
 from backend.observability.log import configure_logging
 from bench.peers.slow_query import SLOW_QUERY
@@ -30,7 +31,7 @@ async def slow(request: Request) -> Response:
     def run(connection: sqlite3.Connection) -> int:
         return int(connection.execute(SLOW_QUERY, (size,)).fetchone()[0])
 
-    counted = await request.app.state.runtime.manager.async_pool.run_read(run)
+    counted = await state_of(request.app).installation.manager.async_pool.run_read(run)
     return PlainTextResponse(str(counted))
 
 

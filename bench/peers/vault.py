@@ -8,7 +8,7 @@ from pydantic import SecretStr
 from backend.crypto.envelope import SecretContext, StoredProjectKey
 from backend.crypto.keyring import Keyring
 from backend.crypto.vault import Vault
-from models import utc_text
+from database.base import time_text
 
 # Both runs of a copied database have to know it, and it guards nothing.
 _KEY = base64.b64encode(bytes(range(32))).decode()
@@ -34,4 +34,4 @@ class PeerVault:
 
 def now() -> str:
     """The present time as it is stored."""
-    return utc_text(datetime.now(UTC))
+    return time_text(datetime.now(UTC))

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from database.engine import Params, Row, Transaction, in_unit_of_work
 from database.errors import DatabaseClosed, DatabaseError, WrongEventLoop
 from database.sqlite.connection import ConnectionConfig, HopConnection, finish
+from database.sqlite.dialect import SQLITE
 from database.sqlite.open_files import OpenFiles
 from database.sqlite.readers import Readers
 from database.sqlite.statements import execute, execute_many, fetch_all, fetch_one
@@ -39,28 +40,34 @@ class AsyncConnectionPool:
     one that opened it; the work had no effect then.
     """
 
+    dialect = SQLITE
+
     def __init__(
         self,
         config: ConnectionConfig,
         write_lock: WriteLock | None = None,
         on_poison: Callable[[DatabaseError], None] = nobody_to_tell,
         reads_elsewhere: Callable[[], bool] = lambda: False,
+        close_others: Callable[[], None] = lambda: None,
     ) -> None:
-        """`reads_elsewhere` tells of reads of this process that do not go through this pool."""
+        """`reads_elsewhere` tells of reads of this process that do not go through this pool;
+        `close_others` closes its other connections, on any thread."""
         self._config = config
         self._write_lock = write_lock or WriteLock()
         self._on_poison = on_poison
         self._reads_elsewhere = reads_elsewhere
+        self._close_others = close_others
         self._checkpointer: Checkpointer | None = None
+        self._files: OpenFiles | None = None
         self._open: tuple[Writer, Readers] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         """The loop that everything open belongs to."""
         self._changing = asyncio.Lock()
 
     @property
-    def changes(self) -> TableVersions:
-        """Where to have the commits to some tables watched."""
-        return self._write_lock.changes
+    def table_versions(self) -> TableVersions:
+        """The versions of the tables, which commits step."""
+        return self._write_lock.table_versions
 
     async def open(self) -> None:
         """Open all connections. Raises `DatabaseError` when the file can't be used."""
@@ -92,11 +99,12 @@ class AsyncConnectionPool:
                 await connection.close()
             raise
         readers = Readers(self._config, opened[1:])
-        checkpointer = Checkpointer(self._config, readers, self._reads_elsewhere)
+        checkpointer = Checkpointer(self._config, files, readers, self._reads_elsewhere)
         writer = Writer(
             self._config, opened[0], self._write_lock, self._on_poison, files, checkpointer
         )
         self._checkpointer = checkpointer
+        self._files = files
         self._open = writer, readers
         self._loop = asyncio.get_running_loop()
 
@@ -119,7 +127,10 @@ class AsyncConnectionPool:
         # Readers first: the last connection to close copies the write-ahead log into the file,
         # and that must be the writer's.
         await readers.close(grace)
+        await asyncio.to_thread(self._close_others)
         await writer.close(grace)
+        if self._files is not None and not self._reads_elsewhere():
+            self._files.close()
         self._loop = None
 
     @property

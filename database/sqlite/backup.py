@@ -74,8 +74,8 @@ def _copy_pages(source: sqlite3.Connection, target: Path, go_on: Callable[[], bo
     def look(*_: int) -> None:
         if not go_on():
             raise DatabaseBusy(
-                "too much is written for a backup by the server: try again when less is, or use "
-                "strongroom backup",
+                "the server is writing too much to make a backup: try again when it writes less, "
+                "or use strongroom backup",
                 retry_after=60,
             )
 
@@ -162,13 +162,13 @@ def publish(complete: Path, target: Path) -> None:
             os.link(complete, target)
             complete.unlink()
         except FileExistsError:
-            raise TargetExists(f"{target} exists: name another file") from None
+            raise TargetExists(f"{target} exists: choose another file") from None
         except OSError as error:
             if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS):
                 raise
             # A file system without hard links.
             if os.path.lexists(target):
-                raise TargetExists(f"{target} exists: name another file") from None
+                raise TargetExists(f"{target} exists: choose another file") from None
             complete.rename(target)
         sync(target.parent)
 
@@ -205,7 +205,7 @@ def _os_errors(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise DatabaseFull(f"there is no room for {path.name}") from None
+            raise DatabaseFull(f"there is not enough space for {path.name}") from None
         raise DatabaseUnavailable(
             f"{error.filename or path} can't be used ({error.strerror})"
         ) from None

@@ -22,7 +22,13 @@ from database.sqlite.connection import ConnectionConfig
 from database.sqlite.jobs import Job, JobQueue
 from database.sqlite.loop_pause import LoopPause
 from database.sqlite.open_files import OpenFiles
-from database.sqlite.statements import commit, control, require_transaction, still_open
+from database.sqlite.statements import (
+    commit,
+    control,
+    require_transaction,
+    roll_back,
+    still_open,
+)
 from database.sqlite.wal import Checkpointer
 from database.sqlite.write_lock import WriteLock
 
@@ -95,7 +101,7 @@ class BatchRunner:
         started = time.monotonic()
         batch = [job]
         # What is told if this breaks off in a way that nobody foresaw.
-        failure: DatabaseError | None = DatabaseUnavailable("the batch broke off")
+        failure: DatabaseError | None = DatabaseUnavailable("the batch was aborted")
         try:
             self._run(raw, batch, queue, pause)
             failure = None
@@ -168,15 +174,23 @@ class BatchRunner:
 
     def _commit(self, raw: sqlite3.Connection) -> None:
         try:
+            self._require_log(raw)
             with self._write_lock.committing(raw):
                 commit(raw)
-            self._log_bytes = self._files.log_bytes()
+            self._log_bytes = self._files.after_commit()
         except DatabaseError as error:
             self._stats.failed_commits += 1
             if isinstance(error, (CommitOutcomeUnknown, FilesReplaced)):
                 self._poison(error)
             raise
         self._stats.commits += 1
+
+    def _require_log(self, raw: sqlite3.Connection) -> None:
+        try:
+            self._files.before_commit()
+        except FilesReplaced:
+            roll_back(raw)
+            raise
 
     def commit_alone(self, raw: sqlite3.Connection) -> None:
         """Commit a transaction that belongs to one caller."""
@@ -200,7 +214,11 @@ class BatchRunner:
 
     def truncate_wal(self, raw: sqlite3.Connection) -> bool:
         """Copy the write-ahead log into the database file and empty it; whether it is empty."""
-        return self._checkpointer.truncate(raw)
+        try:
+            return self._checkpointer.truncate(raw)
+        except FilesReplaced as error:
+            self._poison(error)
+            raise
 
 
 def _fail(batch: Batch, error: DatabaseError) -> None:

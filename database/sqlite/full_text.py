@@ -13,6 +13,7 @@ from unicodedata import normalize
 
 from database.engine import Executor
 from database.errors import DatabaseCorrupt
+from database.portable_sql import with_ids
 
 MERGE_PAGES = 64
 """Pages that one `tidy` writes, at most: some ten milliseconds. It may read many more, if most of
@@ -32,26 +33,21 @@ class FullTextIndex:
     text: str
     labels: str
 
-    async def add_after(self, db: Executor, id: int) -> int:
-        """Index all rows with a greater id, none of which is indexed yet; how many they are."""
+    async def add(self, db: Executor, ids: Sequence[int]) -> None:
+        """Index the rows with these ids, none of which is indexed yet."""
         columns = f"{self.text}, {self.labels}"
-        return await db.execute(
+        condition, params = with_ids(ids)
+        await db.execute(
             f"INSERT INTO {self.name} (rowid, {columns})"
-            f" SELECT id, {columns} FROM {self.source} WHERE id > ?",
-            (id,),
+            f" SELECT id, {columns} FROM {self.source} WHERE {condition}",
+            params,
         )
 
-    async def remove(self, db: Executor, first: int, last: int) -> None:
-        """Take the rows from id `first` to id `last` out of the index; all must be in it."""
-        await self._remove(db, "id BETWEEN ? AND ?", first, last)
-
-    async def remove_each(self, db: Executor, ids: Sequence[int]) -> None:
+    async def remove(self, db: Executor, ids: Sequence[int]) -> None:
         """Take the rows with these ids out of the index; all must be in it."""
-        await self._remove(db, f"id IN ({', '.join('?' * len(ids))})", *ids)
-
-    async def _remove(self, db: Executor, condition: str, *params: int) -> None:
         # The rows themselves tell which entries are theirs.
         columns = f"{self.text}, {self.labels}"
+        condition, params = with_ids(ids)
         await db.execute(
             f"INSERT INTO {self.name} ({self.name}, rowid, {columns})"
             f" SELECT 'delete', id, {columns} FROM {self.source} WHERE {condition}",
@@ -79,8 +75,15 @@ class FullTextIndex:
             return False
         return True
 
-    def matching(self, words: Sequence[str], labels: Iterable[Sequence[str]]) -> str:
-        """What to MATCH for rows that have all of `words` in their text, and of each group of
+    def joined(self, table: str, alias: str) -> tuple[str, str]:
+        """What to select from, and the expression of the ids: see `TextIndex.joined`."""
+        # The index gives the order; the tables the other way round would have to be sorted.
+        return f"{self.name} AS i CROSS JOIN {table} AS {alias} ON {alias}.id = i.rowid", "i.rowid"
+
+    def matching(
+        self, words: Sequence[str], labels: Iterable[Sequence[str]]
+    ) -> tuple[str, tuple[str]]:
+        """The condition for rows that have all of `words` in their text, and of each group of
         `labels` one. There must be some word or label.
 
         Words are data: none of what FTS5 understands means anything in them. One with punctuation
@@ -97,7 +100,7 @@ class FullTextIndex:
         parts.extend(
             f"{{{self.labels}}} : ({' OR '.join(map(_string, group))})" for group in labels
         )
-        return " AND ".join(parts)
+        return f"i.{self.name} MATCH ?", (" AND ".join(parts),)
 
     @staticmethod
     async def _changes(db: Executor) -> int:

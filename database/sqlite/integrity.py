@@ -18,7 +18,8 @@ _SHOWN_LENGTH = 80
 
 WAL_RESET_DEFECT = (
     "this version can damage a database when one connection copies the log into the file while "
-    "another writes; Strongroom never does both at once, so let no other program open the file "
+    "another writes; Strongroom never does both at once, so do not let another program open the "
+    "file "
     "(fixed in SQLite 3.51.3, 3.50.7 and 3.44.6)"
 )
 
@@ -43,7 +44,7 @@ def file_problem(connection: sqlite3.Connection) -> str | None:
     Reads the whole file. Raises `DatabaseError` when it can't be read on.
     """
     row = _read(lambda: connection.execute("PRAGMA integrity_check(1)").fetchone())
-    text = str(row[0]) if row is not None else "there was no answer"
+    text = str(row[0]) if row is not None else "SQLite gave no answer"
     return None if text == "ok" else " ".join(text.split())
 
 
@@ -64,7 +65,7 @@ def quick_problem(connection: sqlite3.Connection, seconds: float) -> str | None:
         timer.cancel()
         # It must not reach the next statement of this connection.
         timer.join()
-    text = str(row[0]) if row is not None else "there was no answer"
+    text = str(row[0]) if row is not None else "SQLite gave no answer"
     return None if text == "ok" else " ".join(text.split())
 
 
@@ -98,7 +99,7 @@ def schema_problem(connection: sqlite3.Connection) -> str | None:
     if foreign is not None:
         return f"{foreign}: restore a backup"
     if waiting:
-        return f"migration {waiting[0].name} is pending: strongroom migrate applies it"
+        return f"migration {waiting[0].name} is pending: run strongroom migrate"
     return None
 
 
@@ -119,9 +120,9 @@ def foreign_object(connection: sqlite3.Connection) -> str | None:
         if key not in found:
             how = "is missing"
         elif key not in expected:
-            how = "is not of this program"
+            how = "does not belong to this program"
         else:
-            how = "differs from what the migrations make"
+            how = "differs from the migrations"
         return f"{_shown(key[0])} {_shown(key[1])} {how}"
     return None
 

@@ -6,13 +6,9 @@ handing over of the interpreter lock for each row. A page of fifty costs a third
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
-from database.engine import Executor, Params, Row, Value
+from database.engine import Executor, JsonKind, Params, Row, Value
 from database.errors import TooLong
-
-Kind = Literal["plain", "boolean", "json"]
-"""How a column is stored: as it is shown, as 0 or 1, or as JSON text."""
 
 # JSON escapes every control character, so no text of a row has this one.
 _SEPARATOR = b"\x1e"
@@ -23,19 +19,13 @@ async def fetch_json_page(
     select: str,
     params: Params,
     *,
-    members: Mapping[str, Kind],
+    members: Mapping[str, JsonKind],
     keys: Sequence[str],
     large: Sequence[str],
     limit: int,
     most_bytes: int,
 ) -> tuple[list[bytes], tuple[Value, ...] | None]:
-    """The first `limit` rows of `select`, each as a JSON object in UTF-8 with `members`, and
-    the `keys` of the last one if there are more rows, else `None`.
-
-    All objects together have at most `most_bytes`, unless there is only one; what is read is not
-    much more. `large` are the columns that may have many kilobytes. `select` is ordered and takes
-    at least one row more than `limit`, if there is one.
-    """
+    """See `Dialect.fetch_json_page`."""
     try:
         sql = _whole(select, members, keys) + _no_large_row(large, limit)
         row = await executor.fetch_within(sql, params, most_bytes)
@@ -79,7 +69,7 @@ def _position(keys: str | bytes) -> tuple[Value, ...]:
     return tuple(values)
 
 
-def _whole(select: str, members: Mapping[str, Kind], keys: Sequence[str]) -> str:
+def _whole(select: str, members: Mapping[str, JsonKind], keys: Sequence[str]) -> str:
     # The inner query has its own ORDER BY and LIMIT, so it is run as it stands, and the rows are
     # taken in its order.
     return (
@@ -97,16 +87,16 @@ def _no_large_row(large: Sequence[str], limit: int) -> str:
     return f" WHERE length(zeroblob(({size}) * {(limit + 1) // 2:d})) >= 0"
 
 
-def _rows(select: str, members: Mapping[str, Kind], keys: Sequence[str]) -> str:
+def _rows(select: str, members: Mapping[str, JsonKind], keys: Sequence[str]) -> str:
     return f"SELECT {_object(members)}, json_array({', '.join(keys)}) FROM ({select})"  # noqa: S608
 
 
-def _object(members: Mapping[str, Kind]) -> str:
+def _object(members: Mapping[str, JsonKind]) -> str:
     parts = ", ".join(f"'{name}', {_expression(name, kind)}" for name, kind in members.items())
     return f"json_object({parts})"
 
 
-def _expression(name: str, kind: Kind) -> str:
+def _expression(name: str, kind: JsonKind) -> str:
     if kind == "boolean":
         return f"json(CASE {name} WHEN 1 THEN 'true' WHEN 0 THEN 'false' END)"
     return f"json({name})" if kind == "json" else name

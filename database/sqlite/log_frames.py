@@ -41,13 +41,13 @@ class LostFrames:
         where = f"frame {self.frame}" if self.frame else "the header"
         if self.transactions == 1:
             return (
-                f"{where} of the write-ahead log is not as it was written, and the transaction "
-                "that goes on behind it is lost: the file was damaged, or the power was lost "
-                "before the transaction was acknowledged"
+                f"{where} of the write-ahead log is invalid, and the transaction that continues "
+                "after it is lost: the file was damaged, or the power failed before the "
+                "transaction was acknowledged"
             )
         return (
-            f"{where} of the write-ahead log is not as it was written, and {self.transactions} "
-            "transactions behind it are lost, which were acknowledged"
+            f"{where} of the write-ahead log is invalid, and {self.transactions} acknowledged "
+            "transactions after it are lost"
         )
 
 

@@ -54,7 +54,7 @@ class ProcessLock:
         except OSError as error:
             raise DatabaseUnavailable(
                 f"{self.path} can't be written ({error.strerror}): "
-                "the data directory must belong to the user that runs the service"
+                "the data directory must belong to the user who runs the service"
             ) from None
         try:
             self._take(descriptor)
@@ -75,8 +75,8 @@ class ProcessLock:
             pid = _read_pid(descriptor)
             if pid == os.getpid():
                 raise ProcessLockHeld(
-                    f"this process has the data directory {self.path.parent} open already: use "
-                    "what it opened",
+                    f"this process already has the data directory {self.path.parent} open: use "
+                    "the open manager",
                     pid,
                 )
             raise ProcessLockHeld(
@@ -141,7 +141,8 @@ class ProcessLock:
         if self._descriptor is not None:
             return None
         try:
-            descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+            # A pipe of this name is not waited for.
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except FileNotFoundError:
             return None
         except OSError as error:

@@ -127,7 +127,7 @@ class Readers:
             hop = _Hop(self._idle.pop())
             self._draining = hop
             self._running.add(hop)
-            self._watch(hop)
+            self._start_stall_timer(hop)
             task = self._loop.create_task(self._run_hop(hop), name="strongroom-reader-hop")
             self._hops.add(task)
             task.add_done_callback(self._hops.discard)
@@ -141,7 +141,7 @@ class Readers:
                 pause.wait(self._config.pause_seconds)
             broken = await run
         except DatabaseError as error:
-            logger.warning("a reader can't be used any more: %s", error)
+            logger.warning("a reader has become unusable: %s", error)
         finally:
             if hop.timer is not None:
                 hop.timer.cancel()
@@ -205,7 +205,7 @@ class Readers:
             if hop.began < before:
                 hop.reader.interrupt_statement()
 
-    def _watch(self, hop: _Hop) -> None:
+    def _start_stall_timer(self, hop: _Hop) -> None:
         hop.timer = self._loop.call_later(self._config.stall_seconds, self._stalled, hop)
 
     def _stalled(self, hop: _Hop) -> None:
@@ -218,7 +218,7 @@ class Readers:
             self._draining = None
         if len(self.queue):
             self._wake()
-        self._watch(hop)
+        self._start_stall_timer(hop)
 
     def _deliver(self, hop: _Hop) -> None:
         while hop.done:
@@ -238,7 +238,7 @@ class Readers:
             try:
                 await replacement.open()
             except Exception as error:  # noqa: BLE001 - no thread, no descriptor, no file
-                logger.warning("a reader could not be opened again, trying on: %s", error)
+                logger.warning("a reader could not be reopened and will be retried: %s", error)
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._closing.wait(), pause)
                 pause = min(pause * 2, LONGEST_PAUSE)

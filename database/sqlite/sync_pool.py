@@ -55,7 +55,7 @@ class ConnectionPool:
         SQLITE_FULL can, must not be caught inside the block: what followed would commit by itself.
         """
         if not self._write_lock.acquire(self._config.queue_timeout):
-            raise DatabaseBusy("others have been writing to the database for too long")
+            raise DatabaseBusy("other programs have been writing to the database for too long")
         try:
             with self.connection() as connection:
                 control(connection, "BEGIN IMMEDIATE")

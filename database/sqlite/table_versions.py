@@ -1,22 +1,19 @@
 """What commits change: so that an answer can be kept exactly as long as it is true.
 
-Every write of a database goes through one process, one commit at a time. A `Watch` over some
-tables counts the commits that change them, twice: before the COMMIT and after it. An answer that
+Every write of a database goes through one process, one commit at a time. A `TableVersion`
+counts the commits that change some tables, twice: before the COMMIT and after it. An answer that
 was read while the count stood still on an even number shows what is there until it moves.
 """
 
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any, Literal
+from typing import Any
 
-Kind = Literal["insert", "update", "delete"]
-Change = tuple[str, Kind]
-"""A table, and what happens to its rows."""
+from database.changes import Change, Kind, TableVersion
 
 ANYTHING: Change = ("", "update")
 """Stands for what can't be known."""
-KINDS: tuple[Kind, ...] = ("insert", "update", "delete")
 _ACTIONS: dict[int, Kind] = {
     sqlite3.SQLITE_INSERT: "insert",
     sqlite3.SQLITE_UPDATE: "update",
@@ -29,50 +26,21 @@ _HARMLESS = frozenset(
 )
 
 
-def any_change(*tables: str) -> list[Change]:
-    """Every kind of change to these tables."""
-    return [(table, kind) for table in tables for kind in KINDS]
-
-
-def changes_of_rows(*tables: str) -> list[Change]:
-    """Changes to rows that are there; new ones are none."""
-    return [(table, kind) for table in tables for kind in ("update", "delete")]
-
-
-class TableVersion:
-    """Counts the commits that change what it watches."""
-
-    __slots__ = ("_count",)
-
-    def __init__(self) -> None:
-        self._count = 0
-
-    @property
-    def version(self) -> int | None:
-        """The same as long as nothing has changed; `None` while a commit is under way."""
-        count = self._count
-        return None if count & 1 else count
-
-    def step(self) -> None:
-        """Count the beginning of a commit, or its end."""
-        self._count += 1
-
-
 class TableVersions:
-    """The watches over one database."""
+    """The versions of one database's tables."""
 
     def __init__(self) -> None:
         # Replaced, never changed: the writer's thread goes through them meanwhile.
         self._all: frozenset[TableVersion] = frozenset()
         self._by_change: dict[Change, frozenset[TableVersion]] = {}
 
-    def watch(self, changes: Iterable[Change]) -> TableVersion:
-        """A watch that counts commits with any of `changes`."""
-        watch = TableVersion()
-        self._all |= {watch}
+    def counting(self, changes: Iterable[Change]) -> TableVersion:
+        """A new version that counts the commits with any of `changes`."""
+        version = TableVersion()
+        self._all |= {version}
         for change in changes:
-            self._by_change[change] = self._by_change.get(change, _NONE) | {watch}
-        return watch
+            self._by_change[change] = self._by_change.get(change, _NONE) | {version}
+        return version
 
     def committing(self, connection: sqlite3.Connection) -> AbstractContextManager[None]:
         """Around the COMMIT of what `connection` has changed, whether it succeeds or not."""
@@ -98,14 +66,14 @@ _NONE: frozenset[TableVersion] = frozenset()
 
 
 @contextmanager
-def _counted(watches: Collection[TableVersion]) -> Iterator[None]:
-    for watch in watches:
-        watch.step()
+def _counted(versions: Collection[TableVersion]) -> Iterator[None]:
+    for version in versions:
+        version.step()
     try:
         yield
     finally:
-        for watch in watches:
-            watch.step()
+        for version in versions:
+            version.step()
 
 
 _cursor = sqlite3.Connection.cursor
@@ -154,7 +122,7 @@ class ObservedConnection(sqlite3.Connection):
 
     def executescript(self, _: str, /) -> sqlite3.Cursor:
         """Refused: it commits, and nobody would know what."""
-        raise sqlite3.ProgrammingError("executescript is not for a connection that is observed")
+        raise sqlite3.ProgrammingError("executescript can't be used on an observed connection")
 
     def _learn(self, sql: str, parameters: Any) -> frozenset[Change]:
         words = sql.split(maxsplit=1)

@@ -9,6 +9,7 @@ from typing import Any, TypeVar, cast
 from database.engine import Params, Row, Transaction, unit_of_work
 from database.errors import UnitOfWorkError
 from database.sqlite.connection import HopConnection
+from database.sqlite.dialect import SQLITE
 from database.sqlite.statements import (
     atomically,
     control,
@@ -33,6 +34,8 @@ class InlineTransaction:
     """A transaction on the thread it is used on: its coroutines never suspend."""
 
     __slots__ = ("_connection",)
+
+    dialect = SQLITE
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection: sqlite3.Connection | None = connection
@@ -76,6 +79,8 @@ class HoppingTransaction:
     """A transaction that goes to the connection's thread for each statement."""
 
     __slots__ = ("_connection",)
+
+    dialect = SQLITE
 
     def __init__(self, connection: HopConnection) -> None:
         self._connection: HopConnection | None = connection

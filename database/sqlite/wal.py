@@ -6,9 +6,10 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from database.errors import DatabaseError, concerns_connection
+from database.errors import DatabaseError, FilesReplaced, concerns_connection
 from database.sqlite.connection import ConnectionConfig
 from database.sqlite.lock_holders import lock_holders
+from database.sqlite.open_files import OpenFiles
 from database.sqlite.statements import control, fetch_all
 
 logger = logging.getLogger("strongroom.database")
@@ -51,6 +52,7 @@ class Checkpointer:
     def __init__(
         self,
         config: ConnectionConfig,
+        files: OpenFiles,
         own: OwnReaders,
         reads_elsewhere: Callable[[], bool],
     ) -> None:
@@ -60,6 +62,7 @@ class Checkpointer:
         self.is_pinned = False
         """Whether another process kept the log from being emptied when that was last due."""
         self._config = config
+        self._files = files
         self._own = own
         self._reads_elsewhere = reads_elsewhere
         self._step = config.checkpoint_frames * FRAME_BYTES
@@ -70,10 +73,10 @@ class Checkpointer:
     def run_if_due(self, raw: sqlite3.Connection, size: int) -> None:
         """Checkpoint if a log of `size` bytes is large enough for that.
 
-        Raises `DatabaseError` when reading or writing a file failed.
+        Raises `DatabaseError` when reading or writing a file failed, or others wrote it.
         """
         if not self._config.checkpoint_frames:
-            self._watch(size)
+            self._warn_if_growing(size)
             return
         if size >= self._due_bytes and time.monotonic() >= self._due_at:
             self._attempt(raw, size)
@@ -81,7 +84,7 @@ class Checkpointer:
     def make_room(self, raw: sqlite3.Connection) -> None:
         """Checkpoint now, as the disk has no room for a longer log: it may begin anew then.
 
-        Raises `DatabaseError` when reading or writing a file failed.
+        Raises `DatabaseError` when reading or writing a file failed, or others wrote it.
         """
         if self._config.checkpoint_frames and time.monotonic() >= self._due_at:
             self._attempt(raw, 0)
@@ -94,15 +97,16 @@ class Checkpointer:
             finally:
                 control(raw, f"PRAGMA busy_timeout = {int(self._config.busy_timeout * 1000)}")
         except DatabaseError as error:
-            if concerns_connection(error):
+            if concerns_connection(error) or isinstance(error, FilesReplaced):
                 raise
             # A full disk: the log keeps everything, and a later checkpoint tries again.
             logger.warning("a checkpoint failed: %s", error)
             self._due_at = time.monotonic() + RETRY_SECONDS
 
     def truncate(self, raw: sqlite3.Connection) -> bool:
-        """Copy everything and empty the log, waiting for readers; whether it is empty now."""
-        if not _checkpoint(raw, "TRUNCATE"):
+        """Copy everything and empty the log, waiting for readers; whether it is empty now. Raises
+        `DatabaseError`."""
+        if not self._checkpoint(raw, "TRUNCATE"):
             self.checkpoints += 1
             return False
         self._done(self._step)
@@ -117,13 +121,19 @@ class Checkpointer:
                 return
             if self.is_pinned:
                 self._tell_of_another(size)
-        elif _checkpoint(raw, "RESTART"):
+        elif self._checkpoint(raw, "RESTART"):
             self._done(max(size + 1, self._step))
             return
         else:
             self.checkpoints += 1
         self._due_bytes = size + self._step if size <= limit else size
         self._due_at = time.monotonic() + RETRY_SECONDS if size > limit else 0.0
+
+    def _checkpoint(self, raw: sqlite3.Connection, mode: str) -> bool:
+        """Whether all of the log is copied and no reader uses it any more."""
+        with self._files.checkpointing():
+            busy, _, _ = fetch_all(raw, f"PRAGMA wal_checkpoint({mode})", ())[0]
+        return not busy
 
     def _evict(self, raw: sqlite3.Connection) -> bool:
         """Empty the log although somebody reads; whether it is empty now.
@@ -151,7 +161,7 @@ class Checkpointer:
         self._due_bytes = due_bytes
         self._due_at = 0.0
         if self.is_pinned:
-            logger.info("the write-ahead log could be emptied again")
+            logger.info("the write-ahead log was emptied again")
         self.is_pinned = False
         self._told_bytes = self._config.wal_limit_bytes
 
@@ -172,7 +182,7 @@ class Checkpointer:
             f"process {others}" if others else "its process is not known",
         )
 
-    def _watch(self, size: int) -> None:
+    def _warn_if_growing(self, size: int) -> None:
         """Tell when the log grows although another process should be copying it."""
         if size > self._told_bytes:
             self._told_bytes = 2 * size
@@ -180,9 +190,3 @@ class Checkpointer:
                 "the write-ahead log has %d MB: the process that checkpoints may have ended",
                 size // 1_000_000,
             )
-
-
-def _checkpoint(raw: sqlite3.Connection, mode: str) -> bool:
-    """Whether all of the log is copied and no reader uses it any more."""
-    busy, _, _ = fetch_all(raw, f"PRAGMA wal_checkpoint({mode})", ())[0]
-    return not busy

@@ -17,8 +17,8 @@ class WriteLock:
     """
 
     def __init__(self) -> None:
-        self.changes = TableVersions()
-        """What those transactions change."""
+        self.table_versions = TableVersions()
+        """The versions of the tables that those transactions change."""
         self._guard = threading.Lock()
         self._held = False
         self._turns: deque[threading.Lock] = deque()
@@ -26,7 +26,7 @@ class WriteLock:
     @contextmanager
     def committing(self, connection: sqlite3.Connection) -> Iterator[None]:
         """For the holder, around each COMMIT: what it changes is told."""
-        with self.changes.committing(connection):
+        with self.table_versions.committing(connection):
             yield
 
     def acquire(self, timeout: float) -> bool:

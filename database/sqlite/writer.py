@@ -194,7 +194,7 @@ class Writer:
 
         def run(raw: sqlite3.Connection) -> T:
             try:
-                with self._write_lock.changes.anything():
+                with self._write_lock.table_versions.anything():
                     return function(raw)
             finally:
                 roll_back(raw)

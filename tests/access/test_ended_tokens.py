@@ -15,9 +15,9 @@ from config.settings import Settings
 from tests.support.clients import token_of_first_start
 from tests.support.clocks import SetClock
 from tests.support.http import all_rows, manager_of, new_project, problem, service_of
+from tests.support.resources import Resources
 from tests.support.routes import Call, calls, send
 from tests.support.servers import RunningServer
-from tests.support.world import World
 
 REVEAL = "GET /api/projects/{project_id}/secrets/{key}/value"
 Names = dict[str, dict[str, Any]]
@@ -47,8 +47,8 @@ def routes(application: FastAPI) -> list[Call]:
 @pytest.fixture
 async def names(client: httpx.AsyncClient, routes: list[Call]) -> Names:
     """What stands in the path of each route."""
-    world = World(client)
-    return {str(call): {name: await world.get(name) for name in call.names} for call in routes}
+    resources = Resources(client)
+    return {str(call): {name: await resources.get(name) for name in call.names} for call in routes}
 
 
 def writes(call: Call) -> bool:

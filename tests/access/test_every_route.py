@@ -8,13 +8,14 @@ import pytest
 from fastapi import FastAPI
 
 from backend.crypto.token_format import parse_token, token_text
-from backend.http.access import ROUTE_SCOPES
+from backend.http.route_policy import OPEN
+from backend.routes import POLICIES
 from backend.services.principal import ADMIN
 from config.settings import Settings
 from models import Scope
 from tests.support.http import all_rows, manager_of, new_project, problem
+from tests.support.resources import ABSENT, ABSENT_ID, MAKERS, SENTINEL, Resources, make
 from tests.support.routes import Call, calls, hidden_routes, send
-from tests.support.world import ABSENT, ABSENT_ID, MAKERS, SENTINEL, World, make
 
 OTHERS = sorted(set(Scope) - {ADMIN})
 OPEN_PAGES = {"/openapi.json", "/docs"}
@@ -28,9 +29,9 @@ def settings(settings: Settings) -> Settings:
 
 
 @pytest.fixture
-def world(client: httpx.AsyncClient) -> World:
+def resources(client: httpx.AsyncClient) -> Resources:
     """The project that a test's token must not see."""
-    return World(client)
+    return Resources(client)
 
 
 def guarded(app: FastAPI) -> list[Call]:
@@ -44,8 +45,8 @@ async def new_token(client: httpx.AsyncClient, *scopes: str, **fields: Any) -> s
     return str((await make(client, "/api/tokens", body))["token"])
 
 
-async def names_of(world: World, call: Call) -> dict[str, Any]:
-    return {name: await world.get(name) for name in call.names}
+async def names_of(resources: Resources, call: Call) -> dict[str, Any]:
+    return {name: await resources.get(name) for name in call.names}
 
 
 def absent(call: Call) -> dict[str, Any]:
@@ -68,8 +69,8 @@ def stored(app: FastAPI) -> dict[str, list[dict[str, Any]]]:
 
 
 def test_every_route_has_a_scope_and_every_scope_a_route(application: FastAPI) -> None:
-    assert {(call.method, call.path) for call in calls(application)} == ROUTE_SCOPES.keys()
-    assert set(filter(None, ROUTE_SCOPES.values())) <= set(Scope)
+    assert {(call.method, call.path) for call in calls(application)} == POLICIES.keys()
+    assert {policy.scope for policy in POLICIES.values()} == {*Scope, OPEN}
     assert hidden_routes(application) == OPEN_PAGES
 
 
@@ -78,7 +79,10 @@ def test_every_name_in_a_path_can_be_made(application: FastAPI) -> None:
 
 
 async def test_no_route_answers_without_a_token_that_is_valid_now(
-    stranger: httpx.AsyncClient, client: httpx.AsyncClient, application: FastAPI, world: World
+    stranger: httpx.AsyncClient,
+    client: httpx.AsyncClient,
+    application: FastAPI,
+    resources: Resources,
 ) -> None:
     manager = manager_of(application)
     valid = await new_token(client, ADMIN)
@@ -102,7 +106,7 @@ async def test_no_route_answers_without_a_token_that_is_valid_now(
         "revoked": revoked,
     }
     routes = guarded(application)
-    names = {str(call): await names_of(world, call) for call in routes}
+    names = {str(call): await names_of(resources, call) for call in routes}
     before = stored(application)
     answers = set()
     for call in routes:
@@ -118,10 +122,13 @@ async def test_no_route_answers_without_a_token_that_is_valid_now(
 
 
 async def test_no_route_answers_a_token_without_its_scope(
-    stranger: httpx.AsyncClient, client: httpx.AsyncClient, application: FastAPI, world: World
+    stranger: httpx.AsyncClient,
+    client: httpx.AsyncClient,
+    application: FastAPI,
+    resources: Resources,
 ) -> None:
     routes = guarded(application)
-    names = {str(call): await names_of(world, call) for call in routes}
+    names = {str(call): await names_of(resources, call) for call in routes}
     weak = {
         scope: await new_token(client, *(other for other in OTHERS if other != scope))
         for scope in Scope
@@ -154,10 +161,13 @@ async def bound_token(client: httpx.AsyncClient, *scopes: str) -> str:
 
 
 async def test_what_belongs_to_another_project_looks_like_nothing(
-    stranger: httpx.AsyncClient, client: httpx.AsyncClient, application: FastAPI, world: World
+    stranger: httpx.AsyncClient,
+    client: httpx.AsyncClient,
+    application: FastAPI,
+    resources: Resources,
 ) -> None:
     routes = [call for call in guarded(application) if call.names and call.scope != ADMIN]
-    names = {str(call): await names_of(world, call) for call in routes}
+    names = {str(call): await names_of(resources, call) for call in routes}
     tokens = [await bound_token(client, *OTHERS), await bound_token(client, ADMIN)]
     before = stored(application)
     for call in routes:
@@ -172,11 +182,14 @@ async def test_what_belongs_to_another_project_looks_like_nothing(
 
 
 async def test_naming_another_project_is_like_naming_none(
-    stranger: httpx.AsyncClient, client: httpx.AsyncClient, application: FastAPI, world: World
+    stranger: httpx.AsyncClient,
+    client: httpx.AsyncClient,
+    application: FastAPI,
+    resources: Resources,
 ) -> None:
     for name in MAKERS:
-        await world.get(name)
-    other = await world.get("project_id")
+        await resources.get(name)
+    other = await resources.get("project_id")
     token = await bound_token(client, *OTHERS)
     before = stored(application)
     tried = set()
@@ -204,10 +217,13 @@ async def test_naming_another_project_is_like_naming_none(
 
 
 async def test_no_list_shows_what_belongs_to_another_project(
-    stranger: httpx.AsyncClient, client: httpx.AsyncClient, application: FastAPI, world: World
+    stranger: httpx.AsyncClient,
+    client: httpx.AsyncClient,
+    application: FastAPI,
+    resources: Resources,
 ) -> None:
     for name in MAKERS:
-        await world.get(name)
+        await resources.get(name)
     token = await bound_token(client, *OTHERS)
     shown = set()
     for call in guarded(application):
@@ -223,11 +239,11 @@ async def test_no_list_shows_what_belongs_to_another_project(
 
 
 async def test_the_audit_of_another_project_is_not_shown(
-    stranger: httpx.AsyncClient, client: httpx.AsyncClient, world: World
+    stranger: httpx.AsyncClient, client: httpx.AsyncClient, resources: Resources
 ) -> None:
     for name in MAKERS:
-        await world.get(name)
-    other = await world.get("project_id")
+        await resources.get(name)
+    other = await resources.get("project_id")
     own = (await make(client, "/api/projects", new_project()))["id"]
     token = await new_token(client, "audit:read", project_ids=[own])
     bound = {"Authorization": f"Bearer {token}"}
@@ -241,11 +257,14 @@ async def test_the_audit_of_another_project_is_not_shown(
 
 
 async def test_a_token_that_is_bound_may_do_nothing_to_the_whole_installation(
-    stranger: httpx.AsyncClient, client: httpx.AsyncClient, application: FastAPI, world: World
+    stranger: httpx.AsyncClient,
+    client: httpx.AsyncClient,
+    application: FastAPI,
+    resources: Resources,
 ) -> None:
     routes = [call for call in guarded(application) if call.scope == ADMIN]
     assert len(routes) >= 6
-    names = {str(call): await names_of(world, call) for call in routes}
+    names = {str(call): await names_of(resources, call) for call in routes}
     token = await bound_token(client, ADMIN)
     before = stored(application)
     for call in routes:

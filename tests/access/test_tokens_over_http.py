@@ -11,7 +11,7 @@ from backend.schemas.tokens import RESERVED_NAMES
 from backend.services import principal
 from tests.support.http import places, problem
 from tests.support.processes import Serving, environment
-from tests.support.world import make
+from tests.support.resources import make
 
 
 async def test_a_token_is_shown_once_and_works(client: httpx.AsyncClient) -> None:

@@ -25,8 +25,8 @@ from database.connection_manager import DatabaseManager
 from database.errors import DatabaseError
 from tests.support.clients import client_of
 from tests.support.http import all_rows, make_project, manager_of, new_project
+from tests.support.resources import MAKERS, Resources
 from tests.support.routes import calls, send
-from tests.support.world import MAKERS, World
 
 Recorded = tuple[str, str, int | None, list[str]]
 VALUE = "a value that the audit must not have"
@@ -228,9 +228,9 @@ async def test_no_route_changes_or_reveals_anything_that_can_not_be_recorded(
 ) -> None:
     # What the service does by itself would be found among what the routes have changed.
     await application.state.runtime.background.stop()
-    world = World(client)
+    resources = Resources(client)
     for name in MAKERS:
-        await world.get(name)
+        await resources.get(name)
     manager = manager_of(application)
     manager.execute_command(
         "CREATE TRIGGER no_audit BEFORE INSERT ON audit_entries"
@@ -241,9 +241,9 @@ async def test_no_route_changes_or_reveals_anything_that_can_not_be_recorded(
         reveals = call.scope == "secrets:reveal"
         if call.scope is None or (call.method == "GET" and not reveals):
             continue
-        names = {name: await world.get(name) for name in call.names}
+        names = {name: await resources.get(name) for name in call.names}
         before = all_rows(manager)
-        project_id = await world.get("project_id")
+        project_id = await resources.get("project_id")
         response = await send(client, call, names, project_id=project_id)
         if str(call) in NOT_RECORDED:
             continue

@@ -91,7 +91,7 @@ def test_no_column_of_any_row_can_be_changed(damage: Damage, column: str, row: i
     value = "1" if (column, row) == ("project_id", 1) else CHANGES[column]
     found = damage(f"UPDATE audit_entries SET {column} = {value} WHERE id = {row}", exported=[])
     assert found is not None
-    assert f"audit entry {row} is not what was written there" in found
+    assert f"audit entry {row} is not as it was written" in found
 
 
 def test_every_column_was_tried() -> None:
@@ -117,7 +117,7 @@ def test_text_can_not_move_from_one_column_to_the_next(damage: Damage) -> None:
 @pytest.mark.parametrize(("gone", "named"), [("1", 1), ("6", 6), ("2, 3, 4", 2), ("4, 9", 4)])
 def test_a_row_that_was_removed_is_missed(damage: Damage, gone: str, named: int) -> None:
     found = damage(f"DELETE FROM audit_entries WHERE id IN ({gone})", exported=[])
-    assert found == (f"audit entry {named} is missing: it was removed, or given another number")
+    assert found == (f"audit entry {named} is missing: it was removed or renumbered")
 
 
 def test_a_row_can_not_be_removed_by_closing_the_gap(damage: Damage) -> None:
@@ -167,7 +167,7 @@ def test_rows_that_are_missing_at_the_end_are_proved_by_a_head(damage: Damage) -
     assert f"audit entry {ROWS} is missing at the end" in found
     found = damage("DELETE FROM audit_entries WHERE id > 5")
     assert found is not None
-    assert "audit entries 6 to 12 are missing at the end: entry 12 was there at" in found
+    assert "audit entries 6 to 12 are missing at the end: entry 12 existed at" in found
 
 
 def test_an_emptied_table_is_proved_by_a_head(damage: Damage) -> None:

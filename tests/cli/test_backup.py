@@ -94,8 +94,10 @@ def test_nothing_is_overwritten(command: Command, installation: Path, tmp_path: 
     assert f"{target} exists" in outcome.complaint
     assert target.read_text(encoding="utf-8") == "precious"
     outcome = command("backup", tmp_path / "nowhere" / "b.db", "--data-dir", installation)
-    assert "make it first" in outcome.complaint
-    assert "there is no" in command("backup", tmp_path / "b.db", "--data-dir", tmp_path).complaint
+    assert "create it first" in outcome.complaint
+    assert (
+        "does not exist" in command("backup", tmp_path / "b.db", "--data-dir", tmp_path).complaint
+    )
 
 
 def test_a_backup_beside_a_running_server_and_tokens_that_still_work(tmp_path: Path) -> None:
@@ -145,7 +147,7 @@ def test_only_an_empty_directory_is_restored_into(
     ("keys", "told"),
     [
         (generate_master_key("first"), "master key first is not the key"),
-        (generate_master_key("second"), "master key first is missing"),
+        (generate_master_key("second"), "master key first is still in use but missing"),
         (None, "no master key is configured"),
     ],
     ids=("another key", "another id", "no key"),
@@ -212,7 +214,7 @@ def test_a_damaged_page_is_found_when_copying_and_when_restoring(
 
 def test_what_is_no_backup_is_refused(command: Command, backup: Path, tmp_path: Path) -> None:
     new = tmp_path / "new"
-    assert "there is no file" in command("restore", tmp_path / "x", "--data-dir", new).complaint
+    assert "does not exist" in command("restore", tmp_path / "x", "--data-dir", new).complaint
     text = tmp_path / "text"
     text.write_text("not a database\n" * 1000, encoding="utf-8")
     assert command("restore", text, "--data-dir", new).status == 1
@@ -305,7 +307,9 @@ def test_a_full_disk_is_told_and_nothing_is_left(large: Path, tmp_path: Path) ->
         check=False,
     )
     assert done.stdout.split() == ["1", "0"]
-    assert done.stderr == "strongroom: the disk is full: make room, and run the command again\n"
+    assert done.stderr == (
+        "strongroom: the disk is full: free some space, and run the command again\n"
+    )
 
 
 @pytest.mark.skipif(not _can_mount(), reason="needs a file system of its own")

@@ -117,7 +117,7 @@ def _raise(error: BaseException) -> None:
 @pytest.mark.parametrize(
     ("error", "told"),
     [
-        (DatabaseFull("SQLITE_FULL"), "make room"),
+        (DatabaseFull("SQLITE_FULL"), "free some space"),
         (DatabaseBusy(), "try again"),
         (DatabaseCorrupt("SQLITE_CORRUPT"), "backup"),
         (DatabaseReadOnly("SQLITE_READONLY"), "belong to the user"),

@@ -67,6 +67,52 @@ def test_a_file_of_the_working_directory_runs_nothing(
     assert not (tmp_path / "touched").exists()
 
 
+ODD = {
+    "empty": "",
+    "blank": " \t ",
+    "NUL": "a\0b",
+    "too long": "x" * 70_000,
+    "no UTF-8": "\udcff",
+    "many digits": "9" * 40,
+    "lines": "a\nb",
+    "below": "-1",
+}
+TAKEN = {
+    "FILE.jsonl": {"no UTF-8", "lines", "many digits"},
+    "DEST": {"no UTF-8", "lines", "many digits"},
+    "SRC": {"no UTF-8", "lines", "many digits"},
+    "NAME": {"lines", "many digits"},
+    "--data-dir": {"no UTF-8", "lines", "many digits", "below"},
+    "--host": {"many digits", "below"},
+    "--seed": {"many digits", "below"},
+}
+"""What is no wrong use of a parameter."""
+FOREIGN_WORDS = ("Input should", "Value error", "String should", "List should", "unexpected", "xxx")
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_an_odd_value_is_one_line_in_our_words(command: Command, tmp_path: Path, name: str) -> None:
+    for parameter in commands()[name].params:
+        if getattr(parameter, "is_flag", False):
+            continue
+        is_option = parameter.param_type_name == "option"
+        shown = parameter.opts[0] if is_option else parameter.metavar
+        for odd in ODD.keys() - TAKEN.get(shown, set()):
+            given = [shown, ODD[odd]] if is_option else []
+            arguments = CALLS[name] if is_option else (ODD[odd], *CALLS[name][1:])
+            outcome = command(*name.split(), *arguments, *given)
+            assert outcome.status == 2, (shown, odd, outcome)
+            assert (shown in outcome.complaint) or odd == "below", (odd, outcome)
+            assert not any(word in outcome.err for word in FOREIGN_WORDS), (odd, outcome.err)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_token_for_too_many_projects_is_told_as_such(command: Command) -> None:
+    given = ",".join(str(number) for number in range(1, 502))
+    outcome = command(*call("token create", "--project", given))
+    assert (outcome.status, outcome.complaint) == (2, "--project: must be at most 500 projects")
+
+
 PATHS = {"import", "export", "audit export", "backup", "restore"}
 
 

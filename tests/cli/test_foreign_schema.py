@@ -46,9 +46,11 @@ EVIL = _trigger("evil", "AFTER INSERT ON audit_entries", CLEAN)
 DISGUISED = f"UPDATE sqlite_schema SET sql = '{EVIL}' WHERE name = 'sqlite_sequence'"  # noqa: S608
 RENAMED = "UPDATE sqlite_schema SET sql = replace(sql, 'NOT NULL', '') WHERE name = 'api_tokens'"
 TAMPERINGS = {
-    "a trigger that deletes the audit": Tampering("trigger evil is not of this program", (EVIL,)),
+    "a trigger that deletes the audit": Tampering(
+        "trigger evil does not belong to this program", (EVIL,)
+    ),
     "a trigger that makes tokens admin": Tampering(
-        "trigger raise is not of this program",
+        "trigger raise does not belong to this program",
         (
             _trigger(
                 "raise", "AFTER INSERT ON api_tokens", "UPDATE api_tokens SET scopes = 'admin'"
@@ -56,11 +58,11 @@ TAMPERINGS = {
         ),
     ),
     "a trigger on the table of migrations": Tampering(
-        "trigger migrated is not of this program",
+        "trigger migrated does not belong to this program",
         (_trigger("migrated", "AFTER INSERT ON schema_migrations", CLEAN),),
     ),
     "a trigger of ours that does something else": Tampering(
-        "trigger projects_remove_logs differs from what the migrations make",
+        "trigger projects_remove_logs differs from the migrations",
         (
             "DROP TRIGGER projects_remove_logs",
             _trigger("projects_remove_logs", "AFTER DELETE ON projects", "SELECT 1"),
@@ -70,18 +72,21 @@ TAMPERINGS = {
         "trigger projects_remove_logs is missing", ("DROP TRIGGER projects_remove_logs",)
     ),
     "a view": Tampering(
-        "view mine is not of this program", ("CREATE VIEW mine AS SELECT 1 AS one",)
+        "view mine does not belong to this program", ("CREATE VIEW mine AS SELECT 1 AS one",)
     ),
     "a view with a trigger": Tampering(
-        "trigger through is not of this program",
+        "trigger through does not belong to this program",
         (
             "CREATE VIEW mine AS SELECT 1 AS one",
             _trigger("through", "INSTEAD OF INSERT ON mine", CLEAN),
         ),
     ),
-    "a table": Tampering("table extra is not of this program", ("CREATE TABLE extra (id)",)),
+    "a table": Tampering(
+        "table extra does not belong to this program", ("CREATE TABLE extra (id)",)
+    ),
     "a virtual table": Tampering(
-        "table words is not of this program", ("CREATE VIRTUAL TABLE words USING fts5(word)",)
+        "table words does not belong to this program",
+        ("CREATE VIRTUAL TABLE words USING fts5(word)",),
     ),
     "a column": Tampering(
         "table projects differs", ("ALTER TABLE projects ADD COLUMN extra TEXT",)
@@ -90,13 +95,14 @@ TAMPERINGS = {
         "table api_tokens differs", ("PRAGMA writable_schema = ON", RENAMED)
     ),
     "an index": Tampering(
-        "index mine is not of this program", ("CREATE UNIQUE INDEX mine ON projects (name)",)
+        "index mine does not belong to this program",
+        ("CREATE UNIQUE INDEX mine ON projects (name)",),
     ),
     "an index less": Tampering(
         "index projects_by_name is missing", ("DROP INDEX projects_by_name",)
     ),
     "a trigger under a name of SQLite's": Tampering(
-        "trigger sqlite_evil is not of this program",
+        "trigger sqlite_evil does not belong to this program",
         _by_hand("trigger", "sqlite_evil", "audit_entries", EVIL.replace("evil", "sqlite_evil")),
     ),
     # SQLite itself finds that one.
@@ -108,18 +114,18 @@ TAMPERINGS = {
         ),
     ),
     "a view under a name of Litestream's": Tampering(
-        "view _litestream_seq is not of this program",
+        "view _litestream_seq does not belong to this program",
         ("CREATE VIEW _litestream_seq AS SELECT 1 AS id, 2 AS seq",),
     ),
     "a trigger on a table of Litestream's": Tampering(
-        "trigger _litestream_lock is not of this program",
+        "trigger _litestream_lock does not belong to this program",
         (
             "CREATE TABLE _litestream_seq (id INTEGER PRIMARY KEY, seq INTEGER)",
             _trigger("_litestream_lock", "AFTER INSERT ON projects", CLEAN),
         ),
     ),
     "a name that steers the terminal": Tampering(
-        r"view \x1b[2Jclean\n is not of this program",
+        r"view \x1b[2Jclean\n does not belong to this program",
         ('CREATE VIEW "\x1b[2Jclean\n" AS SELECT 1 AS one',),
     ),
 }
@@ -204,7 +210,7 @@ def test_an_older_schema_is_held_to_its_own_version(
     for line in (("migrate",), ("migrate", "--check"), ("serve", "--port", "0")):
         outcome = command(*line, "--data-dir", directory)
         assert outcome.status == 1
-        assert "view mine is not of this program" in outcome.complaint
+        assert "view mine does not belong to this program" in outcome.complaint
     with closing(connect(path, isolation_level=None)) as connection:
         connection.execute("DROP VIEW mine")
     assert command("migrate", "--data-dir", directory).status == 0

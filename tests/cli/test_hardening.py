@@ -43,7 +43,7 @@ def address_of(serving: Serving) -> tuple[str, int]:
             {"CORS_ORIGINS": "*"},
             "STRONGROOM_CORS_ORIGINS: * must stand alone, and is not permitted",
         ),
-        ({"MASTER_KEYS": "", "MASTER_KEYS_FILE": "keys"}, "others than its owner can reach it"),
+        ({"MASTER_KEYS": "", "MASTER_KEYS_FILE": "keys"}, "other users can access it"),
     ],
     ids=["no authentication", "every origin", "a key that all can read"],
 )
@@ -82,7 +82,7 @@ def test_production_refuses_a_data_directory_that_everybody_can_replace(tmp_path
     above.chmod(0o777)
     outcome = run("migrate", "--data-dir", directory, cwd=tmp_path, env=production())
     assert outcome.status == 1
-    assert f"can be replaced by everybody: chmod o-w {above}" in outcome.complaint
+    assert f"can be replaced by any user: chmod o-w {above}" in outcome.complaint
     # As in /tmp, where everybody can replace what is their own.
     above.chmod(0o1777)
     assert run("migrate", "--data-dir", directory, cwd=tmp_path, env=production()).status == 0
@@ -96,7 +96,7 @@ def test_production_refuses_master_keys_in_a_file_that_others_can_read(tmp_path:
     del env["STRONGROOM_MASTER_KEYS"]
     outcome = run("serve", "--port", "0", cwd=tmp_path, env=env)
     assert outcome.status == 1
-    assert "others than its owner can reach it: chmod 600 .env" in outcome.complaint
+    assert "other users can access it: chmod 600 .env" in outcome.complaint
     assert KEY.partition(":")[2] not in outcome.err
     file.chmod(0o600)
     with Serving(tmp_path / "data", env=env) as serving:

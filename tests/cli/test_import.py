@@ -238,7 +238,7 @@ def test_a_pipe_is_read_line_after_line(directory: Path) -> None:
     )
     outcome = run("import", "-", "--data-dir", directory, cwd=directory.parent, stdin=text.encode())
     assert outcome.status == 0
-    assert "the field extra is not known and was ignored (1 times)" in outcome.out
+    assert "the unknown field extra was ignored (1 times)" in outcome.out
     assert outcome.out.endswith("2 created, 0 updated, 0 unchanged, 0 rejected\n")
     assert outcome.err == ""
 
@@ -359,9 +359,9 @@ def test_a_file_that_can_not_grow_ends_the_import_and_it_goes_on_later(
     assert ended.returncode == 1
     assert ended.stdout == b""
     told = ended.stderr.decode().splitlines()[-1]
-    assert "look after the disk" in told
+    assert "check the disk" in told
     stored = len(_exported(command, directory))
-    assert f"; {stored} lines are stored, and importing the file again goes on" in told
+    assert f"; {stored} lines are stored; import the file again to go on" in told
     assert stored % import_lines.CHUNK_LINES == 0
     assert 0 < stored < len(documents)
     again = command("import", file, "--json", "--data-dir", directory)

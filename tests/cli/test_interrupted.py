@@ -62,7 +62,7 @@ def test_a_demo_that_was_killed_is_no_installation(
         wait_for(process, lambda: any(directory.glob(".strongroom-*.partial/admin.token")))
     refused = command("migrate", "--data-dir", directory)
     assert refused.status == 1
-    assert f"a demo or a restore into {directory} did not come to its end" in refused.complaint
+    assert f"a demo or a restore into {directory} did not finish" in refused.complaint
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

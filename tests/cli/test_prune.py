@@ -142,7 +142,7 @@ def test_without_a_database_there_is_nothing_to_prune(command: Command, director
     for arguments in (["prune"], ["prune", "--dry-run"]):
         outcome = command(*arguments, "--data-dir", directory)
         assert outcome.status == 1
-        assert "there is no" in outcome.complaint
+        assert "does not exist" in outcome.complaint
     assert not directory.exists()
 
 
@@ -166,7 +166,9 @@ def test_an_interrupted_one_goes_on(installation: Path) -> None:
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
-    assert err == "strongroom: interrupted: what is removed is gone, and the same command goes on\n"
+    assert err == (
+        "strongroom: interrupted: what was removed is gone; run the same command again to go on\n"
+    )
     assert run("prune", "--data-dir", installation, cwd=installation.parent, env=env).status == 0
     assert stored(installation) == 1
 

@@ -80,7 +80,7 @@ def test_a_port_in_use_is_told_before_anything_is_made(command: Command, directo
 
 
 @pytest.mark.parametrize(
-    ("host", "reason"), [("192.0.2.1", "not an address"), ("no.such.invalid", "not known")]
+    ("host", "reason"), [("192.0.2.1", "not an address"), ("no.such.invalid", "can't be resolved")]
 )
 def test_a_host_that_is_not_this_machine_is_refused(
     command: Command, directory: Path, host: str, reason: str

@@ -50,7 +50,7 @@ def _missing(path: Path) -> list[str]:
     ("keys", "told"),
     [
         (generate_master_key("first"), "master key first is not the key"),
-        (generate_master_key("second"), "master key first is missing and still in use"),
+        (generate_master_key("second"), "master key first is still in use but missing"),
         ("first:" + base64.b64encode(bytes(range(16))).decode(), "16 bytes"),
         ("first:" + base64.b64encode(bytes(32)).decode(), "one byte repeated"),
         ("first", "has no ':'"),

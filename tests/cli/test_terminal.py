@@ -79,7 +79,7 @@ def test_a_long_call_stays_on_one_line(directory: Path, terminal: Terminal) -> N
     url = lines[0].removeprefix("Strongroom is running at ")
     token = deep / "admin.token"
     assert lines[1:] == [
-        f"The admin token, for you alone, is in {token}",
-        "Try it, in another terminal:",
+        f"The admin token, which only you can read, is in {token}",
+        "Try it in another terminal:",
         f"curl -sS -H \"Authorization: Bearer $(cat '{token}')\" {url}/api/projects",
     ]

@@ -89,7 +89,7 @@ def test_a_revoked_token_opens_nothing(command: Command, installation: Path) -> 
     assert "ci" in names[1]
     again = command("token", "revoke", str(made["id"]), "--data-dir", installation)
     assert again.status == 1
-    assert again.complaint == "no token with this id, or it is revoked"
+    assert again.complaint == "no active token has this id"
 
 
 def test_scopes_and_projects_may_stand_between_commas(command: Command, installation: Path) -> None:
@@ -128,8 +128,8 @@ def test_what_was_revoked_and_exported_is_told_as_json(
         (("--scope", "projects:read,everything"), "--scope"),
         (("--scope", "admin", "--project", "1,two"), "--project: must be a number"),
         (("--scope", "everything"), "--scope"),
-        (("--scope", "admin", "--expires-in", "soon"), "--expires-in: give a duration"),
-        (("--scope", "admin", "--project", "77"), "--project: there is no project with this id"),
+        (("--scope", "admin", "--expires-in", "soon"), "--expires-in: must be a duration"),
+        (("--scope", "admin", "--project", "77"), "--project: no project has this id"),
         (("--scope", "admin", "--project", "0"), "--project"),
     ],
 )
@@ -153,7 +153,7 @@ def test_where_there_is_no_database_none_is_made(
 ) -> None:
     outcome = command(*line, "--data-dir", directory)
     assert outcome.status == 1
-    assert "there is no" in outcome.complaint
+    assert "does not exist" in outcome.complaint
     assert not directory.exists()
 
 

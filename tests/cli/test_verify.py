@@ -53,13 +53,31 @@ def test_all_is_well(command: Command, installation: Path) -> None:
         ("keys", 1),
         ("project keys", 20),
         ("secrets", 40),
+        ("repositories", None),
         ("audit", 60),
     ]
     assert all(check["ok"] for check in report["checks"])
     plain = command("verify", "--data-dir", installation).out
     assert "secrets\tok (40 rows)\n" in plain
     assert f"SQLite {report['sqlite_version']}" in plain
-    assert plain.endswith("\nall is well: 8 checks, and nothing wrong\n")
+    assert plain.endswith("\nall is well: 9 checks, no problems found\n")
+
+
+def test_projects_of_one_repository_are_named_and_nothing_is_wrong(
+    command: Command, installation: Path
+) -> None:
+    _change(
+        installation,
+        "UPDATE projects SET twin = id, (owner_key, repo_key) ="
+        " (SELECT owner_key, repo_key FROM projects WHERE id = 1) WHERE id IN (2, 3)",
+    )
+    outcome = command("verify", "--json", "--data-dir", installation)
+    assert outcome.status == 0
+    (check,) = [check for check in outcome.json["checks"] if check["name"] == "repositories"]
+    assert check["ok"]
+    assert "projects 1 and 2, 1 and 3 have the same repository" in check["note"]
+    plain = command("verify", "--data-dir", installation).out
+    assert f"repositories\tok, but {check['note']}\n" in plain
 
 
 def test_nothing_is_changed_by_looking(command: Command, installation: Path) -> None:
@@ -108,22 +126,25 @@ DAMAGES = {
     " substr(ciphertext, 1, 40) || CASE substr(ciphertext, 41, 1) WHEN 'A' THEN 'B' ELSE 'A' END"
     " || substr(ciphertext, 42) WHERE id = 7": (
         "secrets",
-        "1 of 40 can't be decrypted, the first is secret API_KEY of project 4",
+        "1 of 40 can't be decrypted, starting with secret API_KEY of project 4",
     ),
     "UPDATE project_secrets SET version = version + 1 WHERE id > 38": ("secrets", "2 of 40"),
     "UPDATE project_secrets SET key_name = 'OTHER_KEY' WHERE id = 1": ("secrets", "OTHER_KEY"),
     "UPDATE project_keys SET wrapped = (SELECT wrapped FROM project_keys WHERE id = 1)": (
         "project keys",
-        "19 of 20 can't be decrypted, the first is key 2 of project 2",
+        "19 of 20 can't be decrypted, starting with key 2 of project 2",
     ),
     "UPDATE installation SET wrapped_key = 'nonsense'": ("keys", "installation's own key"),
     "UPDATE master_keys SET canary = 'nonsense'": ("keys", "master key first is not the key"),
     "UPDATE audit_entries SET actor = 'nobody' WHERE id = 17": ("audit", "audit entry 17"),
     "DELETE FROM audit_entries WHERE id = 17": ("audit", "audit entry 17 is missing"),
     "DELETE FROM projects WHERE id = 3": ("references", "refers to a row of projects"),
-    "CREATE TABLE extra (id INTEGER)": ("schema", "table extra is not of this program"),
+    "CREATE TABLE extra (id INTEGER)": ("schema", "table extra does not belong to this program"),
     "DROP INDEX projects_by_name": ("schema", "index projects_by_name is missing"),
-    "DELETE FROM schema_migrations WHERE version > 1": ("schema", "is not of this program"),
+    "DELETE FROM schema_migrations WHERE version > 1": (
+        "schema",
+        "does not belong to this program",
+    ),
     "UPDATE schema_migrations SET checksum = substr(checksum, 2) || 'x'": ("schema", "0001_"),
     "INSERT INTO schema_migrations SELECT 9999, name, checksum, applied_at"
     " FROM schema_migrations WHERE version = 1": ("schema", "version 9999"),
@@ -160,14 +181,14 @@ def test_tokens_of_webhooks_are_tried_as_well(command: Command, installation: Pa
     _change(installation, "UPDATE webhooks SET secret_version = secret_version + 1")
     outcome = command("verify", "--data-dir", installation)
     assert outcome.status == 1
-    assert "1 of 41 can't be decrypted, the first is webhook 1 of project 3" in outcome.complaint
+    assert "1 of 41 can't be decrypted, starting with webhook 1 of project 3" in outcome.complaint
 
 
 @pytest.mark.parametrize(
     ("keys", "told"),
     [
         (generate_master_key("first"), "master key first is not the key"),
-        (generate_master_key("second"), "master key first is missing and in use"),
+        (generate_master_key("second"), "master key first is in use but missing"),
         ("first:short", "master key 1 of 1"),
         (None, "no master key is configured"),
     ],
@@ -232,16 +253,18 @@ def test_pending_migrations_are_told_and_applied(command: Command, directory: Pa
     told = command("verify", "--data-dir", directory)
     assert (told.status, told.err) == (0, "")
     assert "installation\tok (0 rows)\n" in told.out
-    assert told.out.endswith("\nall is well: 5 checks, and nothing wrong\n")
+    assert told.out.endswith("\nall is well: 5 checks, no problems found\n")
     listed = command("token", "list", "--data-dir", directory)
-    assert "holds no installation yet: strongroom serve makes it" in listed.complaint
+    assert "holds no installation yet: run strongroom serve to create one" in listed.complaint
     at = "2026-01-31T12:00:00.000000Z"
     row = f"VALUES ('a', 'b', 'c', 'a', 'b', 'c', 'a b/c', '{at}', '{at}')"
     columns = "name, github_owner, github_repo, name_key, owner_key, repo_key, search_text"
     columns += ", created_at, updated_at"
     _change(directory, f"INSERT INTO projects ({columns}) {row}")
     told = command("verify", "--data-dir", directory)
-    assert told.complaint == ("installation: it is missing, and there is 1 row: restore a backup")
+    assert told.complaint == (
+        "installation: it is missing, but the database has 1 row: restore a backup"
+    )
 
 
 @pytest.mark.parametrize(

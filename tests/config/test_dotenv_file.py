@@ -73,10 +73,10 @@ def test_what_would_run_a_command_or_open_the_service_is_never_taken(
 ) -> None:
     for spelt in (name, name.lower(), f"export {name}"):
         file.write_text(f"{spelt}=hunter2\n")
-        assert _problem().startswith(f".env: {name} is never taken from this file: remove it")
+        assert _problem().startswith(f".env: {name} is never read from this file: remove it")
     # Also where something else would win over it.
     monkeypatch.setenv(name, "off")
-    assert _problem().startswith(f".env: {name} is never taken")
+    assert _problem().startswith(f".env: {name} is never read")
 
 
 def test_the_two_that_are_never_taken_are_those_that_are_promised() -> None:
@@ -86,9 +86,7 @@ def test_the_two_that_are_never_taken_are_those_that_are_promised() -> None:
 @pytest.mark.parametrize("mode", [0o620, 0o602, 0o666, 0o660])
 def test_one_that_others_can_write_is_refused(file: Path, mode: int) -> None:
     file.chmod(mode)
-    assert _problem() == (
-        ".env: others than its owner can write it, so it is not read: chmod go-w .env"
-    )
+    assert _problem() == ".env: other users can write it, so it is not read: chmod go-w .env"
     file.chmod(stat.S_IMODE(mode & ~0o022))
     assert load_settings(dotenv=True).port == 1001
 
@@ -151,7 +149,7 @@ def test_what_is_no_text_file_is_told_as_what_it_is(
 def test_a_link_that_leads_nowhere_is_told(file: Path) -> None:
     file.unlink()
     file.symlink_to("nowhere")
-    assert "it is a link that leads nowhere" in _problem()
+    assert "it is a link to a missing file" in _problem()
 
 
 @AS_ROOT
@@ -190,13 +188,83 @@ def test_origins_may_come_from_it(file: Path) -> None:
     assert load_settings(dotenv=True).cors_origins == ("https://a.test", "https://b.test")
 
 
-@pytest.mark.parametrize("line", ["STRONGROOM_PORT 1001", "STRONGROOM_PORT: 1001", "A='open"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "STRONGROOM_PORT hunter2",
+        "STRONGROOM_PORT: hunter2",
+        "STRONGROOM_MASTER_KEYS:hunter2",
+        "STRONGROOM_PORT:=hunter2",
+        "STRONGROOM_PORT?=hunter2",
+        "STRONGROOM-PORT=hunter2",
+        "A='open",
+        '"STRONGROOM_PORT"=hunter2',
+        'export "STRONGROOM_PORT"=hunter2',
+        "'\"STRONGROOM_PORT\"'=hunter2",
+        "`STRONGROOM_PORT`=hunter2",
+        "$env:STRONGROOM_PORT=hunter2",
+        "set STRONGROOM_PORT=hunter2",
+        "setenv STRONGROOM_PORT hunter2",
+        "- STRONGROOM_PORT=hunter2",
+        "\ufeffSTRONGROOM_PORT=hunter2",
+        "STRONGROOM\u200b_PORT=hunter2",
+        "\N{FULLWIDTH LATIN CAPITAL LETTER S}TRONGROOM_PORT=hunter2",
+        "export A=1 STRONGROOM_PORT=hunter2",
+        "A=1; STRONGROOM_PORT=hunter2",
+        "STRONGROOM_HOST=::1 strongroom_port=hunter2",
+        "A=1\u2028STRONGROOM_PORT=hunter2",
+        "A='1\nSTRONGROOM_PORT=hunter2'",
+        'A="\n\n  export STRONGROOM_PORT=hunter2\nB="',
+    ],
+)
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
 def test_a_line_that_is_not_understood_is_told(
-    file: Path, line: str, caplog: pytest.LogCaptureFixture
+    file: Path, line: str, end: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    file.write_text(f"# a comment\nSTRONGROOM_HOST=::1\n{line}\n")
-    assert _problem().startswith(".env: line 3 is not understood: ")
+    before = ("\ufeff# a comment", "STRONGROOM_HOST=::1", "", "")
+    file.write_bytes(end.join((*before, line, "")).encode())
+    assert _problem().startswith(".env: line 5 can't be parsed: ")
     assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "STRONGROOM_PORT =1002",
+        "STRONGROOM_PORT= 1002",
+        "  export\tSTRONGROOM_PORT = '1002' # STRONGROOM_AUTH=off",
+        "'STRONGROOM_PORT'=1002",
+        "strongroom_port=1002\r",
+        "\ufeffSTRONGROOM_PORT=1002",
+        "STRONGROOM_PORT=1002\n# STRONGROOM_AUTH=off",
+    ],
+)
+def test_a_setting_is_taken_however_it_is_spaced(file: Path, line: str) -> None:
+    file.write_bytes(f"{line}\n".encode())
+    assert load_settings(dotenv=True).port == 1002
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "my.key=1",
+        '"A"=1',
+        "A=STRONGROOM_PORT",
+        "A=/srv/strongroom_data",
+        "A='docker run -e STRONGROOM_PORT=1003'",
+        "MY_STRONGROOM_PORT=1003",
+        "STRONGROOM_DATA_DIR=/srv/strongroom_data",
+    ],
+)
+def test_what_belongs_to_others_is_left_alone(file: Path, line: str) -> None:
+    file.write_text(f"STRONGROOM_PORT=1001\n{line}\n")
+    assert load_settings(dotenv=True).port == 1001
+
+
+def test_text_of_two_bytes_a_character_is_not_taken_for_other_names(file: Path) -> None:
+    for encoding in ("utf-16-le", "utf-16-be", "utf-16", "utf-32-le"):
+        file.write_bytes("STRONGROOM_PORT=1001\n".encode(encoding))
+        assert _problem() == ".env: it is not UTF-8 text: write it as UTF-8"
 
 
 def test_a_link_that_leads_to_itself_is_told(file: Path) -> None:

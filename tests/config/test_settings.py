@@ -319,7 +319,7 @@ def test_auth_may_be_off_on_a_loopback_host(host: str) -> None:
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "localhost.example.com"])  # noqa: S104
 def test_auth_may_not_be_off_where_others_can_call(host: str) -> None:
     text = _problem(auth="off", host=host)
-    assert text.startswith("STRONGROOM_AUTH: off is permitted on a loopback STRONGROOM_HOST only")
+    assert text.startswith("STRONGROOM_AUTH: off is permitted only with a loopback STRONGROOM_HOST")
     assert not load_settings(host=host).is_loopback
 
 

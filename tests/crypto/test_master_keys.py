@@ -69,7 +69,7 @@ def test_a_link_to_such_a_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o602, 0o610, 0o644])
 def test_a_file_others_can_reach_is_refused(tmp_path: Path, mode: int) -> None:
     text = _problem(file=_file(tmp_path, TEXT.encode(), mode))
-    assert text.startswith("STRONGROOM_MASTER_KEYS_FILE: others than its owner can reach it: chmod")
+    assert text.startswith("STRONGROOM_MASTER_KEYS_FILE: other users can access it: chmod")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
@@ -135,7 +135,7 @@ def test_a_command_that_fails_shows_nothing_of_its_output() -> None:
         ("hunter2-is-no-command --x", "it can't be started: No such file or directory"),
         ("'hunter2", "a quotation mark or backslash is left open"),
         ("  ", "it names no command"),
-        ("hunter2\0", "it can't be started: it has a NUL character"),
+        ("hunter2\0", "it can't be started: it contains a NUL character"),
     ],
 )
 def test_a_command_that_can_not_start(command: str, problem: str) -> None:

@@ -1,7 +1,12 @@
 """The least row of each table, and putting them in."""
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Any
+
+from database.migrator import load_migrations, migrate
 
 NOW = "2026-01-31T12:00:00.000000Z"
 TIMES = {"created_at": NOW, "updated_at": NOW}
@@ -95,3 +100,11 @@ def insert_all(connection: sqlite3.Connection) -> None:
 
 def query(connection: sqlite3.Connection, sql: str, *params: Any) -> list[tuple[Any, ...]]:
     return [tuple(row) for row in connection.execute(sql, params).fetchall()]
+
+
+@contextmanager
+def upgraded_to(path: Path, version: int) -> Iterator[sqlite3.Connection]:
+    """A new database with the schema of an earlier version; closed behind the block."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        migrate(connection, load_migrations()[:version])
+        yield connection

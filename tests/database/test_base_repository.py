@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from database.base import BaseRepository, encode, json_text, time_text
+from database.base import BaseRepository, Sql, encode, json_text, time_text
 from database.connection_manager import DatabaseManager
+from database.engine import Value
 from database.errors import CheckViolation, DatabaseError, InvalidValue, UniqueViolation
 from database.sqlite.connection import ConnectionConfig, open_connection
 
@@ -115,6 +116,68 @@ async def test_an_update_of_nothing_changes_nothing(boxes: BoxRepository) -> Non
     box = await boxes.create({"name": "a"})
     assert await boxes.update(box.id, {}) == box
     assert await boxes.update(4711, {}) is None
+
+
+async def test_a_change_expects_a_version(boxes: BoxRepository) -> None:
+    box = await boxes.create({"name": "a"})
+    assert await boxes.change(box.id, {"size": 1}, expected=2) is None
+    assert await boxes.get_by_id(box.id) == box
+    changed = await boxes.change(box.id, {"size": 1}, expected=1)
+    assert changed is not None
+    assert (changed.size, changed.version) == (1, 2)
+    # Of two changes that expect the same version one comes too late.
+    assert await boxes.change(box.id, {"size": 2}, expected=1) is None
+    assert await boxes.get_by_id(box.id) == changed
+
+
+async def test_a_change_has_a_condition_and_computed_columns(boxes: BoxRepository) -> None:
+    box = await boxes.create({"name": "a", "size": 3})
+    where = Sql("size > ?", (5,))
+    computed: dict[str, Sql | Value] = {"size": Sql("size + ?", (3,)), "tags": "[1]"}
+    assert await boxes.change(box.id, {}, where=where, computed=computed) is None
+    grown = await boxes.change(box.id, {"name": "b"}, computed=computed)
+    assert grown is not None
+    assert (grown.name, grown.size, grown.tags, grown.version) == ("b", 6, "[1]", 2)
+    again = await boxes.change(box.id, {}, expected=2, where=where, computed=computed)
+    assert again is not None
+    assert (again.size, again.version) == (9, 3)
+    assert again.updated_at > grown.updated_at
+
+
+async def test_a_computed_time_of_a_change_is_kept(boxes: BoxRepository) -> None:
+    box = await boxes.create({"name": "a"})
+    noon = time_text(NOON)
+    changed = await boxes.change(box.id, {"size": 1}, computed={"updated_at": noon})
+    assert changed is not None
+    assert changed.updated_at == NOON
+
+
+async def test_several_rows_are_changed_at_once(boxes: BoxRepository) -> None:
+    for name, size in (("a", 1), ("b", 2), ("c", 3)):
+        await boxes.create({"name": name, "size": size})
+    changed = await boxes.change_where(Sql("size >= ?", (2,)), {"sealed": True})
+    assert [(box.name, box.sealed, box.version) for box in changed] == [
+        ("b", True, 2),
+        ("c", True, 2),
+    ]
+    assert await boxes.change_where(Sql("size > 3"), {"sealed": True}) == []
+    first = await boxes.get_by_id(1)
+    assert first is not None
+    assert (first.sealed, first.version) == (False, 1)
+
+
+async def test_a_change_may_set_what_callers_may_and_no_other_column(boxes: BoxRepository) -> None:
+    box = await boxes.create({"name": "a"})
+    with pytest.raises(InvalidValue):
+        await boxes.change(box.id, {"version": 7})
+    assert await boxes.get_by_id(box.id) == box
+
+
+async def test_a_table_without_versions_counts_no_changes(manager: DatabaseManager) -> None:
+    notes = NoteRepository(Note, "notes", manager)
+    note = await notes.create({"body": "a"})
+    changed = await notes.change(note.id, {"body": "b"}, where=Sql("body = 'a'"))
+    assert changed == note.model_copy(update={"body": "b"})
 
 
 async def test_what_is_deleted_is_gone(boxes: BoxRepository) -> None:

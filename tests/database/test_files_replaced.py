@@ -1,9 +1,12 @@
-"""Files of an open database that are removed or replaced: nothing more is acknowledged."""
+"""Files of an open database that are removed, replaced or written in their place: nothing more is
+acknowledged."""
 
 import asyncio
 import os
 import shutil
+import sqlite3
 from collections.abc import AsyncIterator, Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -66,6 +69,37 @@ def directory_removed(file: Path) -> None:
     shutil.rmtree(file.parent)
 
 
+def overwritten_by_itself(file: Path) -> None:
+    """Write the content once more, as `cp` does when it puts back a copy."""
+    file.write_bytes(file.read_bytes())
+
+
+def overwritten_by_another(file: Path) -> None:
+    """Write the file of another database into it, as `cp` and `rsync --inplace` do."""
+    other = file.parent / "other.db"
+    with closing(sqlite3.connect(other)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("CREATE TABLE others AS SELECT randomblob(9000)")
+        connection.commit()
+        file.write_bytes(other.with_name(other.name + file.name.removeprefix(NAME)).read_bytes())
+
+
+def patched(file: Path) -> None:
+    """Write zeros over its beginning, as `dd conv=notrunc` does."""
+    with file.open("r+b") as stream:
+        stream.write(bytes(512))
+
+
+def halved(file: Path) -> None:
+    """Cut half of it off."""
+    os.truncate(file, file.stat().st_size // 2)
+
+
+def grown(file: Path) -> None:
+    """Add zeros at its end."""
+    os.truncate(file, file.stat().st_size + 4096)
+
+
 class Watched:
     """An open manager that tells here what ended its writing."""
 
@@ -92,6 +126,13 @@ CHANGES = [
     (recreated, ""),
     (recreated, "-wal"),
     (emptied, ""),
+    (emptied, "-wal"),
+    (halved, ""),
+    (halved, "-wal"),
+    (grown, ""),
+    (patched, ""),
+    (overwritten_by_itself, ""),
+    (overwritten_by_another, ""),
     (looped, ""),
     (looped, "-wal"),
     (directory_renamed, ""),
@@ -156,7 +197,6 @@ async def test_what_the_service_does_itself_is_no_change_of_files(watched: Watch
         await pool.run_alone(lambda raw: raw.execute("VACUUM").close())
         with watched.manager.sync_pool.connection(read_only=True) as connection:
             connection.execute("SELECT count(*) FROM items").fetchone()
-        os.utime(watched.path)
         await pool.look_at_files()
         await pool.run_unit(adding(pool, f"n{number}"))
     assert watched.errors == []
@@ -174,3 +214,55 @@ async def test_files_that_can_not_be_looked_at_are_no_reason_to_end(
         await watched.pool.look_at_files()
         await watched.pool.run_unit(adding(watched.pool, "after"))
     assert watched.errors == []
+
+
+@pytest.mark.parametrize("change", [patched, overwritten_by_another])
+async def test_a_log_whose_beginning_is_written_is_found(
+    watched: Watched, change: Callable[[Path], None]
+) -> None:
+    change(watched.path.with_name(f"{NAME}-wal"))
+    await watched.pool.look_at_files()
+    assert isinstance(watched.pool.writer.poisoned, FilesReplaced)
+    assert f"{NAME}-wal was " in str(watched.pool.writer.poisoned)
+
+
+async def test_an_index_that_is_shortened_is_found(watched: Watched) -> None:
+    await watched.pool.look_at_files()
+    index = watched.path.with_name(f"{NAME}-shm")
+    content = index.read_bytes()
+    halved(index)
+    await watched.pool.look_at_files()
+    # SQLite has it in its memory, where it would miss the rest.
+    index.write_bytes(content)
+    assert f"{NAME}-shm was shortened" in str(watched.pool.writer.poisoned)
+
+
+async def test_a_changed_file_is_found_before_a_checkpoint_writes_it(watched: Watched) -> None:
+    content = watched.path.read_bytes()
+    watched.path.write_bytes(content)
+    with pytest.raises(FilesReplaced, match="was written by another program"):
+        await watched.pool.writer.checkpoint()
+    assert isinstance(watched.pool.writer.poisoned, FilesReplaced)
+    assert watched.path.read_bytes() == content
+
+
+@pytest.mark.parametrize("mode", ["PASSIVE", "FULL", "RESTART", "TRUNCATE"])
+@pytest.mark.parametrize("looks", [False, True])
+async def test_a_checkpoint_of_another_program_is_no_change_of_files(
+    watched: Watched, mode: str, looks: bool
+) -> None:
+    pool = watched.pool
+    for number in range(3):
+        await pool.execute("INSERT INTO parts (body) VALUES (?)", ("x" * 20_000,))
+        before = watched.path.stat()
+        with closing(sqlite3.connect(watched.path)) as connection:
+            assert connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()[0] == 0
+        assert watched.path.stat().st_mtime_ns != before.st_mtime_ns
+        if looks:
+            await pool.look_at_files()
+        await pool.run_unit(adding(pool, f"n{number}"))
+    assert watched.errors == []
+    # It excuses nothing that follows.
+    overwritten_by_itself(watched.path)
+    await pool.look_at_files()
+    assert isinstance(pool.writer.poisoned, FilesReplaced)

@@ -92,10 +92,10 @@ def test_the_rest_of_one_transaction_may_be_of_a_loss_of_power(tmp_path: Path) -
     lost = lost_frames(log)
     assert lost is not None
     assert lost.transactions == 1
-    assert "or the power was lost before the transaction was acknowledged" in str(lost)
+    assert "or the power failed before the transaction was acknowledged" in str(lost)
     flip(log, place(before + 1, 100))
     flip(log, place(before - 1, 100))
-    assert "which were acknowledged" in str(lost_frames(log))
+    assert "acknowledged transactions" in str(lost_frames(log))
 
 
 def test_what_a_cut_leaves_out_can_not_be_known(tmp_path: Path) -> None:

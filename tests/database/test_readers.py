@@ -260,7 +260,7 @@ async def test_closing_stops_the_attempts_to_reopen(
         with pytest.raises(DatabaseError):
             await asyncio.wait_for(pool.fetch_all("SELECT 1"), LONG)
         waiting = asyncio.create_task(pool.fetch_all("SELECT 1"))
-        while "could not be opened again" not in caplog.text:
+        while "could not be reopened" not in caplog.text:
             await asyncio.sleep(0.001)
         assert pool.readers.alive == 0
         await asyncio.wait_for(pool.close(), LONG)

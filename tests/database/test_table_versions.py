@@ -8,17 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from database.changes import TableVersion, any_change, changes_of_rows
 from database.connection_manager import DatabaseManager
 from database.errors import DatabaseError
 from database.sqlite.connection import ConnectionConfig, open_connection
-from database.sqlite.table_versions import (
-    ANYTHING,
-    ObservedConnection,
-    TableVersion,
-    TableVersions,
-    any_change,
-    changes_of_rows,
-)
+from database.sqlite.table_versions import ANYTHING, ObservedConnection, TableVersions
 
 SCHEMA = (
     "CREATE TABLE a (id INTEGER PRIMARY KEY, x TEXT UNIQUE) STRICT",
@@ -136,11 +130,11 @@ def test_what_a_cursor_does_is_not_known(observed: ObservedConnection) -> None:
     assert observed.take_changes() == set()
     observed.cursor().execute("DELETE FROM a")
     assert observed.take_changes() == {ANYTHING}
-    changes = TableVersions()
-    watch = changes.watch(any_change("b"))
+    versions = TableVersions()
+    counted = versions.counting(any_change("b"))
     observed.cursor()
-    with changes.committing(observed):
-        assert watch.version is None
+    with versions.committing(observed):
+        assert counted.version is None
 
 
 def test_an_empty_statement_changes_nothing(observed: ObservedConnection) -> None:
@@ -158,18 +152,18 @@ def test_a_connection_that_only_reads_is_an_ordinary_one(config: ConnectionConfi
         assert type(connection) is sqlite3.Connection
 
 
-class Watches:
-    """A watch over new rows of `a`, one over rows of `a` that are there, one over `b`."""
+class Versions:
+    """The versions of new rows of `a`, of rows of `a` that are there, and of `b`."""
 
     def __init__(self, manager: DatabaseManager) -> None:
-        changes = manager.async_pool.changes
-        self.new = changes.watch([("a", "insert")])
-        self.rows = changes.watch(changes_of_rows("a"))
-        self.b = changes.watch(any_change("b"))
+        versions = manager.async_pool.table_versions
+        self.new = versions.counting([("a", "insert")])
+        self.rows = versions.counting(changes_of_rows("a"))
+        self.b = versions.counting(any_change("b"))
 
     def moved(self) -> set[str]:
         """Those that have counted a commit since the last call."""
-        now = {name: watch.version for name, watch in self._named().items()}
+        now = {name: counted.version for name, counted in self._named().items()}
         assert None not in now.values()
         before, self._before = self._before, now
         return {name for name in now if now[name] != before.get(name, 0)}
@@ -182,61 +176,61 @@ class Watches:
 
 async def test_each_way_to_commit_is_counted(config: ConnectionConfig) -> None:
     async with DatabaseManager(config) as manager:
-        watches = Watches(manager)
+        versions = Versions(manager)
         pool = manager.async_pool
         await pool.execute("INSERT INTO a (x) VALUES ('one')")
-        assert watches.moved() == {"new"}
+        assert versions.moved() == {"new"}
         await pool.execute_many("INSERT INTO a (x) VALUES (?)", [("two",), ("three",)])
-        assert watches.moved() == {"new"}
+        assert versions.moved() == {"new"}
         await pool.execute_returning("UPDATE a SET x = 'uno' WHERE id = 1 RETURNING *")
-        assert watches.moved() == {"rows"}
+        assert versions.moved() == {"rows"}
         await pool.fetch_all("SELECT * FROM a")
-        assert watches.moved() == set()
+        assert versions.moved() == set()
 
         async def unit() -> None:
             async with pool.transaction() as tx:
                 await tx.execute("INSERT INTO b (a_id) VALUES (1)")
 
         await pool.run_unit(unit)
-        assert watches.moved() == {"b"}
+        assert versions.moved() == {"b"}
         async with pool.transaction() as tx:
             await tx.execute("DELETE FROM a WHERE id = 1")
-            assert watches.moved() == set()
-        assert watches.moved() == {"rows", "b"}
+            assert versions.moved() == set()
+        assert versions.moved() == {"rows", "b"}
         await asyncio.to_thread(manager.execute_command, "INSERT INTO a (x) VALUES ('four')")
-        assert watches.moved() == {"new"}
+        assert versions.moved() == {"new"}
         await pool.run_alone(lambda raw: raw.execute("SELECT 1").close())
-        assert watches.moved() == {"new", "rows", "b"}
+        assert versions.moved() == {"new", "rows", "b"}
 
 
 async def test_while_a_commit_is_under_way_there_is_no_version(config: ConnectionConfig) -> None:
     async with DatabaseManager(config) as manager:
-        changes = manager.async_pool.changes
-        watch, other = changes.watch(any_change("a")), changes.watch(any_change("b"))
+        versions = manager.async_pool.table_versions
+        counted, other = versions.counting(any_change("a")), versions.counting(any_change("b"))
         with closing(open_connection(config)) as connection:
             connection.execute("BEGIN IMMEDIATE")
             connection.execute("INSERT INTO a (x) VALUES ('one')")
-            assert (watch.version, other.version) == (0, 0)
-            with changes.committing(connection):
-                assert (watch.version, other.version) == (None, 0)
+            assert (counted.version, other.version) == (0, 0)
+            with versions.committing(connection):
+                assert (counted.version, other.version) == (None, 0)
                 connection.execute("COMMIT")
-            assert (watch.version, other.version) == (2, 0)
+            assert (counted.version, other.version) == (2, 0)
 
 
 async def test_a_commit_that_fails_is_counted_and_over(config: ConnectionConfig) -> None:
     async with DatabaseManager(config) as manager:
-        watch = manager.async_pool.changes.watch(any_change("c"))
+        counted = manager.async_pool.table_versions.counting(any_change("c"))
         # The reference is looked at by the COMMIT.
         with pytest.raises(DatabaseError):
             await manager.async_pool.execute("INSERT INTO c (b_id) VALUES (99)")
-        assert watch.version == 2
+        assert counted.version == 2
 
 
 def test_a_connection_that_is_not_observed_may_have_changed_anything(
     config: ConnectionConfig,
 ) -> None:
-    changes = DatabaseManager(config).async_pool.changes
-    watch = changes.watch(any_change("a"))
-    with closing(sqlite3.connect(config.path)) as connection, changes.committing(connection):
-        assert watch.version is None
-    assert watch.version == 2
+    versions = DatabaseManager(config).async_pool.table_versions
+    counted = versions.counting(any_change("a"))
+    with closing(sqlite3.connect(config.path)) as connection, versions.committing(connection):
+        assert counted.version is None
+    assert counted.version == 2

@@ -1,10 +1,37 @@
-"""Callers of every kind."""
+"""The administrator's token, and a server for tests that only read."""
+
+from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
+from pydantic import SecretStr
+
+from backend.main import create_app
+from config.settings import Settings
+from tests.http.heads import ORIGIN
+from tests.support.servers import RunningServer
 
 
 @pytest.fixture
 def admin_token(client: httpx.AsyncClient) -> str:
     """The token that `client` sends."""
     return client.headers["Authorization"].removeprefix("Bearer ")
+
+
+@pytest.fixture(scope="module")
+def shared(
+    database_template: Path, tmp_path_factory: pytest.TempPathFactory, master_keys: str
+) -> Iterator[RunningServer]:
+    """A server for the tests of a module that only read, with a front end of another origin."""
+    directory = tmp_path_factory.mktemp("heads")
+    (directory / database_template.name).write_bytes(database_template.read_bytes())
+    settings = Settings(
+        _env_file=None,
+        environment="testing",
+        data_dir=directory,
+        master_keys=SecretStr(master_keys),
+        cors_origins=(ORIGIN,),
+    )
+    with RunningServer(create_app(settings)) as server:
+        yield server

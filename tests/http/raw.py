@@ -87,3 +87,24 @@ class Wire:
             return self._file.read()
         except ConnectionResetError:
             return b""
+
+
+def received(server: RunningServer, data: bytes, *, at_once: bool = True) -> Answer:
+    """The answer to these bytes, sent at once or in two parts."""
+    with Wire(server) as wire:
+        if not at_once:
+            wire.send(data[: len(data) // 2])
+            data = data[len(data) // 2 :]
+        wire.send(data)
+        return wire.answer()
+
+
+def is_problem(answer: Answer) -> bool:
+    """Whether it is a whole problem document."""
+    document = answer.document
+    return (
+        answer.headers["content-type"] == "application/problem+json"
+        and answer.headers["x-request-id"] == document["request_id"]
+        and document["status"] == answer.status
+        and "x-content-type-options" in answer.headers
+    )

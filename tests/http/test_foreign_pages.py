@@ -11,9 +11,9 @@ from config.settings import Settings
 from tests.http.raw import Wire
 from tests.support.clients import client_of
 from tests.support.http import all_rows, manager_of, new_project, problem
+from tests.support.resources import ABSENT, ABSENT_ID
 from tests.support.routes import calls, send
 from tests.support.servers import RunningServer
-from tests.support.world import ABSENT, ABSENT_ID
 
 PERMITTED = "https://app.example.com"
 OTHER_HOSTS = (

@@ -46,7 +46,7 @@ async def test_a_full_database_stores_nothing_and_recovers(
     assert ready.status_code == 503
     checks = ready.json()["checks"]
     assert checks["writes"]["status"] == "full"
-    assert "refused until there is room" in checks["writes"]["detail"]
+    assert "refused until there is space" in checks["writes"]["detail"]
     assert {check["status"] for name, check in checks.items() if name != "writes"} == {"ok"}
     await limit_pages(application, 2**30)
     response = await client.put(f"{path}/configuration", json={"planning_statement": large})

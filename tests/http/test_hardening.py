@@ -14,9 +14,9 @@ from config.settings import Settings
 from tests.http.raw import Wire
 from tests.support.clients import client_of, token_of_first_start
 from tests.support.http import make_project, problem
+from tests.support.resources import ABSENT, ABSENT_ID
 from tests.support.routes import calls, send
 from tests.support.servers import RunningServer
-from tests.support.world import ABSENT, ABSENT_ID
 
 HEADERS = {
     "x-content-type-options": "nosniff",

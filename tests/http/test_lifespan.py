@@ -13,8 +13,8 @@ from config.settings import Settings
 from database.errors import WrongEventLoop
 from tests.support.clients import client_of, token_of_first_start
 from tests.support.http import problem
+from tests.support.resources import ABSENT, ABSENT_ID
 from tests.support.routes import calls, send
-from tests.support.world import ABSENT, ABSENT_ID
 
 LOCAL = "http://localhost"
 ALIVE = ("/", "/health", "/docs", "/openapi.json")

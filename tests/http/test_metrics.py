@@ -153,7 +153,7 @@ async def test_leases_that_ran_out_are_counted_by_what_came_of_it(
 ) -> None:
     await application.state.runtime.background.stop()
     service = service_of(application)
-    await service.claims.watch_leases()
+    await service.claims.check_leases()
     await new_run(client, (await make_project(client))["id"])
     name = "strongroom_leases_expired_total"
     for outcome in ("requeued", "failed"):

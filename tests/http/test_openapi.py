@@ -10,9 +10,10 @@ import pytest
 from jsonschema_rs import validator_for
 
 from backend.errors import ERROR_TABLE
-from backend.http.access import OPEN, ROUTE_SCOPES
 from backend.http.openapi import document_text
+from backend.http.route_policy import OPEN
 from backend.main import create_app
+from backend.routes import POLICIES
 from backend.schemas.problems import Problem
 from config.settings import Settings
 from tests.http.calls import Call, all_calls, document
@@ -47,11 +48,11 @@ async def test_the_document_is_served(stranger: httpx.AsyncClient) -> None:
 
 def test_every_call_that_has_a_scope_is_documented_with_it() -> None:
     documented = {(call.method, call.template): call.operation for call in CALLS}
-    assert documented.keys() == ROUTE_SCOPES.keys()
-    for route, scope in ROUTE_SCOPES.items():
+    assert documented.keys() == POLICIES.keys()
+    for route, policy in POLICIES.items():
         operation = documented[route]
-        assert operation["security"] == ([] if scope is OPEN else [{"bearer": []}])
-        assert operation.get("x-scope") == scope
+        assert operation["security"] == ([] if policy.scope is OPEN else [{"bearer": []}])
+        assert operation.get("x-scope") == policy.scope
     assert document()["components"]["securitySchemes"]["bearer"]["scheme"] == "bearer"
 
 

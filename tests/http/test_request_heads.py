@@ -2,24 +2,19 @@
 
 import json
 import re
-from collections.abc import Iterator
-from pathlib import Path
 
 import httpx
 import pytest
 from fastapi import FastAPI
-from pydantic import SecretStr
 
-from backend.main import create_app
 from config.settings import Settings
-from tests.http.raw import Answer, Wire
+from tests.http.heads import BAD_CHUNKS, HEADS, HOST, LONG_FRAMES, ORIGIN
+from tests.http.raw import Wire, is_problem, received
 from tests.support.clients import token_of_first_start
 from tests.support.http import all_rows, make_project, manager_of, new_project, problem
 from tests.support.routes import calls
 from tests.support.servers import RunningServer
 
-HOST = b"Host: strongroom.test\r\n"
-ORIGIN = "https://app.example.com"
 NO_NAMES = ("1%2F2", "1%2f2", "%2F", "a%2Fb%2fc")
 
 
@@ -88,166 +83,6 @@ def token(server: RunningServer, settings: Settings) -> str:
     return token_of_first_start(settings)
 
 
-HEADS: dict[str, tuple[bytes, int, str]] = {
-    "no host": (b"GET / HTTP/1.1\r\n\r\n", 400, "bad_request"),
-    "two hosts": (b"GET / HTTP/1.1\r\n" + HOST + b"Host: b.test\r\n\r\n", 400, "bad_request"),
-    "one host twice": (b"GET / HTTP/1.1\r\n" + HOST + HOST + b"\r\n", 400, "bad_request"),
-    "two hosts in HTTP/1.0": (b"GET / HTTP/1.0\r\n" + HOST * 2 + b"\r\n", 400, "bad_request"),
-    "two hosts in one": (b"GET / HTTP/1.1\r\nHost: a.test, b.test\r\n\r\n", 400, "bad_request"),
-    "a host of 10 kB": (
-        b"GET / HTTP/1.1\r\nHost: " + b"a" * 10_000 + b"\r\n\r\n",
-        *(400, "bad_request"),
-    ),
-    "a host with a user": (b"GET / HTTP/1.1\r\nHost: a@b.test\r\n\r\n", 400, "bad_request"),
-    "a host with a path": (b"GET / HTTP/1.1\r\nHost: a.test/b\r\n\r\n", 400, "bad_request"),
-    "a host of two words": (b"GET / HTTP/1.1\r\nHost: a b\r\n\r\n", 400, "bad_request"),
-    "a host with two ports": (b"GET / HTTP/1.1\r\nHost: a:1:2\r\n\r\n", 400, "bad_request"),
-    "a port that is no number": (b"GET / HTTP/1.1\r\nHost: a:b\r\n\r\n", 400, "bad_request"),
-    "an open bracket": (b"GET / HTTP/1.1\r\nHost: [::1\r\n\r\n", 400, "bad_request"),
-    "an address without brackets": (b"GET / HTTP/1.1\r\nHost: ::1\r\n\r\n", 400, "bad_request"),
-    "raw bytes in the host": (b"GET / HTTP/1.1\r\nHost: \xc3\xa9\r\n\r\n", 400, "bad_request"),
-    "two tokens": (
-        b"GET / HTTP/1.1\r\n"
-        + HOST
-        + b"Authorization: Bearer a\r\nauthorization: Bearer b\r\n\r\n",
-        *(400, "bad_request"),
-    ),
-    "two media types": (
-        b"GET / HTTP/1.1\r\n" + HOST + b"Content-Type: a/b\r\nContent-Type: c/d\r\n\r\n",
-        *(400, "bad_request"),
-    ),
-    "two lengths": (
-        b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\nab",
-        *(400, "bad_request"),
-    ),
-    "one length twice": (
-        b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 1\r\nContent-Length: 1\r\n\r\na",
-        *(400, "bad_request"),
-    ),
-    "a list of lengths": (
-        b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 1, 1\r\n\r\na",
-        *(400, "bad_request"),
-    ),
-    "a length with a sign": (
-        b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: +1\r\n\r\na",
-        *(400, "bad_request"),
-    ),
-    "a length and chunks": (
-        b"POST / HTTP/1.1\r\n"
-        + HOST
-        + b"Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-        *(400, "bad_request"),
-    ),
-    "chunks and a length": (
-        b"POST / HTTP/1.1\r\n"
-        + HOST
-        + b"Transfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n0\r\n\r\n",
-        *(400, "bad_request"),
-    ),
-    "chunks in HTTP/1.0": (
-        b"POST / HTTP/1.0\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-        *(400, "bad_request"),
-    ),
-    "compressed chunks": (
-        b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
-        *(400, "bad_request"),
-    ),
-    "another coding": (
-        b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: identity\r\n\r\n",
-        *(400, "bad_request"),
-    ),
-    "almost chunked": (
-        b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
-        *(400, "bad_request"),
-    ),
-    "a folded header": (b"GET / HTTP/1.1\r\n" + HOST + b"X: a\r\n b\r\n\r\n", 400, "bad_request"),
-    "a bare LF": (b"GET / HTTP/1.1\nHost: a\n\n", 400, "bad_request"),
-    "a bare LF in headers": (b"GET / HTTP/1.1\r\nHost: a\nX: b\r\n\r\n", 400, "bad_request"),
-    "a bare CR": (b"GET / HTTP/1.1\r\nHost: a\rX: b\r\n\r\n", 400, "bad_request"),
-    "a space before the colon": (b"GET / HTTP/1.1\r\nHost : a\r\n\r\n", 400, "bad_request"),
-    "a space before the name": (b"GET / HTTP/1.1\r\n Host: a\r\n\r\n", 400, "bad_request"),
-    "a name with brackets": (b"GET / HTTP/1.1\r\n" + HOST + b"X(): 1\r\n\r\n", 400, "bad_request"),
-    "no name": (b"GET / HTTP/1.1\r\n" + HOST + b": 1\r\n\r\n", 400, "bad_request"),
-    "no colon": (b"GET / HTTP/1.1\r\n" + HOST + b"X\r\n\r\n", 400, "bad_request"),
-    "a NUL": (b"GET / HTTP/1.1\r\n" + HOST + b"X: a\0\r\n\r\n", 400, "bad_request"),
-    "HTTP/0.9": (b"GET /\r\n\r\n", 400, "bad_request"),
-    "HTTP/1.2": (b"GET / HTTP/1.2\r\n" + HOST + b"\r\n", 400, "bad_request"),
-    "HTTP/2.0": (b"GET / HTTP/2.0\r\n" + HOST + b"\r\n", 400, "bad_request"),
-    "the preface of HTTP/2": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400, "bad_request"),
-    "a method in small letters": (b"get / HTTP/1.1\r\n" + HOST + b"\r\n", 400, "bad_request"),
-    "a fragment": (b"GET /health#x HTTP/1.1\r\n" + HOST + b"\r\n", 400, "bad_request"),
-    "a user in the URL": (b"GET http://u:p@a/ HTTP/1.1\r\n" + HOST + b"\r\n", 400, "bad_request"),
-    "a URL of another scheme": (
-        b"GET ftp://a.test/health HTTP/1.1\r\n" + HOST + b"\r\n",
-        *(400, "bad_request"),
-    ),
-    "a URL without a host": (
-        b"GET http:///health HTTP/1.1\r\n" + HOST + b"\r\n",
-        400,
-        "bad_request",
-    ),
-    "nothing but a scheme": (b"GET http:// HTTP/1.1\r\n" + HOST + b"\r\n", 400, "bad_request"),
-    "no path": (b"GET health HTTP/1.1\r\n" + HOST + b"\r\n", 400, "bad_request"),
-    "a tunnel": (b"CONNECT a.test:1 HTTP/1.1\r\n" + HOST + b"\r\n", 400, "bad_request"),
-    "an encoded slash": (b"GET /api%2fprojects HTTP/1.1\r\n" + HOST + b"\r\n", 400, "bad_request"),
-    "a path of 70 kB": (
-        b"GET /" + b"x" * 70_000 + b" HTTP/1.1\r\n" + HOST + b"\r\n",
-        *(414, "uri_too_long"),
-    ),
-    "a query of 70 kB": (
-        b"GET /health?" + b"x" * 70_000 + b" HTTP/1.1\r\n" + HOST + b"\r\n",
-        *(414, "uri_too_long"),
-    ),
-    "a header of 100 kB": (
-        b"GET /health HTTP/1.1\r\n" + HOST + b"X: " + b"x" * 100_000 + b"\r\n\r\n",
-        *(431, "headers_too_large"),
-    ),
-    "headers of 100 kB": (
-        b"GET /health HTTP/1.1\r\n" + HOST + b"X: x\r\n" * 17_000 + b"\r\n",
-        *(431, "headers_too_large"),
-    ),
-}
-
-
-def received(server: RunningServer, data: bytes, *, at_once: bool = True) -> Answer:
-    """The answer to these bytes, sent at once or in two parts."""
-    with Wire(server) as wire:
-        if not at_once:
-            wire.send(data[: len(data) // 2])
-            data = data[len(data) // 2 :]
-        wire.send(data)
-        return wire.answer()
-
-
-def is_problem(answer: Answer) -> bool:
-    """Whether it is a whole problem document."""
-    document = answer.document
-    return (
-        answer.headers["content-type"] == "application/problem+json"
-        and answer.headers["x-request-id"] == document["request_id"]
-        and document["status"] == answer.status
-        and "x-content-type-options" in answer.headers
-    )
-
-
-@pytest.fixture(scope="module")
-def shared(
-    database_template: Path, tmp_path_factory: pytest.TempPathFactory, master_keys: str
-) -> Iterator[RunningServer]:
-    """A server for tests that only read."""
-    directory = tmp_path_factory.mktemp("heads")
-    (directory / database_template.name).write_bytes(database_template.read_bytes())
-    settings = Settings(
-        _env_file=None,
-        environment="testing",
-        data_dir=directory,
-        master_keys=SecretStr(master_keys),
-        cors_origins=(ORIGIN,),
-    )
-    with RunningServer(create_app(settings)) as server:
-        yield server
-
-
 @pytest.mark.parametrize("kind", HEADS)
 def test_a_head_that_can_be_read_in_two_ways_is_refused(shared: RunningServer, kind: str) -> None:
     data, status, code = HEADS[kind]
@@ -255,13 +90,23 @@ def test_a_head_that_can_be_read_in_two_ways_is_refused(shared: RunningServer, k
         answer = received(shared, data, at_once=at_once)
         assert (answer.status, answer.document["code"]) == (status, code)
         assert is_problem(answer)
+        assert answer.headers["connection"] == "close"
+
+
+@pytest.mark.parametrize("kind", HEADS)
+def test_what_follows_a_refused_head_is_no_request(shared: RunningServer, kind: str) -> None:
+    data, status, _ = HEADS[kind]
+    with Wire(shared) as wire:
+        wire.send(data + HEALTH * 3)
+        assert wire.answer().status == status
+        assert wire.rest() == b""
 
 
 @pytest.mark.parametrize("coding", ["identity", "gzip", "xchunked", "chunked;q=1"])
 def test_a_coding_that_is_not_known_is_named(shared: RunningServer, coding: str) -> None:
     head = b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: %s\r\n\r\n" % coding.encode()
     detail = received(shared, head + b"2\r\n{}\r\n0\r\n\r\n").document["detail"]
-    assert detail == "the only Transfer-Encoding is chunked, in HTTP/1.1"
+    assert detail == "the only Transfer-Encoding accepted is chunked, in HTTP/1.1"
 
 
 def test_what_is_in_order_is_answered(shared: RunningServer) -> None:
@@ -301,18 +146,32 @@ def test_a_page_can_read_why_its_head_is_refused(shared: RunningServer) -> None:
         assert answer.headers["access-control-allow-origin"] == ORIGIN
 
 
+HEALTH = b"GET /health HTTP/1.1\r\n" + HOST + b"\r\n"
+CHUNKS = b"Transfer-Encoding: chunked\r\n"
 CHUNKED = b"Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
-BAD_CHUNKS = {
-    "no size": b"zz\r\n{}\r\n0\r\n\r\n",
-    "a negative size": b"-1\r\n{}\r\n0\r\n\r\n",
-    "a size in C": b"0x2\r\n{}\r\n0\r\n\r\n",
-    "a size beyond counting": b"fffffffffffffffff\r\n{}",
-    "a space behind the size": b"2 \r\n{}\r\n0\r\n\r\n",
-    "a bare LF": b"2\n{}\r\n0\r\n\r\n",
-    "more than the size": b"2\r\n{}{}\r\n0\r\n\r\n",
-    "a bad chunk behind a good one": b"2\r\n{}\r\nxx\r\n\r\n",
-    "a bad trailer": b"2\r\n{}\r\n0\r\nX y\r\n\r\n",
-}
+
+
+def post(token: str, framing: bytes) -> bytes:
+    """The head of a request with a body, up to its last empty line."""
+    lines = (
+        *(b"POST /api/projects HTTP/1.1", HOST.strip(), b"Origin: " + ORIGIN.encode()),
+        *(b"Authorization: Bearer " + token.encode(), b"Content-Type: application/json"),
+    )
+    return b"\r\n".join(lines) + b"\r\n" + framing + b"\r\n"
+
+
+@pytest.mark.parametrize("kind", LONG_FRAMES)
+def test_what_chunks_have_besides_data_is_bounded(shared: RunningServer, kind: str) -> None:
+    head = post(token_of_first_start(shared.app.state.settings), CHUNKS)
+    data = head + LONG_FRAMES[kind] + HEALTH
+    for size in (len(data), 5000):
+        with Wire(shared) as wire:
+            for begin in range(0, len(data), size):
+                wire.send(data[begin : begin + size])
+            answer = wire.answer()
+            assert (answer.status, answer.document["code"]) == (431, "headers_too_large")
+            assert answer.headers["access-control-allow-origin"] == ORIGIN
+            assert wire.rest() == b""
 
 
 @pytest.mark.parametrize("kind", BAD_CHUNKS)

@@ -11,8 +11,8 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Match, Mount, Route
 from starlette.types import Scope
 
-from backend.http.access import ROUTE_SCOPES
 from backend.http.fast_path.route_table import RouteTable
+from backend.routes import POLICIES
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "BREW")
 PIECES = ("1", "x", "", "claim", "by-repo", "export", "api", "secrets", "é", "\n", "1\n", "{key}")
@@ -40,7 +40,7 @@ def first(routes: list[BaseRoute], scope: Scope) -> BaseRoute | None:
 
 def paths() -> Iterator[str]:
     """Paths of every route, and such as are next to them."""
-    for template in {template for _, template in ROUTE_SCOPES}:
+    for template in {template for _, template in POLICIES}:
         parts = template.split("/")
         names = [index for index, part in enumerate(parts) if part.startswith("{")]
         for pieces in itertools.product(PIECES, repeat=len(names)):
@@ -66,12 +66,12 @@ def test_it_finds_the_first_route_that_matches(application: FastAPI) -> None:
             else:
                 assert match is Match.NONE
                 assert child_scope == {}
-    assert found == set(ROUTE_SCOPES)
+    assert found == set(POLICIES)
 
 
 def test_it_finds_every_route_that_a_plain_path_has(application: FastAPI) -> None:
     table, others = table_of(application)
-    for method, template in ROUTE_SCOPES:
+    for method, template in POLICIES:
         scope = scope_of(method, template.replace("{", "").replace("}", ""))
         assert table.matches(scope)[1]["route"] is first(others, scope)
 

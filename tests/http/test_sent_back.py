@@ -1,6 +1,7 @@
 """What was read can be sent back: whole, as it is, and without effect."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,26 +10,47 @@ import pytest
 from fastapi import FastAPI
 
 from models import ProjectStatus, RunStatus, SnapshotStatus
-from tests.http.calls import all_calls
+from tests.http.calls import Call, all_calls
 from tests.runs.test_json_fields import shapes
-from tests.support.http import JSON, all_rows, make_project, manager_of, places, problem
+from tests.support.http import (
+    JSON,
+    all_rows,
+    make_project,
+    manager_of,
+    new_project,
+    places,
+    problem,
+)
 
 DOCS = Path(__file__).parents[2] / "docs" / "api.md"
 CALLS = list(all_calls())
 READ = {call.template: call for call in CALLS if call.method == "GET"}
 CHANGES = [call for call in CALLS if call.method in ("PUT", "PATCH") and call.template in READ]
-NOT_WHOLE = {
-    # A list, which is no resource of its own.
-    "/api/projects/{project_id}/secrets",
-    # Its metadata have no value, and a value that is null by mistake must not pass for a change.
-    "/api/projects/{project_id}/secrets/{key}",
-}
+SECRETS = "/api/projects/{project_id}/secrets"
+"""What is read there is a page; it can be sent back as a whole."""
+IN_ITEMS = {"project_id", "key"}
+"""Names in paths that are members of what is found there, if it is not its id."""
 LISTS = [
     call for call in CALLS if call.method == "POST" and call.template in READ and call.needs_body
 ]
 # Whoever sends a run wants a new one: what became of another one is none of it.
 NOT_MADE = {"/api/agent-runs", "/api/projects/{project_id}/secrets"}
 TEXTS = {"result": "r", "error_message": "e"}
+
+
+def shape_of(call: Call) -> str | None:
+    """The name of the shape that it answers with."""
+    schema = call.responses["200"].get("content", {}).get("application/json", {}).get("schema", {})
+    found: str | None = schema.get("$ref")
+    return found
+
+
+def parts(call: Call) -> Iterator[tuple[str, str | None]]:
+    """The members of what a GET answers that have a shape, or are lists of one, with its name."""
+    if call.method == "GET" and (shape := shape_of(call)):
+        for name, schema in call.resolved({"$ref": shape})["properties"].items():
+            if shape := schema.get("items", schema).get("$ref"):
+                yield name, shape
 
 
 async def post(client: httpx.AsyncClient, path: str, **body: Any) -> dict[str, Any]:
@@ -91,6 +113,8 @@ async def resources(client: httpx.AsyncClient) -> dict[str, list[str]]:
         {"webhook_type": "github_pr", "secret_token": "a" * 32, "is_active": False},
     ]
     made_hooks = [await post(client, "/api/projects/1/webhooks", **hook) for hook in hooks]
+    found["/api/projects/{project_id}/secrets/{key}"] = ["/api/projects/1/secrets/KEY"]
+    found[SECRETS] = ["/api/projects/1/secrets"]
     found["/api/webhooks/{webhook_id}"] = [f"/api/webhooks/{made['id']}" for made in made_hooks]
     return found
 
@@ -100,13 +124,37 @@ async def test_every_resource_can_be_sent_back_whole_and_stays_as_it_is(
 ) -> None:
     before = all_rows(manager_of(application))
     for call in CHANGES:
-        if call.template in NOT_WHOLE:
-            continue
         for path in resources[call.template]:
             read = await client.get(path)
             answer = await client.request(call.method, path, content=read.content, headers=JSON)
             assert answer.status_code == 200, f"{call} {path}: {answer.text}"
-            assert answer.json() == read.json()
+            if call.template == SECRETS:
+                assert answer.json() == {"created": 0, "updated": 0, "unchanged": 1}
+            else:
+                assert answer.json() == read.json()
+    assert all_rows(manager_of(application)) == before
+
+
+@pytest.mark.usefixtures("resources")
+async def test_every_item_of_a_list_can_be_sent_back_to_where_it_is(
+    client: httpx.AsyncClient, application: FastAPI
+) -> None:
+    before = all_rows(manager_of(application))
+    tried = set()
+    found = [(call, *part) for call in CALLS for part in parts(call)]
+    for call, member, shape in found:
+        for change in [one for one in CHANGES if shape_of(READ[one.template]) == shape]:
+            read = (await client.get(call.path())).json()[member]
+            for item in read if isinstance(read, list) else [read]:
+                names = re.findall(r"\{(\w+)\}", change.template)
+                own = {name: item.get(name, item["id"]) for name in names if name in IN_ITEMS}
+                path = change.path(**dict.fromkeys(names, item["id"]) | own)
+                answer = await client.request(change.method, path, json=item)
+                assert answer.status_code == 200, f"{change} {path}: {answer.text}"
+                assert answer.json() == item
+                tried.add(change.template)
+    # The configuration and the secrets as they are in `full`; all others as they are in lists.
+    assert tried == {change.template for change in CHANGES} - {SECRETS}
     assert all_rows(manager_of(application)) == before
 
 
@@ -163,8 +211,72 @@ async def test_a_revealed_secret_can_be_sent_back(client: httpx.AsyncClient) -> 
     metadata = (await client.get(path)).json()
     revealed = (await client.get(f"{path}/value")).json()
     assert (await client.put(path, json=revealed)).json() == metadata
-    for without_value in (metadata, {"value": None}):
-        assert places(await client.put(path, json=without_value)) == ["/value"]
+    assert (await client.put(path, json=metadata)).json() == metadata
+    # By mistake, such as a variable that is not set.
+    assert places(await client.put(path, json={"value": None})) == ["/value"]
+    # A secret that there is not needs its value.
+    other = path.replace("KEY", "OTHER")
+    assert places(await client.put(other, json=metadata)) == ["/value"]
+    assert (await client.get(other)).status_code == 404
+
+
+async def test_a_list_of_secrets_can_be_sent_back_with_changes(client: httpx.AsyncClient) -> None:
+    secrets = [{"key": key, "value": "v"} for key in ("A", "B", "C")]
+    await make_project(client, secrets=secrets)
+    listed = (await client.get("/api/projects/1/secrets")).json()
+    listed["secrets"][1]["value"] = "changed"
+    listed["secrets"].append({"key": "D", "value": "new"})
+    answer = await client.put("/api/projects/1/secrets", json=listed)
+    assert answer.json() == {"created": 1, "updated": 1, "unchanged": 2}
+    shown = (await client.get("/api/projects/1/secrets/B/value")).json()
+    assert (shown["value"], shown["version"]) == ("changed", 2)
+    for wrong, place in (
+        ({**listed["secrets"][0], "key": "E"}, "/secrets/1/value"),
+        ({"key": "A", "value": None}, "/secrets/1/value"),
+    ):
+        body = {"secrets": [{"key": "F", "value": "v"}, wrong]}
+        assert places(await client.put("/api/projects/1/secrets", json=body)) == [place]
+    # A new project has no secret that could stay as it is.
+    answer = await client.post("/api/projects", json=new_project(secrets=listed["secrets"][:1]))
+    assert places(answer) == ["/secrets/0/value"]
+
+
+async def test_an_unreadable_secret_that_is_sent_back_is_told_as_such(
+    client: httpx.AsyncClient, application: FastAPI
+) -> None:
+    await make_project(client, secrets=[{"key": "KEY", "value": "v"}])
+    await manager_of(application).async_execute_command("UPDATE project_secrets SET version = 7")
+    path = "/api/projects/1/secrets/KEY"
+    metadata = (await client.get(path)).json()
+    assert metadata["status"] == "unreadable"
+    assert (await client.put(path, json=metadata)).json() == metadata
+
+
+async def test_a_project_can_be_made_of_what_was_read_of_another(client: httpx.AsyncClient) -> None:
+    await make_project(client, settings={"planning_statement": "p", "branch_name": "b"})
+    full = (await client.get("/api/projects/1/full")).json()
+    body = {**full["project"], "github_repo": "copy", "settings": full["settings"]}
+    answer = await client.post("/api/projects", json=body)
+    assert answer.status_code == 201, answer.text
+    copy = (await client.get(f"/api/projects/{answer.json()['id']}/full")).json()
+    for name in ("planning_statement", "branch_name", "version"):
+        assert copy["settings"][name] == full["settings"][name]
+
+
+async def test_a_page_of_test_results_and_of_logs_can_be_sent_to_another_run(
+    client: httpx.AsyncClient,
+) -> None:
+    await make_project(client)
+    runs = [f"/api/agent-runs/{n}" for n in (1, 2)]
+    for _ in runs:
+        await post(client, "/api/agent-runs", project_id=1, target_text="t")
+    await post(client, f"{runs[0]}/test-results", test_type="u", test_name="t", status="passed")
+    page = (await client.get(f"{runs[0]}/test-results")).json()
+    answer = await client.post(f"{runs[1]}/test-results", json=page)
+    assert answer.json() == {"created": 1, "updated": 0, "unchanged": 0}
+    await post(client, "/api/logs", level="INFO", message="m")
+    answer = await client.post("/api/logs", json=(await client.get("/api/logs")).json())
+    assert answer.json() == {"accepted": 1}
 
 
 async def test_an_item_of_every_list_can_be_sent_again(
@@ -193,7 +305,7 @@ async def test_an_item_of_every_list_can_be_sent_again(
 
 def test_the_docs_name_what_is_ignored() -> None:
     text = DOCS.read_text(encoding="utf-8")
-    part = text[text.index("An unknown field of a body") : text.index("`PUT` and `PATCH`")]
+    part = text[text.index("An unknown field in a body") : text.index("`PUT` and `PATCH`")]
     named = set(re.findall(r"`(\w+)`", part))
     ignored = {name for shape in shapes() for name in shape.answer_only}
     assert ignored - named == set()

@@ -16,21 +16,21 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from backend.http.access import ROUTE_SCOPES
 from backend.main import create_app
+from backend.routes import POLICIES
 from config.settings import Settings
 from tests.http.sentinels import Sentinels, files_in
 from tests.support.http import JSON
 from tests.support.processes import PATIENCE, Serving, environment, run
+from tests.support.resources import MAKERS, Resources
 from tests.support.routes import Call, calls, send
-from tests.support.world import MAKERS, World
 
 SECRET_FIELDS = {"value", "secret_token"}
 OTHER_CORE = "~'\u00fc\U0001f5dd\\w5Q/~\U0001f5dd"
 REVEALING = "/api/projects/{project_id}/secrets/{key}/value"
 PLANTED = "PLANTED"
 NOT_DONE = {
-    # Its body is signed; `World` has delivered one.
+    # Its body is signed; `Resources` has delivered one.
     ("POST", "/api/webhooks/{webhook_id}/deliveries/github"),
     # The run has no lease, and has ended when they are called.
     ("POST", "/api/agent-runs/{run_id}/heartbeat"),
@@ -172,8 +172,8 @@ async def client(serving: Serving) -> AsyncIterator[httpx.AsyncClient]:
 async def test_no_route_puts_a_value_anywhere(
     serving: Serving, client: httpx.AsyncClient, described: FastAPI, tmp_path: Path
 ) -> None:
-    world = World(client)
-    names = {name: await world.get(name) for name in MAKERS} | {"key": PLANTED}
+    resources = Resources(client)
+    names = {name: await resources.get(name) for name in MAKERS} | {"key": PLANTED}
     tour = Tour(client, names)
     await tour.plant()
     # What takes things away comes last, and the project with all that belongs to it after that.
@@ -185,7 +185,7 @@ async def test_no_route_puts_a_value_anywhere(
     )
     for call in routes:
         await tour.visit(call)
-    assert tour.visited == ROUTE_SCOPES.keys()
+    assert tour.visited == POLICIES.keys()
     assert tour.visited - tour.answered == NOT_DONE
     metrics = (await client.get("/metrics")).content
     copied = run("backup", tmp_path / "copy.db", "--data-dir", serving.directory, cwd=tmp_path)

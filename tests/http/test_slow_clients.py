@@ -16,7 +16,8 @@ import httpx
 import pytest
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from backend.cli.connections import ConnectionLimits, Connections
+from backend.cli.all_connections import Connections
+from backend.cli.connections import ConnectionLimits
 from backend.main import create_app
 from config.settings import Settings
 from tests.http.raw import Wire

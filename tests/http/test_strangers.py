@@ -11,7 +11,8 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from backend.cli.connections import ConnectionLimits, Connections
+from backend.cli.all_connections import Connections
+from backend.cli.connections import ConnectionLimits
 from backend.main import create_app
 from config.settings import Settings
 from tests.support.clients import token_of_first_start

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic_core import PydanticCustomError
 
-from models import read_moment, utc_text
+from database.base import time_text
+from models import read_moment
 from tests.http.calls import Call, all_calls, make_something_of_everything
 from tests.support.http import places
 
@@ -136,7 +137,7 @@ async def test_a_plus_that_a_query_has_made_a_blank_is_told(client: httpx.AsyncC
     ],
 )
 def test_all_of_rfc_3339_is_read(text: str, meaning: str) -> None:
-    assert utc_text(read_moment(text)) == meaning
+    assert time_text(read_moment(text)) == meaning
 
 
 @given(st.datetimes(timezones=st.timezones() | st.just(UTC)))

@@ -8,8 +8,9 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from backend.http.access import OPEN, ROUTE_SCOPES
+from backend.http.route_policy import OPEN
 from backend.main import create_app
+from backend.routes import POLICIES
 from backend.schemas.tokens import TokenCreate
 from backend.services.principal import ADMIN
 from config.settings import Settings
@@ -25,9 +26,9 @@ from tests.support.http import (
 )
 
 GUARDED: list[tuple[str, str, str]] = sorted(
-    (method, path, scope)
-    for (method, path), scope in ROUTE_SCOPES.items()
-    if scope is not OPEN and path != "/metrics"
+    (method, path, policy.scope)
+    for (method, path), policy in POLICIES.items()
+    if policy.scope is not OPEN and not policy.is_open_on_loopback
 )
 WITH_BODY = [route[:2] for route in GUARDED if route[0] in ("POST", "PUT", "PATCH")]
 MakeClient = Callable[..., Awaitable[httpx.AsyncClient]]

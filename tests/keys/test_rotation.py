@@ -85,7 +85,7 @@ async def test_a_key_that_is_still_in_use_can_not_be_dropped(tmp_path: Path) -> 
     status = await service.rotation.status()
     assert [(key.id, key.removable) for key in status.keys] == [("new", False), ("old", False)]
     await runtime.stop()
-    with pytest.raises(StartRefused, match="master key old is missing and still in use"):
+    with pytest.raises(StartRefused, match="master key old is still in use but missing"):
         await started(tmp_path, NEW)
 
     runtime = await started(tmp_path, NEW, OLD)

@@ -165,7 +165,9 @@ async def test_what_is_too_much_is_counted_and_told_once(
 
 
 async def test_what_strangers_cause_is_not_stored(own: OwnLogs, table: Table) -> None:
-    get_logger("strongroom.connections").warning("clients sent what is no request")
+    get_logger("strongroom.connections").warning(
+        "clients sent requests that this server does not serve"
+    )
     logging.getLogger("uvicorn.error").warning("Invalid HTTP request received.")
     await own.store_waiting()
     assert table.entries == []

@@ -133,7 +133,7 @@ async def test_blocks_without_logs_are_forgotten(api: Api) -> None:
     rows = await pool.fetch_all("SELECT block FROM system_log_blocks ORDER BY block")
     assert [row[0] for row in rows] == [0, 1, 2, 3, 4, 5]
     await api.call("DELETE", f"/api/projects/{second}?purge=true", status=204)
-    while await api.service.retention.remove_noted_logs(7):
+    while await api.service.retention.remove_orphaned_logs(7):
         pass
     await send(api, *(log("stays") for _ in range(12)))
     await send(api, log("stays"))

@@ -214,16 +214,17 @@ def test_pages_of_each_run_make_pages_of_all(
             )
             for run in runs
         ]
-        page, after = merge(numbers, outcomes, limit, with_results=True)
-        for item in page:
+        page = merge(numbers, outcomes, limit, with_results=True)
+        for item in page.items:
             test = (item.test_type, item.test_name)
             assert [r.agent_run_id for r in item.results or ()] == [
                 n for n, run in enumerate(runs) if test in run
             ]
             seen.append(test)
-        if after is None:
+        if page.next_position is None:
             break
-        assert len(page) == limit or (0 < len(page) < limit and cut is not None)
+        after = page.next_position
+        assert len(page.items) == limit or (0 < len(page.items) < limit and cut is not None)
     assert seen == wanted
 
 

@@ -101,7 +101,7 @@ async def test_no_statement_about_snapshots_scans_or_sorts(
 ) -> None:
     snapshots = GrainchainSnapshotRepository(manager_of(application)).using(plans)
     made = await snapshots.create({"agent_run_id": run_id, "snapshot_id": "s", "config": {}})
-    changed = await snapshots.change(
+    changed = await snapshots.change_from(
         made.id, {"status": SnapshotStatus.READY}, sources=[SnapshotStatus.CREATING]
     )
     assert changed is not None
@@ -118,7 +118,7 @@ async def test_no_statement_about_snapshots_scans_or_sorts(
             TestResultRepository,
             {"upsert", "get_by_test", "summary", "last_runs", "page", "outcomes"},
         ),
-        (GrainchainSnapshotRepository, {"create", "change", "page"}),
+        (GrainchainSnapshotRepository, {"create", "change_from", "page"}),
     ],
 )
 def test_every_statement_was_looked_at(repository: type[TableAccess], tried: set[str]) -> None:

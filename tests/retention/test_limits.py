@@ -25,7 +25,7 @@ async def prune(api: Api, limits: RetentionLimits) -> tuple[RetentionPlan, Remov
     removed = await Pruner(api.service.retention, limits, considerate=False).start()
     assert (await api.service.retention.plan(limits)).rows == 0
     async with api.service.db_manager.async_transaction() as tx:
-        assert await SystemLogRepository.index.check(tx)
+        assert await SystemLogRepository(api.service.db_manager).index.check(tx)
         broken = await tx.fetch_all("PRAGMA foreign_key_check")
     assert broken == []
     return plan, removed

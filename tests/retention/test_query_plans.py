@@ -7,7 +7,7 @@ from backend.repositories.retention_repository import (
     KEPT,
     LOGS,
     OWN_LOGS,
-    End,
+    Cutoff,
     Kept,
     RetentionRepository,
 )
@@ -35,17 +35,17 @@ async def explaining(api: Api, clock: Clock) -> Explaining:
 
 async def test_every_step_finds_its_rows_by_an_index(api: Api, explaining: Explaining) -> None:
     data = RetentionRepository(api.service.db_manager).using(explaining)
-    end = End(TIME, 2, TIME, 3)
+    cutoff = Cutoff(TIME, 2, TIME, 3)
     for kept in KEPT:
-        await data.end(kept, before=TIME, newest=None, now=TIME)
+        await data.cutoff(kept, before=TIME, newest=None, now=TIME)
         await data.span(kept.table)
-        await data.extent(kept, end)
-        await data.ids_until(kept, end, 10)
+        await data.extent(kept, cutoff)
+        await data.ids_until(kept, cutoff, 10)
     await data.runs_finished_before(TIME, 10)
     await data.finished_runs_beyond(1, 1, 10)
     await data.characters_of_runs([1, 2])
-    await data.count_logs_of_runs([1, 2], end)
-    await data.count_noted_logs(end)
+    await data.count_logs_of_runs([1, 2], cutoff)
+    await data.count_orphaned_logs(cutoff)
     await data.remove_deliveries([1])
     await data.remove_finished_runs([1])
     # What is noted is all to go, and a sample is of some rows that were found by an index.
@@ -59,11 +59,11 @@ async def test_counting_the_newest_reads_an_index_and_only_if_there_may_be_more(
     api: Api, explaining: Explaining, kept: Kept
 ) -> None:
     data = RetentionRepository(api.service.db_manager).using(explaining)
-    assert await data.end(kept, before=None, newest=1000, now=TIME) is None
+    assert await data.cutoff(kept, before=None, newest=1000, now=TIME) is None
     assert len(explaining.plans) == 2
     explaining.plans.clear()
-    end = await data.end(kept, before=None, newest=1, now=TIME)
-    assert (end is None) == (kept is OWN_LOGS)
+    cutoff = await data.cutoff(kept, before=None, newest=1, now=TIME)
+    assert (cutoff is None) == (kept is OWN_LOGS)
     assert explaining.steps()[2].startswith(
         f"SEARCH {kept.table} USING COVERING INDEX {INDEXES[kept]} (created_at<?)"
     )

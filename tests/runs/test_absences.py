@@ -26,7 +26,7 @@ async def claim_all(api: Api, count: int, **fields: object) -> list[Json]:
 async def serving(api: Api) -> Api:
     """The API as it is while the service runs, with its first look at leases done."""
     api.service.claims.presence.begin()
-    await api.service.claims.watch_leases()
+    await api.service.claims.check_leases()
     return api
 
 
@@ -44,10 +44,10 @@ async def status_of(api: Api, id: int) -> str:
 async def test_while_the_service_runs_leases_run_out(serving: Api, clock: Clock) -> None:
     (run,) = await claim_all(serving, 1)
     await pass_time(serving, clock, LEASE - 1)
-    await serving.service.claims.watch_leases()
+    await serving.service.claims.check_leases()
     assert await status_of(serving, run["id"]) == "running"
     await pass_time(serving, clock, 1)
-    await serving.service.claims.watch_leases()
+    await serving.service.claims.check_leases()
     assert await status_of(serving, run["id"]) == "pending"
 
 
@@ -59,7 +59,7 @@ async def test_a_clock_that_is_set_and_set_back_between_two_looks_costs_no_lease
     await serving.heartbeat(run["id"], run["lease_token"])
     clock.advance(10**6)
     assert await serving.service.claims.claim(RunClaim(worker="another")) == []
-    await serving.service.claims.watch_leases()
+    await serving.service.claims.check_leases()
     assert await status_of(serving, run["id"]) == "running"
 
 
@@ -73,15 +73,15 @@ async def test_after_the_process_stood_still_leases_have_their_whole_time(
     clock.advance(away)
     # A claim comes first, and then the look.
     await serving.claim_nothing()
-    await serving.service.claims.watch_leases()
+    await serving.service.claims.check_leases()
     await serving.claim_nothing()
     assert await serving.run(run["id"]) == before
     await pass_time(serving, clock, LEASE - 1)
-    await serving.service.claims.watch_leases()
+    await serving.service.claims.check_leases()
     assert await status_of(serving, run["id"]) == "running"
     await serving.heartbeat(run["id"], run["lease_token"])
     await pass_time(serving, clock, LEASE)
-    await serving.service.claims.watch_leases()
+    await serving.service.claims.check_leases()
     assert await status_of(serving, run["id"]) == "pending"
 
 
@@ -91,7 +91,7 @@ async def test_a_look_that_an_absence_interrupts_takes_nothing_back(
     (run,) = await claim_all(serving, 1)
     clock.advance(LEASE + 1)
     assert await serving.service.claims.expire_leases() == 0
-    await serving.service.claims.watch_leases()
+    await serving.service.claims.check_leases()
     await serving.heartbeat(run["id"], run["lease_token"])
 
 
@@ -104,9 +104,9 @@ async def test_leases_are_no_shorter_after_the_database_could_not_be_written(
     queue = manager.async_pool.writer.queue
     queue._unanswered = manager.config.queue_limit
     with pytest.raises(DatabaseBusy):
-        await serving.service.claims.watch_leases()
+        await serving.service.claims.check_leases()
     queue._unanswered = 0
-    await serving.service.claims.watch_leases()
+    await serving.service.claims.check_leases()
     await serving.heartbeat(run["id"], run["lease_token"])
     assert await status_of(serving, run["id"]) == "running"
 
@@ -129,7 +129,7 @@ async def test_a_start_gives_every_lease_its_whole_time(database_path: Path, clo
         api.service.claims.presence.begin()
         # Before the first look no lease can run out.
         await api.claim_nothing()
-        await api.service.claims.watch_leases()
+        await api.service.claims.check_leases()
         await api.claim_nothing()
         for run in (*gone, *held, paused):
             answer = await api.heartbeat(run["id"], run["lease_token"])

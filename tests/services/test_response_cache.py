@@ -17,8 +17,9 @@ from backend.services.base import Kit
 from backend.services.database_service import DatabaseService
 from backend.services.principal import Principal, acting_as
 from backend.services.response_cache import MAX_ANSWERS, ResponseCache
+from database.changes import any_change
 from database.connection_manager import DatabaseManager
-from database.sqlite.table_versions import TableVersions, any_change
+from database.sqlite.table_versions import TableVersions
 
 
 class Counting:
@@ -34,14 +35,14 @@ class Counting:
 
 
 async def test_an_answer_is_made_once_until_something_changes() -> None:
-    changes = TableVersions()
-    answers, make = ResponseCache(changes.watch(any_change("a"))), Counting()
+    versions = TableVersions()
+    answers, make = ResponseCache(versions.counting(any_change("a"))), Counting()
     for _ in range(3):
         assert await answers.of(1, make) == b"{}"
     assert make.made == 1
     await answers.of(2, make)
     assert make.made == 2
-    with changes.anything():
+    with versions.anything():
         await answers.of(1, make)
         await answers.of(1, make)
         assert make.made == 4
@@ -51,21 +52,21 @@ async def test_an_answer_is_made_once_until_something_changes() -> None:
 
 
 async def test_what_changed_while_it_was_made_is_not_kept() -> None:
-    changes = TableVersions()
-    answers, make = ResponseCache(changes.watch(any_change("a"))), Counting()
+    versions = TableVersions()
+    answers, make = ResponseCache(versions.counting(any_change("a"))), Counting()
 
     async def overtaken() -> bytes:
-        with changes.anything():
+        with versions.anything():
             pass
         return b"old"
 
     async def in_the_middle() -> bytes:
-        begun.enter_context(changes.anything())
+        begun.enter_context(versions.anything())
         return b"old"
 
     assert await answers.of(1, overtaken) == b"old"
     assert await answers.of(1, make) == b"{}"
-    with changes.anything():
+    with versions.anything():
         pass
     with contextlib.ExitStack() as begun:
         assert await answers.of(1, in_the_middle) == b"old"
@@ -74,7 +75,7 @@ async def test_what_changed_while_it_was_made_is_not_kept() -> None:
 
 
 async def test_memory_is_bounded() -> None:
-    answers = ResponseCache(TableVersions().watch(any_change("a")), max_bytes=1000)
+    answers = ResponseCache(TableVersions().counting(any_change("a")), max_bytes=1000)
     make = Counting(b"x" * 100)
     for asked in range(15):
         await answers.of(asked, make)
@@ -90,7 +91,7 @@ async def test_memory_is_bounded() -> None:
 
 
 async def test_many_small_answers_are_bounded_in_number() -> None:
-    answers, make = ResponseCache(TableVersions().watch(any_change("a"))), Counting()
+    answers, make = ResponseCache(TableVersions().counting(any_change("a"))), Counting()
     for asked in range(MAX_ANSWERS + 10):
         await answers.of(asked, make)
     assert len(answers._kept) == MAX_ANSWERS
@@ -99,7 +100,7 @@ async def test_many_small_answers_are_bounded_in_number() -> None:
 
 
 async def test_an_error_is_not_kept() -> None:
-    answers = ResponseCache(TableVersions().watch(any_change("a")))
+    answers = ResponseCache(TableVersions().counting(any_change("a")))
 
     async def fail() -> bytes:
         raise ProjectNotFound
@@ -110,7 +111,7 @@ async def test_an_error_is_not_kept() -> None:
 
 
 async def test_who_asks_in_a_loop_lets_others_run() -> None:
-    answers = ResponseCache(TableVersions().watch(any_change("a")))
+    answers = ResponseCache(TableVersions().counting(any_change("a")))
     stop = asyncio.Event()
     asyncio.get_running_loop().call_soon(stop.set)
     while not stop.is_set():

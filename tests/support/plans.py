@@ -11,6 +11,7 @@ class Explaining:
     def __init__(self, executor: Executor) -> None:
         self._executor = executor
         self.plans: list[tuple[str, list[str]]] = []
+        self.dialect = executor.dialect
 
     async def fetch_all(self, sql: str, params: Params = ()) -> list[Row]:
         await self._explain(sql, params)

@@ -1,7 +1,7 @@
 """Every route there is, and a request for each that is as small as its shape permits.
 
 Routes are found in the OpenAPI document, so that a new one is tried without a word here. Only a
-new name in a path has to be told: `world.py` says how one of these is made.
+new name in a path has to be told: `resources.py` says how one of these is made.
 """
 
 import json
@@ -14,8 +14,8 @@ import httpx
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
-from backend.http.access import ROUTE_SCOPES
 from backend.http.fast_path.route_table import RouteTable
+from backend.routes import POLICIES
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
@@ -60,14 +60,18 @@ def document_of(app: FastAPI) -> dict[str, Any]:
 
 
 def calls(app: FastAPI) -> list[Call]:
-    """Every route of the application, in the order of the document."""
-    document = document_of(app)
+    """Every route of the application, in the order of its document."""
+    return calls_of(document_of(app))
+
+
+def calls_of(document: dict[str, Any]) -> list[Call]:
+    """Every route that an OpenAPI document has, in its order."""
     schemas = document["components"]["schemas"]
     return [
         Call(
             method=method.upper(),
             path=path,
-            scope=ROUTE_SCOPES[method.upper(), path],
+            scope=POLICIES[method.upper(), path].scope,
             body=_body(operation, schemas),
             headers=_headers(operation, schemas),
             query=frozenset(

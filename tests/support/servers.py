@@ -11,7 +11,8 @@ from typing import Any, Self, TypeVar
 import uvloop
 from fastapi import FastAPI
 
-from backend.cli.connections import ConnectionLimits, Connections
+from backend.cli.all_connections import Connections
+from backend.cli.connections import ConnectionLimits
 from backend.cli.server import Server
 
 T = TypeVar("T")

@@ -10,10 +10,10 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from backend.http.access import BODY_LIMITS, ROUTE_SCOPES
-from backend.http.edge import body_limit
 from backend.http.fair_queue import FairQueue
 from backend.http.inbound_budget import InboundLimits
+from backend.http.route_policy import BodyLimits
+from backend.routes import POLICIES
 from config.settings import Settings
 from tests.support.clients import token_of_first_start
 from tests.support.http import JSON, problem
@@ -29,6 +29,7 @@ from tests.support.webhooks import (
 )
 
 LIMIT = 25 * 1024 * 1024
+LIMITS = BodyLimits(POLICIES)
 
 
 def json_of(size: int) -> bytes:
@@ -81,7 +82,7 @@ async def test_a_body_past_the_limit_is_refused_whether_it_says_so_or_not(
 async def test_no_other_route_takes_more_than_before(
     client: httpx.AsyncClient, method: str, path: str
 ) -> None:
-    assert body_limit(method, path) == 0
+    assert LIMITS.of(method, path) == 0
     body = json_of(1024 * 1024 + 1)
     detail = problem(
         await client.request(method, path, content=body, headers=JSON), "body_too_large"
@@ -89,9 +90,11 @@ async def test_no_other_route_takes_more_than_before(
     assert "1048576" in detail["detail"]
 
 
-def test_every_limit_is_of_a_route_that_there_is() -> None:
-    assert BODY_LIMITS.keys() <= ROUTE_SCOPES.keys()
-    assert body_limit("POST", "/api/webhooks/7/deliveries/github") == LIMIT
+def test_deliveries_alone_have_a_limit_of_their_own() -> None:
+    assert [path for (_, path), policy in POLICIES.items() if policy.body_limit] == [
+        "/api/webhooks/{webhook_id}/deliveries/github"
+    ]
+    assert LIMITS.of("POST", "/api/webhooks/7/deliveries/github") == LIMIT
 
 
 class TestLargerForAll:

@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 
-from backend.http.access import BODY_LIMITS
 from backend.http.inbound_budget import SMALL_BYTES, InboundLimits
+from backend.routes import POLICIES
 from backend.schemas.json_object import MAX_JSON_BYTES
 from backend.schemas.results import MAX_RESULTS
 from backend.schemas.webhooks import MAX_EVENTS
@@ -25,14 +25,14 @@ def names(text: str) -> set[str]:
 
 def test_the_bounds_of_deliveries_are_the_codes() -> None:
     text = page("webhooks.md")
-    (limit,) = BODY_LIMITS.values()
+    (limit,) = (policy.body_limit for policy in POLICIES.values() if policy.body_limit)
     assert f"more than {limit // MIB} MiB" in text
     limits = InboundLimits()
     assert f"up to {SMALL_BYTES // MIB} MiB share {limits.small.max_bytes // MIB} MiB" in text
     assert f"larger ones share {limits.large.max_bytes // MIB} MiB" in text
-    assert f"{limits.patience:g} seconds more than it takes at" in text
-    assert f"{limits.bytes_per_second // 1024} KiB a second" in text
-    assert f"{limits.seconds:g} seconds in all" in text
+    assert f"at {limits.bytes_per_second // 1024} KiB a second" in text
+    assert f"with {limits.patience:g} seconds of grace" in text
+    assert f"within {limits.seconds:g} seconds" in text
     assert f"up to {MAX_EVENTS} names" in text
     assert set(WebhookType) <= names(text)
 

@@ -1,28 +1,62 @@
 """The way to the endpoint of an ordinary route, without what FastAPI does for all the others."""
 
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import MISSING, Field, fields
 from typing import Any
 
-from fastapi.datastructures import DefaultPlaceholder
+from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import RequestValidationError, ResponseValidationError
+from fastapi.params import Body
 from fastapi.routing import APIRoute
+from fastapi.utils import is_body_allowed_for_status_code
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 Handler = Callable[[Request], Awaitable[Response]]
 
-_OTHER_PARTS = (
-    "dependencies",
-    "query_params",
-    "header_params",
-    "cookie_params",
-    "http_connection_param_name",
-    "background_tasks_param_name",
-    "security_scopes_param_name",
+HONOURED_OPTIONS = frozenset(
+    {
+        "endpoint",
+        "methods",
+        "path",
+        "response_model",
+        "status_code",
+        # What is wrong with them shows in the route's description.
+        "dependencies",
+        # They are for the document.
+        "callbacks",
+        "deprecated",
+        "description",
+        "generate_unique_id_function",
+        "include_in_schema",
+        "name",
+        "openapi_extra",
+        "operation_id",
+        "response_description",
+        "responses",
+        "summary",
+        "tags",
+    }
 )
-_OPTIONS = ("include", "exclude", "exclude_unset", "exclude_defaults", "exclude_none")
+"""The options of a route that a direct call does what FastAPI does about."""
+HONOURED_PARTS = frozenset(
+    {
+        "body_params",
+        "call",
+        "path_params",
+        "request_param_name",
+        "response_param_name",
+        # They tell how it is a part of another one.
+        "name",
+        "path",
+        "scope",
+        "use_cache",
+    }
+)
+"""The same of the parts of FastAPI's description of an endpoint."""
+_OPTIONS = inspect.signature(APIRoute.__init__).parameters
 
 
 class DirectCall:
@@ -70,6 +104,8 @@ class DirectCall:
         status = self._status if given is None else given.status_code
         content = self._answer.serialize_json(value)
         response = Response(content, status, media_type="application/json")
+        if given is not None and not is_body_allowed_for_status_code(status):
+            response.body = b""
         if given is not None:
             response.raw_headers += given.raw_headers
         return response
@@ -88,19 +124,41 @@ def application(handle: Handler) -> ASGIApp:
     return send_answer
 
 
-def is_ordinary(route: APIRoute) -> bool:
-    """Whether a route takes nothing but names in its path, a JSON body that must be there, the
-    request, and the response for its headers and status; and answers with one model."""
-    dependant, body = route.dependant, route.body_field
+def is_ordinary(route: APIRoute, options: Mapping[str, Any]) -> bool:
+    """Whether a route, made with these options, takes nothing but names in its path, a JSON body
+    that must be there, the request, and the response for its headers and status; and answers with
+    one model. Whatever else FastAPI knows, or will know, is left to it."""
+    dependant = route.dependant
     return (
         inspect.iscoroutinefunction(dependant.call)
-        and not any(getattr(dependant, part) for part in _OTHER_PARTS)
+        and all(name in HONOURED_OPTIONS or _is_default(name, options[name]) for name in options)
+        and all(
+            part.name in HONOURED_PARTS or _is_empty(dependant, part) for part in fields(dependant)
+        )
         and all(field.name in route.param_convertors for field in dependant.path_params)
-        # Several parameters share a body that is the parameter of none.
-        and dependant.body_params == ([] if body is None else [body])
-        and (body is None or body.field_info.is_required())
+        and _has_ordinary_body(route)
         and route.response_field is not None
-        and isinstance(route.response_class, DefaultPlaceholder)
-        and route.response_model_by_alias
-        and not any(getattr(route, f"response_model_{option}") for option in _OPTIONS)
+    )
+
+
+def _is_default(option: str, value: object) -> bool:
+    return option in _OPTIONS and bool(value == _OPTIONS[option].default)
+
+
+def _is_empty(dependant: Dependant, part: "Field[Any]") -> bool:
+    default = part.default if part.default_factory is MISSING else part.default_factory()
+    return bool(getattr(dependant, part.name) == default)
+
+
+def _has_ordinary_body(route: APIRoute) -> bool:
+    dependant, body = route.dependant, route.body_field
+    if body is None:
+        return not dependant.body_params
+    return (
+        # Several parameters share a body that is the parameter of none.
+        dependant.body_params == [body]
+        # A form is a body of another class.
+        and type(body.field_info) is Body
+        and body.field_info.media_type == "application/json"
+        and body.field_info.is_required()
     )

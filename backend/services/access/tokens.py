@@ -67,12 +67,11 @@ class Tokens(UseCases):
     ) -> TokenList:
         """One page of tokens, newest first; with `revoked` those too that are. Raises
         `BadCursor`."""
-        after = self.kit.cursors.decode(cursor, "tokens", revoked) if cursor is not None else None
-        page = await self.repositories.tokens.page(revoked=revoked, limit=limit, after=after)
-        next_cursor = None
-        if page.next_position is not None:
-            next_cursor = self.kit.cursors.encode(page.next_position, "tokens", revoked)
-        return TokenList(tokens=[self._info(item) for item in page.items], next_cursor=next_cursor)
+        listing = self.kit.listing("tokens", revoked, cursor=cursor)
+        page = await self.repositories.tokens.page(
+            revoked=revoked, limit=limit, after=listing.after
+        )
+        return listing.answer(TokenList, page, tokens=[self._info(item) for item in page.items])
 
     async def revoke(self, token_id: int) -> None:
         """End the token: once this returns it opens nothing, and what was on its way with it has
@@ -150,7 +149,7 @@ class Tokens(UseCases):
         now = self.clock()
         expires_at = request.expiry(now)
         if expires_at is not None and expires_at <= now:
-            raise InvalidField(("expires_at",), "expiry_past", "give a time that is yet to come")
+            raise InvalidField(("expires_at",), "expiry_past", "must be a time in the future")
         return NewToken(
             name=request.name,
             scopes=frozenset(scope.value for scope in request.scopes),
@@ -206,7 +205,7 @@ async def _check_projects(repositories: Repositories, project_ids: list[int] | N
     for index, project_id in enumerate(project_ids or ()):
         if not await repositories.projects.exists(project_id):
             raise InvalidField(
-                ("project_ids", index), "project_not_found", "there is no project with this id"
+                ("project_ids", index), "project_not_found", "no project has this id"
             )
 
 

@@ -39,12 +39,9 @@ class Audit(UseCases):
         this name. Raises `BadCursor`."""
         filter = AuditFilter(project_id, action, actor, current_principal().visible_ids)
         bound = (project_id, action, actor, filter.visible)
-        after = self.kit.cursors.decode(cursor, "audit", *bound) if cursor is not None else None
-        page = await self.repositories.audit.page(filter, limit=limit, after=after)
-        next_cursor = None
-        if page.next_position is not None:
-            next_cursor = self.kit.cursors.encode(page.next_position, "audit", *bound)
-        return AuditList(entries=[_entry(row) for row in page.items], next_cursor=next_cursor)
+        listing = self.kit.listing("audit", *bound, cursor=cursor)
+        page = await self.repositories.audit.page(filter, limit=limit, after=listing.after)
+        return listing.answer(AuditList, page, entries=[_entry(row) for row in page.items])
 
     def export(
         self,

@@ -64,7 +64,7 @@ def tail_problem(head: ExportedHead, found: str | None, last_id: int) -> AuditPr
         many = f"entries {last_id + 1} to {head.id} are" if head.id > last_id + 1 else None
         return AuditProblem(
             last_id + 1,
-            f"audit {many or f'entry {head.id} is'} missing at the end: entry {head.id} was there "
+            f"audit {many or f'entry {head.id} is'} missing at the end: entry {head.id} existed "
             f"at {head.at}",
         )
     if found is None:
@@ -72,8 +72,8 @@ def tail_problem(head: ExportedHead, found: str | None, last_id: int) -> AuditPr
     if found != head.mac:
         return AuditProblem(
             head.id,
-            f"audit entry {head.id} is not the one that was there at {head.at}: the database was "
-            "an older copy at some time since",
+            f"audit entry {head.id} is not the one recorded at {head.at}: an older copy of the "
+            "database was in use since then",
         )
     return None
 
@@ -94,13 +94,13 @@ class _ChainCheck:
         if row.id != expected:
             return AuditProblem(
                 expected,
-                f"audit entry {expected} is missing: it was removed, or given another number",
+                f"audit entry {expected} is missing: it was removed or renumbered",
             )
         if self._chain.mac(self._previous, row) != mac:
             return AuditProblem(
                 row.id,
-                f"audit entry {row.id} is not what was written there: it was changed or moved, or "
-                "the one before it was removed",
+                f"audit entry {row.id} is not as it was written: it was changed or moved, or the "
+                "entry before it was removed",
             )
         self.last_id, self._previous = row.id, mac
         return None

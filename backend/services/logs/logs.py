@@ -87,12 +87,9 @@ class Logs(UseCases):
             until=time_text(until) if until is not None else None,
             words=tuple(dict.fromkeys((text or "").split())),
         )
-        after = self.kit.cursors.decode(cursor, "logs", filter) if cursor is not None else None
-        page = await self._page(filter, limit, after)
-        next_cursor = None
-        if page.next_position is not None:
-            next_cursor = self.kit.cursors.encode(page.next_position, "logs", filter)
-        return LogList.model_construct(logs=page.items, next_cursor=next_cursor)
+        listing = self.kit.listing("logs", filter, cursor=cursor)
+        page = await self._page(filter, limit, listing.after)
+        return listing.answer(LogList, page, logs=page.items)
 
     @unit_of_work(read_only=True)
     async def _page(self, filter: LogFilter, limit: int, after: Position | None) -> Page[SystemLog]:
@@ -134,7 +131,7 @@ class _WrongOwner(Exception):
         kind, places = next(iter(found.items()))
         if kind is not None:
             return kind(places=places)
-        message = "the token is bound to projects: name one, or a run"
+        message = "the token is bound to projects: send a project_id or an agent_run_id"
         return ValidationFailed(
             [{"loc": place, "type": "missing", "msg": message} for place in places]
         )

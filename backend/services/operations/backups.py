@@ -6,8 +6,10 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Protocol
 
+from backend.repositories.paging import Page
 from backend.schemas.backups import Backup, BackupCreated, BackupList
 from backend.services.base import UseCases, unit_of_work
+from backend.services.single_task import SingleTask
 from database.errors import DatabaseBusy
 
 logger = logging.getLogger("strongroom.backups")
@@ -45,35 +47,29 @@ class BackupRunner:
     def __init__(self, backups: Backups, store: BackupStore) -> None:
         self._backups = backups
         self._store = store
-        self._task: asyncio.Task[BackupCreated] | None = None
+        self._task = SingleTask("backup", self._make, on_failure=_log_failure)
 
     async def create(self) -> BackupCreated:
         """A new backup, verified, recorded and durable. It goes on when the caller is cancelled.
 
         Raises `DatabaseBusy` while another one is made, and `DatabaseError`.
         """
-        if self._task is not None:
-            raise DatabaseBusy("another backup is being made", retry_after=BUSY_SECONDS)
-        self._task = asyncio.create_task(self._make(), name="backup")
-        self._task.add_done_callback(self._ended)
-        return await asyncio.shield(self._task)
+        if self._task.is_running():
+            raise DatabaseBusy("another backup is running", retry_after=BUSY_SECONDS)
+        return await asyncio.shield(self._task.start())
 
     async def page(self, *, limit: int = 50, cursor: str | None = None) -> BackupList:
         """One page of backups, newest first. Raises `BadCursor` and `DatabaseError`."""
-        cursors = self._backups.kit.cursors
-        after = None
-        if cursor is not None:
-            after = str(cursors.decode(cursor, "backups")[0])
+        listing = self._backups.kit.listing("backups", cursor=cursor)
+        after = str(listing.after[0]) if listing.after is not None else None
         found = await asyncio.to_thread(self._store.after, after, limit + 1)
-        page = found[:limit]
-        more = len(found) > limit
-        next_cursor = cursors.encode((page[-1].name,), "backups") if more else None
-        return BackupList(backups=page, next_cursor=next_cursor)
+        last = found[limit - 1] if len(found) > limit else None
+        page = Page(found[:limit], (last.name,) if last is not None else None)
+        return listing.answer(BackupList, page, backups=page.items)
 
     async def stop(self) -> None:
         """Wait for the backup that is being made."""
-        if self._task is not None:
-            await asyncio.wait({self._task})
+        await self._task.stop()
 
     async def _make(self) -> BackupCreated:
         loop = asyncio.get_running_loop()
@@ -83,8 +79,6 @@ class BackupRunner:
 
         return await asyncio.to_thread(self._store.make, self._backups.clock(), record)
 
-    def _ended(self, task: "asyncio.Task[BackupCreated]") -> None:
-        self._task = None
-        if not task.cancelled() and (error := task.exception()) is not None:
-            # Whoever asked may be gone.
-            logger.error("a backup failed: %s: %s", type(error).__name__, error)
+
+def _log_failure(error: BaseException) -> None:
+    logger.error("a backup failed: %s: %s", type(error).__name__, error)

@@ -34,7 +34,7 @@ class RotationInterrupted(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class _ResumePoint:
     """Where the emptying of keys goes on: at this key or the next one after it, with the values
     of this kind that follow this id."""
 
@@ -125,7 +125,7 @@ class KeyRotation(UseCases):
         await repeat(partial(self._rewrap_keys, rotation), 0)
         if rotation.reencrypt:
             await repeat(partial(self._replace_keys, rotation), 0)
-            await repeat(partial(self._empty_keys, rotation), _Place(0))
+            await repeat(partial(self._empty_keys, rotation), _ResumePoint(0))
         # Retired keys may not stay in the memory when they are gone from the database.
         return await shielded_then(self._finish(rotation), self.kit.vault.forget)
 
@@ -203,7 +203,7 @@ class KeyRotation(UseCases):
             return keys[-1].id if keys else None
 
     @unit_of_work
-    async def _empty_keys(self, rotation: StoredRotation, at: _Place) -> _Place | None:
+    async def _empty_keys(self, rotation: StoredRotation, at: _ResumePoint) -> _ResumePoint | None:
         """Encrypt what is under further retired keys under their projects' current ones, and
         remove the keys under which nothing is left."""
         deadline = time.monotonic() + _UNIT_SECONDS
@@ -215,30 +215,30 @@ class KeyRotation(UseCases):
                 if not found:
                     return None
                 key = found[0]
-                at = at if at.key_id == key.id else _Place(key.id)
+                at = at if at.key_id == key.id else _ResumePoint(key.id)
                 if at.kind == len(SEALED_KINDS):
                     gone = await repositories.rotations.remove_unused(key.id)
                     await repositories.rotations.advance(rotation.id, done=gone, failed=not gone)
-                    at = _Place(key.id + 1)
+                    at = _ResumePoint(key.id + 1)
                 else:
                     at = await self._move_values(repositories, key, at, deadline)
                 if time.monotonic() > deadline:
                     return at
 
     async def _move_values(
-        self, repositories: Repositories, key: ProjectKey, at: _Place, deadline: float
-    ) -> _Place:
+        self, repositories: Repositories, key: ProjectKey, at: _ResumePoint, deadline: float
+    ) -> _ResumePoint:
         kind = SEALED_KINDS[at.kind]
         values = await repositories.sealed.under(kind, key.id, at.value_id, _VALUES_PER_STEP)
         if not values:
-            return _Place(key.id, at.kind + 1)
+            return _ResumePoint(key.id, at.kind + 1)
         # While there is a value there is its project, which a key can be made for.
         new_key = await self._sealing.current_key(repositories, key.project_id)
         for value in values:
             sealed = self._sealed_anew(stored_key(key), new_key, kind, value)
             if sealed is not None:
                 await repositories.sealed.move(kind, value, new_key.id, sealed)
-            at = _Place(key.id, at.kind, value.id)
+            at = _ResumePoint(key.id, at.kind, value.id)
             if time.monotonic() > deadline:
                 break
         return at

@@ -13,8 +13,8 @@ from backend.schemas.retention import (
     RetentionPlan,
     RetentionStatus,
 )
-from backend.services.operations.retention import Part
-from backend.services.principal import SYSTEM, acting_as
+from backend.services.operations.retention import RemovalPhase
+from backend.services.single_task import SingleTask
 from database.base import Clock, time_text
 from database.errors import DatabaseBusy, DatabaseFull
 
@@ -40,10 +40,10 @@ class Removals(Protocol):
 
     @property
     def clock(self) -> Clock: ...
-    def noted_logs(self) -> Part: ...
+    def orphaned_logs(self) -> RemovalPhase: ...
     async def record_prune(self) -> None: ...
     async def plan(self, limits: RetentionLimits) -> RetentionPlan: ...
-    async def removal(self, limits: RetentionLimits) -> list[Part]: ...
+    async def removal(self, limits: RetentionLimits) -> list[RemovalPhase]: ...
     async def most_logs(self) -> int: ...
     async def tidy_log_index(self, *, begin: bool) -> bool: ...
 
@@ -84,12 +84,12 @@ class Pruner:
         self._removals = removals
         self._considerate = considerate
         self._on_removed = on_removed
-        self._stopping = asyncio.Event()
-        self._task: asyncio.Task[Removed] | None = None
+        self._task = SingleTask("pruning", self._prune, by_service=True, on_failure=_log_failure)
+        self._stopping = self._task.stopping
         self._untidy = 0
 
     async def status(self) -> RetentionStatus:
-        """The limits, what is beyond them now, and how far the newest removal is."""
+        """The limits, what exceeds them now, and the progress of the latest removal."""
         plan = await self._removals.plan(self.limits)
         return RetentionStatus(limits=self.limits, would_remove=plan, prune=self.progress)
 
@@ -97,8 +97,7 @@ class Pruner:
         """How far a removal is that somebody asks for: at its end, or after a moment if it takes
         longer, and then its status is `running`. Raises what broke it off, and `DatabaseError`."""
         await self._removals.record_prune()
-        removal = self.start()
-        await asyncio.wait({removal}, timeout=ANSWER_SECONDS)
+        removal = await self._task.run_for(ANSWER_SECONDS)
         if removal.done():
             removal.result()
         progress = self.progress
@@ -113,23 +112,16 @@ class Pruner:
             await asyncio.wait({removal})
             if removal.cancelled() or not isinstance(removal.exception(), DatabaseFull):
                 return
-            await self._rest(RETRY_SECONDS)
+            await self._stopping.rest(RETRY_SECONDS)
 
     def start(self) -> "asyncio.Task[Removed]":
         """The task of the removal that runs, or of one that begins now. It raises `DatabaseError`;
         what it removed until then stays removed."""
-        if self._task is None or self._task.done():
-            # It goes on when the token of the request that asked for it has ended.
-            with acting_as(SYSTEM):
-                self._task = asyncio.create_task(self._prune(), name="pruning")
-            self._task.add_done_callback(_log_failure)
-        return self._task
+        return self._task.start()
 
     async def stop(self) -> None:
         """Stop between two steps; a later removal goes on."""
-        self._stopping.set()
-        if self._task is not None:
-            await asyncio.wait({self._task})
+        await self._task.stop()
 
     async def _prune(self) -> Removed:
         removed = Removed()
@@ -137,9 +129,9 @@ class Pruner:
             status="running", removed=removed, started_at=self._now(), finished_at=None
         )
         try:
-            await self._remove(self._removals.noted_logs(), removed)
-            for part in await self._removals.removal(self.limits):
-                await self._remove(part, removed)
+            await self._remove(self._removals.orphaned_logs(), removed)
+            for phase in await self._removals.removal(self.limits):
+                await self._remove(phase, removed)
             if not self._stopping.is_set():
                 progress.status = "completed"
         finally:
@@ -150,22 +142,22 @@ class Pruner:
             logger.info("old data removed: %s", removed)
         return removed
 
-    async def _remove(self, part: Part, removed: Removed) -> None:
-        pace = Pace(part.first, part.most)
+    async def _remove(self, phase: RemovalPhase, removed: Removed) -> None:
+        pace = Pace(phase.first, phase.most)
         while not self._stopping.is_set():
             began = time.monotonic()
             try:
-                count = await part.remove(pace.rows)
+                count = await phase.remove(pace.rows)
             except DatabaseBusy as error:
                 # Others come first.
-                await self._rest(error.retry_after)
+                await self._stopping.rest(error.retry_after)
                 continue
             if count == 0:
                 return
-            setattr(removed, part.kind, getattr(removed, part.kind) + count)
+            setattr(removed, phase.kind, getattr(removed, phase.kind) + count)
             self._on_removed(removed)
             await self._after_step(began, pace)
-            if part.kind in ("logs", "own_logs"):
+            if phase.kind in ("logs", "own_logs"):
                 self._untidy += count
                 if await self._is_untidy():
                     await self.tidy()
@@ -184,7 +176,7 @@ class Pruner:
             try:
                 more = await self._removals.tidy_log_index(begin=begin)
             except DatabaseBusy as error:
-                await self._rest(error.retry_after)
+                await self._stopping.rest(error.retry_after)
                 continue
             begin = False
             await self._after_step(began)
@@ -196,18 +188,11 @@ class Pruner:
         if pace is not None:
             pace.took(seconds)
         if self._considerate:
-            await self._rest(seconds)
-
-    async def _rest(self, seconds: float) -> None:
-        try:
-            await asyncio.wait_for(self._stopping.wait(), seconds)
-        except TimeoutError:
-            return
+            await self._stopping.rest(seconds)
 
     def _now(self) -> str:
         return time_text(self._removals.clock())
 
 
-def _log_failure(task: "asyncio.Task[Removed]") -> None:
-    if not task.cancelled() and (error := task.exception()) is not None:
-        logger.error("the removal of old data broke off: %s: %s", type(error).__name__, error)
+def _log_failure(error: BaseException) -> None:
+    logger.error("the removal of old data failed: %s: %s", type(error).__name__, error)

@@ -6,14 +6,17 @@ from backend.repositories import Repositories
 from backend.repositories.schema_version import newest_schema_version, schema_version
 from backend.schemas.system import Readiness, ReadinessCheck, ReadinessChecks
 from backend.services.base import Kit, UseCases, unit_of_work
+from backend.services.single_task import SingleTask
 from database.errors import DatabaseClosed, DatabaseError
-from database.sqlite.space import disk_problem
 
 _QUEUE_SHARE = 0.9
 """A writer's queue this full is about to refuse work."""
 
 
-_FULL = "the disk is full: writes, and reveals, which are recorded, are refused until there is room"
+_FULL = (
+    "the disk is full: writes are refused until there is space, and so are reveals, because each "
+    "is recorded"
+)
 
 
 class ReadinessProbe(UseCases):
@@ -21,15 +24,13 @@ class ReadinessProbe(UseCases):
 
     def __init__(self, kit: Kit) -> None:
         super().__init__(kit)
-        self._checking: asyncio.Task[Readiness] | None = None
+        self._checking = SingleTask("readiness", self._check_all)
 
     async def check(self) -> Readiness:
         """Every check with its result; never raises a `DatabaseError`."""
         # One check for all who ask meanwhile: it goes before the work of those who have a token,
         # and whoever asks has none.
-        if self._checking is None or self._checking.done():
-            self._checking = asyncio.ensure_future(self._check_all())
-        return await asyncio.shield(self._checking)
+        return await asyncio.shield(self._checking.start())
 
     async def _check_all(self) -> Readiness:
         # Both at once, and before all that waits: it is asked when there is too much of that.
@@ -74,20 +75,19 @@ class ReadinessProbe(UseCases):
         try:
             canaries = await repositories.keys.canaries_in_use()
         except DatabaseError:
-            return "the keys' records can't be read"
+            return "the key records can't be read"
         bad = [id for id, canary in canaries.items() if not self.kit.vault.check_canary(id, canary)]
-        return f"these master keys don't fit: {', '.join(bad)}" if bad else None
+        return f"these master keys do not match the database: {', '.join(bad)}" if bad else None
 
     def _room(self) -> ReadinessCheck:
         """Whether the disk takes writes."""
-        config = self.db_manager.config
         try:
             full = self.db_manager.async_pool.writer.is_full
         except DatabaseClosed:
             return _check("the database is closed")
         if full:
             return ReadinessCheck(status="full", detail=_FULL)
-        if disk_problem(config.path.parent) == "read-only":
+        if self.db_manager.has_read_only_storage():
             return _check("the file system is read-only")
         return _check(None)
 
@@ -107,9 +107,9 @@ async def _migrations(repositories: Repositories) -> str | None:
     try:
         version = await schema_version(repositories.executor)
     except DatabaseError:
-        return "the schema's version can't be read"
+        return "the schema version can't be read"
     if version != newest_schema_version():
-        return "the schema is not this version's"
+        return "the schema does not belong to this version of the program"
     return None
 
 

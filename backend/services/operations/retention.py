@@ -13,7 +13,7 @@ from backend.repositories.retention_repository import (
     DELIVERIES,
     LOGS,
     OWN_LOGS,
-    End,
+    Cutoff,
     Kept,
     RetentionRepository,
 )
@@ -34,12 +34,12 @@ _COUNTED_RUNS = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Ends:
+class Cutoffs:
     """Up to where data goes, as it was when a removal began."""
 
-    logs: End | None
-    own_logs: End | None
-    deliveries: End | None
+    logs: Cutoff | None
+    own_logs: Cutoff | None
+    deliveries: Cutoff | None
     runs_before: str | None
     """Runs that ended before this time go."""
     runs_kept: int | None
@@ -47,8 +47,8 @@ class Ends:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """One kind of data and how it is removed."""
+class RemovalPhase:
+    """One kind of data and how it is removed, step by step."""
 
     kind: str
     remove: RemoveSome
@@ -65,8 +65,8 @@ class Retention(UseCases):
         """What is beyond the limits now, counted, and measured by a sample. Logs of what is gone
         still count among the newest."""
         async with self.transaction() as repositories:
-            ends = await self._ends(repositories.retention, limits)
-            return await _plan(repositories.retention, ends)
+            cutoffs = await self._cutoffs(repositories.retention, limits)
+            return await _plan(repositories.retention, cutoffs)
 
     @unit_of_work
     async def record_prune(self) -> None:
@@ -78,46 +78,52 @@ class Retention(UseCases):
             )
 
     @unit_of_work(read_only=True)
-    async def removal(self, limits: RetentionLimits) -> list[Part]:
-        """The parts of the removal of what is beyond the limits now, in their order."""
+    async def removal(self, limits: RetentionLimits) -> list[RemovalPhase]:
+        """The phases of the removal of what is beyond the limits now, in their order."""
         async with self.transaction() as repositories:
-            ends = await self._ends(repositories.retention, limits)
-        return self._parts(ends)
+            cutoffs = await self._cutoffs(repositories.retention, limits)
+        return self._phases(cutoffs)
 
-    def noted_logs(self) -> Part:
+    def orphaned_logs(self) -> RemovalPhase:
         """The removal of the logs of projects and runs that are gone, whatever the limits. It
         comes first, so that they do not count as logs that stay."""
-        return Part("logs", self.remove_noted_logs, 500, 2000)
+        return RemovalPhase("logs", self.remove_orphaned_logs, 500, 2000)
 
-    def _parts(self, ends: Ends) -> list[Part]:
-        parts: list[Part] = []
-        if ends.deliveries is not None:
-            remove = partial(self.remove_deliveries, ends.deliveries)
-            parts.append(Part("deliveries", remove, 20, 500))
-        if ends.runs_before is not None:
-            parts.append(Part("runs", partial(self.remove_runs_before, ends.runs_before), 5, 200))
-        if ends.runs_kept is not None:
-            parts.append(Part("runs", partial(self.remove_runs_beyond, ends.runs_kept), 5, 200))
-        if ends.runs_before is not None or ends.runs_kept is not None:
-            parts.append(self.noted_logs())
-        if ends.logs is not None:
-            parts.append(Part("logs", partial(self.remove_logs, LOGS, ends.logs), 500, 2000))
-        if ends.own_logs is not None:
-            remove = partial(self.remove_logs, OWN_LOGS, ends.own_logs)
-            parts.append(Part("own_logs", remove, 500, 2000))
-        return parts
+    def _phases(self, cutoffs: Cutoffs) -> list[RemovalPhase]:
+        phases: list[RemovalPhase] = []
+        if cutoffs.deliveries is not None:
+            remove = partial(self.remove_deliveries, cutoffs.deliveries)
+            phases.append(RemovalPhase("deliveries", remove, 20, 500))
+        if cutoffs.runs_before is not None:
+            phases.append(
+                RemovalPhase("runs", partial(self.remove_runs_before, cutoffs.runs_before), 5, 200)
+            )
+        if cutoffs.runs_kept is not None:
+            phases.append(
+                RemovalPhase("runs", partial(self.remove_runs_beyond, cutoffs.runs_kept), 5, 200)
+            )
+        if cutoffs.runs_before is not None or cutoffs.runs_kept is not None:
+            phases.append(self.orphaned_logs())
+        if cutoffs.logs is not None:
+            phases.append(
+                RemovalPhase("logs", partial(self.remove_logs, LOGS, cutoffs.logs), 500, 2000)
+            )
+        if cutoffs.own_logs is not None:
+            remove = partial(self.remove_logs, OWN_LOGS, cutoffs.own_logs)
+            phases.append(RemovalPhase("own_logs", remove, 500, 2000))
+        return phases
 
-    async def _ends(self, data: RetentionRepository, limits: RetentionLimits) -> Ends:
-        return Ends(
-            logs=await self._end(data, LOGS, limits.logs),
-            own_logs=await self._end(data, OWN_LOGS, limits.own_logs),
-            deliveries=await self._end(data, DELIVERIES, limits.deliveries),
+    async def _cutoffs(self, data: RetentionRepository, limits: RetentionLimits) -> Cutoffs:
+        return Cutoffs(
+            logs=await self._cutoff(data, LOGS, limits.logs),
+            own_logs=await self._cutoff(data, OWN_LOGS, limits.own_logs),
+            deliveries=await self._cutoff(data, DELIVERIES, limits.deliveries),
             runs_before=self._days_ago(limits.runs.days),
             runs_kept=limits.runs.newest,
         )
 
-    async def _end(self, data: RetentionRepository, kept: Kept, limit: Limit) -> End | None:
-        return await data.end(
+    async def _cutoff(self, data: RetentionRepository, kept: Kept, limit: Limit) -> Cutoff | None:
+        return await data.cutoff(
             kept,
             before=self._days_ago(limit.days),
             newest=limit.newest,
@@ -128,14 +134,14 @@ class Retention(UseCases):
         return time_text(self.clock() - timedelta(days=days)) if days is not None else None
 
     @unit_of_work
-    async def remove_logs(self, kept: Kept, end: End, limit: int) -> int:
-        """Remove up to `limit` of the logs that go at `end`, the oldest first; how many."""
+    async def remove_logs(self, kept: Kept, cutoff: Cutoff, limit: int) -> int:
+        """Remove up to `limit` of the logs that go at `cutoff`, the oldest first; how many."""
         async with self.transaction() as repositories:
-            ids = await repositories.retention.ids_until(kept, end, limit)
+            ids = await repositories.retention.ids_until(kept, cutoff, limit)
             return await repositories.logs.remove(ids)
 
     @unit_of_work
-    async def remove_noted_logs(self, limit: int) -> int:
+    async def remove_orphaned_logs(self, limit: int) -> int:
         """Remove up to `limit` logs of projects and runs that are gone; how many they were. 0 is
         the answer only when there are none of them any more."""
         async with self.transaction() as repositories:
@@ -148,10 +154,11 @@ class Retention(UseCases):
             return removed
 
     @unit_of_work
-    async def remove_deliveries(self, end: End, limit: int) -> int:
-        """Remove up to `limit` of the deliveries that go at `end`, the oldest first; how many."""
+    async def remove_deliveries(self, cutoff: Cutoff, limit: int) -> int:
+        """Remove up to `limit` of the deliveries that go at `cutoff`, the oldest first; how many
+        they were."""
         async with self.transaction() as repositories:
-            ids = await repositories.retention.ids_until(DELIVERIES, end, limit)
+            ids = await repositories.retention.ids_until(DELIVERIES, cutoff, limit)
             return await repositories.retention.remove_deliveries(ids) if ids else 0
 
     @unit_of_work
@@ -184,17 +191,17 @@ class Retention(UseCases):
         return await self.repositories.retention.span("system_logs")
 
 
-async def _plan(data: RetentionRepository, ends: Ends) -> RetentionPlan:
-    runs = await _runs_beyond(data, ends)
-    logs = await data.extent(LOGS, ends.logs)
-    own_logs = await data.extent(OWN_LOGS, ends.own_logs)
-    more = await data.count_noted_logs(ends.logs)
+async def _plan(data: RetentionRepository, cutoffs: Cutoffs) -> RetentionPlan:
+    runs = await _runs_beyond(data, cutoffs)
+    logs = await data.extent(LOGS, cutoffs.logs)
+    own_logs = await data.extent(OWN_LOGS, cutoffs.own_logs)
+    more = await data.count_orphaned_logs(cutoffs.logs)
     characters = 0
     for start in range(0, len(runs), _COUNTED_RUNS):
         some = runs[start : start + _COUNTED_RUNS]
-        more += await data.count_logs_of_runs(some, ends.logs)
+        more += await data.count_logs_of_runs(some, cutoffs.logs)
         characters += await data.characters_of_runs(some)
-    deliveries = await data.extent(DELIVERIES, ends.deliveries)
+    deliveries = await data.extent(DELIVERIES, cutoffs.deliveries)
     return RetentionPlan(
         logs=_removable_logs(logs.rows + more, logs.characters),
         own_logs=_removable_logs(own_logs.rows, own_logs.characters),
@@ -210,13 +217,13 @@ def _removable_logs(rows: int, characters: float) -> Removable:
     return Removable(rows=rows, bytes=round(rows * (_LOG_OVERHEAD + _LOG_FACTOR * characters)))
 
 
-async def _runs_beyond(data: RetentionRepository, ends: Ends) -> list[int]:
+async def _runs_beyond(data: RetentionRepository, cutoffs: Cutoffs) -> list[int]:
     """The ids of all runs that are beyond one of the limits."""
     everything = 2**62
     found: set[int] = set()
-    if ends.runs_before is not None:
-        found.update(await data.runs_finished_before(ends.runs_before, everything))
-    if ends.runs_kept is not None:
-        for project_id in await data.projects_with_more_runs(ends.runs_kept):
-            found.update(await data.finished_runs_beyond(project_id, ends.runs_kept, everything))
+    if cutoffs.runs_before is not None:
+        found.update(await data.runs_finished_before(cutoffs.runs_before, everything))
+    if cutoffs.runs_kept is not None:
+        for project_id in await data.projects_with_more_runs(cutoffs.runs_kept):
+            found.update(await data.finished_runs_beyond(project_id, cutoffs.runs_kept, everything))
     return sorted(found)

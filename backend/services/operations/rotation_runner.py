@@ -1,12 +1,11 @@
 """One rotation of keys at a time, in a task beside the requests."""
 
 import asyncio
-import contextlib
 import logging
 
 from backend.schemas.keys import RotationProgress
 from backend.services.operations.key_rotation import KeyRotation, RotationInterrupted
-from backend.services.principal import SYSTEM, acting_as
+from backend.services.single_task import SingleTask
 from database.errors import DatabaseBusy, DatabaseError
 
 logger = logging.getLogger("strongroom.keys")
@@ -22,23 +21,18 @@ class RotationRunner:
 
     def __init__(self, rotation: KeyRotation) -> None:
         self._rotation = rotation
-        self._stopping = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._task = SingleTask("key rotation", self._run, by_service=True)
 
     def start(self) -> "asyncio.Task[None]":
         """The task that brings the running rotation to its end, begun now unless it runs."""
-        if self._task is None or self._task.done():
-            # It goes on when the token of the request that asked for it has ended.
-            with acting_as(SYSTEM):
-                self._task = asyncio.create_task(self._run(), name="key rotation")
-        return self._task
+        return self._task.start()
 
     async def rotate(self, *, reencrypt: bool) -> RotationProgress:
         """How far a rotation is that is begun now, or that was running: at its end, or after a
         moment if it takes longer. Raises `RotationRunning` when one of the other kind is running,
         and `DatabaseError`."""
         begun = await self._rotation.begin(reencrypt=reencrypt)
-        await asyncio.wait({self.start()}, timeout=ANSWER_SECONDS)
+        await self._task.run_for(ANSWER_SECONDS)
         return (await self._rotation.status()).rotation or begun
 
     async def resume(self) -> None:
@@ -48,27 +42,22 @@ class RotationRunner:
 
     async def stop(self) -> None:
         """Stop between two steps; a later `resume` goes on."""
-        self._stopping.set()
-        if self._task is not None:
-            await asyncio.wait({self._task})
+        await self._task.stop()
 
     async def _run(self) -> None:
         told: type[DatabaseError] | None = None
-        while not self._stopping.is_set():
+        stopping = self._task.stopping
+        while not stopping.is_set():
             try:
-                await self._rotation.run(go_on=lambda: not self._stopping.is_set())
+                await self._rotation.run(go_on=lambda: not stopping.is_set())
                 return
             except RotationInterrupted:
                 return
             except DatabaseBusy as error:
                 # Others come first.
-                await self._rest(error.retry_after)
+                await stopping.rest(error.retry_after)
             except DatabaseError as error:
                 if type(error) is not told:
-                    logger.warning("a rotation of keys was interrupted and will go on: %s", error)
+                    logger.warning("a key rotation was interrupted and will go on: %s", error)
                 told = type(error)
-                await self._rest(RETRY_SECONDS)
-
-    async def _rest(self, seconds: float) -> None:
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._stopping.wait(), seconds)
+                await stopping.rest(RETRY_SECONDS)

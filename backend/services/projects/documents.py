@@ -99,7 +99,7 @@ class Documents(UseCases):
         if document.settings is not None:
             before = await repositories.settings.get_by_project_id(current.id)
             after = await self._projects.change_settings(
-                repositories, current.id, document.settings.changes()
+                repositories, current.id, document.settings.given_fields()
             )
             changed |= before is None or after.version != before.version
         changed |= await self._set_secrets(repositories, current.id, document)
@@ -184,7 +184,7 @@ def merged(earlier: ProjectDocument, later: ProjectDocument) -> ProjectDocument:
     settings = later.settings or earlier.settings
     if earlier.settings is not None and later.settings is not None:
         settings = ProjectSettingsCreate.model_construct(
-            **{**earlier.settings.changes(), **later.settings.changes()}
+            **{**earlier.settings.given_fields(), **later.settings.given_fields()}
         )
     return ProjectDocument.model_construct(
         **{**_given(earlier), **_given(later)},

@@ -55,7 +55,7 @@ class Projects(UseCases):
             created = await repositories.projects.create(
                 project.model_dump(exclude=set(_NEW_ONLY), mode="python")
             )
-            settings = project.settings.changes() if project.settings is not None else {}
+            settings = project.settings.given_fields() if project.settings is not None else {}
             await repositories.settings.add(created.id, settings)
             changed = [*(project.model_fields_set - _NEW_ONLY), *map(_settings_field, settings)]
             events = [AuditEvent("project.created", f"projects/{created.id}", created.id, changed)]
@@ -84,11 +84,15 @@ class Projects(UseCases):
         return _json(await self.get(project_id))
 
     async def get_by_repo(self, owner: str, repo: str) -> Project:
-        """The project of a repository that is not deleted. Raises `ProjectNotFound`."""
+        """The project of a repository, unless it is deleted. Raises `ProjectNotFound`."""
         project = await self.repositories.projects.get_by_github_repo(owner, repo)
         if project is None or not current_principal().sees(project.id):
             raise ProjectNotFound
         return project
+
+    async def twins(self) -> list[tuple[int, int]]:
+        """Pairs of projects that have one repository: see `ProjectRepository.twins`."""
+        return await self.repositories.projects.twins()
 
     async def page(
         self,
@@ -125,13 +129,13 @@ class Projects(UseCases):
         bound = (statuses, owner, text, ids, sort)
 
         async def make() -> bytes:
-            after = (
-                self.kit.cursors.decode(cursor, "projects", *bound) if cursor is not None else None
+            listing = self.kit.listing("projects", *bound, cursor=cursor)
+            filter = ProjectFilter(statuses, owner, text, ids)
+            return listing.json(
+                await self.repositories.projects.json_page(
+                    filter, sort=sort, limit=limit, after=listing.after
+                )
             )
-            page = await self.repositories.projects.json_page(
-                ProjectFilter(statuses, owner, text, ids), sort=sort, limit=limit, after=after
-            )
-            return self.kit.json_list("projects", page, *bound)
 
         return await self.kit.answers.projects.of((*bound, limit, cursor), make)
 
@@ -145,12 +149,12 @@ class Projects(UseCases):
         """
         async with self.transaction() as repositories:
             project = await live_project(repositories, project_id)
-            changes = differing(project, update.changes())
+            changes = differing(project, update.given_fields())
             if not changes:
                 return project
             if changes.get("status") == ProjectStatus.DELETED:
                 raise InvalidField(
-                    ("status",), "status_by_delete", "a project is deleted by DELETE only"
+                    ("status",), "status_by_delete", "only DELETE can delete a project"
                 )
             if not _REPOSITORY.isdisjoint(changes):
                 # That a repository is taken would tell of a project that it does not see.
@@ -228,7 +232,7 @@ class Projects(UseCases):
         Raises `ProjectNotFound`.
         """
         async with self.transaction() as repositories:
-            return await self.change_settings(repositories, project_id, update.changes())
+            return await self.change_settings(repositories, project_id, update.given_fields())
 
     async def change_settings(
         self, repositories: Repositories, project_id: int, data: dict[str, Any]

@@ -2,11 +2,12 @@
 
 import contextlib
 from collections.abc import Mapping, Sequence
+from typing import Protocol, TypeGuard
 
 from pydantic import SecretStr
 
 from backend.crypto.project_cipher import ProjectCipher
-from backend.errors import ProjectNotFound, SecretNotFound, SecretUnreadable
+from backend.errors import InvalidField, ProjectNotFound, SecretNotFound, SecretUnreadable
 from backend.repositories import Repositories
 from backend.repositories.keys_repository import ProjectKey
 from backend.repositories.project_secrets_repository import (
@@ -19,6 +20,7 @@ from backend.schemas.secrets import (
     SecretList,
     SecretMetadata,
     SecretReveal,
+    SecretUpsert,
     SecretUpsertResult,
 )
 from backend.services.base import (
@@ -40,6 +42,15 @@ from backend.services.projects.secret_sealing import (
 )
 
 
+class GivenSecret(Protocol):
+    """A secret that a client gives with its value."""
+
+    @property
+    def key(self) -> str: ...
+    @property
+    def value(self) -> SecretStr: ...
+
+
 class Secrets(UseCases):
     """Creating, reading, changing and deleting secrets."""
 
@@ -57,14 +68,21 @@ class Secrets(UseCases):
             )
 
     @unit_of_work
-    async def put(self, project_id: int, key: str, value: SecretStr) -> tuple[SecretMetadata, bool]:
+    async def put(
+        self, project_id: int, key: str, value: SecretStr | None
+    ) -> tuple[SecretMetadata, bool]:
         """The secret's metadata after its value was set, and whether it is new.
 
-        Nothing changes when it has this value already. Raises `ProjectNotFound`.
+        Nothing changes when it has this value already, or without a value. Raises
+        `ProjectNotFound`, and `InvalidField` when a new secret has no value.
         """
         async with self.transaction() as repositories:
             await require_live_project(repositories, project_id)
             stored = await repositories.secrets.get(project_id, key)
+            if value is None:
+                if stored is None:
+                    raise _no_value("value")
+                return self._sealing.metadata(stored), False
             if stored is None:
                 return metadata_of(
                     await self._sealing.add(repositories, project_id, key, value)
@@ -73,17 +91,38 @@ class Secrets(UseCases):
             return metadata_of(replaced or stored.secret), False
 
     @unit_of_work
-    async def upsert(self, project_id: int, secrets: Sequence[SecretCreate]) -> SecretUpsertResult:
-        """Set all of `secrets`, leave others; how many were new, changed, and as they were.
+    async def upsert(
+        self, project_id: int, secrets: Sequence[SecretCreate | SecretUpsert]
+    ) -> SecretUpsertResult:
+        """Set all of `secrets`, leave others, and those without a value; how many were new,
+        changed, and as they were.
 
-        Raises `ProjectNotFound`.
+        Raises `ProjectNotFound`, and `InvalidField` when a new secret has no value.
         """
+        given = [secret for secret in secrets if _has_value(secret)]
         async with self.transaction() as repositories:
             await require_live_project(repositories, project_id)
-            return await self.set_all(repositories, project_id, secrets)
+            if len(given) < len(secrets):
+                await self._require_values(repositories, project_id, secrets)
+            result = await self.set_all(repositories, project_id, given)
+            result.unchanged += len(secrets) - len(given)
+            return result
+
+    async def _require_values(
+        self,
+        repositories: Repositories,
+        project_id: int,
+        secrets: Sequence[SecretCreate | SecretUpsert],
+    ) -> None:
+        """Raises `InvalidField` for the first secret without a value that there is not."""
+        keys = [secret.key for secret in secrets if secret.value is None]
+        present = await repositories.secrets.present_values(project_id, keys)
+        for index, secret in enumerate(secrets):
+            if secret.value is None and secret.key not in present:
+                raise _no_value("secrets", index, "value")
 
     async def set_all(
-        self, repositories: Repositories, project_id: int, secrets: Sequence[SecretCreate]
+        self, repositories: Repositories, project_id: int, secrets: Sequence[GivenSecret]
     ) -> SecretUpsertResult:
         """The same as a step of a larger transaction."""
         present = await repositories.secrets.present_values(project_id, [s.key for s in secrets])
@@ -149,18 +188,13 @@ class Secrets(UseCases):
     @unit_of_work(read_only=True)
     async def page(self, project_id: int, *, limit: int, cursor: str | None) -> SecretList:
         """One page of metadata, newest first. Raises `ProjectNotFound` and `BadCursor`."""
-        after = (
-            self.kit.cursors.decode(cursor, "secrets", project_id) if cursor is not None else None
-        )
+        listing = self.kit.listing("secrets", project_id, cursor=cursor)
         async with self.transaction() as repositories:
             await existing_project(repositories, project_id)
             page = await repositories.secrets.page(
-                project_id, self._sealing.metadata, limit=limit, after=after
+                project_id, self._sealing.metadata, limit=limit, after=listing.after
             )
-        next_cursor = None
-        if page.next_position is not None:
-            next_cursor = self.kit.cursors.encode(page.next_position, "secrets", project_id)
-        return SecretList.model_construct(secrets=page.items, next_cursor=next_cursor)
+        return listing.answer(SecretList, page, secrets=page.items)
 
     async def get(self, project_id: int, key: str) -> SecretMetadata:
         """A secret's metadata. Raises `ProjectNotFound` and `SecretNotFound`."""
@@ -195,6 +229,14 @@ class Secrets(UseCases):
                 target=secret_target(project_id, key),
                 project_id=project_id,
             )
+
+
+def _has_value(secret: SecretCreate | SecretUpsert) -> TypeGuard[GivenSecret]:
+    return secret.value is not None
+
+
+def _no_value(*location: str | int) -> InvalidField:
+    return InvalidField(location, "secret_value", "give a value: there is no secret of this key")
 
 
 async def existing_secret(repositories: Repositories, project_id: int, key: str) -> StoredSecret:

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Final
 
 from backend.services.base import Kit, UseCases, unit_of_work
+from backend.services.single_task import SingleTask
 from database.errors import DatabaseError
 from models import utc_datetime
 
@@ -36,16 +37,14 @@ class Backlog(UseCases):
 
     def __init__(self, kit: Kit) -> None:
         super().__init__(kit)
-        self._reading: asyncio.Task[None] | None = None
+        self._reading = SingleTask("backlog", self._read)
         self._last: tuple[float, RunBacklog] | None = None
 
     async def read(self) -> RunBacklog | None:
         """The backlog as it is, or as it was a short time ago while the database is busy; `None`
         when that is longer than a minute. Never raises a `DatabaseError`."""
-        if self._reading is None or self._reading.done():
-            self._reading = asyncio.ensure_future(self._read())
-        done, _ = await asyncio.wait({self._reading}, timeout=_PATIENCE)
-        for reading in done:
+        reading = await self._reading.run_for(_PATIENCE)
+        if reading.done():
             reading.result()
         if self._last is None:
             return None

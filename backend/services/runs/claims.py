@@ -27,7 +27,7 @@ from database.errors import DatabaseError
 from models import RunStatus
 
 LEASE_RAN_OUT: Final = (
-    "the lease ran out for the second time: no worker that took this run stayed alive"
+    "the lease expired for the second time: no worker that claimed this run stayed alive"
 )
 _LEASES_AT_ONCE: Final = 100
 """Leases taken back or renewed in one transaction, so that it stays short."""
@@ -53,7 +53,7 @@ class Claims(UseCases):
         They are those that as many claims of one run would have given, in that order: the oldest
         of a project, and of several projects the one served least recently.
         """
-        self.presence.note_if_watched()
+        self.presence.note_if_begun()
         claimed = await self._claim(claim, expire_first=True)
         if claimed is None:
             await self._expire_some()
@@ -68,16 +68,19 @@ class Claims(UseCases):
             if expire_first and await repositories.runs.has_expired_lease():
                 return None
             turns = await next_turns(repositories, _claimable(claim.project_ids), claim.count or 1)
-            claimed = []
+            claimed, taken = [], []
             room = MAX_PAGE_BYTES
             for turn in turns:
                 token = secrets.token_urlsafe(32)
                 run = await repositories.runs.claim(turn.run_id, self._lease(claim, token))
+                if run is None:
+                    continue
+                taken.append(turn)
                 claimed.append(ClaimedRun.model_construct(**dict(run), lease_token=token))
                 room -= len(to_json(run))
                 if room <= 0:
                     break
-            await end_turns(repositories, turns[: len(claimed)])
+            await end_turns(repositories, taken)
             await self.kit.audit.record_all(
                 repositories,
                 [
@@ -96,7 +99,7 @@ class Claims(UseCases):
         is finished.
         """
         # The lease's end is told by a clock that may be set back before the next tick.
-        self.presence.note_if_watched()
+        self.presence.note_if_begun()
         return await self._extend(run_id, beat)
 
     @unit_of_work
@@ -114,7 +117,7 @@ class Claims(UseCases):
         """The service is running now."""
         self.presence.note()
 
-    async def watch_leases(self) -> None:
+    async def check_leases(self) -> None:
         """Take back the runs whose lease has run out. After an absence of the service all leases
         have their whole time again first."""
         self.presence.note()
@@ -136,7 +139,7 @@ class Claims(UseCases):
         for start in range(0, len(leases), _LEASES_AT_ONCE):
             await self._renew_some(leases[start : start + _LEASES_AT_ONCE])
         if leases:
-            logger.info("%s leases have their whole time again", len(leases))
+            logger.info("%s leases were extended to their full time", len(leases))
         return len(leases)
 
     @unit_of_work

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
-from backend.repositories.paging import MAX_PAGE_BYTES, Page, Position
+from backend.repositories.paging import MAX_PAGE_BYTES, Page
 from backend.repositories.test_result_repository import Outcome, RunNumber
 from backend.schemas.results import TestHistory, TestOutcome
 from models import TestStatus
@@ -20,9 +20,9 @@ def merge(
     limit: int,
     *,
     with_results: bool = False,
-) -> tuple[list[TestHistory], Position | None]:
+) -> Page[TestHistory]:
     """The histories of the first `limit` tests by type and name, or of as many as an answer may
-    hold, and the position of the last of them if there are more.
+    hold.
 
     `outcomes` has for each of `runs`, which come newest first, its first `limit` tests and one
     more in that order; fewer where a page ends before.
@@ -46,7 +46,7 @@ def merge(
             break
         histories.append(history)
     more = bool(ends) or len(histories) < len(tests)
-    return histories, tests[len(histories) - 1] if more else None
+    return Page(histories, tests[len(histories) - 1] if more else None)
 
 
 def flips(statuses: Iterable[str]) -> int:

@@ -34,22 +34,15 @@ class PipelineStates(UseCases):
 
         Raises `AgentRunNotFound` and `BadCursor`.
         """
-        name = "pipeline_states"
-        after = self.kit.cursors.decode(cursor, name, run_id) if cursor is not None else None
+        listing = self.kit.listing("pipeline_states", run_id, cursor=cursor)
         async with self.transaction() as repositories:
             run = await existing_run(repositories, run_id)
             # The run stands in the answer as well.
             page = await repositories.pipeline_states.history(
-                run_id, limit=limit, after=after, used=len(run.model_dump_json().encode())
+                run_id, limit=limit, after=listing.after, used=len(run.model_dump_json().encode())
             )
-        next_cursor = None
-        if page.next_position is not None:
-            next_cursor = self.kit.cursors.encode(page.next_position, name, run_id)
-        return PipelineHistory.model_construct(
-            agent_run=run,
-            pipeline_states=[_entry(item) for item in page.items],
-            next_cursor=next_cursor,
-        )
+        states = [_entry(item) for item in page.items]
+        return listing.answer(PipelineHistory, page, agent_run=run, pipeline_states=states)
 
 
 def _entry(timed: TimedState) -> PipelineStateEntry:

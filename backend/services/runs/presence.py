@@ -23,7 +23,7 @@ class Presence:
         """The absences so far; the time before the start is the first one."""
 
     def begin(self) -> None:
-        """Start to watch. Before that, no absence is known of."""
+        """Start to count. Before that, no absence is known of."""
         self._seen = self._clock()
         self.absences += 1
 
@@ -34,7 +34,7 @@ class Presence:
             self.absences += 1
         self._seen = now
 
-    def note_if_watched(self) -> None:
+    def note_if_begun(self) -> None:
         """The service is running now, if `begin` was called: where nothing serves, nothing would
         make up for an absence."""
         if self._seen is not None:

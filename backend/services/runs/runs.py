@@ -101,14 +101,11 @@ class Runs(UseCases):
         ids = current_principal().visible_ids
         if project_id is not None:
             ids = (project_id,) if current_principal().sees(project_id) else ()
-        bound = (ids, statuses, run_types)
-        after = (
-            self.kit.cursors.decode(cursor, "agent_runs", *bound) if cursor is not None else None
+        listing = self.kit.listing("agent_runs", ids, statuses, run_types, cursor=cursor)
+        filter = RunFilter(ids, statuses, run_types)
+        return listing.json(
+            await self.repositories.runs.json_page(filter, limit=limit, after=listing.after)
         )
-        page = await self.repositories.runs.json_page(
-            RunFilter(ids, statuses, run_types), limit=limit, after=after
-        )
-        return self.kit.json_list("agent_runs", page, *bound)
 
     @unit_of_work
     async def update(self, run_id: int, update: AgentRunUpdate) -> AgentRun:
@@ -119,18 +116,18 @@ class Runs(UseCases):
         """
         async with self.transaction() as repositories:
             run = await writable_run(repositories, run_id, update.lease_token)
-            changes = differing(run, update.changes())
+            changes = differing(run, update.given_fields())
             if not changes:
                 return run
             if "status" in changes:
                 raise InvalidField(
                     ("status",),
                     "status_by_transition",
-                    "a status changes by POST /api/agent-runs/{id}/transitions only",
+                    "only POST /api/agent-runs/{id}/transitions can change a status",
                 )
             fixed = sorted(FIXED_WHEN_FINAL.intersection(changes))
             if run.status in FINAL and fixed:
-                raise _refusal(run, f"of a finished run {', '.join(fixed)} can't change")
+                raise _refusal(run, f"a finished run can't change its {', '.join(fixed)}")
             updated = await repositories.runs.update(run_id, changes)
             if updated is None:
                 raise AgentRunNotFound

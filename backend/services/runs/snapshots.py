@@ -35,14 +35,11 @@ class Snapshots(UseCases):
     @unit_of_work(read_only=True)
     async def page(self, run_id: int, *, limit: int, cursor: str | None) -> SnapshotList:
         """One page of a run's snapshots, newest first. Raises `AgentRunNotFound`, `BadCursor`."""
-        after = self.kit.cursors.decode(cursor, "snapshots", run_id) if cursor is not None else None
+        listing = self.kit.listing("snapshots", run_id, cursor=cursor)
         async with self.transaction() as repositories:
             await existing_run(repositories, run_id)
-            page = await repositories.snapshots.page(run_id, limit=limit, after=after)
-        next_cursor = None
-        if page.next_position is not None:
-            next_cursor = self.kit.cursors.encode(page.next_position, "snapshots", run_id)
-        return SnapshotList.model_construct(snapshots=page.items, next_cursor=next_cursor)
+            page = await repositories.snapshots.page(run_id, limit=limit, after=listing.after)
+        return listing.answer(SnapshotList, page, snapshots=page.items)
 
     @unit_of_work(read_only=True)
     async def get(self, snapshot_id: int) -> GrainchainSnapshot:
@@ -60,13 +57,15 @@ class Snapshots(UseCases):
         """
         async with self.transaction() as repositories:
             snapshot, run = await _with_run(repositories, snapshot_id, update.lease_token)
-            changes = differing(snapshot, update.changes())
+            changes = differing(snapshot, update.given_fields())
             if not changes:
                 return snapshot
             # Decided by the update's own condition: of two that race one finds it changed.
             target: SnapshotStatus | None = changes.get("status")
             allowed = sources(target) if target is not None else tuple(SnapshotStatus)
-            changed = await repositories.snapshots.change(snapshot_id, changes, sources=allowed)
+            changed = await repositories.snapshots.change_from(
+                snapshot_id, changes, sources=allowed
+            )
             if changed is None:
                 current, _ = await _with_run(repositories, snapshot_id, None)
                 raise _refusal(current, target)

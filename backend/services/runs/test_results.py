@@ -74,20 +74,14 @@ class TestResults(UseCases):
 
         Raises `AgentRunNotFound` and `BadCursor`.
         """
-        bound = ("test_results", run_id, statuses, test_type)
-        after = self.kit.cursors.decode(cursor, *bound) if cursor is not None else None
+        listing = self.kit.listing("test_results", run_id, statuses, test_type, cursor=cursor)
         async with self.transaction() as repositories:
             await existing_run(repositories, run_id)
             page = await repositories.test_results.page(
-                run_id, ResultFilter(statuses, test_type), limit=limit, after=after
+                run_id, ResultFilter(statuses, test_type), limit=limit, after=listing.after
             )
             summary = await repositories.test_results.summary(run_id)
-        next_cursor = None
-        if page.next_position is not None:
-            next_cursor = self.kit.cursors.encode(page.next_position, *bound)
-        return TestResultList.model_construct(
-            test_results=page.items, summary=summary, next_cursor=next_cursor
-        )
+        return listing.answer(TestResultList, page, test_results=page.items, summary=summary)
 
     @unit_of_work(read_only=True)
     async def history(
@@ -105,8 +99,8 @@ class TestResults(UseCases):
 
         Raises `ProjectNotFound` and `BadCursor`.
         """
-        bound = ("test_history", project_id, test_name, test_type, runs)
-        after = self.kit.cursors.decode(cursor, *bound) if cursor is not None else None
+        bound = (project_id, test_name, test_type, runs)
+        listing = self.kit.listing("test_history", *bound, cursor=cursor)
         filter = HistoryFilter(test_name, test_type)
         async with self.transaction() as repositories:
             await existing_project(repositories, project_id)
@@ -118,18 +112,13 @@ class TestResults(UseCases):
                     run.id,
                     filter,
                     limit=limit,
-                    after=after,
+                    after=listing.after,
                     most_bytes=_HISTORY_BYTES // len(looked_at),
                 )
                 for run in looked_at
             ]
-        tests, next_position = merge(looked_at, outcomes, limit, with_results=test_name is not None)
-        next_cursor = None
-        if next_position is not None:
-            next_cursor = self.kit.cursors.encode(next_position, *bound)
-        return TestHistoryList.model_construct(
-            runs=len(looked_at), tests=tests, next_cursor=next_cursor
-        )
+        page = merge(looked_at, outcomes, limit, with_results=test_name is not None)
+        return listing.answer(TestHistoryList, page, runs=len(looked_at), tests=page.items)
 
     async def _record_results(self, repositories: Repositories, run: AgentRun) -> None:
         await self.kit.audit.record(

@@ -16,7 +16,7 @@ from backend.services.webhooks.webhooks import existing_webhook, token_context
 from models import WebhookDelivery
 
 # The same for one that is missing, inactive, or in a deleted project.
-_CLOSED = "no active webhook with this id"
+_CLOSED = "no active webhook has this id"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,17 +113,13 @@ class Deliveries(UseCases):
 
         Raises `WebhookNotFound` and `BadCursor`.
         """
-        bound = ("deliveries", webhook_id, event, guid)
-        after = self.kit.cursors.decode(cursor, *bound) if cursor is not None else None
+        listing = self.kit.listing("deliveries", webhook_id, event, guid, cursor=cursor)
         async with self.transaction() as repositories:
             await existing_webhook(repositories, webhook_id)
             page = await repositories.deliveries.page(
-                webhook_id, DeliveryFilter(event, guid), limit=limit, after=after
+                webhook_id, DeliveryFilter(event, guid), limit=limit, after=listing.after
             )
-        next_cursor = None
-        if page.next_position is not None:
-            next_cursor = self.kit.cursors.encode(page.next_position, *bound)
-        return WebhookDeliveryList.model_construct(deliveries=page.items, next_cursor=next_cursor)
+        return listing.answer(WebhookDeliveryList, page, deliveries=page.items)
 
     @unit_of_work(read_only=True)
     async def get(self, webhook_id: int, delivery_id: int) -> tuple[WebhookDelivery, str]:

@@ -56,16 +56,11 @@ class Webhooks(UseCases):
     @unit_of_work(read_only=True)
     async def page(self, project_id: int, *, limit: int, cursor: str | None) -> WebhookList:
         """One page, newest first. Raises `ProjectNotFound` and `BadCursor`."""
-        after = (
-            self.kit.cursors.decode(cursor, "webhooks", project_id) if cursor is not None else None
-        )
+        listing = self.kit.listing("webhooks", project_id, cursor=cursor)
         async with self.transaction() as repositories:
             await existing_project(repositories, project_id)
-            page = await repositories.webhooks.page(project_id, limit=limit, after=after)
-        next_cursor = None
-        if page.next_position is not None:
-            next_cursor = self.kit.cursors.encode(page.next_position, "webhooks", project_id)
-        return WebhookList.model_construct(webhooks=page.items, next_cursor=next_cursor)
+            page = await repositories.webhooks.page(project_id, limit=limit, after=listing.after)
+        return listing.answer(WebhookList, page, webhooks=page.items)
 
     async def get(self, webhook_id: int) -> Webhook:
         """The webhook. Raises `WebhookNotFound`."""
@@ -81,7 +76,7 @@ class Webhooks(UseCases):
         async with self.transaction() as repositories:
             stored = await self._changeable_webhook(repositories, webhook_id)
             webhook = stored.webhook
-            given = update.changes()
+            given = update.given_fields()
             token_given = _TOKEN in given
             token: SecretStr | None = given.pop(_TOKEN, None)
             changes = differing(webhook, given)

@@ -22,7 +22,7 @@ async def make(client: httpx.AsyncClient, path: str, body: Any) -> dict[str, Any
     return made
 
 
-class World:
+class Resources:
     """Makes each thing when it is first asked for, in one project, which no test's token sees."""
 
     def __init__(self, client: httpx.AsyncClient) -> None:
@@ -36,50 +36,50 @@ class World:
         return self._made[name]
 
 
-Maker = Callable[[World], Awaitable[Any]]
+Maker = Callable[[Resources], Awaitable[Any]]
 
 
-async def _project(world: World) -> int:
+async def _project(resources: Resources) -> int:
     body = new_project(name=SENTINEL, github_owner=SENTINEL, github_repo=SENTINEL)
-    return int((await make(world.client, "/api/projects", body))["id"])
+    return int((await make(resources.client, "/api/projects", body))["id"])
 
 
-async def _owner(world: World) -> str:
-    await world.get("project_id")
+async def _owner(resources: Resources) -> str:
+    await resources.get("project_id")
     return SENTINEL
 
 
-async def _secret(world: World) -> str:
-    project_id = await world.get("project_id")
+async def _secret(resources: Resources) -> str:
+    project_id = await resources.get("project_id")
     body = {"key": "KEY", "value": SENTINEL}
-    made = await make(world.client, f"/api/projects/{project_id}/secrets", body)
+    made = await make(resources.client, f"/api/projects/{project_id}/secrets", body)
     return str(made["key"])
 
 
-async def _run(world: World) -> int:
-    body = {"project_id": await world.get("project_id"), "target_text": SENTINEL}
-    run = await make(world.client, "/api/agent-runs", body)
+async def _run(resources: Resources) -> int:
+    body = {"project_id": await resources.get("project_id"), "target_text": SENTINEL}
+    run = await make(resources.client, "/api/agent-runs", body)
     logs = [{"level": "ERROR", "message": SENTINEL, "project_id": body["project_id"]}]
-    await make(world.client, "/api/logs", {"logs": logs})
+    await make(resources.client, "/api/logs", {"logs": logs})
     return int(run["id"])
 
 
-async def _snapshot(world: World) -> int:
-    path = f"/api/agent-runs/{await world.get('run_id')}/snapshots"
-    return int((await make(world.client, path, {"snapshot_id": SENTINEL}))["id"])
+async def _snapshot(resources: Resources) -> int:
+    path = f"/api/agent-runs/{await resources.get('run_id')}/snapshots"
+    return int((await make(resources.client, path, {"snapshot_id": SENTINEL}))["id"])
 
 
-async def _webhook(world: World) -> int:
-    path = f"/api/projects/{await world.get('project_id')}/webhooks"
+async def _webhook(resources: Resources) -> int:
+    path = f"/api/projects/{await resources.get('project_id')}/webhooks"
     body = {"webhook_type": "github_push", "secret_token": SECRET_TOKEN, "events": [SENTINEL]}
-    return int((await make(world.client, path, body))["id"])
+    return int((await make(resources.client, path, body))["id"])
 
 
-async def _delivery(world: World) -> int:
-    path = f"/api/webhooks/{await world.get('webhook_id')}/deliveries"
+async def _delivery(resources: Resources) -> int:
+    path = f"/api/webhooks/{await resources.get('webhook_id')}/deliveries"
     body = b'{"action": "opened"}'
     signature = hmac.new(SECRET_TOKEN.encode(), body, hashlib.sha256).hexdigest()
-    response = await world.client.post(
+    response = await resources.client.post(
         f"{path}/github",
         content=body,
         headers={
@@ -90,12 +90,12 @@ async def _delivery(world: World) -> int:
         },
     )
     assert response.is_success, response.text
-    return int((await world.client.get(path)).json()["deliveries"][0]["id"])
+    return int((await resources.client.get(path)).json()["deliveries"][0]["id"])
 
 
-async def _token(world: World) -> int:
+async def _token(resources: Resources) -> int:
     body = {"name": SENTINEL, "scopes": ["projects:read"]}
-    return int((await make(world.client, "/api/tokens", body))["id"])
+    return int((await make(resources.client, "/api/tokens", body))["id"])
 
 
 MAKERS: dict[str, Maker] = {

@@ -1,0 +1,57 @@
+"""How far a command is, on standard error; nothing unless that is a terminal."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+Shown = Literal["count", "share", "tally"]
+"""`count`: how many of all; `share`: how much of all, in per cent; `tally`: how many, where nobody
+knows of how many."""
+
+
+class ProgressBar:
+    """The progress of one command."""
+
+    def __init__(self, progress: Progress, total: int | None) -> None:
+        self._progress = progress
+        self._task = progress.add_task("", total=total)
+
+    def advance(self, amount: int = 1) -> None:
+        """So much more is done."""
+        self._progress.advance(self._task, amount)
+
+    def show(self, completed: int, total: int) -> None:
+        """So much is done by now, of a total that is known by now."""
+        self._progress.update(self._task, total=total, completed=completed)
+
+
+@contextmanager
+def progress_bar(
+    doing: str, *, shown: Shown = "count", total: int | None = None
+) -> Iterator[ProgressBar]:
+    """A bar beside the word `doing` for as long as the block takes; `total` is what makes it full,
+    if that is known."""
+    progress = Progress(*_columns(doing, shown), console=Console(stderr=True), transient=True)
+    progress.disable = not sys.stderr.isatty()
+    with progress:
+        yield ProgressBar(progress, total)
+
+
+def _columns(doing: str, shown: Shown) -> tuple[ProgressColumn, ...]:
+    if shown == "tally":
+        return SpinnerColumn(), TextColumn(doing), MofNCompleteColumn()
+    amount = TaskProgressColumn() if shown == "share" else MofNCompleteColumn()
+    return TextColumn(doing), BarColumn(), amount, TimeRemainingColumn()

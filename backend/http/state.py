@@ -1,0 +1,54 @@
+"""What an application has besides its routes: `app.state`, with a type for each part."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from fastapi import FastAPI
+
+from backend.errors import NotRunning
+from backend.http.cross_origin import CrossOrigin
+from backend.http.fair_queue import FairQueue
+from backend.http.inbound_budget import InboundLimits
+from backend.http.metrics import RequestMetrics
+from backend.http.own_origin import OwnOrigin
+from backend.http.rate_limits import RequestLimits
+from backend.runtime import Configuration, Runtime
+from backend.services.database_service import DatabaseService
+
+
+@dataclass(slots=True, kw_only=True)
+class AppState:
+    """The state of one application."""
+
+    settings: Configuration
+    auth_required: bool
+    has_open_metrics: bool
+    """`/metrics` needs no token on this machine."""
+    metrics: RequestMetrics
+    own_origin: OwnOrigin
+    cross_origin: CrossOrigin | None
+    """`None` when no other origin is permitted."""
+    limits: RequestLimits
+    queues: dict[str, FairQueue]
+    """By the names of `Queue`."""
+    inbound: InboundLimits = field(default_factory=InboundLimits)
+    runtime: Runtime | None = None
+    """`None` until the lifespan has begun."""
+    service: DatabaseService | None = None
+    """The runtime's."""
+
+    @property
+    def installation(self) -> Runtime:
+        """What runs. Raises `NotRunning` before the lifespan has begun."""
+        if self.runtime is None:
+            raise NotRunning
+        return self.runtime
+
+
+def state_of(app: FastAPI) -> AppState:
+    """The application's state. Raises `TypeError` for an application that `create_app` has not
+    made."""
+    state: Any = app.state
+    if not isinstance(state, AppState):
+        raise TypeError("this application was not made by create_app")
+    return state

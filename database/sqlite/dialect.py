@@ -1,0 +1,26 @@
+"""What repositories leave to the engine, as SQLite does it."""
+
+from functools import cache
+
+from database.engine import Executor
+from database.sqlite.full_text import FullTextIndex
+from database.sqlite.json_pages import fetch_json_page
+
+
+class SqliteDialect:
+    """The `Dialect` of SQLite."""
+
+    fetch_json_page = staticmethod(fetch_json_page)
+
+    @cache  # noqa: B019 - there is one dialect, and one index
+    def text_index(self, name: str, source: str, text: str, labels: str) -> FullTextIndex:
+        """The full-text index `name` over the columns `text` and `labels` of the view `source`."""
+        return FullTextIndex(name, source, text, labels)
+
+    async def next_id(self, db: Executor, table: str) -> int:
+        """The id that the next row of `table` is given."""
+        row = await db.fetch_one("SELECT seq FROM sqlite_sequence WHERE name = ?", (table,))
+        return 1 if row is None else int(row[0]) + 1
+
+
+SQLITE = SqliteDialect()

@@ -1,0 +1,63 @@
+"""`app.state` is one typed thing, and the one way to it is `state_of`."""
+
+import ast
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+from fastapi import FastAPI
+
+from backend.errors import NotRunning
+from backend.http.state import AppState, state_of
+from backend.main import create_app
+from config.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+SOURCES = sorted(
+    file for room in ("backend", "bench", "strongroom") for file in (ROOT / room).rglob("*.py")
+)
+AT_THE_STATE = {"backend/http/state.py": 1, "backend/main.py": 1}
+"""The one place that reads `app.state`, and the one that sets it."""
+
+
+def looks_at_state(node: ast.AST) -> bool:
+    """Whether it is `app.state` or `x.app.state`, or asks for an attribute of that name."""
+    if isinstance(node, ast.Attribute) and node.attr == "state":
+        return "app" in (getattr(node.value, "id", None), getattr(node.value, "attr", None))
+    return (
+        isinstance(node, ast.Call)
+        and getattr(node.func, "id", None) in ("getattr", "setattr", "hasattr")
+        and "state" in ast.unparse(node)
+    )
+
+
+def test_nothing_reaches_the_state_another_way() -> None:
+    found = {}
+    for file in SOURCES:
+        nodes = ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        count = sum(looks_at_state(node) for node in nodes)
+        if count:
+            found[str(file.relative_to(ROOT))] = count
+    assert found == AT_THE_STATE
+
+
+def test_nothing_else_can_be_put_there(application: FastAPI) -> None:
+    state = state_of(application)
+    held: object = application.state
+    assert held is state
+    with pytest.raises(AttributeError):
+        setattr(state, "another", 1)  # noqa: B010 - what a type checker does not see
+    # Every part has a value, and `None` stands for what has not begun.
+    assert {part.name for part in fields(AppState) if getattr(state, part.name) is None} == set()
+
+
+def test_another_application_has_no_such_state() -> None:
+    with pytest.raises(TypeError, match="create_app"):
+        state_of(FastAPI())
+
+
+def test_nothing_runs_before_the_lifespan(settings: Settings) -> None:
+    state = state_of(create_app(settings))
+    assert state.service is None
+    with pytest.raises(NotRunning):
+        _ = state.installation

@@ -1,0 +1,122 @@
+"""Every list goes by the one helper, `backend/services/listing.py`: found by its route."""
+
+import ast
+from functools import cache
+from pathlib import Path
+
+import pytest
+from fastapi.routing import APIRoute
+from pydantic import BaseModel
+
+from backend.routes import ROUTERS
+
+SERVICES = Path(__file__).parents[2] / "backend" / "services"
+HELPER = SERVICES / "listing.py"
+PLACE = frozenset({"self", "limit", "cursor"})
+"""What says where in a list a page is, and not which list it is."""
+
+
+def names_of_parameters(route: APIRoute) -> set[str]:
+    return {parameter.alias for parameter in route.dependant.query_params}
+
+
+ROUTES = [route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)]
+LISTS = [route for route in ROUTES if "cursor" in names_of_parameters(route)]
+SHAPES: dict[str, type[BaseModel]] = {
+    route.response_model.__name__: route.response_model
+    for route in ROUTES
+    if isinstance(route.response_model, type)
+    and issubclass(route.response_model, BaseModel)
+    and "next_cursor" in route.response_model.model_fields
+}
+"""The answers that lead on to another page."""
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+@cache
+def trees() -> list[tuple[Path, ast.Module]]:
+    """The code of the services, without the helper."""
+    return [
+        (file, ast.parse(file.read_text(encoding="utf-8"), str(file)))
+        for file in sorted(SERVICES.rglob("*.py"))
+        if file != HELPER
+    ]
+
+
+def calls(tree: ast.AST, method: str) -> list[ast.Call]:
+    """The calls of a method of this name, of whatever object."""
+    return [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr == method
+    ]
+
+
+def names(tree: ast.AST) -> set[str]:
+    return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+
+
+@cache
+def listing_functions() -> list[tuple[str, Function]]:
+    """The functions that read a page of a list, and whose arguments say which list."""
+    return [
+        (f"{file.relative_to(SERVICES)}:{node.name}", node)
+        for file, tree in trees()
+        for node in ast.walk(tree)
+        if isinstance(node, Function)
+        and "cursor" in {argument.arg for argument in node.args.kwonlyargs}
+        and calls(node, "listing")
+        and file.name != "base.py"
+    ]
+
+
+def test_a_route_with_a_cursor_is_a_list_and_a_list_has_a_cursor_and_a_limit() -> None:
+    answers = {route.path: route for route in ROUTES if route.response_model in SHAPES.values()}
+    assert {route.path for route in LISTS} == set(answers)
+    assert len(LISTS) == len(SHAPES) == len(listing_functions()) >= 13
+    for route in LISTS:
+        assert names_of_parameters(route) >= {"cursor", "limit"}, route.path
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_answer_of_a_list_is_made_by_the_helper(shape: str) -> None:
+    made = []
+    for file, tree in trees():
+        by_helper = [ast.unparse(call.args[0]) for call in calls(tree, "answer")]
+        made += [file for name in by_helper if name == shape]
+        by_hand = [
+            ast.unparse(node)
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Call)
+            and ast.unparse(node.func) in (shape, f"{shape}.model_construct")
+        ]
+        assert not by_hand, f"{file} makes {by_hand}"
+        if f"{shape}.model_validate_json" in ast.unparse(tree):
+            made += [file for _ in calls(tree, "json")]
+    assert len(made) == 1, made
+
+
+def test_nothing_but_the_helper_reads_or_writes_cursors() -> None:
+    for file, tree in trees():
+        used = names(tree) | {n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute)}
+        used |= {node.arg or "" for node in ast.walk(tree) if isinstance(node, ast.keyword)}
+        assert not used & {"cursors", "next_cursor"} or file.name == "base.py", file
+        # The kit makes the codec, and gives it to the helper.
+        assert "CursorCodec" not in used or file.name == "base.py", file
+
+
+@pytest.mark.parametrize("name", [name for name, _ in listing_functions()])
+def test_every_filter_of_a_list_binds_its_cursor(name: str) -> None:
+    function = dict(listing_functions())[name]
+    (call,) = calls(function, "listing")
+    bound = names(call)
+    # What they were made of, step by step backwards.
+    steps = [node for node in ast.walk(function) if isinstance(node, ast.Assign)]
+    for _ in steps:
+        for step in steps:
+            if bound & names(step.targets[0]):
+                bound |= names(step.value)
+    arguments = {argument.arg for argument in (*function.args.args, *function.args.kwonlyargs)}
+    assert arguments - PLACE <= bound, arguments - PLACE - bound

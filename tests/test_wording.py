@@ -1,0 +1,100 @@
+"""Some words make sentences hard to read. Pages and messages have none of them, code ever fewer."""
+
+import ast
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+WORDS = re.compile(
+    r"""
+    \b(?:
+        anew | whoever | nobody | such\ that | of\ theirs | if\ need\ be | what\ it\ is\ that
+        # "There is none" and "not at all" are plain English, and `is None` is code.
+        | (?<!there\ )is\ (?-i:none) | (?<!not\ )at\ all
+    )\b
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
+ALLOWED = {"backend": 75, "bench": 10, "config": 4, "database": 33, "tests": 95}
+"""How many are left in the Python files of a directory. Lower a number when you remove some, and
+never raise one; a directory that is not listed has none."""
+
+NOT_PROGRAM = {"bench", "tests"}
+
+
+def found(text: str) -> list[str]:
+    """The words that should not be there, in their order, also across lines of a comment."""
+    return WORDS.findall(re.sub(r"[\s#\"']+", " ", text))
+
+
+@cache
+def _pages() -> list[Path]:
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / ".github").rglob("*.*")]
+    return sorted([*pages, ROOT / "Makefile", ROOT / "pyproject.toml", ROOT / "openapi.json"])
+
+
+@cache
+def _code() -> dict[str, list[Path]]:
+    """The Python files of each directory of the repository, and those beside them under `.`."""
+    folders = [folder for folder in ROOT.iterdir() if folder.is_dir() and folder.name[0] != "."]
+    # This file names the words.
+    files = {
+        folder.name: sorted(set(folder.rglob("*.py")) - {Path(__file__)}) for folder in folders
+    }
+    return {".": sorted(ROOT.glob("*.py"))} | {
+        name: paths for name, paths in files.items() if paths
+    }
+
+
+def _strings(tree: ast.Module) -> Iterator[str]:
+    """Every string in the code but docstrings."""
+    documented = {
+        id(node.value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    }
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Constant) or id(node) in documented:
+            continue
+        if isinstance(node.value, str):
+            yield node.value
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("Whoever asks gets it anew.", ["Whoever", "anew"]),
+        ("# a lease of\n    # theirs", ["of theirs"]),
+        ('"it is "\n    "none of it"', ["is none"]),
+        ("None when there is none, and not at all if it is None", []),
+        ("nobody_knows, renewal", []),
+    ],
+)
+def test_words_are_found_in_sentences_and_not_in_names(text: str, words: list[str]) -> None:
+    assert found(text) == words
+
+
+def test_no_page_has_them() -> None:
+    pages = {str(page.relative_to(ROOT)): page.read_text(encoding="utf-8") for page in _pages()}
+    assert {"README.md", "docs/api.md", "docs/decisions/README.md"} <= set(pages)
+    assert {name: words for name, text in pages.items() if (words := found(text))} == {}
+
+
+def test_no_message_of_the_program_has_them() -> None:
+    files = [file for name, paths in _code().items() if name not in NOT_PROGRAM for file in paths]
+    assert ROOT / "backend" / "errors.py" in files
+    trees = {str(file.relative_to(ROOT)): ast.parse(file.read_bytes()) for file in files}
+    messages = {name: found("\n".join(_strings(tree))) for name, tree in trees.items()}
+    assert {name: words for name, words in messages.items() if words} == {}
+
+
+def test_code_has_no_more_of_them_than_before() -> None:
+    left = {
+        name: sum(len(found(file.read_text(encoding="utf-8"))) for file in files)
+        for name, files in _code().items()
+    }
+    assert {name: count for name, count in left.items() if count > ALLOWED.get(name, 0)} == {}
