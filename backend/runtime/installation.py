@@ -117,7 +117,7 @@ class DataDirectory:
                 sync(parent)
 
     def require_kinds(self) -> None:
-        """Raises `StartRefused` when the directory is none, or a file no ordinary one."""
+        """Raises `StartRefused` when the path is not a directory, or a file in it not an ordinary one."""
         # Nothing reads the token's file: only the first start says what lies in its place.
         problem = kind_problem(self.database, (self.master_key, self.audit_heads))
         if problem is not None:
