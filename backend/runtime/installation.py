@@ -117,7 +117,7 @@ class DataDirectory:
                 sync(parent)
 
     def require_kinds(self) -> None:
-        """Raises `StartRefused` when the path is not a directory, or a file in it not an ordinary one."""
+        """Raises `StartRefused` unless the path is a directory and its files are ordinary ones."""
         # Nothing reads the token's file: only the first start says what lies in its place.
         problem = kind_problem(self.database, (self.master_key, self.audit_heads))
         if problem is not None:
