@@ -245,7 +245,7 @@ def _project_trait(ids: tuple[int, ...]) -> _Trait:
     if not ids:
         return _Trait("1 = 0")
     if len(ids) > _MAX_PROJECT_LABELS:
-        # The rows that an index finds would have to be sorted.
+        # With an index on project_id the rows would have to be sorted.
         return _Trait(among(unindexed("l.project_id"), ids), ids)
     labels = tuple(f"p{project_id}" for project_id in ids)
     if len(ids) == 1:
