@@ -14,7 +14,6 @@ from collections.abc import AsyncIterator, Iterator
 from functools import cache
 from pathlib import Path
 
-import httpx
 import pytest
 from fastapi import FastAPI
 from pydantic import SecretStr
@@ -22,7 +21,7 @@ from pydantic import SecretStr
 from backend.crypto.keyring import generate_master_key
 from backend.main import create_app
 from backend.repositories import initialize_database
-from backend.runtime import TOKEN_FILE, Runtime
+from backend.runtime import Runtime
 from backend.services.database_service import DatabaseService
 from config.settings import PREFIX, Settings
 from database.connection_manager import ConnectionConfig, DatabaseManager
@@ -33,6 +32,7 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # Without this, httpx looks through all of `sys.path` for it at each request, in vain.
 sys.modules["sniffio"] = None  # type: ignore[assignment]
 
+pytest_plugins = ["tests.support.fixtures"]
 IN_MEMORY = Path("/dev/shm")  # noqa: S108 - pytest makes a directory there that is the user's own
 ENOUGH = 4 << 30
 """Bytes that must be free for that."""
@@ -188,23 +188,6 @@ async def application(installed: Settings) -> AsyncIterator[FastAPI]:
     app = create_app(installed)
     async with app.router.lifespan_context(app):
         yield app
-
-
-def token_of_first_start(settings: Settings) -> str:
-    """The admin token that the first start on this data directory wrote."""
-    return (settings.data_dir / TOKEN_FILE).read_text(encoding="ascii").strip()
-
-
-@pytest.fixture
-async def client(application: FastAPI, settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of `application` with the admin's token, without a network between."""
-    async with httpx.AsyncClient(
-        # What nobody handles is to be seen as a client sees it: as an answer.
-        transport=httpx.ASGITransport(application, raise_app_exceptions=False),
-        base_url="http://strongroom.test",
-        headers={"Authorization": f"Bearer {token_of_first_start(settings)}"},
-    ) as client:
-        yield client
 
 
 @pytest.fixture

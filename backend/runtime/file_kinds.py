@@ -52,7 +52,7 @@ def _wrong(path: Path, wanted: int) -> str | None:
         # What is missing is made, and what can't be reached is told where it is used.
         if not path.is_symlink():
             return None
-        return f"{path} is a link that leads nowhere, and must be {_KINDS[wanted]}"
+        return f"{path} is a broken link, but must be {_KINDS[wanted]}"
     if kind == wanted:
         return None
-    return f"{path} is {_KINDS.get(kind, 'a special file')}, and must be {_KINDS[wanted]}"
+    return f"{path} is {_KINDS.get(kind, 'a special file')}, but must be {_KINDS[wanted]}"

@@ -123,8 +123,7 @@ class DataDirectory:
         return file.name in names and file.parent.resolve() == self.path.resolve()
 
     def require_kinds(self) -> None:
-        """Raises `StartRefused` when the path has something else than a directory, or a file's
-        name something else than an ordinary file."""
+        """Raises `StartRefused` unless the path is a directory and its files are ordinary ones."""
         # Nothing reads the token's file: only the first start says what lies in its place.
         problem = kind_problem(self.database, (self.master_key, self.audit_heads))
         if problem is not None:

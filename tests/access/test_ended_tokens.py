@@ -12,7 +12,7 @@ from fastapi import FastAPI
 from backend.http.fair_queue import FairQueue
 from backend.services.principal import ADMIN
 from config.settings import Settings
-from tests.conftest import token_of_first_start
+from tests.support.clients import token_of_first_start
 from tests.support.clocks import SetClock
 from tests.support.http import all_rows, manager_of, new_project, problem, service_of
 from tests.support.resources import Resources
@@ -33,15 +33,6 @@ def settings(settings: Settings) -> Settings:
             "db_readers": 1,
             "max_concurrent_requests": 200,
         }
-    )
-
-
-@pytest.fixture
-def stranger(application: FastAPI) -> httpx.AsyncClient:
-    """A client without a token."""
-    return httpx.AsyncClient(
-        transport=httpx.ASGITransport(application, raise_app_exceptions=False),
-        base_url="http://strongroom.test",
     )
 
 

@@ -1,7 +1,6 @@
 """Every route with every kind of token that is not enough, and with the one that is."""
 
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -27,16 +26,6 @@ def settings(settings: Settings) -> Settings:
     """Without a limit of failures, and with guarded metrics, as in production."""
     changes = {"failed_attempts_per_minute": 0, "host": "0.0.0.0"}  # noqa: S104 - no socket
     return settings.model_copy(update=changes)
-
-
-@pytest.fixture
-async def stranger(application: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
-    """A client without a token."""
-    async with httpx.AsyncClient(
-        transport=httpx.ASGITransport(application, raise_app_exceptions=False),
-        base_url="http://strongroom.test",
-    ) as client:
-        yield client
 
 
 @pytest.fixture

@@ -1,18 +1,15 @@
 """How often somebody may do something."""
 
-from collections.abc import Callable
-
 import httpx
 import pytest
-from fastapi import FastAPI
 
 from backend.errors import RateLimited
 from backend.http.rate_limits import Buckets, RequestLimits
 from config.settings import Settings
+from tests.support.clients import Caller
 from tests.support.http import problem
 
 WRONG = {"Authorization": "Bearer sr_1_no"}
-Caller = Callable[[str], httpx.AsyncClient]
 
 
 class Seconds:
@@ -84,21 +81,6 @@ class TestAddresses:
         for _ in range(5000):
             limits.count_failure("192.0.2.1")
             limits.count_request(1)
-
-
-@pytest.fixture
-def caller(application: FastAPI) -> Caller:
-    """A client at an address, without a token."""
-
-    def at(address: str) -> httpx.AsyncClient:
-        return httpx.AsyncClient(
-            transport=httpx.ASGITransport(
-                application, raise_app_exceptions=False, client=(address, 50_000)
-            ),
-            base_url="http://strongroom.test",
-        )
-
-    return at
 
 
 class TestFailedAttempts:

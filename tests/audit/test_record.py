@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from fastapi import FastAPI
-from httpx import ASGITransport, AsyncClient
+from httpx import AsyncClient
 from pydantic import SecretStr
 
 from backend.errors import ProjectExists
@@ -23,6 +23,7 @@ from backend.services.principal import Principal, acting_as
 from config.settings import Settings
 from database.connection_manager import DatabaseManager
 from database.errors import DatabaseError
+from tests.support.clients import client_of
 from tests.support.http import all_rows, make_project, manager_of, new_project
 from tests.support.resources import MAKERS, Resources
 from tests.support.routes import calls, send
@@ -209,9 +210,7 @@ async def test_without_authentication_nobody_is_named(settings: Settings) -> Non
     app = create_app(settings.model_copy(update={"auth": "off"}))
     async with app.router.lifespan_context(app):
         manager = manager_of(app)
-        async with AsyncClient(
-            transport=ASGITransport(app), base_url="http://localhost"
-        ) as anybody:
+        async with client_of(app, base_url="http://localhost") as anybody:
             await make_project(anybody)
         assert entries(manager)[-1]["actor"] == "anonymous"
         assert entries(manager)[-1]["actor_token_id"] is None

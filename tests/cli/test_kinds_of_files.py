@@ -31,8 +31,8 @@ KINDS: dict[str, tuple[Callable[[Path], None], str]] = {
     "pipe": (os.mkfifo, "is a named pipe"),
     "socket": (bound, "is a socket"),
     "device": (lambda path: path.symlink_to("/dev/null"), "is a device"),
-    "link to nowhere": (lambda path: path.symlink_to("nowhere"), "is a link that leads nowhere"),
-    "link to itself": (lambda path: path.symlink_to(path.name), "is a link that leads nowhere"),
+    "link to nowhere": (lambda path: path.symlink_to("nowhere"), "is a broken link"),
+    "link to itself": (lambda path: path.symlink_to(path.name), "is a broken link"),
 }
 FILES = (
     "strongroom.db",
@@ -64,7 +64,7 @@ def test_what_is_no_ordinary_file_is_named(
         outcome = command(*call(line, "--data-dir", str(directory)))
         assert outcome.status == 1
         assert outcome.complaint == (
-            f"{directory / name} {told}, and must be an ordinary file: move it away, or choose "
+            f"{directory / name} {told}, but must be an ordinary file: move it away, or choose "
             "another data directory with --data-dir"
         )
     assert [path.name for path in directory.iterdir()] == [name]
@@ -80,7 +80,7 @@ def test_a_data_directory_that_is_none_is_told_as_what_it_is(
         outcome = command(*call(line, "--data-dir", str(directory)))
         assert outcome.status == 1
         assert outcome.complaint == (
-            f"{directory} {told}, and must be a directory: choose another data directory with "
+            f"{directory} {told}, but must be a directory: choose another data directory with "
             "--data-dir"
         )
     assert not (directory.parent / "nowhere").exists()

@@ -10,6 +10,7 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from tests.faults import (
@@ -144,6 +145,7 @@ def _told(tally: Tally) -> str:
 
 def _mutate(mutation: str) -> None:
     Site.under = (sys.executable, "-P", mutated.__file__, mutation)
+    Site.program = partial(mutated.run, mutation)
 
 
 def _all_noticed(rows: Sequence[tuple[str, str, int]], seed: int) -> int:

@@ -6,8 +6,8 @@ never held by two workers, and its lease outlasts each jump. What goes by the cl
 long as that is wrong: a token that lasts an hour is refused while the clock is ahead.
 """
 
-import sys
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +31,8 @@ def clock_jumps(directory: Path, tally: Tally, rounds: int, seed: int) -> None:
         site = Site(directory / f"site-{number}", tally, seed + number)
         offset = directory / f"offset-{number}"
         offset.write_text("0")
-        under = (sys.executable, "-P", clocked.__file__, str(offset))
-        with site.serving(under=under) as serving, serving.client() as client:
+        program = partial(clocked.run, offset)
+        with site.serving(program=program) as serving, serving.client() as client:
             lasting, short = (_token(client, days) for days in ("90d", "1h"))
             run = _claimed(site, client)
             for ahead in (DAY, 0, -DAY, 0):
@@ -46,7 +46,7 @@ def clock_jumps(directory: Path, tally: Tally, rounds: int, seed: int) -> None:
             _is_listed_once(client)
             offset.write_text(str(site.chance.choice((DAY, -DAY))))
             assert serving.end() == 0
-        with site.serving(under=under) as serving:
+        with site.serving(program=program) as serving:
             assert LOSS not in serving.err
             assert serving.end() == 0
         site.check()

@@ -1,17 +1,15 @@
 """Runs `strongroom` with a clock that is as many seconds off as a file says, at any time.
 
-    python -P clocked.py FILE STRONGROOM ARGUMENT…
-
 The service has one clock, which it is given when it starts.
 """
 
-import sys
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from backend.cli import main
 from backend.runtime import Runtime
 from database.base import utc_now
+from tests.support.forked import run_strongroom
 
 
 def shift(file: Path) -> None:
@@ -25,6 +23,7 @@ def shift(file: Path) -> None:
     defaults["clock"] = clock
 
 
-if __name__ == "__main__":
-    shift(Path(sys.argv[1]))
-    sys.exit(main(sys.argv[3:]))
+def run(file: Path, arguments: Sequence[str]) -> int:
+    """What the command does with that clock; the exit status."""
+    shift(file)
+    return run_strongroom(arguments)

@@ -16,13 +16,13 @@ from typing import Any
 
 import database.sqlite.batches
 import database.sqlite.connection
-from backend.cli import main
 from backend.observability.request_ids import current_request_id
 from backend.repositories import Repositories
 from backend.services.recording import AuditEvent, Recorder
 from database.errors import DatabaseError
 from database.sqlite.batches import BatchRunner
 from database.sqlite.jobs import Job
+from tests.support.forked import run_strongroom
 
 EVERY = 7
 """One of so many is treated otherwise."""
@@ -129,6 +129,11 @@ MUTATIONS: dict[str, Callable[[], None]] = {
 }
 
 
+def run(mutation: str, arguments: Sequence[str]) -> int:
+    """What the command does with this promise broken; the exit status."""
+    MUTATIONS[mutation]()
+    return run_strongroom(arguments)
+
+
 if __name__ == "__main__":
-    MUTATIONS[sys.argv[1]]()
-    sys.exit(main(sys.argv[3:]))
+    sys.exit(run(sys.argv[1], sys.argv[3:]))

@@ -18,6 +18,7 @@ from backend.cli import main
 from tests.faults.ledger import Ledger, Stored
 from tests.faults.load import Load
 from tests.faults.writes import COMPONENT, SECRET_VALUE, Fate, Kind
+from tests.support.forked import Program, run_strongroom
 from tests.support.processes import Serving, environment, read_documents
 
 MARKED = {
@@ -55,8 +56,10 @@ class Tally:
 class Site:
     """A data directory, the ledger of its clients, and the processes that serve it."""
 
+    program: Program = staticmethod(run_strongroom)
+    """What serves every installation that is given nothing else."""
     under: Sequence[str] = ()
-    """A command that runs each process of every installation that is given none itself."""
+    """The command that does the same with the one it is given, for a tracer to start."""
 
     def __init__(self, directory: Path, tally: Tally, seed: int) -> None:
         self.directory = directory
@@ -66,13 +69,18 @@ class Site:
 
     @contextlib.contextmanager
     def serving(
-        self, settings: Mapping[str, str] | None = None, under: Sequence[str] = ()
+        self,
+        settings: Mapping[str, str] | None = None,
+        under: Sequence[str] = (),
+        program: Program | None = None,
     ) -> Iterator[Serving]:
         """A process that is ready, whose logs are those that the ledger allows."""
         began = time.monotonic()
         # Heads of the audit are exported often, so that faults meet that as well.
         env = environment(**{"AUDIT_HEADS_SECONDS": "1", **(settings or {})})
-        with Serving(self.directory, env=env, under=(*under, *self.under)) as serving:
+        command = (*under, *self.under) if under else ()
+        program = program or self.program
+        with Serving(self.directory, env=env, under=command, function=program) as serving:
             with serving.client() as client:
                 ready = client.get("/ready")
                 assert ready.status_code == 200, ready.text

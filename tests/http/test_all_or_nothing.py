@@ -12,8 +12,8 @@ from fastapi import FastAPI
 from backend.main import create_app
 from config.settings import Settings
 from database.connection_manager import DatabaseManager
-from tests.conftest import token_of_first_start
 from tests.http.raw import Wire
+from tests.support.clients import token_of_first_start
 from tests.support.http import all_rows, make_project, manager_of, new_project, problem
 from tests.support.servers import RunningServer
 

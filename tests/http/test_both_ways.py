@@ -14,8 +14,8 @@ from backend.http.guarded_route import GuardedRoute
 from backend.http.state import state_of
 from backend.main import create_app
 from config.settings import Settings
-from tests.conftest import token_of_first_start
 from tests.http.calls import document
+from tests.support.clients import client_of, token_of_first_start
 from tests.support.resources import ABSENT, ABSENT_ID, MAKERS, Resources
 from tests.support.routes import Call, calls_of, send
 
@@ -81,11 +81,7 @@ async def way(stack: AsyncExitStack, settings: Settings, *, direct: bool) -> Way
     await stack.enter_async_context(app.router.lifespan_context(app))
     # What it does by itself comes in its own time.
     await state_of(app).installation.background.stop()
-    client = httpx.AsyncClient(
-        transport=httpx.ASGITransport(app, raise_app_exceptions=False),
-        base_url="http://localhost",
-        headers={"Authorization": f"Bearer {token_of_first_start(settings)}"},
-    )
+    client = client_of(app, token_of_first_start(settings), base_url="http://localhost")
     await stack.enter_async_context(client)
     resources = Resources(client)
     return Way(client, {name: await resources.get(name) for name in MAKERS})

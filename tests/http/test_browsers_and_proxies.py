@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from backend.http.fair_queue import FairQueue
 from backend.main import create_app
 from config.settings import Settings
+from tests.support.clients import client_of
 from tests.support.http import JSON, make_project, problem, service_of
 from tests.support.routes import calls
 
@@ -235,9 +236,7 @@ async def without_origins(settings: Settings) -> AsyncIterator[httpx.AsyncClient
     app = create_app(settings.model_copy(update={"cors_origins": ()}))
     async with (
         app.router.lifespan_context(app),
-        httpx.AsyncClient(
-            transport=httpx.ASGITransport(app), base_url="http://strongroom.test"
-        ) as client,
+        client_of(app) as client,
     ):
         yield client
 

@@ -6,6 +6,7 @@ from fastapi import FastAPI
 
 from backend.main import create_app
 from config.settings import Settings
+from tests.support.clients import client_of, token_of_first_start
 from tests.support.http import make_project, manager_of, new_project, problem, walk
 
 
@@ -92,11 +93,7 @@ async def test_a_cursor_outlives_a_restart(
     app = create_app(settings)
     async with (
         app.router.lifespan_context(app),
-        httpx.AsyncClient(
-            transport=httpx.ASGITransport(app),
-            base_url="http://strongroom.test",
-            headers=client.headers,
-        ) as later,
+        client_of(app, token_of_first_start(settings)) as later,
     ):
         params = {"limit": 2, "cursor": page["next_cursor"]}
         assert len((await later.get("/api/projects", params=params)).json()["projects"]) == 1

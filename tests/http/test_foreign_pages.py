@@ -9,6 +9,7 @@ from fastapi import FastAPI
 
 from config.settings import Settings
 from tests.http.raw import Wire
+from tests.support.clients import client_of
 from tests.support.http import all_rows, manager_of, new_project, problem
 from tests.support.resources import ABSENT, ABSENT_ID
 from tests.support.routes import calls, send
@@ -85,8 +86,7 @@ OWN_PAGES = {
 @pytest.fixture
 async def caller(application: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
     """A client without a token that calls `HOST`."""
-    transport = httpx.ASGITransport(application, raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url=OWN) as caller:
+    async with client_of(application, base_url=OWN) as caller:
         yield caller
 
 

@@ -11,8 +11,8 @@ from fastapi import FastAPI
 
 from backend.main import create_app
 from config.settings import Settings
-from tests.conftest import token_of_first_start
 from tests.http.raw import Wire
+from tests.support.clients import client_of, token_of_first_start
 from tests.support.http import make_project, problem
 from tests.support.resources import ABSENT, ABSENT_ID
 from tests.support.routes import calls, send
@@ -169,11 +169,9 @@ class TestTrustedHosts:
         self, application: FastAPI, settings: Settings
     ) -> AsyncIterator[httpx.AsyncClient]:
         """A client with the admin's token and no host of its own."""
-        async with httpx.AsyncClient(
-            transport=httpx.ASGITransport(application),
-            base_url="http://strongroom.example.com",
-            headers={"Authorization": f"Bearer {token_of_first_start(settings)}"},
-        ) as caller:
+        token = token_of_first_start(settings)
+        url = "http://strongroom.example.com"
+        async with client_of(application, token, base_url=url) as caller:
             yield caller
 
     @pytest.mark.parametrize(

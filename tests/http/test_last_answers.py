@@ -19,9 +19,9 @@ from backend.errors import ERROR_TABLE
 from backend.http.cross_origin import EXPOSED
 from backend.main import create_app
 from config.settings import Settings
-from tests.conftest import token_of_first_start
 from tests.http.heads import BAD_CHUNKS, HEADS, HOST, LONG_FRAMES, ORIGIN
 from tests.http.raw import Answer, Wire, is_problem, received
+from tests.support.clients import token_of_first_start
 from tests.support.http import new_project
 from tests.support.servers import PATIENCE, RunningServer
 

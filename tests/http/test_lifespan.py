@@ -4,7 +4,6 @@ import asyncio
 import threading
 from collections.abc import Awaitable, Callable
 
-import httpx
 import pytest
 from fastapi import FastAPI
 
@@ -12,25 +11,23 @@ from backend.errors import NotRunning
 from backend.main import create_app
 from config.settings import Settings
 from database.errors import WrongEventLoop
-from tests.conftest import token_of_first_start
+from tests.support.clients import client_of, token_of_first_start
 from tests.support.http import problem
 from tests.support.resources import ABSENT, ABSENT_ID
 from tests.support.routes import calls, send
 
+LOCAL = "http://localhost"
 ALIVE = ("/", "/health", "/docs", "/openapi.json")
-
-
-def caller_of(app: FastAPI, *, raising: bool = False) -> httpx.AsyncClient:
-    """A client without a network between."""
-    transport = httpx.ASGITransport(app, raise_app_exceptions=raising)
-    return httpx.AsyncClient(transport=transport, base_url="http://localhost")
 
 
 async def refused_on_every_route(
     app: FastAPI, kind: type[Exception], told: str, headers: dict[str, str]
 ) -> None:
     """Each route that needs the service says what to do: in its answer, and to the program."""
-    async with caller_of(app) as caller, caller_of(app, raising=True) as program:
+    async with (
+        client_of(app, base_url=LOCAL) as caller,
+        client_of(app, base_url=LOCAL, raising=True) as program,
+    ):
         for call in calls(app):
             names = {name: ABSENT.get(name, ABSENT_ID) for name in call.names}
             response = await send(caller, call, names, headers=headers)
@@ -85,5 +82,5 @@ async def test_on_another_event_loop_every_route_says_what_to_do(
             )
         )
         # It goes on where it runs.
-        async with caller_of(app) as caller:
+        async with client_of(app, base_url=LOCAL) as caller:
             assert (await caller.get("/api/projects", headers=headers)).status_code == 200

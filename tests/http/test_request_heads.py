@@ -8,9 +8,9 @@ import pytest
 from fastapi import FastAPI
 
 from config.settings import Settings
-from tests.conftest import token_of_first_start
 from tests.http.heads import BAD_CHUNKS, HEADS, HOST, LONG_FRAMES, ORIGIN
 from tests.http.raw import Wire, is_problem, received
+from tests.support.clients import token_of_first_start
 from tests.support.http import all_rows, make_project, manager_of, new_project, problem
 from tests.support.routes import calls
 from tests.support.servers import RunningServer

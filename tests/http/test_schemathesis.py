@@ -4,22 +4,21 @@ import asyncio
 import re
 from collections.abc import Iterator
 from functools import cache, partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
-import schemathesis
 from pydantic import SecretStr
-from schemathesis.checks import load_all_checks
-from schemathesis.core.result import Ok
-from schemathesis.pytest.lazy import get_all_tests
 
 from backend.main import create_app
 from config.settings import Settings
 from models import NO_NUL_PATTERN
-from tests.conftest import token_of_first_start
 from tests.http.calls import Call, all_calls, document, make_something_of_everything
+from tests.support.clients import token_of_first_start
 from tests.support.servers import RunningServer
+
+if TYPE_CHECKING:
+    import schemathesis
 
 CONFIG: dict[str, Any] = {
     "generation": {
@@ -56,8 +55,11 @@ def without_nul_patterns(part: Any) -> Any:
     return [without_nul_patterns(item) for item in part] if isinstance(part, list) else part
 
 
-def schema(**phases: Any) -> schemathesis.BaseSchema:
+def schema(**phases: Any) -> "schemathesis.BaseSchema":
     """The document as schemathesis reads it, for these phases."""
+    # Imported by the worker that needs it: it takes longer than all tests of many a module.
+    import schemathesis
+
     config = schemathesis.Config.from_dict({**CONFIG, "phases": phases})
     return schemathesis.openapi.from_dict(without_nul_patterns(document()), config=config)
 
@@ -76,7 +78,7 @@ SOME = [call for call in ALL if OF_PROJECTS.fullmatch(call.template)]
 
 
 def valid_answers(
-    made: schemathesis.BaseSchema, call: Call, base_url: str, headers: dict[str, str]
+    made: "schemathesis.BaseSchema", call: Call, base_url: str, headers: dict[str, str]
 ) -> None:
     """Make the requests of one operation, and check each answer.
 
@@ -84,7 +86,11 @@ def valid_answers(
     collected, in every worker.
     """
 
-    def check(case: schemathesis.Case[Any]) -> None:
+    from schemathesis.checks import load_all_checks
+    from schemathesis.core.result import Ok
+    from schemathesis.pytest.lazy import get_all_tests
+
+    def check(case: "schemathesis.Case[Any]") -> None:
         case.call_and_validate(base_url=base_url, headers=headers)
 
     load_all_checks()

@@ -11,9 +11,9 @@ import pytest
 
 from backend.cli.connections import ConnectionLimits
 from config.settings import Settings
-from tests.conftest import token_of_first_start
 from tests.http.calls import Call, all_calls
 from tests.http.raw import Answer, Wire
+from tests.support.clients import token_of_first_start
 from tests.support.http import all_rows, manager_of, new_project
 from tests.support.servers import PATIENCE, RunningServer
 

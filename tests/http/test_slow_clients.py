@@ -20,8 +20,8 @@ from backend.cli.all_connections import Connections
 from backend.cli.connections import ConnectionLimits
 from backend.main import create_app
 from config.settings import Settings
-from tests.conftest import token_of_first_start
 from tests.http.raw import Wire
+from tests.support.clients import token_of_first_start
 from tests.support.clocks import TickingClock
 from tests.support.http import manager_of, new_project, row_counts
 from tests.support.servers import PATIENCE, RunningServer

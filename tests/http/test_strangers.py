@@ -15,7 +15,7 @@ from backend.cli.all_connections import Connections
 from backend.cli.connections import ConnectionLimits
 from backend.main import create_app
 from config.settings import Settings
-from tests.conftest import token_of_first_start
+from tests.support.clients import token_of_first_start
 from tests.support.clocks import TickingClock
 from tests.support.servers import RunningServer
 

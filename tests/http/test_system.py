@@ -11,6 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from backend.main import create_app
 from config.settings import Settings
 from database.errors import DatabaseUnavailable
+from tests.support.clients import client_of
 from tests.support.http import make_project, manager_of, problem
 
 CHECKS = {"database", "migrations", "keys", "writer_queue", "writes"}
@@ -156,9 +157,7 @@ async def test_on_loopback_metrics_are_open(settings: Settings, host: str) -> No
     app = create_app(settings.model_copy(update={"host": host}))
     async with (
         app.router.lifespan_context(app),
-        httpx.AsyncClient(
-            transport=httpx.ASGITransport(app), base_url="http://localhost"
-        ) as anybody,
+        client_of(app, base_url="http://localhost") as anybody,
     ):
         assert (await anybody.get("/metrics")).status_code == 200
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
 
 import httpx
 import pytest
@@ -13,6 +14,7 @@ from backend.routes import POLICIES
 from backend.schemas.tokens import TokenCreate
 from backend.services.principal import ADMIN
 from config.settings import Settings
+from tests.support.clients import client_of
 from tests.support.http import (
     JSON,
     make_project,
@@ -40,22 +42,14 @@ def address(template: str) -> str:
 @pytest.fixture
 async def holder_of(application: FastAPI) -> AsyncIterator[MakeClient]:
     """Makes clients whose token has these scopes only."""
-    clients: list[httpx.AsyncClient] = []
+    async with AsyncExitStack() as stack:
 
-    async def make(*scopes: str) -> httpx.AsyncClient:
-        request = TokenCreate.model_validate({"name": "limited", "scopes": list(scopes)})
-        token = (await service_of(application).tokens.create(request)).token
-        client = httpx.AsyncClient(
-            transport=httpx.ASGITransport(application, raise_app_exceptions=False),
-            base_url="http://strongroom.test",
-            headers={"Authorization": f"Bearer {token}"},
-        )
-        clients.append(client)
-        return client
+        async def make(*scopes: str) -> httpx.AsyncClient:
+            request = TokenCreate.model_validate({"name": "limited", "scopes": list(scopes)})
+            token = (await service_of(application).tokens.create(request)).token
+            return await stack.enter_async_context(client_of(application, token))
 
-    yield make
-    for client in clients:
-        await client.aclose()
+        yield make
 
 
 async def test_without_a_token_no_call_answers(stranger: httpx.AsyncClient) -> None:
@@ -252,9 +246,7 @@ async def test_with_authentication_off_everybody_may_do_everything(settings: Set
     app = create_app(settings.model_copy(update={"auth": "off"}))
     async with (
         app.router.lifespan_context(app),
-        httpx.AsyncClient(
-            transport=httpx.ASGITransport(app), base_url="http://localhost"
-        ) as anybody,
+        client_of(app, base_url="http://localhost") as anybody,
     ):
         project = await make_project(anybody, secrets=[{"key": "A", "value": "v"}])
         path = f"/api/projects/{project['id']}/secrets/A/value"

@@ -1,24 +1,23 @@
 """Where a request comes from when proxies are in front: whom the service believes."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from ipaddress import ip_network
 from typing import Any
 
 import httpx
 import pytest
-from fastapi import FastAPI
 from starlette.requests import Request
 
 from backend.http.authentication import client_address
 from backend.http.trusted_proxies import TrustedProxies
 from backend.main import create_app
 from config.settings import Settings
+from tests.support.clients import Caller
 from tests.support.http import problem
 from tests.support.servers import RunningServer
 
 PROXIES = ("10.0.0.0/8", "192.0.2.7", "2001:db8:1::/48")
 WRONG = {"Authorization": "Bearer sr_1_no"}
-Caller = Callable[[str], httpx.AsyncClient]
 
 
 def seen(peer: str | None, *headers: tuple[str, str], proxies: tuple[str, ...] = PROXIES) -> Any:
@@ -131,17 +130,6 @@ def settings(settings: Settings) -> Settings:
     proxies = tuple(ip_network(proxy) for proxy in PROXIES)
     changed = {"trusted_proxies": proxies, "failed_attempts_per_minute": 3}
     return settings.model_copy(update=changed)
-
-
-@pytest.fixture
-def caller(application: FastAPI) -> Caller:
-    """A client at an address, without a token."""
-
-    def at(address: str) -> httpx.AsyncClient:
-        transport = httpx.ASGITransport(application, client=(address, 50_000))
-        return httpx.AsyncClient(transport=transport, base_url="http://strongroom.test")
-
-    return at
 
 
 async def fails(caller: httpx.AsyncClient, forwarded: str | None, code: str) -> None:

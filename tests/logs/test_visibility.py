@@ -7,6 +7,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from tests.support.clients import client_of, new_token
 from tests.support.http import make_project, places, problem
 from tests.support.logs import log
 
@@ -31,14 +32,8 @@ async def bound_to(
     application: FastAPI, client: httpx.AsyncClient, **token: Any
 ) -> httpx.AsyncClient:
     """A client with such a token."""
-    body = {"name": "b", "scopes": ["logs:read", "logs:write"], **token}
-    answer = await client.post("/api/tokens", json=body)
-    assert answer.status_code == 201, answer.text
-    return httpx.AsyncClient(
-        transport=httpx.ASGITransport(application),
-        base_url="http://strongroom.test",
-        headers={"Authorization": f"Bearer {answer.json()['token']}"},
-    )
+    scopes = token.pop("scopes", ["logs:read", "logs:write"])
+    return client_of(application, await new_token(client, *scopes, **token))
 
 
 @pytest.fixture

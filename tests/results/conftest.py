@@ -1,12 +1,9 @@
-"""A run to upload to, and callers with less than all rights."""
+"""A run to upload to."""
 
 import httpx
 import pytest
 
 from tests.results.support import make_run
-from tests.webhooks import conftest as of_webhooks
-
-as_token = of_webhooks.as_token
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import httpx
 import pytest
 
 from tests.results.support import Json, listed, make_run, results, upload
+from tests.support.clients import AsToken
 from tests.support.http import make_project, places, problem
-from tests.webhooks.conftest import AsToken
 
 STATUSES = ["pending", "running", "passed", "failed", "skipped", "error"]
 

@@ -1,28 +1,12 @@
-"""The API over a database of the test's own, with a clock that the test sets."""
+"""A second database, and a project for the examples of a property."""
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
 
-from tests.support.api import Api, Clock, open_api
-
-
-@pytest.fixture
-def clock() -> Clock:
-    """A clock that stands still until the test moves it."""
-    return Clock()
-
-
-@pytest.fixture
-async def api(database_path: Path, clock: Clock) -> AsyncIterator[Api]:
-    """The API with one project, whose id is 1. Nothing runs in the background."""
-    async with open_api(database_path, clock) as api:
-        await api.new_project("payments")
-        yield api
+from tests.support.api import Api
 
 
 @pytest.fixture
@@ -35,21 +19,7 @@ def another_path(database_template: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def walker() -> Iterator[asyncio.Runner]:
-    """An event loop for the examples of a property, which are no coroutines themselves."""
-    with asyncio.Runner() as runner:
-        yield runner
-
-
-@pytest.fixture
-def walk_api(walker: asyncio.Runner, database_path: Path) -> Iterator[Api]:
+def walk_api(walk_api: Api, walker: asyncio.Runner) -> Api:
     """The API on the loop of `walker`, with one project."""
-    stack = AsyncExitStack()
-
-    async def begin() -> Api:
-        api = await stack.enter_async_context(open_api(database_path, Clock()))
-        await api.new_project("payments")
-        return api
-
-    yield walker.run(begin())
-    walker.run(stack.aclose())
+    walker.run(walk_api.new_project("payments"))
+    return walk_api

@@ -7,6 +7,7 @@ from fastapi import FastAPI
 
 from backend.main import create_app
 from config.settings import Settings
+from tests.support.clients import client_of, token_of_first_start
 from tests.support.servers import PATIENCE
 
 
@@ -41,8 +42,6 @@ async def test_a_lease_is_taken_back_after_a_restart(
     app = create_app(settings)
     async with (
         app.router.lifespan_context(app),
-        httpx.AsyncClient(
-            transport=httpx.ASGITransport(app), base_url="http://test", headers=client.headers
-        ) as after,
+        client_of(app, token_of_first_start(settings)) as after,
     ):
         await until_pending(after, path)

@@ -5,12 +5,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from fastapi import FastAPI
 
 from backend.schemas.runs import MAX_CLAIM_COUNT
 from tests.support.api import Api, Clock, Json, open_api
+from tests.support.clients import client_of
 
 
 async def claim_many(api: Api, count: int, **fields: Any) -> list[Json]:
@@ -151,8 +151,7 @@ async def test_it_gives_what_single_claims_give(
 
 
 async def test_the_document_has_both_shapes(application: FastAPI) -> None:
-    transport = httpx.ASGITransport(application)
-    async with httpx.AsyncClient(transport=transport, base_url="http://test") as anybody:
+    async with client_of(application) as anybody:
         document = (await anybody.get("/openapi.json")).json()
     answers = document["paths"]["/api/agent-runs/claim"]["post"]["responses"]
     shapes = answers["200"]["content"]["application/json"]["schema"]["anyOf"]

@@ -12,8 +12,8 @@ import httpx
 import pytest
 
 from config.settings import Settings
-from tests.conftest import token_of_first_start
 from tests.runs.contender import main
+from tests.support.clients import token_of_first_start
 from tests.support.forked import Forked
 from tests.support.servers import PATIENCE, RunningServer
 

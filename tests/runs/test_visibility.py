@@ -7,6 +7,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from tests.support.clients import client_of, new_token
 from tests.support.http import make_project, problem
 
 CALLS: list[tuple[str, str, Any]] = [
@@ -35,13 +36,8 @@ async def bound(
     application: FastAPI, client: httpx.AsyncClient, projects: list[int]
 ) -> AsyncIterator[httpx.AsyncClient]:
     """A client that is bound to the second and the third project."""
-    body = {"name": "b", "scopes": ["runs:read", "runs:write"], "project_ids": projects[1:]}
-    token = (await client.post("/api/tokens", json=body)).json()["token"]
-    async with httpx.AsyncClient(
-        transport=httpx.ASGITransport(application),
-        base_url="http://strongroom.test",
-        headers={"Authorization": f"Bearer {token}"},
-    ) as other:
+    token = await new_token(client, "runs:read", "runs:write", project_ids=projects[1:])
+    async with client_of(application, token) as other:
         yield other
 
 
@@ -125,13 +121,8 @@ async def test_a_claim_gives_runs_of_visible_projects_only(
 async def test_reading_does_not_permit_writing(
     application: FastAPI, client: httpx.AsyncClient, projects: list[int]
 ) -> None:
-    body = {"name": "r", "scopes": ["runs:read"], "project_ids": projects}
-    token = (await client.post("/api/tokens", json=body)).json()["token"]
-    async with httpx.AsyncClient(
-        transport=httpx.ASGITransport(application),
-        base_url="http://strongroom.test",
-        headers={"Authorization": f"Bearer {token}"},
-    ) as reader:
+    token = await new_token(client, "runs:read", project_ids=projects)
+    async with client_of(application, token) as reader:
         for method, path, body_of_call in CALLS:
             answer = await reader.request(method, f"/api/agent-runs/1{path}", json=body_of_call)
             if method == "GET":

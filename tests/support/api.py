@@ -17,7 +17,8 @@ from backend.main import create_app
 from backend.services.base import Kit
 from backend.services.database_service import DatabaseService
 from config.settings import Settings
-from database.connection_manager import DatabaseManager
+from database.connection_manager import ConnectionConfig, DatabaseManager
+from tests.support.clients import client_of
 
 Json = dict[str, Any]
 KEYS = ServiceKeys(cursors=b"c" * 32, token_macs=b"t" * 32, audit_chain=b"a" * 32)
@@ -119,14 +120,13 @@ def _read_settings() -> Settings:
 @asynccontextmanager
 async def open_api(path: Path, clock: Clock) -> AsyncIterator[Api]:
     """The API over the database at `path`, without tokens; closed at the end of the block."""
-    async with DatabaseManager(path) as manager:
+    async with DatabaseManager(ConnectionConfig(path, readers=2)) as manager:
         vault = Vault(Keyring([MasterKey("k1", bytes(range(32)))]), "an-installation")
         service = DatabaseService(Kit(manager, vault, KEYS, clock=clock))
         await add_master_key(manager, vault)
         app = create_app(_read_settings().model_copy(update={"data_dir": path.parent}))
         app.state.service = service
-        transport = httpx.ASGITransport(app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+        async with client_of(app, base_url="http://localhost", raising=True) as client:
             yield Api(client, service)
 
 

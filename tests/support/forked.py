@@ -22,6 +22,8 @@ from typing import IO, Any, Self
 
 PRELOADED = ("backend.cli", "backend.cli.server", "backend.main", "uvloop")
 """What each process would import by itself."""
+Program = Callable[[Sequence[str]], int]
+"""What a process does with its arguments; the exit status. It is passed by its name."""
 LIMITS = (resource.RLIMIT_NOFILE, resource.RLIMIT_FSIZE, resource.RLIMIT_CORE)
 """What a process has from the one that starts it, and not from the one it is forked from."""
 
@@ -57,7 +59,7 @@ def run_strongroom(arguments: Sequence[str]) -> int:
 
 
 def _begin(
-    function: Callable[[Sequence[str]], int],
+    function: Program,
     arguments: Sequence[str],
     directory: str,
     environment: Mapping[str, str],
@@ -95,7 +97,7 @@ class Forked:
         stdin: IO[bytes] | None = None,
         stdout: IO[bytes] | None = None,
         stderr: IO[bytes] | None = None,
-        function: Callable[[Sequence[str]], int] = run_strongroom,
+        function: Program = run_strongroom,
     ) -> None:
         """`function` is called with the `arguments`. Standard output goes to a pipe unless a file
         is given for it; without the others there is nothing to read, and errors are lost."""

@@ -18,7 +18,7 @@ from typing import Any, Self
 import httpx
 
 from config.settings import PREFIX
-from tests.support.forked import Forked
+from tests.support.forked import Forked, Program, run_strongroom
 
 STRONGROOM = Path(sys.executable).with_name("strongroom")
 REAL_DOCUMENTS = Path(__file__).parents[3] / "shared" / "data" / "projects.jsonl"
@@ -102,11 +102,12 @@ class Serving:
         *arguments: str,
         env: Mapping[str, str] | None = None,
         under: Sequence[str] = (),
+        function: Program = run_strongroom,
         installed: bool = False,
     ) -> None:
-        """`under` is a command that runs the one it is given, in its own place. With `installed`
-        the script `strongroom` is run by a new interpreter, else the process is forked from one
-        that has imported the product."""
+        """`under` is a command that runs the one it is given, in its own place. With it, or with
+        `installed`, the script `strongroom` is run by a new interpreter, else `function` by a
+        process that is forked from one that has imported the product."""
         self.directory = directory
         self.lines: list[str] = []
         """Standard output so far."""
@@ -124,7 +125,9 @@ class Serving:
                 text=True,
             )
         else:
-            self.process = Forked(words, cwd=directory.parent, env=env, stderr=self._log)
+            self.process = Forked(
+                words, cwd=directory.parent, env=env, stderr=self._log, function=function
+            )
 
     def __enter__(self) -> Self:
         self.wait_for("http://")

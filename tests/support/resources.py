@@ -111,4 +111,4 @@ MAKERS: dict[str, Maker] = {
 }
 """For each name that a path may have, how one is made."""
 ABSENT: dict[str, Any] = {"owner": "nobody", "repo": "nothing", "key": "NOTHING"}
-"""What stands for nothing at all; an id that nobody has, for every other name."""
+"""What stands for nothing that there is; for every other name an id without a resource does."""

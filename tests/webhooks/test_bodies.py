@@ -15,7 +15,7 @@ from backend.http.inbound_budget import InboundLimits
 from backend.http.route_policy import BodyLimits
 from backend.routes import POLICIES
 from config.settings import Settings
-from tests.conftest import token_of_first_start
+from tests.support.clients import token_of_first_start
 from tests.support.http import JSON, problem
 from tests.support.servers import RunningServer
 from tests.support.webhooks import (

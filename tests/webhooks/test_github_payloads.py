@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from config.settings import Settings
-from tests.conftest import token_of_first_start
+from tests.support.clients import token_of_first_start
 from tests.support.http import new_project
 from tests.support.servers import RunningServer
 from tests.support.webhooks import TOKEN, deliver, delivered

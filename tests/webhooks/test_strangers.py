@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager
 
 import httpx
@@ -11,28 +11,10 @@ from fastapi import FastAPI
 
 from backend.http.inbound_budget import SMALL_BYTES, InboundLimits
 from config.settings import Settings
-from tests.conftest import token_of_first_start
+from tests.support.clients import Caller, token_of_first_start
 from tests.support.http import manager_of, problem, row_counts
 from tests.support.servers import PATIENCE, RunningServer
 from tests.support.webhooks import PAYLOAD, deliver, headers_of, make_webhook
-
-Caller = Callable[[str], httpx.AsyncClient]
-
-
-@pytest.fixture
-def caller(application: FastAPI) -> Caller:
-    """Makes a client at an address."""
-
-    def at(address: str) -> httpx.AsyncClient:
-        return httpx.AsyncClient(
-            transport=httpx.ASGITransport(
-                application, raise_app_exceptions=False, client=(address, 50_000)
-            ),
-            base_url="http://strongroom.test",
-        )
-
-    return at
-
 
 # What they learn
 

@@ -5,9 +5,9 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.support.clients import AsToken
 from tests.support.http import TIME, make_project, places, problem, walk
 from tests.support.webhooks import TOKEN, make_webhook
-from tests.webhooks.conftest import AsToken
 
 FIELDS = {
     "webhook_type": "cloudflare",

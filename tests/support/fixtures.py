@@ -1,0 +1,105 @@
+"""Fixtures of several families: clients of `application`, the API at a time of the test's choice,
+and the log."""
+
+import asyncio
+import io
+import logging
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import httpx
+import pytest
+import structlog
+from fastapi import FastAPI
+
+from backend.observability.log import configure_logging
+from config.settings import Settings
+from tests.support.api import Api, Clock, open_api
+from tests.support.clients import (
+    AsToken,
+    Caller,
+    client_of,
+    new_token,
+    token_of_first_start,
+)
+
+
+@pytest.fixture
+async def client(application: FastAPI, settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of `application` with the admin's token."""
+    async with client_of(application, token_of_first_start(settings)) as client:
+        yield client
+
+
+@pytest.fixture
+async def stranger(application: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    """A client without a token."""
+    async with client_of(application) as client:
+        yield client
+
+
+@pytest.fixture
+def caller(application: FastAPI) -> Caller:
+    """Makes clients at an address, without a token."""
+    return lambda address: client_of(application, address=address)
+
+
+@pytest.fixture
+async def as_token(application: FastAPI, client: httpx.AsyncClient) -> AsyncIterator[AsToken]:
+    """Makes clients with less than all rights."""
+    async with AsyncExitStack() as stack:
+
+        async def make(*scopes: str, project_ids: list[int] | None = None) -> httpx.AsyncClient:
+            token = await new_token(client, *scopes, project_ids=project_ids)
+            return await stack.enter_async_context(client_of(application, token))
+
+        yield make
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """A clock that stands still until the test moves it."""
+    return Clock()
+
+
+@pytest.fixture
+async def api(database_path: Path, clock: Clock) -> AsyncIterator[Api]:
+    """The API with one project, whose id is 1. Nothing runs in the background."""
+    async with open_api(database_path, clock) as api:
+        await api.new_project("payments")
+        yield api
+
+
+@pytest.fixture
+def walker() -> Iterator[asyncio.Runner]:
+    """An event loop for the examples of a property, which are no coroutines themselves."""
+    with asyncio.Runner() as runner:
+        yield runner
+
+
+@pytest.fixture
+def walk_api(walker: asyncio.Runner, database_path: Path) -> Iterator[Api]:
+    """The API on the loop of `walker`."""
+    stack = AsyncExitStack()
+    yield walker.run(stack.enter_async_context(open_api(database_path, Clock())))
+    walker.run(stack.aclose())
+
+
+@pytest.fixture
+def log() -> Iterator[io.StringIO]:
+    """Every log line of the test, at DEBUG; the process has its logging back afterwards."""
+    root, of_client = logging.getLogger(), logging.getLogger("httpx")
+    handlers, level, config = root.handlers[:], root.level, structlog.get_config()
+    stream = io.StringIO()
+    configure_logging("DEBUG", "json", stream)
+    # The client that the tests use is not of the product.
+    of_client.propagate = False
+    yield stream
+    of_client.propagate = True
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    logging.captureWarnings(capture=False)
+    logging.getLogger("uvicorn.access").propagate = True
+    structlog.configure(**config)
+    structlog.contextvars.clear_contextvars()
