@@ -126,7 +126,7 @@ def test_what_is_no_backup_is_told_as_what_it_is(
     make(source)
     outcome = command("restore", source, "--data-dir", directory)
     assert outcome.status == 1
-    assert outcome.complaint == f"{source} {told}, and must be an ordinary file: name a backup"
+    assert outcome.complaint == f"{source} {told}, but must be an ordinary file: name a backup"
 
 
 @pytest.mark.parametrize("name", [*FILES, "admin.token", "strongroom.db-journal"])
