@@ -1,4 +1,4 @@
-"""The audit, as it is shown."""
+"""The shapes of audit entries in answers."""
 
 from pydantic import BaseModel, Field
 

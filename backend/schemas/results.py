@@ -1,4 +1,4 @@
-"""Test results and what they say over many runs: what clients send and get."""
+"""Test results and their history over many runs: what clients send and receive."""
 
 from typing import Annotated, Any, ClassVar
 
@@ -15,7 +15,7 @@ MAX_RESULTS = 1000
 
 
 def _kept(value: object) -> object:
-    """The value, unless it is a number that no double is equal to."""
+    """The value. Raises `PydanticCustomError` for a number that no double is equal to."""
     if value is UNKEPT or (type(value) is int and not _is_double(value)):
         raise PydanticCustomError("number", UNKEPT_MESSAGE)
     return value
@@ -86,7 +86,7 @@ class TestResultBatch(RequestModel):
 
 
 def _one_or_many(body: Any) -> Any:
-    """The shape is known by its field, so that errors are told of that shape and no other."""
+    """The body as the shape that its field names, so that errors concern only that shape."""
     many = isinstance(body, dict) and "test_results" in body
     return (TestResultBatch if many else TestResultUpload).model_validate(body)
 

@@ -1,4 +1,4 @@
-"""Grainchain snapshots: what clients send and get."""
+"""Grainchain snapshots: what clients send and receive."""
 
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -52,7 +52,7 @@ class SnapshotUpdate(RequestModel):
     )
 
     def given_fields(self) -> dict[str, Any]:
-        """The snapshot's fields that the request gave, an explicit null included."""
+        """The snapshot's fields that the request contained, including those set to null."""
         given = super().given_fields()
         given.pop("lease_token", None)
         return given

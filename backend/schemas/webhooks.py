@@ -1,4 +1,4 @@
-"""Webhooks and what was sent to them: what clients send and get."""
+"""Webhooks and their deliveries: what clients send and receive."""
 
 from typing import Annotated, Any, ClassVar
 
