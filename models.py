@@ -310,7 +310,7 @@ class SecretStatus(StrEnum):
 
 
 class Scope(StrEnum):
-    """What a token may do; `admin` is all of it."""
+    """What a token may do; `admin` allows everything."""
 
     PROJECTS_READ = "projects:read"
     PROJECTS_WRITE = "projects:write"
@@ -517,7 +517,7 @@ class Webhook(VersionedDBModel):
 
 
 class WebhookDelivery(BaseDBModel):
-    """What was sent to a webhook, without its payload."""
+    """A delivery to a webhook, without its payload."""
 
     webhook_id: int
     guid: str

@@ -136,8 +136,7 @@ class Comparison:
         if load.errors or silent:
             what = ", ".join(f"{count} {kind}" for kind, count in load.errors.items())
             self._results.failures.append(
-                f"{key.peer}, {key.workload}, {key.connections} connections: "
-                f"{what or 'no answer at all'}"
+                f"{key.peer}, {key.workload}, {key.connections} connections: {what or 'no answer'}"
             )
         self._say(
             f"  {key.workload:12} {key.connections:4} connections "

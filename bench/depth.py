@@ -106,7 +106,7 @@ class _Pages:
         for field in ("per_second", "p50", "p95", "p99"):
             self._results.figures.setdefault(f"{name}.{field}", []).append(getattr(load, field))
         if load.errors or not load.requests:
-            self._results.failures.append(f"{name}: {load.errors or 'no answer at all'}")
+            self._results.failures.append(f"{name}: {load.errors or 'no answer'}")
 
 
 def _cursor(server: Server, token: str, page: int) -> str:

@@ -53,7 +53,7 @@ def _send(port: int, requests: wrk.Requests, number: int, results: Results) -> i
     while sent < number:
         load = wrk.load(port, requests, connections=CONNECTIONS, seconds=seconds)
         if load.errors or not load.requests:
-            results.failures.append(f"memory: {load.errors or 'no answer at all'}")
+            results.failures.append(f"memory: {load.errors or 'no answer'}")
             break
         sent += load.requests
         # wrk accepts only a duration in whole seconds, not a number of requests.

@@ -96,7 +96,7 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
         "--quick", action="store_true", help="one short round of everything: no figure counts"
     )
     parser.add_argument("--output", type=Path, help="folder for table, plot and raw figures")
-    parser.add_argument("--report", type=Path, help="write the report of these raw figures anew")
+    parser.add_argument("--report", type=Path, help="write the report of these raw figures again")
     parser.add_argument("--work", type=Path, help="where data is kept meanwhile (/tmp)")
     given = parser.parse_args(arguments)
     quick: bool = given.quick

@@ -27,6 +27,6 @@ class AuditList(BaseModel):
 
 
 class ExportedAuditEntry(AuditEntry):
-    """An entry with what proves it."""
+    """An entry with the MAC that proves it."""
 
     mac: str

@@ -63,13 +63,13 @@ ValueOrNone = Annotated[
 
 
 class SecretUpsert(_KeyedSecret):
-    """One secret with its new value, or what was read of one, which leaves it as it is."""
+    """One secret with its new value, or its metadata as it was read, which changes nothing."""
 
     value: ValueOrNone
 
 
 class SecretValue(RequestModel):
-    """A value. What was read of the secret can be sent back: the key comes from the path."""
+    """A value. The secret's metadata can be sent back as read: the key comes from the path."""
 
     answer_only: ClassVar[frozenset[str]] = RequestModel.answer_only | {"status", "key"}
 
