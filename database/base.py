@@ -132,7 +132,7 @@ class BaseRepository(TableAccess, Generic[T]):
         """Set the columns in `data`, and those in `computed`, which clients may not set, if the row
         has the version `expected` and meets `where`. Returns the changed row, one version higher.
 
-        `None` when no row has this id, version and condition. Raises `IntegrityError` when a
+        `None` when no row has this id and meets the conditions. Raises `IntegrityError` when a
         constraint refuses the change.
         """
         conditions = ["id = ?"]

@@ -88,7 +88,7 @@ class KeysRepository(TableAccess):
         )
 
     async def usage(self) -> list[MasterKeyUsage]:
-        """What each master key protects that was used and is not retired, by id."""
+        """The usage of every master key that was used and is not retired, by id."""
         rows = await self.db.fetch_all(
             "SELECT m.key_id, m.canary,"
             " (SELECT count(*) FROM installation AS i WHERE i.master_key_id = m.key_id)"

@@ -28,7 +28,7 @@ def _is_double(value: int) -> bool:
         return False
 
 
-# A member's name is a string in JSON, which strictness would not take for the member.
+# Not strict, because JSON has the member's value as a string, which strict mode would refuse.
 AnyTestStatus = Annotated[TestStatus, Field(strict=False)]
 TestType = Annotated[str, StringConstraints(min_length=1, max_length=100), *name_rules("label")]
 TestName = Annotated[str, StringConstraints(min_length=1, max_length=500), *name_rules("label")]

@@ -27,7 +27,7 @@ MAX_CLAIM_COUNT = 100
 
 
 TargetText = Annotated[str, StringConstraints(min_length=1, max_length=MAX_TARGET), *NO_NUL]
-# A member's name is a string in JSON, which strictness would not take for the member.
+# Not strict, because JSON has the member's value as a string, which strict mode would refuse.
 AnyRunType = Annotated[RunType, Field(strict=False)]
 AnyRunStatus = Annotated[RunStatus, Field(strict=False)]
 AnyValidationStatus = Annotated[ValidationStatus, Field(strict=False)]

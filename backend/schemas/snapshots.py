@@ -9,7 +9,7 @@ from backend.schemas.fields import Label, MaybeLeaseToken, unset
 from backend.schemas.json_object import JsonText, empty_object
 from models import GrainchainSnapshot, LongText, SnapshotStatus
 
-# A member's name is a string in JSON, which strictness would not take for the member.
+# Not strict, because JSON has the member's value as a string, which strict mode would refuse.
 AnySnapshotStatus = Annotated[SnapshotStatus, Field(strict=False)]
 FirstStatus = Literal["creating", "ready", "running", "completed", "failed"]
 

@@ -183,8 +183,8 @@ def unit_of_work(method: Any = None, *, read_only: bool = False, urgent: bool = 
 
 
 async def shielded_then(work: Coroutine[Any, Any, T], effect: Callable[[], None]) -> T:
-    """Run `work` and then `effect`, and return the result of `work`. `effect` also runs when
-    `work` fails, and when the caller is cancelled: it is for steps that must follow a commit."""
+    """Run `work`, then `effect`, and return the result of `work`. `effect` runs once `work` has
+    ended, even if it failed or the caller was cancelled: for steps that must follow a commit."""
     task = asyncio.ensure_future(work)
     task.add_done_callback(lambda _: effect())
     return await asyncio.shield(task)

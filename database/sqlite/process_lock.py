@@ -137,8 +137,9 @@ class ProcessLock:
         self._descriptor = None
 
     def holder(self) -> int | None:
-        """The id of another process that holds the lock, 0 when the id can't be read; `None` when
-        the lock is free or ours. Raises `DatabaseUnavailable` when the lock file can't be used."""
+        """The process id of another holder of the lock, 0 when it can't be read; `None` when the
+        lock is free or this object holds it. Raises `DatabaseUnavailable` when the lock file can't
+        be used."""
         if self._descriptor is not None:
             return None
         try:

@@ -75,7 +75,7 @@ class InlineTransaction:
         return statement(connection, sql, argument)
 
     def end(self) -> None:
-        """Refuse what comes after."""
+        """Refuse later statements."""
         self._connection = None
 
 
@@ -121,7 +121,7 @@ class HoppingTransaction:
         )
 
     def end(self) -> None:
-        """Refuse what comes after."""
+        """Refuse later statements."""
         self._connection = None
 
 

@@ -35,7 +35,7 @@ _COUNTED_RUNS = 500
 
 @dataclass(frozen=True, slots=True)
 class Cutoffs:
-    """What a removal removes, fixed when it begins. `None` keeps everything of a kind."""
+    """The cutoffs of a removal, fixed when it begins. `None` keeps everything of a kind."""
 
     logs: Cutoff | None
     own_logs: Cutoff | None

@@ -73,7 +73,7 @@ class Secrets(UseCases):
     ) -> tuple[SecretMetadata, bool]:
         """Set the secret's value, and return its metadata and whether the secret is new.
 
-        Nothing changes without a value, or when the secret already has it. Raises
+        Nothing changes without a value, or when the secret already has this value. Raises
         `ProjectNotFound`, and `InvalidField` when a new secret has no value.
         """
         async with self.transaction() as repositories:

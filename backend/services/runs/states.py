@@ -19,8 +19,8 @@ TRANSITIONS: Final[dict[RunStatus, tuple[RunStatus, ...]]] = {
 }
 """The statuses that a client may move a run to from each status.
 
-Besides, a claim moves a run from pending to running, and an expired lease moves it from running
-to pending the first time and to failed the second time.
+In addition, a claim moves a run from pending to running, and an expired lease moves it from
+running to pending the first time and to failed the second time.
 """
 
 FINAL: Final = frozenset(status for status, targets in TRANSITIONS.items() if not targets)

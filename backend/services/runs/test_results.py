@@ -15,7 +15,7 @@ from backend.services.runs.flakiness import merge
 from models import AgentRun, TestResult, TestStatus
 
 _HISTORY_BYTES = 32 * 1024 * 1024
-"""The limit for the results, of all runs together, that a page of a history is made from."""
+"""The most bytes of results, over all runs, that a page of a history is made from."""
 
 
 class TestResults(UseCases):
