@@ -116,7 +116,7 @@ class Forbidden(StrongroomError):
 
 
 class Refused(StrongroomError):
-    """The request is for another host, or from a page of another origin."""
+    """The request is refused for its host or its page's origin, not for a missing scope."""
 
     code = "forbidden"
 

@@ -211,7 +211,7 @@ class Settings(BaseSettings):
         Field(gt=0, le=300, allow_inf_nan=False),
         Rule("must be a number of seconds above 0 and up to 300"),
     ] = 5.0
-    """How long a unit of work may wait before it is answered 503, without effect."""
+    """How long a unit of work may wait. After that it is answered 503 and has no effect."""
 
     checkpoints: Annotated[
         Literal["own", "litestream"],
@@ -222,7 +222,7 @@ class Settings(BaseSettings):
     a Litestream process that replicates the database."""
 
     keep_logs_days: Days = 30
-    """Older logs are removed; 0 for no limit, here and below."""
+    """How many days logs are kept; 0 for no limit, here and below."""
 
     keep_logs: Count = 5_000_000
     """How many of the newest logs are kept, without the service's own."""
@@ -231,13 +231,13 @@ class Settings(BaseSettings):
     """How many of the newest warnings and errors of the service itself are kept."""
 
     keep_runs_days: Days = 0
-    """Runs that ended longer ago are removed."""
+    """How many days runs are kept after they have ended."""
 
     keep_runs: Count = 0
     """How many of the newest runs of each project are kept; unfinished runs are always kept."""
 
     keep_deliveries_days: Days = 30
-    """Older deliveries to webhooks are removed."""
+    """How many days deliveries to webhooks are kept."""
 
     keep_deliveries: Count = 0
     """How many of the newest deliveries are kept."""

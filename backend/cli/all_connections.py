@@ -34,7 +34,7 @@ class Connections:
         self.last_answers = last_answers or LastAnswers()
         self._clock = clock
         self.seen: Counter[str] = Counter()
-        """Refused and closed connections since the start, by reason."""
+        """Faults of clients since the start, by kind, such as `slow` or `too_many`."""
         self._told: Counter[str] = Counter()
         self._last_look = clock()
         self._last_warning = -_SECONDS_BETWEEN_WARNINGS

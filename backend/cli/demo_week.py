@@ -285,7 +285,7 @@ class DemoWeek:
         results = []
         for number in range(RESULTS_PER_RUN):
             status = TestStatus.PASSED
-            # One test is flaky, and one keeps failing in a run that fails.
+            # One test is flaky, and another one fails in every failed run.
             if (number == 5 and self._random.random() < 0.2) or (failed and number == 11):
                 status = TestStatus.FAILED
             elif number == 20:

@@ -48,7 +48,7 @@ def serve(
     with never_waiting():
         try:
             _serve(host, port, data_dir)
-        except Exception as error:  # noqa: BLE001 - what is said of it must not wait either
+        except Exception as error:  # noqa: BLE001 - its message must not wait either
             raise typer.Exit(tell(error)) from None
 
 

@@ -30,7 +30,7 @@ async def take_github_delivery(
     """Store the delivery in the request. Returns it, and whether it is new.
 
     Raises `BadSignature`, which is counted against the sender's address, and the errors of
-    `read_head` and `read_github_delivery`.
+    `read_head`, `read_github_delivery` and `Deliveries.receive`.
     """
     state = state_of(request.app)
     limits = state.inbound

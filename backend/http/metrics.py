@@ -36,7 +36,7 @@ class RequestMetrics:
     def __init__(self) -> None:
         self._series: dict[tuple[str, str, int], list[float]] = {}
         self.connections: Mapping[str, int] = {}
-        """Refused and closed connections by reason, counted by the server."""
+        """Faults of clients by kind, counted by the server."""
 
     def observe(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count one request."""

@@ -49,7 +49,7 @@ _HOST = re.compile(
 )
 """A comma is not allowed, since another reader may take it for a separator of two hosts."""
 _MAX_HOST_BYTES = 300
-"""A name has at most 253."""
+"""Enough for a host name, which has at most 253 bytes, and a port."""
 _MAX_PORT = 65_535
 _ENCODED_SLASH = re.compile(rb"%2f", re.IGNORECASE)
 _NO_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")

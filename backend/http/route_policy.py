@@ -45,7 +45,7 @@ class RoutePolicy:
 
 
 Policies = Mapping[tuple[str, str], RoutePolicy]
-"""Rows by method and path template."""
+"""The rows of routes, by method and path template."""
 
 
 def reads(scope: Scope, *, is_streamed: bool = False) -> RoutePolicy:

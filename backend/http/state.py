@@ -30,7 +30,7 @@ class AppState:
     """`None` when no other origin is permitted."""
     limits: RequestLimits
     queues: dict[str, FairQueue]
-    """By the names of `Queue`."""
+    """The queues by the values of `Queue`."""
     inbound: InboundLimits = field(default_factory=InboundLimits)
     runtime: Runtime | None = None
     """`None` until the lifespan has begun."""

@@ -132,7 +132,7 @@ class BackupFolder:
 
     def _backup(self, name: str) -> Backup:
         match = _NAME.fullmatch(name)
-        assert match is not None  # noqa: S101 - only such names come here
+        assert match is not None  # noqa: S101 - the caller passes only such names
         at = datetime.strptime(match[1], _TIME).replace(tzinfo=UTC)
         return Backup(
             name=name, size_bytes=(self.path / name).stat().st_size, created_at=time_text(at)

@@ -64,7 +64,7 @@ class DirectCall:
     checks each request for every feature, which costs over a third of a small request's time."""
 
     def __init__(self, route: APIRoute) -> None:
-        """For a route that `is_ordinary`."""
+        """`route` must be one for which `is_ordinary` is true."""
         dependant = route.dependant
         # FastAPI's own validators, so that the errors for wrong values are the same.
         self._names = [(field.name, field.validate) for field in dependant.path_params]
