@@ -155,16 +155,20 @@ class BaseRepository(TableAccess, Generic[T]):
         computed: Mapping[str, Sql | Value] | None = None,
     ) -> Sequence[T]:
         """The same to all rows that fulfil `where`; they, as they are then."""
-        columns: dict[str, Sql | Value] = {**self.columns(data), **(computed or {})}
-        if self.versioned:
-            columns.setdefault("updated_at", self.now())
-            columns["version"] = _NEXT_VERSION
-        assignments: list[str] = []
+        columns: dict[str, Sql | Value] = {}
+        if data:
+            columns.update(self.columns(data))
+        if computed:
+            columns.update(computed)
+        if self.versioned and "updated_at" not in columns:
+            columns["updated_at"] = self.now()
+        assignments = ["version = version + 1"] if self.versioned else []
         params: list[Value] = []
         for name, value in columns.items():
             if isinstance(value, Sql):
-                assignments.append(f"{name} = {value.text}")
-                params.extend(value.params)
+                text, values = value
+                assignments.append(f"{name} = {text}")
+                params.extend(values)
             else:
                 assignments.append(f"{name} = ?")
                 params.append(value)
@@ -225,9 +229,6 @@ class BaseRepository(TableAccess, Generic[T]):
             tuple(columns.values()),
         )
         return rows[0]
-
-
-_NEXT_VERSION = Sql("version + 1")
 
 
 def encode(value: Any) -> Value:

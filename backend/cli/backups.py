@@ -14,7 +14,7 @@ from backend.cli.common import (
     print_json,
     quiet_settings,
 )
-from backend.cli.failures import CommandFailed
+from backend.cli.failures import CommandFailed, WrongUse
 from backend.cli.terminal import say
 from backend.crypto.keyring import Keyring
 from backend.runtime import (
@@ -47,6 +47,8 @@ def backup(
     target = given_path(dest, "DEST").absolute()
     if not target.parent.is_dir():
         raise CommandFailed(f"the directory {target.parent} does not exist: create it first")
+    if DataDirectory(settings.data_dir).has_use_for(target):
+        raise WrongUse(f"{target} has a name that the data directory needs: choose another file")
     manager = read_only_manager(settings)
     heads = HeadsFile(DataDirectory(settings.data_dir).audit_heads)
     try:

@@ -47,7 +47,7 @@ def quiet_settings(data_dir: str | None) -> Settings:
 
 
 def given_path(text: str, name: str) -> Path:
-    """The path that the argument called `name` gives. Raises `WrongUse` for what is none."""
+    """The path that the argument called `name` gives. Raises `WrongUse` for an invalid path."""
     if not text.strip():
         raise WrongUse(f"{name} is empty: give the path of a file")
     if not can_be_path(text):

@@ -33,7 +33,7 @@ _PATIENCE = 0.75
 """The part of its time that the looks give a client. A wait has begun up to one look before it is
 seen, and is over up to one look after its time: the rest covers both, and a late timer."""
 TOO_MANY = "too_many"
-_NO_HTTP = "this is no HTTP request"
+_NO_HTTP = "this is not an HTTP request"
 _PIECE_BYTES = 4096
 """What the parser gets at once of what comes together, so that it is known what it is part of."""
 _MAX_PIECE_BYTES = 32 * 1024
@@ -205,7 +205,7 @@ class Connection(HttpToolsProtocol):
                 Fault("bad_request", "an absolute URL must be http or https and have a host")
             )
         elif self.url == b"*" and self.parser.get_method() != b"OPTIONS":
-            self._note(Fault("bad_request", "the URL * is for OPTIONS alone"))
+            self._note(Fault("bad_request", "the URL * is only for OPTIONS"))
         # The parser of URLs refuses all others.
 
     def _parse(self, piece: bytes | memoryview, data: bytes) -> None:

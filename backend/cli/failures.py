@@ -171,12 +171,10 @@ def _database_sentence(error: DatabaseError) -> str:
 def _usage(error: typer.TyperException) -> str:
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "strongroom"
-    parameter = getattr(error, "param", None)
-    # One that is missing has no message of its own.
-    message: str = getattr(error, "message", "")
-    if parameter is not None and message:
-        # The parser's own words are pydantic's, and repeat the value.
-        return f"{_shown(parameter)}: {_must(parameter)}"
+    # One that is missing has no message of its own. The parser's words for a wrong one are
+    # pydantic's, and repeat the value.
+    if isinstance(error, typer.BadParameter) and error.param is not None and error.message:
+        return f"{_shown(error.param)}: {_must(error.param)}"
     return f"{error.format_message().rstrip('.')}: see {command} --help"
 
 

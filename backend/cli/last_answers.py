@@ -45,7 +45,7 @@ class LastAnswers:
     def __init__(self, patience: Patience | None = None) -> None:
         self.patience = patience or Patience()
         self.cross_origin: CrossOrigin | None = None
-        """Whose pages read refusals; None for no pages at all."""
+        """The origins whose pages can read refusals; None for no origins."""
         self.open = 0
 
     def headers(self, origin: bytes | None) -> RawHeaders:

@@ -18,8 +18,8 @@ from rich.progress import (
 )
 
 Shown = Literal["count", "share", "tally"]
-"""`count`: how many of all; `share`: how much of all, in per cent; `tally`: how many, where nobody
-knows of how many."""
+"""`count`: how many of all; `share`: how much of all, in per cent; `tally`: how many of an
+unknown number."""
 
 
 class ProgressBar:

@@ -1,5 +1,6 @@
 """`strongroom serve`: the service, in this process."""
 
+import faulthandler
 import shlex
 import socket
 import sys
@@ -63,6 +64,9 @@ def _serve(host: str | None, port: int | None, data_dir: str | None) -> None:
         # The web framework takes longer to import than all other commands take to run.
         from backend.cli.server import run_server  # noqa: PLC0415
 
+    # A signal that no Python can answer, such as SIGBUS when the log's index was cut off, would end
+    # the process without a word.
+    faulthandler.enable(file=2, all_threads=False)
     run_server(settings, sockets, lambda first_token: _announce(url, first_token))
 
 

@@ -25,6 +25,7 @@ from config.settings import Settings
 from models import Scope
 
 PAGE = 500
+_A_SCOPE = f"must be one or more of {', '.join(Scope)}"
 _A_NUMBER = "must be a number, or several separated by commas"
 
 app = typer.Typer(rich_markup_mode=None)
@@ -79,7 +80,7 @@ def create(
             TokenCreate,
             {
                 "name": name,
-                "scopes": _parts(scopes),
+                "scopes": _parts(scopes, f"--scope: {_A_SCOPE}"),
                 "project_ids": _ids(projects) if projects else None,
                 "expires_in": expires_in,
             },
@@ -165,14 +166,17 @@ def _row(token: TokenInfo) -> tuple[str, ...]:
     )
 
 
-def _parts(given: list[str]) -> list[str]:
-    """What stands between commas, each once, in its order."""
+def _parts(given: list[str], must: str) -> list[str]:
+    """What stands between commas, each once, in its order. Raises `WrongUse`, saying what a value
+    `must` be, for one without a part."""
+    if not all(text.strip(" \t,") for text in given):
+        raise WrongUse(must)
     parts = (part.strip() for text in given for part in text.split(","))
     return list(dict.fromkeys(part for part in parts if part))
 
 
 def _ids(given: list[str]) -> list[int]:
-    parts = _parts(given)
+    parts = _parts(given, f"--project: {_A_NUMBER}")
     if not all(part.isascii() and part.isdigit() and len(part) < 20 for part in parts):
         raise WrongUse(f"--project: {_A_NUMBER}")
     return [int(part) for part in parts]
@@ -183,9 +187,10 @@ _MUST: dict[tuple[str, str | None], str] = {
         (("name", "string_too_short"), ("name", "string_too_long"), ("name", "string_unicode")),
         "must be text of 1 to 255 characters",
     ),
-    ("scopes", None): f"must be one or more of {', '.join(Scope)}",
+    ("scopes", None): _A_SCOPE,
     ("project_ids", "too_long"): f"must be at most {MAX_TOKEN_PROJECTS} projects",
-    ("project_ids", None): _A_NUMBER,
+    ("project_ids", "greater_than_equal"): _A_NUMBER,
+    ("project_ids", "less_than_equal"): _A_NUMBER,
 }
 """What is said in the words of a command; the rest is said as over HTTP."""
 _OPTIONS = {"name": "NAME", "scopes": "--scope", "project_ids": "--project"}

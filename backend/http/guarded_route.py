@@ -81,9 +81,7 @@ class GuardedRoute(APIRoute):
     def _guard(self, handle: Handler) -> Handler:
         policy, scope = self.policy, self.policy.scope
         if policy.is_streamed is not issubclass(_class_of_answers(self), StreamingResponse):
-            raise TypeError(
-                f"{self.key}: `is_streamed` is for a StreamingResponse, and only for one"
-            )
+            raise TypeError(f"{self.key}: `is_streamed` is only for a StreamingResponse")
         query = StrictQuery.of(self.dependant)
         check_query = _ignore if policy.is_probe else query.check
         if scope is OPEN:

@@ -79,19 +79,12 @@ class ProjectRepository(BaseRepository[Project]):
 
         Raises `ProjectExists` when its repository belongs, or would belong, to another one.
         """
-        columns = self.columns(data)
-        computed = dict(computed or {})
-        if not columns.keys().isdisjoint(_KEYS):
-            # Of what is stored as far as it does not change, so that no other change gets lost.
-            name, owner, repo = ("?" if key in columns else key for key in _KEYS)
-            computed["search_text"] = Sql(
-                f"{name} || '\n' || {owner} || '/' || {repo}",
-                tuple(columns[key] for key in _KEYS if key in columns),
-            )
+        if not data.keys().isdisjoint(_KEYS.values()):
+            computed = {**(computed or {}), "search_text": _search_text(self.columns(data))}
         try:
             return await super().change(id, data, expected=expected, where=where, computed=computed)
         except UniqueViolation:
-            raise await self._holder(id, columns) from None
+            raise await self._holder(id, self.columns(data)) from None
 
     async def get_by_github_repo(self, owner: str, repo: str) -> Project | None:
         """The project of this repository, without regard to case, that is not deleted; else
@@ -201,6 +194,15 @@ _DELETED, _ACTIVE = {"status": ProjectStatus.DELETED}, {"status": ProjectStatus.
 _NO_TWIN: Mapping[str, Value] = {"twin": 0}
 _KEYS = {"name_key": "name", "owner_key": "github_owner", "repo_key": "github_repo"}
 """The keys, as `text_key` makes them, and what they are the keys of."""
+
+
+def _search_text(columns: Mapping[str, Value]) -> Sql:
+    # Of what is stored as far as it does not change, so that no other change gets lost.
+    name, owner, repo = ("?" if key in columns else key for key in _KEYS)
+    return Sql(
+        f"{name} || '\n' || {owner} || '/' || {repo}",
+        tuple(columns[key] for key in _KEYS if key in columns),
+    )
 
 
 def contains(text: str) -> str:

@@ -90,12 +90,12 @@ class SystemLogRepository(TableAccess):
             while size > len(logs) - len(ids):
                 size //= 2
             rows = logs[len(ids) : len(ids) + size]
-            added = await self.db.execute_returning(
+            ids += await self.db.insert(
                 f"INSERT INTO system_logs ({_COLUMNS})"
-                f" VALUES {', '.join([_OWN_ROW if own else _ROW] * size)} RETURNING id",
+                f" VALUES {', '.join([_OWN_ROW if own else _ROW] * size)}",
                 list(chain.from_iterable((*row, now) for row in rows)),
+                size,
             )
-            ids += [row[0] for row in added]
         await self.index.add(self.db, ids)
 
     async def projects_of_runs(self, run_ids: Sequence[int]) -> dict[int, int]:
@@ -168,7 +168,7 @@ class SystemLogRepository(TableAccess):
         return len(ids)
 
     async def tidy_index(self, *, begin: bool) -> bool:
-        """Put a part of the full-text index together anew: see `FullTextIndex.tidy`."""
+        """Rebuild a part of the full-text index: see `FullTextIndex.tidy`."""
         return await self.index.tidy(self.db, begin=begin)
 
     async def next_removal(self) -> Removal | None:
@@ -245,7 +245,7 @@ def _project_trait(ids: tuple[int, ...]) -> _Trait:
     if not ids:
         return _Trait("1 = 0")
     if len(ids) > _MAX_PROJECT_LABELS:
-        # By an index of theirs the rows would have to be sorted.
+        # With an index on project_id the rows would have to be sorted.
         return _Trait(among(unindexed("l.project_id"), ids), ids)
     labels = tuple(f"p{project_id}" for project_id in ids)
     if len(ids) == 1:

@@ -1,5 +1,6 @@
 """Test results of runs: one for each test of a run, however often it is uploaded."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -14,13 +15,15 @@ from backend.repositories.paging import (
 )
 from database.base import BaseRepository, Clock, encode, utc_now
 from database.connection_manager import DatabaseManager
-from database.engine import Row
+from database.engine import Row, Value
 from models import TestResult, TestStatus
 
 _TEST = ("test_type", "test_name")
 _NULLABLE = ("duration_seconds", "result_data", "error_message", "screenshot_path", "log_path")
 _UPLOADED = (*_TEST, "status", *_NULLABLE)
 _INSERTED = ("agent_run_id", *_UPLOADED, "created_at", "updated_at")
+_OF_TEST = slice(1, 1 + len(_TEST))
+"""Where a row has the type and the name of its test."""
 _REPLACED = ("status", *_NULLABLE, "updated_at")
 
 # A row that is the same again stays as it is. Spelled out, because the two engines share no
@@ -93,13 +96,13 @@ class TestResultRepository(BaseRepository[TestResult]):
         """Insert these results of a run in their order, or put them in the place of those of the
         same test; how many rows changed: what is the same already does not."""
         now = self.now()
-        return await self.db.execute_many(
-            _UPSERT,
-            [
-                (run_id, *(encode(result[name]) for name in _UPLOADED), now, now)
-                for result in results
-            ],
-        )
+        rows = [
+            (run_id, *(encode(result[name]) for name in _UPLOADED), now, now) for result in results
+        ]
+        changed = 0
+        for part in _each_test_once(rows):
+            changed += await self.db.execute_many(_UPSERT, part)
+        return changed
 
     async def get_by_test(self, run_id: int, test_type: str, test_name: str) -> TestResult | None:
         """The run's result of this test, or `None`."""
@@ -163,6 +166,19 @@ class TestResultRepository(BaseRepository[TestResult]):
             query.keyset(keys, position, descending=False, limit=limit)
         used = MAX_PAGE_BYTES - most_bytes
         return await fetch_page(self.db, query, limit + 1, _outcome, _TEST, used=used)
+
+
+def _each_test_once(rows: list[tuple[Value, ...]]) -> list[list[tuple[Value, ...]]]:
+    """The rows of an upsert, in parts that follow one another: no test is in one of them twice."""
+    parts: list[list[tuple[Value, ...]]] = []
+    seen: Counter[tuple[Value, ...]] = Counter()
+    for row in rows:
+        test = row[_OF_TEST]
+        if seen[test] == len(parts):
+            parts.append([])
+        parts[seen[test]].append(row)
+        seen[test] += 1
+    return parts
 
 
 def _outcome(row: Row) -> Outcome:

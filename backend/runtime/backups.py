@@ -13,6 +13,7 @@ from pathlib import Path
 from backend.crypto.keyring import Keyring
 from backend.runtime.audit_heads import HeadsFile
 from backend.runtime.copies import BadCopy, CheckedCopy, check_copy
+from backend.runtime.file_kinds import wrong_file
 from backend.runtime.installation import DATABASE_FILE, DataDirectory, StartRefused
 from backend.runtime.new_installation import BACKUPS_FOLDER, empty_directory, put_in_place
 from backend.schemas.backups import Backup, BackupCreated, BackupVerified
@@ -180,6 +181,9 @@ def restore_backup(source: Path, directory: DataDirectory, keyring: Keyring) -> 
     which a backup does not have. Raises `StartRefused` when the directory holds anything but a
     master key and backups, `ProcessLockHeld` when somebody uses it, and what `check_copy` raises.
     """
+    problem = wrong_file(source)
+    if problem is not None:
+        raise StartRefused(f"{problem}: name a backup")
     if not source.is_file():
         raise StartRefused(f"the file {source} does not exist: name a backup")
     if source.with_name(source.name + "-wal").exists():

@@ -26,10 +26,15 @@ def kind_problem(database: Path, others: Iterable[Path]) -> str | None:
     if problem is not None:
         return f"{problem}: choose another data directory with --data-dir"
     for file in (*_files(database), *others):
-        problem = _wrong(file, stat.S_IFREG)
+        problem = wrong_file(file)
         if problem is not None:
             return f"{problem}: move it away, or choose another data directory with --data-dir"
     return None
+
+
+def wrong_file(path: Path) -> str | None:
+    """That the path is no ordinary file, and what it is; `None` when it is one, or nothing."""
+    return _wrong(path, stat.S_IFREG)
 
 
 def _files(database: Path) -> Iterator[Path]:
@@ -47,7 +52,7 @@ def _wrong(path: Path, wanted: int) -> str | None:
         # What is missing is made, and what can't be reached is told where it is used.
         if not path.is_symlink():
             return None
-        return f"{path} is a link that leads nowhere, and must be {_KINDS[wanted]}"
+        return f"{path} is a broken link, but must be {_KINDS[wanted]}"
     if kind == wanted:
         return None
-    return f"{path} is {_KINDS.get(kind, 'a special file')}, and must be {_KINDS[wanted]}"
+    return f"{path} is {_KINDS.get(kind, 'a special file')}, but must be {_KINDS[wanted]}"

@@ -116,8 +116,14 @@ class DataDirectory:
             with contextlib.suppress(OSError):
                 sync(parent)
 
+    def has_use_for(self, file: Path) -> bool:
+        """Whether the file has the name of one of the installation's own, be it there or not."""
+        names = {f"{DATABASE_FILE}{suffix}" for suffix in ("", "-wal", "-shm", "-journal", ".lock")}
+        names |= {path.name for path in (self.master_key, *self.made_last)}
+        return file.name in names and file.parent.resolve() == self.path.resolve()
+
     def require_kinds(self) -> None:
-        """Raises `StartRefused` when the directory is none, or a file no ordinary one."""
+        """Raises `StartRefused` unless the path is a directory and its files are ordinary ones."""
         # Nothing reads the token's file: only the first start says what lies in its place.
         problem = kind_problem(self.database, (self.master_key, self.audit_heads))
         if problem is not None:

@@ -55,7 +55,8 @@ class SecretCreate(_KeyedSecret):
 ValueOrNone = Annotated[
     SecretText | None,
     Field(
-        description="Null only in metadata that were read: it leaves the value as it is.",
+        description="Null is accepted only in metadata sent back as it was read, and leaves the "
+        "value unchanged.",
         json_schema_extra={"writeOnly": True},
     ),
 ]

@@ -68,7 +68,8 @@ class SingleTask(Generic[T]):
         return self._task
 
     async def run_for(self, seconds: float) -> "asyncio.Task[T]":
-        """The task, started if need be, at its end or after so many seconds if it takes longer."""
+        """The task that runs, or one that begins now: at its end, or after so many seconds if it
+        takes longer."""
         task = self.start()
         await asyncio.wait({task}, timeout=seconds)
         return task

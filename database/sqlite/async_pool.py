@@ -13,7 +13,7 @@ from database.sqlite.connection import ConnectionConfig, HopConnection, finish
 from database.sqlite.dialect import SQLITE
 from database.sqlite.open_files import OpenFiles
 from database.sqlite.readers import Readers
-from database.sqlite.statements import execute, execute_many, fetch_all, fetch_one
+from database.sqlite.statements import execute, execute_many, fetch_all, fetch_one, insert
 from database.sqlite.table_versions import TableVersions
 from database.sqlite.transaction import Work, unit_transaction
 from database.sqlite.wal import Checkpointer, wal_bytes
@@ -173,6 +173,10 @@ class AsyncConnectionPool:
     async def execute_many(self, sql: str, rows: Sequence[Params]) -> int:
         """Run a writing statement for each of `rows`, all or none; the number of rows changed."""
         return await self._parts()[0].run_statement(lambda raw: execute_many(raw, sql, rows))
+
+    async def insert(self, sql: str, params: Params, rows: int) -> Sequence[int]:
+        """Run an INSERT of so many rows; their ids, once they are durable."""
+        return await self._parts()[0].run_statement(lambda raw: insert(raw, sql, params, rows=rows))
 
     async def execute_returning(self, sql: str, params: Params = ()) -> list[Row]:
         """Run a writing statement that has RETURNING; its rows, once they are durable."""

@@ -23,7 +23,7 @@ class IndexState(NamedTuple):
     """What the index says at one moment."""
 
     salts: bytes
-    """They are others in each log that begins anew."""
+    """They change whenever the log starts from its beginning again."""
     log_bytes: int
     """The log has at least as many bytes; 0 while it has no frames that count."""
     copied: int
@@ -37,7 +37,8 @@ class IndexState(NamedTuple):
         """Whether a checkpoint wrote the database after the `earlier` state."""
         if self.salts == earlier.salts:
             return (self.copied, self.to_copy) != (earlier.copied, earlier.to_copy)
-        # A log that is copied whole begins anew with a commit, which writes no database.
+        # After a log was copied whole, the next commit starts from its beginning: that changes the
+        # salts, and writes no database.
         rest = earlier.log_bytes - LOG_HEAD_BYTES - earlier.copied * earlier.frame_bytes
         return self.to_copy > 0 or rest > 0
 

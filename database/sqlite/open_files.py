@@ -39,6 +39,7 @@ class OpenFiles:
         self._log = config.wal_path
         self._index_path = config.shm_path
         self._lock = self._database.with_name(f"{self._database.name}.lock")
+        self._only_looks = config.read_only
         self._known: dict[Path, tuple[int, int]] = {}
         self._index: LogIndex | None = None
         self._content: _Content | None = None
@@ -55,8 +56,9 @@ class OpenFiles:
             with contextlib.suppress(FileNotFoundError):
                 status = path.stat()
                 self._known[path] = status.st_dev, status.st_ino
-        with contextlib.suppress(OSError):
-            self._index = LogIndex(self._index_path)
+        if not self._only_looks:
+            with contextlib.suppress(OSError):
+                self._index = LogIndex(self._index_path)
         self._take_content()
 
     def close(self) -> None:
@@ -157,7 +159,7 @@ class OpenFiles:
                 size = os.fstat(file.fileno()).st_size
         except OSError:
             return
-        # A log that begins anew meanwhile has others.
+        # A log that started from its beginning in the meantime has other salts.
         if state is None or not state.log_bytes or state != self._state():
             return
         if size < state.log_bytes:

@@ -90,6 +90,21 @@ def execute(connection: sqlite3.Connection, sql: str, params: Params) -> int:
     return max(changed, 0)
 
 
+def insert(connection: sqlite3.Connection, sql: str, params: Params, *, rows: int) -> range:
+    """The ids of the rows that the statement inserted, as many as `rows`, in their order.
+
+    One connection writes, so that ids which SQLite gives within a statement follow one another.
+    """
+    try:
+        cursor = connection.execute(sql, params)
+        last = cursor.lastrowid
+        cursor.close()
+    except STATEMENT_ERRORS as error:
+        raise translate(error) from None
+    assert last is not None  # noqa: S101 - what inserted rows has the last one's id
+    return range(last - rows + 1, last + 1)
+
+
 def execute_many(connection: sqlite3.Connection, sql: str, rows: Sequence[Params]) -> int:
     """The number of rows that the statement changed over all `rows`; all of them or none.
 

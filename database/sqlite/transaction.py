@@ -19,6 +19,7 @@ from database.sqlite.statements import (
     fetch_one,
     fetch_while,
     fetch_within,
+    insert,
     release,
     require_transaction,
     undo,
@@ -57,6 +58,9 @@ class InlineTransaction:
 
     async def execute_many(self, sql: str, rows: Sequence[Params]) -> int:
         return self.call(execute_many, sql, rows)
+
+    async def insert(self, sql: str, params: Params, rows: int) -> Sequence[int]:
+        return self.call(partial(insert, rows=rows), sql, params)
 
     async def execute_returning(self, sql: str, params: Params = ()) -> list[Row]:
         return self.call(fetch_all, sql, params)
@@ -102,6 +106,9 @@ class HoppingTransaction:
 
     async def execute_many(self, sql: str, rows: Sequence[Params]) -> int:
         return await self._call(execute_many, sql, rows)
+
+    async def insert(self, sql: str, params: Params, rows: int) -> Sequence[int]:
+        return await self._call(partial(insert, rows=rows), sql, params)
 
     async def execute_returning(self, sql: str, params: Params = ()) -> list[Row]:
         return await self._call(fetch_all, sql, params)

@@ -1,6 +1,9 @@
 """A server whose files are taken away acknowledges nothing more, and ends."""
 
+import contextlib
+import os
 import shutil
+import signal
 from pathlib import Path
 
 import httpx
@@ -26,6 +29,34 @@ def test_a_server_whose_data_directory_is_removed_ends_and_says_why(tmp_path: Pa
         assert "was removed while it was in use" in line
         assert "strongroom.db" in line
     assert not serving.directory.exists()
+
+
+def test_a_server_whose_database_is_written_in_its_place_acknowledges_nothing_more(
+    tmp_path: Path,
+) -> None:
+    with Serving(tmp_path / "data") as serving, serving.client() as client:
+        body = {"level": "INFO", "message": "a line"}
+        assert client.post("/api/logs", json=body).status_code == 201
+        database = serving.directory / "strongroom.db"
+        shutil.copyfile(database, tmp_path / "copy")
+        shutil.copyfile(tmp_path / "copy", database)
+        # It may be committed before the change is seen: then its fate is not told.
+        with contextlib.suppress(httpx.TransportError):
+            assert client.post("/api/logs", json=body, timeout=10).status_code == 503
+        assert serving.finish() == 1
+        [line] = [line for line in serving.err.splitlines() if "can't be written: ending" in line]
+        assert "strongroom.db was written by another program while it was in use" in line
+
+
+def test_a_server_whose_index_of_the_log_is_cut_off_does_not_end_without_a_word(
+    tmp_path: Path,
+) -> None:
+    with Serving(tmp_path / "data") as serving, serving.client() as client:
+        assert client.get("/ready").status_code == 200
+        os.truncate(serving.directory / "strongroom.db-shm", 0)
+        # SQLite has it in its memory: the system may end the process before it has looked.
+        ended = {1: "strongroom.db-shm was shortened", -signal.SIGBUS: "Bus error"}
+        assert ended[serving.finish()] in serving.err
 
 
 def test_a_server_that_only_reads_notices_and_is_not_ready(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from backend.crypto.keyring import generate_master_key
 from backend.runtime import DataDirectory
 from database.sqlite.process_lock import ProcessLock
 from tests.cli.commands import CALLS, WITHOUT_DATA, call
@@ -30,8 +31,8 @@ KINDS: dict[str, tuple[Callable[[Path], None], str]] = {
     "pipe": (os.mkfifo, "is a named pipe"),
     "socket": (bound, "is a socket"),
     "device": (lambda path: path.symlink_to("/dev/null"), "is a device"),
-    "link to nowhere": (lambda path: path.symlink_to("nowhere"), "is a link that leads nowhere"),
-    "link to itself": (lambda path: path.symlink_to(path.name), "is a link that leads nowhere"),
+    "link to nowhere": (lambda path: path.symlink_to("nowhere"), "is a broken link"),
+    "link to itself": (lambda path: path.symlink_to(path.name), "is a broken link"),
 }
 FILES = (
     "strongroom.db",
@@ -63,7 +64,7 @@ def test_what_is_no_ordinary_file_is_named(
         outcome = command(*call(line, "--data-dir", str(directory)))
         assert outcome.status == 1
         assert outcome.complaint == (
-            f"{directory / name} {told}, and must be an ordinary file: move it away, or choose "
+            f"{directory / name} {told}, but must be an ordinary file: move it away, or choose "
             "another data directory with --data-dir"
         )
     assert [path.name for path in directory.iterdir()] == [name]
@@ -79,7 +80,7 @@ def test_a_data_directory_that_is_none_is_told_as_what_it_is(
         outcome = command(*call(line, "--data-dir", str(directory)))
         assert outcome.status == 1
         assert outcome.complaint == (
-            f"{directory} {told}, and must be a directory: choose another data directory with "
+            f"{directory} {told}, but must be a directory: choose another data directory with "
             "--data-dir"
         )
     assert not (directory.parent / "nowhere").exists()
@@ -111,6 +112,32 @@ def test_a_link_to_a_database_is_followed(command: Command, directory: Path) -> 
     log.unlink(missing_ok=True)
     log.mkdir()
     assert f"{log} is a directory" in command("verify", "--data-dir", str(directory)).complaint
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_no_backup_is_told_as_what_it_is(
+    command: Command, directory: Path, kind: str
+) -> None:
+    directory.mkdir(mode=0o700)
+    (directory / "master.key").write_text(generate_master_key("first"))
+    (directory / "master.key").chmod(0o600)
+    make, told = KINDS[kind]
+    source = directory.parent / "source.db"
+    make(source)
+    outcome = command("restore", source, "--data-dir", directory)
+    assert outcome.status == 1
+    assert outcome.complaint == f"{source} {told}, but must be an ordinary file: name a backup"
+
+
+@pytest.mark.parametrize("name", [*FILES, "admin.token", "strongroom.db-journal"])
+def test_a_backup_takes_no_name_that_the_installation_needs(
+    command: Command, directory: Path, name: str
+) -> None:
+    directory.mkdir(mode=0o700)
+    outcome = command("backup", directory / name, "--data-dir", f"{directory}/../data")
+    assert outcome.status == 2
+    assert f"{name} has a name that the data directory needs" in outcome.complaint
+    assert list(directory.iterdir()) == []
 
 
 def test_a_pipe_in_the_place_of_the_lock_is_not_waited_for(directory: Path) -> None:

@@ -124,7 +124,7 @@ HEADS: dict[str, tuple[bytes, int, str]] = {
         b"GET /api/projects/1/secrets/% HTTP/1.1\r\n" + HOST + b"\r\n",
         *(400, "bad_request"),
     ),
-    "an escape that is none": (
+    "a malformed escape": (
         b"GET /health%zz HTTP/1.1\r\n" + HOST + b"\r\n",
         *(400, "bad_request"),
     ),

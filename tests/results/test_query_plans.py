@@ -15,6 +15,8 @@ from tests.results.support import results
 from tests.support.http import manager_of
 from tests.support.plans import Explaining, is_careless
 
+_NULLABLE = ("duration_seconds", "result_data", "error_message", "screenshot_path", "log_path")
+
 
 @pytest.fixture
 def plans(application: FastAPI) -> Explaining:
@@ -27,17 +29,7 @@ async def of_results(application: FastAPI, plans: Explaining, run_id: int) -> Te
     """The repository over a run with four results."""
     repository = TestResultRepository(manager_of(application)).using(plans)
     rows = results("unit/a/passed", "unit/b/failed", "e2e/a/passed", "e2e/c/passed")
-    whole = [
-        {
-            "duration_seconds": None,
-            "result_data": None,
-            "error_message": None,
-            "screenshot_path": None,
-            "log_path": None,
-            **row,
-        }
-        for row in rows["test_results"]
-    ]
+    whole = [dict.fromkeys(_NULLABLE) | row for row in rows["test_results"]]
     assert await repository.upsert(run_id, whole) == 4
     assert await repository.upsert(run_id, whole) == 0
     return repository
@@ -54,6 +46,21 @@ async def test_no_statement_about_results_scans_or_sorts(
     assert await of_results.summary(run_id) == {TestStatus.FAILED: 1, TestStatus.PASSED: 3}
     assert len(await of_results.last_runs(1, 5)) == 1
     assert careless(plans) == []
+
+
+async def test_a_test_that_comes_twice_is_in_two_upserts(
+    of_results: TestResultRepository, plans: Explaining, run_id: int
+) -> None:
+    rows = results("u/a/failed", "u/b/failed", "u/a/passed", "v/a/failed", "u/a/error")
+    plans.plans.clear()
+    nothing = dict.fromkeys(_NULLABLE)
+    changed = await of_results.upsert(run_id, [nothing | row for row in rows["test_results"]])
+    # An engine may put the rows of one call into one statement, which takes no row twice.
+    assert (changed, len(plans.plans)) == (5, 3)
+    for test, status in (("u", "a"), "error"), (("u", "b"), "failed"), (("v", "a"), "failed"):
+        result = await of_results.get_by_test(run_id, *test)
+        assert result is not None
+        assert result.status == status
 
 
 @pytest.mark.parametrize("statuses", [(), (TestStatus.PASSED,), tuple(TestStatus)])

@@ -23,7 +23,7 @@ from tests.support.http import JSON
 REWRITE_STORED_JSON = 9
 EARLIER = {
     '{"a":1e-07,"b":[1.5e-05,-2.25e-09]}': '{"a":1e-7,"b":[0.000015,-2.25e-9]}',
-    # Nothing could have written these but a hand, or a version that nobody has any more.
+    # No released version writes these: they come from other programs.
     '{"a":1e400,"b":-1E+999}': '{"a":"1e400","b":"-1E+999"}',
     '{"a":1e-400,"b":-0}': '{"a":0.0,"b":-0.0}',
     '{"a":0.1234567890123456789,"b":123456789012345678.0}': (

@@ -37,6 +37,10 @@ class Explaining:
         await self._explain(sql, rows[0])
         return await self._executor.execute_many(sql, rows)
 
+    async def insert(self, sql: str, params: Params, rows: int) -> Sequence[int]:
+        await self._explain(sql, params)
+        return await self._executor.insert(sql, params, rows)
+
     async def execute_returning(self, sql: str, params: Params = ()) -> list[Row]:
         await self._explain(sql, params)
         return await self._executor.execute_returning(sql, params)

@@ -1,4 +1,4 @@
-"""Projects and their configuration: every use case of theirs."""
+"""Use cases for projects and their configuration."""
 
 from collections.abc import Awaitable, Callable, Collection
 from typing import Any

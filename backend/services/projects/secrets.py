@@ -1,4 +1,4 @@
-"""Secrets: every use case of theirs. Values come in and go out as `SecretStr`."""
+"""Use cases for secrets. Values come in and go out as `SecretStr`."""
 
 import contextlib
 from collections.abc import Mapping, Sequence
@@ -236,7 +236,7 @@ def _has_value(secret: SecretCreate | SecretUpsert) -> TypeGuard[GivenSecret]:
 
 
 def _no_value(*location: str | int) -> InvalidField:
-    return InvalidField(location, "secret_value", "give a value: there is no secret of this key")
+    return InvalidField(location, "secret_value", "send a value: no secret has this key")
 
 
 async def existing_secret(repositories: Repositories, project_id: int, key: str) -> StoredSecret:

@@ -1,4 +1,4 @@
-"""Webhooks: every use case of theirs. A secret token comes in and never goes out."""
+"""The use cases of webhooks. A secret token comes in and never goes out."""
 
 import hmac
 from collections.abc import Collection
