@@ -70,7 +70,7 @@ def read_dotenv() -> DotenvFile:
     except OSError as error:
         raise SettingsError(_unreadable(error)) from None
     if "\0" in text:
-        # UTF-16 without a byte order mark is valid UTF-8, but with NULs in all names.
+        # ASCII text in UTF-16 without a byte order mark is valid UTF-8, but with NULs in all names.
         raise SettingsError(_NO_TEXT)
     for part in parse_stream(io.StringIO(text)):
         if part.error or _hides_a_setting(part):

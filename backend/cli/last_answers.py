@@ -32,8 +32,7 @@ class Patience(NamedTuple):
     """How long the server waits for a client before and after its last answer."""
 
     at_once: int = 64
-    """The number of clients it waits for at once. A further one is closed right after its answer.
-    """
+    """The number of clients it waits for at once. Others are closed right after their answer."""
     seconds_before: float = 0.5
     seconds_after: float = 2.0
     dropped_bytes: int = 16 * 1024 * 1024

@@ -20,7 +20,7 @@ SMALL_BYTES: Final = 1024 * 1024
 """Bodies up to this size have their own room. Nearly all deliveries from GitHub are smaller."""
 NO_ROOM: Final = "too many deliveries are arriving at once: send this one again later"
 _SHARES: Final = 2
-"""A room has this many shares. An address or a webhook that holds more than one loses it first."""
+"""A room has this many shares. Addresses and webhooks that use more than one lose room first."""
 
 
 class InboundRoom:

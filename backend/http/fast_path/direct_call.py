@@ -23,7 +23,7 @@ HONOURED_OPTIONS = frozenset(
         "path",
         "response_model",
         "status_code",
-        # A dependency shows in the parts of the route's description below.
+        # Dependencies show in the route's description, whose parts are checked as well.
         "dependencies",
         # Only the OpenAPI document uses these.
         "callbacks",
