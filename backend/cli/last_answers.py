@@ -81,7 +81,7 @@ class LastAnswer:
     ) -> None:
         """Answer with a problem document and close.
 
-        Without `origin`, the page's origin is searched in the received bytes, and then in the
+        Without `origin`, the page's origin is looked for in the received bytes, and then in the
         bytes that follow.
         """
         self._refusal = fault, headers or {}

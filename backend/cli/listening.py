@@ -56,7 +56,7 @@ def _open_sockets(host: str, port: int) -> list[socket.socket]:
             except OSError as error:
                 if error.errno not in _NO_SUCH_ADDRESS:
                     raise _refusal(error, host, port) from None
-                # A name such as localhost may have an IPv6 address even if IPv6 is disabled.
+                # A name such as localhost may have addresses of a disabled IP version.
                 failure = error
         if not sockets:
             raise _refusal(failure, host, port)
