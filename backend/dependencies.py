@@ -1,4 +1,4 @@
-"""What routes ask for: ids, pages, filters, the service, and the problems that they may answer."""
+"""The shared parts of routes: ids, pages, filters, the service, and problem responses."""
 
 import re
 from enum import StrEnum
@@ -38,7 +38,7 @@ __all__ = [
 
 
 def _decimal(value: object) -> object:
-    # Pydantic reads " 1", "+1", "01", "1_0" and "1.0" as well: one thing would have many addresses.
+    # Pydantic also accepts " 1", "+1", "01", "1_0" and "1.0": one resource would have many URLs.
     if isinstance(value, str) and not _DECIMAL.fullmatch(value):
         raise PydanticCustomError("int_parsing", "Input should be an integer in plain digits")
     return value
@@ -49,7 +49,7 @@ PlainDigits = BeforeValidator(_decimal)
 
 
 def _boolean(value: object) -> object:
-    # Pydantic reads "1", "on", "yes" and "T" as well, and what is purged does not come back.
+    # Pydantic also accepts "1", "on", "yes" and "T", and a purge can't be undone.
     if isinstance(value, str) and value not in ("true", "false"):
         raise PydanticCustomError("bool_parsing", "Input should be true or false")
     return value
@@ -65,12 +65,12 @@ Choice = TypeVar("Choice", bound=StrEnum)
 
 
 def _distinct(choices: tuple[Choice, ...]) -> tuple[Choice, ...]:
-    """One order for one list: cursors and kept answers go by it."""
+    """The choices sorted and without repetitions, since cursors and kept answers depend on them."""
     return tuple(sorted(set(choices)))
 
 
 AnyOf = Annotated[tuple[Choice, ...], AfterValidator(_distinct)]
-"""A filter that may be given more than once, and means any of its values; all when it is not."""
+"""A filter that may be repeated and matches any of its values. Without it, everything matches."""
 Limit = Annotated[
     int,
     Field(ge=1, le=500),

@@ -1,4 +1,4 @@
-"""Every error that a client can meet: one hierarchy, one table from code to HTTP."""
+"""All errors that a client can get: one hierarchy, and one table from code to HTTP status."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -38,14 +38,14 @@ ERROR_TABLE: dict[str, tuple[int, str]] = {
     "too_many_connections": (503, "The server has reached its connection limit"),
     "database_full": (507, "The database's disk is full"),
 }
-"""For each code its HTTP status and the title of its problem document."""
+"""The HTTP status and the title of the problem document, by code."""
 
 
 Places = Sequence[Sequence[str | int]]
 
 
 class StrongroomError(Exception):
-    """Base of the errors that are answers. `detail` says what to do and repeats no input."""
+    """Base of the errors that become answers. `detail` says what to do and repeats no input."""
 
     code: ClassVar[str] = "internal"
 
@@ -63,7 +63,7 @@ class StrongroomError(Exception):
 
 
 class NotRunning(RuntimeError):
-    """The application has been called without its lifespan."""
+    """The application was called without its lifespan."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -98,7 +98,7 @@ class Unauthenticated(StrongroomError):
 
 
 class BadSignature(Unauthenticated):
-    """A body that is signed wrongly or not at all, where a signature stands in for a token."""
+    """The signature that replaces a token is missing or wrong."""
 
     def __init__(
         self,
@@ -116,13 +116,13 @@ class Forbidden(StrongroomError):
 
 
 class Refused(StrongroomError):
-    """Nothing that a token could permit: the request is for another host, or another page's."""
+    """The request is refused for its host or its page's origin, not for a missing scope."""
 
     code = "forbidden"
 
 
 class NotFound(StrongroomError):
-    """What is asked for is not there. `places` are those of a body that name it, if it does."""
+    """A resource does not exist. `places` are the places in the request body that name it."""
 
     code = "not_found"
 
@@ -162,7 +162,7 @@ class TokenNotFound(NotFound):
 
 
 class InvalidTransition(StrongroomError):
-    """What is asked of a run or a snapshot does not go with its status."""
+    """The status of a run or a snapshot does not allow the requested change."""
 
     code = "invalid_transition"
 
@@ -259,7 +259,7 @@ class UnsupportedMediaType(StrongroomError):
 
 
 class UnsupportedEncoding(UnsupportedMediaType):
-    """A body that is compressed."""
+    """The body is compressed."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -277,7 +277,7 @@ class RateLimited(StrongroomError):
 
 
 class ValidationFailed(StrongroomError):
-    """What was sent breaks rules. `details` is what pydantic tells of it."""
+    """The request breaks validation rules. `details` are errors in pydantic's form."""
 
     code = "validation_failed"
 
@@ -286,7 +286,7 @@ class ValidationFailed(StrongroomError):
 
 
 class InvalidField(ValidationFailed):
-    """One value that breaks a rule which only the rest of the data shows."""
+    """One value breaks a rule that depends on other data."""
 
     def __init__(self, location: Sequence[str | int], kind: str, message: str) -> None:
         super().__init__([{"loc": location, "type": kind, "msg": message}])
@@ -297,7 +297,7 @@ _FIELD_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
 
 
 def field_errors(details: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
-    """What is wrong, by place, for the first `MAX_FIELD_ERRORS` places; never a value."""
+    """The first `MAX_FIELD_ERRORS` errors with their places, and never a value."""
     return [
         {
             "pointer": pointer(detail["loc"], unknown=detail["type"] == "extra_forbidden"),
@@ -311,8 +311,8 @@ def field_errors(details: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
 def pointer(location: Sequence[str | int], *, unknown: bool = False) -> str:
     """The JSON pointer of a place in a body; `/query/…` or `/path/…` for a parameter.
 
-    With `unknown`, whose last name the sender made up, it is the object around it unless that
-    looks like the name of a field: it could be a value in the wrong place.
+    With `unknown`, the client made up the last name. It is left out unless it looks like the name
+    of a field, since it could be a value in the wrong place.
     """
     if unknown and not _FIELD_NAME.fullmatch(str(location[-1])):
         location = location[:-1]

@@ -1,4 +1,4 @@
-"""The composition root: settings in, a running application out."""
+"""The composition root: makes an application from settings."""
 
 import asyncio
 import os
@@ -52,11 +52,11 @@ def _new_state(settings: Settings) -> AppState:
 
 
 def create_app(settings: Settings | None = None, *, direct: bool = True) -> FastAPI:
-    """The application; its lifespan opens the pool, migrates, and closes everything.
+    """The application. Its lifespan migrates, opens the pool, and closes everything at the end.
 
-    Without `settings` they are read from the environment, which raises `SettingsError` when one
-    is wrong. Unless `direct`, FastAPI's own handler calls every endpoint, which answers the same
-    and takes longer. The lifespan raises `StartRefused` and `DatabaseError`.
+    Without `settings` they are read from the environment, which raises `SettingsError` for a wrong
+    one. Without `direct`, FastAPI's own handler calls every endpoint: the answers are the same, but
+    slower. The lifespan raises `StartRefused` and `DatabaseError`.
     """
     settings = settings or load_settings()
     state = _new_state(settings)
@@ -78,18 +78,18 @@ def create_app(settings: Settings | None = None, *, direct: bool = True) -> Fast
         ],
         redirect_slashes=False,
         openapi_url=None,
-        # Its records hold exception messages and request values.
+        # Telemetry records contain exception messages and request values.
         telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False},
     )
-    # In the place of Starlette's, which takes whatever it is given.
+    # Replaces Starlette's state, which accepts any attribute.
     app.state = state  # type: ignore[assignment]
-    # In front of them, so that the place of a route among the others costs nothing.
+    # The table comes first, so that finding a route does not depend on its position in the list.
     routes = [route for router in ROUTERS for route in router.guarded_routes]
     if not direct:
         routes = [route.through_fastapi() for route in routes]
     app.router.routes.append(RouteTable(routes))
-    # Not `include_router`, which matches every included route twice: a fifth of the throughput of
-    # the whole application.
+    # Not `include_router`, which matches every included route twice and costs a fifth of the whole
+    # application's throughput.
     app.router.routes.extend(routes)
     pages = add_docs(app) if settings.docs == "on" else ()
     install_error_handlers(app, MissingPaths(POLICIES, pages))
@@ -120,17 +120,18 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 
 REFUSING_SECONDS = 0.5
-"""How long requests are still answered, with 503, after a file of the database was replaced."""
+"""How long requests are answered with 503 after a file of the database was replaced."""
 
 
 def _end_process(poisoned: "asyncio.Future[DatabaseError]") -> None:
-    """End without closing the database: what is on the disk shows when the file is opened anew."""
+    """End the process without closing the database. The next start reads what is on the disk."""
     if poisoned.cancelled():
         return
     error = poisoned.result()
     logger.critical("the database can't be written: ending", cause=str(error))
     if isinstance(error, FilesReplaced):
-        # Closing it would remove the log that is at its path now, whosever it is.
+        # Closing the database would remove the log that is now at its path, which may be another
+        # database's.
         poisoned.get_loop().call_later(REFUSING_SECONDS, _leave)
     else:
         _leave()
@@ -142,7 +143,7 @@ def _leave() -> None:
 
 
 def __getattr__(name: str) -> Any:
-    # `uvicorn backend.main:app` finds the application here; an import alone reads no setting.
+    # `uvicorn backend.main:app` finds the application here. An import alone reads no settings.
     if name == "app":
         return create_app()
     raise AttributeError(name)

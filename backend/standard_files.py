@@ -1,4 +1,4 @@
-"""Standard input, output and error, whatever the process was started with."""
+"""Makes standard input, output and error usable, however the process was started."""
 
 import codecs
 import contextlib
@@ -10,11 +10,11 @@ from typing import TextIO
 
 
 def prepare_standard_files() -> None:
-    """Make each of the three a file that can be used, and output one that takes any text.
+    """Open the standard files that are closed, and let both outputs accept any text.
 
-    A file that the caller has closed would be None in Python, and its number that of the next
-    file opened, the database perhaps. In its place is one whose use fails as that of a closed one
-    does; standard error, which says why, takes everything and keeps nothing.
+    A closed standard file would be None in Python, and the next opened file would get its number,
+    perhaps the database. Its replacement fails on use, like a closed file. Only standard error,
+    which reports the failure, accepts and discards everything.
     """
     for number, flags in ((0, os.O_WRONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):
         if not _is_open(number):
@@ -23,21 +23,21 @@ def prepare_standard_files() -> None:
     sys.stdout = sys.stdout or _writing(1)
     sys.stderr = sys.stderr or _writing(2)
     if isinstance(sys.stdout, io.TextIOWrapper) and isinstance(sys.stdout.buffer, io.RawIOBase):
-        # PYTHONUNBUFFERED: each print would fail by itself, and nothing would tell of what.
+        # With PYTHONUNBUFFERED each print would fail on its own, without naming the file.
         sys.stdout = open(1, "w", encoding=sys.stdout.encoding, closefd=False)  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
-        # A name that the encoding has no character for is shown escaped, and fails nothing.
+        # Characters that the encoding does not have are escaped instead of failing.
         if isinstance(stream, io.TextIOWrapper) and stream.errors != "backslashreplace":
             stream.reconfigure(errors="backslashreplace")
 
 
 def can_be_read(stream: TextIO) -> bool:
-    """Whether the stream's file was opened for reading, as a closed one's replacement is not."""
+    """Whether the stream's file is open for reading. The replacement of a closed file is not."""
     return fcntl.fcntl(stream.fileno(), fcntl.F_GETFL) & os.O_ACCMODE != os.O_WRONLY
 
 
 def writes_utf8(stream: TextIO) -> bool:
-    """Whether text becomes UTF-8 there, so that any character can be written as it is."""
+    """Whether the stream encodes text as UTF-8, so that any character can be written unescaped."""
     try:
         return codecs.lookup(stream.encoding).name == "utf-8"
     except (LookupError, TypeError):
@@ -45,9 +45,9 @@ def writes_utf8(stream: TextIO) -> bool:
 
 
 def finish(stream: TextIO) -> OSError | None:
-    """Write what the stream still holds; the error when that can't be done.
+    """Flush the stream. Returns the error if that fails, otherwise `None`.
 
-    The stream takes everything then and keeps nothing: else Python would try again at its exit.
+    After an error the stream discards everything; otherwise Python would try again at its exit.
     """
     try:
         stream.flush()
@@ -58,7 +58,7 @@ def finish(stream: TextIO) -> OSError | None:
 
 
 def silence(stream: TextIO) -> None:
-    """Let the stream, where it has a file, write into nothing."""
+    """Let the stream discard everything, if it has a file."""
     with contextlib.suppress(OSError, ValueError):
         _open_as(stream.fileno(), os.O_WRONLY)
 

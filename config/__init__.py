@@ -1,4 +1,4 @@
-"""How the service is configured."""
+"""The configuration of the service."""
 
 from config.loading import load_settings
 from config.settings import Settings, SettingsError

@@ -1,4 +1,4 @@
-"""The `.env` file of `strongroom serve`: read only when nobody but its user can have written it."""
+"""The `.env` file of `strongroom serve`, read only if no other user can have written it."""
 
 import errno
 import io
@@ -18,8 +18,8 @@ from config.settings import PREFIX, SettingsError
 NAME = ".env"
 
 NEVER_FROM_FILE = (f"{PREFIX}MASTER_KEYS_COMMAND", f"{PREFIX}AUTH")
-"""What a file that came with a directory must not decide: it would run a command, or open the
-service."""
+"""Settings that a file in a downloaded directory must not set: they would run a command, or open
+the service."""
 
 _NO_TEXT = f"{NAME}: it is not UTF-8 text: write it as UTF-8"
 _NEWLINE = re.compile(r"\r\n|\n|\r")
@@ -33,21 +33,21 @@ _WITHOUT_LINK = "replace it with an ordinary file, or start in another directory
 
 @dataclass(frozen=True, slots=True)
 class DotenvFile:
-    """What the file holds."""
+    """The contents of the file."""
 
     variables: Mapping[str, str]
-    """Settings, by the name of their variable."""
+    """The settings by the names of their variables."""
     is_private: bool
-    """Whether only its owner can reach it."""
+    """Whether only the file's owner can access it."""
 
 
 NO_FILE = DotenvFile({}, is_private=True)
 
 
 def read_dotenv() -> DotenvFile:
-    """The settings in the working directory's `.env`; none when there is no such file.
+    """The settings in the working directory's `.env`; `NO_FILE` when there is no such file.
 
-    Raises `SettingsError` when the file can't be read or understood, is not the user's own, can be
+    Raises `SettingsError` when the file can't be read or parsed, belongs to another user, can be
     written by others, or has a variable of `NEVER_FROM_FILE`.
     """
     try:
@@ -70,7 +70,7 @@ def read_dotenv() -> DotenvFile:
     except OSError as error:
         raise SettingsError(_unreadable(error)) from None
     if "\0" in text:
-        # UTF-16 without a mark is UTF-8 of other names.
+        # ASCII text in UTF-16 without a byte order mark is valid UTF-8, but with NULs in all names.
         raise SettingsError(_NO_TEXT)
     for part in parse_stream(io.StringIO(text)):
         if part.error or _hides_a_setting(part):
@@ -93,7 +93,7 @@ def read_dotenv() -> DotenvFile:
 
 
 def _hides_a_setting(part: Binding) -> bool:
-    """Whether the parser makes something else of what was meant as a setting of ours."""
+    """Whether the parser misreads a line that was meant as one of our settings."""
     if part.key is None:
         return False
     if not _VARIABLE.fullmatch(part.key):
@@ -106,14 +106,14 @@ def _hides_a_setting(part: Binding) -> bool:
 
 
 def _line(part: Binding) -> int:
-    """The number of its first line; the parser's begins with the blank lines before it."""
+    """The number of the part's first line. The parser also counts blank lines before it."""
     text = part.original.string
     blank = text[: len(text) - len(text.lstrip())]
     return part.original.line + len(_NEWLINE.findall(blank))
 
 
 def _check_link() -> None:
-    """Raises `SettingsError` for a symbolic link of somebody else's, who chose where it leads."""
+    """Raises `SettingsError` for another user's symbolic link, which could point anywhere."""
     status = os.lstat(NAME)
     if stat.S_ISLNK(status.st_mode) and status.st_uid != os.geteuid():
         raise SettingsError(
@@ -122,7 +122,8 @@ def _check_link() -> None:
 
 
 def _check_file(status: os.stat_result) -> int:
-    """The permission bits. Raises `SettingsError` unless it is the user's own file."""
+    """The permission bits. Raises `SettingsError` unless the file belongs to the user and only the
+    user can write it."""
     mode = stat.S_IMODE(status.st_mode)
     if not stat.S_ISREG(status.st_mode):
         raise SettingsError(f"{NAME}: it is not an ordinary file: {_WITHOUT_LINK}")

@@ -1,4 +1,4 @@
-"""The one place that reads the environment, `.env` and a command's flags."""
+"""Reads the environment, `.env` and a command's flags. No other module does."""
 
 import difflib
 import os
@@ -13,23 +13,23 @@ from config.dotenv_file import NO_FILE, read_dotenv
 from config.settings import PREFIX, Rule, Settings, SettingsError
 
 CLIENT_VARIABLES = frozenset({f"{PREFIX}TOKEN", f"{PREFIX}URL"})
-"""What a shell that calls the service may hold beside its settings; not ours, and no typo."""
+"""Variables of clients, which a shell may have set. They are not settings, and not typos."""
 
 
 def variable_names() -> tuple[str, ...]:
-    """Every environment variable that is a setting, in the order of the fields."""
+    """The environment variables of all settings, in the order of the fields."""
     return tuple(PREFIX + field.upper() for field in Settings.model_fields)
 
 
 def load_settings(*, dotenv: bool = False, **overrides: Any) -> Settings:
-    """The settings of this process: the environment, with `overrides` (a command's flags, by field
-    name) above it and, with `dotenv`, the working directory's `.env` below. An override of None
-    counts as not given.
+    """The settings of this process. `overrides` (a command's flags, by field name) take precedence
+    over the environment. With `dotenv`, the working directory's `.env` has the lowest precedence.
+    An override of None counts as not given.
 
-    Raises `SettingsError` for a wrong value, for values that contradict one another, for an
-    unknown `STRONGROOM_` variable (a typo must not pass for a default), for what `read_dotenv`
-    refuses, and in production for a `.env` with master keys that others can reach; `TypeError`
-    for an override that is no field.
+    Raises `SettingsError` for wrong or contradicting values, for an unknown `STRONGROOM_` variable
+    (a typo must not leave a default in place), and as `read_dotenv` does. In production it also
+    refuses a `.env` with master keys that others can access. Raises `TypeError` for an override
+    that is not a field.
     """
     unknown = overrides.keys() - Settings.model_fields.keys()
     if unknown:
@@ -52,8 +52,8 @@ def load_settings(*, dotenv: bool = False, **overrides: Any) -> Settings:
 
 
 def _beside_the_environment(variables: Mapping[str, str]) -> dict[str, str]:
-    """By field, what of the file's variables the environment does not set, and paths that are set
-    to nothing: an empty variable counts as not set, but an empty path is a mistake."""
+    """The file's values by field, without those that the environment sets. Includes empty paths:
+    other empty variables count as not set, but an empty path is a mistake."""
     environment = {name.upper(): value for name, value in os.environ.items()}
     found: dict[str, str] = {}
     for name, field in zip(variable_names(), Settings.model_fields, strict=True):

@@ -1,7 +1,7 @@
-"""What can be set.
+"""All settings.
 
-Every setting is a `STRONGROOM_` variable in the environment; what is passed to the constructor (a
-command's flags) wins over it.
+Every setting is a `STRONGROOM_` variable in the environment. Arguments of the constructor (a
+command's flags) take precedence over the environment.
 """
 
 from dataclasses import dataclass
@@ -24,12 +24,12 @@ PREFIX = "STRONGROOM_"
 
 
 class SettingsError(Exception):
-    """The configuration is wrong. The message is one line, names variables, and shows no value."""
+    """The configuration is wrong. The message is one line that names variables but no values."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What a value must be, said to whoever set another one. Stands in a field's annotation."""
+    """What a value must be, for the message about a wrong one. Part of a field's annotation."""
 
     must: str
 
@@ -43,10 +43,10 @@ Count = Annotated[
 
 
 class Settings(BaseSettings):
-    """The configuration of one process. Immutable; its `repr` shows no secret.
+    """The configuration of one process. It is immutable, and its `repr` shows no secret.
 
-    Constructed directly it raises pydantic's `ValidationError` (without the values);
-    `load_settings` says the same in one line.
+    The constructor raises pydantic's `ValidationError` (without the values); `load_settings` makes
+    one line of it.
     """
 
     model_config = SettingsConfigDict(
@@ -63,12 +63,12 @@ class Settings(BaseSettings):
         BeforeValidator(values.lower),
         Rule("must be development, testing or production"),
     ] = "development"
-    """`production` refuses what is only convenient: no master key, no authentication."""
+    """`production` refuses a missing master key and disabled authentication."""
 
     data_dir: Annotated[
         Path, BeforeValidator(values.path), Rule("must be the path of a directory")
     ] = Path("data")
-    """Holds `strongroom.db` and what belongs to it; made when it is missing."""
+    """The directory of `strongroom.db` and its other files; created if it is missing."""
 
     host: Annotated[
         str,
@@ -81,27 +81,27 @@ class Settings(BaseSettings):
     port: Annotated[int, Field(ge=0, le=65535), Rule("must be an integer between 0 and 65535")] = (
         8000
     )
-    """The port to listen on; 0 takes a free one."""
+    """The port to listen on; 0 takes a free port."""
 
     master_keys: Annotated[
         SecretStr | None, Rule("must be id:base64key, or several separated by commas")
     ] = None
-    """Master keys as text, `id:base64key[,id:base64key…]`: the first encrypts, all decrypt."""
+    """Master keys as text, `id:base64key[,id:base64key…]`. The first encrypts, and all decrypt."""
 
     master_keys_file: Annotated[
         Path | None, BeforeValidator(values.path), Rule("must be the path of a file")
     ] = None
-    """A file with the same text, readable by its owner only."""
+    """A file with the master keys as text, readable only by its owner."""
 
     master_keys_command: Annotated[
         str | None, Field(repr=False), Rule("must be a command and its arguments")
     ] = None
-    """A command that prints the same text; started without a shell."""
+    """A command that prints the master keys as text; it is started without a shell."""
 
     auth: Annotated[
         Literal["token", "off"], BeforeValidator(values.lower), Rule("must be token or off")
     ] = "token"
-    """`off` asks nobody for a token: outside production and on a loopback host only."""
+    """`off` requires no token; permitted only outside production and on a loopback host."""
 
     cors_origins: Annotated[
         tuple[str, ...],
@@ -113,7 +113,7 @@ class Settings(BaseSettings):
             "wildcard or a path, names in ASCII), separated by commas"
         ),
     ] = ()
-    """Origins whose pages may call the service; `*` for all of them, outside production only."""
+    """Origins whose pages may call the service; `*` means all, and only outside production."""
 
     trusted_hosts: Annotated[
         tuple[str, ...],
@@ -125,7 +125,7 @@ class Settings(BaseSettings):
             "commas"
         ),
     ] = ()
-    """Hosts that a request may be for, by its `Host` header; none means any."""
+    """Hosts that are permitted in the `Host` header; empty permits any."""
 
     public_url: Annotated[
         str | None,
@@ -133,7 +133,7 @@ class Settings(BaseSettings):
         AfterValidator(values.public_url),
         Rule("must be an http or https URL without a path, such as https://strongroom.example.com"),
     ] = None
-    """The URL under which browsers see the service: its own origin."""
+    """The URL under which browsers reach the service, which is its own origin."""
 
     trusted_proxies: Annotated[
         tuple[IPv4Network | IPv6Network, ...],
@@ -142,47 +142,47 @@ class Settings(BaseSettings):
         AfterValidator(values.networks),
         Rule("must be addresses or networks such as 10.0.0.7 or 10.0.0.0/8, separated by commas"),
     ] = ()
-    """Proxies that are believed when they say where a request comes from."""
+    """Proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are trusted."""
 
     docs: Annotated[
         Literal["on", "off"], BeforeValidator(values.lower), Rule("must be on or off")
     ] = "on"
-    """`off`: there is neither `/docs` nor `/openapi.json`."""
+    """`off` removes `/docs` and `/openapi.json`."""
 
     max_connections: Annotated[
         int, Field(ge=1, le=1_000_000), Rule("must be an integer between 1 and 1000000")
     ] = 4096
-    """Connections at once; one more is answered 503 and closed."""
+    """The number of open connections; one more is answered 503 and closed."""
 
     max_concurrent_requests: Annotated[
         int, Field(ge=1, le=100_000), Rule("must be an integer between 1 and 100000")
     ] = 16
-    """Requests that read, and as many that write, that are worked on at once; the others wait, and
+    """How many reading requests, and as many writing ones, run at once. Other requests wait, and
     tokens take turns."""
 
     max_body_bytes: Annotated[
         int, Field(ge=1, le=2**30), Rule("must be an integer between 1 and 1073741824")
     ] = 1024 * 1024
-    """A larger request body gets 413."""
+    """The largest request body; a larger one is answered 413."""
 
     token_rate_per_minute: Annotated[
         int, Field(ge=0, le=1_000_000), Rule("must be an integer between 0 and 1000000")
     ] = 0
-    """Requests that each token may send in a minute, in a burst or evenly; 0 is no limit. One
-    more gets 429."""
+    """Requests that each token may send in a minute, in a burst or evenly; 0 for no limit. One
+    more is answered 429."""
 
     failed_attempts_per_minute: Annotated[
         int, Field(ge=0, le=1_000_000), Rule("must be an integer between 0 and 1000000")
     ] = 600
-    """Requests without a valid token that each address may send in a minute; 0 is no limit. One
-    more gets 429 in the place of 401; valid tokens are never counted."""
+    """Requests without a valid token that each address may send in a minute; 0 for no limit. One
+    more is answered 429 instead of 401. Requests with valid tokens are never counted."""
 
     audit_heads_seconds: Annotated[
         float,
         Field(ge=0.1, le=3600, allow_inf_nan=False),
         Rule("must be a number of seconds between 0.1 and 3600"),
     ] = 10.0
-    """How often the end of the audit is written to `audit.heads`, if it has moved."""
+    """How often the end of the audit is written to `audit.heads`, if it has changed."""
 
     log_level: Annotated[
         Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"],
@@ -196,55 +196,55 @@ class Settings(BaseSettings):
         BeforeValidator(values.lower),
         Rule("must be console or json"),
     ] = None
-    """How a log line looks; None means `console` on a terminal and `json` elsewhere."""
+    """The format of log lines; None means `console` on a terminal and `json` elsewhere."""
 
     db_readers: Annotated[int, Field(ge=1, le=64), Rule("must be an integer between 1 and 64")] = 4
-    """Connections that read. One slow query occupies one of them."""
+    """The number of database connections for reading. A slow query occupies one of them."""
 
     db_queue_limit: Annotated[
         int, Field(ge=1, le=1_000_000), Rule("must be an integer between 1 and 1000000")
     ] = 10_000
-    """Units of work that may wait for the database; one more is answered 503 at once."""
+    """How many units of work may wait for the database; one more is answered 503 at once."""
 
     db_queue_timeout_seconds: Annotated[
         float,
         Field(gt=0, le=300, allow_inf_nan=False),
         Rule("must be a number of seconds above 0 and up to 300"),
     ] = 5.0
-    """How long a unit of work may wait before it is answered 503, without effect."""
+    """How long a unit of work may wait. After that it is answered 503 and has no effect."""
 
     checkpoints: Annotated[
         Literal["own", "litestream"],
         BeforeValidator(values.lower),
         Rule("must be own or litestream"),
     ] = "own"
-    """Who copies the write-ahead log into the database file: `litestream` leaves it to a Litestream
-    process that replicates the database."""
+    """Which process copies the write-ahead log into the database file. `litestream` leaves this to
+    a Litestream process that replicates the database."""
 
     keep_logs_days: Days = 30
-    """Older logs are removed; 0 for no limit, here and below."""
+    """How many days logs are kept; 0 for no limit, here and below."""
 
     keep_logs: Count = 5_000_000
-    """As many logs stay, the newest, without the service's own."""
+    """How many of the newest logs are kept, without the service's own."""
 
     keep_own_logs: Count = 100_000
-    """As many of the service's own warnings and errors stay, the newest."""
+    """How many of the newest warnings and errors of the service itself are kept."""
 
     keep_runs_days: Days = 0
-    """Runs that ended longer ago are removed."""
+    """How many days runs are kept after they have ended."""
 
     keep_runs: Count = 0
-    """As many runs of each project stay, the newest; unfinished ones always do."""
+    """How many of the newest runs of each project are kept; unfinished runs are always kept."""
 
     keep_deliveries_days: Days = 30
-    """Older deliveries to webhooks are removed."""
+    """How many days deliveries to webhooks are kept."""
 
     keep_deliveries: Count = 0
-    """As many deliveries stay, the newest."""
+    """How many of the newest deliveries are kept."""
 
     @property
     def is_production(self) -> bool:
-        """Whether the strict rules of production hold."""
+        """Whether the strict rules of production apply."""
         return self.environment == "production"
 
     @property

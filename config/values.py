@@ -1,4 +1,4 @@
-"""How the text of a setting becomes its value. Each raises `ValueError` for what is none."""
+"""Converts the text of a setting to its value. Functions raise `ValueError` for invalid text."""
 
 import re
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
@@ -17,7 +17,7 @@ _IPV6 = re.compile(r"\[[0-9a-f:.]{2,45}\]")
 
 
 def clean(text: object) -> object:
-    """Text without space around it; anything else as it is, here and below."""
+    """Text without surrounding whitespace. Values that are not text are unchanged, as below."""
     return text.strip() if isinstance(text, str) else text
 
 
@@ -39,7 +39,7 @@ def split(value: object) -> object:
 
 
 def path(value: object) -> object:
-    """A path, with a `~` at its beginning as the home directory that it stands for."""
+    """A path, with `~` at the beginning replaced by the home directory."""
     if not isinstance(value, str | Path):
         return value
     if not str(value).strip() or not can_be_path(str(value)):
@@ -47,12 +47,12 @@ def path(value: object) -> object:
     try:
         return Path(value).expanduser()
     except RuntimeError:
-        # There is no such user, or none with a home.
+        # The user does not exist, or has no home directory.
         raise ValueError from None
 
 
 def can_be_path(text: str) -> bool:
-    """Whether a file system could have something of this name."""
+    """Whether a file system could have a file with this path."""
     name = text.encode(errors="surrogatepass")
     return (
         "\0" not in text
@@ -86,19 +86,19 @@ def public_url(text: str | None) -> str | None:
 def networks(
     value: tuple[IPv4Network | IPv6Network, ...],
 ) -> tuple[IPv4Network | IPv6Network, ...]:
-    """Networks, each once; those of IPv4 that are written as IPv6's are IPv4's."""
+    """Networks, each once. IPv4-mapped IPv6 networks become IPv4 networks."""
     return tuple(dict.fromkeys(_network(part) for part in value))
 
 
 def host_patterns(value: tuple[str, ...]) -> tuple[str, ...]:
-    """Hosts as a `Host` header names them without a port, or `*.` before one; each once."""
+    """Hosts as in a `Host` header but without a port, or with `*.` in front; each once."""
     return tuple(dict.fromkeys(_host_pattern(part.lower()) for part in value))
 
 
 def _origin(text: str) -> str:
-    """The origin as a browser sends it: lower case, no default port, nothing after it.
+    """The origin as a browser sends it: in lower case, without a default port or a path.
 
-    Raises `ValueError` for what no browser sends: it would match nothing.
+    Raises `ValueError` for an origin that no browser sends, because it would never match.
     """
     parts = _ORIGIN.fullmatch(text)
     if parts is None:
@@ -112,12 +112,12 @@ def _origin(text: str) -> str:
 
 
 def _host_as_sent(name: str) -> str:
-    """A host as a browser writes it into an origin or a `Host` header."""
+    """A host as a browser writes it in an origin or a `Host` header."""
     if name.startswith("["):
         return f"[{_ipv6_as_sent(IPv6Address(name[1:-1]))}]"
     if not _HOST_NAME.fullmatch(name) or len(name) > 253:
         raise ValueError
-    # A browser takes it for an address, which it writes in one way only.
+    # A browser takes such a name for an address, and writes an address in only one form.
     if _NUMBER.fullmatch(name.removesuffix(".").rpartition(".")[2]) and (
         str(IPv4Address(name)) != name
     ):
@@ -128,7 +128,7 @@ def _host_as_sent(name: str) -> str:
 def _ipv6_as_sent(address: IPv6Address) -> str:
     if address.ipv4_mapped is None:
         return address.compressed
-    # Pythons differ in how they write it; browsers do not.
+    # Python versions write these addresses differently; browsers do not.
     high, low = divmod(int(address.ipv4_mapped), 0x10000)
     return f"::ffff:{high:x}:{low:x}"
 

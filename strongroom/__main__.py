@@ -13,17 +13,17 @@ _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP)
 
 
 def main() -> int:
-    """Run the command line of this process; its exit status.
+    """Run the command line of this process. Returns the exit status.
 
-    A signal that comes while the modules are loaded, or after the command, ends the process
-    without a word and with 128 and its number: there is nothing to put in order then.
+    A signal while modules are loaded, or after the command, ends the process silently with 128
+    plus its number, since there is nothing to clean up.
     """
     for number in _ENDING:
         if signal.getsignal(number) is not signal.SIG_IGN or _is_answered_anyway(number):
             signal.signal(number, _leave)
-    # Some modules look at these files when they are loaded.
+    # Some modules use the standard files when they are imported.
     prepare_standard_files()
-    # It takes half a second, and would be longer with looks for garbage in between.
+    # The import takes half a second, and garbage collection would make it slower.
     gc.disable()
     from backend.cli import main as run  # noqa: PLC0415
 
@@ -33,14 +33,15 @@ def main() -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     finally:
-        # The end of the interpreter looks for garbage as well, in vain: a third of a short command.
+        # Without this, a useless last garbage collection takes a third of a short command's time.
         gc.freeze()
 
 
 def _is_answered_anyway(number: signal.Signals) -> bool:
-    """Whether it ends a server that was started with it ignored, as shells do in the background.
+    """Whether the signal ends a server even if it was ignored at the start, as background jobs of
+    shells are started.
 
-    Not SIGHUP, which nohup has ignored on purpose.
+    SIGHUP does not, because nohup ignores it on purpose.
     """
     return sys.argv[1:2] == ["serve"] and number != signal.SIGHUP
 

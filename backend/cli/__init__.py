@@ -70,12 +70,12 @@ app.command()(verify.verify)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line, by default this process's; the exit status.
+    """Run the command with `arguments`, by default those of this process. Returns the exit status.
 
-    0 for success, 1 for a failure, 2 for wrong use, 130 when interrupted. Whatever goes wrong is
-    one line on standard error.
+    The status is 0 for success, 1 for a failure, 2 for wrong use, and 130 after an interruption.
+    Every failure is one line on standard error.
     """
-    # Nearly every command has keys or values in its memory.
+    # Nearly every command holds keys or values in memory.
     forbid_core_dumps(traceable=True)
     command = get_command(app)
     return guarded(

@@ -1,7 +1,6 @@
-"""All connections of a server: made, looked at once in a while, and told of.
+"""All connections of a server: makes them, checks them now and then, and logs what it finds.
 
-A request costs no timer, and nothing to start or to cancel: the timer that uvicorn has anyway does
-the looking.
+Requests need no timers of their own, because uvicorn's existing timer runs the checks.
 """
 
 import time
@@ -16,9 +15,9 @@ from backend.observability.log import get_logger
 logger = get_logger("strongroom.connections")
 
 _LOOKS = 10
-"""How often a connection is looked at in the time that it has."""
+"""How often a connection is checked during `ConnectionLimits.seconds`."""
 _CROWDED = 0.75
-"""The part of all connections from which on idle ones have no more time than the others."""
+"""The share of the permitted connections above which idle ones get no more time than others."""
 _SECONDS_BETWEEN_WARNINGS = 60.0
 
 
@@ -35,7 +34,7 @@ class Connections:
         self.last_answers = last_answers or LastAnswers()
         self._clock = clock
         self.seen: Counter[str] = Counter()
-        """What clients did that none should, how often since the start."""
+        """Faults of clients since the start, by kind, such as `slow` or `too_many`."""
         self._told: Counter[str] = Counter()
         self._last_look = clock()
         self._last_warning = -_SECONDS_BETWEEN_WARNINGS
@@ -45,13 +44,13 @@ class Connections:
         return Connection(self._limits, self.seen, self.last_answers, **arguments)
 
     def look(self, connections: Iterable[Connection]) -> None:
-        """Close those whose clients have used up their time. To be called often."""
+        """Close the connections whose clients have used up their time. Must be called often."""
         now = self._clock()
         between = self._limits.seconds / _LOOKS
         elapsed = now - self._last_look
         if elapsed < between:
             return
-        # While the process itself stood still, what clients had sent was not read.
+        # While the process itself was blocked, it did not read what clients had sent.
         elapsed = min(elapsed, 2 * between)
         self._last_look = now
         self._tell(now)
@@ -61,8 +60,8 @@ class Connections:
         for connection in looked_at:
             wait = connection.overdue(elapsed, crowded=crowded)
             if wait is not None:
-                # Not an orderly close, which would wait for what is written to be read. Nothing
-                # is answered: a 408 that crosses a request would be taken for its answer.
+                # An orderly close would wait until the client has read everything. No answer is
+                # sent: a client would take a 408 for the answer to a request that crosses it.
                 connection.transport.abort()
                 closed[wait] += 1
         if closed:
@@ -70,12 +69,11 @@ class Connections:
             logger.info("slow clients closed", **closed)
 
     def _tell(self, now: float) -> None:
-        """Say what was seen, in a line for all of it, and not often: it is strangers who cause it,
-        as fast as they like."""
+        """Log the new counts, at most once a minute: unknown clients could fill the log."""
         if now - self._last_warning < _SECONDS_BETWEEN_WARNINGS:
             return
         untold = self.seen - self._told
-        # Those were told when they were closed.
+        # Slow clients were logged when they were closed.
         del untold["slow"]
         if not untold:
             return

@@ -1,4 +1,4 @@
-"""`strongroom audit`: who did what."""
+"""`strongroom audit`: the record of every change."""
 
 import asyncio
 from typing import Annotated, BinaryIO

@@ -1,4 +1,4 @@
-"""What commands share: options, settings, and how a result is shown."""
+"""Options, settings and output that commands share."""
 
 import json
 import os
@@ -21,7 +21,7 @@ from config.settings import Settings
 from config.values import can_be_path
 
 DataDir = Annotated[
-    # Not a Path, for which an empty text is the working directory.
+    # Not a Path, because an empty text would become the working directory.
     str | None,
     typer.Option(
         "--data-dir",
@@ -31,12 +31,12 @@ DataDir = Annotated[
     ),
 ]
 LARGEST_ID = 2**63 - 1
-"""No row has a larger one."""
+"""The largest id that a row can have."""
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
 
 
 def quiet_settings(data_dir: str | None) -> Settings:
-    """The settings of a command that logs warnings only, unless a level was asked for.
+    """The settings of a command that only logs warnings, unless a log level is configured.
 
     Raises `SettingsError`.
     """
@@ -47,7 +47,7 @@ def quiet_settings(data_dir: str | None) -> Settings:
 
 
 def given_path(text: str, name: str) -> Path:
-    """The path that the argument called `name` gives. Raises `WrongUse` for an invalid path."""
+    """The path in the argument called `name`. Raises `WrongUse` for an invalid path."""
     if not text.strip():
         raise WrongUse(f"{name} is empty: give the path of a file")
     if not can_be_path(text):
@@ -56,22 +56,22 @@ def given_path(text: str, name: str) -> Path:
 
 
 def make_files_private() -> None:
-    """Let nobody but the owner read the files that this process makes from here on."""
+    """Let only the owner read the files that this process creates from now on."""
     os.umask(0o077)
 
 
 def print_json(result: Mapping[str, Any]) -> None:
-    """One JSON object on standard output, on one line."""
+    """Print one JSON object on one line of standard output."""
     print(as_json_line(result))
 
 
 def as_json_line(result: Mapping[str, Any]) -> str:
-    """One JSON object, on one line, that is harmless at a terminal."""
+    """One JSON object on one line, without control characters for a terminal."""
     return printable_json(json.dumps(result, ensure_ascii=not writes_utf8(sys.stdout)))
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table on standard output; for other programs, columns set apart by tabs."""
+    """Print a table on standard output; for other programs, columns separated by tabs."""
     rows = [[printable(cell) for cell in row] for row in rows]
     if not sys.stdout.isatty():
         for row in (header, *rows):
@@ -84,5 +84,5 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 def counted(number: int, thing: str, things: str | None = None) -> str:
-    """`number` and the thing, in the plural if need be: `2 lines`."""
+    """The number with its noun, in the plural if necessary: `2 lines`."""
     return f"{number} {thing if number == 1 else things or thing + 's'}"

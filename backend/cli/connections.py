@@ -1,8 +1,8 @@
-"""A connection whose client has limits, in size and in time.
+"""A connection that limits how much a client may send, and how long it may take.
 
-uvicorn lets a client take as long as it likes for its headers, its body, and reading its answer,
-and send as much as it likes of what is no body. Here what comes is counted, and `overdue()` judges
-the client by what uvicorn knows of the connection.
+uvicorn limits neither the time for headers, body and reading the answer, nor the size of anything
+but a body. This class counts the bytes that arrive, and `overdue()` finds slow clients from the
+state that uvicorn keeps of the connection.
 """
 
 import re
@@ -30,39 +30,40 @@ from backend.http.request_head import (
 )
 
 _PATIENCE = 0.75
-"""The part of its time that the looks give a client. A wait has begun up to one look before it is
-seen, and is over up to one look after its time: the rest covers both, and a late timer."""
+"""The share of its time after which a client is overdue. A wait begins up to one check before it
+is seen, and ends up to one check late: the rest covers both, and a late timer."""
 TOO_MANY = "too_many"
 _NO_HTTP = "this is not an HTTP request"
 _PIECE_BYTES = 4096
-"""What the parser gets at once of what comes together, so that it is known what it is part of."""
+"""The parser gets received bytes in pieces of this size, so that each piece can be attributed to a
+head or a body."""
 _MAX_PIECE_BYTES = 32 * 1024
 _FRAME_BYTES = 16
-"""What the frame of a chunk may cost, besides twice its data."""
+"""The bytes that the frame of a chunk may have, in addition to twice its data."""
 _ABSOLUTE = re.compile(rb"https?://([^/?#]+)(.*)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectionLimits:
-    """What connections may cost."""
+    """The limits of connections."""
 
     connections: int = 4096
-    """One more is answered 503 and closed."""
+    """The number of connections; one more is answered 503 and closed."""
     seconds: float = 10.0
-    """A client is closed after so long when it has not sent its first byte or the rest of its
-    headers, sends nothing more of its body, or reads nothing more of its answer."""
+    """After this time a connection is closed if its client has not sent its first byte or the rest
+    of its headers, or has stopped sending its body or reading its answer."""
     bytes_per_second: int = 1024
-    """Whoever sends a body or reads an answer more slowly uses up `seconds` bit by bit."""
+    """A client that sends a body or reads an answer more slowly uses up `seconds` bit by bit."""
     head_bytes: int = MAX_HEADER_BYTES
-    """Headers that are not whole after so many bytes are answered 431, and so are a body's trailers
-    and extensions of chunks."""
+    """Headers that are incomplete after this many bytes are answered 431. The same limit applies to
+    the trailers of a body and the extensions of its chunks."""
     url_bytes: int = MAX_URL_BYTES
-    """A URL that is not whole after so many bytes is answered 414."""
+    """A URL that is incomplete after this many bytes is answered 414."""
 
 
 class Wait(StrEnum):
-    """What the server waits for a client to do: send a head or a body, read an answer, or, while
-    connections are few, anything at all."""
+    """What the server waits for: a head, a body, or the reading of an answer. `IDLE` is a wait for
+    the next request when connections are crowded."""
 
     HEAD = "head"
     BODY = "body"
@@ -71,7 +72,7 @@ class Wait(StrEnum):
 
 
 class Connection(HttpToolsProtocol):
-    """A connection whose client has limits."""
+    """A connection that limits its client."""
 
     def __init__(
         self,
@@ -86,25 +87,25 @@ class Connection(HttpToolsProtocol):
         self._last_answers = last_answers
         self._last_answer: LastAnswer | None = None
         self._wait: tuple[Wait, object] | None = None
-        """What is waited for since the last look, and a mark that changes with each new wait."""
+        """The wait found by the last check, and a mark that changes with each new wait."""
         self._done = 0
         self._credit = 0.0
         self._body_bytes = 0
         self._body_parts = 0
         self._head_bytes = 0
-        """What came since the last head, and is no data of a body."""
+        """The bytes since the last head that are not data of a body."""
         self._tail = b""
-        """The end of a head that is not whole, for the refusal of what follows."""
+        """The end of an incomplete head, from which a refusal reads the origin."""
         self._in_body = False
-        """Whether the parser is behind the headers of a request and before its end."""
+        """Whether the parser is between the headers of a request and its end."""
         self._deaf = False
-        """Whether nothing that comes is looked at any more, since it can't be understood."""
+        """Whether further bytes are ignored, because they can't be parsed."""
         self.url = b""
         self._pauses = 0
         self._running: RequestResponseCycle | None = None
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
-        """Take the connection, or refuse it when there are too many."""
+        """Accept the connection, or refuse it when there are too many."""
         if len(self.connections) < self._limits.connections:
             super().connection_made(transport)
             return
@@ -116,22 +117,22 @@ class Connection(HttpToolsProtocol):
         self._last_answer.refuse(fault, headers={"Retry-After": "1"})
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Let go of the connection."""
+        """Clean up after the connection."""
         if self._last_answer is not None:
             self._last_answer.end()
         if self._running is not None:
-            # uvicorn tells the last of several requests that came together, whichever is served.
+            # uvicorn tells only the last of several pipelined requests, not the one being served.
             self._running.disconnected = True
             self._running.message_event.set()
         super().connection_lost(exc)
 
     def eof_received(self) -> None:
-        """Told that the client sends nothing more; the transport closes then."""
+        """Called when the client sends nothing more; the transport closes afterwards."""
         if self._last_answer is not None:
             self._last_answer.refuse_now()
 
     def data_received(self, data: bytes) -> None:
-        """Take what the client has sent."""
+        """Process the bytes that the client has sent."""
         if self._deaf:
             if self._last_answer is not None:
                 self._last_answer.hear(data)
@@ -148,19 +149,19 @@ class Connection(HttpToolsProtocol):
         while view and not self._deaf:
             self._take(view[:size], data)
             view = view[size:]
-            # Data of a body need no such care, and are the most by far.
+            # Data of a body are most of the bytes and need less care, so the pieces may grow.
             is_data = self._in_body and self._head_bytes == 0
             size = min(2 * size, _MAX_PIECE_BYTES) if is_data else _PIECE_BYTES
 
     def _take(self, piece: bytes | memoryview, data: bytes) -> None:
-        """Take a piece of what was received at once, `data`."""
+        """Process one piece of the received `data`."""
         cycle, body_bytes, body_parts = self.cycle, self._body_bytes, self._body_parts
         self._parse(piece, data)
         if self.cycle is not cycle:
             self._head_bytes = 0
             self._tail = b""
             return
-        # Nothing else bounds what the parser keeps or skips until it is whole: a URL, headers,
+        # Nothing else limits the incomplete parts that the parser keeps or skips: a URL, headers,
         # empty lines before them, extensions of chunks, trailers.
         worth = 3 * (self._body_bytes - body_bytes) + _FRAME_BYTES * (self._body_parts - body_parts)
         self._head_bytes = max(0, self._head_bytes + len(piece) - worth)
@@ -178,21 +179,21 @@ class Connection(HttpToolsProtocol):
             self._note(Fault("bad_request", "leave the fragment out of the URL"))
         if len(self.url) > self._limits.url_bytes:
             self._note(url_too_long(self._limits.url_bytes))
-            # uvicorn can't take it apart, and nobody looks at it any more.
+            # uvicorn can't parse a URL this long, and the edge refuses the request without it.
             self.url = b"/"
         super().on_headers_complete()
-        # What comes behind the body (RFC 9110, section 6.5) is no header of the request.
+        # Trailers after the body (RFC 9110, section 6.5) are not headers of the request.
         self.headers = []
-        # What it takes is no part of what is counted from here on.
+        # The URL no longer counts towards the limits of the bytes that follow.
         self.url = b""
         self._in_body = True
 
     def _note(self, fault: Fault) -> None:
-        """Have the request refused by the edge."""
+        """Let the edge refuse the request."""
         self.scope[FAULT] = fault  # type: ignore[literal-required]
 
     def _take_authority(self) -> None:
-        """Make an absolute URL a path; its host goes before the header (RFC 9112, 3.2.2)."""
+        """Make an absolute URL a path. Its host replaces the `Host` header (RFC 9112, 3.2.2)."""
         target = _ABSOLUTE.fullmatch(self.url)
         if target is not None:
             self.headers[:] = [
@@ -200,16 +201,16 @@ class Connection(HttpToolsProtocol):
             ]
             self.url = target[2] if target[2].startswith(b"/") else b"/" + target[2]
         elif b"://" in self.url:
-            # A proxy that goes by the header Host would take it for another URL.
+            # A proxy that relies on the Host header would take it for another URL.
             self._note(
                 Fault("bad_request", "an absolute URL must be http or https and have a host")
             )
         elif self.url == b"*" and self.parser.get_method() != b"OPTIONS":
             self._note(Fault("bad_request", "the URL * is only for OPTIONS"))
-        # The parser of URLs refuses all others.
+        # The URL parser refuses every other form.
 
     def _parse(self, piece: bytes | memoryview, data: bytes) -> None:
-        """What uvicorn does with it, but for a warning each time: strangers would fill the log."""
+        """Parse a piece as uvicorn does, but without its warnings: clients could fill the log."""
         self._unset_keepalive_if_required()
         try:
             self.parser.feed_data(piece)
@@ -222,10 +223,10 @@ class Connection(HttpToolsProtocol):
             self._serve_without_upgrade(piece[end:], data)
 
     def _serve_without_upgrade(self, rest: bytes | memoryview, data: bytes) -> None:
-        """Go on with what the parser takes for another protocol (RFC 9110, 7.8 and 9.3.6)."""
+        """Go on in HTTP/1.1 after a request for another protocol (RFC 9110, 7.8 and 9.3.6)."""
         headers = self.scope["headers"]
         if self.scope["method"] == "CONNECT":
-            # It is meant for another server, and no request to this one.
+            # The bytes that follow are for another server.
             self._deaf = True
             self.cycle.keep_alive = False
             return
@@ -236,20 +237,20 @@ class Connection(HttpToolsProtocol):
             self._parse(rest, data)
 
     def on_body(self, body: bytes) -> None:
-        """Take a part of a body."""
+        """Count and pass on a part of a body."""
         self._body_bytes += len(body)
         self._body_parts += 1
         super().on_body(body)
 
     def on_message_begin(self) -> None:
-        """Begin with a request."""
+        """Begin a request."""
         self._unset_keepalive_if_required()
         super().on_message_begin()
 
     def on_message_complete(self) -> None:
         """End a request."""
         if self.parser.should_upgrade() and has_body(self.scope["headers"]):
-            # The parser skips it, and another one is about to read it.
+            # This parser skips the body, and another parser is about to read it.
             return
         self._in_body = False
         self._head_bytes = 0
@@ -257,7 +258,7 @@ class Connection(HttpToolsProtocol):
         cycle = self._last_request()
         idle = cycle is not None and cycle.response_complete
         if idle and self.timeout_keep_alive_task is None and not self.transport.is_closing():
-            # A body that came after the answer has ended the timer that the answer began.
+            # A body that arrived after the answer has cancelled the keep-alive timer.
             self.timeout_keep_alive_task = self.loop.call_later(
                 self.timeout_keep_alive, self.timeout_keep_alive_handler
             )
@@ -267,14 +268,14 @@ class Connection(HttpToolsProtocol):
         super()._start_asgi_task(cycle, app)
 
     def pause_writing(self) -> None:
-        """Told by the transport when the client reads more slowly than is written."""
+        """Called by the transport when the client reads more slowly than the server writes."""
         self._pauses += 1
         super().pause_writing()
 
     def overdue(self, elapsed: float, *, crowded: bool) -> Wait | None:
-        """What the client has not done in time; None while it has time.
+        """The wait for which the client is too late; `None` while it has time left.
 
-        To be called again and again, with the seconds since the call before.
+        Must be called regularly, with the seconds since the previous call.
         """
         before, done_before = self._wait, self._done
         self._wait, self._done = self._waiting(crowded=crowded)
@@ -284,24 +285,24 @@ class Connection(HttpToolsProtocol):
         if self._wait != before:
             self._credit = patience
             return None
-        # Whoever does nothing runs out of time in `patience`; whoever keeps to the rate never.
+        # A client that does nothing is overdue after `patience`; one that keeps the rate never is.
         earned = max(0, self._done - done_before) / self._limits.bytes_per_second
         self._credit = min(patience, self._credit + earned) - elapsed
         return self._wait[0] if self._credit <= 0 else None
 
     def _waiting(self, *, crowded: bool) -> tuple[tuple[Wait, object] | None, int]:
-        """What the client is to do, if anything, and a number that grows as it does it."""
+        """What the server waits for, or `None`, and a number that grows with the progress."""
         try:
             unsent = self.transport.get_write_buffer_size()
         except RuntimeError:
-            # It has ended, and its protocol is about to be told.
+            # The transport is closed, and `connection_lost` is about to be called.
             return None, 0
         if unsent:
-            # What is new in it shows as a pause sooner or later, and then some was read before.
+            # If new data was added, a pause shows it sooner or later: the client had read some.
             return (Wait.ANSWER, self._pauses), -(unsent + self._unacknowledged())
         cycle = self._last_request()
         if cycle is None or cycle.response_complete:
-            # Any byte ends uvicorn's own timer for idle connections.
+            # Any byte cancels uvicorn's own timer for idle connections.
             if cycle is None or self.timeout_keep_alive_task is None:
                 return (Wait.HEAD, cycle), 0
             return ((Wait.IDLE, cycle) if crowded else None), 0
@@ -309,13 +310,14 @@ class Connection(HttpToolsProtocol):
         return ((Wait.BODY, cycle) if cycle.more_body and is_read else None), self._body_bytes
 
     def _last_request(self) -> RequestResponseCycle | None:
-        # uvicorn's annotation leaves out that there is none at first.
+        # uvicorn's annotation omits that `cycle` is None at first.
         return self.cycle
 
     def _unacknowledged(self) -> int:
-        """The bytes that the system has and the client has not.
+        """The bytes in the system's buffer that the client has not acknowledged.
 
-        It takes the next ones by the megabyte, which on a slow line looks like standing still.
+        The system accepts new bytes by the megabyte. Without this count, a slow client would seem
+        to read nothing in between.
         """
         try:
             descriptor = self.transport.get_extra_info("socket").fileno()
@@ -324,7 +326,7 @@ class Connection(HttpToolsProtocol):
             return 0
 
     def _reject(self, fault: Fault, data: bytes) -> None:
-        """Take nothing more, and close once all that came before is answered."""
+        """Stop reading, and close after the pending answers are sent."""
         if self._deaf or self.transport.is_closing():
             return
         self._deaf = True
@@ -336,13 +338,13 @@ class Connection(HttpToolsProtocol):
             origin = origins[0] if len(origins) == 1 else None
             last_answer.refuse(fault, self._tail + data, origin)
         elif cycle.response_complete:
-            # A second answer to that request would be taken for one to the next.
+            # The client would take a second answer for the answer to its next request.
             last_answer.close()
         else:
             cycle.keep_alive = False
             cycle.transport = last_answer  # type: ignore[assignment]
             if self._in_body:
-                # The edge refuses the request, as it does for all that it finds out itself.
+                # The edge refuses the request, as it does for the faults that it finds itself.
                 cycle.scope[FAULT] = fault  # type: ignore[literal-required]
                 cycle.more_body = False
                 cycle.message_event.set()

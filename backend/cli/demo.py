@@ -1,4 +1,4 @@
-"""`strongroom demo`: something to look at."""
+"""`strongroom demo`: an installation with made-up data."""
 
 import asyncio
 from collections.abc import Callable
@@ -51,7 +51,7 @@ async def _fill(
     with installing(DataDirectory(settings.data_dir)) as folder:
         aside = settings.model_copy(update={"data_dir": folder})
         clock = DemoClock(end - WEEK)
-        # One row after the other and nobody else, so there is nothing to share a commit with.
+        # Rows are written one after the other by one caller, so no commits can be shared.
         config = replace(connection_config(aside), readers=1)
         runtime = await Runtime.start(aside, manager=DatabaseManager(config), clock=clock)
         try:

@@ -1,4 +1,4 @@
-"""What a team of agents leaves behind in a week: made up, and the same for the same seed."""
+"""A made-up week of a team of agents. The same seed makes the same week."""
 
 import json
 import random
@@ -82,7 +82,7 @@ _PIPELINE = (
 
 
 class DemoClock:
-    """The time at which the demonstration's next row was made."""
+    """A clock that returns the time of the demonstration's next row."""
 
     def __init__(self, start: datetime) -> None:
         self.time = start
@@ -96,7 +96,7 @@ class DemoClock:
 
 
 class DemoWeek:
-    """Fills an installation through its service, whose clock is `clock`."""
+    """Fills an installation through its service, which must use `clock`."""
 
     def __init__(
         self,
@@ -109,14 +109,14 @@ class DemoWeek:
     ) -> None:
         self._service = service
         self._clock = clock
-        # Not for secrets: the same seed has to give the same week.
+        # Not for secrets: the same seed must make the same week.
         self._random = random.Random(seed)  # noqa: S311
         self._on_run = on_run
         self._runs = runs
         self._targets: dict[int, DeliveryTarget] = {}
 
     async def fill(self) -> None:
-        """Make the projects, then one run after the other, up to the week's end."""
+        """Create the projects, then one run after the other, up to the week's end."""
         projects = [await self._project(number) for number in range(PROJECTS)]
         pause = WEEK.total_seconds() / self._runs
         begin = self._clock.time
@@ -124,7 +124,7 @@ class DemoWeek:
             self._clock.time = begin + timedelta(seconds=pause * number)
             # Some projects are busier than others.
             project = projects[int(self._random.random() ** 2 * PROJECTS)]
-            # All of a run in one unit of work: seven times as many commits take much longer.
+            # A run is one unit of work: seven times as many commits would take much longer.
             await self._service.db_manager.async_pool.run_unit(partial(self._run, project, number))
             self._on_run()
 
@@ -173,7 +173,7 @@ class DemoWeek:
                 }
             )
         )
-        # The newest ones have not been taken by anybody yet, or are being worked on.
+        # No worker has taken the newest runs yet, and the ones before them are in progress.
         if number >= self._runs - 6:
             return
         self._clock.pass_by(random_.uniform(2, 30))
@@ -261,7 +261,7 @@ class DemoWeek:
         if failed:
             line = "gave up: a test fails on main as well"
             entries.append(self._entry(LogLevel.ERROR, line, project_id, run_id, number))
-        # Several times a run, so that its logs are not all of one moment.
+        # In several parts, so that a run's logs do not all have the same time.
         for first in range(0, len(entries), 10):
             await self._service.logs.append(entries[first : first + 10])
             self._clock.pass_by(self._random.uniform(1, 8))
@@ -285,7 +285,7 @@ class DemoWeek:
         results = []
         for number in range(RESULTS_PER_RUN):
             status = TestStatus.PASSED
-            # One test is flaky, and one keeps failing in a run that fails.
+            # One test is flaky, and another one fails in every failed run.
             if (number == 5 and self._random.random() < 0.2) or (failed and number == 11):
                 status = TestStatus.FAILED
             elif number == 20:

@@ -147,6 +147,6 @@ def _input(file: str) -> Iterator[BinaryIO]:
 
 
 def _size(stream: BinaryIO) -> int | None:
-    """The bytes of the stream; `None` when it is no file."""
+    """The size of the stream in bytes; `None` when it is not a file."""
     status = os.fstat(stream.fileno())
     return status.st_size if stat.S_ISREG(status.st_mode) else None

@@ -1,6 +1,6 @@
-"""Lines of one file that are about the same project: they count as one document.
+"""Combines lines of one file that are about the same project into one document.
 
-One after the other they would undo each other's changes every time the file is imported.
+Imported one after the other, they would undo each other's changes at every import of the file.
 """
 
 import hashlib
@@ -19,20 +19,20 @@ from database.text_keys import text_key
 
 @dataclass(slots=True)
 class Group:
-    """The lines of one repository, and what those that were read say together."""
+    """The lines about one repository, and the combined document of those read so far."""
 
     waiting: int
-    """Lines that were not read yet."""
+    """The number of lines that were not read yet."""
     lines: list[int] = field(default_factory=list)
     document: ProjectDocument | None = None
 
     def add(self, number: int, document: ProjectDocument) -> None:
-        """Take a line's document; where it says something, it wins over earlier ones."""
+        """Add a line's document. Its fields take precedence over those of earlier lines."""
         self.lines.append(number)
         self.document = document if self.document is None else merged(self.document, document)
 
     def outcomes(self, outcome: ImportOutcome) -> Iterator[ImportOutcome]:
-        """What became of each line, when importing the group had this `outcome`."""
+        """The outcome of each line, after importing the group had this `outcome`."""
         yield outcome
         following = ImportOutcome.UPDATED if outcome is ImportOutcome.CREATED else outcome
         yield from [following] * (len(self.lines) - 1)
@@ -41,12 +41,13 @@ class Group:
 def find_groups(stream: BinaryIO) -> dict[int, Group]:
     """The groups of more than one line, by the number of each of their lines.
 
-    Reads the file once and goes back to where it was. A pipe can't be read twice, so it has none.
+    Reads the file once and returns to the old position. Finds no groups in a pipe, which can't be
+    read twice.
     """
     if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
         return {}
     start = stream.tell()
-    # Digests, because the names of a hundred thousand repositories would fill the memory.
+    # Digests need less memory than the names of a hundred thousand repositories.
     first_lines: dict[bytes, int] = {}
     groups: dict[int, Group] = {}
     for lines, _ in read_chunks(stream):
@@ -64,7 +65,7 @@ def find_groups(stream: BinaryIO) -> dict[int, Group]:
 
 
 def _repository(text: bytes | None) -> bytes | None:
-    """Which repository a line is about; None for one that will be refused anyway."""
+    """A digest of the line's repository; `None` for a line that will be rejected anyway."""
     try:
         value = json.loads(text or b"")
         names = text_key(value["github_owner"]), text_key(value["github_repo"])

@@ -1,4 +1,4 @@
-"""Exporting all projects as documents, a page at a time."""
+"""Exports all projects as documents, page by page."""
 
 import errno
 import json
@@ -31,14 +31,14 @@ TWICE_STANDARD_OUTPUT = "--json and - would both write to standard output: name 
 
 @dataclass(slots=True)
 class ExportReport:
-    """What was written."""
+    """Counts of what was written."""
 
     exported: int = 0
     secrets: int = 0
-    """Values, when they were asked for, else names."""
+    """The number of secret values if they were requested, else of secret names."""
     unreadable_secrets: int = 0
     unreadable: list[str] = field(default_factory=list)
-    """The first of them, as `owner/repository KEY`."""
+    """The first unreadable secrets, as `owner/repository KEY`."""
 
     def add(self, document: ExportedDocument) -> None:
         """Count a document."""
@@ -59,10 +59,11 @@ async def export_stream(
     *,
     reveal: bool,
 ) -> None:
-    """Write every project that is not deleted to `stream`, a line each.
+    """Write every project that is not deleted to `stream`, one line each.
 
-    Each line is of one moment, the whole file is not. It works while the server runs, but for
-    `reveal`, as revealing is recorded. Raises `CommandFailed`, `StartRefused` and `DatabaseError`.
+    Each line shows one moment, but the file as a whole does not. This works while the server runs,
+    except with `reveal`, since revealing writes to the audit. Raises `CommandFailed`,
+    `StartRefused` and `DatabaseError`.
     """
     async with _pages(settings, reveal=reveal) as next_page:
         after = None
@@ -78,7 +79,7 @@ async def export_stream(
 
 
 class NextPage(Protocol):
-    """The use case that gives the documents behind a position."""
+    """The use case that returns the documents after a position."""
 
     def __call__(self, *, limit: int, after: Position | None) -> Awaitable[ExportPage]: ...
 
@@ -99,18 +100,17 @@ async def _pages(settings: Settings, *, reveal: bool) -> AsyncIterator[NextPage]
 
 
 def encoded(content: dict[str, Any]) -> bytes:
-    """A document as a line, to every reader of lines and at a terminal too."""
+    """A document as one line, which is safe for line readers and terminals."""
     return printable_json(json.dumps(content, ensure_ascii=False)).encode() + b"\n"
 
 
 @contextmanager
 def output(target: str, *, force: bool, private: bool) -> Iterator[BinaryIO]:
-    """A stream whose bytes are the file `target` once the block has ended well; `-` is standard
+    """A stream whose bytes become the file `target` when the block succeeds; `-` is standard
     output.
 
-    The file appears whole, or nothing changes. Only its owner can read it if it is `private`.
-    Raises `CommandFailed` when it exists and `force` does not say to replace it, and when it can't
-    be written.
+    The file appears complete, or nothing changes. Only its owner can read a `private` file. Raises
+    `CommandFailed` when the file exists and `force` is not set, and when it can't be written.
     """
     if target == "-":
         yield sys.stdout.buffer
@@ -152,7 +152,7 @@ def _put_in_place(temporary: Path, path: Path, *, force: bool) -> None:
         temporary.replace(path)
     else:
         try:
-            # Unlike a renaming, it fails when somebody made the file meanwhile.
+            # Unlike a rename, a link fails if another process has created the file meanwhile.
             path.hardlink_to(temporary)
         except FileExistsError:
             _check_target(path, force=False)

@@ -1,4 +1,4 @@
-"""What goes wrong, as one line on standard error and an exit status."""
+"""Turns every failure into one line on standard error and an exit status."""
 
 import os
 import signal
@@ -44,7 +44,7 @@ class CommandFailed(Exception):
 
 
 class Interrupted(Exception):
-    """The command was interrupted. The message is one line that says how things are."""
+    """The command was interrupted. The message is one line that says what state it left."""
 
 
 class WrongUse(Exception):
@@ -52,17 +52,16 @@ class WrongUse(Exception):
 
 
 def guarded(command: Callable[[], object]) -> int:
-    """Run `command`; its exit status. Nothing is raised.
+    """Run `command` and return its exit status. Raises nothing.
 
-    Signals that end a process end the command like an exception, so that what it has begun is
-    cleaned up.
+    Signals that end a process raise an exception in the command, so that it can clean up.
     """
     with ended_by_signals() as came:
         status = _status(command)
     if came and status == INTERRUPTED:
         status = 128 + came[0]
     unwritten = finish(sys.stdout)
-    # Whoever reads a pipe and leaves has seen enough.
+    # A reader that closes the pipe has seen enough.
     if unwritten is not None and not isinstance(unwritten, BrokenPipeError) and not status:
         complain(_unwritten(unwritten))
     finish(sys.stderr)
@@ -84,7 +83,7 @@ def _status(command: Callable[[], object]) -> int:
         complain(_usage(error))
         return error.exit_code
     except OSError as error:
-        # Without a name it may be that of standard output, when nothing was kept for the end.
+        # An error without a file name may be one of standard output.
         unwritten = finish(sys.stdout) if error.filename is None else None
         if unwritten is None:
             return tell(error)
@@ -93,13 +92,13 @@ def _status(command: Callable[[], object]) -> int:
     except Exception as error:  # noqa: BLE001 - the last resort: no traceback for the user
         return tell(error)
     if status == INTERRUPTED:
-        # What typer makes of an interruption.
+        # Typer turns an interruption into this status.
         complain(_INTERRUPTED)
     return status if isinstance(status, int) else 0
 
 
 def tell(error: Exception) -> int:
-    """Say what the error means, in one line; the exit status."""
+    """Write one line that explains the error. Returns the exit status."""
     complain(sentence(error) or _unexpected(error))
     return WRONG_USE if _is_wrong_use(error) else FAILURE
 
@@ -112,17 +111,17 @@ def _unwritten(error: OSError) -> str:
 
 
 def complain(message: str) -> None:
-    """Write one line to standard error, whatever the message holds."""
+    """Write one line to standard error, even if the message has several."""
     line = " ".join(message.split())
     try:
         print(f"strongroom: {printable(line)}", file=sys.stderr)
     except OSError:
-        # There is no other place to say it.
+        # There is no other place to report it.
         silence(sys.stderr)
 
 
 def sentence(error: BaseException) -> str | None:
-    """What the error means and what to do; None for one that nobody expected."""
+    """A sentence that explains the error and says what to do; `None` for an unexpected error."""
     if isinstance(error, StrongroomError):
         return error.detail
     if isinstance(error, DatabaseError):
@@ -171,8 +170,8 @@ def _database_sentence(error: DatabaseError) -> str:
 def _usage(error: typer.TyperException) -> str:
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "strongroom"
-    # One that is missing has no message of its own. The parser's words for a wrong one are
-    # pydantic's, and repeat the value.
+    # A missing parameter has no message. The message for a wrong value is pydantic's, which
+    # repeats the value.
     if isinstance(error, typer.BadParameter) and error.param is not None and error.message:
         return f"{_shown(error.param)}: {_must(error.param)}"
     return f"{error.format_message().rstrip('.')}: see {command} --help"
@@ -196,7 +195,7 @@ def _must(parameter: Any) -> str:
 
 
 def _is_wrong_use(error: Exception) -> bool:
-    # A setting that a flag gave is named by its flag.
+    # The message names a setting by its flag if the flag gave the value.
     by_flag = isinstance(error, SettingsError) and str(error).startswith("--")
     return by_flag or isinstance(error, WrongUse)
 
@@ -210,14 +209,15 @@ def _unexpected(error: Exception) -> str:
 
 @contextmanager
 def ended_by_signals() -> Iterator[list[int]]:
-    """Let SIGTERM, SIGHUP and SIGQUIT interrupt the block as SIGINT does; those that came."""
+    """Let SIGTERM, SIGHUP and SIGQUIT interrupt the block as SIGINT does. Yields a list to which
+    the received signals are added."""
     came: list[int] = []
 
     def interrupt(number: int, _frame: FrameType | None) -> None:
         came.append(number)
         if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
             raise SystemExit(128 + number)
-        # Whoever handles that one now knows how: asyncio cancels what it runs, and cleans up.
+        # The current handler of SIGINT does the rest: asyncio's cancels its tasks and cleans up.
         signal.raise_signal(signal.SIGINT)
 
     others = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
@@ -227,10 +227,10 @@ def ended_by_signals() -> Iterator[list[int]]:
 
 @contextmanager
 def interrupted_at_once() -> Iterator[None]:
-    """Let SIGINT raise `KeyboardInterrupt` wherever the block is.
+    """Let SIGINT raise `KeyboardInterrupt` at once anywhere in the block.
 
-    asyncio would cancel what the event loop runs instead, and the event loop may be in a read from
-    a pipe that nobody writes to. It leaves any handler but Python's own alone.
+    asyncio's handler would only cancel the running task, but the block may wait in a read from a
+    pipe without a writer. asyncio leaves a handler alone that is not Python's own.
     """
     with handled(_raise_interrupt, (signal.SIGINT,)):
         yield
@@ -238,18 +238,18 @@ def interrupted_at_once() -> Iterator[None]:
 
 @contextmanager
 def ended_at_once() -> Iterator[None]:
-    """Let each of these signals end the process without a word: for a block that leaves nothing to
-    put in order, and whose code, such as an import, an exception could come out of as another."""
+    """Let these signals end the process at once and silently. For a block that leaves nothing to
+    clean up, and in which code such as an import could replace the exception by another one."""
     with handled(_leave, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)):
         yield
 
 
 @contextmanager
 def handled(handler: Handler, numbers: Iterable[signal.Signals]) -> Iterator[None]:
-    """Call `handler` for these signals in the block, but for those that are ignored."""
+    """Call `handler` for these signals during the block, except for ignored signals."""
     with ExitStack() as stack:
         for number in numbers:
-            # None is one that was not set by Python, and could not be set again.
+            # None means that Python did not set the handler, and could not restore it.
             if signal.getsignal(number) not in (signal.SIG_IGN, None):
                 stack.callback(signal.signal, number, signal.signal(number, handler))
         yield

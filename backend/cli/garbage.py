@@ -1,19 +1,19 @@
-"""How Python's garbage collector runs in a server."""
+"""Tunes Python's garbage collector for a server."""
 
 import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 THRESHOLDS = (10_000, 20, 20)
-"""Reference counts free nearly all that a request leaves; cycles can wait for more of them."""
+"""Reference counting frees nearly all memory of a request, so collecting cycles can wait."""
 
 
 @contextmanager
 def tuned_garbage_collection() -> Iterator[None]:
-    """Leave out of every collection what is alive now, and collect less often.
+    """Exclude all current objects from collections during the block, and collect less often.
 
-    A full collection goes through routes, schemas and models too, and stops every request for as
-    long as forty milliseconds. Everything is as it was after the block.
+    A full collection also visits routes, schemas and models, and stops all requests for up to 40
+    milliseconds. The block's end restores the previous state.
     """
     before = gc.get_threshold()
     gc.collect()

@@ -1,4 +1,4 @@
-"""Reading project documents from a stream of lines, a bounded part at a time."""
+"""Reads project documents from a stream of lines, in parts of bounded size."""
 
 import re
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ _KEY = re.compile(KEY_PATTERN)
 
 
 class Line(NamedTuple):
-    """A line of the file; None as its text when it is longer than `MAX_LINE_BYTES`."""
+    """A line of the file. Its text is `None` when it is longer than `MAX_LINE_BYTES`."""
 
     number: int
     text: bytes | None
@@ -33,7 +33,7 @@ class LineRejected(Exception):
 
 
 def read_chunks(stream: BinaryIO) -> Iterator[tuple[list[Line], int]]:
-    """The lines that are not blank, some at a time, each part with the bytes it took."""
+    """The lines that are not blank, in parts, each with the number of bytes read for it."""
     chunk: list[Line] = []
     taken = 0
     for number, (text, size) in enumerate(_lines(stream), start=1):
@@ -51,7 +51,7 @@ def _lines(stream: BinaryIO) -> Iterator[tuple[bytes | None, int]]:
     while text := stream.readline(MAX_LINE_BYTES + 1):
         size = len(text)
         if size > MAX_LINE_BYTES:
-            # The rest of the line, thrown away in parts.
+            # The rest of the line is read in parts and discarded.
             while text and not text.endswith(b"\n"):
                 text = stream.readline(MAX_LINE_BYTES)
                 size += len(text)
@@ -62,7 +62,7 @@ def _lines(stream: BinaryIO) -> Iterator[tuple[bytes | None, int]]:
 
 
 def parse_line(line: Line) -> ProjectDocument:
-    """The document that the line holds. Raises `LineRejected`."""
+    """The document in the line. Raises `LineRejected`."""
     if line.text is None:
         raise LineRejected(f"the line is longer than {MAX_LINE_BYTES} bytes")
     try:
@@ -88,6 +88,6 @@ def _reasons(error: ValidationError) -> str:
 def _pointer(location: tuple[str | int, ...]) -> str:
     parts = [str(part) for part in location if part != "[key]"]
     if parts and parts[0] == "secrets":
-        # Whoever mixes up names and values must not find a value in the report.
+        # If the file mixes up names and values, no value may appear in the report.
         parts[1:] = [part if _KEY.match(part) else "*" for part in parts[1:2]]
     return "".join(f"/{shown_name(part)}" for part in parts)

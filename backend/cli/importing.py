@@ -1,4 +1,4 @@
-"""Importing a stream of project documents."""
+"""Imports a stream of project documents."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -19,7 +19,7 @@ from database.connection_manager import DatabaseManager
 from database.errors import DatabaseError, InvalidValue
 
 PATIENCE_SECONDS = 600.0
-"""How long a document may wait for those before it, which may be large."""
+"""How long a document may wait for earlier documents, which may be large."""
 
 
 async def import_stream(
@@ -27,11 +27,11 @@ async def import_stream(
 ) -> None:
     """Import every line of `stream` into the installation, which must not be running.
 
-    `report` grows meanwhile; `advance` is called with bytes that are done. Raises what
-    `Runtime.start` raises, and `CommandFailed` when the database can't go on: the lines that the
-    report counts are stored then, and no others.
+    Adds each line's outcome to `report`, and calls `advance` with the number of processed bytes.
+    Raises the errors of `Runtime.start`, and `CommandFailed` when the database can't go on: then
+    only the lines that the report counts are stored.
     """
-    # Nobody else waits here, so a batch may take all the lines that are read at once.
+    # No other caller waits here, so a batch may take all lines of a chunk.
     config = replace(
         connection_config(settings),
         readers=1,
@@ -51,7 +51,7 @@ async def import_stream(
 
 
 def _read(stream: BinaryIO) -> Iterator[tuple[list[Line], int]]:
-    """What `read_chunks` gives, read so that an interruption does not wait for the next line."""
+    """The result of `read_chunks`. An interruption does not wait for the next line."""
     chunks = read_chunks(stream)
     while True:
         with interrupted_at_once():
@@ -62,7 +62,7 @@ def _read(stream: BinaryIO) -> Iterator[tuple[list[Line], int]]:
 
 
 class Importer:
-    """Imports lines, some at a time, and tells the report what became of each."""
+    """Imports lines in parts, and adds the outcome of each line to the report."""
 
     def __init__(
         self, service: DatabaseService, groups: dict[int, Group], report: ImportReport
@@ -72,7 +72,7 @@ class Importer:
         self._report = report
 
     async def add(self, lines: list[Line]) -> None:
-        """Import all `lines` at once, so that they share a COMMIT; one writer keeps their order.
+        """Import all `lines` together, so that they share a COMMIT; one writer keeps their order.
 
         Raises `CommandFailed` when the database can't go on.
         """
@@ -99,7 +99,8 @@ class Importer:
             self._give_up(*failure)
 
     def _read(self, line: Line) -> Group | None:
-        """The group that the line is the last one of; None when more is to come, or nothing."""
+        """The group that ends with this line; `None` when more lines follow, or when all of its
+        lines were rejected."""
         group = self._groups.pop(line.number, None) or Group(waiting=1)
         group.waiting -= 1
         try:

@@ -66,8 +66,8 @@ _YES_NO = {True: "yes", False: "no", None: "-"}
 
 
 async def _status(settings: Settings, keyring: Keyring | None) -> dict[str, Any]:
-    """The status as HTTP has it, and for each key that is configured and known, whether it is the
-    one that the database knows under its id."""
+    """The status as in the HTTP answer, with `fits` for each key: whether the configured key is the
+    one that the database knows under its id; `None` unless both exist."""
     async with inspection(settings, keyring, check=False) as opened:
         status = await opened.service.rotation.status()
         canaries, vault = opened.records.canaries, opened.service.kit.vault

@@ -1,9 +1,9 @@
-"""Answers with which connections end.
+"""The last answer on a connection, before the server closes it.
 
-Closing a connection resets it while its client still sends, and takes an answer along that was not
-read yet. So only the writing ends at first, and what still comes is dropped for a moment (RFC 9112,
-section 9.6). A browser shows an answer to a page only when it names the page's origin, which may
-stand behind what is wrong: so a refusal waits a moment for the end of the headers.
+Closing a connection while its client still sends would reset it, and lose an unread answer. So the
+server first ends only its own writing, and drops further input for a moment (RFC 9112, section
+9.6). A browser shows an answer to a page only if it names the page's origin, and the origin may
+come after the fault: so a refusal waits a moment for the end of the headers.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from backend.http.request_head import Fault
 from backend.observability.request_ids import new_request_id
 
 TAIL_BYTES = 1024
-"""What is kept of headers that came before: an origin is shorter."""
+"""The number of bytes kept of earlier headers; an origin is shorter."""
 _ORIGIN = re.compile(rb"\norigin:[ \t]*([!-~]+)[ \t]*(?=\r?\n)", re.IGNORECASE)
 _END_OF_HEADERS = re.compile(rb"[^\r\n]\r?\n\r?\n")
 
@@ -29,36 +29,36 @@ RawHeaders = list[tuple[bytes, bytes]]
 
 
 class Patience(NamedTuple):
-    """How long a client has before its last answer and after it."""
+    """How long the server waits for a client before and after its last answer."""
 
     at_once: int = 64
-    """The clients that have any. One more is closed as soon as it is answered."""
+    """The number of clients it waits for at once. Others are closed right after their answer."""
     seconds_before: float = 0.5
     seconds_after: float = 2.0
     dropped_bytes: int = 16 * 1024 * 1024
-    """More is not read, neither before the answer nor after it."""
+    """The server reads no more than this, before and after the answer together."""
 
 
 class LastAnswers:
-    """The last answers of a server that are on their way."""
+    """The last answers of a server that are in progress."""
 
     def __init__(self, patience: Patience | None = None) -> None:
         self.patience = patience or Patience()
         self.cross_origin: CrossOrigin | None = None
-        """The origins whose pages can read refusals; None for no origins."""
+        """The origins whose pages can read refusals; `None` for no origins."""
         self.open = 0
 
     def headers(self, origin: bytes | None) -> RawHeaders:
-        """What a refusal carries, whatever it says."""
+        """The headers of every refusal."""
         of_pages = [] if self.cross_origin is None else self.cross_origin.headers(origin)
         return [*of_pages, *SECURITY_HEADERS]
 
 
 class LastAnswer:
-    """The last answer over a connection, from before it is written until the connection is closed.
+    """The last answer on a connection. It exists until the connection is closed.
 
-    Either `refuse()` writes it, or a request that is being served, which takes this object for its
-    transport.
+    Either `refuse()` writes the answer, or a request that is being served writes it and uses this
+    object as its transport.
     """
 
     def __init__(self, answers: LastAnswers, transport: Transport) -> None:
@@ -66,7 +66,7 @@ class LastAnswer:
         self._transport = transport
         self._is_patient = answers.open < answers.patience.at_once
         self._refusal: tuple[Fault, Mapping[str, str]] | None = None
-        """What is still to be written."""
+        """The refusal that is still to be written."""
         self._tail = b""
         self._received = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -81,8 +81,8 @@ class LastAnswer:
     ) -> None:
         """Answer with a problem document and close.
 
-        Which page it is for is looked for in the bytes that were received, unless `origin` says so,
-        and then in those that come.
+        Without `origin`, the page's origin is looked for in the received bytes, and then in the
+        bytes that follow.
         """
         self._refusal = fault, headers or {}
         if origin is not None or self._answers.cross_origin is None or not self._is_patient:
@@ -93,11 +93,11 @@ class LastAnswer:
             self._call_later(self._answers.patience.seconds_before, self.refuse_now)
 
     def refuse_now(self) -> None:
-        """Write the refusal, if there is one still, although it is not known which page asks."""
+        """Write the pending refusal, if there is one, without knowing the page's origin."""
         self._write_refusal(None)
 
     def hear(self, data: bytes) -> None:
-        """Take what the client still sends."""
+        """Process further bytes from the client."""
         self._received += len(data)
         if self._received > self._answers.patience.dropped_bytes:
             self.refuse_now()
@@ -110,7 +110,7 @@ class LastAnswer:
             self._tail = text[-TAIL_BYTES:]
 
     def end(self) -> None:
-        """Told that the connection is closed."""
+        """Called when the connection is closed."""
         self._answers.open -= 1
         if self._timer is not None:
             self._timer.cancel()
@@ -120,7 +120,7 @@ class LastAnswer:
         self._transport.write(data)
 
     def close(self) -> None:
-        """Write nothing more, and close in a moment."""
+        """Stop writing, and close after a moment."""
         if self._is_patient and not self._transport.is_closing():
             self._transport.write_eof()
             self._call_later(self._answers.patience.seconds_after, self._transport.close)
@@ -150,6 +150,6 @@ class LastAnswer:
 
 
 def _origin_in(text: bytes) -> bytes | None:
-    """The origin in a part of a head; None when there is none, or more than one."""
+    """The origin in a part of a head; `None` when there is none, or more than one."""
     found = set(_ORIGIN.findall(text))
     return found.pop() if len(found) == 1 else None

@@ -1,4 +1,4 @@
-"""The addresses that the service listens on, taken before anything is started."""
+"""Opens the listening sockets of the service before anything else starts."""
 
 import errno
 import socket
@@ -9,11 +9,11 @@ from backend.cli.failures import CommandFailed
 
 ATTEMPTS = 20
 BACKLOG = 2048
-"""Connections that wait to be accepted, as uvicorn has it."""
+"""The number of connections that may wait to be accepted; the same as uvicorn's default."""
 
 
 class PortInUse(CommandFailed):
-    """Another program listens there."""
+    """Another program listens on the port."""
 
     def __init__(self, host: str, port: int) -> None:
         super().__init__(
@@ -25,16 +25,16 @@ class PortInUse(CommandFailed):
 def open_sockets(host: str, port: int) -> list[socket.socket]:
     """A listening socket for each address of `host`; port 0 takes one free port for all of them.
 
-    They listen from here on, so that of two processes that want one port the second is told before
-    it has done anything: the event loop's server does not say when it can't listen. Who connects
-    waits until the service is there. Raises `PortInUse`, and `CommandFailed` when the host or the
-    port can't be used.
+    The sockets listen at once, so that a second process that wants the port fails before it has
+    done anything: the event loop's server does not report that it can't listen. Clients that
+    connect now wait until the service runs. Raises `PortInUse`, and `CommandFailed` when the host
+    or the port can't be used.
     """
     for _ in range(ATTEMPTS if port == 0 else 1):
         try:
             return _open_sockets(host, port)
         except PortInUse:
-            # The port that was free at one address was not at another.
+            # The port was free on one address but not on another.
             continue
     raise PortInUse(host, port)
 
@@ -56,7 +56,7 @@ def _open_sockets(host: str, port: int) -> list[socket.socket]:
             except OSError as error:
                 if error.errno not in _NO_SUCH_ADDRESS:
                     raise _refusal(error, host, port) from None
-                # A name such as localhost has addresses of both kinds also where one is off.
+                # A name such as localhost may have addresses of a disabled IP version.
                 failure = error
         if not sockets:
             raise _refusal(failure, host, port)
@@ -82,12 +82,12 @@ _NO_SUCH_ADDRESS = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 def _listen(family: int, address: str, port: int) -> socket.socket:
     bound = socket.socket(family, socket.SOCK_STREAM)
     try:
-        # Else a restart would wait for the connections of its predecessor to be forgotten.
+        # Otherwise a restart would fail until the system forgets the old connections.
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         bound.bind((address, port))
-        # Two may bind one port; only one of them can listen.
+        # Two processes may bind the same port, but only one of them can listen.
         bound.listen(BACKLOG)
     except BaseException:
         bound.close()

@@ -1,4 +1,4 @@
-"""A server's output, which may be a pipe that nobody reads."""
+"""Output of a server that never waits, even if it is a pipe without a reader."""
 
 import sys
 from collections.abc import Iterator
@@ -10,10 +10,10 @@ from backend.observability.log_output import LineStream, LogOutput
 
 @contextmanager
 def never_waiting() -> Iterator[None]:
-    """Let standard output and error take lines in the block without waiting for who reads them.
+    """Let standard output and error accept lines during the block without waiting for the reader.
 
-    The end of the block waits for a moment. What nobody has read until then is given up, and so is
-    what is said after it: it would wait behind the rest.
+    The end of the block waits for a moment. Lines that are unread by then are dropped, and so are
+    later lines, which would have to wait for them.
     """
     with ExitStack() as stack:
         for name, title in (("stdout", "standard output"), ("stderr", "standard error")):
@@ -21,10 +21,10 @@ def never_waiting() -> Iterator[None]:
             try:
                 descriptor = stream.fileno()
             except OSError:
-                # A stream in memory never lets anybody wait.
+                # A stream in memory never waits.
                 continue
             is_log = name == "stderr"
-            # Those who read a log as JSON read UTF-8, whatever the terminal's encoding is.
+            # Programs that read a JSON log expect UTF-8, whatever the terminal's encoding is.
             encoding = "utf-8" if is_log and not stream.isatty() else stream.encoding
             output = LogOutput(descriptor, title, has_log=is_log)
             output.start()

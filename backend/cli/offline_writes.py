@@ -1,4 +1,4 @@
-"""Changing an installation whose server is not running."""
+"""Changes an installation whose server is not running."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,10 +15,11 @@ from database.sqlite.process_lock import in_use
 async def offline_service(
     settings: Settings, call: str, *, issue_first_token: bool = True
 ) -> AsyncIterator[DatabaseService]:
-    """The installation's service in the block, for this process alone.
+    """The installation's service for the block, with exclusive access.
 
-    Raises `CommandFailed` when a server is running on it, and names `call`, which does there what
-    the block does; `StartRefused` when there is no database, and for what `Runtime.start` refuses.
+    Raises `CommandFailed` when a server is running; its message names `call`, the HTTP call with
+    the same effect. Raises `StartRefused` when there is no database, and the errors of
+    `Runtime.start`.
     """
     DataDirectory(settings.data_dir).require_database(settings.master_keys_file)
     try:

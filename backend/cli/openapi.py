@@ -1,4 +1,4 @@
-"""Prints the OpenAPI document, as it is kept in `openapi.json`: `python -m backend.cli.openapi`."""
+"""Prints the OpenAPI document for `openapi.json`: `python -m backend.cli.openapi`."""
 
 import sys
 
@@ -8,7 +8,7 @@ from config.settings import Settings
 
 
 def main() -> None:
-    """Write the document to standard output. It is the same whatever the configuration is."""
+    """Write the document to standard output. It does not depend on the configuration."""
     sys.stdout.write(document_text(create_app(Settings.model_construct())))
 
 

@@ -1,4 +1,4 @@
-"""What the system permits this process: open files, and pictures of its memory."""
+"""Sets system limits of this process: open files and core dumps."""
 
 import resource
 import sys
@@ -8,16 +8,16 @@ from backend.observability.log import get_logger
 logger = get_logger("strongroom.limits")
 
 OTHER_FILES = 256
-"""Descriptors for what is no connection: the database's files, one for each reader, the sockets
-that listen, a backup."""
+"""Descriptors for everything but connections: the database's files, one for each reader, the
+listening sockets, a backup."""
 _PR_SET_DUMPABLE = 4
 
 
 def connections_that_fit(wanted: int) -> int:
-    """How many connections the process may have open at once: `wanted`, or fewer.
+    """The number of connections that the process may have open at once: `wanted`, or fewer.
 
-    Raises the limit of open files as far as that takes and the system permits. A log line says so
-    when it does not permit enough.
+    Raises the limit of open files as far as necessary and permitted. If the system does not permit
+    enough, logs a warning.
     """
     needed = wanted + OTHER_FILES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -27,7 +27,7 @@ def connections_that_fit(wanted: int) -> int:
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (raised, hard))
     except (OSError, ValueError):
-        # A system may know a lower limit than the one that it shows.
+        # A system may have a lower limit than the one it reports.
         raised = soft
     if raised >= needed:
         return wanted
@@ -47,12 +47,12 @@ def _is_enough(limit: int, needed: int) -> bool:
 
 
 def forbid_core_dumps(*, traceable: bool) -> None:
-    """Keep keys and values out of files that a crash would leave behind.
+    """Keep keys and values out of core dumps.
 
-    With a limit of 0 no file is written. Linux starts a program that is named in core_pattern all
-    the same (core(5)): systemd-coredump keeps nothing at this limit, others might. A process that
-    is not `traceable` is not dumped at all, and nobody but root reads its memory; but debuggers
-    and strace do not reach it either, so that is for production.
+    With a limit of 0 no file is written. Linux still starts a program named in core_pattern
+    (core(5)): systemd-coredump stores nothing at this limit, but others might. A process that is
+    not `traceable` is never dumped, and only root can read its memory. Debuggers and strace can't
+    attach to it either, so this is for production.
     """
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if not traceable and sys.platform == "linux":

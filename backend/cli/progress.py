@@ -1,4 +1,4 @@
-"""How far a command is, on standard error; nothing unless that is a terminal."""
+"""Shows the progress of a command on standard error, if that is a terminal."""
 
 import sys
 from collections.abc import Iterator
@@ -30,11 +30,11 @@ class ProgressBar:
         self._task = progress.add_task("", total=total)
 
     def advance(self, amount: int = 1) -> None:
-        """So much more is done."""
+        """Add to the completed amount."""
         self._progress.advance(self._task, amount)
 
     def show(self, completed: int, total: int) -> None:
-        """So much is done by now, of a total that is known by now."""
+        """Set the completed amount and the total."""
         self._progress.update(self._task, total=total, completed=completed)
 
 
@@ -42,8 +42,8 @@ class ProgressBar:
 def progress_bar(
     doing: str, *, shown: Shown = "count", total: int | None = None
 ) -> Iterator[ProgressBar]:
-    """A bar beside the word `doing` for as long as the block takes; `total` is what makes it full,
-    if that is known."""
+    """A progress bar during the block, next to the word `doing`. `total` is `None` while it is
+    unknown."""
     progress = Progress(*_columns(doing, shown), console=Console(stderr=True), transient=True)
     progress.disable = not sys.stderr.isatty()
     with progress:

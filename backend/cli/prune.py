@@ -1,4 +1,4 @@
-"""`strongroom prune`: remove what is older, or more, than is to be kept."""
+"""`strongroom prune`: removes data beyond the retention limits."""
 
 import asyncio
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What an import did, and what it left out."""
+"""The report of an import: what it stored, and what it left out."""
 
 from collections import Counter
 from dataclasses import asdict, dataclass, field
@@ -8,14 +8,14 @@ from backend.cli.terminal import printable
 from backend.services.projects.documents import ImportOutcome
 
 LISTED_LINES = 1000
-"""Rejected lines that are listed; further ones are only counted."""
+"""How many rejected lines are listed; further ones are only counted."""
 LISTED_FIELDS = 50
-"""Unknown fields that are counted by name."""
+"""How many unknown fields are counted by name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """A line that was left out, and why."""
+    """A rejected line, and the reason."""
 
     line: int
     reason: str
@@ -23,7 +23,7 @@ class Rejection:
 
 @dataclass(slots=True)
 class ImportReport:
-    """Counts of lines; its size does not grow with the file."""
+    """Counts of lines. Its size does not grow with the file."""
 
     created: int = 0
     updated: int = 0
@@ -31,12 +31,12 @@ class ImportReport:
     rejected: int = 0
     rejections: list[Rejection] = field(default_factory=list)
     secret_keys_ignored: int = 0
-    """Names of secrets that came without values."""
+    """The number of secret names that came without values."""
     unknown_fields: Counter[str] = field(default_factory=Counter)
 
     @property
     def stored(self) -> int:
-        """Lines that are in the database now, whether they changed it or not."""
+        """The number of lines that are now in the database, whether they changed it or not."""
         return self.created + self.updated + self.unchanged
 
     def add(self, outcome: ImportOutcome) -> None:
@@ -44,7 +44,7 @@ class ImportReport:
         setattr(self, outcome.value, getattr(self, outcome.value) + 1)
 
     def reject(self, line: int, reason: str) -> None:
-        """Count a line that was left out."""
+        """Count a rejected line."""
         self.rejected += 1
         if len(self.rejections) < LISTED_LINES:
             self.rejections.append(Rejection(line, reason))
@@ -84,5 +84,5 @@ class ImportReport:
 
 
 def shown_name(name: str) -> str:
-    """A field's name as it may be shown: short, and without what steers a terminal."""
+    """A field's name that is safe to show: shortened, and without control characters."""
     return printable(name if len(name) <= 60 else f"{name[:60]}…")

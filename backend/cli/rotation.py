@@ -53,7 +53,7 @@ async def _rotate(settings: Settings, bar: ProgressBar, *, reencrypt: bool) -> R
         bar.show(progress.done + progress.failed, progress.total)
 
     async with offline_service(settings, "POST /api/keys/rotate") as service:
-        # One of the other kind comes to its end first.
+        # An unfinished rotation of the other kind is completed first.
         unfinished = await service.rotation.run(on_step=on_step)
         if unfinished is not None and unfinished.reencrypt == reencrypt:
             return unfinished

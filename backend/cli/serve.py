@@ -48,7 +48,7 @@ def serve(
     with never_waiting():
         try:
             _serve(host, port, data_dir)
-        except Exception as error:  # noqa: BLE001 - what is said of it must not wait either
+        except Exception as error:  # noqa: BLE001 - its message must not wait either
             raise typer.Exit(tell(error)) from None
 
 
@@ -64,8 +64,8 @@ def _serve(host: str | None, port: int | None, data_dir: str | None) -> None:
         # The web framework takes longer to import than all other commands take to run.
         from backend.cli.server import run_server  # noqa: PLC0415
 
-    # A signal that no Python can answer, such as SIGBUS when the log's index was cut off, would end
-    # the process without a word.
+    # Otherwise a signal that Python can't handle would end the process silently, such as SIGBUS
+    # after the log's index was truncated.
     faulthandler.enable(file=2, all_threads=False)
     run_server(settings, sockets, lambda first_token: _announce(url, first_token))
 
@@ -77,7 +77,7 @@ def _open_sockets(settings: Settings) -> list[socket.socket]:
         holder = ProcessLock(DataDirectory(settings.data_dir).database).holder()
         if holder is None:
             raise
-        # The likelier wish is the server that runs already, not a second one elsewhere.
+        # The user more likely wants the server that already runs than a second one elsewhere.
         raise CommandFailed(
             f"{in_use(holder, settings.data_dir)}, and port {settings.port} is in use: stop it "
             "first, or choose another --data-dir and --port"
@@ -85,20 +85,21 @@ def _open_sockets(settings: Settings) -> list[socket.socket]:
 
 
 def _announce(url: str, first_token: Path | None) -> None:
-    """Say where the service is, and after the first start how to call it."""
+    """Print the service's address, and after the first start how to call it."""
     _say("Strongroom is running at", url)
     if first_token is not None:
         path = first_token.absolute()
         _say("The admin token, which only you can read, is in", str(path))
         _say("Try it in another terminal:")
-        # Quotes inside $(...) are their own, so the path may hold any character.
+        # Quotes inside $(...) are independent of those around it, so the path may have any
+        # character.
         header = f'"Authorization: Bearer $(cat {shlex.quote(str(path))})"'
         _say(f"curl -sS -H {header} {url}/api/projects")
     sys.stdout.flush()
 
 
 def _say(text: str, value: str = "") -> None:
-    """A line, its last part in bold where that can be shown."""
+    """Print a line, with its last part in bold on a terminal."""
     if sys.stdout.isatty():
         console = Console(highlight=False, markup=False, soft_wrap=True)
         console.print(Text(f"{text} " if value else text).append(value, style="bold"))

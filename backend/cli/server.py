@@ -1,4 +1,4 @@
-"""uvicorn in this process, with the application's lifespan around it."""
+"""Runs uvicorn in this process, within the application's lifespan."""
 
 import asyncio
 import signal
@@ -24,15 +24,15 @@ from config.settings import Settings
 GRACE_SECONDS = 5
 """How long running requests may take after a signal to end."""
 ACCEPTED_AT_ONCE = 16
-"""How many new connections are taken in one turn of the event loop."""
+"""How many new connections are accepted in one turn of the event loop."""
 CANCELLED_SECONDS = 1.0
-"""How long those that were cancelled then may take."""
+"""How long requests may take to end after they were cancelled."""
 KEEP_ALIVE_SECONDS = 75
-"""Longer than proxies keep a connection, so that none sends a request into a closing one."""
+"""Longer than proxies keep a connection, so that they send no request on a closing one."""
 
 
 class Server(uvicorn.Server):
-    """A uvicorn server that says when it takes connections, and bounds what they may cost."""
+    """A uvicorn server that reports when it accepts connections, and limits them."""
 
     def __init__(
         self, app: FastAPI, on_started: Callable[[], None], connections: Connections
@@ -44,10 +44,10 @@ class Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
-                # A function that makes one, which is all that it is used for.
+                # Not a class, but uvicorn only calls it to make a protocol.
                 http=self._connections.make,  # type: ignore[arg-type]
                 ws="none",
-                # The caller runs it, and so meets its exceptions instead of lines in the log.
+                # `_serve` runs the lifespan, so that its exceptions are raised and not only logged.
                 lifespan="off",
                 interface="asgi3",
                 log_config=None,
@@ -61,12 +61,12 @@ class Server(uvicorn.Server):
         self._on_started = on_started
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Take connections on `sockets`."""
+        """Accept connections on `sockets`."""
         await super().startup(sockets=sockets)
         self._on_started()
 
     async def on_tick(self, counter: int) -> bool:
-        """Called by uvicorn ten times a second; whether it is to end."""
+        """Called by uvicorn ten times a second. Returns whether the server must stop."""
         self._connections.look(cast("set[Connection]", self.server_state.connections))
         return await super().on_tick(counter)
 
@@ -78,11 +78,11 @@ def run_server(
     *,
     make: Callable[[Settings], FastAPI] = create_app,
 ) -> None:
-    """Serve what `make` returns on the listening `sockets` until SIGTERM, SIGINT, SIGHUP or
-    SIGQUIT, and close them.
+    """Serve the application that `make` returns on the listening `sockets` until SIGTERM, SIGINT,
+    SIGHUP or SIGQUIT, then close the sockets.
 
-    `announce` is called once requests are answered, with the path of the admin token if this
-    start made it. Raises what the application's lifespan raises.
+    `announce` is called once the server answers requests, with the path of the admin token if this
+    start created it. Raises the errors of the application's lifespan.
     """
     with ended_at_once():
         app = make(settings)
@@ -94,8 +94,8 @@ def run_server(
         for taken in sockets:
             stack.enter_context(taken)
         for number in _ending_signals():
-            # Before uvicorn does the same, so that a signal during a long start is not lost; and
-            # uvicorn raises the signals again, for these handlers, when it is done.
+            # Set before uvicorn sets the same handler, so that a signal during a long start is not
+            # lost. When uvicorn is done, it raises the signals again for these handlers.
             stack.callback(signal.signal, number, signal.signal(number, server.handle_exit))
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_serve(app, server, sockets))
@@ -103,17 +103,17 @@ def run_server(
 
 def _ending_signals() -> list[signal.Signals]:
     ending = [signal.SIGINT, signal.SIGTERM, signal.SIGQUIT]
-    # nohup has it ignored on purpose.
+    # Under nohup SIGHUP is ignored on purpose.
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         ending.append(signal.SIGHUP)
     return ending
 
 
 def _more_of(sockets: list[socket.socket]) -> list[socket.socket]:
-    """The same sockets again.
+    """Duplicates of the sockets, so that uvloop accepts more connections in a turn of its loop.
 
-    uvloop takes one connection of each in a turn of its loop. When turns are long, because there
-    is much to do, a new client would wait for all turns of those that came with it.
+    uvloop accepts one connection per socket and turn. Under load, turns are long, and a new client
+    would wait for a whole turn for each client before it.
     """
     return [again.dup() for again in sockets for _ in range(ACCEPTED_AT_ONCE - 1)]
 
@@ -122,6 +122,6 @@ async def _serve(app: FastAPI, server: Server, sockets: list[socket.socket]) -> 
     async with app.router.lifespan_context(app):
         with tuned_garbage_collection():
             await server.serve(sockets=[*sockets, *_more_of(sockets)])
-        # Requests that were cancelled still use the database until they have ended.
+        # Cancelled requests use the database until they have ended.
         if server.server_state.tasks:
             await asyncio.wait(set(server.server_state.tasks), timeout=CANCELLED_SECONDS)

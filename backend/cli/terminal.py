@@ -1,25 +1,25 @@
-"""What a terminal may be shown, and what must not get lost on the way to it."""
+"""Writes text that is safe for a terminal, and makes sure that secrets reach standard output."""
 
 import sys
 import unicodedata
 
 
 class _Escapes(dict[int, str]):
-    """For `str.translate`: an escape for each character that a terminal or a reader of lines could
-    take for more than a character. Filled as characters come."""
+    """A table for `str.translate`, with an escape for each character that could control a terminal
+    or end a line. It grows with the characters that occur."""
 
     def __init__(self, *, json: bool) -> None:
         self._json = json
 
     def __missing__(self, code: int) -> str:
         character = chr(code)
-        # Blanks other than a space are no danger, and letters in some scripts go with them.
+        # Other kinds of space are harmless, and some scripts need them.
         if character.isprintable() or unicodedata.category(character) == "Zs":
             self[code] = character
         elif not self._json:
             self[code] = character.encode("unicode_escape").decode("ascii")
         elif character == "\n":
-            # Between JSON texts; in a string it is escaped already.
+            # It separates JSON texts; inside a string it is already escaped.
             self[code] = character
         else:
             units = character.encode("utf-16-be", "surrogatepass").hex(" ", -2).split()
@@ -31,13 +31,13 @@ _PLAIN, _JSON = _Escapes(json=False), _Escapes(json=True)
 
 
 def printable(text: str) -> str:
-    """The text on one line, with escapes for what steers a terminal, ends a line, turns the
-    direction of writing or can't be seen: `\\x1b`, `\\n`, `\\u202e`."""
+    """The text on one line. Escapes replace characters that control a terminal, end a line, change
+    the direction of writing or are invisible: `\\x1b`, `\\n`, `\\u202e`."""
     return text if text.isprintable() else text.translate(_PLAIN)
 
 
 def printable_json(text: str) -> str:
-    """JSON texts, a line each, that mean the same and are as harmless as `printable` makes text."""
+    """JSON texts, one per line, with the same meaning and escaped like `printable` text."""
     return text if text.isprintable() else text.translate(_JSON)
 
 
@@ -48,12 +48,12 @@ def say(*lines: str) -> None:
 
 
 class NotWritten(Exception):
-    """Standard output did not take what is shown only once. The message is one line."""
+    """Standard output did not accept a secret that is shown only once. The message is one line."""
 
 
 def hand_out(text: str) -> None:
-    """Write a secret that is shown only once to standard output, as it is, and see that it got
-    there. Raises `NotWritten`."""
+    """Write a secret that is shown only once to standard output, unescaped, and flush it. Raises
+    `NotWritten`."""
     try:
         print(text)
         sys.stdout.flush()

@@ -167,8 +167,8 @@ def _row(token: TokenInfo) -> tuple[str, ...]:
 
 
 def _parts(given: list[str], must: str) -> list[str]:
-    """What stands between commas, each once, in its order. Raises `WrongUse`, saying what a value
-    `must` be, for one without a part."""
+    """The values between commas, in their order and without repetitions. Raises `WrongUse` for an
+    argument without a value; the message is `must`, which says what a value must be."""
     if not all(text.strip(" \t,") for text in given):
         raise WrongUse(must)
     parts = (part.strip() for text in given for part in text.split(","))
@@ -192,12 +192,12 @@ _MUST: dict[tuple[str, str | None], str] = {
     ("project_ids", "greater_than_equal"): _A_NUMBER,
     ("project_ids", "less_than_equal"): _A_NUMBER,
 }
-"""What is said in the words of a command; the rest is said as over HTTP."""
+"""Messages in the words of the command; other errors have the same message as over HTTP."""
 _OPTIONS = {"name": "NAME", "scopes": "--scope", "project_ids": "--project"}
 
 
 def _first(error: ValidationFailed) -> str:
-    """The first thing that is wrong, named as the command names it."""
+    """The first error, with the field named as in the command."""
     first: dict[str, Any] = error.extra["errors"][0]
     field = str(first["pointer"]).split("/")[1]
     message = _MUST.get((field, first["code"]), _MUST.get((field, None), first["message"]))

@@ -1,8 +1,8 @@
-"""Requests with a body that ask for another protocol, and are served in this one.
+"""Reads the body of a request that asks for another protocol, but is served in HTTP/1.1.
 
-httptools takes what follows the head of such a request for the other protocol. A server need not
-switch (RFC 9110, section 7.8), and then it is a body like any other: Java's client sends its first
-request this way.
+httptools takes the bytes after the head of such a request for the other protocol. If a server does
+not switch (RFC 9110, section 7.8), they are an ordinary body: Java's client sends its first request
+this way.
 """
 
 from collections.abc import Iterable
@@ -21,7 +21,7 @@ def has_body(headers: Iterable[tuple[bytes, bytes]]) -> bool:
 def parser_behind_head(protocol: HttpToolsProtocol) -> httptools.HttpRequestParser:
     """A parser for a body and the requests that follow it.
 
-    It is to be fed `stand_in()` first, of which the protocol is not told.
+    The caller must feed it `stand_in()` first; the parser does not pass that head to the protocol.
     """
     parser = httptools.HttpRequestParser(_BehindHead(protocol))
     parser.set_dangerous_leniencies(lenient_data_after_close=True)
@@ -29,13 +29,13 @@ def parser_behind_head(protocol: HttpToolsProtocol) -> httptools.HttpRequestPars
 
 
 def stand_in(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
-    """A head that is followed by the same body as `headers`."""
+    """A minimal head that announces the same body as `headers`."""
     framing = [b"%s: %s\r\n" % header for header in headers if header[0] in _FRAMING]
     return b"POST / HTTP/1.1\r\n%s\r\n" % b"".join(framing)
 
 
 class _BehindHead:
-    """Tells a protocol what a parser reads, but for the first head, which it knows."""
+    """Passes a parser's events to a protocol, except for the first head, which it already knows."""
 
     def __init__(self, protocol: HttpToolsProtocol) -> None:
         self._protocol = protocol

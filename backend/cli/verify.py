@@ -1,4 +1,4 @@
-"""`strongroom verify`: whether everything that is stored can be read and is what it was."""
+"""`strongroom verify`: checks that all stored data can be read and is unchanged."""
 
 import asyncio
 from collections.abc import Awaitable
@@ -41,19 +41,19 @@ _RESTORE = "restore a backup"
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that was looked at."""
+    """The result of one check."""
 
     name: str
     problem: str | None = None
-    """What is wrong; None when all is well."""
+    """The problem that was found; `None` when there is none."""
     advice: str = _RESTORE
-    """What to do then; empty when the problem says it."""
+    """What to do about the problem; empty when the problem itself says it."""
     checked: int | None = None
-    """How many there were, of what is counted."""
+    """The number of checked rows; `None` for a check that counts none."""
     failed: int = 0
-    """How many of them are bad."""
+    """The number of checked rows with a problem."""
     note: str | None = None
-    """What is not wrong, and should be looked at."""
+    """Something that is not an error, but needs attention."""
 
 
 class Paged(Protocol):
@@ -69,7 +69,7 @@ def verify(data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """
     settings = quiet_settings(data_dir)
     manager = read_only_manager(settings)
-    # First, as what a damaged log lost is what looks wrong in the file.
+    # The log comes first, because data lost with a damaged log looks like damage in the file.
     checks = [_log_check(manager), *_file_checks(manager)]
     if not any(check.problem for check in checks):
         checks += _unused(settings) or asyncio.run(_content_checks(settings))
@@ -81,7 +81,7 @@ def verify(data_dir: DataDir = None, as_json: AsJson = False) -> None:
 
 
 def _log_check(manager: DatabaseManager) -> Check:
-    """Whether the write-ahead log holds transactions that SQLite passes over."""
+    """Checks whether the write-ahead log has transactions that SQLite ignores."""
     try:
         lost = lost_frames(manager.config.wal_path)
     except DatabaseError as error:
@@ -106,7 +106,7 @@ def _file_checks(manager: DatabaseManager) -> list[Check]:
 
 
 def _unused(settings: Settings) -> list[Check]:
-    """What there is to say of a database without an installation; nothing where there is one."""
+    """The check of a database without an installation; empty when there is an installation."""
     rows = rows_without_installation(settings)
     if rows is None:
         return []
@@ -156,7 +156,7 @@ def _keys(opened: Inspection, keyring: Keyring | None) -> Check:
 
 
 async def _all(name: str, check_page: Paged) -> Check:
-    """Every row of a kind, page by page."""
+    """Checks all rows of a kind, page by page."""
     after_id, checked, failed, first = 0, 0, 0, ""
     while (page := await check_page(after_id=after_id, limit=PAGE)).last_id is not None:
         after_id = page.last_id
@@ -175,7 +175,7 @@ async def _all(name: str, check_page: Paged) -> Check:
 
 
 async def _repositories(opened: Inspection) -> Check:
-    """Whether each repository has one project."""
+    """Checks that each repository has only one project."""
     twins = await opened.service.projects.twins()
     if not twins:
         return Check("repositories")

@@ -1,4 +1,4 @@
-"""Who sends a request: its token, and the address it comes from."""
+"""Identifies the sender of a request by its token and its address."""
 
 from fastapi import Request
 
@@ -9,8 +9,8 @@ from backend.services.principal import EVERYBODY, Principal
 
 
 def running_service(request: Request) -> DatabaseService:
-    """The application's service. Raises `NotRunning` before its lifespan has begun, and
-    `WrongEventLoop` on another event loop than the lifespan's."""
+    """The application's service. Raises `NotRunning` before the lifespan has begun, and
+    `WrongEventLoop` on an event loop other than the lifespan's."""
     service = state_of(request.app).service
     if service is None:
         raise NotRunning
@@ -19,14 +19,14 @@ def running_service(request: Request) -> DatabaseService:
 
 
 def client_address(request: Request) -> str:
-    """Where the request comes from, as a trusted proxy tells or the connection; the empty text
-    when that is not known."""
+    """The client's address, from a trusted proxy or from the connection; an empty string when it
+    is not known."""
     return request.client.host if request.client is not None else ""
 
 
 async def authenticate(request: Request) -> Principal:
-    """Who sends the request. Raises `Unauthenticated` and `RateLimited`, and what
-    `running_service` raises."""
+    """The principal that sends the request. Raises `Unauthenticated`, `RateLimited` and the errors
+    of `running_service`."""
     service = running_service(request)
     state = state_of(request.app)
     if not state.auth_required:

@@ -1,7 +1,7 @@
-"""An answer with which its connection ends, since its request could be read in two ways.
+"""Answers an ambiguous request, then closes the connection.
 
-What comes behind such a request may be the rest of its body to one reader, and the next request to
-another.
+One reader may take the bytes after such a request for the rest of its body, and another reader for
+the next request.
 """
 
 import asyncio
@@ -11,24 +11,24 @@ from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 _SECONDS = 2.0
-"""How long the rest of the body is waited for."""
+"""How long to wait for the rest of the body."""
 
 
 class ClosingAnswer:
-    """Sends an answer, drops what is left of the body, and lets the server close.
+    """Sends an answer, drops the rest of the body, and lets the server close the connection.
 
-    To close while the client sends would reset the connection, and take the answer along.
+    Closing while the client still sends would reset the connection and lose the answer.
     """
 
     def __init__(self, answer: Response, receive: Receive, max_body_bytes: int) -> None:
-        """`receive` is the server's own, which raises nothing whatever comes."""
+        """`receive` is the server's own callable, which never raises."""
         self._answer = answer
         self._receive = receive
         self._max_body_bytes = max_body_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer."""
-        # There is no such header in HTTP/2, whose requests can't run into each other.
+        """Send the answer, skip the rest of the body, and end the response."""
+        # HTTP/2 has no such header, and its requests can't run into each other.
         if scope.get("http_version", "1.0").startswith("1."):
             self._answer.headers["connection"] = "close"
 
@@ -42,7 +42,7 @@ class ClosingAnswer:
                     await self._skip_body()
             await send({"type": "http.response.body"})
 
-        # Who waits for a sign to send the body is told not to by the answer.
+        # With `Expect: 100-continue` the answer tells the client not to send the body.
         expects = any(name == b"expect" for name, _ in scope["headers"])
         await self._answer(scope, receive, send if expects else send_then_skip)
 

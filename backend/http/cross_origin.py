@@ -1,4 +1,4 @@
-"""Pages of other origins: those that are configured may call the service from a browser."""
+"""Lets pages of the configured origins call the service from a browser."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ from backend.http.request_head import Fault
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 EXPOSED = ("ETag", "Location", "Link", "Retry-After", "X-Request-ID", "Idempotency-Replayed")
-"""The headers of answers that a page may read, beside those that every page may."""
+"""The response headers that a page may read in addition to those that CORS always exposes."""
 _MAX_AGE_SECONDS = 3600
 _HEADER_NAMES = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z, \t-]*")
 
@@ -22,15 +22,15 @@ _VARY_OF_PREFLIGHTS = (
 
 
 class CrossOrigin:
-    """Answers preflights, and lets pages of the permitted origins read what is answered."""
+    """Answers preflights, and lets pages of the permitted origins read the answers."""
 
     def __init__(self, origins: Sequence[str]) -> None:
-        """`*` among the origins stands for every one."""
+        """`*` among the origins permits every origin."""
         self._every = "*" in origins
         self._origins = frozenset(origin.encode() for origin in origins)
 
     def headers(self, origin: bytes | None) -> RawHeaders:
-        """What an answer to a page of `origin` carries, whatever the answer is."""
+        """The headers of every answer to a page of `origin`."""
         if not self._permits(origin):
             return [_VARY]
         return [
@@ -42,9 +42,9 @@ class CrossOrigin:
         ]
 
     def preflight(self, headers: Mapping[bytes, bytes]) -> Response | Fault | None:
-        """The answer to a preflight; None for a request with such headers that is none.
+        """The answer to a preflight; `None` when the request is not a preflight.
 
-        `headers()` has to be added to the answer.
+        The caller must add `headers()` to the answer.
         """
         method = headers.get(b"access-control-request-method")
         origin = headers.get(b"origin")

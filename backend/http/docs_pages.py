@@ -12,7 +12,7 @@ from backend.http.strict_query import StrictQuery
 
 DOCUMENT_PATH, PAGE_PATH = "/openapi.json", "/docs"
 
-# Who tries a call on the page types a token into it, so it loads these very bytes and no others.
+# Users type their token into the page, so it loads exactly these bytes and no others.
 _SWAGGER_UI = "https://cdn.jsdelivr.net/npm/swagger-ui-dist@5.35.0"
 _BUNDLE = f"{_SWAGGER_UI}/swagger-ui-bundle.js"
 _BUNDLE_DIGEST = "sha384-gjRm0bEPMeTmMh5jT2cHccIwCUZSTd8YC+j0d0sXw0MdGEfScduGpSyF3ZSSLkX9"
@@ -47,7 +47,7 @@ _POLICY = "; ".join(
         # Swagger UI sets styles of elements.
         f"style-src {_STYLE} 'unsafe-inline'",
         "img-src data:",
-        # What is tried there goes to this service.
+        # The page sends its calls to this service.
         "connect-src 'self'",
         "base-uri 'none'",
         "form-action 'none'",
@@ -57,9 +57,9 @@ _POLICY = "; ".join(
 
 
 def add_docs(app: FastAPI) -> tuple[str, str]:
-    """Add the document and the page, behind all other routes, and return their paths.
+    """Add the document and the page after all other routes, and return their paths.
 
-    FastAPI puts its own in front, where every request is matched against them first.
+    FastAPI would add its own first, and every request would be matched against them.
     """
 
     no_query = StrictQuery()

@@ -1,8 +1,8 @@
-"""Where a request comes in and its answer goes out: one plain ASGI middleware.
+"""The outermost ASGI middleware, which every request and every answer passes.
 
-Refuses what can't be understood in one way only and what is not for this service, gives the
-request its id, bounds its body, answers preflights, catches what nobody caught, compresses large
-answers, and writes the one access line.
+It refuses ambiguous requests and requests for other hosts, sets the request id, limits the body,
+answers preflights, handles unexpected errors, compresses large answers, and writes the access
+line.
 """
 
 import asyncio
@@ -36,26 +36,26 @@ _GZIP_FROM_BYTES = 8 * 1024
 _GZIP_REFUSED = re.compile(rb"gzip\s*;\s*q=0(?:\.0*)?\s*(?:,|$)")
 SECURITY_HEADERS = (
     (b"x-content-type-options", b"nosniff"),
-    # An answer that a browser shows as a page, which none but /docs is meant to be, does nothing.
+    # Only /docs is meant to be shown as a page. Any other answer shown as one can do nothing.
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
     (b"x-frame-options", b"DENY"),
     (b"referrer-policy", b"no-referrer"),
-    # What is behind a token is not for whoever uses the cache next.
+    # An answer that needed a token must not reach the next user of a shared cache.
     (b"cache-control", b"no-store"),
 )
-"""What every answer has, unless its route sets the header itself. Strict-Transport-Security is not
-here: whether there is TLS is known to the proxy that ends it."""
+"""The headers of every answer, unless its route sets them itself. Strict-Transport-Security is
+missing because only the proxy that ends TLS knows whether there is TLS."""
 _OWN_HEADERS = frozenset({b"content-security-policy", b"cache-control"})
 _UNHANDLED = Fault("internal", "the cause is in the log under this request id")
 _ERRORS = {error.code: error for error in (BadRequest, HeadersTooLarge)}
-"""What may be wrong with a body that a server reads."""
+"""The errors for faults that the server finds in a body."""
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 error_log = get_logger("strongroom.error")
 
 
 class Edge:
-    """The outermost part of the application that is ours."""
+    """The outermost middleware of the application."""
 
     def __init__(
         self,
@@ -69,10 +69,10 @@ class Edge:
         trusted_proxies: Sequence[IPv4Network | IPv6Network] = (),
         own_origin: OwnOrigin | None = None,
     ) -> None:
-        """`policies` has the row of every route. With `own_origin` every request has to be this
-        machine's and the service's own pages'."""
+        """`policies` has the row of every route. With `own_origin`, requests must come from this
+        machine, and in a browser from the service's own pages."""
         self._plain = app
-        # For clients that take gzip only: it would cost all the others a layer for nothing.
+        # Only for clients that accept gzip, so that others don't pay for the extra layer.
         self._gzip = GZipMiddleware(app, minimum_size=_GZIP_FROM_BYTES, compresslevel=5)
         self._max_body_bytes = max_body_bytes
         self._body_limits = BodyLimits(policies)
@@ -97,16 +97,16 @@ class Edge:
                 answer = self._gzip if exchange.takes_gzip else self._plain
             await answer(exchange.scope, exchange.receive, exchange.send)
         except CommitOutcomeUnknown as error:
-            # Neither success nor failure would be true. The process is about to end, and the
+            # It is unknown whether the request succeeded. The process is about to end, and the
             # client sees the connection break.
             error_log.critical("the outcome of a commit is unknown: no answer", cause=str(error))
             exchange.status = 0
             await asyncio.Event().wait()
         except ClientDisconnect:
-            # In the middle of its body: nothing was done, and there is nobody to tell.
+            # The client left in the middle of its body: nothing was done, and no answer is sent.
             pass
         except (NotRunning, WrongEventLoop) as error:
-            # The caller's program is wrong, and is told as well as its client.
+            # The embedding program is wrong, so it gets the error as well as the client.
             error_log.error(str(error))
             if not exchange.started:
                 await self._refuse(exchange, Fault("internal", str(error)))
@@ -121,7 +121,7 @@ class Edge:
             leave_request(token)
 
     def _answer(self, exchange: "_Exchange") -> ASGIApp | None:
-        """The answer to a request that no route gets: a refusal, or that to a preflight."""
+        """A refusal, or the answer to a preflight; `None` for a request that goes to a route."""
         if self._trusted_proxies is not None:
             self._trusted_proxies.apply(exchange.scope, exchange.headers)
         answer: Response | Fault | None = self._fault(exchange)
@@ -154,7 +154,7 @@ class Edge:
     def _finish(self, exchange: "_Exchange") -> None:
         seconds = time.perf_counter() - exchange.began
         route = exchange.scope.get("route")
-        # The template, never the path: a path may hold what its sender wants nobody to see.
+        # The template, never the path, which may contain a value that must stay private.
         template = getattr(route, "path_format", "-")
         method = exchange.method
         self._metrics.observe(method, template, exchange.status, seconds)
@@ -199,7 +199,7 @@ class _Exchange:
         self._max_body_bytes = max_body_bytes
         self._body_limits = body_limits
         self._cross_origin = cross_origin
-        # Labels of metrics must be few, so what a client makes up is not one.
+        # Metrics need few labels, so a method that a client made up is not one.
         self.method = scope["method"] if scope["method"] in _METHODS else "-"
         self.received = 0
         self.started = False
@@ -208,7 +208,7 @@ class _Exchange:
         self.headers, self.fault = read_head(scope)
         headers = self.headers
         length = headers.get(b"content-length")
-        # Python would refuse to read a number of thousands of digits.
+        # Python refuses to read a number with thousands of digits.
         self.declared_length = int(length[:20]) if length and length.isdigit() else 0
         accepted = headers.get(b"accept-encoding", b"")
         self.takes_gzip = b"gzip" in accepted and not _GZIP_REFUSED.search(accepted)
@@ -218,22 +218,22 @@ class _Exchange:
         else:
             self.request_id = new_request_id()
         scope["strongroom.request_id"] = self.request_id
-        # The server's, in which it tells of a fault that it meets later.
+        # The server's own scope, where it stores a fault that it finds later.
         self._original_scope = scope
         if self.method == "HEAD":
-            # The same as GET; the server leaves the body out.
+            # HEAD is handled like GET; the server leaves the body out.
             scope = {**scope, "method": "GET"}
         self.scope = scope
 
     def closing(self, answer: Response) -> ASGIApp:
-        """The same answer, with which the connection ends."""
+        """The answer, after which the connection closes."""
         return ClosingAnswer(answer, self._receive, self._max_body_bytes)
 
     def is_too_large(self, size: int) -> bool:
-        """Whether this route takes no body of so many bytes."""
+        """Whether a body of `size` bytes is too large for this route."""
         if size <= self._max_body_bytes:
             return False
-        # Looked up here, so that small bodies, which are nearly all, pay nothing for it.
+        # The route's limit is looked up only here, so that small bodies cost nothing extra.
         limit = self._body_limits.of(self.method, self.scope["path"])
         self._max_body_bytes = max(self._max_body_bytes, limit)
         return size > self._max_body_bytes
@@ -264,5 +264,5 @@ class _Exchange:
         await self._send(message)
 
     def too_large(self) -> str:
-        """What to tell whoever sends too large a body."""
+        """The message for a body that is too large."""
         return f"the body may have at most {self._max_body_bytes} bytes"

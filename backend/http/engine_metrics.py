@@ -1,4 +1,4 @@
-"""What /metrics calls the engine's own counters and gauges."""
+"""The names of the engine's counters and gauges in /metrics."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
@@ -12,7 +12,7 @@ class EngineMetric(NamedTuple):
     part: str
     member: str
     name: str
-    """The metric's, without the prefix; a counter's ends in `_total`."""
+    """The metric's name without the prefix; a counter's name ends in `_total`."""
     help: str
 
 
@@ -121,13 +121,13 @@ ENGINE_METRICS: Final = (
     ),
     EngineMetric("readers", "connections", "readers_connections", "Connections open for reading."),
 )
-"""Every member there is; a test holds it to the engine."""
+"""Every member of the statistics; a test compares them with the engine."""
 
 
 def engine_families(
     stats: Mapping[str, Any],
 ) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
-    """The metrics of `stats`; none of a pool that is closed."""
+    """The metrics of `stats`; a closed pool has only those of the write-ahead log."""
     for metric in ENGINE_METRICS:
         if metric.part in stats:
             kind = CounterMetricFamily if metric.name.endswith("_total") else GaugeMetricFamily

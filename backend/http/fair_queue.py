@@ -1,8 +1,8 @@
-"""Who is served now, and who next: a bounded number of requests at once, in turns between clients.
+"""Limits how many requests run at once, and lets clients take turns.
 
-Work that was begun competes with all other work that was begun. With a bound on it, what waits
-costs nothing but memory, everything beside it stays quick, and no client gets more than its turn
-by sending more. Belongs to the event loop's thread.
+Running requests compete with each other. With a limit, waiting requests cost only memory, running
+ones stay quick, and a client gets no more turns by sending more requests. Belongs to the event
+loop's thread.
 """
 
 import asyncio
@@ -13,50 +13,51 @@ from contextlib import asynccontextmanager
 from database.errors import DatabaseBusy
 
 LINGER_SECONDS = 0.05
-"""A client has its share for so long after its last request: the next one is on its way. Without
-that whoever sends more would have taken all slots by the time it comes."""
+"""How long a client keeps its share after its last request, since its next one is usually on its
+way. Otherwise a busier client would take all slots in the meantime."""
 
 
 class FairQueue:
-    """Permissions to work, shared out between the clients that have something to do.
+    """Slots for requests, shared among the active clients.
 
-    Half of them are for whoever is next. The others are kept for those clients that have less than
-    their share; while there is only one client, that is all of them.
+    Any client may take the first half of the slots. The other half is kept for clients that hold
+    less than their share. A single client may take all slots.
     """
 
     def __init__(self, number: int, timeout: float, *, linger: float = LINGER_SECONDS) -> None:
-        """`timeout` is how long, in seconds, somebody waits before it is too long."""
+        """`number` is the number of slots. A request that has waited for `timeout` seconds is
+        refused, and `linger` is in seconds as well."""
         self._number = number
         self._free = number
         self._timeout = timeout
         self._linger = linger
         self._clients: dict[Hashable, _Client] = {}
-        """Those that have a share."""
+        """The clients that have a share."""
         self._idle: OrderedDict[Hashable, float] = OrderedDict()
-        """Those of them that have nothing to do, and since when, longest first."""
+        """The clients among them without a request, and since when, longest first."""
         self._waiting: OrderedDict[Hashable, _Client] = OrderedDict()
-        """Those that wait, in the order of their turns."""
+        """The clients that wait, in the order of their turns."""
         self._alarm: asyncio.TimerHandle | None = None
         self._review: asyncio.TimerHandle | None = None
         self.refused = 0
-        """How many have waited too long."""
+        """How many requests have waited too long."""
 
     @property
     def free(self) -> int:
-        """Slots that nobody has."""
+        """The number of free slots."""
         return self._free
 
     @property
     def waiting(self) -> int:
-        """How many wait."""
+        """How many requests wait."""
         return sum(len(client.turns) for client in self._waiting.values())
 
     def take(self, name: Hashable) -> bool:
-        """Take a slot for a client if it may have one now; whether it has."""
+        """Take a slot for a client if it may have one now. Returns whether it got one."""
         if not self._free:
             return False
         client = self._client(name)
-        # Its own requests come one after the other.
+        # A client's requests are served in their order.
         if client.turns or not self._may_have_one(client, self._share()):
             self._rest(name, client)
             return False
@@ -65,9 +66,9 @@ class FairQueue:
         return True
 
     async def wait(self, name: Hashable) -> float:
-        """Wait for a slot for a client, and have it; the seconds that it took.
+        """Take a slot for a client as soon as there is one. Returns the seconds of waiting.
 
-        Raises `DatabaseBusy` when that takes too long; who is cancelled has none either.
+        Raises `DatabaseBusy` after `timeout` seconds. A cancelled caller holds no slot.
         """
         loop = asyncio.get_running_loop()
         turn = _Turn(loop.create_future(), loop.time())
@@ -81,13 +82,13 @@ class FairQueue:
             await turn.given
         except asyncio.CancelledError:
             if turn.is_given:
-                # It was handed over in the same moment.
+                # The slot was handed over before the cancellation arrived.
                 self.give_back(name)
             raise
         return loop.time() - turn.began
 
     def give_back(self, name: Hashable) -> None:
-        """Give a client's slot back, to whoever is next."""
+        """Give a client's slot back, and hand it to the next client."""
         client = self._clients[name]
         client.held -= 1
         self._free += 1
@@ -97,7 +98,7 @@ class FairQueue:
 
     @asynccontextmanager
     async def slot(self, name: Hashable) -> AsyncIterator[None]:
-        """Have a slot for a client in the block. Raises `DatabaseBusy` where `wait` does."""
+        """Hold a slot for a client during the block. Raises `DatabaseBusy` where `wait` does."""
         if not self.take(name):
             await self.wait(name)
         try:
@@ -106,7 +107,7 @@ class FairQueue:
             self.give_back(name)
 
     def _client(self, name: Hashable) -> "_Client":
-        """The client, which has something to do."""
+        """The client with this name, marked as active."""
         client = self._clients.get(name)
         if client is None:
             client = self._clients[name] = _Client()
@@ -115,16 +116,16 @@ class FairQueue:
         return client
 
     def _rest(self, name: Hashable, client: "_Client") -> None:
-        """Note it when the client has nothing to do."""
+        """Mark the client as idle if it holds no slot and waits for none."""
         if not client.held and not client.turns:
             self._idle[name] = asyncio.get_running_loop().time()
 
     def _may_have_one(self, client: "_Client", share: int) -> bool:
-        """Whether one of the free slots is for this client."""
+        """Whether this client may take one of the free slots."""
         return client.held < share or self._free > self._number // 2
 
     def _share(self) -> int:
-        """The slots that are a client's in any case, as far as there are any."""
+        """The number of slots that each client may hold, however many requests others send."""
         if len(self._clients) == 1:
             return self._number
         latest = asyncio.get_running_loop().time() - self._linger
@@ -136,14 +137,14 @@ class FairQueue:
         return -(-self._number // len(self._clients))
 
     def _hand_out(self) -> None:
-        """Give free slots to those who wait, in turns, up to the share of each."""
+        """Give the free slots to waiting clients, in turns, up to the share of each."""
         while self._free and self._waiting:
             share = self._share()
             for name, client in self._waiting.items():  # noqa: B007 - both are needed below
                 if self._may_have_one(client, share):
                     break
             else:
-                # What is left is for clients whose next request is on its way.
+                # The slots left are kept for clients whose next request is on its way.
                 if self._review is None:
                     loop = asyncio.get_running_loop()
                     self._review = loop.call_later(self._linger, self._look_again)
@@ -153,7 +154,7 @@ class FairQueue:
                 self._waiting.move_to_end(name)
             else:
                 del self._waiting[name]
-            # Who was cancelled has left its turn behind.
+            # A cancelled caller has left its turn in the queue.
             if given.done():
                 self._rest(name, client)
                 continue
@@ -166,8 +167,8 @@ class FairQueue:
         self._hand_out()
 
     def _expire(self) -> None:
-        """Refuse those who have waited too long. One alarm serves all, as each client's first has
-        waited longest."""
+        """Refuse the requests that have waited too long. One alarm serves all clients: the first
+        request of each client has waited longest."""
         self._alarm = None
         loop = asyncio.get_running_loop()
         latest = loop.time() - self._timeout
@@ -189,7 +190,7 @@ class FairQueue:
 
 
 class _Client:
-    """What a client has and wants."""
+    """The number of slots that a client holds, and its waiting requests."""
 
     __slots__ = ("held", "turns")
 
@@ -199,7 +200,7 @@ class _Client:
 
 
 class _Turn:
-    """Somebody who waits."""
+    """A request that waits for a slot."""
 
     __slots__ = ("began", "given")
 
@@ -209,5 +210,5 @@ class _Turn:
 
     @property
     def is_given(self) -> bool:
-        """Whether it has been handed a slot."""
+        """Whether the request has been given a slot."""
         return self.given.done() and not self.given.cancelled() and self.given.exception() is None

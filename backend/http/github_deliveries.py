@@ -1,4 +1,4 @@
-"""Taking in what GitHub sends: from an unknown sender until the signature is checked."""
+"""Receives deliveries from GitHub; the sender is unknown until the signature is checked."""
 
 import asyncio
 import re
@@ -27,9 +27,10 @@ _NOT_JSON = "the payload is not JSON in UTF-8"
 async def take_github_delivery(
     request: Request, webhook_id: int, deliveries: Deliveries
 ) -> tuple[WebhookDelivery, bool]:
-    """The delivery that the request is, stored, and whether it is new.
+    """Store the delivery in the request. Returns it, and whether it is new.
 
-    Raises `BadSignature`, which counts for the sender's address, and what else keeps it out.
+    Raises `BadSignature`, which is counted against the sender's address, and the errors of
+    `read_head`, `read_github_delivery` and `Deliveries.receive`.
     """
     state = state_of(request.app)
     limits = state.inbound
@@ -39,12 +40,12 @@ async def take_github_delivery(
         with limits.body(webhook_id, address, head.length) as body:
             target = await deliveries.target(webhook_id)
             incoming = await read_github_delivery(request, head, target.secret_token, body, limits)
-            # All senders together are one client among those that write.
+            # All senders together count as one client of the writing queue.
             async with state.queues["writing"].slot("deliveries"):
                 return await deliveries.receive(target, incoming)
     except BadSignature:
         limits.refused["signature"] += 1
-        # Sending none is no attempt, as sending no token is none.
+        # A request without a signature is no attempt, like a request without a token.
         if SIGNATURE_HEADER in request.headers:
             state.limits.count_failure(address, "signature")
         raise
@@ -52,20 +53,20 @@ async def take_github_delivery(
 
 @dataclass(frozen=True, slots=True)
 class DeliveryHead:
-    """What the headers of a delivery say."""
+    """The headers of a delivery."""
 
     claimed_mac: str
     guid: str
     event: str
     length: int | None
-    """The bytes of the body; `None` when that is not said."""
+    """The size of the body in bytes; `None` when the request does not tell it."""
 
 
 def read_head(request: Request) -> DeliveryHead:
-    """The delivery's headers, before its webhook is looked up or its body is read.
+    """The delivery's headers. Needs neither the webhook nor the body.
 
-    Raises `BadSignature`, `UnsupportedMediaType`, `BadRequest`, and `MalformedJson` when there is
-    no body.
+    Raises `BadSignature`, `UnsupportedMediaType`, `BadRequest`, and `MalformedJson` for an empty
+    body.
     """
     headers = request.headers
     mac = claimed_mac(headers.get(SIGNATURE_HEADER))
@@ -88,11 +89,11 @@ async def read_github_delivery(
     body: InboundBody,
     limits: InboundLimits,
 ) -> IncomingDelivery:
-    """The request's delivery, signed with `secret`. Nothing of the body is looked into before its
-    signature was checked.
+    """The request's delivery, signed with `secret`. The body is not parsed before its signature
+    is checked.
 
-    Raises `BadSignature`, and `MalformedJson`; `BodyTooLarge`, `RateLimited`, and `BadRequest`
-    when the body takes too long.
+    Raises `BadSignature`, `MalformedJson`, `BodyTooLarge` and `RateLimited`, and `BadRequest` when
+    the body arrives too slowly.
     """
     signed = SignedBody(secret, head.claimed_mac)
     await _read(request, signed, body, limits)
@@ -141,7 +142,7 @@ def _action(body: bytearray) -> str | None:
         payload = from_json(body, allow_inf_nan=False)
     except ValueError:
         refuse_other_encoding(body, "the payload")
-        # Its message may repeat what was sent.
+        # The parser's message may repeat submitted text.
         raise MalformedJson(_NOT_JSON) from None
     if not isinstance(payload, dict):
         raise MalformedJson("the payload is not a JSON object")

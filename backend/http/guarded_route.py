@@ -1,4 +1,4 @@
-"""The way of a request to its route: scope, token, query, body, a slot, and the service."""
+"""The checks of a request before its endpoint runs: token, scope, query, body, and a slot."""
 
 import functools
 import inspect
@@ -29,11 +29,11 @@ from backend.services.database_service import DatabaseService
 from backend.services.principal import EVERYBODY, Principal, acting_as
 
 PATIENCE_SECONDS = 1.0
-"""Whose request has waited for longer is asked whether it still wants the answer."""
+"""After this wait, the client is asked whether it is still connected."""
 
 
 class FromApplication:
-    """Marks the parameter of an endpoint that `GuardedRoute` gives the application's service."""
+    """Marks the parameter of an endpoint that receives the application's service."""
 
 
 Service = Annotated[DatabaseService, FromApplication]
@@ -44,11 +44,11 @@ class GuardedRoute(APIRoute):
     """A route that knows its policy, checks it before anything else, and reads JSON strictly."""
 
     policies: ClassVar[Policies] = {}
-    """The rows of its router."""
+    """The rows of the route's router."""
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
-        """Raises `LookupError` for a route without a row, and `TypeError` for an endpoint that is
-        not a coroutine function or does not stream as its row says."""
+        """Raises `LookupError` for a route without a row. Raises `TypeError` for an endpoint that
+        is not a coroutine function, or whose response class contradicts `is_streamed`."""
         super().__init__(path, _with_service(endpoint), **options)
         self._through_fastapi = self.app
         self.is_direct = is_ordinary(self, options)
@@ -56,26 +56,26 @@ class GuardedRoute(APIRoute):
             self.app = application(self._guard(DirectCall(self)))
 
     def through_fastapi(self) -> Self:
-        """The same route, whose endpoint FastAPI's own handler calls."""
+        """The same route, with its endpoint called by FastAPI's own handler."""
         route = copy(self)
         route.app, route.is_direct = self._through_fastapi, False
         return route
 
     @property
     def key(self) -> tuple[str, str]:
-        """Its method and path template."""
+        """The route's method and path template."""
         (method,) = self.methods or {"GET"}
         return method, self.path_format
 
     @property
     def policy(self) -> RoutePolicy:
-        """Its row. Raises `LookupError` when there is none."""
+        """The route's row. Raises `LookupError` when there is none."""
         if self.key not in self.policies:
             raise LookupError(f"{self.key} has no row among the policies of its router")
         return self.policies[self.key]
 
     def get_route_handler(self) -> Handler:  # type: ignore[override]
-        """The handler that asks FastAPI's."""
+        """FastAPI's handler with this route's checks in front of it."""
         return self._guard(super().get_route_handler())
 
     def _guard(self, handle: Handler) -> Handler:
@@ -96,7 +96,7 @@ class GuardedRoute(APIRoute):
             principal.require(scope)
             check_query(request)
             await read_body(request, principal, required=required)
-            # Now, and not before: whoever sends a body slowly keeps nobody from working.
+            # The slot is taken only now, so that a slowly arriving body holds none.
             return await work(request, principal)
 
         return guarded
@@ -106,7 +106,7 @@ class GuardedRouter(APIRouter):
     """The routes of a resource, and the policy of each."""
 
     def __init__(self, *, tag: str, policies: Policies, prefix: str = "") -> None:
-        """`policies` has a row for each route that is added."""
+        """`policies` needs a row for each route that is added."""
         super().__init__(
             prefix=prefix,
             tags=[tag],
@@ -116,7 +116,7 @@ class GuardedRouter(APIRouter):
 
     @property
     def guarded_routes(self) -> Iterator[GuardedRoute]:
-        """Its routes, in the order in which they were added."""
+        """The router's routes, in the order in which they were added."""
         return (route for route in self.routes if isinstance(route, GuardedRoute))
 
 
@@ -124,7 +124,7 @@ Work = Callable[[Request, Principal], Awaitable[Response]]
 
 
 def _in_its_turn(handle: Handler, policy: RoutePolicy) -> Work:
-    """What a route does for a principal, once it has a slot if it needs one."""
+    """The route's work for a principal; it waits for a slot first if the route needs one."""
     kind = policy.queue
     if kind is not Queue.WRITING:
         handle = valid_to_the_end(handle)
@@ -166,13 +166,15 @@ def _with_query(handle: Handler, check: Callable[[Request], None]) -> Handler:
 
 
 def _ignore(_: Request) -> None:
-    """Look at nothing."""
+    """Accept every query."""
 
 
 async def _recognise_on_loopback(request: Request) -> Principal:
-    """Everybody on this machine while it is developed on; else as `authenticate`.
+    """`EVERYBODY` for a request from this machine in development; otherwise the principal of
+    `authenticate`.
 
-    Raises `Refused` for a request without a token that is no business of this machine's.
+    Raises `Refused` for a request without a token that is not from this machine's own programs or
+    the service's own pages.
     """
     state = state_of(request.app)
     if not state.has_open_metrics:
@@ -192,20 +194,20 @@ def _class_of_answers(route: APIRoute) -> type[Response]:
 
 
 def _with_service(endpoint: Callable[..., Any]) -> Callable[..., Any]:
-    """The endpoint, given its `Service` from the request. Raises `TypeError` unless the endpoint
-    is a coroutine function.
+    """The endpoint, which receives its `Service` from the request. Raises `TypeError` unless the
+    endpoint is a coroutine function.
 
-    A dependency of FastAPI's would do it, and take a tenth of the time of a small request.
+    A FastAPI dependency would do the same, but cost a tenth of the time of a small request.
     """
     if not inspect.iscoroutinefunction(endpoint):
-        # It would fail on every call, or keep all other requests waiting.
+        # A plain function would fail on every call, or block all other requests.
         raise TypeError(f"{endpoint!r} is not a coroutine function: declare it with `async def`")
-    # Annotations may be strings, for FastAPI as well.
+    # Annotations may be strings; FastAPI evaluates them too.
     signature = inspect.signature(endpoint, eval_str=True)
     services = [p.name for p in signature.parameters.values() if _is_service(p.annotation)]
     if not services:
         return endpoint
-    # FastAPI gives the request to one parameter only, which may be the endpoint's own.
+    # FastAPI passes the request to one parameter only, and the endpoint may have one already.
     own = next((p.name for p in signature.parameters.values() if _is_request(p.annotation)), None)
 
     @functools.wraps(endpoint)

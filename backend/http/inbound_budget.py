@@ -1,8 +1,8 @@
-"""How much unknown senders may take up: memory for bodies whose signature is not checked yet.
+"""Limits the memory for bodies of unknown senders, whose signature is not checked yet.
 
-Refusing newcomers when the memory is full would let a few slow senders keep all others out. So a
-newcomer takes the room of an unfinished body, and the oldest loses it first: an honest sender's
-body is here in milliseconds. Belongs to the event loop's thread.
+Refusing new bodies when the memory is full would let a few slow senders block all others. So a new
+body takes the room of an unfinished one, the oldest first: an honest sender's body arrives in
+milliseconds. Belongs to the event loop's thread.
 """
 
 import asyncio
@@ -17,10 +17,10 @@ from backend.http.rate_limits import network_of
 K = TypeVar("K")
 
 SMALL_BYTES: Final = 1024 * 1024
-"""Nearly all of GitHub's deliveries are no larger, and these have room of their own."""
+"""Bodies up to this size have their own room. Nearly all deliveries from GitHub are smaller."""
 NO_ROOM: Final = "too many deliveries are arriving at once: send this one again later"
 _SHARES: Final = 2
-"""An address, or a webhook, that has more than one of so many shares of the room loses it first."""
+"""A room has this many shares. Addresses and webhooks that use more than one lose room first."""
 
 
 class InboundRoom:
@@ -29,16 +29,16 @@ class InboundRoom:
     def __init__(self, max_bytes: int) -> None:
         self.max_bytes = max_bytes
         self.used = 0
-        """Bytes that are taken now."""
+        """The bytes in use."""
         self._bodies: dict[InboundBody, None] = {}
-        """Those that have some of it, the oldest first."""
+        """The bodies that use some of the room, the oldest first."""
         self._by_address: Counter[str] = Counter()
         self._by_webhook: Counter[int] = Counter()
 
     def take(self, body: "InboundBody", size: int) -> None:
-        """Count `size` more bytes of the body; other bodies are ended if they are in the way.
+        """Count `size` more bytes of the body. Ends other bodies if there is not enough room.
 
-        Raises `RateLimited` when this body is the next to be ended.
+        Raises `RateLimited` when this body itself is the next to be ended.
         """
         while self.used + size > self.max_bytes:
             other = self._next_to_end()
@@ -50,7 +50,7 @@ class InboundRoom:
         self._count(body, size)
 
     def leave(self, body: "InboundBody") -> None:
-        """Take back all that the body has."""
+        """Free the room that the body uses."""
         if body in self._bodies:
             del self._bodies[body]
             self._count(body, -body.size)
@@ -62,8 +62,8 @@ class InboundRoom:
         _add(self._by_webhook, body.webhook_id, size)
 
     def _next_to_end(self) -> "InboundBody | None":
-        """The oldest unchecked body of the address that has more than its share, else of the
-        webhook that has, else of all; `None` when all are checked."""
+        """The oldest unchecked body of an address with more than its share, else of a webhook with
+        more than its share, else of all bodies; `None` when all are checked."""
         unchecked = [body for body in self._bodies if not body.is_checked]
         share = self.max_bytes // _SHARES
         for body in unchecked:
@@ -76,7 +76,7 @@ class InboundRoom:
 
 
 class InboundBody:
-    """A body that comes in, and what it has of a room."""
+    """An incoming body, and the bytes of a room that it uses."""
 
     def __init__(self, room: InboundRoom, webhook_id: int, address: str) -> None:
         self._room = room
@@ -84,32 +84,32 @@ class InboundBody:
         self.webhook_id = webhook_id
         self.address = network_of(address)
         self.size = 0
-        """Bytes that count."""
+        """The bytes counted so far."""
         self.is_checked = False
-        """Its signature was right, so that it keeps its room until it is stored."""
+        """The signature was valid, so the body keeps its room until it is stored."""
         self.is_ended = False
-        """Another body has its room."""
+        """Another body has taken the room."""
 
     def read_within(self, deadline: asyncio.Timeout) -> None:
-        """Tell which time limit bounds the reading of this body."""
+        """Set the time limit for reading this body."""
         self._deadline = deadline
 
     def take(self, size: int) -> None:
-        """Have room for `size` more bytes. Raises `RateLimited` when there is none."""
+        """Reserve `size` more bytes. Raises `RateLimited` when there is no room."""
         if self.is_ended:
-            # A piece of it was here before its time was over.
+            # This piece arrived before the rescheduled deadline took effect.
             raise RateLimited(NO_ROOM)
         self._room.take(self, size)
 
     def end(self) -> None:
-        """Let the time for reading this body be over."""
+        """End the time for reading this body now."""
         self.is_ended = True
         if self._deadline is not None and not self._deadline.expired():
             self._deadline.reschedule(asyncio.get_running_loop().time())
 
 
 class InboundLimits:
-    """What unknown senders may take up: memory, all of them together, and time, each body."""
+    """Limits for unknown senders: memory for all bodies together, and time for each body."""
 
     def __init__(
         self,
@@ -120,31 +120,32 @@ class InboundLimits:
         patience: float = 5.0,
         bytes_per_second: int = 64 * 1024,
     ) -> None:
-        """A body has `seconds` at most, and `patience` more than it takes at `bytes_per_second`."""
+        """A body may take `seconds` at most. It may take `patience` seconds longer than it would at
+        `bytes_per_second`."""
         self.small = InboundRoom(small_bytes)
-        """For bodies of at most `SMALL_BYTES`, and for no others."""
+        """Only for bodies of at most `SMALL_BYTES`."""
         self.large = InboundRoom(large_bytes)
-        """For larger ones, and those that don't say how large they are."""
+        """For larger bodies, and for bodies without a declared length."""
         self.seconds = seconds
         self.patience = patience
         self.bytes_per_second = bytes_per_second
         self.refused: Counter[str] = Counter()
-        """Deliveries that were refused since the start, by reason."""
+        """Deliveries refused since the start, by reason."""
 
     @property
     def used(self) -> int:
-        """Bytes that are taken now."""
+        """The bytes in use."""
         return self.small.used + self.large.used
 
     def seconds_for(self, size: int) -> float:
-        """The seconds after which a body has to be whole, if only so many bytes have come."""
+        """The time limit in seconds for a body of which `size` bytes have arrived so far."""
         return min(self.seconds, self.patience + size / self.bytes_per_second)
 
     @contextmanager
     def body(self, webhook_id: int, address: str, length: int | None) -> Iterator[InboundBody]:
-        """A body that may take room in the block, which is given back at its end.
+        """A body that may take room during the block; the room is freed at the end.
 
-        `length` is what the request says; `None` when it says nothing.
+        `length` is the declared length; `None` when the request does not tell it.
         """
         room = self.small if length is not None and length <= SMALL_BYTES else self.large
         body = InboundBody(room, webhook_id, address)

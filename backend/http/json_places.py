@@ -1,4 +1,4 @@
-"""Where in a JSON text something is that is refused: decoders tell a line at best, and no path."""
+"""Finds the path of a refused value in a JSON text: decoders tell a line at best, never a path."""
 
 import json
 import re
@@ -10,11 +10,11 @@ PathPart = str | int
 """A member's name, or an item's index."""
 
 MAX_TOKENS = 50_000
-"""A longer way is not gone: the event loop waits meanwhile."""
+"""The search stops after this many tokens, because it blocks the event loop."""
 MAX_DEPTH = 200
-"""What can't be read since it is nested too deeply has more levels than this."""
+"""A text that is refused as nested too deeply has more levels than this."""
 MAX_DIGITS = 4300
-"""Python reads no longer integers."""
+"""Python refuses longer integers."""
 _MAX_PARTS = 8
 _encoded = json.JSONEncoder(ensure_ascii=False).encode
 
@@ -25,23 +25,23 @@ _TOKENS = re.compile(
 
 @dataclass(slots=True)
 class _Level:
-    """An object or an array that the text is in."""
+    """An object or an array that contains the current position."""
 
     part: PathPart | None
-    """The member or item that the text is in; `None` for an object until its first name."""
+    """The current member or item; `None` for an object before its first name."""
     names: set[str] = field(default_factory=set)
-    """The names that the object has so far."""
+    """The names seen in the object so far."""
     wants_name: bool = False
 
 
 def place_of_refused(
     text: str, code: str, decoder: json.JSONDecoder, stop: int | None = None
 ) -> tuple[PathPart, ...] | None:
-    """The path to the first thing in `text` that is refused with this code: a repeated key, NaN,
-    an unpaired surrogate, too many levels or digits. `None` when it is too far inside.
+    """The path to the first value in `text` that is refused with this code: a repeated key, NaN,
+    an unpaired surrogate, too many levels or digits. `None` when it is more than `MAX_TOKENS` away.
 
-    With `stop` it is the path to that character, up to where the text must be JSON. The `decoder`
-    raises for what is refused, but for surrogates.
+    With `stop` it is the path to that character; the text before it must be JSON. The `decoder`
+    must raise for every refused value except surrogates.
     """
     levels: list[_Level] = []
     position = 0
@@ -73,9 +73,9 @@ def place_of_refused(
 def _end_of_good_item(
     text: str, start: int, levels: list[_Level], decoder: json.JSONDecoder
 ) -> int | None:
-    """Where the item of a batch that begins at `start` ends; `None` when something of it is
-    refused, and for what is no such item, which is one of an array that is the body or a member
-    of it. To read it takes a fraction of the time of the way through it."""
+    """The end of the batch item that begins at `start`; `None` when the item has a refused value,
+    or when this is not a batch item. Batch items are in an array that is the body or a member of
+    the body. Decoding an item is much faster than going through its tokens."""
     arrays = [isinstance(level.part, int) for level in levels]
     if arrays not in ([True], [False, True]):
         return None
@@ -89,8 +89,8 @@ def _end_of_good_item(
 
 
 def _is_refused(string: str, level: _Level | None, code: str) -> bool:
-    """Whether a string is refused with this code: for an unpaired surrogate, or as a name that the
-    object has already. It becomes the name of the member that the text is in, if it is one."""
+    """Whether a string is refused with this code: it has an unpaired surrogate, or repeats a name
+    of the object. A string that is a name also becomes the current member of `level`."""
     value = _unescaped(string)
     is_name = level is not None and level.wants_name
     if level is not None and is_name:
@@ -103,7 +103,7 @@ def _is_refused(string: str, level: _Level | None, code: str) -> bool:
 
 
 def _unescaped(string: str) -> str:
-    """What a string of JSON says; what stands in it when an escape of it is none."""
+    """The value of a JSON string; its raw text when it has an invalid escape."""
     try:
         value: str = json.loads(string, strict=False)
     except ValueError:
@@ -120,7 +120,7 @@ def _is_unicode(text: str) -> bool:
 
 
 def _go_on(levels: list[_Level], mark: str) -> None:
-    """Go behind the bracket or the comma that ends what the text is in."""
+    """Move past a closing bracket or a comma."""
     if mark != ",":
         del levels[-1:]
     elif levels:
@@ -132,8 +132,8 @@ def _go_on(levels: list[_Level], mark: str) -> None:
 
 
 def shown(path: tuple[PathPart, ...]) -> tuple[PathPart, ...]:
-    """As much of a path as may be shown: names that requests have. Any other one is the sender's,
-    and could be a value in the wrong place."""
+    """The part of a path that may be shown: it ends before the first name that no request model
+    has, since such a name could be a secret in the wrong place."""
     known = _known_names(RequestModel)
     parts: list[PathPart] = []
     for part in path[:_MAX_PARTS]:

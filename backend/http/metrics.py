@@ -1,4 +1,4 @@
-"""Counters of requests, and everything that /metrics shows."""
+"""Counts requests, and writes everything that /metrics shows."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -30,20 +30,20 @@ _REFUSALS = ("headers_too_large", "not_http", "slow", "too_many", "upgrade", "ur
 class RequestMetrics:
     """Requests by method, route template and status, with their durations in seconds.
 
-    Plain lists, because the event loop alone writes them, on every request.
+    The counters are plain lists: only the event loop writes them, on every request.
     """
 
     def __init__(self) -> None:
         self._series: dict[tuple[str, str, int], list[float]] = {}
         self.connections: Mapping[str, int] = {}
-        """What clients did that none should, by kind; the server counts it."""
+        """Faults of clients by kind, counted by the server."""
 
     def observe(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count one request."""
         key = (method, route, status)
         series = self._series.get(key)
         if series is None:
-            # The sum, then a count for each bucket and one for what is slower than all.
+            # The sum, then a count for each bucket, and one for requests slower than all of them.
             series = self._series[key] = [0.0] * (len(_BUCKETS) + 2)
         series[0] += seconds
         for index, bound in enumerate(_BUCKETS, 1):
@@ -53,7 +53,7 @@ class RequestMetrics:
         series[-1] += 1
 
     def families(self) -> Iterator[HistogramMetricFamily | CounterMetricFamily]:
-        """The durations as a Prometheus histogram, and what became of connections."""
+        """The durations as a Prometheus histogram, and the refused connections as a counter."""
         family = HistogramMetricFamily(
             "strongroom_request_duration_seconds",
             "Time from request to answer, in seconds.",
@@ -73,7 +73,7 @@ class RequestMetrics:
             labels=("reason",),
         )
         counts = dict(self.connections)
-        # From the start, at 0: a rate misses the first of what begins with 1.
+        # Every series starts at 0, because a rate misses the first event of one that starts at 1.
         for reason in (*_REFUSALS, *sorted(counts.keys() - _REFUSALS)):
             refused.add_metric((reason,), counts.get(reason, 0))
         yield refused
@@ -81,11 +81,11 @@ class RequestMetrics:
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """Where the numbers are."""
+    """The objects that /metrics reads its numbers from."""
 
     requests: RequestMetrics
     stats: Mapping[str, Any]
-    """What `AsyncConnectionPool.stats` gives."""
+    """The result of `AsyncConnectionPool.stats`."""
     queues: Mapping[str, FairQueue]
     inbound: InboundLimits
     backlog: RunBacklog | None
@@ -99,7 +99,7 @@ async def metrics_text(
     queues: Mapping[str, FairQueue],
     inbound: InboundLimits,
 ) -> bytes:
-    """What the application and its service count now, as Prometheus text."""
+    """The current metrics of the application and its service, as Prometheus text."""
     return render_metrics(
         Sources(
             requests=requests,
@@ -181,7 +181,7 @@ def _deliveries(inbound: InboundLimits) -> Iterator[Any]:
 def _by_label(
     name: str, text: str, label: tuple[str, tuple[str, ...]], counts: Mapping[str, int]
 ) -> CounterMetricFamily:
-    """A counter with a series for each value of the label, also those that are 0 so far."""
+    """A counter with a series for each value of the label, including those that are still 0."""
     label_name, values = label
     family = CounterMetricFamily(name, text, labels=(label_name,))
     for value in values:
@@ -201,7 +201,7 @@ _PROCESS = _process_registry()
 
 
 def render_metrics(sources: Sources) -> bytes:
-    """Everything as Prometheus text."""
+    """All metrics as Prometheus text."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_ServiceCollector(sources))
     return generate_latest(registry) + generate_latest(_PROCESS)

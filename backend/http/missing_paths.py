@@ -1,4 +1,4 @@
-"""What to say of a path that no route has, or not with this method."""
+"""The answers for a path that has no route, or none with the request's method."""
 
 from collections.abc import Collection, Iterable
 
@@ -6,8 +6,8 @@ from backend.http.route_policy import paths_of
 
 
 class MissingPaths:
-    """Tells what to do about a path that is not there, that has a slash too much at its end, or
-    that takes other methods."""
+    """Tells the client what to do when a path is missing, ends with an extra slash, or takes other
+    methods."""
 
     def __init__(self, routes: Iterable[tuple[str, str]], pages: Collection[str]) -> None:
         """`routes` are methods and path templates, `pages` the paths of the documentation."""
@@ -16,16 +16,16 @@ class MissingPaths:
         for method, template in routes:
             methods = ["GET", "HEAD"] if method == "GET" else [method]
             self._methods.setdefault(template, []).extend(methods)
-        # Of two that match, the one with fewer names in it is what the path was for.
+        # If two templates match, the one with fewer names in braces is the likely one.
         templates = sorted({*self._methods, *pages}, key=lambda template: template.count("{"))
         self._forms = [(paths_of(template), template) for template in templates]
 
     def methods(self, template: str) -> str | None:
-        """The value of `Allow` for a path; `None` for one that is no route's."""
+        """The value of `Allow` for a path template; `None` when no route has it."""
         return ", ".join(self._methods[template]) if template in self._methods else None
 
     def detail(self, path: str) -> str:
-        """What an answer to `path` says; nothing in it is from the path."""
+        """The detail of the answer to `path`. It never repeats the path."""
         if path.endswith("/"):
             shorter = path.rstrip("/")
             for form, template in self._forms:

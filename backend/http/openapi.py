@@ -1,4 +1,4 @@
-"""The OpenAPI document: what FastAPI finds out, and what it can't."""
+"""Completes FastAPI's OpenAPI document with what FastAPI can't find out."""
 
 import json
 from typing import Any
@@ -77,7 +77,7 @@ def _add_problem(document: dict[str, Any]) -> None:
     schema = Problem.model_json_schema(ref_template=template)
     schemas.update(schema.pop("$defs", {}))
     schemas["Problem"] = schema
-    # FastAPI's own, which the problem document takes the place of.
+    # The problem document replaces FastAPI's own error shapes.
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
 
@@ -103,7 +103,7 @@ def _complete_operation(operation: dict[str, Any], policy: RoutePolicy, *, reads
     if not policy.is_probe:
         _add_codes(responses, "bad_request", "validation_failed")
     if not reads:
-        # What is sent is bounded and what is stored may not fit, also where no body is read.
+        # Bodies are limited and the disk may be full, even on a route that reads no body.
         _add_codes(responses, "body_too_large", "database_full")
     for status, response in responses.items():
         headers = response.setdefault("headers", {})
@@ -123,7 +123,7 @@ def _add_codes(responses: dict[str, Any], *codes: str) -> None:
 
 
 def _share_problems(responses: dict[str, Any], shared: dict[str, Any]) -> None:
-    """Have each combination of codes once in the document: they are most of it."""
+    """Store each combination of codes once, because they are most of the document."""
     for status, response in responses.items():
         if "x-codes" in response:
             name = ".".join(response["x-codes"])

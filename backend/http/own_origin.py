@@ -1,8 +1,8 @@
-"""Where no token is asked for: only this machine's own programs and the service's own pages.
+"""Limits calls without a token to this machine's own programs and the service's own pages.
 
-A browser on this machine reaches a loopback address for any page that it shows. That page must not
-act through it, neither by a request to `localhost` (another origin, which a browser tells) nor by
-one for a name of its own that it lets point at 127.0.0.1 (DNS rebinding, which the host tells).
+A browser on this machine can reach a loopback address for any page that it shows. That page must
+not call the service: neither by a request to `localhost` (the browser tells its other origin), nor
+by one to a host name of its own that points at 127.0.0.1 (DNS rebinding, visible in `Host`).
 """
 
 from collections.abc import Collection, Mapping
@@ -17,20 +17,20 @@ OTHER_ORIGIN = (
     "without tokens the service answers only its own pages and those of STRONGROOM_CORS_ORIGINS"
 )
 _OWN_SITES = frozenset((b"same-origin", b"none"))
-"""What a browser says of a request that no other page has caused."""
+"""The values of `Sec-Fetch-Site` for a request that no other site's page has caused."""
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 
 class OwnOrigin:
-    """Tells requests of this machine and of the service's own pages from all others."""
+    """Recognises requests from this machine and from the service's own pages."""
 
     def __init__(self, public_url: str | None, permitted: Collection[str]) -> None:
-        """`permitted` are the origins whose pages may call the service, too."""
+        """`permitted` are other origins whose pages may call the service."""
         self._public_url = public_url
         self._permitted = frozenset(permitted)
 
     def refusal(self, scheme: str, headers: Mapping[bytes, bytes]) -> str | None:
-        """Why such a request may not do without a token; None when it may."""
+        """Why the request needs a token; `None` when it needs none."""
         host = headers.get(b"host", b"").decode("latin-1").lower()
         if not _is_loopback(host):
             return OTHER_HOST
@@ -47,13 +47,13 @@ class OwnOrigin:
 
 
 def origin_of(scheme: str, host: str) -> str:
-    """The origin of the pages at `host`, which may have a port, as a browser sends it."""
+    """The origin of the pages at `host`, as a browser sends it. `host` may have a port."""
     return f"{scheme}://{host.removesuffix(_DEFAULT_PORTS.get(scheme, ''))}"
 
 
 def _is_loopback(host: str) -> bool:
     name = host_without_port(host).removesuffix(".")
-    # RFC 6761: every name below localhost is loopback's.
+    # RFC 6761: every name below localhost is a loopback name.
     if name == "localhost" or name.endswith(".localhost"):
         return True
     try:

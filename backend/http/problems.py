@@ -1,4 +1,4 @@
-"""How errors become answers: problem documents (RFC 9457)."""
+"""Turns errors into answers: problem documents (RFC 9457)."""
 
 import json
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ PROBLEM_JSON = "application/problem+json"
 
 
 def problems(*codes: str, body: bool = False) -> dict[int | str, dict[str, Any]]:
-    """The OpenAPI responses of a route: these codes, and those that every route may answer."""
+    """The OpenAPI responses of a route: these codes, and the codes that all routes share."""
     common = ["unauthenticated", "forbidden", "validation_failed", "rate_limited", "internal"]
     common.append("database_busy")
     if body:
@@ -40,7 +40,7 @@ def problem_responses(codes: Sequence[str]) -> dict[int | str, dict[str, Any]]:
 
 
 def json_response(content: bytes | str) -> Response:
-    """An answer that is JSON already."""
+    """An answer with `content`, which is already JSON."""
     return Response(content, media_type="application/json")
 
 
@@ -72,7 +72,7 @@ def problem(
 
 
 def problem_of(request_id: str, error: Exception) -> Response | None:
-    """The answer to an error that clients may know of; `None` for any other."""
+    """The answer to an error that clients may see; `None` for any other error."""
     if isinstance(error, StrongroomError):
         return problem(
             request_id, error.code, error.detail, headers=error.headers, extra=error.extra
@@ -82,7 +82,7 @@ def problem_of(request_id: str, error: Exception) -> Response | None:
     if isinstance(error, HTTPException):
         return _http_problem(request_id, error)
     if isinstance(error, InvalidValue):
-        # No rule of a request knows it, and no place is known.
+        # No rule of the request model found it, so its place is unknown.
         detail = {"loc": (), "type": "value_error", "msg": str(error)}
         return problem_of(request_id, ValidationFailed([detail]))
     if isinstance(error, DatabaseError) and error.code != "internal":
@@ -101,7 +101,7 @@ _HTTP_CODES = {
 
 
 def _http_problem(request_id: str, error: HTTPException) -> Response | None:
-    # What frameworks say in `detail` may repeat the input; the text here does not.
+    # A framework's `detail` may repeat the input; the text here does not.
     known = _HTTP_CODES.get(error.status_code)
     if known is None:
         return None
@@ -110,8 +110,8 @@ def _http_problem(request_id: str, error: HTTPException) -> Response | None:
 
 
 def _details(error: RequestValidationError) -> list[dict[str, Any]]:
-    """What pydantic tells, with places in the body as seen from the body itself, and each
-    parameter of the query once, whichever of its values are wrong."""
+    """Pydantic's errors. Places in the body start at the body itself, and each query parameter
+    appears once, even if several of its values are wrong."""
     details: list[dict[str, Any]] = []
     parameters: set[tuple[str | int, ...]] = set()
     for item in error.errors():
@@ -119,7 +119,7 @@ def _details(error: RequestValidationError) -> list[dict[str, Any]]:
         if place[:1] == ("body",):
             place = place[1:]
         elif place[:1] == ("query",):
-            # Of a list, its own place is not told.
+            # The index in a list is left out.
             place = place[:2]
             if place in parameters:
                 continue
@@ -129,12 +129,12 @@ def _details(error: RequestValidationError) -> list[dict[str, Any]]:
 
 
 def install_error_handlers(app: FastAPI, missing: MissingPaths) -> None:
-    """Answer every error that clients may know of with its problem document."""
+    """Answer every error that clients may see with its problem document."""
 
     async def handle(request: Request, error: Exception) -> Response:
         if isinstance(error, HTTPException):
             if error.status_code == 405:
-                # Each route has one method, and Starlette names that of the first one.
+                # Each route has one method, and Starlette names only the first route's.
                 methods = missing.methods(getattr(request.scope.get("route"), "path_format", ""))
                 error.headers = {"Allow": methods} if methods is not None else error.headers
             if error.status_code == 404:

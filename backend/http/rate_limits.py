@@ -1,7 +1,7 @@
-"""How often somebody may do something: a bucket of permissions for each of them.
+"""Limits how often a client may do something, with a bucket of permissions for each client.
 
-A bucket holds a minute's worth and fills evenly, so that a short burst passes and the average
-holds. Belongs to the event loop's thread.
+A bucket holds the permissions of one minute and fills evenly: a short burst passes, and the
+average stays within the limit. Belongs to the event loop's thread.
 """
 
 import math
@@ -16,7 +16,7 @@ _MAX_BUCKETS = 10_000
 
 
 class Buckets:
-    """A bucket for each key, in bounded memory: the one that was not used for longest goes."""
+    """A bucket for each key. Memory is bounded: the least recently used bucket is dropped."""
 
     def __init__(
         self,
@@ -25,16 +25,16 @@ class Buckets:
         max_buckets: int = _MAX_BUCKETS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`clock` gives seconds."""
+        """`clock` returns seconds."""
         self._capacity = float(per_minute)
         self._per_second = per_minute / 60
         self._max_buckets = max_buckets
         self._clock = clock
         self._buckets: OrderedDict[Hashable, tuple[float, float]] = OrderedDict()
-        """What each bucket held, and when."""
+        """The permissions that each bucket held, and when."""
 
     def take(self, key: Hashable) -> int:
-        """Take one permission of the key's; 0, or the seconds until there will be one."""
+        """Take one permission of the key. Returns 0, or the seconds until there is one."""
         now = self._clock()
         held, since = self._buckets.pop(key, (self._capacity, now))
         held = min(self._capacity, held + (now - since) * self._per_second)
@@ -49,14 +49,14 @@ class Buckets:
 
 
 class RequestLimits:
-    """The limits that requests are held to. A limit of 0 is none."""
+    """The rate limits of requests. A limit of 0 means no limit."""
 
     def __init__(self, *, token_per_minute: int, failed_per_minute: int) -> None:
         self._tokens = Buckets(token_per_minute) if token_per_minute else None
         self._failures = Buckets(failed_per_minute) if failed_per_minute else None
 
     def count_request(self, token_id: int | None) -> None:
-        """Count a request of a token. Raises `RateLimited` when it has had too many."""
+        """Count a request of a token. Raises `RateLimited` when the token has sent too many."""
         if self._tokens is None or token_id is None:
             return
         wait = self._tokens.take(token_id)
@@ -67,8 +67,7 @@ class RequestLimits:
 
     def count_failure(self, address: str, credential: str = "token") -> None:
         """Count a request whose token or signature was not valid. Raises `RateLimited` when the
-        address has sent too many of them. Valid ones are never counted, whatever their address
-        sent."""
+        address has sent too many such requests. Valid requests are never counted."""
         if self._failures is None:
             return
         wait = self._failures.take(network_of(address))
@@ -81,7 +80,7 @@ class RequestLimits:
 
 
 def network_of(address: str) -> str:
-    """Whose an address is: with IPv6 one client has all of a /64."""
+    """The network that counts as one client: a whole /64 with IPv6, otherwise the address."""
     try:
         parsed = ip_address(address)
     except ValueError:

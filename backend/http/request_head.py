@@ -1,7 +1,7 @@
-"""The head of a request: read once, and refused unless it can be understood in one way only.
+"""Reads the head of a request once, and refuses an ambiguous one.
 
-What stands in front of the service may read a doubtful head in another way than this process does
-(RFC 9112, section 11.2), and so let through what it would not.
+A proxy in front of the service may read an ambiguous head differently than this process does
+(RFC 9112, section 11.2), and so let a request through that it would otherwise refuse.
 """
 
 import re
@@ -12,18 +12,17 @@ from typing import NamedTuple
 from starlette.types import Scope
 
 MAX_URL_BYTES = 2**16 - 1
-"""The server's parser takes no longer one."""
+"""The server's parser refuses a longer URL."""
 MAX_HEADER_BYTES = 64 * 1024
 _SMALL = 32 * 1024
-"""What is surely within both, without the separators counted."""
+"""A size that is within both limits, even though separators are not counted."""
 
 FAULT = "strongroom.fault"
-"""The member of a scope that has a `Fault` which only the server saw, in the head or, while it is
-read, in the body."""
+"""The key in a scope of a `Fault` that the server found, in the head or later in the body."""
 
 
 class Fault(NamedTuple):
-    """Why a request is refused: an error code, and what to do."""
+    """Why a request is refused: an error code, and a sentence that says what to do."""
 
     code: str
     detail: str
@@ -40,29 +39,29 @@ def headers_too_large(limit: int) -> Fault:
 
 
 Headers = dict[bytes, bytes]
-"""Headers by name in lower case; the values of a repeated one are joined by commas."""
+"""Headers by name in lower case; the values of a repeated header are joined by commas."""
 
 _SINGLE = (b"host", b"authorization", b"content-length", b"content-type", b"origin")
-"""Of two of them, another reader may take the other one."""
+"""Headers that must not be repeated, since another reader may use the other value."""
 _VERSIONS = frozenset(("1.1", "1.0", "2", "3"))
 _HOST = re.compile(
     rb"(?:(?:[A-Za-z0-9._~!$&'()*+;=-]|%[0-9A-Fa-f]{2})*|\[([0-9A-Fa-f:.]+)\])(?::([0-9]{0,5}))?"
 )
-"""Without a comma, which another reader may take for what is between two hosts."""
+"""A comma is not allowed, since another reader may take it for a separator of two hosts."""
 _MAX_HOST_BYTES = 300
-"""A name has at most 253."""
+"""Enough for a host name, which has at most 253 bytes, and a port."""
 _MAX_PORT = 65_535
 _ENCODED_SLASH = re.compile(rb"%2f", re.IGNORECASE)
 _NO_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 
 
 def read_head(scope: Scope) -> tuple[Headers, Fault | None]:
-    """The headers of the request that `scope` describes, and why it is refused, if it is."""
+    """The headers in `scope`, and the fault for which the request is refused, or `None`."""
     raw = scope["headers"]
     headers: Headers = dict(raw)
-    # A server may leave it out, and then has decoded the path already.
+    # A server may leave out `raw_path`; it has then already decoded the path.
     path: bytes = scope.get("raw_path") or b""
-    # Nearly all heads are in order, which every request pays for: a glance shows it.
+    # Nearly all heads are valid, and every request pays for this check, so it is a cheap one.
     if (
         len(headers) == len(raw)
         and len(path) + len(scope["query_string"]) <= _SMALL
@@ -79,21 +78,21 @@ def read_head(scope: Scope) -> tuple[Headers, Fault | None]:
 
 
 def _examined(scope: Scope, path: bytes) -> tuple[Headers, Fault | None]:
-    """The same, for a head that may be wrong."""
+    """The result of `read_head` for a head that may be wrong."""
     values: dict[bytes, list[bytes]] = {}
     for name, value in scope["headers"]:
         values.setdefault(name, []).append(value)
     headers = {name: b", ".join(found) for name, found in values.items()}
     if sum(len(name) + len(value) + 4 for name, value in scope["headers"]) > MAX_HEADER_BYTES:
         return headers, headers_too_large(MAX_HEADER_BYTES)
-    # A caller that is no server may leave the version out, and then asks for the least.
+    # A caller that is not a server may leave out the version; the oldest one is assumed then.
     version = scope.get("http_version", "1.0")
     fault = (
         _path_fault(path, scope["query_string"])
         or _repeated(values)
         or _version_fault(version, headers)
         or _framing_fault(version, headers)
-        # Last, since what is wrong with a body may follow from what is wrong with its head.
+        # Last, because a fault in the body may follow from a fault in the head.
         or scope.get(FAULT)
     )
     return headers, fault
@@ -128,7 +127,7 @@ def host_without_port(host: str) -> str:
 
 
 def _path_fault(path: bytes, query: bytes) -> Fault | None:
-    """What is wrong with the URL."""
+    """The fault of the URL, or `None`."""
     if len(path) + len(query) > MAX_URL_BYTES:
         return url_too_long(MAX_URL_BYTES)
     if _ENCODED_SLASH.search(path):
@@ -141,7 +140,7 @@ def _path_fault(path: bytes, query: bytes) -> Fault | None:
 
 
 def _version_fault(version: str, headers: Headers) -> Fault | None:
-    """What is wrong with the version of HTTP, or with the host that it asks for."""
+    """The fault of the HTTP version or of the `Host` header, or `None`."""
     if version not in _VERSIONS:
         return Fault("bad_request", "send the request in HTTP/1.1")
     host = headers.get(b"host")
@@ -153,7 +152,7 @@ def _version_fault(version: str, headers: Headers) -> Fault | None:
 
 
 def _framing_fault(version: str, headers: Headers) -> Fault | None:
-    """What is wrong with how the body's end is told."""
+    """The fault in how the request marks the end of its body, or `None`."""
     coding = headers.get(b"transfer-encoding")
     if coding is None:
         return None

@@ -1,4 +1,4 @@
-"""What holds for a route whatever its endpoint does: one row each, beside its resource's routes."""
+"""The policy of each route: one row, which stands next to the routes of its resource."""
 
 import re
 from collections.abc import Mapping
@@ -9,47 +9,47 @@ from typing import Final
 from models import Scope
 
 OPEN: Final = None
-"""In the place of a scope: the route needs no token."""
+"""Used instead of a scope when the route needs no token."""
 
 
 class Queue(StrEnum):
-    """Where requests wait for a slot."""
+    """The queues in which requests wait for a slot."""
 
     READING = "reading"
-    """For what waits for no COMMIT, however slow the disk is."""
+    """For requests that never wait for a COMMIT, so that a slow disk does not delay them."""
     WRITING = "writing"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoutePolicy:
-    """A row: what `GuardedRoute`, the edge and the OpenAPI document know of a route."""
+    """The row of a route, which `GuardedRoute`, the edge and the OpenAPI document use."""
 
     scope: Scope | None
-    """What a token must have; `OPEN` when none is needed."""
+    """The scope that a token must have; `OPEN` when the route needs no token."""
     queue: Queue | None
-    """Where the request waits for a slot; `None` when it needs none, or takes one by itself."""
+    """Where the request waits for a slot; `None` when it needs none, or its endpoint takes one."""
     body_limit: int = 0
-    """The bytes that a body may have where that is more than the installation's limit."""
+    """The largest body in bytes, if that is more than the installation's limit."""
     is_streamed: bool = False
-    """The answer goes on after the slot was given back, and breaks off when the token ends."""
+    """The answer continues after the slot was given back, and breaks off when the token ends."""
     is_open_on_loopback: bool = False
-    """Needs no token outside production where only this machine reaches the service."""
+    """The route needs no token outside production if only this machine reaches the service."""
     is_probe: bool = False
-    """Load balancers and orchestrators ask an address for it, and add to the query what they like:
-    the query is ignored, and every `Host` is answered."""
+    """Load balancers and orchestrators call the route by address, and may add any query: the query
+    is ignored, and every `Host` is answered."""
 
     def __post_init__(self) -> None:
-        """Raises `ValueError` for an open route with a queue, which shares slots between tokens."""
+        """Raises `ValueError` for an open route with a queue, since queues share slots by token."""
         if self.scope is OPEN and self.queue is not None:
             raise ValueError("a route without a scope can't wait in a queue")
 
 
 Policies = Mapping[tuple[str, str], RoutePolicy]
-"""Rows by method and path template."""
+"""The rows of routes, by method and path template."""
 
 
 def reads(scope: Scope, *, is_streamed: bool = False) -> RoutePolicy:
-    """The row of a route that changes and records nothing."""
+    """The row of a route that only reads."""
     return RoutePolicy(scope=scope, queue=Queue.READING, is_streamed=is_streamed)
 
 
@@ -64,12 +64,12 @@ def without_token(*, is_probe: bool = False, body_limit: int = 0) -> RoutePolicy
 
 
 def paths_of(template: str) -> re.Pattern[str]:
-    """What matches the paths of a template with names in braces."""
+    """A pattern for the paths of a template with names in braces."""
     return re.compile(re.sub(r"\{[^}]*\}", "[^/]+", template))
 
 
 class BodyLimits:
-    """The routes that take larger bodies than the others."""
+    """The limits of the routes that accept larger bodies than the others."""
 
     def __init__(self, policies: Policies) -> None:
         self._limits = [
@@ -79,7 +79,7 @@ class BodyLimits:
         ]
 
     def of(self, method: str, path: str) -> int:
-        """The bytes that this route takes by a rule of its own; 0 when it has none."""
+        """The route's own limit in bytes; 0 when it has none."""
         for own_method, paths, limit in self._limits:
             if method == own_method and paths.fullmatch(path):
                 return limit

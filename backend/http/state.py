@@ -1,4 +1,4 @@
-"""What an application has besides its routes: `app.state`, with a type for each part."""
+"""The typed state of an application, in `app.state`."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,31 +23,30 @@ class AppState:
     settings: Configuration
     auth_required: bool
     has_open_metrics: bool
-    """`/metrics` needs no token on this machine."""
+    """Whether `/metrics` needs no token for requests from this machine."""
     metrics: RequestMetrics
     own_origin: OwnOrigin
     cross_origin: CrossOrigin | None
     """`None` when no other origin is permitted."""
     limits: RequestLimits
     queues: dict[str, FairQueue]
-    """By the names of `Queue`."""
+    """The queues by the values of `Queue`."""
     inbound: InboundLimits = field(default_factory=InboundLimits)
     runtime: Runtime | None = None
     """`None` until the lifespan has begun."""
     service: DatabaseService | None = None
-    """The runtime's."""
+    """The runtime's service."""
 
     @property
     def installation(self) -> Runtime:
-        """What runs. Raises `NotRunning` before the lifespan has begun."""
+        """The running installation. Raises `NotRunning` before the lifespan has begun."""
         if self.runtime is None:
             raise NotRunning
         return self.runtime
 
 
 def state_of(app: FastAPI) -> AppState:
-    """The application's state. Raises `TypeError` for an application that `create_app` has not
-    made."""
+    """The application's state. Raises `TypeError` for an application not made by `create_app`."""
     state: Any = app.state
     if not isinstance(state, AppState):
         raise TypeError("this application was not made by create_app")

@@ -1,4 +1,4 @@
-"""Request bodies: JSON as RFC 8259 has it, without what decoders disagree about."""
+"""Reads request bodies: JSON by RFC 8259, without the parts that decoders disagree about."""
 
 import codecs
 import json
@@ -15,9 +15,9 @@ from backend.schemas.json_numbers import may_have_minus_zero, read_decimal, read
 def parse_json(body: bytes, name: str = "the body") -> Any:
     """The value of a JSON text in UTF-8, which messages call `name`.
 
-    Raises `MalformedJson`, also for repeated keys, NaN and infinities, lone surrogates, and
-    nesting or integers beyond what can be read. The message tells the place and repeats nothing.
-    A number that would come back as another one is `UNKEPT`, for its shape to refuse.
+    Raises `MalformedJson`, also for repeated keys, NaN and infinities, lone surrogates, too deep
+    nesting and too long integers. The message tells the place and repeats no input. A number that
+    would be returned changed is read as `UNKEPT`, and its schema refuses it.
     """
     try:
         text = body.decode("utf-8")
@@ -77,9 +77,9 @@ def check_content_type(request: Request) -> None:
 
 
 async def read_json(request: Request, *, required: bool = True) -> None:
-    """Read the body strictly; `request.json()` gives its value from then on.
+    """Read the body strictly; afterwards `request.json()` returns its value.
 
-    Unless it is `required` there may be none. Raises `UnsupportedMediaType`, `BodyTooLarge` and
+    Without `required` the body may be empty. Raises `UnsupportedMediaType`, `BodyTooLarge` and
     `MalformedJson`.
     """
     body = await request.body()
@@ -93,7 +93,7 @@ async def read_json(request: Request, *, required: bool = True) -> None:
 
 
 def refuse_other_encoding(body: bytes | bytearray, name: str) -> None:
-    """Raises `MalformedJson` for a text that is no JSON because of how it is encoded."""
+    """Raises `MalformedJson` for a text in an encoding other than UTF-8."""
     if body.startswith(codecs.BOM_UTF8):
         raise MalformedJson(f"{name} begins with a byte order mark: remove it")
     encoding = json.detect_encoding(bytes(body[:4]))
@@ -106,7 +106,7 @@ _OTHER_JSON = re.compile(r"application/[^/]*\+json")
 
 
 class _RefusedError(ValueError):
-    """JSON that Python reads and this service does not."""
+    """Raised for JSON that Python accepts and this service refuses."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)

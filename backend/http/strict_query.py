@@ -1,4 +1,4 @@
-"""Query strings: percent-encoded UTF-8, parameters that the route knows, and each of them once."""
+"""Checks query strings: percent-encoded UTF-8, only known parameters, and each of them once."""
 
 import re
 from collections.abc import Collection, Iterable
@@ -13,17 +13,17 @@ from starlette.requests import Request
 from backend.errors import BadRequest, ValidationFailed
 
 _NAME = re.compile(r"(?!sr_|lt_)[^\W\d][\w$:.~/\[\]-]{0,39}")
-"""What looks like the name of a parameter, and not like a token of ours. Anything else could be a
-value in the wrong place, and is not repeated."""
+"""Matches a text that looks like the name of a parameter and not like one of our tokens. Any other
+text could be a value in the wrong place, and is not repeated."""
 
 
 class StrictQuery:
-    """What the query of a route may have."""
+    """The parameters that the query of a route may have."""
 
     __slots__ = ("_lists", "_names")
 
     def __init__(self, names: Iterable[str] = (), lists: Collection[str] = ()) -> None:
-        """`names` are known, and those among `lists` may be given more than once."""
+        """`names` are the known parameters; those in `lists` may be given more than once."""
         self._names = frozenset(names)
         self._lists = frozenset(lists)
 
@@ -35,15 +35,15 @@ class StrictQuery:
         return cls((field.alias for field in fields), lists)
 
     def check(self, request: Request) -> None:
-        """Raises `BadRequest` for a query that can't be read one way only, and `ValidationFailed`
-        for unknown and repeated parameters."""
+        """Raises `BadRequest` for an ambiguous query, and `ValidationFailed` for unknown and
+        repeated parameters."""
         query: bytes = request.scope["query_string"]
         if not query:
             return
         _check_encoding(query)
         seen: set[str] = set()
         wrong: dict[str, dict[str, Any]] = {}
-        # The request keeps them for its route.
+        # The request caches `query_params` for its route.
         for name, _ in request.query_params.multi_items():
             if name not in self._names:
                 wrong.setdefault(name, self._unknown(name))
@@ -68,7 +68,8 @@ _REPEATED = {"type": "repeated_parameter", "msg": "give this parameter once"}
 
 
 def _check_encoding(query: bytes) -> None:
-    """Bytes that are no UTF-8 would be replaced, and what stands behind a NUL be overlooked."""
+    """Raises `BadRequest` for a query that is not UTF-8 or has a NUL: bytes that are not UTF-8
+    would be replaced, and text after a NUL would be overlooked."""
     if b"%" not in query and query.isascii():
         return
     try:

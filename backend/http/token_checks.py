@@ -1,4 +1,4 @@
-"""A request's token, looked at again after each wait: it may have been revoked or have expired."""
+"""Checks a request's token again after each wait: it may have expired or been revoked."""
 
 from collections.abc import AsyncIterable, AsyncIterator
 
@@ -12,37 +12,37 @@ from backend.http.strict_json import read_json
 from backend.services.principal import Principal, current_principal
 
 _NOTHING = frozenset({b"", b"{}", b"null"})
-"""Bodies that ask for nothing, which some clients send with every call."""
+"""Empty bodies, which some clients send with every call."""
 
 
 async def require_valid(request: Request, principal: Principal) -> None:
-    """Raises `Unauthenticated` when the token has ended since the request was recognised."""
+    """Raises `Unauthenticated` when the token has ended since the request was authenticated."""
     service = running_service(request)
     if service.tokens.may_have_ended(principal):
         await service.tokens.require_valid(principal)
 
 
 async def read_body(request: Request, principal: Principal, *, required: bool | None) -> None:
-    """Read the request's body, strictly unless the route has none: `required` is `None` then."""
+    """Read the request's body as strict JSON. `required` is `None` for a route without a body."""
     headers = request.headers
     is_sent = "transfer-encoding" in headers or headers.get("content-length", "0") != "0"
     if required is None and not is_sent:
         return
-    # Also one that nobody asks for may not be larger than the limit.
+    # The limit also applies to a body that the route does not use.
     body = await request.body()
-    # A client takes as long as it likes to send it.
+    # The client may have sent the body slowly, and the token may have ended meanwhile.
     await require_valid(request, principal)
     if required is not None:
         await read_json(request, required=required)
     elif request.method != "GET" and body.strip() not in _NOTHING:
-        # It would be ignored, and say what its sender believes to happen.
+        # The body would be ignored, although its sender expects it to have an effect.
         raise InvalidField((), "unexpected_body", "this call takes no body")
 
 
 def valid_to_the_end(handle: Handler) -> Handler:
-    """The handler of a route that reads, which tells nothing when the token has ended meanwhile.
+    """The handler of a reading route, with the token checked again before the answer is sent.
 
-    A route that writes is looked at in its transaction; afterwards its effect is there.
+    A writing route checks the token in its transaction; after the commit it is too late.
     """
 
     async def handle_and_check(request: Request) -> Response:
@@ -58,9 +58,10 @@ def valid_to_the_end(handle: Handler) -> Handler:
 
 
 def broken_off_at_the_end(handle: Handler) -> Handler:
-    """The handler of a route whose answer is streamed, which breaks off when the token ends.
+    """The handler of a streaming route, whose answer breaks off when the token ends.
 
-    Its status is sent by then: only a broken connection tells that this is not the whole.
+    The status is already sent by then, so only a broken connection tells the client that the
+    answer is incomplete.
     """
 
     async def handle_and_watch(request: Request) -> Response:

@@ -1,7 +1,7 @@
-"""The hosts that requests may be for.
+"""Checks the host that a request is for.
 
-A page whose own name its owner lets point at the service (DNS rebinding) is of the same origin to
-a browser, so CORS does not keep it out; the `Host` header still has that name.
+The owner of a page can let its host name point at the service (DNS rebinding). The browser then
+sees one origin, so CORS does not stop the page, but the `Host` header still has the page's name.
 """
 
 from collections.abc import Collection, Sequence
@@ -15,14 +15,14 @@ class TrustedHosts:
     """The configured hosts, as names in lower case, addresses, and `*.` before a name."""
 
     def __init__(self, patterns: Sequence[str], probes: Collection[str]) -> None:
-        """`probes` are the paths that are asked at an address: they take no input and tell nothing
-        of what is stored."""
+        """`probes` are the paths that may be called by address: they take no input and show no
+        stored data."""
         self._probes = frozenset(probes)
         self._names = frozenset(patterns)
         self._suffixes = tuple(pattern[1:] for pattern in patterns if pattern.startswith("*."))
 
     def permit(self, host: bytes | None, path: str) -> bool:
-        """Whether a request for this host is for one of them, or asks how the service is."""
+        """Whether the host is a trusted one, or the path is a probe's."""
         if host is not None and self._is_known(host.decode("latin-1").lower()):
             return True
         return path in self._probes

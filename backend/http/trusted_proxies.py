@@ -1,4 +1,4 @@
-"""Proxies in front of the service: who is believed when it says where a request comes from."""
+"""Reads the client's address from trusted proxies in front of the service."""
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -10,7 +10,7 @@ _SCHEMES = frozenset(("http", "https"))
 
 
 class TrustedProxies:
-    """The networks whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed."""
+    """The networks whose `X-Forwarded-For` and `X-Forwarded-Proto` are trusted."""
 
     def __init__(self, networks: Sequence[IPv4Network | IPv6Network]) -> None:
         self._networks = tuple(networks)
@@ -18,9 +18,10 @@ class TrustedProxies:
         self._trusts = lru_cache(1024)(self._is_within)
 
     def apply(self, scope: Scope, headers: Mapping[bytes, bytes]) -> None:
-        """Put the client's own address and scheme into `scope`, if a proxy sent the request.
+        """Put the client's own address and scheme into `scope`, if a trusted proxy sent the
+        request.
 
-        A connection without an address, as over a Unix socket, is no proxy's.
+        A connection without an address, such as one over a Unix socket, is never a proxy's.
         """
         peer = scope.get("client")
         if peer is None or not self._trusts(peer[0]):
@@ -28,20 +29,20 @@ class TrustedProxies:
         forwarded = headers.get(b"x-forwarded-for")
         if forwarded is not None:
             scope["client"] = (self._client(peer[0], forwarded.decode("latin-1")), 0)
-        # The last one is what the proxy has written that this process knows.
+        # The last value was written by the trusted proxy itself.
         scheme = headers.get(b"x-forwarded-proto", b"").decode("latin-1")
         scheme = scheme.rpartition(",")[2].strip().lower()
         if scheme in _SCHEMES:
             scope["scheme"] = scheme
 
     def _client(self, peer: str, forwarded: str) -> str:
-        """The nearest hop that is no trusted proxy. Each proxy adds at the end whom it was called
-        by, so everything before that hop may be made up."""
+        """The nearest hop that is not a trusted proxy. Each proxy appends the address of its own
+        client, so everything before that hop may be made up."""
         nearest = peer
         for hop in reversed(forwarded.split(",")):
             address = _address(_without_port(hop.strip()))
             if address is None:
-                # Such as `unknown`: a proxy that does not tell stands in for its clients.
+                # A value such as `unknown`: the proxy's own address stands for its clients.
                 return nearest
             nearest = str(address)
             if not self._trusts(nearest):
@@ -56,7 +57,7 @@ class TrustedProxies:
 def _without_port(hop: str) -> str:
     if hop.startswith("["):
         return hop[1:].partition("]")[0]
-    # With more colons than one it is an IPv6 address.
+    # A text with more than one colon is an IPv6 address.
     return hop.partition(":")[0] if hop.count(":") == 1 else hop
 
 

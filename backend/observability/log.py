@@ -1,7 +1,7 @@
-"""Log lines: one JSON object or one console line each, on standard error.
+"""Writes log lines to standard error, each as one JSON object or one console line.
 
-Our own loggers and the standard library's (uvicorn, asyncio, warnings) go through the same few
-functions, so that a line looks the same whoever wrote it, and nothing leaks around them.
+Our own loggers and those of the standard library (uvicorn, asyncio, warnings) use the same few
+functions, so that all lines look the same and no line leaks around them.
 """
 
 import json
@@ -29,8 +29,8 @@ _UVICORN_LOGGERS = ("uvicorn", "uvicorn.error", "uvicorn.access", "uvicorn.asgi"
 def configure_logging(level: str, fmt: Format | None = None, stream: TextIO | None = None) -> None:
     """Send every log line to `stream`, by default standard error.
 
-    `level` is a level's name. `fmt` None means console on a terminal, JSON elsewhere. May be
-    called again: the last call holds for every logger there is.
+    `level` is the name of a level. `fmt` None means console on a terminal and JSON elsewhere. May
+    be called again: the last call applies to all existing loggers.
     """
     stream = stream or sys.stderr
     if fmt is None:
@@ -49,17 +49,17 @@ def configure_logging(level: str, fmt: Format | None = None, stream: TextIO | No
 
 
 def get_logger(name: str) -> FilteringBoundLogger:
-    """The logger of the part of the program called `name`; usable before `configure_logging`.
+    """The logger called `name`; usable before `configure_logging`.
 
-    Its lines carry the id of the request that is served, and what is bound in
-    `structlog.contextvars`.
+    Its lines have the id of the current request, and the values bound in `structlog.contextvars`.
     """
     logger: FilteringBoundLogger = structlog.get_logger(name)
     return logger
 
 
 def log_access(request_id: str, method: str, route: str, status: int, seconds: float) -> None:
-    """The one line of a request. `request_id`, `method` and `route` need no escapes in JSON."""
+    """Write the access line of a request. `request_id`, `method` and `route` must need no escapes
+    in JSON."""
     milliseconds = round(seconds * 1000, 3)
     if _access.stream is None:
         _access.logger.info(
@@ -71,7 +71,7 @@ def log_access(request_id: str, method: str, route: str, status: int, seconds: f
             duration_ms=milliseconds,
         )
         return
-    # Every request waits for it, and this takes a third of the time of the same line by structlog.
+    # Every request waits for this line. structlog would take three times as long to write it.
     _Sink(_access.stream).write(
         f'{{"timestamp":"{_now()}","level":"info","logger":"strongroom.access","event":"request",'
         f'"request_id":"{request_id}","method":"{method}","route":"{route}","status":{status},'
@@ -84,24 +84,25 @@ _taps: list[Tap] = []
 
 
 def add_tap(tap: Tap) -> None:
-    """Call `tap` with each line from WARNING up before it is written, on the thread that logs it:
-    a dict with `timestamp`, `level`, `logger`, `event` and whatever else it carries."""
+    """Call `tap` with each line from WARNING up before it is written, on the thread that logs it.
+    A line is a dict with `timestamp`, `level`, `logger`, `event` and the line's other values."""
     _taps.append(tap)
 
 
 def remove_tap(tap: Tap) -> None:
-    """Call `tap` no more; nothing happens when it is not called any more already."""
+    """Stop calling `tap`. Does nothing if it was already removed."""
     if tap in _taps:
         _taps.remove(tap)
 
 
 def as_json(line: Mapping[str, Any]) -> str:
-    """A line, or a part of one, as JSON; what JSON has no form for is named by its type."""
+    """A line, or a part of one, as JSON. The name of its type replaces a value without a JSON
+    form."""
     return _render_json(None, "", line)
 
 
 class _Sink:
-    """Writes finished lines. Called with a logger's name, it gives the sink of that logger."""
+    """Writes finished lines. A call with a logger's name returns the sink of that logger."""
 
     __slots__ = ("_stream", "name")
 
@@ -118,14 +119,14 @@ class _Sink:
             stream.write(line + "\n")
             stream.flush()
         except (OSError, ValueError):
-            # Whoever read the log is gone, or the stream is closed: no request may fail of that.
+            # The reader of the log is gone, or the stream is closed: no request may fail for that.
             return
 
     debug = info = warning = error = critical = msg = write
 
 
 class _StandardLibrary(logging.Handler):
-    """Takes what other packages log and gives it the form of our own lines."""
+    """Formats the log records of other packages like our own lines."""
 
     def emit(self, record: logging.LogRecord) -> None:
         event: EventDict = {"event": _message(record)}
@@ -144,10 +145,10 @@ def _message(record: logging.LogRecord) -> str:
     try:
         text = record.getMessage()
     except (TypeError, ValueError, KeyError):
-        # Arguments that do not fit; the template alone shows none of them.
+        # The arguments do not fit the template, and the template alone shows none of them.
         return str(record.msg)
     if record.name == "asyncio":
-        # What follows the first line is reprs of tasks, exceptions and handles.
+        # The other lines are reprs of tasks, exceptions and handles.
         return text.partition("\n")[0]
     return text.strip()
 
@@ -158,21 +159,21 @@ def _take_over_standard_library(severity: int) -> None:
         if isinstance(handler, _StandardLibrary):
             root.removeHandler(handler)
     root.addHandler(_StandardLibrary())
-    # At DEBUG other packages show headers, SQL parameters and what they parse.
+    # At DEBUG other packages log headers, SQL parameters and the text that they parse.
     root.setLevel(max(severity, logging.INFO))
     for name in _UVICORN_LOGGERS:
         logger = logging.getLogger(name)
         logger.handlers.clear()
         logger.setLevel(logging.NOTSET)
         logger.propagate = True
-    # Uvicorn's access line has the query string; without a handler it is not even made.
+    # Uvicorn's access line has the query string; without a handler uvicorn does not create it.
     logging.getLogger("uvicorn.access").propagate = False
     logging.getLogger("aiosqlite").setLevel(max(severity, logging.WARNING))
     logging.captureWarnings(capture=True)
 
 
 def _complete(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
-    """Puts the time, the level and the context in front, the exception as text at the end."""
+    """Adds the time, the level and the context in front, and the exception as text at the end."""
     line: dict[str, Any] = {
         "timestamp": _now(),
         "level": method,
@@ -208,10 +209,10 @@ def _exception(exc_info: object) -> BaseException | None:
 
 
 class _Clock:
-    """The time in UTC, as `2030-12-31T23:59:59.123456Z`; formats each second once."""
+    """The time in UTC, as `2030-12-31T23:59:59.123456Z`. Formats each second only once."""
 
     def __init__(self) -> None:
-        # Read and written as one, so that no thread sees one second's number with another's text.
+        # One tuple, so that no thread sees the number of one second with the text of another.
         self._last = (-1, "")
 
     def __call__(self) -> str:
@@ -227,7 +228,7 @@ _now = _Clock()
 
 
 class _Access:
-    """Where `log_access` writes: to `stream`, as JSON, or else by the logger like all others."""
+    """The output of `log_access`: JSON to `stream`, or through `logger` if `stream` is `None`."""
 
     stream: TextIO | None = None
     logger = get_logger("strongroom.access")
@@ -240,22 +241,22 @@ def _render_json(_logger: WrappedLogger, _method: str, event: Mapping[str, Any])
     try:
         return to_json(event, fallback=_name, inf_nan_mode="null", bytes_mode="base64").decode()
     except PydanticSerializationError:
-        # A lone surrogate, which UTF-8 has no form for; escaped it is readable JSON.
+        # UTF-8 can't encode a lone surrogate, but as an escape it is valid JSON.
         text = json.dumps(event, default=_name)
         return json.dumps(json.loads(text, parse_constant=_no_constant), separators=(",", ":"))
 
 
 def _no_constant(_: str) -> None:
-    """NaN and the infinities are no JSON."""
+    """Replaces NaN and infinities, which are not JSON, by null."""
 
 
 def _name(value: object) -> str:
-    """What is no JSON is named by its type: its repr could show anything."""
+    """The type of a value without a JSON form; its repr could show anything."""
     return f"<{type(value).__name__}>"
 
 
 class _ConsoleFormat:
-    """Lines for people, in colour on a terminal unless NO_COLOR is set."""
+    """Formats lines for people, in colour on a terminal unless NO_COLOR is set."""
 
     def __init__(self, stream: TextIO) -> None:
         self._renderer = structlog.dev.ConsoleRenderer(
@@ -272,7 +273,7 @@ class _ConsoleFormat:
 
 
 def _one_line(value: object) -> object:
-    """Nobody's text may pretend to be a line of its own, nor steer the terminal."""
+    """Escapes a text, so that it can neither look like a separate line nor control the terminal."""
     if isinstance(value, str) and not value.isprintable():
         return value.encode("unicode_escape").decode("ascii")
     if value is None or isinstance(value, str | int | float | bool):
@@ -281,7 +282,7 @@ def _one_line(value: object) -> object:
 
 
 if not structlog.is_configured():
-    # Until the program says otherwise: warnings only, and never on standard output.
+    # The default until the program configures logging: warnings only, never on standard output.
     structlog.configure(
         processors=[_complete, _tap, _ConsoleFormat(sys.stderr)],
         wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),

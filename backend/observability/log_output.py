@@ -1,7 +1,7 @@
-"""Lines to a file, a pipe or a terminal that may be slow to take them, or never take them.
+"""Writes lines to a file, a pipe or a terminal that may accept them slowly or never.
 
-A write to a pipe that nobody reads does not return. So a thread of its own writes, and whoever has
-a line puts it into a buffer, which is bounded: what no longer fits is dropped, counted and told.
+A write to a pipe without a reader blocks. So a separate thread writes, and callers only add lines
+to a bounded buffer. Lines that do not fit are dropped, counted and logged.
 """
 
 import io
@@ -14,15 +14,15 @@ from collections.abc import Iterator
 from backend.observability.log import get_logger
 
 LIMIT_BYTES = 4 * 1024 * 1024
-"""What may wait to be written; as much again may be on its way."""
+"""The bytes that may wait in the buffer; as many again may be in the current write."""
 GATHERING_SECONDS = 0.01
-"""How long a line waits for others that go with it: a write for each would cost more than it."""
+"""How long a line waits for further lines: one write for each line would cost more."""
 STUCK_SECONDS = 1.0
-"""A wait for the end of all lines gives up when nothing was taken for so long."""
+"""`drain` gives up when the reader has accepted nothing for this long."""
 DRAIN_SECONDS = 3.0
-"""It gives up after this time in any case."""
+"""`drain` gives up after this time in any case."""
 
-# Lines in one such write are not torn apart by those of other processes on the same pipe.
+# A write of at most this size is never mixed with writes of other processes on the same pipe.
 _TOGETHER = select.PIPE_BUF
 
 logger = get_logger("strongroom.log")
@@ -31,8 +31,8 @@ logger = get_logger("strongroom.log")
 class LogOutput:
     """Writes lines to a file descriptor on its own thread, in their order. Used by any thread.
 
-    That lines were dropped is logged; `has_log` says that the log is written here, so that it can
-    be told only once lines are taken again.
+    Dropped lines are logged. `has_log` says that this output is the log itself, so that the message
+    must wait until lines are accepted again.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class LogOutput:
         self._name = name
         self._has_log = has_log
         self._limit = limit
-        # Reentrant, for a line that a signal's handler or the garbage collector has to log.
+        # Reentrant, because a signal handler or the garbage collector may log a line.
         self._changed = threading.Condition()
         self._lines: list[bytes] = []
         self._size = 0
@@ -54,19 +54,19 @@ class LogOutput:
         self._taken = 0
         self._untold = 0
         self.dropped = 0
-        """Lines that were not written, since the buffer was full or the write failed."""
-        # The process ends also while this thread waits for a reader.
+        """The number of lines not written because the buffer was full or the write failed."""
+        # A daemon, so that the process can end while this thread waits for a reader.
         self._thread = threading.Thread(target=self._run, name="strongroom-log", daemon=True)
 
     def start(self) -> None:
-        """Begin to write."""
+        """Start the writing thread."""
         self._thread.start()
         _running.append(self)
 
     def offer(self, line: bytes) -> None:
-        """Have the line written when its turn comes; it is dropped when too much waits.
+        """Add the line to the buffer; drop it if the buffer is full.
 
-        After `close` it is written at once, or dropped if others were left unwritten.
+        After `close` the line is written at once, or dropped if earlier lines were left unwritten.
         """
         with self._changed:
             if self._closed and self._ended:
@@ -82,7 +82,8 @@ class LogOutput:
                 self._changed.notify_all()
 
     def drain(self) -> bool:
-        """Wait until all is written, but not for somebody who takes nothing; whether it is."""
+        """Wait until all lines are written, or give up if the reader accepts none. Returns whether
+        all were written."""
         ends = time.monotonic() + DRAIN_SECONDS
         with self._changed:
             self._hurried = True
@@ -99,7 +100,7 @@ class LogOutput:
             return not (self._lines or self._writing)
 
     def close(self) -> bool:
-        """Drain, and take no more lines; whether all were written."""
+        """Drain, and buffer no more lines. Returns whether all lines were written."""
         all_written = self.drain()
         with self._changed:
             self._closed = True
@@ -117,7 +118,7 @@ class LogOutput:
                 self._tell_of_dropped()
 
     def _gather(self) -> list[bytes]:
-        """The lines there are, once there are some; none at the end."""
+        """Wait for lines and return them. An empty list means that the output is closed."""
         with self._changed:
             self._writing = False
             self._changed.notify_all()
@@ -131,19 +132,19 @@ class LogOutput:
             return lines
 
     def _write(self, chunk: bytes) -> bool:
-        """Whether all of it was taken."""
+        """Write the chunk. Returns whether all of it was accepted."""
         rest = memoryview(chunk)
         while rest:
             try:
                 written = os.write(self._descriptor, rest)
             except BlockingIOError:
-                # Somebody made the pipe one that refuses in the place of waiting.
+                # Another process has made the pipe non-blocking.
                 poll = select.poll()
                 poll.register(self._descriptor, select.POLLOUT)
                 poll.poll()
                 continue
             except OSError:
-                # Whoever read it is gone, or the disk is full; later lines may fare better.
+                # The reader is gone, or the disk is full. Later writes may succeed.
                 with self._changed:
                     self._count_dropped(bytes(rest).count(b"\n"))
                 return False
@@ -168,18 +169,18 @@ _running: list[LogOutput] = []
 
 
 def dropped_lines() -> int:
-    """How many lines of this process were dropped by outputs that are open."""
+    """The number of lines that the open outputs of this process have dropped."""
     return sum(output.dropped for output in _running)
 
 
 def drain_outputs() -> None:
-    """Wait for what is logged to be written, as `LogOutput.drain` does: before an end at once."""
+    """Drain all open outputs. To be called before the process ends with `os._exit`."""
     for output in tuple(_running):
         output.drain()
 
 
 class LineStream(io.TextIOBase):
-    """A text stream whose lines go to an output, a whole line each time."""
+    """A text stream that passes complete lines to an output."""
 
     def __init__(self, output: LogOutput, descriptor: int, encoding: str) -> None:
         super().__init__()
@@ -190,16 +191,16 @@ class LineStream(io.TextIOBase):
 
     @property
     def encoding(self) -> str:  # type: ignore[override]
-        """What lines are encoded with."""
+        """The encoding of the lines."""
         return self._encoding
 
     @property
     def errors(self) -> str:  # type: ignore[override]
-        """A character that the encoding does not have is escaped."""
+        """Characters that the encoding does not have are escaped."""
         return "backslashreplace"
 
     def write(self, text: str, /) -> int:
-        """Never waits, and never fails."""
+        """Pass on complete lines, and keep the rest. Never waits, and never fails."""
         whole = self._partial + text if self._partial else text
         if whole.endswith("\n"):
             self._partial = ""
@@ -211,20 +212,20 @@ class LineStream(io.TextIOBase):
         return len(text)
 
     def writable(self) -> bool:
-        """True."""
+        """Returns True."""
         return True
 
     def fileno(self) -> int:
-        """The descriptor that the lines are for."""
+        """The descriptor that the lines are written to."""
         return self._descriptor
 
     def isatty(self) -> bool:
-        """Whether that is a terminal."""
+        """Whether the descriptor is a terminal."""
         return os.isatty(self._descriptor)
 
 
 def _chunks(lines: list[bytes]) -> Iterator[bytes]:
-    """The lines, as many of them together as one write takes whole."""
+    """The lines, joined into chunks that one write takes as a whole."""
     together: list[bytes] = []
     size = 0
     for line in lines:

@@ -1,4 +1,4 @@
-"""Ids of requests: made for those that came without one, and known to the code that serves them."""
+"""Request ids: created for requests without one, and available to the code that serves them."""
 
 import itertools
 import secrets
@@ -10,21 +10,20 @@ _current: ContextVar[str | None] = ContextVar("strongroom_request_id", default=N
 
 
 def new_request_id() -> str:
-    """An id that no other request of this or another process has; it need not be secret."""
+    """An id that is unique among the requests of all processes; it is not secret."""
     return f"{_PREFIX}-{next(_COUNTER):08x}"
 
 
 def current_request_id() -> str | None:
-    """The id of the request that the running code serves, inside units of work as well; `None`
-    outside of requests."""
+    """The id of the current request, also inside units of work; `None` outside of requests."""
     return _current.get()
 
 
 def enter_request(request_id: str) -> Token[str | None]:
-    """Serve the request of this id from here on, until `leave_request`."""
+    """Make this the current request until `leave_request` gets the returned token."""
     return _current.set(request_id)
 
 
 def leave_request(token: Token[str | None]) -> None:
-    """Serve what was served before `enter_request` gave this token."""
+    """Restore the state before the `enter_request` that returned this token."""
     _current.reset(token)

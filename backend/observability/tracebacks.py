@@ -1,13 +1,13 @@
-"""An exception as text for the log: frames and types, and never what a variable held."""
+"""Formats an exception for the log: frames and types, but never the values of variables."""
 
 import traceback
 from collections.abc import Iterator
 
 FRAMES = 40
-"""Of each exception the innermost this many frames."""
+"""How many of the innermost frames are shown for each exception."""
 
 _OURS = frozenset({"backend", "config", "database"})
-"""Packages whose messages are written to show no input."""
+"""Packages whose error messages never show input."""
 
 _CAUSE = "The above exception was the direct cause of the following one:"
 _CONTEXT = "During handling of the above exception, another one occurred:"
@@ -16,8 +16,8 @@ _CONTEXT = "During handling of the above exception, another one occurred:"
 def format_exception(error: BaseException) -> str:
     """The exception with its causes and the members of its groups.
 
-    Left out are local variables, notes, and the message of those exceptions that repeat what they
-    were given: a value that could not be parsed, a key that was not there.
+    The text omits local variables and notes. It also omits messages of exceptions that repeat
+    their input, such as a value that could not be parsed or a missing key.
     """
     return "\n".join(_chain(error, set()))
 
@@ -62,5 +62,5 @@ def _describe(error: BaseException) -> str:
 def _repeats_input(error: BaseException) -> bool:
     if type(error).__module__.partition(".")[0] in _OURS:
         return False
-    # `errors` is how pydantic's and FastAPI's validation errors are known without importing them.
+    # `errors` identifies the validation errors of pydantic and FastAPI without importing them.
     return isinstance(error, ValueError | LookupError) or hasattr(error, "errors")

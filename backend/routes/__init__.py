@@ -1,4 +1,4 @@
-"""The routes, by what they are about; each calls one method of the service."""
+"""The routes by resource; each calls one method of the service."""
 
 from typing import Final
 
@@ -39,7 +39,7 @@ ROUTERS: Final[tuple[GuardedRouter, ...]] = (
     backups.router,
     retention.router,
 )
-"""All of them, in the order in which a path is looked for."""
+"""All routers, in the order in which paths are matched."""
 
 POLICIES: Final[Policies] = {
     key: policy for router in ROUTERS for key, policy in router.policies.items()

@@ -73,7 +73,7 @@ async def export_audit(
     lines = service.audit.export(
         project_id=project_id, action=action, actor=actor, after_id=after_id
     )
-    # What goes wrong with the first ones is still an answer with a status.
+    # An error in the first lines can still become an answer with a status.
     first = await anext(lines, b"")
     return StreamingResponse(_all_of(first, lines), media_type=NDJSON)
 

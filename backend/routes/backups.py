@@ -1,4 +1,4 @@
-"""Backups over HTTP, for administrators: into the data directory's own folder, nowhere else."""
+"""Backups over HTTP, for administrators; they go only into the data directory's folder."""
 
 from typing import Annotated
 
@@ -37,7 +37,7 @@ async def list_backups(runner: Runner, limit: Limit = 50, cursor: Cursor = None)
 @router.post("", status_code=status.HTTP_201_CREATED, responses=problems(body=True))
 async def create_backup(
     runner: Runner,
-    request: BackupRequest | None = None,  # noqa: ARG001 - only so that what it holds is refused
+    request: BackupRequest | None = None,  # noqa: ARG001 - declared so that any field is refused
 ) -> BackupCreated:
     """Copy the whole database, while serving, to a new file in the data directory's folder
     `backups`, and verify the copy. It holds every write acknowledged before this call, but no

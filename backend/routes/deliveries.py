@@ -1,4 +1,4 @@
-"""What senders deliver to webhooks: the one way in that asks for a signature, not for a token."""
+"""Deliveries to webhooks, the only call that needs a signature instead of a token."""
 
 from typing import Annotated, Any
 
@@ -23,9 +23,9 @@ router = GuardedRouter(
     tag="webhooks",
     prefix="/api/webhooks/{webhook_id}/deliveries",
     policies={
-        # No token, but a signature, without which nothing is taken; a slot comes after it.
+        # The signature replaces the token, and the endpoint takes a slot after checking it.
         ("POST", "/api/webhooks/{webhook_id}/deliveries/github"): without_token(
-            # What GitHub sends at most.
+            # The largest delivery that GitHub sends.
             body_limit=25 * 1024 * 1024
         ),
         ("GET", "/api/webhooks/{webhook_id}/deliveries"): reads(Scope.PROJECTS_READ),
@@ -37,7 +37,8 @@ DeliveryId = Annotated[Id, Path(description="The delivery's id in Strongroom.", 
 
 
 def _header(name: str, description: str, example: str) -> dict[str, Any]:
-    """A header's documentation: it is read by hand, because a wrong one has its own answer."""
+    """The documentation of a header. The code reads it itself, since a wrong header has its own
+    error."""
     return {
         "in": "header",
         "name": name,

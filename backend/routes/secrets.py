@@ -1,4 +1,4 @@
-"""Secrets over HTTP: values come in everywhere and go out in one place."""
+"""Secrets over HTTP. Several calls accept values, but only one returns them."""
 
 from typing import Annotated
 
@@ -26,7 +26,7 @@ router = GuardedRouter(
         ("PUT", "/api/projects/{project_id}/secrets"): writes(Scope.SECRETS_WRITE),
         ("GET", "/api/projects/{project_id}/secrets/{key}"): reads(Scope.PROJECTS_READ),
         ("PUT", "/api/projects/{project_id}/secrets/{key}"): writes(Scope.SECRETS_WRITE),
-        # What is revealed is recorded.
+        # Revealing a value writes to the audit.
         ("GET", "/api/projects/{project_id}/secrets/{key}/value"): writes(Scope.SECRETS_REVEAL),
         ("DELETE", "/api/projects/{project_id}/secrets/{key}"): writes(Scope.SECRETS_WRITE),
     },

@@ -1,4 +1,4 @@
-"""How the service itself is."""
+"""The state of the service: health, readiness and metrics."""
 
 from fastapi import Request, Response
 
@@ -16,7 +16,7 @@ router = GuardedRouter(
         ("GET", "/"): without_token(),
         ("GET", "/ready"): without_token(is_probe=True),
         ("GET", "/metrics"): RoutePolicy(
-            # Never waits: when there is much to do, it tells so.
+            # Metrics take no slot, so that they also answer under load.
             scope=Scope.ADMIN,
             queue=None,
             is_open_on_loopback=True,

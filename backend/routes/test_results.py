@@ -1,4 +1,4 @@
-"""Test results of runs, and of a project's last runs, over HTTP."""
+"""Test results of runs, and of a project's latest runs, over HTTP."""
 
 from typing import Annotated
 

@@ -1,6 +1,6 @@
-"""Putting the parts together: schema and keys are checked before anything is written.
+"""Starts an installation from its parts. Schema and keys are checked before anything is written.
 
-Used by the application's lifespan and by the commands; the rest of the code is given its parts.
+The application's lifespan and the commands use this package; other code receives its parts.
 """
 
 from backend.runtime.audit_heads import HeadsFile

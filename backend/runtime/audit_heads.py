@@ -1,7 +1,7 @@
-"""The file beside the database that remembers where the audit ended.
+"""The file next to the database that records the end of the audit.
 
-Whoever takes rows off the end of the audit, or puts an older database in its place, leaves a chain
-that is whole in itself; only something outside of the database can tell.
+After rows are removed from the end of the audit, or the database is replaced by an older one, the
+remaining chain is still valid. Only a record outside the database can show the loss.
 """
 
 import asyncio
@@ -22,16 +22,16 @@ logger = get_logger("strongroom.audit")
 
 
 class HeadsFile:
-    """`audit.heads`: a line `<id> <mac> <time>` for each export, only ever appended to.
+    """`audit.heads`: an append-only file with a line `<id> <mac> <time>` for each export.
 
-    A line that a crash cut short is passed over. Methods raise `OSError`.
+    Lines that a crash truncated are ignored. Methods raise `OSError`.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def append(self, head: ExportedHead) -> None:
-        """Add a line; durable before this returns."""
+        """Add a line, which is durable before this returns."""
         line = f"{head.id} {head.mac} {head.at}\n".encode()
         descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         with os.fdopen(descriptor, "r+b", buffering=0) as file:
@@ -45,7 +45,7 @@ class HeadsFile:
             _sync_directory(self.path.parent)
 
     def heads(self) -> Iterator[ExportedHead]:
-        """Every head that was exported, in the order of the lines; none without a file."""
+        """All exported heads, in the order of the lines; none if there is no file."""
         if not self.path.exists():
             return
         with self.path.open("rb") as file:
@@ -55,7 +55,7 @@ class HeadsFile:
                     yield head
 
     def newest(self) -> ExportedHead | None:
-        """The head with the greatest id among the last ones, or `None`."""
+        """The head with the greatest id in the last 64 KiB of the file, or `None`."""
         if not self.path.exists():
             return None
         with self.path.open("rb") as file:
@@ -67,7 +67,7 @@ class HeadsFile:
 
 
 class HeadsExport:
-    """Writes the audit's head to the file when it has moved."""
+    """Writes the audit's head to the file when the head has changed."""
 
     def __init__(self, file: HeadsFile, audit: Audit) -> None:
         self._file = file
@@ -76,11 +76,11 @@ class HeadsExport:
 
     @property
     def path(self) -> Path:
-        """Where the file is."""
+        """The path of the file."""
         return self._file.path
 
     async def compare(self) -> None:
-        """Tell, in the log and in the audit, when something of what was exported is missing.
+        """Report, in the log and in the audit, when exported entries are missing.
 
         Raises `OSError` and `DatabaseError`.
         """
@@ -99,7 +99,7 @@ class HeadsExport:
         )
 
     async def export(self) -> None:
-        """Append the head if it is not the one exported last.
+        """Append the head if it has changed since the last export.
 
         Raises `OSError` and `DatabaseError`.
         """

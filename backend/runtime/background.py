@@ -1,4 +1,4 @@
-"""Work that the service does by itself, between requests."""
+"""Jobs that the service runs in the background, besides requests."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -9,14 +9,14 @@ from backend.services.single_task import StopSignal
 logger = get_logger("strongroom.background")
 
 RETRY_SECONDS = 5.0
-"""After how long a job that failed is tried again, however seldom it runs otherwise."""
+"""The longest pause before a failed job is tried again, even if it usually runs less often."""
 
 
 class BackgroundWork:
-    """Jobs that run again and again until `stop`, each in a task of its own.
+    """Runs jobs repeatedly until `stop`, each in its own task.
 
-    A job that fails is logged, and runs again when its time comes, or after `RETRY_SECONDS` if
-    that is sooner: then without a line, as long as it fails in the same way.
+    A failed job is logged, and runs again after its usual pause or after `RETRY_SECONDS`, whichever
+    is shorter. Further failures with the same kind of error are not logged.
     """
 
     def __init__(self) -> None:
@@ -24,11 +24,11 @@ class BackgroundWork:
         self._tasks: list[asyncio.Task[None]] = []
 
     def every(self, seconds: float, name: str, job: Callable[[], Awaitable[object]]) -> None:
-        """Run `job` now, and again `seconds` after each time it has ended."""
+        """Run `job` now, and again `seconds` after each run has ended."""
         self._tasks.append(asyncio.create_task(self._repeat(seconds, name, job), name=name))
 
     async def stop(self) -> None:
-        """Begin no job any more, and wait for those that run."""
+        """Start no more jobs, and wait for those that are running."""
         self._stopping.set()
         await asyncio.gather(*self._tasks)
         self._tasks.clear()

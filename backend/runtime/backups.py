@@ -1,6 +1,6 @@
-"""Making backups, and making an installation of one.
+"""Makes and restores backups.
 
-Whatever ends the process, a backup or a restored database is there whole or not at all.
+However the process ends, a backup or a restored database is either complete or absent.
 """
 
 import contextlib
@@ -36,7 +36,7 @@ _TIME = "%Y%m%dT%H%M%S.%fZ"
 
 
 def nothing_more() -> None:
-    """What is done between a backup's verification and its appearance, if nothing is asked for."""
+    """The default step between a backup's verification and its publication: does nothing."""
 
 
 def make_backup(
@@ -48,15 +48,15 @@ def make_backup(
     before_publishing: Callable[[], None] = nothing_more,
     go_on: Callable[[], bool] = lambda: True,
 ) -> BackupCreated:
-    """Copy the database to the new file `target`, while others write; what was verified of it.
+    """Copy the database to the new file `target` while others write, and verify the copy.
 
-    All that was committed before the call is in it. `before_publishing` is called when all is
-    well; what it raises leaves nothing behind. Once `go_on` says no, the copy gives up with
-    `DatabaseBusy`. Raises `TargetExists`, `BadCopy`, `StartRefused`
-    when master keys are missing, and `DatabaseError`.
+    The backup has everything that was committed before the call. `before_publishing` is called
+    after the verification; if it raises, nothing is left behind. When `go_on` returns false, the
+    copy stops with `DatabaseBusy`. Raises `TargetExists`, `BadCopy` and `DatabaseError`, and
+    `StartRefused` when master keys are missing.
     """
     began = time.monotonic()
-    # Before the copy begins, so that each of them must be in it.
+    # The heads are read before the copy begins, so the copy must contain all of them.
     exported = list(heads.heads())
     if target.exists():
         raise TargetExists(f"{target} exists: choose another file")
@@ -81,7 +81,7 @@ def make_backup(
 
 
 def verified(found: CheckedCopy) -> BackupVerified:
-    """What was found, as it is told."""
+    """The result of a check, as answers show it."""
     return BackupVerified(
         integrity=True,
         references=True,
@@ -93,13 +93,13 @@ def verified(found: CheckedCopy) -> BackupVerified:
 
 
 class BackupFolder:
-    """The backups that a server makes, in its data directory."""
+    """The folder with a server's backups, in its data directory."""
 
     def __init__(self, data_directory: DataDirectory) -> None:
         self.path = data_directory.path / BACKUPS_FOLDER
 
     def new(self, now: datetime) -> Path:
-        """The path of a backup made now; the folder is there then, durably. Raises
+        """The path of a backup made now. Creates the folder durably if it is missing. Raises
         `DatabaseUnavailable`."""
         try:
             self.path.mkdir(mode=0o700, exist_ok=True)
@@ -125,14 +125,14 @@ class BackupFolder:
         for found in older:
             if len(backups) == limit:
                 break
-            # One that is removed meanwhile is not in the list.
+            # A backup that was removed meanwhile is left out.
             with contextlib.suppress(FileNotFoundError, ValueError):
                 backups.append(self._backup(found))
         return backups
 
     def _backup(self, name: str) -> Backup:
         match = _NAME.fullmatch(name)
-        assert match is not None  # noqa: S101 - only such names come here
+        assert match is not None  # noqa: S101 - the caller passes only such names
         at = datetime.strptime(match[1], _TIME).replace(tzinfo=UTC)
         return Backup(
             name=name, size_bytes=(self.path / name).stat().st_size, created_at=time_text(at)
@@ -151,7 +151,7 @@ class ServerBackups:
         self._folder = BackupFolder(data_directory)
 
     def make(self, now: datetime, before_publishing: Callable[[str], None]) -> BackupCreated:
-        """A new backup: see `make_backup`."""
+        """Make a new backup: see `make_backup`."""
         target = self._folder.new(now)
         return make_backup(
             self._manager,
@@ -164,22 +164,22 @@ class ServerBackups:
         )
 
     def _log_has_room(self) -> bool:
-        """Whether what is written during the copy, which keeps the log, is not too much for it."""
+        """Whether the write-ahead log, which can't be emptied during the copy, is small enough."""
         config = self._manager.config
         return wal_bytes(config) < config.wal_limit_bytes * 7 // 4
 
     def after(self, name: str | None, limit: int) -> list[Backup]:
-        """A part of the list: see `BackupFolder.after`."""
+        """A page of the list: see `BackupFolder.after`."""
         return self._folder.after(name, limit)
 
 
 def restore_backup(source: Path, directory: DataDirectory, keyring: Keyring) -> CheckedCopy:
-    """Make the installation in `directory` of the backup `source`, which stays as it is; what was
-    found in it.
+    """Create the installation in `directory` from the backup `source`, which is not changed.
+    Returns the contents found by `check_copy`.
 
-    Nothing appears before the copy was verified as `check_copy` does, apart from audit heads,
-    which a backup does not have. Raises `StartRefused` when the directory holds anything but a
-    master key and backups, `ProcessLockHeld` when somebody uses it, and what `check_copy` raises.
+    Nothing appears before `check_copy` has verified the copy, except for audit heads, which a
+    backup does not have. Raises `StartRefused` when the directory has anything but a master key
+    and backups, `ProcessLockHeld` when another process uses it, and the errors of `check_copy`.
     """
     problem = wrong_file(source)
     if problem is not None:

@@ -1,4 +1,4 @@
-"""Whether a copy of a database is whole, and belongs to this program and to these keys."""
+"""Checks that a copy of a database is complete, and fits this program and the master keys."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -22,29 +22,29 @@ _AUDIT = "audit_entries"
 
 
 class BadCopy(DatabaseError):
-    """The copy is not what it should be. The message is one line that says what is wrong."""
+    """The copy is damaged or incomplete. The message is one line that says what is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
 class CheckedCopy:
-    """What was found whole."""
+    """The contents of a verified copy."""
 
     schema_version: int
     """The number of the newest migration in the backup."""
     rows: dict[str, int]
-    """By table."""
+    """The number of rows by table."""
     master_keys: tuple[str, ...]
-    """Ids of the keys without which it can't be read."""
+    """The ids of the master keys that are needed to read the copy."""
     audit_entries: int
-    """Length of the chain, from its first entry on."""
+    """The number of entries in the audit's chain."""
 
 
 def check_copy(file: Path, keyring: Keyring, heads: Iterable[ExportedHead] = ()) -> CheckedCopy:
-    """Look through the whole copy; what it holds.
+    """Check the whole copy and return its contents.
 
-    The schema and the keys come first. Raises `BadCopy` for the first thing that is wrong,
-    `StartRefused` when a master key is missing or another one, `MigrationError` when the copy is
-    not of this program or of a newer version, and `DatabaseError` when it can't be read.
+    Schema and keys are checked first. Raises `BadCopy` for the first fault, `StartRefused` when a
+    master key is missing or wrong, `MigrationError` when the copy is from another program or a
+    newer version, and `DatabaseError` when the copy can't be read.
     """
     manager = DatabaseManager(looking_at(file))
     try:

@@ -1,4 +1,4 @@
-"""What a start makes sure of before it relies on the files that it finds."""
+"""Checks the files of an installation before a start relies on them."""
 
 import os
 
@@ -15,12 +15,12 @@ from database.sqlite.wal import wal_bytes
 logger = get_logger("strongroom.start")
 
 QUICK_CHECK_SECONDS = 60.0
-"""How long a start looks through a large file; what is left then is for `strongroom verify`."""
+"""How long a start checks a large file; after that it leaves the check to `strongroom verify`."""
 _LARGE_BYTES = 100_000_000
 
 
 def require_access(directory: DataDirectory, *, writing: bool) -> None:
-    """Raises `StartRefused`, naming the file and its mode, when this process may not use one."""
+    """Raises `StartRefused` when this process may not use a file; names the file and its mode."""
     problem = access_problem(directory.database, writing=writing)
     if problem is not None:
         raise StartRefused(
@@ -30,16 +30,16 @@ def require_access(directory: DataDirectory, *, writing: bool) -> None:
 
 
 def look_at_log(manager: DatabaseManager) -> None:
-    """Tell of transactions in the write-ahead log that are lost as a frame before them is damaged.
+    """Report transactions in the write-ahead log that are lost after a damaged frame.
 
-    Before anything is written, which may be written over them. They stay in a copy of the log.
-    Raises `DatabaseUnavailable` when the log can't be read.
+    Must run before anything is written, because a write may replace them. They are kept in a copy
+    of the log. Raises `DatabaseUnavailable` when the log can't be read.
     """
     log = manager.config.wal_path
     lost = lost_frames(log)
     if lost is not None:
         _tell(lost, _kept(log.with_name(f"{log.name}.damaged"), log.read_bytes()))
-        # Else they would be found again, behind what is written from now on.
+        # Otherwise the next check would find them again, after the frames written from now on.
         with manager.sync_pool.connection() as connection:
             control(connection, "PRAGMA wal_checkpoint(TRUNCATE)")
 
@@ -54,7 +54,8 @@ def _tell(lost: LostFrames, kept: str | None) -> None:
 
 
 def _kept(copy: os.PathLike[str], content: bytes) -> str | None:
-    """Where the log was copied to; `None` when there is no room, or an older copy."""
+    """Copy the log. Returns the path of the copy; `None` when the disk is full or an older copy
+    exists."""
     try:
         descriptor = os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with os.fdopen(descriptor, "wb") as file:
@@ -66,9 +67,9 @@ def _kept(copy: os.PathLike[str], content: bytes) -> str | None:
 
 
 def require_whole_file(manager: DatabaseManager) -> None:
-    """Look through a file that was not closed in order, or came from elsewhere.
+    """Check a file that was not closed properly, or came from elsewhere.
 
-    A copy made with `cp` while a server wrote looks like one. Raises `StartRefused` when pages or
+    A copy made with `cp` during writes looks like such a file. Raises `StartRefused` when pages or
     tables are damaged, and `DatabaseError` when the file can't be read.
     """
     config = manager.config
@@ -102,8 +103,8 @@ def _check_file(manager: DatabaseManager) -> None:
 
 
 def require_tables(manager: DatabaseManager) -> None:
-    """Raises `StartRefused` for a database without tables beside the files that come after them:
-    what it had was in a log that is lost, and a start would make a new installation."""
+    """Raises `StartRefused` for a database without tables next to files that are made later: the
+    tables were in a log that is lost, and a start would create a new installation."""
     directory = DataDirectory(manager.config.path.parent)
     traces = [path.name for path in directory.made_last if os.path.lexists(path)]
     if not traces:
@@ -119,10 +120,10 @@ def require_tables(manager: DatabaseManager) -> None:
 
 
 def try_write(manager: DatabaseManager) -> None:
-    """Commit a write that changes nothing: what only shows then is told at the start.
+    """Commit a write that changes nothing, so that write problems show at the start.
 
-    A full disk does not keep a service from starting, as it can be read. Raises `StartRefused` when
-    the database can't be written, and `DatabaseError` when writing fails.
+    The service starts even if the disk is full, because reads still work. Raises `StartRefused`
+    when the database can't be written, and `DatabaseError` when writing fails.
     """
     try:
         with manager.transaction() as connection:

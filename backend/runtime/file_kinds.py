@@ -1,4 +1,4 @@
-"""What kind of file lies where one of an installation's own is expected."""
+"""Checks that the files of an installation are of the expected kind."""
 
 import os
 import stat
@@ -16,11 +16,12 @@ _KINDS = {
 
 
 def kind_problem(database: Path, others: Iterable[Path]) -> str | None:
-    """What is wrong when the data directory is no directory, or the database, a file that SQLite
-    has beside it, its lock or one of the `others` is no ordinary file; `None` when nothing is.
+    """The problem when the data directory is not a directory, or when the database, one of
+    SQLite's files next to it, its lock or one of the `others` is not an ordinary file; `None` when
+    there is no problem.
 
-    A link to a file that is there is followed. One that leads nowhere would have the file made,
-    wherever that is.
+    Links to existing files are followed. A broken link is a problem, because the file would be
+    created at its target.
     """
     problem = _wrong(database.parent, stat.S_IFDIR)
     if problem is not None:
@@ -33,13 +34,14 @@ def kind_problem(database: Path, others: Iterable[Path]) -> str | None:
 
 
 def wrong_file(path: Path) -> str | None:
-    """That the path is no ordinary file, and what it is; `None` when it is one, or nothing."""
+    """A sentence that says what the path is instead of an ordinary file; `None` when it is one or
+    does not exist."""
     return _wrong(path, stat.S_IFREG)
 
 
 def _files(database: Path) -> Iterator[Path]:
     yield database
-    # SQLite has its own beside the file that a link leads to.
+    # SQLite's own files are next to the file that a link points at.
     real = Path(os.path.realpath(database)) if database.is_symlink() else database
     yield from (real.with_name(f"{real.name}{suffix}") for suffix in ("-wal", "-shm"))
     yield database.with_name(f"{database.name}.lock")
@@ -49,7 +51,7 @@ def _wrong(path: Path, wanted: int) -> str | None:
     try:
         kind = stat.S_IFMT(path.stat().st_mode)
     except OSError:
-        # What is missing is made, and what can't be reached is told where it is used.
+        # A missing file is created later, and an unreachable one is reported when it is used.
         if not path.is_symlink():
             return None
         return f"{path} is a broken link, but must be {_KINDS[wanted]}"

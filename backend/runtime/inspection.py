@@ -1,4 +1,4 @@
-"""Looking at an installation without changing it, also while a server is running on it."""
+"""Opens an installation for reading only, even while a server is running."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -37,11 +37,11 @@ class Inspection:
     keyring: Keyring | None
     service: DatabaseService
     has_service_keys: bool
-    """Whether the installation's own key could be read, so that MACs can be checked."""
+    """Whether the installation's own key could be decrypted, so that MACs can be checked."""
 
 
 def read_only_manager(settings: Configuration) -> DatabaseManager:
-    """A manager that takes no lock and writes nothing, not opened.
+    """A manager that takes no lock and writes nothing. It is not opened yet.
 
     Raises `StartRefused` when there is no database.
     """
@@ -52,10 +52,10 @@ def read_only_manager(settings: Configuration) -> DatabaseManager:
 
 
 def rows_without_installation(settings: Configuration) -> int | None:
-    """How many rows a database has that knows no installation; None when it knows one.
+    """The number of rows in a database without an installation; `None` when it has one.
 
-    0 is one that was migrated, and that nobody has used yet. Raises `StartRefused` when there is
-    no database, and `DatabaseError`.
+    0 means that the database was migrated, but never used. Raises `StartRefused` when there is no
+    database, and `DatabaseError`.
     """
     manager = read_only_manager(settings)
     try:
@@ -72,10 +72,10 @@ def rows_without_installation(settings: Configuration) -> int | None:
 async def inspection(
     settings: Configuration, keyring: Keyring | None, *, check: bool = True
 ) -> AsyncIterator[Inspection]:
-    """The installation as it is, readable in the block; with `check` its keys must be right.
+    """The installation, open for reading during the block. With `check` its keys must be right.
 
-    Without a keyring no value can be read. Raises `StartRefused` when there is no database, when
-    its schema or its keys are not those of this program and configuration, and `DatabaseError`.
+    Without a keyring no value can be decrypted. Raises `StartRefused` when there is no database or
+    when its schema or keys do not fit this program and configuration, and `DatabaseError`.
     """
     manager = read_only_manager(settings)
     try:
@@ -116,5 +116,5 @@ async def _root_key(manager: DatabaseManager, vault: Vault) -> MasterKey | None:
     try:
         return None if installation is None else vault.installation_key(installation.wrapped_key)
     except SecretUnreadable:
-        # Whoever looks at what is wrong still wants to see the rest.
+        # An inspection of a damaged installation should still show the rest.
         return None

@@ -1,4 +1,4 @@
-"""Where an installation is: its configuration and its files."""
+"""The configuration and the files of an installation."""
 
 import contextlib
 import os
@@ -23,11 +23,11 @@ MASTER_KEY_FILE = "master.key"
 AUDIT_HEADS_FILE = "audit.heads"
 TOKEN_FILE = "admin.token"  # noqa: S105 - a file's name
 _EMPTY_BYTES = 1
-"""SQLite takes a file of one byte for an empty one too."""
+"""SQLite treats a file of one byte as empty too."""
 
 
 class Configuration(Protocol):
-    """What of the configuration a start needs; the settings are one."""
+    """The part of the configuration that a start needs; `Settings` implements it."""
 
     @property
     def data_dir(self) -> Path: ...
@@ -66,7 +66,7 @@ class Configuration(Protocol):
 
 
 class StartRefused(Exception):
-    """The service can't start as things are. The message is one line that says what to do."""
+    """The service can't start in this state. The message is one line that says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,27 +82,27 @@ class DataDirectory:
 
     @property
     def master_key(self) -> Path:
-        """The master key made for development."""
+        """The file of the master key that is generated for development."""
         return self.path / MASTER_KEY_FILE
 
     @property
     def made_last(self) -> list[Path]:
-        """Files that a first start makes once the database has its tables."""
+        """The files that a first start creates after the tables of the database."""
         return [self.audit_heads, self.admin_token]
 
     @property
     def admin_token(self) -> Path:
-        """The token of the first start."""
+        """The file with the token of the first start."""
         return self.path / TOKEN_FILE
 
     @property
     def audit_heads(self) -> Path:
-        """Where the audit ended each time that was exported."""
+        """The file with the exported heads of the audit."""
         return self.path / AUDIT_HEADS_FILE
 
     def make(self) -> None:
-        """Make the directory, for its owner only, durable before this returns. Raises
-        `StartRefused` when that can't be, and as `require_kinds` does."""
+        """Create the directory, for its owner only, durably before this returns. Raises
+        `StartRefused` when that fails, and the errors of `require_kinds`."""
         self.require_kinds()
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -110,28 +110,28 @@ class DataDirectory:
             raise StartRefused(
                 f"{self.path} can't be made ({error.strerror}): choose another data directory"
             ) from None
-        # Also those that are there: the start that made them may have been cut short.
+        # Existing parents too, because the start that created them may have been interrupted.
         for parent in self.path.absolute().parents:
-            # One that can't be read was there before, and will be.
+            # A parent that can't be read was not created by a start, so it is durable already.
             with contextlib.suppress(OSError):
                 sync(parent)
 
     def has_use_for(self, file: Path) -> bool:
-        """Whether the file has the name of one of the installation's own, be it there or not."""
+        """Whether the path is reserved for a file of the installation, existing or not."""
         names = {f"{DATABASE_FILE}{suffix}" for suffix in ("", "-wal", "-shm", "-journal", ".lock")}
         names |= {path.name for path in (self.master_key, *self.made_last)}
         return file.name in names and file.parent.resolve() == self.path.resolve()
 
     def require_kinds(self) -> None:
         """Raises `StartRefused` unless the path is a directory and its files are ordinary ones."""
-        # Nothing reads the token's file: only the first start says what lies in its place.
+        # Nothing reads the token's file, so only the first start checks its path.
         problem = kind_problem(self.database, (self.master_key, self.audit_heads))
         if problem is not None:
             raise StartRefused(problem)
 
     def require_whole(self, keys_file: Path | None = None) -> None:
-        """Raises `StartRefused` as `require_not_lost` does, and for what a restore or a demo that
-        did not come to its end has left."""
+        """Raises `StartRefused` as `require_not_lost` does, and for the remains of an unfinished
+        restore or demo."""
         self.require_not_lost(keys_file)
         if self.database.exists():
             return
@@ -143,7 +143,7 @@ class DataDirectory:
             )
 
     def require_database(self, keys_file: Path | None = None) -> None:
-        """Raises `StartRefused` when there is no database, with what shows that there was one."""
+        """Raises `StartRefused` without a database; the message names traces of a lost one."""
         self.require_kinds()
         if self.path.is_dir():
             self.require_whole(keys_file)
@@ -155,11 +155,11 @@ class DataDirectory:
             )
 
     def require_not_lost(self, keys_file: Path | None = None) -> None:
-        """Raises `StartRefused` when there is no database and something shows that there was one:
-        a start would make a new installation, and the log of the old one would be lost. Also as
-        `require_kinds` does.
+        """Raises `StartRefused` when there are only traces of a database, and the errors of
+        `require_kinds`. A start would create a new installation, and the log of the old one would
+        be lost.
 
-        A master key at `keys_file`, which the configuration names, shows nothing.
+        A master key at the configured `keys_file` is not a trace.
         """
         self.require_kinds()
         traces = self._traces(keys_file)
@@ -181,7 +181,7 @@ class DataDirectory:
             if keys_file is None or keys_file.absolute() != self.master_key.absolute():
                 suspects.append(self.master_key)
         elif self.database.stat().st_size <= _EMPTY_BYTES:
-            # A first start that was cut short leaves an empty file and a key, and no more.
+            # An interrupted first start leaves only an empty file and a key.
             suspects = later
             if log.exists() and log.stat().st_size > 0:
                 suspects = [log, *later]
@@ -190,8 +190,8 @@ class DataDirectory:
         return [file.name for file in suspects if os.path.lexists(file)]
 
     def make_database(self) -> None:
-        """Make the database file, empty, if there is none; durable before this returns. It comes
-        before the key, so that a key alone shows that a database was lost.
+        """Create an empty database file if there is none, durably before this returns. The file is
+        created before the key, so that a key without a database shows that the database was lost.
 
         Raises `StartRefused`.
         """
@@ -206,9 +206,9 @@ class DataDirectory:
             raise StartRefused(f"{self.database} can't be made ({error.strerror})") from None
 
     def check_owner(self, *, strict: bool) -> None:
-        """See that nobody else can put files in the place of the service's own.
+        """Check that other users can't replace the service's files.
 
-        Raises `StartRefused` when somebody can and `strict` is set; else a log line warns.
+        If they can, raises `StartRefused` when `strict` is set, and otherwise logs a warning.
         """
         status = self.path.stat()
         path = shlex.quote(str(self.path))
@@ -225,17 +225,17 @@ class DataDirectory:
         logger.warning("other users can change the data", data_directory=problem)
 
     def _open_parent(self) -> Path | None:
-        """A directory above this one where everybody may rename what is others'."""
+        """A parent directory in which any user may rename the files of others, or `None`."""
         for parent in self.path.resolve().parents:
             mode = parent.stat().st_mode
-            # Where the sticky bit is, as in /tmp, everybody may rename what is their own.
+            # With the sticky bit, as in /tmp, users may rename only their own files.
             if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
                 return parent
         return None
 
 
 def connection_config(settings: Configuration) -> ConnectionConfig:
-    """Where the database is and how its pools behave, as configured."""
+    """The configured path and pool options of the database."""
     config = ConnectionConfig(
         path=DataDirectory(settings.data_dir).database,
         readers=settings.db_readers,
@@ -246,7 +246,7 @@ def connection_config(settings: Configuration) -> ConnectionConfig:
 
 
 def retention_limits(settings: Configuration) -> RetentionLimits:
-    """How long data is kept, as configured: 0 stands for no limit there."""
+    """The configured retention limits. A setting of 0 means no limit."""
 
     def limit(days: int, newest: int) -> Limit:
         return Limit(days=days or None, newest=newest or None)
@@ -260,7 +260,7 @@ def retention_limits(settings: Configuration) -> RetentionLimits:
 
 
 def require_free(path: Path) -> None:
-    """Raises `StartRefused` when there is something at `path`, if only a symbolic link."""
+    """Raises `StartRefused` when `path` exists, even as a broken symbolic link."""
     if os.path.lexists(path):
         raise StartRefused(
             f"{path} exists, and is neither replaced nor followed: move it somewhere else, and "
@@ -269,10 +269,10 @@ def require_free(path: Path) -> None:
 
 
 def make_private(path: Path, text: str) -> None:
-    """Make a file that only its owner can read, durable before this returns.
+    """Create a file that only its owner can read, durably before this returns.
 
-    Raises `StartRefused`, also when there is something at `path`, which stays as it is; nothing is
-    left behind then.
+    Raises `StartRefused`, also when `path` exists, which is not changed then. After an error
+    nothing is left behind.
     """
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
@@ -284,7 +284,7 @@ def make_private(path: Path, text: str) -> None:
         raise _not_writable(path, error) from None
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            # Whatever the process's mask takes away or leaves.
+            # Set the mode explicitly, whatever the umask is.
             os.fchmod(file.fileno(), stat.S_IRUSR | stat.S_IWUSR)
             file.write(text)
             file.flush()

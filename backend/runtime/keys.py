@@ -1,4 +1,4 @@
-"""Which master keys there are, and whether they are the ones that the database knows."""
+"""Finds the master keys, and checks that they are the keys that the database knows."""
 
 from backend.crypto.keyring import (
     KeyConfigurationError,
@@ -19,25 +19,25 @@ from database.connection_manager import DatabaseManager
 
 
 class NoKeys:
-    """A key provider without a key: with it nothing can be sealed or opened."""
+    """A key provider without keys, with which nothing can be encrypted or decrypted."""
 
     def current(self) -> MasterKey:
         """Raises `KeyConfigurationError`."""
         raise KeyConfigurationError("no master key is configured")
 
     def by_id(self, key_id: str) -> MasterKey | None:  # noqa: ARG002 - the provider's signature
-        """None."""
+        """Returns `None`."""
         return None
 
     def ids(self) -> tuple[str, ...]:
-        """None at all."""
+        """Returns an empty tuple."""
         return ()
 
 
 def find_keyring(settings: Configuration) -> Keyring | None:
-    """The configured master keys, else the one made for development; None when there is neither.
+    """The configured master keys, else the one generated for development, else `None`.
 
-    Raises `StartRefused` when they can't be read or used, and as `require_kinds` does.
+    Raises `StartRefused` when the keys can't be read or used, and the errors of `require_kinds`.
     """
     directory = DataDirectory(settings.data_dir)
     directory.require_kinds()
@@ -62,7 +62,7 @@ def find_keyring(settings: Configuration) -> Keyring | None:
 
 
 def load_keyring(settings: Configuration, manager: DatabaseManager) -> Keyring:
-    """The configured master keys; in development, for a new database, one made now.
+    """The configured master keys; in development, a new database gets a key that is made now.
 
     Raises `StartRefused`.
     """
@@ -90,7 +90,7 @@ def load_keyring(settings: Configuration, manager: DatabaseManager) -> Keyring:
 
 
 def _remove_half_a_key(directory: DataDirectory, manager: DatabaseManager) -> None:
-    """Remove a master key without content that a first start left when it was cut short."""
+    """Remove an empty master key file that an interrupted first start has left."""
     key, database = directory.master_key, directory.database
     is_empty = key.exists() and key.stat().st_size == 0
     if is_empty and database.exists() and read_key_records(manager) is None:
@@ -98,10 +98,10 @@ def _remove_half_a_key(directory: DataDirectory, manager: DatabaseManager) -> No
 
 
 def check_keys(manager: DatabaseManager, keyring: Keyring) -> None:
-    """Hold the configured keys against the database's canaries, before anything is changed.
+    """Compare the configured keys with the database's canaries, before anything is changed.
 
-    Raises `StartRefused`, naming key ids only, when a key is not the one of its id, or one is
-    missing that something is still encrypted under.
+    Raises `StartRefused` when a key is not the one that the database knows under its id, or when a
+    key that is still in use is missing. The message names only key ids.
     """
     if not manager.config.path.exists():
         return

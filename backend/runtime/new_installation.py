@@ -1,4 +1,4 @@
-"""Making an installation aside, so that it is there whole or not at all."""
+"""Creates an installation in a temporary folder, so that it is either complete or absent."""
 
 import contextlib
 from collections.abc import Iterator
@@ -23,36 +23,37 @@ _HARMLESS = frozenset({MASTER_KEY_FILE, BACKUPS_FOLDER, _LOCK_FILE})
 def empty_directory(
     directory: DataDirectory, *, harmless: frozenset[str] = _HARMLESS
 ) -> Iterator[Path]:
-    """A place in `directory`, which is locked for the block, for what is to become its
-    installation; it is gone after the block, and so are the remains of one that was interrupted.
+    """A temporary folder in `directory` for the files of its new installation. The directory is
+    locked during the block. Afterwards the folder is removed, and so are the remains of an
+    interrupted attempt.
 
-    The directory is made. Raises `StartRefused` when it holds anything but what is `harmless`, and
-    `ProcessLockHeld` when somebody uses it.
+    Creates the directory if it is missing. Raises `StartRefused` when it has anything but
+    `harmless` files, and `ProcessLockHeld` when another process uses it.
     """
     directory.require_kinds()
     _require_unused(directory)
     directory.make()
     _require_empty(directory, harmless)
     with _locked(directory), workspace(directory.path) as folder:
-        # Nobody else may have come first.
+        # Another process may have filled the directory before the lock was taken.
         _require_empty(directory, harmless)
         yield folder
 
 
 @contextlib.contextmanager
 def installing(directory: DataDirectory) -> Iterator[Path]:
-    """A place for a whole new installation, which is that of `directory` once the block has ended
-    well.
+    """A folder for a complete new installation, which moves into `directory` when the block
+    succeeds.
 
-    Where it ends otherwise, the directory is as empty as it was. Raises what `empty_directory`
-    raises.
+    If the block fails, the directory is as empty as before. Raises the errors of
+    `empty_directory`.
     """
     moved: list[Path] = []
     try:
         with empty_directory(directory, harmless=frozenset({_LOCK_FILE})) as folder:
             yield folder
             files = [path for path in folder.iterdir() if path.name != _LOCK_FILE]
-            # The database comes last: without it the others are no installation.
+            # The database comes last, since the other files without it are not an installation.
             for file in sorted(files, key=lambda path: path.name == DATABASE_FILE):
                 put_in_place(file, directory)
                 moved.append(directory.path / file.name)
@@ -63,7 +64,7 @@ def installing(directory: DataDirectory) -> Iterator[Path]:
 
 
 def put_in_place(file: Path, directory: DataDirectory) -> None:
-    """Give a complete file its name in the directory. Raises `StartRefused` when there is one."""
+    """Move a complete file into the directory. Raises `StartRefused` when its name is taken."""
     try:
         publish(file, directory.path / file.name)
     except TargetExists:
@@ -85,7 +86,7 @@ def _locked(directory: DataDirectory) -> Iterator[None]:
     lock.acquire()
     try:
         yield
-        # What is in place now was made whole: the first start need not look through it.
+        # The database in place is complete, so the first start need not check the whole file.
         lock.in_order = True
     finally:
         lock.release()

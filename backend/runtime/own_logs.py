@@ -1,8 +1,8 @@
-"""The service's own warnings and errors, on their way into the table of logs.
+"""Stores the service's own warnings and errors in the table of logs.
 
-A line is put aside where it is logged, which costs next to nothing, and stored a moment later
-together with the others. What goes wrong here is logged too, but never put aside: no failure to
-store a line can make another line to store.
+Logging a line only adds it to a queue, which costs next to nothing; a moment later all queued lines
+are stored together. Errors in this module are logged too, but never queued, so that a failure to
+store a line can't produce another line to store.
 """
 
 import json
@@ -24,9 +24,9 @@ Store = Callable[[Sequence[LogEntry]], Awaitable[object]]
 
 _NAME = "strongroom.own_logs"
 _ELSEWHERE = frozenset({"level", "logger", "event", "request_id"})
-"""Parts of a line that have a column of their own."""
+"""Parts of a line that have their own column."""
 _STRANGERS = "strongroom.connections"
-"""What it tells, anybody who can connect may cause."""
+"""A logger whose lines anyone who can connect may cause."""
 _MAX_TRACEBACK = 20_000
 _MINUTE = 60.0
 
@@ -34,10 +34,10 @@ logger = get_logger(_NAME)
 
 
 class OwnLogs:
-    """Lines that wait to be stored, at most `limit` of them.
+    """Queues at most `limit` lines that wait to be stored.
 
-    What strangers cause is not stored. Of all else each logger has `per_minute` lines of a level:
-    who finds a request that fails can't fill the table by it.
+    Lines that unknown clients can cause are not stored. Each logger may store `per_minute` lines of
+    a level, so that repeating a failing request can't fill the table.
     """
 
     def __init__(
@@ -58,19 +58,19 @@ class OwnLogs:
         self._guard = threading.Lock()
         self._untold = 0
         self.dropped = 0
-        """Lines that were not stored: too many waited, or the database would not take them."""
+        """The number of lines that were not stored: too many, or refused by the database."""
 
     def begin(self) -> None:
-        """Put aside what is logged from here on, by any thread."""
+        """Start to queue lines that any thread logs."""
         add_tap(self._offer)
 
     def end(self) -> None:
-        """Put nothing aside any more."""
+        """Stop queueing lines."""
         remove_tap(self._offer)
 
     @property
     def waiting(self) -> int:
-        """Lines that are not stored yet."""
+        """The number of lines that are not stored yet."""
         return len(self._lines)
 
     def _offer(self, line: Mapping[str, Any]) -> None:
@@ -92,7 +92,7 @@ class OwnLogs:
         return self._of_minute[kind] <= self._per_minute
 
     async def store_waiting(self) -> None:
-        """Store what waits; when the database is too busy or its disk is full, it waits on."""
+        """Store the queued lines. They stay queued while the database is busy or its disk full."""
         while self._lines:
             batch = list(islice(self._lines, MAX_LOGS))
             try:
@@ -104,7 +104,7 @@ class OwnLogs:
                 logger.error("own log lines could not be stored", cause=str(error))  # noqa: TRY400
                 with self._guard:
                     self._count_dropped(len(batch))
-            # Nobody else takes lines out.
+            # Only this method removes lines, so the batch is still in front.
             for _ in batch:
                 self._lines.popleft()
             self._tell_of_dropped()
@@ -122,7 +122,7 @@ class OwnLogs:
 
 def _is_for_the_table(line: Mapping[str, Any]) -> bool:
     name = line["logger"]
-    # What uvicorn warns of is what clients send.
+    # uvicorn's warnings are about what clients send.
     by_strangers = name == _STRANGERS or (name.startswith("uvicorn") and line["level"] == "warning")
     return name != _NAME and not by_strangers
 
@@ -139,12 +139,12 @@ def _entry(line: Mapping[str, Any]) -> LogEntry:
     }
     context = {name: value for name, value in line.items() if name not in _ELSEWHERE}
     if "exception" in context:
-        # The end tells most.
+        # The end of a traceback is the most useful part.
         context["exception"] = _text(context["exception"])[-_MAX_TRACEBACK:]
     try:
         return OwnLogEntry.model_validate({**fields, "context": json.loads(as_json(context))})
     except ValidationError:
-        # Too large, or with text that is no Unicode.
+        # The context is too large, or has text that is not valid Unicode.
         kept = {name: context[name] for name in ("timestamp", "exception") if name in context}
         return OwnLogEntry.model_validate({**fields, "context": {**kept, "incomplete": True}})
 

@@ -1,4 +1,4 @@
-"""Whether a database has the schema of this program, and nothing beside it."""
+"""Checks that a database has the schema of this program and nothing else."""
 
 from backend.runtime.installation import StartRefused
 from database.connection_manager import DatabaseManager
@@ -6,10 +6,10 @@ from database.sqlite.integrity import foreign_object
 
 
 def require_own_schema(manager: DatabaseManager) -> None:
-    """See that the file holds no trigger, view or table that the migrations did not make.
+    """Check that the file has no trigger, view or table that the migrations did not create.
 
-    Comes before anything is written, so before a trigger can run. A file that does not exist is
-    well. Raises `StartRefused`, naming the first object, and `DatabaseError`.
+    Must run before anything is written, so that no foreign trigger runs. A missing file passes.
+    Raises `StartRefused`, which names the first such object, and `DatabaseError`.
     """
     if not manager.config.path.exists():
         return

@@ -1,4 +1,4 @@
-"""Starting an installation: lock, schema, keys, migrations, pool, in this order."""
+"""Starts an installation: lock, schema, keys, migrations, pool, in this order."""
 
 import asyncio
 import os
@@ -49,20 +49,20 @@ from database.sqlite.integrity import sqlite_version
 logger = get_logger("strongroom.start")
 
 ROTATION_CHECK_SECONDS = 60.0
-"""How often it is looked for a rotation of keys that was interrupted; first at the start."""
+"""How often the server looks for an interrupted key rotation; first at the start."""
 TOKEN_USES_SECONDS = 60.0
-"""How often it is stored when tokens were last used."""
+"""How often the last uses of tokens are stored."""
 RETENTION_SECONDS = 600.0
-"""How often what is beyond the limits of what is kept is removed; first at the start."""
+"""How often data beyond the retention limits is removed; first at the start."""
 OWN_LOGS_SECONDS = 1.0
-"""How often warnings and errors of the service itself are stored."""
+"""How often the service's own warnings and errors are stored."""
 FILES_CHECK_SECONDS = 1.0
-"""How often it is looked whether the files of the database are still the ones that are open."""
+"""How often the server checks that the open files are still the database's."""
 LEASE_CHECK_SECONDS = 1.0
-"""How often it is looked for leases that have run out; a claim looks too."""
+"""How often the server looks for expired leases; a claim looks too."""
 
 _TWINS_TOLD = 20
-"""A line names at most so many pairs of projects with one repository; `verify` names all."""
+"""The most pairs of projects with one repository that a log line names; `verify` names all."""
 
 
 class Runtime:
@@ -90,7 +90,7 @@ class Runtime:
         self.own_logs = OwnLogs(service.logs.append_own)
         self.pruner = Pruner(service.retention, retention_limits(settings))
         self.first_token: Path | None = None
-        """Where the admin token was written, if this start made it."""
+        """The path of the admin token if this start created it; otherwise `None`."""
 
     @classmethod
     async def start(
@@ -101,17 +101,17 @@ class Runtime:
         issue_first_token: bool = True,
         clock: Clock = utc_now,
     ) -> Self:
-        """Check the keys, migrate, open the pool; everything is ready then.
+        """Check the keys, migrate, and open the pool. Returns a runtime that is ready to use.
 
-        Without `issue_first_token` that is left to a later start. Raises `StartRefused` and
-        `DatabaseError`; nothing stays open or locked, and the schema is as it was unless the keys
-        were right.
+        Without `issue_first_token` the first token is left to a later start. Raises `StartRefused`
+        and `DatabaseError`; then nothing stays open or locked, and the schema is unchanged unless
+        the keys were right.
         """
         directory = DataDirectory(settings.data_dir)
         manager = manager or DatabaseManager(connection_config(settings))
         try:
             if issue_first_token and not directory.database.exists():
-                # Before anything is made that would be left behind.
+                # Checked before anything is created that would be left behind.
                 directory.require_not_lost(settings.master_keys_file)
             keyring, _ = _prepare(settings, manager)
             await manager.open()
@@ -130,7 +130,7 @@ class Runtime:
             raise
 
     def start_background_work(self) -> None:
-        """Begin what a server does by itself; commands leave it alone."""
+        """Start the background jobs of a server; commands do not need them."""
         look_at_files = self.manager.async_pool.look_at_files
         self.background.every(FILES_CHECK_SECONDS, "files of the database", look_at_files)
         self.service.claims.presence.begin()
@@ -146,7 +146,7 @@ class Runtime:
 
     async def stop(self) -> None:
         """Let running work finish and close everything."""
-        # First, as the background waits for the removal that it began.
+        # The pruner stops first, because the background work waits for a removal it has begun.
         await self.pruner.stop()
         await self.background.stop()
         await self.rotation.stop()
@@ -189,8 +189,8 @@ def _keep_first_token(path: Path, token: str) -> None:
 
 
 def _is_of_a_start_cut_short(path: Path) -> bool:
-    """Whether this is the file of a first start that ended before its token was stored, so that
-    the token in it opens nothing."""
+    """Whether an interrupted first start left this file before its token was stored. The token in
+    the file is then invalid."""
     try:
         status = path.lstat()
         is_ours = stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid()
@@ -202,9 +202,9 @@ def _is_of_a_start_cut_short(path: Path) -> bool:
 
 
 def migrate_installation(settings: Configuration) -> list[str]:
-    """Check the keys and apply what is pending; the names of the migrations applied, in order.
+    """Check the keys and apply the pending migrations. Returns their names in order.
 
-    Raises what `Runtime.start` raises. Call it outside of an event loop.
+    Raises the errors of `Runtime.start`. Must be called outside of an event loop.
     """
     manager = DatabaseManager(connection_config(settings))
     try:
@@ -214,7 +214,7 @@ def migrate_installation(settings: Configuration) -> list[str]:
 
 
 def _prepare(settings: Configuration, manager: DatabaseManager) -> tuple[Keyring, list[str]]:
-    """Lock, schema, keys, migrations: the keyring, and the names of the migrations applied."""
+    """Lock, check schema and keys, and migrate. Returns the keyring and the applied migrations."""
     directory = DataDirectory(settings.data_dir)
     directory.make()
     directory.check_owner(strict=settings.is_production)
@@ -235,11 +235,11 @@ def _prepare(settings: Configuration, manager: DatabaseManager) -> tuple[Keyring
 
 
 class Installer(UnitsOfWork):
-    """The step that only a start takes, before there is a service."""
+    """The unit of work that a start runs before there is a service."""
 
     @unit_of_work
     async def install(self, vault: Vault, keyring: Keyring) -> Installation:
-        """The installation, made now if the database is new, with a canary for each key."""
+        """The installation, created now if the database is new. Adds a canary for each new key."""
         async with self.transaction() as repositories:
             known = await repositories.keys.canaries()
             for key_id in keyring.ids():

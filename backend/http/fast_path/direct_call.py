@@ -1,4 +1,4 @@
-"""The way to the endpoint of an ordinary route, without what FastAPI does for all the others."""
+"""Calls the endpoint of an ordinary route without the work that FastAPI does for other routes."""
 
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
@@ -23,9 +23,9 @@ HONOURED_OPTIONS = frozenset(
         "path",
         "response_model",
         "status_code",
-        # What is wrong with them shows in the route's description.
+        # Dependencies show in the route's description, whose parts are checked as well.
         "dependencies",
-        # They are for the document.
+        # Only the OpenAPI document uses these.
         "callbacks",
         "deprecated",
         "description",
@@ -40,7 +40,7 @@ HONOURED_OPTIONS = frozenset(
         "tags",
     }
 )
-"""The options of a route that a direct call does what FastAPI does about."""
+"""The options of a route that a direct call treats as FastAPI does."""
 HONOURED_PARTS = frozenset(
     {
         "body_params",
@@ -48,25 +48,25 @@ HONOURED_PARTS = frozenset(
         "path_params",
         "request_param_name",
         "response_param_name",
-        # They tell how it is a part of another one.
+        # These describe an endpoint as a dependency of another one.
         "name",
         "path",
         "scope",
         "use_cache",
     }
 )
-"""The same of the parts of FastAPI's description of an endpoint."""
+"""The parts of FastAPI's description of an endpoint that a direct call treats as FastAPI does."""
 _OPTIONS = inspect.signature(APIRoute.__init__).parameters
 
 
 class DirectCall:
-    """Answers requests for a route as FastAPI's own handler does, which looks in each of them for
-    all that any route may have, and takes more than a third of the time of a small one for that."""
+    """Answers the requests of a route as FastAPI's own handler does, but faster. FastAPI's handler
+    checks each request for every feature, which costs over a third of a small request's time."""
 
     def __init__(self, route: APIRoute) -> None:
-        """For a route that `is_ordinary`."""
+        """`route` must be one for which `is_ordinary` is true."""
         dependant = route.dependant
-        # They are FastAPI's, and know what it says of a wrong value.
+        # FastAPI's own validators, so that the errors for wrong values are the same.
         self._names = [(field.name, field.validate) for field in dependant.path_params]
         self._body = route.body_field
         self._request = dependant.request_param_name
@@ -76,7 +76,8 @@ class DirectCall:
         self._status = route.status_code or 200
 
     async def __call__(self, request: Request) -> Response:
-        """The endpoint's answer. Raises `RequestValidationError`, and what the endpoint raises."""
+        """The endpoint's answer. Raises `RequestValidationError`, `ResponseValidationError`, and
+        the endpoint's own errors."""
         arguments: dict[str, Any] = {}
         wrong: list[Any] = []
         for name, validate in self._names:
@@ -93,7 +94,7 @@ class DirectCall:
         given = None
         if self._response is not None:
             given = arguments[self._response] = Response(status_code=self._status)
-            # The length is that of no body.
+            # Its only header is the length of an empty body.
             given.raw_headers.clear()
         answer = await self._endpoint(**arguments)
         if isinstance(answer, Response):
@@ -112,9 +113,11 @@ class DirectCall:
 
 
 def application(handle: Handler) -> ASGIApp:
-    """Sends what `handle` answers. What it raises is for the middleware around all routes.
+    """An ASGI application that sends the answer of `handle`. Errors go to the middleware around all
+    routes.
 
-    FastAPI's own catches everything twice, and makes two stacks for what dependencies leave open.
+    FastAPI's own application catches every error twice, and opens two exit stacks for
+    dependencies.
     """
 
     async def send_answer(scope: Scope, receive: Receive, send: Send) -> None:
@@ -125,9 +128,9 @@ def application(handle: Handler) -> ASGIApp:
 
 
 def is_ordinary(route: APIRoute, options: Mapping[str, Any]) -> bool:
-    """Whether a route, made with these options, takes nothing but names in its path, a JSON body
-    that must be there, the request, and the response for its headers and status; and answers with
-    one model. Whatever else FastAPI knows, or will know, is left to it."""
+    """Whether a route with these options is simple enough for a `DirectCall`. Such a route takes
+    only path parameters, a required JSON body, the request, and the response for its headers and
+    status; and it answers with one model. FastAPI handles every other route."""
     dependant = route.dependant
     return (
         inspect.iscoroutinefunction(dependant.call)
@@ -155,9 +158,9 @@ def _has_ordinary_body(route: APIRoute) -> bool:
     if body is None:
         return not dependant.body_params
     return (
-        # Several parameters share a body that is the parameter of none.
+        # Several body parameters share one body, which is not a parameter itself.
         dependant.body_params == [body]
-        # A form is a body of another class.
+        # A form has another class of body.
         and type(body.field_info) is Body
         and body.field_info.media_type == "application/json"
         and body.field_info.is_required()

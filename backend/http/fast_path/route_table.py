@@ -1,4 +1,4 @@
-"""Finding the route of a request without trying one after the other."""
+"""Finds the route of a request without trying all routes in turn."""
 
 from collections.abc import Iterable
 
@@ -7,13 +7,14 @@ from starlette.types import Receive, Scope, Send
 
 
 class RouteTable(BaseRoute):
-    """Stands in front of routes, and finds the one among them that is the first to match.
+    """Stands before the other routes, and finds the first of them that matches.
 
-    What it does not find is left to the router, which tries all in order and answers 404 and 405.
+    The router handles requests without a match: it tries all routes in order, and answers 404 and
+    405.
     """
 
     def __init__(self, routes: Iterable[BaseRoute]) -> None:
-        """Raises `ValueError` for a route whose paths can't be told from their outline."""
+        """Raises `ValueError` for a route whose paths have no outline."""
         self._routes: dict[tuple[str, int, str], list[Route]] = {}
         for route in routes:
             if not isinstance(route, Route):
@@ -37,12 +38,12 @@ class RouteTable(BaseRoute):
         return Match.NONE, {}
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Hand over to the route that was found."""
+        """Call the route that was found."""
         await scope["route"].app(scope, receive, send)
 
 
 def _outline(method: str, path: str) -> tuple[str, int, str]:
-    """What a path has in common with the template that it matches: the slashes, which no name in
-    a path takes, and what stands behind the second one, where templates have no name."""
+    """The parts that a path shares with its template: the number of slashes, since a parameter
+    contains none, and the text after the second slash, where templates have no parameter."""
     parts = path.split("/", 3)
     return method, path.count("/"), parts[2] if len(parts) > 2 else ""
