@@ -1,4 +1,4 @@
-"""How often somebody may do something."""
+"""Limits on failed attempts and on requests."""
 
 import httpx
 import pytest
@@ -13,7 +13,7 @@ WRONG = {"Authorization": "Bearer sr_1_no"}
 
 
 class Seconds:
-    """A clock that only a test moves on."""
+    """A clock that only the test advances."""
 
     def __init__(self) -> None:
         self.now = 1000.0

@@ -1,4 +1,4 @@
-"""What is recorded, and that nothing happens without it."""
+"""What is recorded, and that nothing happens without a record."""
 
 import asyncio
 import json
@@ -220,13 +220,13 @@ NOT_RECORDED = {
     "POST /api/logs",
     "POST /api/agent-runs/{run_id}/heartbeat",
 }
-"""What is sent all the time, and is itself a record or a sign of life."""
+"""Calls that are sent all the time, and are themselves a record or a sign of life."""
 
 
 async def test_no_route_changes_or_reveals_anything_that_can_not_be_recorded(
     client: AsyncClient, application: FastAPI
 ) -> None:
-    # What the service does by itself would be found among what the routes have changed.
+    # Background work would show among the changes that the routes made.
     await application.state.runtime.background.stop()
     resources = Resources(client)
     for name in MAKERS:
@@ -259,7 +259,7 @@ async def test_changes_at_once_make_one_chain(
     service: DatabaseService, manager: DatabaseManager
 ) -> None:
     async def create(number: int) -> None:
-        # Every third one is refused, and may not leave a gap.
+        # Every third project is refused, and must not leave a gap.
         data = {**NEW, "github_repo": f"r{number - number % 3 % 2}"}
         with suppress(ProjectExists):
             await service.projects.create(ProjectCreate.model_validate(data))
