@@ -1,4 +1,5 @@
-"""What is shown only once: a token or a key that did not get out does not count."""
+"""Values that are shown only once: a token or key that could not be written out does not exist
+afterwards."""
 
 import json
 import subprocess
@@ -57,7 +58,7 @@ def test_a_token_that_nobody_saw_is_not_made(
     exported = command("audit", "export", "-", "--data-dir", installation)
     targets = [json.loads(line)["target"] for line in exported.out.splitlines()]
     assert "tokens/2" not in targets
-    # And the next one gets out.
+    # The next token can be written out.
     made = command(*CREATE, "--json", "--data-dir", installation)
     assert made.json["name"] == "ci"
 
@@ -74,7 +75,7 @@ def test_a_full_output_is_one_line_for_other_commands_too(
     installation: Path, arguments: tuple[str, ...]
 ) -> None:
     place = () if arguments == ("-h",) else ("--data-dir", installation)
-    # As containers have it.
+    # As in containers.
     outcome = run_with(
         ">/dev/full", *arguments, *place, cwd=installation.parent, PYTHONUNBUFFERED="1"
     )

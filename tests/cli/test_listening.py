@@ -1,4 +1,5 @@
-"""One port is one program's: the second is told, whoever the first one is and whenever it came."""
+"""A port belongs to one program: the second one is refused, whatever the first one is and whenever
+it came."""
 
 import socket
 import threading
@@ -9,7 +10,7 @@ import pytest
 from backend.cli.failures import CommandFailed
 from backend.cli.listening import PortInUse, open_sockets, url_of
 
-HOSTS = ["127.0.0.1", "::1", "localhost", "0.0.0.0"]  # noqa: S104 - it is to be refused there too
+HOSTS = ["127.0.0.1", "::1", "localhost", "0.0.0.0"]  # noqa: S104 - it must be refused there too
 
 
 def _close(sockets: list[socket.socket]) -> None:
@@ -18,7 +19,7 @@ def _close(sockets: list[socket.socket]) -> None:
 
 
 def _open(stack: ExitStack, host: str, port: int) -> int:
-    """Open the sockets until the test ends; their port."""
+    """Open the sockets until the test ends, and return their port."""
     sockets = open_sockets(host, port)
     stack.callback(_close, sockets)
     return int(sockets[0].getsockname()[1])

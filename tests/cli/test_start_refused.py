@@ -1,4 +1,4 @@
-"""Starts that are refused: one line that says why, nothing shown of a value, nothing changed."""
+"""Starts that are refused: one line with the reason, no value shown, nothing changed."""
 
 import asyncio
 import base64
@@ -21,7 +21,7 @@ MATERIAL = KEY.partition(":")[2]
 
 @pytest.fixture
 def old_database(directory: Path) -> Path:
-    """A database under the key `first` whose schema is of the first version."""
+    """A database under the key `first` with the first version's schema."""
     directory.mkdir()
     path = directory / "strongroom.db"
     manager = DatabaseManager(path)

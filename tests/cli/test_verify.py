@@ -1,4 +1,4 @@
-"""What `verify`, `migrate --check` and `keys status` tell of a database, whole or damaged."""
+"""What `verify`, `migrate --check` and `keys status` report about a whole or a damaged database."""
 
 import asyncio
 import os
@@ -94,7 +94,7 @@ def _broken_header(file: Path) -> None:
 
 
 def _broken_page(file: Path) -> None:
-    """Flips bits in the middle of the file, where some table or index is."""
+    """Flip bits in the middle of the file, in the page of a table or an index."""
     with file.open("r+b") as stream:
         for page in range(4, file.stat().st_size // 4096):
             stream.seek(page * 4096)
@@ -249,7 +249,7 @@ def test_pending_migrations_are_told_and_applied(command: Command, directory: Pa
     assert (check.status, check.json) == (0, {"pending": []})
     again = command("migrate", "--data-dir", directory)
     assert (again.status, again.out) == (0, "the schema is up to date\n")
-    # Nobody has used it yet, so there is no key to hold it against.
+    # No service has used it yet, so there is no key to check.
     told = command("verify", "--data-dir", directory)
     assert (told.status, told.err) == (0, "")
     assert "installation\tok (0 rows)\n" in told.out
