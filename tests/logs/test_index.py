@@ -1,4 +1,4 @@
-"""The full-text index says what the table says, whatever happens to either."""
+"""The full-text index agrees with the table, whatever happens to either."""
 
 from collections.abc import AsyncIterator
 
@@ -14,7 +14,7 @@ ROW: NewLog = ("INFO", 20, "words of a row", "part", "{}", "c-1", None, None)
 
 
 class Failing(UnitsOfWork):
-    """Units of work that fail after they wrote."""
+    """Units of work that fail after a write."""
 
     @unit_of_work
     async def append_and_fail(self, rows: int) -> None:
@@ -43,7 +43,7 @@ class Failing(UnitsOfWork):
 
 
 async def agrees(manager: DatabaseManager) -> bool:
-    """Whether the index holds what the table says."""
+    """Whether the index agrees with the table."""
     pool = manager.async_pool
 
     async def check() -> bool:
@@ -55,7 +55,7 @@ async def agrees(manager: DatabaseManager) -> bool:
 
 @pytest.fixture
 async def api(api: Api) -> AsyncIterator[Api]:
-    """The API, whose index is checked once more after the test."""
+    """The API, whose index is checked again after the test."""
     yield api
     assert await agrees(api.service.db_manager)
 
@@ -88,7 +88,7 @@ async def test_what_is_rolled_back_is_not_indexed(api: Api, rows: int) -> None:
         await failing(api).append_and_fail(rows)
     assert await messages(api, q="words") == []
     assert await agrees(api.service.db_manager)
-    # Its ids are given out again: they were never anybody's.
+    # Its ids are given out again: no log has had them.
     await send(api, log("other text"))
     assert await messages(api, q="words") == []
     assert await messages(api, q="other") == ["other text"]

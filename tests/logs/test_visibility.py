@@ -1,4 +1,4 @@
-"""A token that is bound to projects sees and writes their logs, and no others."""
+"""A token that is bound to projects sees and writes only their logs."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -14,7 +14,7 @@ from tests.support.logs import log
 
 @pytest.fixture
 async def projects(client: httpx.AsyncClient) -> list[int]:
-    """Three projects with a run each, of the same ids, and logs of all of them and of nobody."""
+    """Three projects with a run each, of the same ids, and logs of each project and of none."""
     ids = [(await make_project(client))["id"] for _ in range(3)]
     for project_id in ids:
         body = {"project_id": project_id, "target_text": "x"}
@@ -31,7 +31,7 @@ async def projects(client: httpx.AsyncClient) -> list[int]:
 async def bound_to(
     application: FastAPI, client: httpx.AsyncClient, **token: Any
 ) -> httpx.AsyncClient:
-    """A client with such a token."""
+    """A client whose token is bound to these projects."""
     scopes = token.pop("scopes", ["logs:read", "logs:write"])
     return client_of(application, await new_token(client, *scopes, **token))
 

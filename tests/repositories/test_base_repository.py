@@ -1,4 +1,4 @@
-"""What every repository does, shown on that of the projects."""
+"""What every repository does, shown on the one for projects."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta, timezone
