@@ -1,4 +1,4 @@
-"""Waiting for a turn: cancelled, expired, refused, closed; never half done."""
+"""Waiting for a turn: cancelled, expired, refused or closed, but never half done."""
 
 import asyncio
 import threading
@@ -207,7 +207,7 @@ async def test_every_way_in_is_closed(pool: AsyncConnectionPool) -> None:
         pool.run_unit(adding(pool, "late"), read_only=True),
         pool.run_read(lambda raw: raw.total_changes),
         pool.run_alone(lambda raw: raw.total_changes),
-        # Also for who had come in before.
+        # Also for calls on connections that were taken before the close.
         readers.fetch_all("SELECT 1"),
         writer.run_unit(adding(pool, "late")),
         writer.run_alone(lambda raw: raw.total_changes),

@@ -1,4 +1,4 @@
-"""Turns at writing: in order, and never lost."""
+"""Turns of writers: in order, and never lost."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -71,7 +71,7 @@ def test_a_turn_that_comes_as_the_wait_ends_is_not_lost() -> None:
         held.set()
         lock.release()
 
-    # Whatever the outcome of each race is, nobody may be left holding the lock.
+    # Whatever the outcome of each race, no thread may keep the lock.
     for _ in range(300):
         thread = threading.Thread(target=hold_shortly)
         thread.start()
