@@ -84,11 +84,11 @@ class Gate:
         """On the database thread: report that the gate was reached, and wait until it opens."""
         self._reached.set()
         if not self._opened.wait(LONG):
-            raise TimeoutError("nobody opened the gate")
+            raise TimeoutError("the test never opened the gate")
 
     async def reached(self) -> None:
         """Wait until a thread has reached the gate."""
-        assert await asyncio.to_thread(self._reached.wait, LONG), "nobody came to the gate"
+        assert await asyncio.to_thread(self._reached.wait, LONG), "no thread reached the gate"
 
     def open(self) -> None:
         """Let the thread continue."""

@@ -1,4 +1,4 @@
-"""What holds for every call: request ids, unknown paths and methods, HEAD, the access line."""
+"""Conventions of every call: request ids, unknown paths and methods, HEAD, the access line."""
 
 import io
 import json
@@ -13,7 +13,7 @@ from tests.support.http import REQUEST_ID, make_project, manager_of, problem, ro
 
 
 def lines_of(log: io.StringIO) -> list[dict[str, Any]]:
-    """The log's lines."""
+    """The lines of the log."""
     return [json.loads(line) for line in log.getvalue().splitlines()]
 
 

@@ -1,4 +1,4 @@
-"""Who may work, and who is next."""
+"""Which requests may run, and which one is next."""
 
 import asyncio
 import random
@@ -13,7 +13,7 @@ LONG = 30.0
 
 
 async def settle() -> None:
-    """Let everything run that can."""
+    """Run the event loop until all tasks wait."""
     for _ in range(5):
         await asyncio.sleep(0)
 
@@ -65,13 +65,13 @@ async def test_clients_that_have_something_to_do_share_the_seats() -> None:
     assert not queue.take("b")
     tasks += [waiters.wait("b") for _ in range(5)]
     await settle()
-    # Five slots for two are three for each, as far as there are any.
+    # Of five slots, each of two clients may have three, as far as slots are free.
     for _ in range(5):
         queue.give_back("a")
         await settle()
     assert waiters.order == list("bbaba")
     assert (queue.free, queue.waiting) == (0, 5)
-    # Whoever has nothing to do for the moment has its share all the same.
+    # A client without waiting requests keeps its share.
     for task in tasks:
         task.cancel()
     await settle()
@@ -110,7 +110,7 @@ async def test_seats_of_a_client_that_went_away_are_for_those_who_wait() -> None
     queue.give_back("gone")
     assert [queue.take("a") for _ in range(3)] == [True, True, False]
     waiters = Waiters(queue)
-    # Nobody gives a slot back meanwhile.
+    # No slot is given back meanwhile.
     await asyncio.gather(waiters.wait("a"), waiters.wait("a"))
     assert (queue.free, queue.waiting) == (0, 0)
     for _ in range(4):

@@ -1,4 +1,5 @@
-"""Refusals with which a connection ends: clients can read them, and pages of permitted origins."""
+"""Refusals that close the connection: clients can read them, and so can pages of permitted
+origins."""
 
 import ast
 import asyncio
@@ -34,7 +35,7 @@ WITH_HEADERS = [kind for kind, (data, *_) in HEADS.items() if HEAD_ENDS.search(d
 
 
 def is_readable(answer: Answer) -> bool:
-    """Whether a browser shows it to a page of `ORIGIN`, with all that the page may read."""
+    """Whether a browser lets a page of `ORIGIN` read the answer and its headers."""
     return (
         answer.headers.get("access-control-allow-origin") == ORIGIN
         and answer.headers["access-control-allow-credentials"] == "true"
@@ -44,11 +45,11 @@ def is_readable(answer: Answer) -> bool:
 
 
 def with_line(data: bytes, line: bytes, *, first: bool) -> bytes:
-    """A request with one more header, the first one or the last one."""
+    """A request with one more header, as the first or the last one."""
     head_end = HEAD_ENDS.search(data)
     assert head_end is not None
     if not first:
-        # The line behind which it comes ends as it did.
+        # The line before it keeps its end.
         at = data.index(b"\n", head_end.start()) + 1
     else:
         line_end = re.compile(rb"[^\r\n]\r?\n").search(data)
@@ -128,7 +129,7 @@ def test_what_is_sent_beside_an_answer_does_not_reset_the_connection(
     )
     for sent in bodies:
         with contextlib.closing(shared.connect()) as connection:
-            # It would raise.
+            # A reset connection would raise here.
             connection.sendall(sent)
             text = b"".join(iter(lambda: connection.recv(65536), b""))
             assert text.startswith(b"HTTP/1.1 400 "), sent[:80]
@@ -145,11 +146,11 @@ def test_who_waits_for_a_sign_to_send_a_body_is_refused_at_once(shared: RunningS
 
 
 class TestCrowded:
-    """A server that may have two connections, and waits for one client that is refused."""
+    """A server with at most two connections, which waits for one refused client at a time."""
 
     @pytest.fixture
     def last_answers(self) -> LastAnswers:
-        """Those of a server that has so much time that a test which uses it up is given up."""
+        """Such long timeouts that a test fails if it uses them up."""
         return LastAnswers(Patience(at_once=1, seconds_before=1000, seconds_after=1000))
 
     @pytest.fixture
@@ -178,7 +179,7 @@ class TestCrowded:
                     assert (answer.status, answer.document["code"]) == (503, "too_many_connections")
                     assert int(answer.headers["retry-after"]) >= 1
                     assert is_readable(answer)
-                    # That is all the patience there is.
+                    # No more refused clients are waited for.
                     with Wire(server) as another:
                         answer = another.answer()
                         assert answer.status == 503
@@ -194,7 +195,7 @@ class TestCrowded:
 
 
 def codes_of_faults() -> set[str]:
-    """The codes with which the edge and the server refuse, read from their source."""
+    """The error codes of the edge and the server, read from their source."""
     found = set()
     for room in ("http", "cli"):
         for path in (Path(*backend.__path__) / room).rglob("*.py"):
@@ -206,7 +207,7 @@ def codes_of_faults() -> set[str]:
 
 
 def refusals(server: RunningServer, token: str) -> Iterator[Answer]:
-    """An answer with each of them to a page of `ORIGIN`, as far as this server gives it."""
+    """One answer with each code to a page of `ORIGIN`, as far as this server produces it."""
     for kind in WITH_HEADERS:
         yield received(server, with_line(HEADS[kind][0], ORIGIN_LINE, first=True))
     head = (
@@ -223,18 +224,18 @@ def test_every_refusal_of_the_edge_can_be_read_by_a_page(shared: RunningServer) 
     answers = list(refusals(shared, token))
     assert all(map(is_readable, answers))
     produced = {answer.document["code"] for answer in answers}
-    # Of the others, that of a page without a token carries nothing for a foreign page on purpose.
+    # The first two are not produced here. `forbidden` is deliberately unreadable for foreign pages.
     elsewhere = {"too_many_connections", "internal", "forbidden"}
     assert produced == codes_of_faults() - elsewhere
     assert codes_of_faults() <= set(ERROR_TABLE)
 
 
 JAVA = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n"
-"""What the client of Java's standard library adds to its first request."""
+"""The headers that the client of Java's standard library adds to its first request."""
 
 
 class TestUpgrades:
-    """Requests that ask for another protocol are served in this one, body and all."""
+    """Requests that ask for another protocol are served over HTTP/1.1, with their body."""
 
     @pytest.mark.parametrize("size", [1, 50, 100_000])
     @pytest.mark.parametrize("in_chunks", [False, True])
@@ -263,7 +264,7 @@ class TestUpgrades:
                 )
                 assert 400 <= wire.answer().status < 500
                 wire.send(with_line(HEALTH, b"Connection: close\r\n", first=False))
-                # The one behind it is served, or none.
+                # At most one request is served: the one after it.
                 assert wire.rest().count(b"HTTP/1.1 200 ") <= 1
 
     @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Projects over HTTP: made, read, changed, deleted, restored, purged."""
+"""Projects over HTTP: created, read, changed, deleted, restored, purged."""
 
 import json
 from typing import Any

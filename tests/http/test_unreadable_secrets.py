@@ -1,4 +1,5 @@
-"""Values that can't be decrypted: shown as such, refused when used, and in nobody's way."""
+"""Values that can't be decrypted: marked as such, refused when used, and no obstacle to anything
+else."""
 
 import httpx
 import pytest

@@ -100,10 +100,10 @@ class Steps:
         return RemovalPhase("logs", self._step, 500, 2000)
 
     async def record_prune(self) -> None:
-        raise AssertionError("nobody asked for it")
+        raise AssertionError("an unexpected removal")
 
     async def plan(self, limits: RetentionLimits) -> RetentionPlan:
-        raise AssertionError(f"nobody asked for it: {limits}")
+        raise AssertionError(f"an unexpected removal: {limits}")
 
     async def removal(self, _limits: RetentionLimits) -> list[RemovalPhase]:
         return []
