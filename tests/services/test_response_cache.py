@@ -1,4 +1,4 @@
-"""Kept answers: never older than the last commit, and never somebody else's."""
+"""Cached answers are never older than the last commit, and never belong to another caller."""
 
 import asyncio
 import contextlib
@@ -23,7 +23,7 @@ from database.sqlite.table_versions import TableVersions
 
 
 class Counting:
-    """Makes answers and counts them."""
+    """Produces answers and counts them."""
 
     def __init__(self, answer: bytes = b"{}") -> None:
         self.made = 0
@@ -123,13 +123,13 @@ def project(number: int, **fields: Any) -> ProjectCreate:
 
 
 def cold(service: DatabaseService) -> DatabaseService:
-    """The same service, which has kept nothing."""
+    """The same service with an empty cache."""
     keys = ServiceKeys(cursors=b"c" * 32, token_macs=b"t" * 32, audit_chain=b"a" * 32)
     return DatabaseService(Kit(service.db_manager, service.kit.vault, keys))
 
 
 async def everything(service: DatabaseService, ids: list[int]) -> list[object]:
-    """Every answer that may be kept, errors by their names."""
+    """Every answer that can be cached, with errors by their codes."""
     found: list[object] = []
     asked: list[Callable[[], Awaitable[bytes]]] = []
     for id in ids:
@@ -145,7 +145,7 @@ async def everything(service: DatabaseService, ids: list[int]) -> list[object]:
         except ProjectNotFound as error:
             answer = error.code
         if isinstance(answer, dict):
-            # Made with the key of each service.
+            # Each service encrypts its cursors with its own key.
             answer.pop("next_cursor", None)
         found.append(answer)
     return found
