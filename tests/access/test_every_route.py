@@ -101,7 +101,7 @@ async def test_no_route_answers_without_a_token_that_is_valid_now(
         "mistyped": valid[:-1] + ("a" if valid[-1] != "a" else "b"),
         "another secret": token_text(token_id, secret[::-1]),
         "another token's id": token_text(token_id + 1, secret),
-        "an id that nobody has": token_text(token_id + 1000, secret),
+        "an unused id": token_text(token_id + 1000, secret),
         "expired": expired,
         "revoked": revoked,
     }

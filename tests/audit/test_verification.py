@@ -74,7 +74,7 @@ def test_an_audit_that_nobody_touched_is_whole(damage: Damage) -> None:
 
 CHANGES = {
     "at": "'2026-01-31T12:00:00.000000Z'",
-    "actor": "'nobody'",
+    "actor": "'another'",
     "actor_token_id": "7",
     "action": "'project.deleted'",
     "target": "'projects/2'",

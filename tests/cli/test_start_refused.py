@@ -168,7 +168,7 @@ def test_the_database_of_another_program_is_refused(command: Command, directory:
 
 def test_what_is_no_database_is_refused(command: Command, directory: Path) -> None:
     directory.mkdir()
-    (directory / "strongroom.db").write_bytes(b"no database at all, but long enough" * 100)
+    (directory / "strongroom.db").write_bytes(b"not a database, but long enough" * 100)
     outcome = command("serve", "--port", "0", "--data-dir", directory)
     assert outcome.status == 1
     assert "damaged" in outcome.complaint

@@ -136,7 +136,7 @@ DAMAGES = {
     ),
     "UPDATE installation SET wrapped_key = 'nonsense'": ("keys", "installation's own key"),
     "UPDATE master_keys SET canary = 'nonsense'": ("keys", "master key first is not the key"),
-    "UPDATE audit_entries SET actor = 'nobody' WHERE id = 17": ("audit", "audit entry 17"),
+    "UPDATE audit_entries SET actor = 'another' WHERE id = 17": ("audit", "audit entry 17"),
     "DELETE FROM audit_entries WHERE id = 17": ("audit", "audit entry 17 is missing"),
     "DELETE FROM projects WHERE id = 3": ("references", "refers to a row of projects"),
     "CREATE TABLE extra (id INTEGER)": ("schema", "table extra does not belong to this program"),

@@ -39,7 +39,7 @@ async def test_both_halves_see_one_database(path: Path) -> None:
         assert await manager.async_execute_query(query) == expected
         assert manager.execute_query(query) == expected
         update = "UPDATE items SET amount = 1 WHERE name = ?"
-        assert await manager.async_execute_command(update, ("nobody",)) == 0
+        assert await manager.async_execute_command(update, ("absent",)) == 0
 
 
 async def test_a_manager_can_be_opened_again(path: Path) -> None:

@@ -13,7 +13,7 @@ from config.settings import Settings
 from tests.support.http import make_project, manager_of, places, problem, row_counts, walk
 
 BACKUPS = "/api/backups"
-SENTINEL = "sesame-that-nobody-may-read"
+SENTINEL = "sesame-that-must-stay-secret"
 
 
 async def _backup(client: httpx.AsyncClient) -> dict[str, Any]:

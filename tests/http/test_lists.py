@@ -84,7 +84,7 @@ async def projects(client: httpx.AsyncClient, chance: random.Random) -> list[dic
 def combinations() -> Iterator[dict[str, str]]:
     """Every combination of filters."""
     statuses = (None, *STATUSES, "deleted")
-    owners = (None, "Acme", "\u00d6L", "x%_", "nobody")
+    owners = (None, "Acme", "\u00d6L", "x%_", "absent")
     texts = (
         None,
         "REPO-1",

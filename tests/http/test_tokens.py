@@ -130,7 +130,7 @@ async def test_a_bound_token_is_not_told_whether_a_repository_is_taken(
         {"github_repo": hidden["github_repo"]},
         {"github_repo": hidden["github_repo"].upper()},
         {"github_repo": "free"},
-        {"github_owner": "nobody"},
+        {"github_owner": "absent"},
         {"github_owner": own["github_owner"].upper()},
         {"name": "other", "github_owner": "acme", "github_repo": hidden["github_repo"]},
     ):

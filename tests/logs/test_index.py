@@ -144,10 +144,10 @@ async def test_a_purged_projects_logs_are_hidden_at_once_and_removed_in_batches(
         *(log(f"gone {n}", "ERROR", project_id=second, component="c") for n in range(4)),
         *(log(f"gone {n}", "ERROR", agent_run_id=run["id"], component="c") for n in range(3)),
         *(log(f"stays {n}", "ERROR", project_id=1, component="c") for n in range(2)),
-        log("stays, of nobody", "ERROR", component="c"),
+        log("stays, of no project", "ERROR", component="c"),
     )
     await api.call("DELETE", f"/api/projects/{second}?purge=true", status=204)
-    stays = ["stays, of nobody", "stays 1", "stays 0"]
+    stays = ["stays, of no project", "stays 1", "stays 0"]
     assert await messages(api) == stays
     assert await messages(api, level="ERROR") == stays
     assert await messages(api, component="c") == stays

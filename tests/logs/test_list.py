@@ -13,7 +13,7 @@ from tests.support.logs import found, log, messages, send
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 TRAITS: dict[str, tuple[Any, ...]] = {
     "level": (None, "DEBUG", "INFO", "WARNING", "CRITICAL"),
-    "component": (None, "planner", "Planner", "nobody"),
+    "component": (None, "planner", "Planner", "absent"),
     "correlation_id": (None, "c-1"),
     "agent_run_id": (None, 1, 9),
     "project_id": (None, 1, 2, 9),

@@ -20,7 +20,7 @@ async def projects(client: httpx.AsyncClient) -> list[int]:
         body = {"project_id": project_id, "target_text": "x"}
         assert (await client.post("/api/agent-runs", json=body)).status_code == 201
     logs = [
-        log("of nobody", "ERROR", component="c", correlation_id="x"),
+        log("of none", "ERROR", component="c", correlation_id="x"),
         *(log(f"of project {id}", "ERROR", component="c", project_id=id) for id in ids),
         *(log(f"of run {id}", "ERROR", correlation_id="x", agent_run_id=id) for id in ids),
     ]
@@ -60,7 +60,7 @@ async def messages(client: httpx.AsyncClient, query: str) -> list[str]:
         ("?correlation_id=x", ["of run 3", "of run 2"]),
         ("?q=project", ["of project 3", "of project 2"]),
         ("?q=of&component=c&level=ERROR", ["of project 3", "of project 2"]),
-        ("?q=nobody", []),
+        ("?q=none", []),
         ("?project_id=2", ["of run 2", "of project 2"]),
         ("?project_id=1", []),
         ("?project_id=99", []),
