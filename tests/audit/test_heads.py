@@ -171,7 +171,7 @@ async def test_an_older_copy_is_noticed_at_the_start_once_and_for_all(
 
 async def test_a_file_that_can_not_be_read_stops_the_start(settings: Settings) -> None:
     (settings.data_dir / "audit.heads").mkdir()
-    with pytest.raises(StartRefused, match=r"audit\.heads can't be read"):
+    with pytest.raises(StartRefused, match=r"audit\.heads is a directory"):
         await Runtime.start(settings)
 
 

@@ -25,7 +25,7 @@ from database.connection_manager import DatabaseManager
 from database.errors import DatabaseError
 from tests.support.clients import client_of
 from tests.support.http import all_rows, make_project, manager_of, new_project
-from tests.support.resources import MAKERS, Resources
+from tests.support.resources import Resources
 from tests.support.routes import calls, send
 
 Recorded = tuple[str, str, int | None, list[str]]
@@ -229,8 +229,7 @@ async def test_no_route_changes_or_reveals_anything_that_can_not_be_recorded(
     # Background work would show among the changes that the routes made.
     await application.state.runtime.background.stop()
     resources = Resources(client)
-    for name in MAKERS:
-        await resources.get(name)
+    await resources.all()
     manager = manager_of(application)
     manager.execute_command(
         "CREATE TRIGGER no_audit BEFORE INSERT ON audit_entries"

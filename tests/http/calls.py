@@ -29,6 +29,11 @@ class Call:
         return f"{self.method} {self.template}"
 
     @property
+    def names(self) -> list[str]:
+        """The names in its path."""
+        return re.findall(r"\{(\w+)\}", self.template)
+
+    @property
     def takes_body(self) -> bool:
         """Whether it reads a body."""
         return "requestBody" in self.operation
@@ -78,7 +83,7 @@ class Call:
         """The path with these values. By default it names the first resource of each kind, and the
         secret KEY."""
         known: dict[str, object] = {
-            **dict.fromkeys(re.findall(r"\{(\w+)\}", self.template), 1),
+            **dict.fromkeys(self.names, 1),
             "key": "KEY",
             "owner": "acme",
             "repo": "first",

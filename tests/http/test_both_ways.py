@@ -17,7 +17,7 @@ from backend.main import create_app
 from config.settings import Settings
 from tests.http.calls import document
 from tests.support.clients import client_of, token_of_first_start
-from tests.support.resources import ABSENT, ABSENT_ID, MAKERS, Resources
+from tests.support.resources import ABSENT, ABSENT_ID, Resources
 from tests.support.routes import Call, calls_of, send
 
 CHANGING = re.compile(
@@ -85,8 +85,7 @@ async def way(stack: AsyncExitStack, settings: Settings, *, direct: bool) -> Way
     await state_of(app).installation.background.stop()
     client = client_of(app, token_of_first_start(settings), base_url="http://localhost")
     await stack.enter_async_context(client)
-    resources = Resources(client)
-    return Way(client, {name: await resources.get(name) for name in MAKERS})
+    return Way(client, await Resources(client).all())
 
 
 @pytest.fixture

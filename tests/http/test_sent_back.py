@@ -21,6 +21,7 @@ from tests.support.http import (
     places,
     problem,
 )
+from tests.support.resources import Resources
 
 DOCS = Path(__file__).parents[2] / "docs" / "api.md"
 CALLS = list(all_calls())
@@ -116,6 +117,11 @@ async def resources(client: httpx.AsyncClient) -> dict[str, list[str]]:
     found["/api/projects/{project_id}/secrets/{key}"] = ["/api/projects/1/secrets/KEY"]
     found[SECRETS] = ["/api/projects/1/secrets"]
     found["/api/webhooks/{webhook_id}"] = [f"/api/webhooks/{made['id']}" for made in made_hooks]
+    others = Resources(client, project_id=1)
+    for call in CHANGES:
+        if call.template not in found:
+            values = {name: await others.get(name) for name in call.names}
+            found[call.template] = [call.path(**values)]
     return found
 
 

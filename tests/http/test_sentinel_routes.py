@@ -21,7 +21,7 @@ from config.settings import Settings
 from tests.http.sentinels import Sentinels, files_in
 from tests.support.http import JSON
 from tests.support.processes import PATIENCE, Serving, environment, run
-from tests.support.resources import MAKERS, Resources
+from tests.support.resources import Resources
 from tests.support.routes import Call, calls, send
 
 SECRET_FIELDS = {"value", "secret_token"}
@@ -171,8 +171,7 @@ async def client(serving: Serving) -> AsyncIterator[httpx.AsyncClient]:
 async def test_no_route_puts_a_value_anywhere(
     serving: Serving, client: httpx.AsyncClient, described: FastAPI, tmp_path: Path
 ) -> None:
-    resources = Resources(client)
-    names = {name: await resources.get(name) for name in MAKERS} | {"key": PLANTED}
+    names = await Resources(client).all() | {"key": PLANTED}
     tour = Tour(client, names)
     await tour.plant()
     # Deletions come last, and the deletion of the project after all others.

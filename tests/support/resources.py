@@ -1,13 +1,16 @@
-"""Two projects that know nothing of one another, and one of everything in the first."""
+"""Resources for the names in paths: one of each kind, in one project."""
 
 import hashlib
 import hmac
+import re
 from collections.abc import Awaitable, Callable
+from functools import cache
 from typing import Any
 
 import httpx
 
 from tests.support.http import new_project
+from tests.support.routes import Call, all_calls
 
 SENTINEL = "sentinel-of-the-other-project"
 SECRET_TOKEN = "a made-up secret token"
@@ -15,7 +18,7 @@ ABSENT_ID = 987_654_321
 
 
 async def make(client: httpx.AsyncClient, path: str, body: Any) -> dict[str, Any]:
-    """What a POST has made."""
+    """The answer to a POST that creates something."""
     response = await client.post(path, json=body)
     assert response.status_code == 201, (path, response.text)
     made: dict[str, Any] = response.json()
@@ -23,17 +26,78 @@ async def make(client: httpx.AsyncClient, path: str, body: Any) -> dict[str, Any
 
 
 class Resources:
-    """Makes each thing when it is first asked for, in one project, which no test's token sees."""
+    """Makes each resource when a test first asks for it, in a project of its own or in one that
+    the test names."""
 
-    def __init__(self, client: httpx.AsyncClient) -> None:
+    def __init__(self, client: httpx.AsyncClient, **made: Any) -> None:
         self.client = client
-        self._made: dict[str, Any] = {}
+        self._made = made
 
     async def get(self, name: str) -> Any:
-        """What stands for `name` in a path; the same one each time."""
+        """The value for `name` in a path; the same one each time."""
         if name not in self._made:
-            self._made[name] = await MAKERS[name](self)
+            maker = MAKERS.get(name)
+            self._made[name] = await (maker(self) if maker else self._created(name))
         return self._made[name]
+
+    async def path(self, call: Call) -> str:
+        """The path of a call, for these resources."""
+        return call.path.format(**{name: await self.get(name) for name in call.names})
+
+    async def all(self) -> dict[str, Any]:
+        """A value for every name."""
+        return {name: await self.get(name) for name in path_names()}
+
+    async def _created(self, name: str) -> int:
+        """The id of a new resource: of `/things/{thing_id}` by the POST to `/things`."""
+        call = creating(name)
+        path, body = await self.path(call), marked(call.body)
+        refused = await self.client.post(path, json=body)
+        if refused.status_code == 201:
+            return int(refused.json()["id"])
+        # Texts with a fixed form, such as a member of an enumeration, stay as in the example.
+        for error in refused.json()["errors"]:
+            restore(body, call.body, error["pointer"].split("/")[1:])
+        return int((await make(self.client, path, body))["id"])
+
+
+@cache
+def path_names() -> tuple[str, ...]:
+    """Every name in a path, in the order in which the routes are declared."""
+    return tuple(dict.fromkeys(name for call in all_calls() for name in call.names))
+
+
+def creating(name: str) -> Call:
+    """The call that creates what `name` stands for."""
+    found = {
+        match[1]
+        for call in all_calls()
+        if (match := re.search(rf"(/[\w-]+)/{{{name}}}$", call.path)) is not None
+    }
+    calls = [
+        call
+        for call in all_calls()
+        if call.method == "POST" and any(call.path.endswith(noun) for noun in found)
+    ]
+    assert len(calls) == 1, f"say in MAKERS how {name} is made"
+    return calls[0]
+
+
+def restore(body: Any, example: Any, place: list[str]) -> None:
+    """Give the member of `body` at `place` the value that it has in `example`."""
+    *way, last = [int(name) if name.isdigit() else name for name in place]
+    for name in way:
+        body, example = body[name], example[name]
+    body[last] = example[last]
+
+
+def marked(body: Any) -> Any:
+    """The body of a request, with the sentinel at the end of each of its texts."""
+    if isinstance(body, dict):
+        return {name: marked(value) for name, value in body.items()}
+    if isinstance(body, list):
+        return [marked(item) for item in body]
+    return body + SENTINEL if isinstance(body, str) else body
 
 
 Maker = Callable[[Resources], Awaitable[Any]]
@@ -62,11 +126,6 @@ async def _run(resources: Resources) -> int:
     logs = [{"level": "ERROR", "message": SENTINEL, "project_id": body["project_id"]}]
     await make(resources.client, "/api/logs", {"logs": logs})
     return int(run["id"])
-
-
-async def _snapshot(resources: Resources) -> int:
-    path = f"/api/agent-runs/{await resources.get('run_id')}/snapshots"
-    return int((await make(resources.client, path, {"snapshot_id": SENTINEL}))["id"])
 
 
 async def _webhook(resources: Resources) -> int:
@@ -104,11 +163,10 @@ MAKERS: dict[str, Maker] = {
     "repo": _owner,
     "key": _secret,
     "run_id": _run,
-    "snapshot_id": _snapshot,
     "webhook_id": _webhook,
     "delivery_id": _delivery,
     "token_id": _token,
 }
-"""For each name that a path may have, how one is made."""
+"""How to make the resource for a name whose POST needs more than the document's example."""
 ABSENT: dict[str, Any] = {"owner": "nobody", "repo": "nothing", "key": "NOTHING"}
-"""What stands for nothing that there is; for every other name an id without a resource does."""
+"""Values that no resource has; `ABSENT_ID` is the value for all other names."""
