@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 
-def test_a_lock_is_installed_as_it_is() -> None:
+def test_a_lock_is_installed_unchanged() -> None:
     # If pip had to choose a version, an older pip would refuse the lock after a newer release.
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     recipes = re.findall(r"^\t@(\$.*requirements\S*\.txt)$", makefile, re.MULTILINE)

@@ -111,7 +111,7 @@ async def test_a_token_can_not_be_called_what_the_audit_calls_the_service(
     assert len((await client.get("/api/tokens")).json()["tokens"]) == 1
 
 
-async def test_every_name_of_who_acts_without_a_token_is_reserved(
+async def test_the_names_of_actors_without_a_token_are_reserved(
     client: httpx.AsyncClient,
 ) -> None:
     constants = [one for one in vars(principal).values() if isinstance(one, principal.Principal)]

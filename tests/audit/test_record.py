@@ -182,7 +182,7 @@ async def test_each_change_and_each_reveal_is_recorded(
     assert verify_audit(manager, service.audit.chain) is None
 
 
-async def test_who_did_it_in_which_request(
+async def test_an_entry_has_its_actor_and_request(
     service: DatabaseService, manager: DatabaseManager
 ) -> None:
     with acting_as(Principal("ci", frozenset({"admin"}), token_id=5)):
@@ -206,7 +206,7 @@ async def test_over_http_the_token_and_the_request_are_named(client: AsyncClient
     assert entry["action"] == "project.created"
 
 
-async def test_without_authentication_nobody_is_named(settings: Settings) -> None:
+async def test_without_authentication_no_actor_is_named(settings: Settings) -> None:
     app = create_app(settings.model_copy(update={"auth": "off"}))
     async with app.router.lifespan_context(app):
         manager = manager_of(app)

@@ -67,7 +67,7 @@ def damage(audited: tuple[Path, AuditChain, list[ExportedHead]]) -> Callable[...
 Damage = Callable[..., str | None]
 
 
-def test_an_audit_that_nobody_touched_is_whole(damage: Damage) -> None:
+def test_an_untouched_audit_is_whole(damage: Damage) -> None:
     assert damage() is None
     assert damage(exported=[]) is None
 

@@ -104,7 +104,7 @@ def test_a_file_that_can_not_be_written_is_named_with_its_mode_at_the_start(
 
 
 @AS_ROOT
-def test_a_log_that_can_not_be_read_is_named_by_who_only_reads(
+def test_a_command_that_only_reads_names_a_log_that_can_not_be_read(
     command: Command, installed: Path, tmp_path: Path
 ) -> None:
     # This imports every module that the fork needs, because the fork may not read them.

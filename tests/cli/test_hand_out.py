@@ -45,7 +45,7 @@ def run_with(output: str, *arguments: str | Path, cwd: Path, **variables: str) -
 
 @pytest.mark.parametrize("output", OUTPUTS)
 @pytest.mark.parametrize("options", [(), ("--json",)])
-def test_a_token_that_nobody_saw_is_not_made(
+def test_a_token_that_could_not_be_shown_is_not_made(
     command: Command, installation: Path, output: str, options: tuple[str, ...]
 ) -> None:
     outcome = run_with(
@@ -64,7 +64,7 @@ def test_a_token_that_nobody_saw_is_not_made(
 
 
 @pytest.mark.parametrize("output", OUTPUTS)
-def test_a_key_that_nobody_saw_is_told(tmp_path: Path, output: str) -> None:
+def test_a_key_that_could_not_be_shown_is_reported(tmp_path: Path, output: str) -> None:
     outcome = run_with(output, "keys", "generate", cwd=tmp_path)
     assert outcome.status == 1
     assert "standard output" in outcome.complaint

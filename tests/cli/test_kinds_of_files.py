@@ -71,7 +71,7 @@ def test_what_is_no_ordinary_file_is_named(
 
 
 @pytest.mark.parametrize("kind", sorted({*KINDS, "file"} - {"directory"}))
-def test_a_data_directory_that_is_none_is_told_as_what_it_is(
+def test_a_data_directory_that_is_not_a_directory_is_named_by_its_kind(
     command: Command, directory: Path, kind: str
 ) -> None:
     make, told = KINDS.get(kind, (Path.touch, "is an ordinary file"))

@@ -68,7 +68,7 @@ def test_a_program_that_would_share_it_does_not_share_it_with_us(option: str) ->
             open_sockets("127.0.0.1", other.getsockname()[1])
 
 
-def test_who_connects_before_the_service_is_there_waits() -> None:
+def test_a_client_that_connects_before_the_service_is_ready_waits() -> None:
     with ExitStack() as stack:
         port = _open(stack, "127.0.0.1", 0)
         with closing(socket.create_connection(("127.0.0.1", port), timeout=10)) as client:

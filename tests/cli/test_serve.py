@@ -211,7 +211,7 @@ def full_pipe() -> Iterator[int]:
     os.close(write_end)
 
 
-def test_a_refusal_that_nobody_reads_is_an_end(directory: Path, full_pipe: int) -> None:
+def test_a_refusal_that_is_not_read_ends_the_connection(directory: Path, full_pipe: int) -> None:
     with subprocess.Popen(
         [STRONGROOM, "serve", "--port", "0", "--host", "192.0.2.1", "--data-dir", str(directory)],
         cwd=directory.parent,
@@ -222,7 +222,7 @@ def test_a_refusal_that_nobody_reads_is_an_end(directory: Path, full_pipe: int) 
         assert process.wait(NO_LONGER) == 1
 
 
-def test_output_that_nobody_reads_stops_nothing(directory: Path, full_pipe: int) -> None:
+def test_output_that_is_not_read_stops_nothing(directory: Path, full_pipe: int) -> None:
     port = _free_port()
     with subprocess.Popen(
         [STRONGROOM, "serve", "--port", str(port), "--data-dir", str(directory)],

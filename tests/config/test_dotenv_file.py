@@ -44,14 +44,16 @@ def _as_somebody_else() -> Iterator[None]:
         os.seteuid(0)
 
 
-def test_only_who_asks_for_it_reads_it(file: Path) -> None:
+def test_only_a_caller_that_asks_for_the_file_reads_it(file: Path) -> None:
     assert load_settings().port == 8000
     assert load_settings(dotenv=True).port == 1001
     file.unlink()
     assert load_settings(dotenv=True).port == 8000
 
 
-def test_an_empty_line_of_it_hides_nothing(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_empty_line_of_the_file_hides_nothing(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     file.write_text("STRONGROOM_PORT=\nSTRONGROOM_AUTH=\nSTRONGROOM_LOG_LEVEL\n")
     assert load_settings(dotenv=True).port == 8000
     monkeypatch.setenv("STRONGROOM_PORT", "1002")

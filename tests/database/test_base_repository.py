@@ -166,7 +166,7 @@ async def test_several_rows_are_changed_at_once(boxes: BoxRepository) -> None:
     assert (first.sealed, first.version) == (False, 1)
 
 
-async def test_a_change_may_set_what_callers_may_and_no_other_column(boxes: BoxRepository) -> None:
+async def test_a_change_can_set_only_columns_that_callers_may_set(boxes: BoxRepository) -> None:
     box = await boxes.create({"name": "a"})
     with pytest.raises(InvalidValue):
         await boxes.change(box.id, {"version": 7})

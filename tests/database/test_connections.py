@@ -185,9 +185,7 @@ asyncio.run(main())
 
 
 @pytest.mark.parametrize("state", ["idle", "busy"])
-async def test_a_pool_that_nobody_closed_does_not_keep_the_process(
-    tmp_path: Path, state: str
-) -> None:
+async def test_an_unclosed_pool_does_not_keep_the_process(tmp_path: Path, state: str) -> None:
     path = tmp_path / "engine.db"
     make_database(path)
     run = await asyncio.to_thread(

@@ -30,7 +30,7 @@ async def test_nothing_else_runs_while_a_unit_does(tmp_path: Path) -> None:
         assert order == ["unit", "loop"]
 
 
-async def test_a_unit_that_takes_long_holds_nobody_up(tmp_path: Path) -> None:
+async def test_a_slow_unit_does_not_block_the_event_loop(tmp_path: Path) -> None:
     async with open_pool(tmp_path / "engine.db", pause_seconds=0.001) as pool:
         gate = Gate()
         unit = asyncio.create_task(pool.run_unit(adding_at(pool, gate, "slow")))

@@ -136,7 +136,7 @@ def test_taking_and_releasing_twice_is_harmless(path: Path) -> None:
     assert ProcessLock(path).holder() is None
 
 
-def test_asking_who_holds_it_takes_it_from_nobody(path: Path) -> None:
+def test_asking_for_the_holder_takes_the_lock_from_no_process(path: Path) -> None:
     lock = ProcessLock(path)
     lock.acquire()
     lock.release()
@@ -153,7 +153,7 @@ def test_asking_who_holds_it_takes_it_from_nobody(path: Path) -> None:
     lock.release()
 
 
-def test_a_lock_that_nobody_released_ends_with_its_object(path: Path) -> None:
+def test_an_unreleased_lock_ends_with_its_object(path: Path) -> None:
     lock = ProcessLock(path)
     lock.acquire()
     del lock

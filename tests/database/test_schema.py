@@ -365,7 +365,7 @@ def test_a_run_can_not_contradict_itself(
         insert(connection, "agent_runs", **changes)
 
 
-def test_search_keys_of_older_projects_are_made_anew(tmp_path: Path) -> None:
+def test_search_keys_of_older_projects_are_rebuilt(tmp_path: Path) -> None:
     rows = [
         ("Cafe\u0301", "Acme", "Payments"),
         ("B", "cafe\u0301", "r"),

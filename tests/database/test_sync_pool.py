@@ -194,7 +194,7 @@ def test_a_closed_pool_hands_out_nothing_and_closes_what_comes_back(
     assert manager.execute_query("SELECT * FROM items") == []
 
 
-async def test_threads_and_the_writer_take_turns_and_nobody_finds_it_locked(
+async def test_threads_and_the_writer_take_turns_without_a_lock_error(
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "engine.db"

@@ -68,7 +68,7 @@ async def test_commits_of_the_synchronous_half_count_for_the_next_checkpoint(
         assert manager.async_pool.writer.stats.checkpoints == 1
 
 
-async def test_who_leaves_checkpoints_to_another_process_says_when_nobody_makes_them(
+async def test_a_process_that_leaves_checkpoints_to_another_warns_when_none_are_made(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     config = {"checkpoint_frames": 0, "wal_limit_bytes": 300_000}

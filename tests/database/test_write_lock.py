@@ -51,7 +51,7 @@ def test_it_is_handed_over_in_the_order_of_asking() -> None:
     assert order == [0, 1, 2, 3, 4]
 
 
-def test_whoever_gave_up_is_passed_over() -> None:
+def test_a_waiter_that_gave_up_is_passed_over() -> None:
     lock = WriteLock()
     assert lock.acquire(0)
     assert not lock.acquire(0.01)

@@ -38,7 +38,8 @@ SKIPPED = 77
 
 @dataclass(frozen=True)
 class Fault:
-    """One kind of fault. `run` raises `AssertionError` when a promise was broken, and `Skipped`."""
+    """One kind of fault. `run` raises `AssertionError` when a promise was broken, and `Skipped`
+    when this machine can't try it."""
 
     name: str
     run: Callable[[Path, Tally, int, int], None]

@@ -22,7 +22,7 @@ from tests.support.processes import NO_TLS, PATIENCE, Serving
 DAY = 86_400
 SCOPES = ["projects:read"]
 LEASED = (Kind.CLAIM,)
-"""Writes that fail while the clock jumps."""
+"""Writes whose results do not last while the clock jumps."""
 
 
 def clock_jumps(directory: Path, tally: Tally, rounds: int, seed: int) -> None:

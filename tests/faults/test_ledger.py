@@ -153,7 +153,7 @@ def test_what_is_there_is_in_the_audit_whatever_was_answered() -> None:
     assert _wrong_rows(ledger, write, 0, entries=1)
 
 
-def test_what_nobody_wrote_is_told() -> None:
+def test_rows_that_no_write_made_are_found() -> None:
     write = Write(1, Kind.RUN, "repository")
     assert _wrong_rows(Ledger(), write, 1)
 

@@ -124,7 +124,7 @@ def requests(count: int) -> Iterator[bytes]:
         yield json.dumps(new_project(settings={"setup_commands": "make"}, secrets=SECRETS)).encode()
 
 
-def test_what_a_client_that_went_away_asked_for_is_there_whole_or_not_at_all(
+def test_a_write_of_a_client_that_disconnected_is_whole_or_absent(
     settings: Settings,
 ) -> None:
     count = 60

@@ -23,7 +23,7 @@ async def _backup(client: httpx.AsyncClient) -> dict[str, Any]:
     return made
 
 
-async def test_a_backup_is_told_as_it_is_and_recorded(
+async def test_a_backup_is_described_correctly_and_recorded(
     client: httpx.AsyncClient, application: FastAPI, settings: Settings
 ) -> None:
     await make_project(client, secrets=[{"key": "KEY", "value": SENTINEL}])

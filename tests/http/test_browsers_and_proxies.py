@@ -261,7 +261,9 @@ async def raw(client: httpx.AsyncClient, accepted: str | None) -> tuple[httpx.He
     return response.headers, body
 
 
-async def test_a_large_list_is_compressed_for_who_accepts_it(client: httpx.AsyncClient) -> None:
+async def test_a_large_list_is_compressed_for_clients_that_accept_it(
+    client: httpx.AsyncClient,
+) -> None:
     for _ in range(40):
         await make_project(client)
     headers, plain = await raw(client, None)
@@ -279,7 +281,7 @@ async def test_a_large_list_is_compressed_for_who_accepts_it(client: httpx.Async
     "accepted",
     ["identity", "br", "gzip;q=0", "gzip; q=0.0", "gzip ;q=0,br", "br, gzip;q=0.000", ""],
 )
-async def test_nobody_gets_an_encoding_that_they_did_not_accept(
+async def test_a_client_gets_only_encodings_that_it_accepts(
     client: httpx.AsyncClient, accepted: str
 ) -> None:
     for _ in range(40):

@@ -104,7 +104,7 @@ async def test_many_clients_with_little_to_do_leave_half_of_the_seats_to_others(
     assert [queue.take(client) for client in range(5)] == [True] * 4 + [False]
 
 
-async def test_seats_of_a_client_that_went_away_are_for_those_who_wait() -> None:
+async def test_slots_of_a_client_that_left_go_to_those_that_wait() -> None:
     queue = FairQueue(4, LONG, linger=0.3)
     assert queue.take("gone")
     queue.give_back("gone")
@@ -118,7 +118,7 @@ async def test_seats_of_a_client_that_went_away_are_for_those_who_wait() -> None
     assert [queue.take("a") for _ in range(4)] == [True] * 4
 
 
-async def test_nobody_takes_a_seat_before_those_who_wait() -> None:
+async def test_a_new_request_takes_no_slot_before_those_that_wait() -> None:
     queue = FairQueue(1, LONG)
     assert queue.take("b")
     task = Waiters(queue).wait("a")
@@ -128,7 +128,7 @@ async def test_nobody_takes_a_seat_before_those_who_wait() -> None:
     await task
 
 
-async def test_who_waits_too_long_is_told_and_has_none() -> None:
+async def test_a_waiter_that_waits_too_long_gets_an_error_and_no_slot() -> None:
     queue = FairQueue(1, 0.01)
     assert queue.take("first")
     with pytest.raises(DatabaseBusy) as told:
@@ -155,7 +155,7 @@ async def test_each_waits_for_its_own_time() -> None:
     assert (queue.waiting, queue.refused) == (0, 3)
 
 
-async def test_who_is_cancelled_while_it_waits_has_none() -> None:
+async def test_a_waiter_that_is_cancelled_gets_no_slot() -> None:
     queue = FairQueue(1, LONG)
     assert queue.take("first")
     waiters = Waiters(queue)
@@ -169,7 +169,7 @@ async def test_who_is_cancelled_while_it_waits_has_none() -> None:
     assert (queue.free, queue.waiting) == (0, 0)
 
 
-async def test_who_is_cancelled_in_the_moment_of_its_turn_hands_the_seat_on() -> None:
+async def test_a_waiter_cancelled_at_its_turn_hands_the_slot_on() -> None:
     queue = FairQueue(1, LONG)
     assert queue.take("first")
     waiters = Waiters(queue)
@@ -184,7 +184,7 @@ async def test_who_is_cancelled_in_the_moment_of_its_turn_hands_the_seat_on() ->
     assert queue.free == 1
 
 
-async def test_who_is_cancelled_in_the_moment_it_is_refused_hands_on_nothing() -> None:
+async def test_a_waiter_cancelled_while_it_is_refused_hands_on_nothing() -> None:
     queue = FairQueue(1, LONG)
     assert queue.take("first")
     first = Waiters(queue).wait("a")

@@ -147,7 +147,7 @@ class TestTurns:
             update={"max_concurrent_requests": 1, "db_queue_timeout_seconds": 0.1}
         )
 
-    async def test_who_waits_too_long_for_its_turn_is_told_and_had_no_effect(
+    async def test_a_request_that_waits_too_long_for_its_turn_is_refused_without_effect(
         self, client: httpx.AsyncClient, application: FastAPI
     ) -> None:
         queue: FairQueue = application.state.queues["writing"]
@@ -184,7 +184,7 @@ class TestTurns:
             problem(await client.post("/api/projects", json={}), "validation_failed")
         assert [queue.free for queue in application.state.queues.values()] == [1, 1]
 
-    async def test_what_nobody_waits_for_any_more_is_not_done(
+    async def test_work_that_no_caller_waits_for_is_not_done(
         self, client: httpx.AsyncClient, application: FastAPI, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(guarded_route, "PATIENCE_SECONDS", 0)

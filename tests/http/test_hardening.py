@@ -235,7 +235,7 @@ class TestTrustedHosts:
             response = await caller.get(path, headers={"Host": "10.1.2.3:8000"})
             assert response.status_code == 200
 
-    def test_none_or_two_of_them_are_none(self, settings: Settings) -> None:
+    def test_no_host_and_two_hosts_are_refused(self, settings: Settings) -> None:
         with RunningServer(create_app(settings)) as server:
             token = token_of_first_start(settings)
             trusted = b"Host: strongroom.example.com\r\n"

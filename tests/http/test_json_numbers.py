@@ -67,7 +67,7 @@ KEPT_NUMBERS = {
 
 
 @pytest.mark.parametrize(("text", "written"), KEPT_NUMBERS.items(), ids=lambda text: text[:25])
-def test_a_number_is_read_as_what_it_is(text: str, written: str) -> None:
+def test_a_number_is_read_exactly(text: str, written: str) -> None:
     (value,) = parse_json(f"[{text}]".encode())
     shown = repr(value) if isinstance(value, float) else value
     assert Decimal(text) == Decimal(written) == Decimal(shown)

@@ -90,7 +90,7 @@ def test_a_refused_preflight_does_not_blame_the_origin(shared: RunningServer) ->
 
 
 @pytest.mark.parametrize("lines", [ORIGIN_LINE + FOREIGN, b"X-Origin: " + ORIGIN_LINE[8:]])
-def test_an_origin_that_is_not_known_is_none(shared: RunningServer, lines: bytes) -> None:
+def test_an_unclear_origin_gets_no_headers(shared: RunningServer, lines: bytes) -> None:
     answer = received(shared, with_line(HEADS["a bare CR"][0], lines, first=False))
     assert answer.status == 400
     assert "access-control-allow-origin" not in answer.headers
@@ -108,7 +108,7 @@ def test_a_page_can_read_of_a_url_that_was_sent_without_end(shared: RunningServe
 
 
 @pytest.mark.parametrize("begun", [b"GET /" + b"x" * 70_000, b"\x16\x03\x01" + bytes(100)])
-def test_who_says_no_more_is_answered_all_the_same(shared: RunningServer, begun: bytes) -> None:
+def test_a_client_that_sends_no_more_is_still_answered(shared: RunningServer, begun: bytes) -> None:
     for ends in (False, True):
         with Wire(shared) as wire:
             wire.send(begun)
@@ -136,7 +136,7 @@ def test_what_is_sent_beside_an_answer_does_not_reset_the_connection(
             assert text.count(b"HTTP/1.1 ") == 1
 
 
-def test_who_waits_for_a_sign_to_send_a_body_is_refused_at_once(shared: RunningServer) -> None:
+def test_a_client_that_waits_to_send_a_body_is_refused_at_once(shared: RunningServer) -> None:
     with Wire(shared) as wire:
         wire.send(
             b"POST / HTTP/1.1\r\n" + HOST * 2 + b"Expect: 100-continue\r\nContent-Length: 9\r\n\r\n"
@@ -276,7 +276,7 @@ class TestUpgrades:
             b"Content-Length: +5\r\n\r\n{   }",
         ],
     )
-    def test_a_body_whose_end_is_not_told_is_refused(
+    def test_a_body_without_a_known_end_is_refused(
         self, shared: RunningServer, framing: bytes
     ) -> None:
         with Wire(shared) as wire:

@@ -191,7 +191,7 @@ async def test_refused_deliveries_are_counted_by_reason(client: httpx.AsyncClien
 # While the database is busy
 
 
-async def test_a_busy_database_keeps_nobody_from_the_metrics(
+async def test_metrics_are_served_while_the_database_is_busy(
     client: httpx.AsyncClient, application: FastAPI
 ) -> None:
     await new_run(client, (await make_project(client))["id"])

@@ -102,7 +102,7 @@ def test_a_refused_request_leaves_its_connection_in_order(
 
 
 @pytest.mark.usefixtures("client")
-def test_who_goes_away_in_the_middle_of_a_body_did_nothing_and_is_no_error(
+def test_a_client_that_leaves_in_the_middle_of_a_body_did_nothing_and_is_no_error(
     server: RunningServer, token: str, log: io.StringIO
 ) -> None:
     before = all_rows(manager_of(server.app))

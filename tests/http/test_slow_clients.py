@@ -98,7 +98,7 @@ def post_head(token: str, length: int) -> bytes:
     ).encode()
 
 
-def test_who_sends_nothing_is_closed_within_ten_seconds(
+def test_a_client_that_sends_nothing_is_closed_within_ten_seconds(
     server: RunningServer, clock: TickingClock
 ) -> None:
     with connected(server) as silent:
@@ -123,7 +123,7 @@ def test_a_body_that_comes_after_its_answer_leaves_the_connection_idle(
         assert late.recv(65536).startswith(b"HTTP/1.1 200")
 
 
-def test_a_process_that_stood_still_closes_nobody_for_it(
+def test_a_process_that_stood_still_closes_no_connection_for_it(
     server: RunningServer, clock: TickingClock
 ) -> None:
     with connected(server) as silent:
@@ -238,7 +238,7 @@ def reader(server: RunningServer, requests: int) -> Iterator[socket.socket]:
         yield connection
 
 
-def test_who_reads_no_answer_is_closed_within_ten_seconds(
+def test_a_client_that_reads_no_answer_is_closed_within_ten_seconds(
     server: RunningServer, clock: TickingClock, log: io.StringIO
 ) -> None:
     with reader(server, 60) as deaf:
@@ -254,7 +254,9 @@ def test_who_reads_no_answer_is_closed_within_ten_seconds(
     assert '"level":"error"' not in log.getvalue()
 
 
-def test_who_reads_slowly_gets_everything(server: RunningServer, clock: TickingClock) -> None:
+def test_a_client_that_reads_slowly_gets_everything(
+    server: RunningServer, clock: TickingClock
+) -> None:
     text = bytearray()
     with reader(server, 40) as slow:
         ended = False

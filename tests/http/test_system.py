@@ -171,7 +171,7 @@ async def test_the_pages_name_every_path(stranger: httpx.AsyncClient) -> None:
     assert document["info"]["title"] == "Strongroom"
 
 
-async def test_all_who_ask_at_once_share_one_check(
+async def test_concurrent_requests_share_one_check(
     stranger: httpx.AsyncClient, application: FastAPI
 ) -> None:
     readers = manager_of(application).async_pool.readers

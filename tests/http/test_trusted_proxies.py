@@ -90,7 +90,7 @@ def test_repeated_headers_are_one_list() -> None:
     assert seen("10.1.2.3", told("203.0.113.9"), told("10.2.2.2"))[0] == "203.0.113.9"
 
 
-def test_a_connection_without_an_address_is_no_proxy_s() -> None:
+def test_a_connection_without_an_address_is_not_from_a_proxy() -> None:
     assert seen(None, told("203.0.113.9"), proxies=("0.0.0.0/0", "::/0")) == ("", "http")
 
 
@@ -149,7 +149,7 @@ async def test_failed_attempts_behind_a_proxy_are_each_client_s_own(caller: Call
         await fails(proxy, None, "unauthenticated")
 
 
-async def test_who_is_no_proxy_can_not_be_somebody_else(caller: Caller) -> None:
+async def test_a_client_that_is_not_a_proxy_can_not_choose_its_address(caller: Caller) -> None:
     async with caller("203.0.113.5") as stranger:
         for number in range(3):
             await fails(stranger, f"198.51.100.{number}", "unauthenticated")
@@ -196,7 +196,7 @@ def test_the_product_s_own_server_leaves_it_to_the_setting(behind_itself: Runnin
             assert statuses == [401, 401, 401, 429]
 
 
-def test_without_the_setting_nobody_is_believed(server: RunningServer) -> None:
+def test_without_the_setting_no_proxy_is_trusted(server: RunningServer) -> None:
     with httpx.Client(base_url=server.url) as client:
         statuses = [
             client.get(

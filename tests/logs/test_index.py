@@ -188,7 +188,7 @@ async def test_a_run_that_is_removed_takes_its_logs_and_no_others(api: Api) -> N
     assert await messages(api) == ["of another run", "of the project"]
 
 
-async def test_putting_the_index_together_anew_changes_nothing(api: Api, clock: Clock) -> None:
+async def test_tidying_the_index_changes_nothing(api: Api, clock: Clock) -> None:
     for number in range(30):
         await send(api, *(log(f"word{number % 7} text") for _ in range(20)))
         clock.advance(1)

@@ -76,7 +76,7 @@ async def test_only_the_projects_of_the_token_are_listed(
     assert await messages(bound, query) == expected
 
 
-async def test_labels_in_a_message_make_nobody_else_see_it(
+async def test_labels_in_a_message_show_it_to_no_other_token(
     client: httpx.AsyncClient, bound: httpx.AsyncClient
 ) -> None:
     body = log("p2 p3 l40 of project 2", project_id=1)
@@ -152,7 +152,7 @@ async def test_each_call_needs_its_scope(
             assert problem(answer, "forbidden")["scope"] == needed
 
 
-async def test_nobody_reads_or_writes_without_a_token(client: httpx.AsyncClient) -> None:
+async def test_reads_and_writes_need_a_token(client: httpx.AsyncClient) -> None:
     for answer in (
         await client.get("/api/logs", headers={"Authorization": ""}),
         await client.post("/api/logs", json=log(), headers={"Authorization": "Bearer sr_x"}),

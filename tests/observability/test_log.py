@@ -85,7 +85,7 @@ def test_a_line_is_one_json_object_with_time_level_logger_and_event(stream: io.S
     }
 
 
-def test_the_request_id_is_in_every_line_whoever_writes_it(stream: io.StringIO) -> None:
+def test_the_request_id_is_in_every_line_of_every_logger(stream: io.StringIO) -> None:
     token = enter_request("r-1")
     log.info("ours")
     logging.getLogger("somebody.else").warning("theirs")
@@ -346,7 +346,7 @@ def test_values_that_are_no_json_never_break_a_line_nor_show_themselves(
     assert second["lines"] == "a\nb"
 
 
-def test_a_log_nobody_reads_any_more_fails_no_request() -> None:
+def test_a_log_without_a_reader_fails_no_request() -> None:
     configure_logging("INFO", "json", _Broken())
     log.info("lost")
     closed = io.StringIO()
@@ -378,7 +378,7 @@ def test_colours_are_left_out_where_they_are_not_wanted(monkeypatch: pytest.Monk
     assert "\x1b[" not in plain.getvalue()
 
 
-def test_nobodys_text_makes_a_console_line_of_its_own() -> None:
+def test_no_logged_text_starts_a_console_line() -> None:
     stream = io.StringIO()
     configure_logging("INFO", "console", stream)
     log.info("event\nforged", value="a\nforged\x1b[31m", table={"a": [1]}, other=object())

@@ -129,7 +129,7 @@ def test_what_is_read_comes_whole_and_in_order(pipes: Callable[..., Pipe]) -> No
     assert pipe.output.dropped == 0
 
 
-def test_a_pipe_that_nobody_reads_stops_nobody_and_drops_are_counted(
+def test_a_pipe_without_reads_blocks_no_caller_and_drops_are_counted(
     pipes: Callable[..., Pipe],
 ) -> None:
     pipe = pipes(limit=100_000)

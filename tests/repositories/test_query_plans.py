@@ -161,7 +161,7 @@ async def test_a_search_walks_its_list_in_order_until_the_page_is_full(
             assert "TEMP B-TREE" not in step
 
 
-async def test_who_sees_few_projects_reads_no_others(
+async def test_a_token_for_few_projects_reads_no_others(
     repositories: Repositories, explaining: Explaining
 ) -> None:
     projects = repositories.using(explaining).projects

@@ -143,7 +143,7 @@ async def test_what_breaks_it_off_is_logged_and_told(caplog: pytest.LogCaptureFi
     assert [record.name for record in caplog.records] == ["strongroom.retention"]
 
 
-async def test_the_index_is_put_together_anew_when_a_third_is_gone(api: Api) -> None:
+async def test_the_index_is_tidied_when_a_third_is_gone(api: Api) -> None:
     pool = api.service.db_manager.async_pool
 
     async def segments() -> int:

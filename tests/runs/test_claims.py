@@ -76,7 +76,7 @@ async def test_of_projects_never_served_the_one_with_the_oldest_run_comes_first(
     assert await claimed_ids(api, 3) == runs
 
 
-async def test_the_oldest_run_is_looked_up_anew_when_runs_were_cancelled(api: Api) -> None:
+async def test_the_oldest_run_is_looked_up_again_when_runs_were_cancelled(api: Api) -> None:
     second = await api.new_project("second")
     first = [(await api.new_run(1))["id"] for _ in range(2)]
     other = (await api.new_run(second))["id"]

@@ -84,7 +84,7 @@ async def test_a_lease_that_runs_out_sends_the_run_back_once_and_then_fails_it(
     ]
 
 
-async def test_who_claims_does_not_answer_for_what_ran_out(api: Api, clock: Clock) -> None:
+async def test_a_claim_is_not_the_actor_of_expired_leases(api: Api, clock: Clock) -> None:
     await claim_one(api, lease_seconds=30)
     clock.advance(30)
     await api.claim()

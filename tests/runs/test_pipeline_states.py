@@ -159,7 +159,7 @@ async def test_a_wrong_state_is_told(api: Api, body: Json, wrong: tuple[str, str
     assert (await api.get(PATH))["pipeline_states"] == []
 
 
-async def test_history_can_not_be_written_anew(api: Api) -> None:
+async def test_history_can_not_be_rewritten(api: Api) -> None:
     await api.new_run()
     await add(api, "created")
     for method in ("PUT", "PATCH", "DELETE"):

@@ -110,7 +110,7 @@ async def test_an_error_is_not_kept() -> None:
     assert await answers.of(1, Counting()) == b"{}"
 
 
-async def test_who_asks_in_a_loop_lets_others_run() -> None:
+async def test_a_caller_in_a_loop_lets_others_run() -> None:
     answers = ResponseCache(TableVersions().counting(any_change("a")))
     stop = asyncio.Event()
     asyncio.get_running_loop().call_soon(stop.set)
@@ -151,7 +151,7 @@ async def everything(service: DatabaseService, ids: list[int]) -> list[object]:
     return found
 
 
-async def test_after_every_change_each_answer_is_as_if_made_anew(
+async def test_after_every_change_each_kept_answer_equals_a_new_one(
     service: DatabaseService, manager: DatabaseManager
 ) -> None:
     first = (await service.projects.create(project(1))).id
@@ -190,7 +190,7 @@ async def test_after_every_change_each_answer_is_as_if_made_anew(
         before = after
 
 
-async def test_nobody_sees_less_than_what_was_acknowledged(service: DatabaseService) -> None:
+async def test_no_reader_sees_less_than_what_was_acknowledged(service: DatabaseService) -> None:
     id = (await service.projects.create(project(0))).id
     acknowledged = 0
     writing = True
@@ -215,7 +215,7 @@ async def test_nobody_sees_less_than_what_was_acknowledged(service: DatabaseServ
     await asyncio.gather(write(), *(read() for _ in range(16)))
 
 
-async def test_a_kept_answer_is_not_for_who_may_not_see_it(service: DatabaseService) -> None:
+async def test_a_kept_answer_is_only_for_callers_who_may_see_it(service: DatabaseService) -> None:
     mine = (await service.projects.create(project(1))).id
     other = (await service.projects.create(project(2))).id
     reads = [

@@ -55,7 +55,7 @@ async def test_it_goes_on_when_its_caller_is_cancelled() -> None:
     assert work.ended == 1
 
 
-async def test_who_runs_it_for_a_time_gets_it_running_or_done() -> None:
+async def test_a_run_for_a_time_returns_the_task_running_or_done() -> None:
     work = Work()
     task = SingleTask("work", work)
     running = await task.run_for(0)

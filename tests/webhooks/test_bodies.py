@@ -184,7 +184,7 @@ def head_of(webhook_id: int, **changes: str) -> str:
     return "\r\n".join([*lines, *(f"{name}: {value}" for name, value in headers.items())])
 
 
-def test_who_can_not_be_right_is_refused_before_the_body_comes(
+def test_a_sender_who_can_not_be_right_is_refused_before_the_body_comes(
     server: RunningServer, made: int
 ) -> None:
     unsigned = head_of(made).replace("X-Hub-Signature-256", "X-Hub-Signature")

@@ -194,7 +194,7 @@ async def test_a_signature_is_over_the_bytes_however_they_are_cut(
 # Which webhooks accept deliveries
 
 
-async def test_a_closed_webhook_is_told_to_those_who_can_sign(
+async def test_only_senders_who_can_sign_learn_that_a_webhook_is_closed(
     client: httpx.AsyncClient, sender: httpx.AsyncClient, webhook_id: int
 ) -> None:
     deleted = await make_webhook(client)
