@@ -1,7 +1,7 @@
-"""A migrated database for each test, made once and copied, and what the product builds on one.
+"""A migrated database for each test, created once and copied, and the product built on it.
 
-A test takes `manager`, `service`, `application`, `client` or `server`, whichever is the lowest one
-that shows what it is about. Each of them may be overridden by a module or by a test.
+A test takes `manager`, `service`, `application`, `client` or `server`: the lowest layer that shows
+what it tests. A module or a test may override each of these fixtures.
 """
 
 import asyncio
@@ -27,21 +27,21 @@ from config.settings import PREFIX, Settings
 from database.connection_manager import ConnectionConfig, DatabaseManager
 from tests.support.servers import RunningServer
 
-# Hundreds of processes are started: none has to compile what the one before it has compiled.
+# The tests start hundreds of processes, which share the compiled modules.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-# Without this, httpx looks through all of `sys.path` for it at each request, in vain.
+# Without this, httpx searches all of `sys.path` for it at each request, in vain.
 sys.modules["sniffio"] = None  # type: ignore[assignment]
 
 pytest_plugins = ["tests.support.fixtures"]
-IN_MEMORY = Path("/dev/shm")  # noqa: S108 - pytest makes a directory there that is the user's own
+IN_MEMORY = Path("/dev/shm")  # noqa: S108 - pytest makes a private directory there
 ENOUGH = 4 << 30
-"""Bytes that must be free for that."""
+"""The free bytes that this requires."""
 FIRST = ("tests/faults/test_faults.py",)
-"""What takes long: begun last, it would be waited for by workers that have nothing left to do."""
+"""The slowest tests. If they began last, the other workers would wait for them."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Let the tests run without direct calls, too."""
+    """Add an option that runs the tests without direct calls."""
     parser.addoption(
         "--through-fastapi",
         action="store_true",
@@ -50,10 +50,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Keep tests' files in memory: thousands of databases are made and thrown away, and what is
-    said of disks is tested by the faults, on a disk."""
+    """Keep the files of tests in memory, because thousands of databases are created. Only the fault
+    tests are about disks, and they use one."""
     if config.getoption("through_fastapi"):
-        # Also for the tests that make an application of their own.
+        # This includes tests that create their own application.
         defaults = create_app.__kwdefaults__
         assert defaults is not None
         defaults["direct"] = False
@@ -63,8 +63,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection(session: pytest.Session) -> Iterator[None]:  # noqa: ARG001
-    """Look for no garbage while thousands of tests are made, all of which stay, nor among them
-    afterwards: that is a fifth of the time it takes, in each worker."""
+    """Turn off the garbage collector while thousands of tests are collected, and exclude them from
+    it afterwards. That saves a fifth of the time in each worker."""
     gc.disable()
     try:
         return (yield)
@@ -75,8 +75,8 @@ def pytest_collection(session: pytest.Session) -> Iterator[None]:  # noqa: ARG00
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes long, shared out among the workers, of which each begins with an equal
-    part of all tests."""
+    """Spread the slowest tests over the list so that each worker begins with some of them: at first
+    each worker gets an equal part of the list."""
     long = [item for item in items if item.nodeid.startswith(FIRST)]
     items[:] = [item for item in items if not item.nodeid.startswith(FIRST)]
     for number, item in enumerate(long):
@@ -89,7 +89,7 @@ def database_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("template") / "strongroom.db"
     manager = DatabaseManager(path)
     initialize_database(manager)
-    # The last connection to close brings everything from the write-ahead log into the file.
+    # The last connection to close moves everything from the write-ahead log into the file.
     manager.sync_pool.close()
     assert not manager.config.wal_path.exists()
     return path
@@ -97,7 +97,7 @@ def database_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def database_path(database_template: Path, tmp_path: Path) -> Path:
-    """The test's own migrated database, closed."""
+    """The test's migrated database, which is not open yet."""
     path = tmp_path / database_template.name
     shutil.copyfile(database_template, path)
     return path
@@ -105,34 +105,34 @@ def database_path(database_template: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def database_config(database_path: Path) -> ConnectionConfig:
-    """How `manager` opens the test's database; a test or a module may override it."""
+    """The configuration of `manager`; a test or a module may override it."""
     return ConnectionConfig(database_path)
 
 
 @pytest.fixture
 async def manager(database_config: ConnectionConfig) -> AsyncIterator[DatabaseManager]:
-    """The test's own database, opened; closed after the test."""
+    """The test's database, open until the end of the test."""
     async with DatabaseManager(database_config) as manager:
         yield manager
 
 
 @pytest.fixture(scope="session")
 def master_keys() -> str:
-    """One master key, as the configuration has it."""
+    """One master key, in the form of the setting."""
     return generate_master_key("test")
 
 
 @pytest.fixture
 def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Takes away what the environment of whoever runs the tests would configure."""
+    """Removes the settings in the environment of the person who runs the tests."""
     for name in [name for name in os.environ if name.upper().startswith(PREFIX)]:
         monkeypatch.delenv(name)
 
 
 @cache
 def _read_settings(master_keys: str) -> Settings:
-    # It takes as long as opening a database, and is the same for all tests but for the directory.
-    # Two connections that read show what four do.
+    # Reading settings takes as long as opening a database, and only the directory differs between
+    # tests. Two readers show the same as four.
     return Settings(
         _env_file=None, environment="testing", master_keys=SecretStr(master_keys), db_readers=2
     )
@@ -140,13 +140,13 @@ def _read_settings(master_keys: str) -> Settings:
 
 @pytest.fixture
 def settings(database_path: Path, master_keys: str, no_settings: None) -> Settings:  # noqa: ARG001
-    """The configuration of `service` and `application`: its data is the test's database."""
+    """The configuration of `service` and `application`, with the test's database."""
     return _read_settings(master_keys).model_copy(update={"data_dir": database_path.parent})
 
 
 @pytest.fixture
 async def service(manager: DatabaseManager, settings: Settings) -> DatabaseService:
-    """Every use case over `manager`."""
+    """The service over `manager`."""
     runtime = await Runtime.start(settings, manager=manager)
     return runtime.service
 
@@ -155,7 +155,7 @@ async def service(manager: DatabaseManager, settings: Settings) -> DatabaseServi
 def installation_template(
     tmp_path_factory: pytest.TempPathFactory, database_template: Path, master_keys: str
 ) -> Path:
-    """The data directory that a first start on an empty database leaves. Copy it; never open it."""
+    """The data directory after a first start on an empty database. Copy it; never open it."""
     directory = tmp_path_factory.mktemp("installation")
     shutil.copyfile(database_template, directory / database_template.name)
     settings = _read_settings(master_keys).model_copy(update={"data_dir": directory})
@@ -171,7 +171,8 @@ def installation_template(
 def installed(
     settings: Settings, database_template: Path, installation_template: Path, master_keys: str
 ) -> Settings:
-    """`settings`, after their first start if its outcome is known: it takes longer than a test."""
+    """`settings`, after their first start if its result is known: a first start takes longer than a
+    test."""
     path = settings.data_dir / database_template.name
     keys = settings.master_keys
     is_known = keys is not None and keys.get_secret_value() == master_keys
@@ -184,7 +185,7 @@ def installed(
 
 @pytest.fixture
 async def application(installed: Settings) -> AsyncIterator[FastAPI]:
-    """The whole application with its lifespan run; its service is `application.state.service`."""
+    """The application, running; its service is `application.state.service`."""
     app = create_app(installed)
     async with app.router.lifespan_context(app):
         yield app
@@ -192,6 +193,6 @@ async def application(installed: Settings) -> AsyncIterator[FastAPI]:
 
 @pytest.fixture
 def server(installed: Settings) -> Iterator[RunningServer]:
-    """The application on a port of its own: for what only a socket shows."""
+    """The application on its own port, for tests that need a socket."""
     with RunningServer(create_app(installed)) as server:
         yield server

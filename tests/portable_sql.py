@@ -1,4 +1,4 @@
-"""What a second engine does not know in SQL, or knows as something else."""
+"""SQL that other engines don't know, or interpret differently."""
 
 import re
 from pathlib import Path
@@ -8,11 +8,11 @@ SCHEMA = Path(__file__).parent.parent / "database" / "schema.sql"
 _INTEGERS = "|".join(
     sorted(set(re.findall(r"^    (\w+) INTEGER\b", SCHEMA.read_text("utf-8"), re.MULTILINE)))
 )
-"""The names of all columns of integers."""
+"""The names of all integer columns."""
 
 
 class Foreign(NamedTuple):
-    """A pattern of SQLite's own SQL, and a statement that has it."""
+    """A pattern of SQL that only SQLite understands, and a statement that matches it."""
 
     pattern: str
     sample: str
@@ -79,12 +79,13 @@ FOREIGN = {
     "names in other quotes": Foreign(r'["`]|\[\w+\]', 'SELECT "a" FROM t'),
     "numbered parameters": Foreign(r"\?\d|[:@$][a-z]\w*\b", "SELECT 1 FROM t WHERE a = ?1"),
 }
-"""By what each is called."""
+"""The patterns by name."""
 _PATTERNS = {name: re.compile(one.pattern, re.IGNORECASE) for name, one in FOREIGN.items()}
 _TEXT = re.compile(r"'(?:[^']|'')*'")
 
 
 def foreign_to_others(sql: str) -> list[str]:
-    """What of a statement, or of a piece of one, is SQLite's own. Texts in it are data."""
+    """The names of the patterns that a statement, or a part of one, matches. Text literals are
+    ignored."""
     code = _TEXT.sub("''", sql)
     return [name for name, pattern in _PATTERNS.items() if pattern.search(code)]

@@ -1,4 +1,4 @@
-"""The rooms of the code, from the top down, and which rooms each may import.
+"""The rooms of the code, from the top down, and the rooms that each may import.
 
 `python -m tests.rooms` writes them into ARCHITECTURE.md.
 """
@@ -13,7 +13,7 @@ ALL_BELOW = ("*",)
 
 
 class Room(NamedTuple):
-    """A module or a package, apart from what in it is a room of its own."""
+    """A module or a package, without the parts of it that are separate rooms."""
 
     holds: str
     may_import: tuple[str, ...] = ()
@@ -31,7 +31,7 @@ FAMILY = (
     "database.errors",
     "models",
 )
-"""What a family of use cases stands on."""
+"""The rooms that a family of use cases builds on."""
 
 ROOMS: dict[str, Room] = {
     "strongroom": Room("the command's entry: sets up signals and standard files", ALL_BELOW),
@@ -183,11 +183,11 @@ ROOMS: dict[str, Room] = {
     "backend": Room(""),
     "database": Room(""),
 }
-"""From the top down: a room may import only what stands below it."""
+"""From the top down: a room may import only rooms below it."""
 
 
 def allowed(room: str) -> tuple[str, ...]:
-    """The rooms that this one may import."""
+    """The rooms that this room may import."""
     names = list(ROOMS)
     if ROOMS[room].may_import == ALL_BELOW:
         return tuple(names[names.index(room) + 1 :])
@@ -195,7 +195,7 @@ def allowed(room: str) -> tuple[str, ...]:
 
 
 def table() -> str:
-    """The rooms as Markdown."""
+    """The rooms as a Markdown table."""
     lines = ["| room | holds | may import |", "|---|---|---|"]
     for name, room in ROOMS.items():
         if room.holds:
@@ -206,7 +206,7 @@ def table() -> str:
 
 
 def with_table(page: str) -> str:
-    """The page with the table as it is now."""
+    """The page with the current table."""
     head, _, rest = page.partition(BEGIN)
     _, _, tail = rest.partition(END)
     return f"{head}{BEGIN}{table()}{END}{tail}"

@@ -1,7 +1,6 @@
-"""Who may import whom, and the rules of style that a tool can't be told.
+"""Which room may import which, and rules of style that no tool checks.
 
-Every arrow points down. A module that no rule knows is an error: whoever adds it says here where
-it stands.
+Every arrow points down. A module without a room is an error: add its room to `rooms.py`.
 """
 
 import ast
@@ -24,11 +23,11 @@ DATABASE_DRIVERS = {"aiosqlite"}
 
 MAX_LINES = 400
 LONG_BY_DESIGN = {"models.py"}
-"""Files that hold by their meaning what would otherwise be split."""
+"""Files that belong together, and are therefore not split."""
 
 ENGINE = "database.sqlite"
 COMPOSITION = ("backend.cli", "backend.main", "backend.runtime", "database.connection_manager")
-"""Rooms that put an installation together, of one engine; and what opens it."""
+"""The rooms that build an installation for a particular engine, and open its database."""
 
 
 @cache
@@ -51,7 +50,7 @@ def _tree(file: Path) -> ast.Module:
 
 
 def _imports(module: str) -> Iterator[str]:
-    """The dotted names that a module imports anywhere in it, as far as they are modules."""
+    """The dotted names of all modules that a module imports, at any place."""
     for node in ast.walk(_tree(_modules()[module])):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -120,7 +119,7 @@ CALLING = {"connect_ex", "create_connection", "open_connection", "sock_connect",
 
 
 def test_nothing_calls_other_servers() -> None:
-    # So nobody makes the service call where only it can reach, by a URL that it is to keep.
+    # No client can make the service call a URL that only the service can reach.
     for module, file in _modules().items():
         imported = set(_imports(module)) | {name.partition(".")[0] for name in _imports(module)}
         assert not imported & CLIENTS, module
@@ -162,7 +161,7 @@ def test_a_file_can_be_read_in_one_go(file: Path) -> None:
 
 
 def _awaits(body: list[ast.stmt]) -> int:
-    """How many calls these statements await, on the way through them that awaits most."""
+    """The largest number of calls that these statements await on any path."""
     count = 0
     for place, step in enumerate(body, 1):
         if isinstance(step, ast.If):
@@ -204,13 +203,13 @@ def test_print_is_for_commands() -> None:
             and isinstance(node.func, ast.Name)
             and node.func.id == "print"
         ]
-        # The migrator's print is the schema, when it is run as a program.
+        # The migrator prints the schema when it runs as a program.
         allowed = _within(module, "backend.cli") or module == "database.migrator"
         assert allowed or not calls, f"{module} prints in line {calls}"
 
 
 def _strings(module: str) -> Iterator[tuple[int, str]]:
-    """Every string of a module that is no docstring, with `?` for what an f-string inserts."""
+    """Every string of a module except docstrings, with `?` for the values in an f-string."""
     tree = _tree(_modules()[module])
     skipped: set[int] = set()
     for node in ast.walk(tree):
@@ -268,8 +267,8 @@ def test_only_the_composition_roots_know_the_engine() -> None:
 
 
 HOLDS_ITS_OWN_VERSIONS = {"backend.repositories.project_secrets_repository"}
-"""A value is sealed for its version, and many are replaced in one statement, each if its secret is
-at the version before."""
+"""Secrets are sealed for their version, and many are replaced in one statement, each only if its
+version is the one before."""
 
 
 @pytest.mark.parametrize("module", [m for m in _modules() if _within(m, "backend.repositories")])

@@ -1,4 +1,4 @@
-"""The documentation says everything that the code has, and nothing that it has not."""
+"""The documentation names everything that the code has, and nothing else."""
 
 import ast
 import re
@@ -32,12 +32,12 @@ def _text() -> str:
 
 
 def _said(name: str) -> bool:
-    """Whether the documents have the name, not as a part of a longer one."""
+    """Whether the documents contain the name, and not only as a part of a longer one."""
     return re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", _text()) is not None
 
 
 def _commands(command: Any, path: str) -> Iterator[tuple[str, list[str]]]:
-    """The words that call each command, with its options."""
+    """The words that call each command, and its options."""
     if hasattr(command, "commands"):
         for name, child in command.commands.items():
             if not child.hidden:
@@ -53,7 +53,7 @@ def _assert_none(missing: list[str]) -> None:
 
 @cache
 def _operations() -> list[tuple[str, str]]:
-    """Method and path of every call there is, as the OpenAPI document has them."""
+    """The method and path of every call in the OpenAPI document."""
     document: dict[str, Any] = create_app(Settings(_env_file=None)).openapi()
     return [
         (method.upper(), path)
@@ -111,7 +111,7 @@ def test_every_make_target_that_is_named_exists() -> None:
 
 
 def _tests_in(file: Path) -> set[str]:
-    """The names of a file's tests, as pytest has them behind the path."""
+    """The names of a file's tests, in pytest's form."""
     found = set()
     for node in ast.parse(file.read_text(encoding="utf-8")).body:
         members = node.body if isinstance(node, ast.ClassDef) else [node]
@@ -140,7 +140,7 @@ def test_each_of_owasps_ten_risks_has_its_tests() -> None:
 
 
 def _slug(heading: str) -> str:
-    """The anchor that a heading gets where the documents are shown."""
+    """The anchor of a heading on the page."""
     text = re.sub(r"[`*_]|\[([^]]*)\]\([^)]*\)", r"\1", heading.strip().lower())
     return re.sub(r"[^\w -]", "", text).replace(" ", "-")
 

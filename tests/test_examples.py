@@ -1,5 +1,5 @@
-"""The examples of the documentation run as they are pasted: a page from its top to its end, in one
-shell, against a server that was started for it."""
+"""The documentation's examples run as they are pasted: each page from top to bottom, in one shell,
+with a new server."""
 
 import os
 import re
@@ -21,26 +21,26 @@ NOT_RUN = {
     ),
     ("docs/backup.md", "litestream restore"): "needs the replica that the one before it makes",
 }
-"""Page and beginning of each block that is marked as `not-run`, and why it is."""
+"""The page and the beginning of each block marked `not-run`, with the reason."""
 LISTS = {
     ("CONTRIBUTING.md", "make"): "the checks, and these tests themselves",
     ("README.md", "make"): "the server that the examples are given, and these tests themselves",
     ("docs/performance.md", "make"): "benchmarks, which take minutes",
 }
-"""Page and command of lines that are indented, which are to be read, and why they are not run."""
+"""The page and the command of indented lines that are only to be read, with the reason."""
 SERVER = "127.0.0.1:8000"
 COMMANDS = r"(?:\$ |curl|strongroom|make|pip|python|litestream|export|docker|cd|cp|mkdir)\b"
 CURLRC = 'fail-with-body\nwrite-out = "%{stderr}status %{http_code}\\n"\n'
-"""Any answer that is an error is one for the shell too, and each status is told."""
+"""Every error answer is an error for the shell, too, and curl reports each status."""
 
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block of a page."""
+    """A fenced block on a page."""
 
     page: str
     info: str
-    """What stands behind the fence."""
+    """The text after the fence."""
     text: str
 
     @property
@@ -49,7 +49,7 @@ class Block:
 
 
 def pages() -> Iterator[tuple[str, str]]:
-    """Name and text of each page."""
+    """The name and text of each page."""
     for file in [*ROOT.glob("*.md"), *sorted((ROOT / "docs").rglob("*.md"))]:
         yield str(file.relative_to(ROOT)), file.read_text(encoding="utf-8")
 
@@ -88,7 +88,7 @@ def test_commands_that_are_only_listed_are_known() -> None:
 
 @pytest.fixture(scope="module")
 def bash() -> str:
-    """A shell, beside a curl that can tell an error from an answer."""
+    """A shell whose curl can tell errors from other answers."""
     shell, curl = shutil.which("bash"), shutil.which("curl")
     if shell is None or curl is None:
         pytest.skip("examples are written for bash and curl")
@@ -109,7 +109,7 @@ def test_the_examples_of_a_page_run_as_they_are_pasted(
     (tmp_path / ".curlrc").write_text(CURLRC)
     with Serving(tmp_path / "data") as serving:
         if SERVER not in script:
-            # What it shows is done where no server runs.
+            # The page's examples need the directory without a running server.
             assert serving.end() == 0
         done = subprocess.run(
             # A variable that the page does not define is an error.

@@ -1,4 +1,4 @@
-"""The hash-pinned locks are complete, and are installed as they are."""
+"""The hash-pinned locks are complete, and are installed unchanged."""
 
 import re
 import subprocess
@@ -12,8 +12,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 
-def test_a_lock_is_installed_as_it_is() -> None:
-    # Left to resolve one, an older pip refuses it as soon as a newer release is out.
+def test_a_lock_is_installed_unchanged() -> None:
+    # If pip had to choose a version, an older pip would refuse the lock after a newer release.
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     recipes = re.findall(r"^\t@(\$.*requirements\S*\.txt)$", makefile, re.MULTILINE)
     installs = [line for line in recipes if "UV_COMPILE" not in line]

@@ -180,16 +180,16 @@ def test_git_agrees_on_branch_names() -> None:
         for second in BRANCH_PIECES[:10]
         for third in ("", "a", *BRANCH_PIECES[2:7])
     }
-    # Git takes a lone @ for a branch here, although it means HEAD everywhere else.
+    # Git accepts a lone @ as a branch here, although it means HEAD everywhere else.
     names.discard("@")
-    # A shell starts hundreds of processes in half the time that this one takes.
+    # A shell starts hundreds of processes in half the time that Python takes.
     script = 'for name; do git check-ref-format --branch "$name"; printf "%s\\0" $?; done'
     command = ["/bin/sh", "-c", script, "sh", *sorted(names)]
     env = {**os.environ, "PATH": f"{Path(git).parent}:{os.environ['PATH']}"}
     done = subprocess.run(command, env=env, capture_output=True, check=True)
     answers = done.stdout.split(b"\0")[:-1]
     for name, answer in zip(sorted(names), answers, strict=True):
-        # With another name in the answer, git took this one as a way to say that one.
+        # If the answer contains another name, git has interpreted this one as an expression.
         assert is_branch(name) == (answer == name.encode() + b"\n0"), name
 
 
@@ -269,7 +269,7 @@ def test_a_request_has_500_secrets_at_most() -> None:
     assert SecretsUpsert.model_validate({"secrets": []}).secrets == []
 
 
-# What the API document says of them
+# Their description in the API document
 
 
 @pytest.mark.parametrize("model", REQUESTS)

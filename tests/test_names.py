@@ -1,4 +1,4 @@
-"""The names that others build on, and what they are called with."""
+"""The names and parameters that other programs rely on."""
 
 import importlib
 import inspect

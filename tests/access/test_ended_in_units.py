@@ -19,7 +19,7 @@ from tests.support.http import new_project
 
 @pytest.fixture
 def clock(service: DatabaseService) -> SetClock:
-    """The clock that the service goes by."""
+    """The service's clock."""
     service.clock = clock = SetClock()
     return clock
 
@@ -59,7 +59,7 @@ async def test_units_before_a_revocation_count_and_units_behind_it_do_not(
         Unauthenticated,
         type(None),
     ]
-    # The one that was held, and one for all that waited.
+    # One commit for the held unit, and one for all the units that waited.
     assert manager.get_stats()["async"]["writer"]["commits"] == commits + 2
 
 

@@ -1,4 +1,4 @@
-"""A token that ends while a request is on its way: every route, wherever it may wait."""
+"""A token that ends during a request: every route, at every point where the request may wait."""
 
 import asyncio
 import threading
@@ -25,7 +25,7 @@ Names = dict[str, dict[str, Any]]
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
-    """With guarded metrics, one reader to wait for, and slots for all."""
+    """Guarded metrics, a single reader, and slots for all requests."""
     return settings.model_copy(
         update={
             "failed_attempts_per_minute": 0,
@@ -46,7 +46,7 @@ def routes(application: FastAPI) -> list[Call]:
 
 @pytest.fixture
 async def names(client: httpx.AsyncClient, routes: list[Call]) -> Names:
-    """What stands in the path of each route."""
+    """The path parameters of each route."""
     resources = Resources(client)
     return {str(call): {name: await resources.get(name) for name in call.names} for call in routes}
 
@@ -68,7 +68,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 def rows_but_tokens(app: FastAPI) -> dict[str, Any]:
-    """Everything that is stored, but for what is known of tokens."""
+    """All stored rows, without what is known of tokens."""
     rows: dict[str, Any] = dict(all_rows(manager_of(app)))
     rows["api_tokens"] = [(row["id"], row["name"]) for row in rows["api_tokens"]]
     rows["audit_entries"] = [
@@ -167,7 +167,7 @@ async def test_no_route_tells_anything_to_a_token_that_ends_while_it_reads(
     routes: list[Call],
     names: Names,
 ) -> None:
-    # These two ask no reader.
+    # These two routes don't use a reader.
     others = {"GET /metrics", "GET /api/backups"}
     sent = [call for call in routes if not writes(call) and str(call) not in others]
     token_id, token = await new_token(client)
@@ -226,7 +226,7 @@ async def test_a_stream_breaks_off_when_its_token_ends(
         await application(scope, receive, collect)
     assert messages[0]["status"] == 200
     assert sum(bool(message.get("body")) for message in messages) == 1
-    # The end of the answer is missing, so that the client's connection breaks.
+    # The end of the answer is missing, so the client sees a broken connection.
     assert messages[-1].get("more_body") is True
 
 
@@ -255,7 +255,7 @@ def test_a_body_that_trickles_past_the_revocation_gets_401(
         )
         with server.connect() as connection:
             connection.sendall(head.encode() + size + content[:-1])
-            # It is recognised, as its last use shows.
+            # The token is recognised: its last use is shown.
             used = f"/api/tokens/{made['id']}"
             while client.get(used).json()["last_used_at"] is None:
                 pass

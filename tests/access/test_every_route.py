@@ -1,4 +1,4 @@
-"""Every route with every kind of token that is not enough, and with the one that is."""
+"""Every route with every kind of token that is not sufficient, and with a sufficient one."""
 
 import json
 from typing import Any
@@ -23,14 +23,14 @@ OPEN_PAGES = {"/openapi.json", "/docs"}
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
-    """Without a limit of failures, and with guarded metrics, as in production."""
+    """No limit on failed attempts, and guarded metrics as in production."""
     changes = {"failed_attempts_per_minute": 0, "host": "0.0.0.0"}  # noqa: S104 - no socket
     return settings.model_copy(update=changes)
 
 
 @pytest.fixture
 def resources(client: httpx.AsyncClient) -> Resources:
-    """The project that a test's token must not see."""
+    """One of everything, in a project that the token under test must not see."""
     return Resources(client)
 
 
@@ -54,7 +54,7 @@ def absent(call: Call) -> dict[str, Any]:
 
 
 def seen(response: httpx.Response) -> tuple[int, bytes, list[tuple[str, str]]]:
-    """What a client sees of an answer, without what differs between any two."""
+    """The status, body and headers, without the request id."""
     request_id = response.headers["x-request-id"]
     body = response.content.replace(request_id.encode(), b"")
     headers = [(name, value) for name, value in response.headers.items() if value != request_id]
@@ -62,7 +62,7 @@ def seen(response: httpx.Response) -> tuple[int, bytes, list[tuple[str, str]]]:
 
 
 def stored(app: FastAPI) -> dict[str, list[dict[str, Any]]]:
-    """Everything that is stored, but for when tokens were used, which comes in its own time."""
+    """All stored rows, without `last_used_at` of tokens, which is written later."""
     rows = dict(all_rows(manager_of(app)))
     rows["api_tokens"] = [{**row, "last_used_at": None} for row in rows["api_tokens"]]
     return rows
@@ -97,7 +97,7 @@ async def test_no_route_answers_without_a_token_that_is_valid_now(
         "mistyped": valid[:-1] + ("a" if valid[-1] != "a" else "b"),
         "another secret": token_text(token_id, secret[::-1]),
         "another token's id": token_text(token_id + 1, secret),
-        "an id that nobody has": token_text(token_id + 1000, secret),
+        "an unused id": token_text(token_id + 1000, secret),
         "expired": expired,
         "revoked": revoked,
     }
@@ -112,7 +112,7 @@ async def test_no_route_answers_without_a_token_that_is_valid_now(
             problem(response, "unauthenticated")
             assert response.headers["www-authenticate"].startswith("Bearer")
             answers.add(str(seen(response)))
-    # Nothing tells one kind from another, nor whether what was asked for exists.
+    # The answers differ neither between kinds of tokens nor by whether the resource exists.
     assert len(answers) == 1
     assert stored(application) == before
 
@@ -151,7 +151,7 @@ async def test_every_route_answers_a_token_with_its_scope_alone(
 
 
 async def bound_token(client: httpx.AsyncClient, *scopes: str) -> str:
-    """A token that is bound to a project of its own."""
+    """A token that is bound to its own project."""
     project = await make(client, "/api/projects", new_project())
     return await new_token(client, *scopes, project_ids=[project["id"]])
 

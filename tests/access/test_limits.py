@@ -1,4 +1,4 @@
-"""How often somebody may do something."""
+"""Limits on failed attempts and on requests."""
 
 import httpx
 import pytest
@@ -13,7 +13,7 @@ WRONG = {"Authorization": "Bearer sr_1_no"}
 
 
 class Seconds:
-    """A clock that only a test moves on."""
+    """A clock that only the test advances."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -45,7 +45,7 @@ class TestBuckets:
         buckets = Buckets(1, clock=Seconds())
         assert [buckets.take(key) for key in "abab"] == [0, 0, 60, 60]
 
-    def test_they_take_bounded_room_and_who_was_here_lately_stays(self) -> None:
+    def test_they_take_bounded_room_and_recent_ones_stay(self) -> None:
         buckets = Buckets(1, max_buckets=100, clock=Seconds())
         buckets.take("lately")
         for number in range(5000):

@@ -17,12 +17,12 @@ from tests.support.plans import Explaining, is_careless
 
 NOW = "2026-01-31T12:00:00.000000Z"
 IN_THE_ORDER_OF_IDS = {"SCAN audit_entries", "SCAN api_tokens", "SCAN key_rotations"}
-"""The first page of everything, and the end of it: the table is in this order itself."""
+"""The first page of an unfiltered list, and its end: the table itself is in this order."""
 
 
 @pytest.fixture
 def plans(application: FastAPI) -> Explaining:
-    """Runs statements and keeps how."""
+    """Runs statements and keeps their plans."""
     return Explaining(manager_of(application).async_pool)
 
 
@@ -98,7 +98,7 @@ async def test_rotations(application: FastAPI, plans: Explaining) -> None:
     await rotations.finish(begun.id)
     assert careless(plans) == []
     await rotations.running()
-    # The index has the one that is running, and no other.
+    # The partial index contains only the running rotation.
     assert careless(plans) == ["SCAN key_rotations USING INDEX key_rotations_running"]
     await rotations.latest()
     assert set(careless(plans)) <= IN_THE_ORDER_OF_IDS

@@ -1,4 +1,4 @@
-"""Making, recognising and revoking tokens, at the service."""
+"""The use cases that create, recognise and revoke tokens."""
 
 import asyncio
 import hmac
@@ -24,7 +24,7 @@ NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
 
 class Clock:
-    """The time, which only a test moves on."""
+    """A clock that only the test sets."""
 
     def __init__(self) -> None:
         self.now = NOW
@@ -35,7 +35,7 @@ class Clock:
 
 @pytest.fixture
 def clock(service: DatabaseService) -> Clock:
-    """The clock that the service goes by."""
+    """The service's clock."""
     clock = Clock()
     service.clock = clock
     return clock
@@ -64,7 +64,7 @@ async def test_a_token_lives_as_long_as_it_was_made_for(
     made = await new_token(service, expires_in=expires_in)
     assert made.expires_at == time_text(NOW + lifetime)
     await service.tokens.authenticate(made.token)
-    # It is in the cache by now, which must not keep it alive.
+    # The token is in the cache by now, which must not extend its life.
     clock.now = NOW + lifetime - timedelta(microseconds=1)
     await service.tokens.authenticate(made.token)
     clock.now = NOW + lifetime
@@ -136,7 +136,7 @@ async def test_only_a_mac_is_stored(
     assert token_id == made.id
     [row] = manager.execute_query("SELECT * FROM api_tokens WHERE id = ?", (made.id,))
     assert secret not in str(row)
-    # As the documents say, worked out from the master key alone.
+    # The MAC as the documentation defines it, computed from the master key alone.
     [installation] = manager.execute_query("SELECT * FROM installation")
     assert Keyring.parse(master_keys).ids() == service.kit.vault.master_key_ids
     key = service.kit.vault.installation_key(installation["wrapped_key"]).derive("token-macs")
@@ -186,10 +186,11 @@ async def test_a_revocation_whose_caller_goes_away_still_counts(service: Databas
     with pytest.raises(asyncio.CancelledError):
         await revocation
     while (await service.tokens.get(made.id)).revoked_at is None:
-        # Used while it is being revoked, it may not stay known. The commit may come in between.
+        # A token that is used during its revocation must not stay in the cache. The commit may
+        # happen in between.
         with suppress(Unauthenticated):
             await service.tokens.authenticate(made.token)
-    # What is answered after it comes after all that follows it.
+    # This write is answered only after everything that follows the revocation's commit.
     await new_token(service)
     with pytest.raises(Unauthenticated):
         await service.tokens.authenticate(made.token)
@@ -210,7 +211,7 @@ async def test_a_list_goes_through_all_tokens_once(service: DatabaseService) -> 
             assert page < 5
             with pytest.raises(BadCursor):
                 await service.tokens.page(revoked=not revoked, limit=3, cursor=cursor)
-        # The first start has made one as well.
+        # The first start has created a token as well.
         expected = [1, *made] if revoked else [1, *made[:3], *made[4:]]
         assert found == expected[::-1]
 
@@ -231,7 +232,7 @@ async def test_the_last_use_shows_at_once_and_is_stored_now_and_then(
     assert stored() is None
     await service.tokens.store_uses()
     assert stored() == "2026-01-31T12:05:00.000000Z"
-    # A clock that was put back does not unmake a use.
+    # Setting the clock back does not undo a recorded use.
     clock.now = NOW
     await service.tokens.authenticate(made.token)
     await service.tokens.store_uses()
@@ -256,7 +257,7 @@ async def test_a_use_that_could_not_be_stored_is_stored_later(
 
 
 class TestFormat:
-    """What a token looks like."""
+    """The format of a token."""
 
     def test_it_is_as_documented(self) -> None:
         # CRC-32 of all before it, in base 62 with digits, lower case and upper case.
@@ -272,7 +273,7 @@ class TestFormat:
 
 
 class TestCache:
-    """What is kept of recognised tokens."""
+    """The cache of recognised tokens."""
 
     def test_what_was_looked_up_before_it_was_emptied_is_not_kept(self) -> None:
         cache = TokenCache()

@@ -1,4 +1,4 @@
-"""Tokens over HTTP: shown once, and what is refused."""
+"""Tokens over HTTP: the token is shown once, and invalid requests are refused."""
 
 import signal
 from pathlib import Path
@@ -32,7 +32,7 @@ async def test_a_token_is_shown_once_and_works(client: httpx.AsyncClient) -> Non
     assert listed["next_cursor"] is None
     assert [one["name"] for one in listed["tokens"]] == ["ci", "admin"]
     assert listed["tokens"][0]["last_used_at"] is not None
-    # What was read can be sent back: it makes another one of the kind.
+    # An answer that was read can be sent back: it creates another token of the same kind.
     again = {**made, "token": token}
     del again["expires_at"]
     assert (await make(client, "/api/tokens", again))["id"] != made["id"]
@@ -111,7 +111,7 @@ async def test_a_token_can_not_be_called_what_the_audit_calls_the_service(
     assert len((await client.get("/api/tokens")).json()["tokens"]) == 1
 
 
-async def test_every_name_of_who_acts_without_a_token_is_reserved(
+async def test_the_names_of_actors_without_a_token_are_reserved(
     client: httpx.AsyncClient,
 ) -> None:
     constants = [one for one in vars(principal).values() if isinstance(one, principal.Principal)]
@@ -134,7 +134,7 @@ def test_no_file_and_no_log_line_has_a_token(tmp_path: Path) -> None:
             client.get(f"/api/tokens/{made['id']}")
             client.delete(f"/api/tokens/{made['id']}")
         (directory / "admin.token").unlink()
-        # Killed, so that the log of the database is there to be looked at as well.
+        # After SIGKILL the write-ahead log still exists, so the test searches it as well.
         serving.end(signal.SIGKILL)
     files = [path.read_bytes() for path in directory.iterdir()]
     everything = b"".join([*files, serving.err.encode(), "".join(serving.lines).encode()])

@@ -1,4 +1,4 @@
-"""The file that remembers where the audit ended, and what a start makes of it."""
+"""The file that remembers the end of the audit, and how a start uses it."""
 
 import shutil
 import signal
@@ -50,7 +50,7 @@ class TestFile:
             content = file.path.read_bytes()
 
     def test_the_newest_is_the_furthest_not_the_last(self, file: HeadsFile) -> None:
-        # As after a loss, when the chain goes on from further back.
+        # As after a loss, when the chain continues from an earlier entry.
         for id in (7, 9, 3):
             file.append(head(id))
         assert file.newest() == head(9)
@@ -109,7 +109,7 @@ async def test_a_head_is_exported_when_it_has_moved(settings: Settings) -> None:
     await make_projects(runtime, 3)
     await export.export()
     await runtime.stop()
-    # What a stop adds is what was not exported yet.
+    # The stop exports the heads that were not exported yet.
     exported = list(file.heads())
     assert [one.id for one in exported][:2] == [1, 4]
     manager = DatabaseManager(settings.data_dir / "strongroom.db")
@@ -159,7 +159,7 @@ async def test_an_older_copy_is_noticed_at_the_start_once_and_for_all(
         await make_projects(runtime, 4)
         assert (await runtime.service.readiness.check()).status == "ready"
         await runtime.stop()
-    # Until it is accepted, it is told at each start; afterwards no more.
+    # The loss is reported at each start until it is accepted.
     (settings.data_dir / "audit.heads").rename(tmp_path / "audit.heads.old")
     runtime = await Runtime.start(settings)
     assert await losses(runtime) == ["audit/6"]
@@ -196,7 +196,7 @@ def test_a_log_that_is_deleted_after_a_kill_is_noticed(tmp_path: Path) -> None:
         serving.end(signal.SIGKILL)
     assert run("verify", "--data-dir", directory, cwd=tmp_path).status == 0
 
-    # What was committed since the last checkpoint is in the log alone.
+    # Only the write-ahead log holds what was committed since the last checkpoint.
     (directory / "strongroom.db-wal").unlink()
     (directory / "strongroom.db-shm").unlink(missing_ok=True)
     outcome = run("verify", "--data-dir", directory, cwd=tmp_path)

@@ -1,4 +1,4 @@
-"""What is recorded, and that nothing happens without it."""
+"""What is recorded, and that nothing happens without a record."""
 
 import asyncio
 import json
@@ -182,7 +182,7 @@ async def test_each_change_and_each_reveal_is_recorded(
     assert verify_audit(manager, service.audit.chain) is None
 
 
-async def test_who_did_it_in_which_request(
+async def test_an_entry_has_its_actor_and_request(
     service: DatabaseService, manager: DatabaseManager
 ) -> None:
     with acting_as(Principal("ci", frozenset({"admin"}), token_id=5)):
@@ -206,7 +206,7 @@ async def test_over_http_the_token_and_the_request_are_named(client: AsyncClient
     assert entry["action"] == "project.created"
 
 
-async def test_without_authentication_nobody_is_named(settings: Settings) -> None:
+async def test_without_authentication_no_actor_is_named(settings: Settings) -> None:
     app = create_app(settings.model_copy(update={"auth": "off"}))
     async with app.router.lifespan_context(app):
         manager = manager_of(app)
@@ -220,13 +220,13 @@ NOT_RECORDED = {
     "POST /api/logs",
     "POST /api/agent-runs/{run_id}/heartbeat",
 }
-"""What is sent all the time, and is itself a record or a sign of life."""
+"""Calls that are sent all the time, and are themselves a record or a sign of life."""
 
 
 async def test_no_route_changes_or_reveals_anything_that_can_not_be_recorded(
     client: AsyncClient, application: FastAPI
 ) -> None:
-    # What the service does by itself would be found among what the routes have changed.
+    # Background work would show among the changes that the routes made.
     await application.state.runtime.background.stop()
     resources = Resources(client)
     await resources.all()
@@ -258,7 +258,7 @@ async def test_changes_at_once_make_one_chain(
     service: DatabaseService, manager: DatabaseManager
 ) -> None:
     async def create(number: int) -> None:
-        # Every third one is refused, and may not leave a gap.
+        # Every third project is refused, and must not leave a gap.
         data = {**NEW, "github_repo": f"r{number - number % 3 % 2}"}
         with suppress(ProjectExists):
             await service.projects.create(ProjectCreate.model_validate(data))

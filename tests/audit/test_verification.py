@@ -1,4 +1,5 @@
-"""Whatever is done to the audit behind the service's back is found, and the first place named."""
+"""Any tampering with the audit behind the service's back is found, and the first damaged entry is
+named."""
 # ruff: noqa: S608 - the statements are the damage
 
 import hmac
@@ -29,7 +30,7 @@ ROWS = 12
 async def audited(
     service: DatabaseService, manager: DatabaseManager, tmp_path: Path
 ) -> tuple[Path, AuditChain, list[ExportedHead]]:
-    """A closed database with twelve entries, their chain, and all heads they ever had."""
+    """A closed database with twelve entries, their chain, and every head that the chain has had."""
     project = ProjectCreate.model_validate({"name": "a", "github_owner": "o", "github_repo": "r"})
     await service.projects.create(project)
     for number in range(ROWS - 2):
@@ -45,7 +46,7 @@ async def audited(
 
 @pytest.fixture
 def damage(audited: tuple[Path, AuditChain, list[ExportedHead]]) -> Callable[..., str | None]:
-    """Runs statements, none of which any check holds up, and says what is found afterwards."""
+    """Runs statements with all checks off, and returns what verification finds afterwards."""
     path, chain, heads = audited
 
     def run(*statements: str, exported: list[ExportedHead] | None = None) -> str | None:
@@ -66,14 +67,14 @@ def damage(audited: tuple[Path, AuditChain, list[ExportedHead]]) -> Callable[...
 Damage = Callable[..., str | None]
 
 
-def test_an_audit_that_nobody_touched_is_whole(damage: Damage) -> None:
+def test_an_untouched_audit_is_whole(damage: Damage) -> None:
     assert damage() is None
     assert damage(exported=[]) is None
 
 
 CHANGES = {
     "at": "'2026-01-31T12:00:00.000000Z'",
-    "actor": "'nobody'",
+    "actor": "'another'",
     "actor_token_id": "7",
     "action": "'project.deleted'",
     "target": "'projects/2'",
@@ -87,7 +88,7 @@ CHANGES = {
 @pytest.mark.parametrize("column", CHANGES)
 @pytest.mark.parametrize("row", [1, 6, ROWS])
 def test_no_column_of_any_row_can_be_changed(damage: Damage, column: str, row: int) -> None:
-    # The first row tells of a token, which is of no project.
+    # The first entry is about a token, which belongs to no project.
     value = "1" if (column, row) == ("project_id", 1) else CHANGES[column]
     found = damage(f"UPDATE audit_entries SET {column} = {value} WHERE id = {row}", exported=[])
     assert found is not None
@@ -185,7 +186,7 @@ async def test_an_older_copy_that_was_written_on_is_proved_by_a_head(
     before = await service.audit.head()
     assert before is not None
     heads = [ExportedHead(before.id, before.mac, "2026-01-31T12:00:00.000000Z")]
-    # As an older copy would look, and as if the service had gone on from there.
+    # As if an older copy had been restored, and the service had continued from it.
     manager.execute_command("DELETE FROM audit_entries WHERE id = ?", (before.id,))
     await client.patch(f"/api/projects/{project['id']}", json={"name": "after"})
     assert verify_audit(manager, service.audit.chain) is None
@@ -231,7 +232,7 @@ async def test_many_rows_are_checked_to_the_last(
 
 
 def documented_macs(key: bytes, lines: list[str]) -> Iterator[str]:
-    """The MACs of exported lines, worked out as the documents say and with nothing of ours."""
+    """The MACs of exported lines, computed as the documentation says, without our code."""
 
     def field(value: object) -> bytes:
         if value is None:

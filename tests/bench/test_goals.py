@@ -1,4 +1,4 @@
-"""Goals are held against figures."""
+"""Goals are compared with figures."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Medians over the rounds, and the figures of a run on its way through a file."""
+"""Medians over the rounds, and a run's figures written to a file and read back."""
 
 from dataclasses import replace
 from pathlib import Path

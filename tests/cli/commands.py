@@ -1,4 +1,4 @@
-"""Every command there is, found in the program itself, and a call of each."""
+"""Every command, found in the program itself, and a call of each."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -25,7 +25,7 @@ CALLS: dict[str, tuple[str, ...]] = {
     "prune": (),
     "verify": (),
 }
-"""What each command must be given."""
+"""The arguments that each command requires."""
 
 WITHOUT_DATA = frozenset({"keys generate"})
 WITHOUT_RESULT = frozenset({"serve"})
@@ -37,13 +37,13 @@ def commands() -> dict[str, Any]:
 
 
 def groups() -> list[str]:
-    """The words that call each group of commands; the first is none."""
+    """The words that call each group of commands; the program itself needs no word."""
     children = typer.main.get_group(app).commands
     return ["", *(name for name, one in children.items() if hasattr(one, "commands"))]
 
 
 def call(name: str, *options: str) -> tuple[str, ...]:
-    """A whole command line."""
+    """A complete command line."""
     return (*name.split(), *CALLS[name], *options)
 
 

@@ -1,4 +1,4 @@
-"""Commands run in this process, where a process of their own would show nothing more."""
+"""Commands that run in the tests' process, where a separate process would show nothing more."""
 
 import logging
 import os
@@ -17,7 +17,7 @@ Command = Callable[..., Outcome]
 
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
-    """The data directory of the test, not made yet."""
+    """The test's data directory, which does not exist yet."""
     return tmp_path / "data"
 
 
@@ -28,7 +28,7 @@ def command(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> Iterator[Command]:
-    """Runs a command line to its end in this process, in the test's own directory."""
+    """Runs a command line to its end in this process, in the test's directory."""
     monkeypatch.chdir(tmp_path)
     root = logging.getLogger()
     handlers, level, config = root.handlers[:], root.level, structlog.get_config()

@@ -1,4 +1,4 @@
-"""The command with standard files that are closed or full, or that take ASCII only."""
+"""The command with standard files that are closed, full, or limited to ASCII."""
 
 import os
 import sys
@@ -14,8 +14,8 @@ from tests.support.processes import PATIENCE, Outcome
 
 
 def run_with(case: str, arguments: Sequence[str], cwd: Path, env: Mapping[str, str]) -> Outcome:
-    """Run the command to its end in a process whose standard files are as `case` says: `closed` or
-    `full` and the name of one, `ascii`, or nothing."""
+    """Run the command to its end in a process with the standard files of `case`: `closed` or `full`
+    and the name of one file, `ascii`, or nothing."""
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         function = partial(_run, case)
         with Forked(arguments, cwd=cwd, env=env, stdout=out, stderr=err, function=function) as run:
@@ -26,7 +26,7 @@ def run_with(case: str, arguments: Sequence[str], cwd: Path, env: Mapping[str, s
 
 
 def _run(case: str, arguments: Sequence[str]) -> int:
-    # As Python makes them of the files that a process is started with.
+    # Python opens the standard files of a new process in the same way.
     encoding = "ascii" if case == "ascii" else "utf-8"
     standard: dict[str, Any] = {
         "stdin": os.fdopen(0, encoding="utf-8", closefd=False),

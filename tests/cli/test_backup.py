@@ -1,4 +1,4 @@
-"""`strongroom backup` and `strongroom restore`, as processes and with what can go wrong."""
+"""`strongroom backup` and `strongroom restore` as processes, and their failures."""
 
 import hashlib
 import os
@@ -109,7 +109,7 @@ def test_a_backup_beside_a_running_server_and_tokens_that_still_work(tmp_path: P
         done = run("backup", target, "--data-dir", server.directory, cwd=tmp_path, env=env)
         assert done.status == 0, done.err
         token = server.token
-        # Where a server runs nothing is restored.
+        # Nothing is restored into a directory with a running server.
         refused = run("restore", target, "--data-dir", server.directory, cwd=tmp_path, env=env)
         assert refused.status == 1
         assert f"process {server.process.pid} is using" in refused.err
@@ -199,7 +199,8 @@ def test_a_damaged_page_is_found_when_copying_and_when_restoring(
     for file in (backup, installation / FILE):
         size = file.stat().st_size
         with file.open("r+b") as stream:
-            # Behind the pages of the schema, which would be another kind of damage.
+            # Damage in the pages of the schema would be reported in another way, so they stay
+            # whole.
             for page in range(size // 4096 // 2, size // 4096):
                 stream.seek(page * 4096)
                 stream.write(b"\xff" * 64)
@@ -230,7 +231,7 @@ def test_what_is_no_backup_is_refused(command: Command, backup: Path, tmp_path: 
 
 @pytest.fixture
 def large(installation: Path) -> Path:
-    """`installation` with so much in it that copying takes a moment."""
+    """`installation` with so many rows that copying takes a moment."""
     with closing(connect(installation / FILE)) as connection:
         connection.execute("UPDATE project_settings SET planning_statement = hex(zeroblob(500000))")
         connection.commit()
@@ -267,7 +268,7 @@ def test_a_restore_that_is_killed_leaves_no_half(
 
 
 def _kill_when(arguments: list[str], folder: Path, size: int) -> None:
-    """Start the command, and kill it when its workspace in `folder` holds so many bytes."""
+    """Start the command, and kill it when its workspace in `folder` holds at least `size` bytes."""
     env = environment(MASTER_KEYS=KEY)
     process = Forked(arguments, cwd=folder.parent, env=env)
     try:
@@ -327,7 +328,7 @@ def test_a_full_disk_is_507_over_http(large: Path) -> None:
 
 
 class OwnFileSystem(Serving):
-    """A server that a script starts, with file systems of its own."""
+    """A server with its own file systems, started by a script."""
 
     def __init__(self, directory: Path, script: str) -> None:
         self.directory = directory

@@ -1,4 +1,4 @@
-"""The command line as such: help, wrong use, and what nobody expected."""
+"""The command line in general: help, wrong use, and unexpected errors."""
 
 import subprocess
 from pathlib import Path
@@ -31,7 +31,7 @@ def test_alone_it_shows_its_help(command: Command) -> None:
     assert outcome.err == ""
     listed = outcome.out.partition("Commands:")[2].split("\n")
     assert [line.split()[0] for line in listed if line.strip()] == list(COMMANDS)
-    # Each with a sentence that is not cut off.
+    # Each has a sentence that is not cut off.
     assert all(line.endswith(".") and "..." not in line for line in listed if line.strip())
 
 
@@ -95,7 +95,7 @@ def test_looking_at_nothing_makes_nothing(command: Command, directory: Path, nam
 
 
 def test_an_unexpected_error_is_one_line(
-    command: Command,  # noqa: ARG001 - it puts logging back
+    command: Command,  # noqa: ARG001 - it restores logging
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert guarded(lambda: NOTHING["hunter2"]) == 1

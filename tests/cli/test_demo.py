@@ -1,4 +1,5 @@
-"""The demonstration: about fifty thousand rows, the same for the same seed, in an empty place."""
+"""The demonstration: about fifty thousand rows in an empty directory, the same for the same
+seed."""
 
 import json
 from datetime import UTC, datetime
@@ -15,7 +16,7 @@ BEGIN = datetime(2026, 1, 5, tzinfo=UTC)
 
 
 async def week(data_dir: Path, seed: int) -> dict[str, list[dict[str, object]]]:
-    """What a small week leaves in the tables that a front end shows."""
+    """The rows that a small week leaves in the tables that a front end shows."""
     clock = DemoClock(BEGIN)
     runtime = await Runtime.start(Settings(data_dir=data_dir), clock=clock)
     try:

@@ -1,4 +1,4 @@
-"""What holds for every command there is: its options, its files, its paths, its signals."""
+"""What holds for every command: its options, files, paths and signals."""
 
 import json
 import os
@@ -86,7 +86,7 @@ TAKEN = {
     "--host": {"many digits", "below"},
     "--seed": {"many digits", "below"},
 }
-"""What is no wrong use of a parameter."""
+"""Values that the parameter accepts."""
 FOREIGN_WORDS = ("Input should", "Value error", "String should", "List should", "unexpected", "xxx")
 
 
@@ -151,14 +151,14 @@ def _run_all(cases: list[Case]) -> list[tuple[int, str, str]]:
 
 @pytest.fixture(scope="module")
 def lines() -> dict[str, tuple[str, ...]]:
-    """A call of each command that ends by itself."""
+    """A call of each command that ends without a signal."""
     without = {"serve", "demo"}
     return {name: call(name) for name in CALLS if name not in without}
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory, lines: dict[str, tuple[str, ...]]) -> Path:
-    """A data directory whose names are not ASCII, with what `lines` need beside it."""
+    """A data directory with non-ASCII names, and the files that `lines` need next to it."""
     folder = tmp_path_factory.mktemp("place") / "Gehäuse"
     folder.mkdir()
     one = {"name": "Zürich \N{SNOWMAN}", "github_owner": "acme", "github_repo": "a"}
@@ -176,7 +176,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, lines: dict[str, tuple[str, 
 def _cases(
     case: str, lines: dict[str, tuple[str, ...]], place: Path, *options: str
 ) -> dict[str, tuple[int, str, str]]:
-    """What became of each command."""
+    """The status and output of each command."""
     for left in ("out.jsonl", "audit.jsonl", "copy.db"):
         (place / left).unlink(missing_ok=True)
     spare = ("token", "create", "spare", "--scope", "admin", "--data-dir", "data")
@@ -285,7 +285,8 @@ def status(module, number):
 cases = json.loads(sys.stdin.read())
 print(json.dumps([status(*case) for case in cases]))
 """
-"""The command again and again, each time with a signal that comes when it imports a module."""
+"""Runs the command many times, each time with a signal that arrives while a certain module is
+imported."""
 
 
 @pytest.fixture(scope="module")
@@ -303,7 +304,7 @@ def ends(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], int]
     )
     assert done.stderr == b""
     assert not data.exists()
-    # Were there a word of one of them, it would be no JSON.
+    # Any further output of a process would make this invalid JSON.
     return dict(zip(ENDED, json.loads(done.stdout), strict=True))
 
 

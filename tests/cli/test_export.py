@@ -1,4 +1,4 @@
-"""Writing projects to a file: whole, private where it must be, and never over another file."""
+"""Writing projects to a file: complete, private where necessary, and never over another file."""
 
 import json
 import os
@@ -64,7 +64,7 @@ def test_values_are_only_written_when_they_are_asked_for(
 
 
 def revealed(directory: Path) -> list[tuple[str, str, int]]:
-    """What the audit says was revealed: by whom, where, and of which project."""
+    """The audit's entries about revealed secrets: the actor, the place and the project."""
     with closing(connect(directory / "strongroom.db")) as connection:
         return connection.execute(
             "SELECT actor, target, project_id FROM audit_entries WHERE action = 'secret.revealed'"
@@ -145,7 +145,7 @@ def test_an_existing_file_is_replaced_only_by_force(
 
 @pytest.fixture
 def no_files(tmp_path: Path) -> dict[str, Path]:
-    """Names that are not ordinary files, by what they are."""
+    """Paths that are not ordinary files, by their kind."""
     (tmp_path / "link").symlink_to(tmp_path / "target")
     (tmp_path / "directory").mkdir()
     os.mkfifo(tmp_path / "fifo")
@@ -229,6 +229,6 @@ def test_looking_works_beside_a_running_server(
             assert refused.status == 1
             assert f"process {serving.process.pid} " in refused.complaint
             assert "GET /ready" in refused.complaint
-            # And the server goes on as if nothing had been.
+            # The server is not affected.
             client.delete("/api/projects/1").raise_for_status()
         assert serving.end() == 0

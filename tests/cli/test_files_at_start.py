@@ -1,4 +1,4 @@
-"""What a start finds in its directory: files it can't use, lacks, or can't trust."""
+"""What a start finds in its directory: files that it can't use, trust or do without."""
 
 import os
 import shutil
@@ -21,21 +21,21 @@ from tests.support.processes import Outcome, Serving, environment
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user, as only root can")
 OTHER = 65534
 STARTS = (("migrate",), ("serve", "--port", "0"), ("import", "/dev/null"), ("token", "list"))
-# What asks for a database before anything else.
+# Commands that need an existing database before anything else.
 CHANGES = (("token", "create", "x", "--scope", "admin"), ("prune",), ("keys", "rotate"))
 
 
 @pytest.fixture
 def installed(command: Command, directory: Path) -> Path:
-    """An installation that was closed in order."""
+    """An installation that was closed in an orderly way."""
     assert command("migrate", "--data-dir", directory).status == 0
     (directory / "audit.heads").touch()
     return directory
 
 
 def as_another_user(*arguments: str | Path, said: Path) -> Outcome:
-    """Run the command as a user without privileges, in a fork: that one may not read the files of
-    the interpreter."""
+    """Run the command as a user without privileges. It runs in a fork, because this user may not
+    read the interpreter's files."""
     child = os.fork()
     if child == 0:
         status = 70
@@ -54,11 +54,11 @@ def as_another_user(*arguments: str | Path, said: Path) -> Outcome:
 
 
 def give_away(directory: Path) -> None:
-    """Let all belong to the other user, who must also be able to get there."""
+    """Give all files to the other user, and let this user reach them."""
     for path in (directory, *directory.iterdir()):
         os.chown(path, OTHER, OTHER)
     for parent in directory.parents:
-        # Up to the one for everybody.
+        # Up to the directory for temporary files, which everybody can reach.
         if parent.stat().st_mode & stat.S_ISVTX:
             break
         if parent.stat().st_uid == os.geteuid():
@@ -66,7 +66,7 @@ def give_away(directory: Path) -> None:
 
 
 def opened(directory: Path) -> None:
-    """Leave a log and its index, as a process that was killed does."""
+    """Leave a write-ahead log and its index, as a killed process does."""
     program = (
         "import sqlite3, sys, os\n"
         "c = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
@@ -104,10 +104,10 @@ def test_a_file_that_can_not_be_written_is_named_with_its_mode_at_the_start(
 
 
 @AS_ROOT
-def test_a_log_that_can_not_be_read_is_named_by_who_only_reads(
+def test_a_command_that_only_reads_names_a_log_that_can_not_be_read(
     command: Command, installed: Path, tmp_path: Path
 ) -> None:
-    # So that the fork, which may not, need not import anything.
+    # This imports every module that the fork needs, because the fork may not read them.
     command("verify", "--data-dir", installed)
     opened(installed)
     give_away(installed)
@@ -176,7 +176,7 @@ def test_a_master_key_that_the_configuration_names_is_no_trace(
 
 
 def torn(file: Path) -> None:
-    """As `cp` leaves a file that is written meanwhile: some pages are not there yet."""
+    """Leave the file as `cp` does when it copies during a write: some pages are missing."""
     content = bytearray(file.read_bytes())
     for page in range(3, len(content) // 4096, 5):
         content[page * 4096 : page * 4096 + 4096] = bytes(4096)
@@ -201,7 +201,7 @@ def test_a_torn_copy_of_a_live_database_does_not_start(
     outcome = command("migrate", "--data-dir", copy)
     assert outcome.status == 1
     assert f"{copy / 'strongroom.db'} is damaged" in outcome.complaint
-    # It is not taken for whole because it was looked at.
+    # The first look does not make it count as whole.
     assert command("migrate", "--data-dir", copy).status == 1
 
 
@@ -214,17 +214,17 @@ def test_a_database_that_was_closed_in_order_is_not_looked_through(
     assert lock.in_order
     lock.release()
     torn(installed / "strongroom.db")
-    # Nothing was read of it, so it is not refused as damaged copies are.
+    # The file was not checked, so it is not refused as damaged copies are.
     assert "like a copy made during a write" not in command("migrate", "--data-dir", installed).err
 
 
 def flipped(content: bytes) -> bytes:
-    """One bit of the first frame of the log."""
+    """Change one bit of the log's first frame."""
     return content[:1000] + bytes([content[1000] ^ 1]) + content[1001:]
 
 
 def cut(content: bytes) -> bytes:
-    """The log without its beginning's salt."""
+    """Remove the salt from the log's header."""
     return content[:40] + bytes(8) + content[48:]
 
 
@@ -251,7 +251,7 @@ def test_transactions_behind_a_broken_frame_are_told_by_verify_and_by_the_start(
         assert "the write-ahead log is damaged" in serving.err
         assert (directory / "strongroom.db-wal.damaged").read_bytes() == damaged
         assert serving.end() == 0
-    # What is left is whole.
+    # The rest is whole.
     assert command("verify", "--data-dir", directory).status == 0
 
 
@@ -262,7 +262,7 @@ def test_an_installation_whose_first_log_is_lost_is_not_made_again(
         assert serving.end(signal.SIGKILL) == -signal.SIGKILL
     log, token = directory / "strongroom.db-wal", directory / "admin.token"
     content, before = log.read_bytes(), token.read_bytes()
-    # Nothing was checkpointed yet, and SQLite takes a log with a broken header for none.
+    # Nothing was checkpointed yet, and SQLite treats a log with a broken header as empty.
     log.write_bytes(content[:20] + bytes([content[20] ^ 1]) + content[21:])
     for start in (*STARTS[:3], *STARTS[:3]):
         outcome = command(*start, "--data-dir", directory)

@@ -1,4 +1,4 @@
-"""A server whose files are taken away acknowledges nothing more, and ends."""
+"""A server whose files are removed or replaced acknowledges no further write, and ends."""
 
 import contextlib
 import os
@@ -19,7 +19,7 @@ def test_a_server_whose_data_directory_is_removed_ends_and_says_why(tmp_path: Pa
         statuses = set()
         try:
             for _ in range(10_000):
-                # The first is committed to files that have no names: its fate is not told.
+                # The first write is committed to files without names: its outcome stays unknown.
                 statuses.add(client.post("/api/logs", json=body, timeout=10).status_code)
         except httpx.TransportError:
             statuses.add(0)
@@ -40,7 +40,7 @@ def test_a_server_whose_database_is_written_in_its_place_acknowledges_nothing_mo
         database = serving.directory / "strongroom.db"
         shutil.copyfile(database, tmp_path / "copy")
         shutil.copyfile(tmp_path / "copy", database)
-        # It may be committed before the change is seen: then its fate is not told.
+        # The write may be committed before the change is noticed: then its outcome stays unknown.
         with contextlib.suppress(httpx.TransportError):
             assert client.post("/api/logs", json=body, timeout=10).status_code == 503
         assert serving.finish() == 1
@@ -54,7 +54,8 @@ def test_a_server_whose_index_of_the_log_is_cut_off_does_not_end_without_a_word(
     with Serving(tmp_path / "data") as serving, serving.client() as client:
         assert client.get("/ready").status_code == 200
         os.truncate(serving.directory / "strongroom.db-shm", 0)
-        # SQLite has it in its memory: the system may end the process before it has looked.
+        # SQLite has mapped the file into memory: the system may end the process before its next
+        # check.
         ended = {1: "strongroom.db-shm was shortened", -signal.SIGBUS: "Bus error"}
         assert ended[serving.finish()] in serving.err
 

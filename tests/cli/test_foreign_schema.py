@@ -1,4 +1,5 @@
-"""A database with triggers, views or tables that are not ours: refused before one can run."""
+"""A database with triggers, views or tables that are not ours is refused before any of them can
+run."""
 
 import shutil
 from collections.abc import Callable
@@ -21,14 +22,14 @@ FILE = "strongroom.db"
 
 @dataclass(frozen=True)
 class Tampering:
-    """A change of the schema, and how the refusal names it."""
+    """A change of the schema, and the words that the refusal names it with."""
 
     told: str
     statements: tuple[str, ...]
 
 
 def _by_hand(kind: str, name: str, table: str, sql: str) -> tuple[str, ...]:
-    """The statements that put any row into SQLite's own table."""
+    """The statements that insert any row into SQLite's schema table."""
     texts = ", ".join("'" + text.replace("'", "''") + "'" for text in (kind, name, table))
     sql = sql.replace("'", "''")
     return (
@@ -105,7 +106,7 @@ TAMPERINGS = {
         "trigger sqlite_evil does not belong to this program",
         _by_hand("trigger", "sqlite_evil", "audit_entries", EVIL.replace("evil", "sqlite_evil")),
     ),
-    # SQLite itself finds that one.
+    # SQLite itself detects this one.
     "a trigger that says it is SQLite's own table": Tampering(
         "the database file is damaged",
         (
@@ -144,7 +145,7 @@ def installation(
 
 def _tamper(file: Path, tampering: Tampering) -> None:
     with closing(connect(file, isolation_level=None)) as connection:
-        # Where the driver's build refuses to, nobody could have written it with this library.
+        # Some builds of SQLite don't trust the schema by default, and refuse these statements.
         connection.execute("PRAGMA trusted_schema = ON")
         for statement in tampering.statements:
             connection.execute(statement)

@@ -1,4 +1,5 @@
-"""What is shown only once: a token or a key that did not get out does not count."""
+"""Values that are shown only once: a token or key that could not be written out does not exist
+afterwards."""
 
 import json
 import subprocess
@@ -44,7 +45,7 @@ def run_with(output: str, *arguments: str | Path, cwd: Path, **variables: str) -
 
 @pytest.mark.parametrize("output", OUTPUTS)
 @pytest.mark.parametrize("options", [(), ("--json",)])
-def test_a_token_that_nobody_saw_is_not_made(
+def test_a_token_that_could_not_be_shown_is_not_made(
     command: Command, installation: Path, output: str, options: tuple[str, ...]
 ) -> None:
     outcome = run_with(
@@ -57,13 +58,13 @@ def test_a_token_that_nobody_saw_is_not_made(
     exported = command("audit", "export", "-", "--data-dir", installation)
     targets = [json.loads(line)["target"] for line in exported.out.splitlines()]
     assert "tokens/2" not in targets
-    # And the next one gets out.
+    # The next token can be written out.
     made = command(*CREATE, "--json", "--data-dir", installation)
     assert made.json["name"] == "ci"
 
 
 @pytest.mark.parametrize("output", OUTPUTS)
-def test_a_key_that_nobody_saw_is_told(tmp_path: Path, output: str) -> None:
+def test_a_key_that_could_not_be_shown_is_reported(tmp_path: Path, output: str) -> None:
     outcome = run_with(output, "keys", "generate", cwd=tmp_path)
     assert outcome.status == 1
     assert "standard output" in outcome.complaint
@@ -74,7 +75,7 @@ def test_a_full_output_is_one_line_for_other_commands_too(
     installation: Path, arguments: tuple[str, ...]
 ) -> None:
     place = () if arguments == ("-h",) else ("--data-dir", installation)
-    # As containers have it.
+    # As in containers.
     outcome = run_with(
         ">/dev/full", *arguments, *place, cwd=installation.parent, PYTHONUNBUFFERED="1"
     )

@@ -1,4 +1,4 @@
-"""What a process does against others on its machine and in its network."""
+"""How a process protects itself against others on its machine and in its network."""
 
 import contextlib
 import os
@@ -25,12 +25,12 @@ AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="gives a directory away")
 
 
 def production(**settings: str) -> dict[str, str]:
-    """The environment of a production start that is right but for `settings`."""
+    """The environment of a production start, correct except for `settings`."""
     return environment(**{"ENVIRONMENT": "production", "MASTER_KEYS": KEY, **settings})
 
 
 def address_of(serving: Serving) -> tuple[str, int]:
-    """Host and port."""
+    """The host and the port."""
     host, _, port = serving.url.removeprefix("http://").rpartition(":")
     return host, int(port)
 
@@ -83,7 +83,7 @@ def test_production_refuses_a_data_directory_that_everybody_can_replace(tmp_path
     outcome = run("migrate", "--data-dir", directory, cwd=tmp_path, env=production())
     assert outcome.status == 1
     assert f"can be replaced by any user: chmod o-w {above}" in outcome.complaint
-    # As in /tmp, where everybody can replace what is their own.
+    # As in /tmp, where users can replace only their own files.
     above.chmod(0o1777)
     assert run("migrate", "--data-dir", directory, cwd=tmp_path, env=production()).status == 0
 
@@ -101,7 +101,7 @@ def test_production_refuses_master_keys_in_a_file_that_others_can_read(tmp_path:
     file.chmod(0o600)
     with Serving(tmp_path / "data", env=env) as serving:
         assert serving.end() == 0
-    # What is in it concerns everybody only where there are keys.
+    # Who can read the file matters only while it contains keys.
     file.write_text("STRONGROOM_PORT=0\n")
     file.chmod(0o644)
     with Serving(tmp_path / "data", env=production()) as serving:
@@ -146,7 +146,7 @@ def test_a_crash_leaves_no_picture_of_the_memory(tmp_path: Path, env: dict[str, 
     with Serving(tmp_path / "data", env=env, installed=True) as serving:
         assert resource.prlimit(serving.process.pid, resource.RLIMIT_CORE) == (0, 0)
         serving.process.send_signal(signal.SIGABRT)
-        # Popen's own exit status does not tell.
+        # `Popen` does not tell whether there was a core dump.
         _, status = os.waitpid(serving.process.pid, 0)
         assert isinstance(serving.process, subprocess.Popen)
         serving.process.returncode = -os.WTERMSIG(status)
@@ -161,7 +161,7 @@ def test_no_command_leaves_one_either(tmp_path: Path) -> None:
     script.write_text(f"ulimit -Sc >{tmp_path}/limit; ulimit -Hc >>{tmp_path}/limit; echo {KEY}")
     env = environment(MASTER_KEYS_COMMAND=f"/bin/sh {script}")
     assert run("migrate", "--data-dir", "data", cwd=tmp_path, env=env).status == 0
-    # What the command started has the limits of the command.
+    # The process that the command started has the same limits.
     assert (tmp_path / "limit").read_text() == "0\n0\n"
 
 
@@ -173,7 +173,7 @@ def execute(programs: Sequence[str]) -> int:
 
 
 def python(program: str) -> str:
-    """What a program prints, in a process of its own."""
+    """The output of a program in its own process."""
     process = Forked([program], cwd=Path.cwd(), env=environment(), function=execute)
     said, _ = process.communicate(PATIENCE)
     assert process.wait() == 0
@@ -194,7 +194,7 @@ def test_what_is_not_traceable_is_not_dumped_at_all(traceable: bool, dumpable: s
 
 @contextlib.contextmanager
 def open_files(soft: int) -> Iterator[None]:
-    """What is started meanwhile may open so many files, until it asks for more."""
+    """Processes that start inside the block may open `soft` files, until they raise the limit."""
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, before[1]))
     try:

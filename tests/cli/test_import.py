@@ -1,4 +1,4 @@
-"""Loading project documents: whole lines, once, with reasons for what is left out."""
+"""Loading project documents: whole lines, once, with the reason for each line that is left out."""
 
 import json
 import os
@@ -34,7 +34,7 @@ def _counts(report: dict[str, Any]) -> tuple[int, int, int, int]:
 
 
 def _exported(command: Command, directory: Path) -> dict[str, dict[str, Any]]:
-    """What is stored, by repository."""
+    """The stored projects, by repository."""
     outcome = command("export", "-", "--reveal-secrets", "--data-dir", directory)
     assert outcome.status == 0
     documents = [json.loads(line) for line in outcome.out.split("\n")[:-1]]
@@ -44,7 +44,7 @@ def _exported(command: Command, directory: Path) -> dict[str, dict[str, Any]]:
 @pytest.mark.skipif(not REAL_DOCUMENTS.exists(), reason="the real documents are not here")
 def test_the_real_documents_are_kept_byte_for_byte(command: Command, directory: Path) -> None:
     lines = read_documents(REAL_DOCUMENTS)
-    # Where a repository comes twice, the later line holds.
+    # Where a repository occurs twice, the later line wins.
     expected = {(one["github_owner"], one["github_repo"]): one for one in lines}
     first = command("import", REAL_DOCUMENTS, "--json", "--data-dir", directory)
     assert first.status == 0
@@ -72,7 +72,7 @@ def test_the_real_documents_are_kept_byte_for_byte(command: Command, directory: 
 
 
 def _everything(client: httpx.Client) -> dict[str, bytes]:
-    """Everything that there is, by the path where it was read."""
+    """All stored data, by the path where it was read."""
     answers: dict[str, bytes] = {}
 
     def get(path: str) -> Any:
@@ -183,7 +183,7 @@ def test_a_line_is_stored_whole_or_not_at_all(command: Command, directory: Path)
     assert (
         command("import", write_documents(file, [document(1)]), "--data-dir", directory).status == 0
     )
-    # Its project's key can't be read, so that of this change only the secret fails.
+    # The project's key can't be read, so only the secret in this change fails.
     with closing(_connection(directory)) as connection, connection:
         connection.execute("UPDATE project_keys SET wrapped = 'damaged'")
     changed = document(1, name="Changed", settings={"branch_name": "other"})
@@ -322,7 +322,7 @@ def test_an_import_that_is_ended_leaves_whole_projects(
         cwd=directory.parent,
     ) as process:
         assert process.stdin is not None
-        # A pipe holds far less than all of it: once it is written, most of it was read.
+        # A pipe holds far less than all lines: once they are written, most of them were read.
         process.stdin.write("".join(lines).encode())
         process.stdin.flush()
         process.send_signal(number)
@@ -345,7 +345,7 @@ def test_a_file_that_can_not_grow_ends_the_import_and_it_goes_on_later(
     documents = [document(n) for n in range(2000)]
     file = write_documents(directory.parent / "in.jsonl", documents)
     ended = subprocess.run(
-        # In units of 512 bytes: room for some of it.
+        # In units of 512 bytes: enough for a part of the documents.
         [
             *("/bin/sh", "-c", 'ulimit -f 6000; exec "$@"', "sh"),
             *(STRONGROOM, "import", file, "--data-dir", directory),

@@ -1,4 +1,5 @@
-"""Commands that a signal ends: one line, the status that shells expect, and nothing half done."""
+"""Commands that a signal ends: one line, the exit status that shells expect, and no half-done
+work."""
 
 import os
 import signal
@@ -19,7 +20,7 @@ SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT]
 
 @contextmanager
 def started(cwd: Path, *arguments: str | Path) -> Iterator["subprocess.Popen[bytes]"]:
-    """The command as a process that can be written to."""
+    """The command as a process with a standard input."""
     pipe = subprocess.PIPE
     with subprocess.Popen(
         [STRONGROOM, *arguments], cwd=cwd, env=environment(), stdin=pipe, stdout=pipe, stderr=pipe
@@ -31,7 +32,7 @@ def started(cwd: Path, *arguments: str | Path) -> Iterator["subprocess.Popen[byt
 
 
 def wait_for(process: "subprocess.Popen[bytes]", there: Callable[[], bool]) -> None:
-    """Wait until something is there, as long as the process lives."""
+    """Wait until `there` holds, as long as the process lives."""
     while not there():
         assert process.poll() is None
         os.sched_yield()
@@ -42,7 +43,7 @@ def test_an_interrupted_demo_leaves_an_empty_directory(
 ) -> None:
     with started(tmp_path, "demo", "--data-dir", directory) as process:
         wait_for(process, lambda: any(directory.glob(".strongroom-*.partial/admin.token")))
-        # Until it comes to its end, nobody takes it for an installation.
+        # Until the command has finished, no other command takes this for an installation.
         assert not (directory / "strongroom.db").exists()
         for name in ("serve", "migrate"):
             refused = command(name, "--data-dir", directory)

@@ -1,5 +1,5 @@
-"""Names of an installation's files that something else has: one line that names it, by every
-command."""
+"""Directories, sockets and the like under the names of an installation's files: every command
+prints one line that names the path."""
 
 import os
 import socket
@@ -16,7 +16,7 @@ from tests.cli.conftest import Command
 
 
 def bound(path: Path) -> None:
-    """A socket; its address may not be long."""
+    """Make a socket. Its address must be short, so it is bound from inside its directory."""
     with socket.socket(socket.AF_UNIX) as listener:
         here = Path.cwd()
         os.chdir(path.parent)
@@ -47,7 +47,7 @@ FILES = (
 def test_every_file_of_an_installation_is_asked_about(directory: Path) -> None:
     files = DataDirectory(directory)
     known = {files.database, files.master_key, *files.made_last, ProcessLock(files.database).path}
-    # It is only made, and never through what is there: see tests/runtime/test_private_files.py.
+    # It is only created, and never opened: see tests/runtime/test_private_files.py.
     known.remove(files.admin_token)
     assert {path.name for path in known} <= set(FILES)
 
@@ -71,7 +71,7 @@ def test_what_is_no_ordinary_file_is_named(
 
 
 @pytest.mark.parametrize("kind", sorted({*KINDS, "file"} - {"directory"}))
-def test_a_data_directory_that_is_none_is_told_as_what_it_is(
+def test_a_data_directory_that_is_not_a_directory_is_named_by_its_kind(
     command: Command, directory: Path, kind: str
 ) -> None:
     make, told = KINDS.get(kind, (Path.touch, "is an ordinary file"))

@@ -1,4 +1,5 @@
-"""One port is one program's: the second is told, whoever the first one is and whenever it came."""
+"""A port belongs to one program: the second one is refused, whatever the first one is and whenever
+it came."""
 
 import socket
 import threading
@@ -9,7 +10,7 @@ import pytest
 from backend.cli.failures import CommandFailed
 from backend.cli.listening import PortInUse, open_sockets, url_of
 
-HOSTS = ["127.0.0.1", "::1", "localhost", "0.0.0.0"]  # noqa: S104 - it is to be refused there too
+HOSTS = ["127.0.0.1", "::1", "localhost", "0.0.0.0"]  # noqa: S104 - it must be refused there too
 
 
 def _close(sockets: list[socket.socket]) -> None:
@@ -18,7 +19,7 @@ def _close(sockets: list[socket.socket]) -> None:
 
 
 def _open(stack: ExitStack, host: str, port: int) -> int:
-    """Open the sockets until the test ends; their port."""
+    """Open the sockets until the test ends, and return their port."""
     sockets = open_sockets(host, port)
     stack.callback(_close, sockets)
     return int(sockets[0].getsockname()[1])
@@ -67,7 +68,7 @@ def test_a_program_that_would_share_it_does_not_share_it_with_us(option: str) ->
             open_sockets("127.0.0.1", other.getsockname()[1])
 
 
-def test_who_connects_before_the_service_is_there_waits() -> None:
+def test_a_client_that_connects_before_the_service_is_ready_waits() -> None:
     with ExitStack() as stack:
         port = _open(stack, "127.0.0.1", 0)
         with closing(socket.create_connection(("127.0.0.1", port), timeout=10)) as client:

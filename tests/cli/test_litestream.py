@@ -1,4 +1,4 @@
-"""Continuous replication with the real Litestream, while the server is written to."""
+"""Continuous replication with the real Litestream, while clients write to the server."""
 
 import shutil
 import signal
@@ -41,7 +41,7 @@ pytestmark = pytest.mark.skipif(
 
 @contextmanager
 def _replication(database: Path, replica: Path) -> Iterator[None]:
-    """Litestream on the database in the block, killed at its end."""
+    """Litestream on the database inside the block; it is killed at the end."""
     configuration = replica.with_suffix(".yml")
     configuration.write_text(
         CONFIGURATION.format(database=database, replica=replica), encoding="utf-8"
@@ -76,7 +76,7 @@ def _repositories(database: Path) -> set[str]:
 
 
 def _write(server: Serving, workers: int, each: int) -> set[str]:
-    """Make projects from several threads; the repositories that were acknowledged."""
+    """Make projects from several threads. Returns the acknowledged repositories."""
     acknowledged: set[str] = set()
 
     def work(worker: int) -> None:
@@ -113,7 +113,7 @@ def test_what_litestream_has_becomes_an_installation_again(tmp_path: Path) -> No
             ):
                 assert time.monotonic() < deadline, "the replica did not follow"
                 copy.unlink(missing_ok=True)
-            # Nobody but Litestream has copied the log into the file.
+            # Only Litestream has copied the log into the file.
             assert acknowledged & _repositories_in_file(database, tmp_path / "alone.db")
             token = server.token
         server.end(signal.SIGKILL)
@@ -122,7 +122,7 @@ def test_what_litestream_has_becomes_an_installation_again(tmp_path: Path) -> No
     assert restored.status == 0, restored.err
     verified = run("verify", "--data-dir", new, cwd=tmp_path, env=env)
     assert verified.status == 0, verified.err
-    # What was lost is what a power failure might have: nothing.
+    # The original is whole as well: nothing was lost.
     assert run("verify", "--data-dir", database.parent, cwd=tmp_path, env=env).status == 0
     (new / "admin.token").write_text(token, encoding="ascii")
     with Serving(new, env=env) as server, server.client() as client:
@@ -130,6 +130,6 @@ def test_what_litestream_has_becomes_an_installation_again(tmp_path: Path) -> No
 
 
 def _repositories_in_file(database: Path, alone: Path) -> set[str]:
-    """What the database file holds without its log."""
+    """The repositories in the database file without its log."""
     shutil.copyfile(database, alone)
     return _repositories(alone)

@@ -1,4 +1,4 @@
-"""How far a command is: shown at a terminal, and nowhere else."""
+"""The progress of a command: shown at a terminal, and nowhere else."""
 
 import io
 import re
@@ -10,7 +10,7 @@ from backend.cli.progress import Shown, progress_bar
 
 
 class Screen(io.StringIO):
-    """Standard error, which may be a terminal."""
+    """A standard error that may be a terminal."""
 
     def __init__(self, *, is_terminal: bool) -> None:
         super().__init__()
@@ -20,14 +20,14 @@ class Screen(io.StringIO):
         return self._is_terminal
 
     def text(self) -> str:
-        """What was shown, without what steers a terminal."""
+        """The output without the terminal's control sequences."""
         return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", self.getvalue())
 
 
 def shown_on(
     screen: Screen, monkeypatch: pytest.MonkeyPatch, shown: Shown, total: int | None = None
 ) -> str:
-    """What a bar shows whose work comes to 3, and to 4 of 8 then."""
+    """The output of a bar whose work reaches 3, and then 4 of 8."""
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setattr(sys, "stderr", screen)
@@ -66,5 +66,5 @@ def test_a_bar_is_gone_when_the_work_fails(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(sys, "stderr", screen)
     with pytest.raises(ValueError, match="broken"), progress_bar("digging"):
         raise ValueError("broken")
-    # The cursor, which the bar had hidden, is back.
+    # The cursor, which the bar had hidden, is visible again.
     assert "\x1b[?25h" in screen.getvalue()

@@ -1,4 +1,4 @@
-"""`strongroom prune`: what would go, what went, and where a server runs."""
+"""`strongroom prune`: the plan, the removal, and a directory with a running server."""
 
 import os
 import pty
@@ -21,7 +21,7 @@ BATCH = [{"level": "INFO", "message": f"message {n} with some words"} for n in r
 
 
 def fill(serving: Serving, batches: int) -> None:
-    """Send so many thousand logs."""
+    """Send `batches` thousand logs."""
     with serving.client() as client:
         for _ in range(batches):
             assert client.post("/api/logs", json={"logs": BATCH}).status_code == 201
@@ -29,7 +29,7 @@ def fill(serving: Serving, batches: int) -> None:
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data directory with 3,000 logs, whose server has ended. Copy it."""
+    """A data directory with 3,000 logs, without a running server. Copy it."""
     directory = tmp_path_factory.mktemp("template") / "data"
     with Serving(directory) as serving:
         fill(serving, 3)
@@ -39,13 +39,13 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def installation(template: Path, directory: Path) -> Path:
-    """The test's own data directory with 3,000 logs."""
+    """The test's data directory with 3,000 logs."""
     return Path(shutil.copytree(template, directory))
 
 
 @pytest.fixture
 def limited(monkeypatch: pytest.MonkeyPatch, command: Command) -> Command:
-    """Runs commands under which 100 logs are kept."""
+    """Runs commands with a limit of 100 logs."""
     monkeypatch.setenv("STRONGROOM_KEEP_LOGS", "100")
     return command
 
@@ -105,7 +105,7 @@ def test_compacting_gives_the_room_back(limited: Command, installation: Path) ->
     pruned = limited("prune", "--json", "--data-dir", installation).json
     assert pruned["removed"] == {"logs": 2900, "own_logs": 0, "runs": 0, "deliveries": 0}
     assert (installation / "strongroom.db").stat().st_size == pruned["file_bytes"] >= before
-    # What was said before about what it frees holds, more or less.
+    # The plan's estimate of freed bytes is roughly right.
     assert 0.2 < pruned["free_bytes"] / before < 1
     compacted = limited("prune", "--compact", "--json", "--data-dir", installation).json
     assert compacted["free_bytes"] == 0
@@ -159,7 +159,7 @@ def test_an_interrupted_one_goes_on(installation: Path) -> None:
         stderr=subprocess.PIPE,
         text=True,
     )
-    # It works as soon as it has the lock.
+    # The work begins as soon as the process has the lock.
     lock = installation / "strongroom.db.lock"
     while process.poll() is None and lock.read_text(encoding="ascii").strip() != str(process.pid):
         continue

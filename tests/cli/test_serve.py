@@ -21,7 +21,7 @@ from tests.cli.conftest import Command
 from tests.support.processes import PATIENCE, STRONGROOM, Serving, environment
 
 NO_LONGER = 10.0
-"""Seconds within which a service that was told to end has ended."""
+"""Seconds within which a service ends after a signal."""
 
 
 def test_the_first_start_says_how_to_call_it_and_the_second_only_where(tmp_path: Path) -> None:
@@ -102,14 +102,14 @@ def test_flags_win_over_the_environment(directory: Path) -> None:
 
 
 def _post(serving: Serving, body: bytes, sent: int) -> http.client.HTTPConnection:
-    """A POST of which `sent` bytes are under way, and which the service waits for."""
+    """A POST with `sent` bytes of its body sent, for whose rest the service waits."""
     host, _, port = serving.url.removeprefix("http://").partition(":")
     connection = http.client.HTTPConnection(host, int(port), timeout=PATIENCE)
     connection.putrequest("POST", "/api/projects")
     connection.putheader("Authorization", f"Bearer {serving.token}")
     connection.putheader("Content-Type", "application/json")
     connection.putheader("Content-Length", str(len(body)))
-    # The answer to this is what shows that the request has begun.
+    # The answer to this header shows that the request has begun.
     connection.putheader("Expect", "100-continue")
     connection.endheaders()
     assert connection.sock is not None
@@ -127,7 +127,7 @@ def test_a_request_in_flight_is_answered_before_the_end(
         assert idle.get("/health").status_code == 200
         with closing(_post(serving, body, 10)) as connection:
             serving.process.send_signal(number)
-            # It closes idle connections once it has begun to end.
+            # The service closes idle connections once its shutdown has begun.
             assert _closed_by_the_server(serving)
             connection.send(body[10:])
             answer = connection.getresponse()
@@ -139,12 +139,12 @@ def test_a_request_in_flight_is_answered_before_the_end(
 
 
 def _closed_by_the_server(serving: Serving) -> bool:
-    """Wait until the service takes no connection any more."""
+    """Wait until the service accepts no more connections."""
     host, _, port = serving.url.removeprefix("http://").partition(":")
     while True:
         try:
             with closing(socket.create_connection((host, int(port)), timeout=PATIENCE)) as other:
-                # One that was taken at the last moment is closed without an answer.
+                # A connection that was accepted at the last moment is closed without an answer.
                 other.recv(1)
         except ConnectionRefusedError:
             return True
@@ -167,7 +167,7 @@ def test_a_signal_during_the_start_ends_it(directory: Path) -> None:
     env = environment(MASTER_KEYS_COMMAND=f"cat {pipe}")
     serving = Serving(directory, env=env)
     try:
-        # It opens once the other end is open: the start waits for its key then.
+        # `open` returns once the other end is open: then the start is waiting for its key.
         with pipe.open("w") as keys:
             serving.process.send_signal(signal.SIGTERM)
             keys.write(generate_master_key())
@@ -190,7 +190,7 @@ def _free_port() -> int:
 
 
 def _healthy(process: "subprocess.Popen[bytes]", port: int) -> bool:
-    """Wait for the first answer; whether it is a good one."""
+    """Wait for the first answer. Returns whether it was a success."""
     while process.poll() is None:
         with suppress(httpx.ConnectError):
             return httpx.get(f"http://127.0.0.1:{port}/health", timeout=PATIENCE).is_success
@@ -199,7 +199,7 @@ def _healthy(process: "subprocess.Popen[bytes]", port: int) -> bool:
 
 @pytest.fixture
 def full_pipe() -> Iterator[int]:
-    """The writing end of a pipe that takes no byte more, and that nobody reads."""
+    """The writing end of a pipe that is full and never read."""
     read_end, write_end = os.pipe()
     os.set_blocking(write_end, False)
     with suppress(BlockingIOError):
@@ -211,7 +211,7 @@ def full_pipe() -> Iterator[int]:
     os.close(write_end)
 
 
-def test_a_refusal_that_nobody_reads_is_an_end(directory: Path, full_pipe: int) -> None:
+def test_a_refusal_that_is_not_read_ends_the_connection(directory: Path, full_pipe: int) -> None:
     with subprocess.Popen(
         [STRONGROOM, "serve", "--port", "0", "--host", "192.0.2.1", "--data-dir", str(directory)],
         cwd=directory.parent,
@@ -222,7 +222,7 @@ def test_a_refusal_that_nobody_reads_is_an_end(directory: Path, full_pipe: int) 
         assert process.wait(NO_LONGER) == 1
 
 
-def test_output_that_nobody_reads_stops_nothing(directory: Path, full_pipe: int) -> None:
+def test_output_that_is_not_read_stops_nothing(directory: Path, full_pipe: int) -> None:
     port = _free_port()
     with subprocess.Popen(
         [STRONGROOM, "serve", "--port", str(port), "--data-dir", str(directory)],
@@ -259,6 +259,6 @@ def test_it_alone_reads_the_file_of_its_directory(directory: Path) -> None:
     (directory.parent / ".env").write_text(f"STRONGROOM_PORT={port}\nSTRONGROOM_DOCS=off\n")
     (directory.parent / ".env").chmod(0o600)
     with Serving(directory) as serving, serving.client() as client:
-        # The flag wins; what has no flag is as the file says.
+        # The flag wins; a setting without a flag comes from the file.
         assert client.get("/docs").status_code == 404
         assert serving.end() == 0

@@ -1,4 +1,4 @@
-"""Starts that are refused: one line that says why, nothing shown of a value, nothing changed."""
+"""Starts that are refused: one line with the reason, no value shown, nothing changed."""
 
 import asyncio
 import base64
@@ -21,7 +21,7 @@ MATERIAL = KEY.partition(":")[2]
 
 @pytest.fixture
 def old_database(directory: Path) -> Path:
-    """A database under the key `first` whose schema is of the first version."""
+    """A database under the key `first` with the first version's schema."""
     directory.mkdir()
     path = directory / "strongroom.db"
     manager = DatabaseManager(path)
@@ -168,7 +168,7 @@ def test_the_database_of_another_program_is_refused(command: Command, directory:
 
 def test_what_is_no_database_is_refused(command: Command, directory: Path) -> None:
     directory.mkdir()
-    (directory / "strongroom.db").write_bytes(b"no database at all, but long enough" * 100)
+    (directory / "strongroom.db").write_bytes(b"not a database, but long enough" * 100)
     outcome = command("serve", "--port", "0", "--data-dir", directory)
     assert outcome.status == 1
     assert "damaged" in outcome.complaint

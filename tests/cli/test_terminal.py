@@ -1,4 +1,4 @@
-"""What people see who sit at a terminal."""
+"""What users at a terminal see."""
 
 import os
 import pty
@@ -24,13 +24,13 @@ class Terminal:
     screen: IO[bytes]
 
     def lines(self) -> Iterator[str]:
-        """The lines until the process has ended, as they look."""
+        """The lines as they look, until the process has ended."""
         os.close(self.end)
         while True:
             try:
                 line = self.screen.readline()
             except OSError:
-                # So Linux says that nobody has the other end open any more.
+                # Linux reports this once no process has the other end open.
                 return
             if not line:
                 return
@@ -39,7 +39,7 @@ class Terminal:
 
 @pytest.fixture
 def terminal() -> Iterator[Terminal]:
-    """A terminal with nothing on it."""
+    """An empty terminal."""
     ours, theirs = pty.openpty()
     with closing(os.fdopen(ours, "rb", buffering=0)) as screen:
         yield Terminal(theirs, screen)

@@ -1,4 +1,4 @@
-"""What clients chose does not steer the terminal of who looks at it."""
+"""Text that clients chose does not control the terminal of the reader."""
 
 import ast
 import json
@@ -26,8 +26,8 @@ def is_harmless(text: str) -> bool:
 
 @pytest.fixture
 def installation(command: Command, directory: Path, tmp_path: Path) -> Path:
-    """A data directory with a token and a project whose names are wild, as older versions took
-    them."""
+    """A data directory with control characters in the names of a token and a project, as older
+    versions accepted them."""
     documents = write_documents(tmp_path / "documents.jsonl", [document(1)])
     assert command("import", documents, "--data-dir", directory).status == 0
     made = command("token", "create", "wild", "--scope", "admin", "--data-dir", directory)
@@ -77,7 +77,7 @@ def test_a_table_at_a_terminal_is_harmless_too(
     common.print_table(("name",), [(WILD,)])
     shown = capsys.readouterr().out
     assert r"\x1b]0;owned" in shown
-    # But for what the table itself is made bold with.
+    # The table itself uses bold text.
     assert is_harmless(re.sub(r"\x1b\[[0-9;]*m", "", shown))
 
 
@@ -98,7 +98,7 @@ def test_every_character_is_harmless_once_it_is_shown() -> None:
     text = "".join(map(chr, range(0x110000)))
     assert is_harmless(terminal.printable(text))
     assert "\n" not in terminal.printable(text)
-    # Two surrogates in a row would be read as one character.
+    # JSON readers would join two adjacent surrogates into one character.
     text = "".join(c for c in text if unicodedata.category(c) != "Cs")
     shown = terminal.printable_json(json.dumps(text, ensure_ascii=False))
     assert is_harmless(shown)
@@ -107,7 +107,7 @@ def test_every_character_is_harmless_once_it_is_shown() -> None:
 
 
 def test_commands_print_through_the_one_place_that_makes_it_harmless() -> None:
-    # What `serve` prints is its own URL and path, in a line to be pasted.
+    # `serve` prints its own URL and path, in a line to be pasted.
     allowed = {"terminal.py", "common.py", "failures.py", "serve.py"}
     found = set()
     for file in Path(terminal.__file__).parent.glob("*.py"):

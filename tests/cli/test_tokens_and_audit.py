@@ -25,7 +25,7 @@ def installation(command: Command, directory: Path, tmp_path: Path) -> Path:
 
 
 def holder(directory: Path, token: str) -> Principal:
-    """Who a start of the service takes the token's holder for. Raises `Unauthenticated`."""
+    """The principal that the service recognises by this token. Raises `Unauthenticated`."""
 
     async def authenticate() -> Principal:
         settings = Settings(_env_file=None, data_dir=directory)
@@ -140,7 +140,7 @@ def test_wrong_use_is_told_and_makes_nothing(
     assert outcome.status == 2
     assert complaint in outcome.complaint
     assert outcome.out == ""
-    # The one of the first start is all there may be.
+    # Only the token of the first start may exist.
     listed = command("token", "list", "--json", "--data-dir", installation).json["tokens"]
     assert {one["name"] for one in listed} <= {"admin"}
 

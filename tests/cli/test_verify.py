@@ -1,4 +1,4 @@
-"""What `verify`, `migrate --check` and `keys status` tell of a database, whole or damaged."""
+"""What `verify`, `migrate --check` and `keys status` report about a whole or a damaged database."""
 
 import asyncio
 import os
@@ -94,7 +94,7 @@ def _broken_header(file: Path) -> None:
 
 
 def _broken_page(file: Path) -> None:
-    """Flips bits in the middle of the file, where some table or index is."""
+    """Flip bits in the middle of the file, in the page of a table or an index."""
     with file.open("r+b") as stream:
         for page in range(4, file.stat().st_size // 4096):
             stream.seek(page * 4096)
@@ -136,7 +136,7 @@ DAMAGES = {
     ),
     "UPDATE installation SET wrapped_key = 'nonsense'": ("keys", "installation's own key"),
     "UPDATE master_keys SET canary = 'nonsense'": ("keys", "master key first is not the key"),
-    "UPDATE audit_entries SET actor = 'nobody' WHERE id = 17": ("audit", "audit entry 17"),
+    "UPDATE audit_entries SET actor = 'another' WHERE id = 17": ("audit", "audit entry 17"),
     "DELETE FROM audit_entries WHERE id = 17": ("audit", "audit entry 17 is missing"),
     "DELETE FROM projects WHERE id = 3": ("references", "refers to a row of projects"),
     "CREATE TABLE extra (id INTEGER)": ("schema", "table extra does not belong to this program"),
@@ -249,7 +249,7 @@ def test_pending_migrations_are_told_and_applied(command: Command, directory: Pa
     assert (check.status, check.json) == (0, {"pending": []})
     again = command("migrate", "--data-dir", directory)
     assert (again.status, again.out) == (0, "the schema is up to date\n")
-    # Nobody has used it yet, so there is no key to hold it against.
+    # No service has used it yet, so there is no key to check.
     told = command("verify", "--data-dir", directory)
     assert (told.status, told.err) == (0, "")
     assert "installation\tok (0 rows)\n" in told.out

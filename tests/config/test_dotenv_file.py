@@ -1,4 +1,4 @@
-"""The `.env` of `strongroom serve`: whose it must be, and what it can't decide."""
+"""The `.env` of `strongroom serve`: who must own it, and which settings it can't set."""
 
 import os
 import stat
@@ -18,7 +18,7 @@ SOMEBODY = 65534
 
 @pytest.fixture
 def file(tmp_path: Path, no_settings: None, monkeypatch: pytest.MonkeyPatch) -> Path:  # noqa: ARG001
-    """The `.env` of the working directory: the user's own, with one setting."""
+    """The `.env` of the working directory: owned by the user, with one setting."""
     monkeypatch.chdir(tmp_path)
     path = tmp_path / ".env"
     path.write_text("STRONGROOM_PORT=1001\n")
@@ -44,14 +44,16 @@ def _as_somebody_else() -> Iterator[None]:
         os.seteuid(0)
 
 
-def test_only_who_asks_for_it_reads_it(file: Path) -> None:
+def test_only_a_caller_that_asks_for_the_file_reads_it(file: Path) -> None:
     assert load_settings().port == 8000
     assert load_settings(dotenv=True).port == 1001
     file.unlink()
     assert load_settings(dotenv=True).port == 8000
 
 
-def test_an_empty_line_of_it_hides_nothing(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_empty_line_of_the_file_hides_nothing(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     file.write_text("STRONGROOM_PORT=\nSTRONGROOM_AUTH=\nSTRONGROOM_LOG_LEVEL\n")
     assert load_settings(dotenv=True).port == 8000
     monkeypatch.setenv("STRONGROOM_PORT", "1002")
@@ -74,7 +76,7 @@ def test_what_would_run_a_command_or_open_the_service_is_never_taken(
     for spelt in (name, name.lower(), f"export {name}"):
         file.write_text(f"{spelt}=hunter2\n")
         assert _problem().startswith(f".env: {name} is never read from this file: remove it")
-    # Also where something else would win over it.
+    # It is refused even where another source would override it.
     monkeypatch.setenv(name, "off")
     assert _problem().startswith(f".env: {name} is never read")
 
@@ -168,7 +170,7 @@ def test_a_directory_that_can_not_be_entered_is_told(file: Path) -> None:
     with _as_somebody_else():
         text = _problem()
         assert text.startswith(f"the working directory {file.parent} can't be searched for .env")
-        # Commands that don't read the file have no need to.
+        # Other commands don't read the file.
         assert load_settings().port == 8000
 
 

@@ -1,4 +1,4 @@
-"""The environment, `.env` and flags, in their order; wrong values named and never shown."""
+"""The environment, `.env` and flags in their order; wrong values are named and never shown."""
 
 import os
 from pathlib import Path
@@ -90,7 +90,7 @@ def test_every_path_may_be_anything_but_empty(monkeypatch: pytest.MonkeyPatch) -
             assert _problem().startswith(f"{variable}: must be the path of a ")
             flag: dict[str, Any] = {name: value}
             assert _problem(**flag).startswith(f"--{name.replace('_', '-')}: must be")
-            # A flag wins over a variable that is wrong.
+            # A flag overrides a variable with a wrong value.
             flag[name] = "elsewhere"
             assert getattr(load_settings(**flag), name) == Path("elsewhere")
         monkeypatch.delenv(variable)

@@ -1,4 +1,4 @@
-"""What an error gives away, for tests that no secret is in it."""
+"""What an error reveals, for tests that it contains no secret."""
 
 import traceback
 from pathlib import Path
@@ -7,9 +7,9 @@ _TESTS = str(Path(__file__).resolve().parents[1])
 
 
 def told_by(error: BaseException) -> str:
-    """All that a handler, a log or a traceback with local variables could show of an error.
+    """Everything that a handler, a log or a traceback with local variables could show of an error.
 
-    The frames of tests are left out: they hold the secrets they look for.
+    The frames of tests are left out: they hold the secrets that the tests search for.
     """
     parts: list[str] = []
     waiting: list[BaseException | None] = [error]

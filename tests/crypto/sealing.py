@@ -1,4 +1,5 @@
-"""Vaults to try things on, and their format once more, from its description and the primitives."""
+"""Vaults for tests, and a second implementation of their format, from its description and the
+primitives."""
 
 import base64
 import hashlib

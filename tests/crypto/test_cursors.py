@@ -1,4 +1,4 @@
-"""Cursors: what goes in comes out, for its own list only."""
+"""Cursors: what is encoded is decoded again, for the same list only."""
 
 from typing import Any
 

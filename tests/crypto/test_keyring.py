@@ -1,4 +1,4 @@
-"""Master keys: what is read, what is refused, and that nothing shows them."""
+"""Master keys: which texts are read, which are refused, and that nothing shows a key."""
 
 import base64
 import contextlib
@@ -219,7 +219,7 @@ def test_keys_are_not_copied() -> None:
 
 
 def assert_tells_nothing(error: BaseException, *texts: str) -> None:
-    """No eight characters in a row of any of the texts are in what the error shows."""
+    """The error shows no eight consecutive characters of any of the texts."""
     told = told_by(error)
     for text in texts:
         for start in range(len(text) - 7):

@@ -1,4 +1,4 @@
-"""Master keys from a setting, a file or a command; nothing that was read is ever shown."""
+"""Master keys from a setting, a file or a command; no key is ever shown."""
 
 import os
 import select
@@ -155,7 +155,7 @@ def test_a_command_that_never_ends_is_stopped_with_its_children(
     try:
         assert "no answer within 1.5 seconds" in _problem(command=_python(parent))
         assert os.read(reader, 100) == b"up\n"
-        # The end of the FIFO comes when the child that holds it is gone.
+        # The FIFO reaches its end when the child that holds it has ended.
         assert select.select([reader], [], [], 10)[0]
         assert os.read(reader, 100) == b""
     finally:

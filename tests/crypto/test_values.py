@@ -1,4 +1,4 @@
-"""Sealed values: the format, to the byte, what comes back, and that changed text never does."""
+"""Sealed values: the format, byte for byte; the value comes back, and a changed text is refused."""
 
 import string
 
@@ -128,7 +128,7 @@ def test_the_stored_text_holds_no_trace_of_the_value() -> None:
 
 
 def changed(text: str) -> list[str]:
-    """Every text that differs in one character, by an alphabet and what might be taken for it."""
+    """Every text that differs in one character, with the alphabet's characters and similar ones."""
     return [
         text[:at] + other + text[at + 1 :]
         for at in range(len(text))

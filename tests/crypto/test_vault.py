@@ -1,4 +1,4 @@
-"""A vault in use: its cache, its threads, and that nothing it shows is a secret."""
+"""A vault in use: its cache, its threads, and that it shows no secret."""
 
 import base64
 import copy
@@ -32,7 +32,7 @@ from tests.crypto.sealing import (
 
 
 class Withdrawable:
-    """A key provider whose keys can be withdrawn, and that counts how often it was asked."""
+    """A key provider that counts its calls, and whose keys can be withdrawn."""
 
     def __init__(self, keyring: Keyring) -> None:
         self.keyring: Keyring = keyring

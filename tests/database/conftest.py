@@ -28,6 +28,6 @@ def pytest_asyncio_loop_factories(
 
 @pytest.fixture
 async def pool(tmp_path: Path) -> AsyncIterator[AsyncConnectionPool]:
-    """A pool of two readers; everything that waits goes into one batch."""
+    """A pool of two readers, with all waiting writes in one batch."""
     async with open_pool(tmp_path / "engine.db", readers=2, batch_seconds=60) as pool:
         yield pool

@@ -1,4 +1,4 @@
-"""A small database, pools over it, and units of work that a test can hold in the middle."""
+"""A small database, pools over it, and units of work that a test can stop in the middle."""
 
 import asyncio
 import contextlib
@@ -34,11 +34,11 @@ TABLES = (
 ENDLESS = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
 """A query that runs until it is interrupted."""
 LONG = 10.0
-"""Seconds after which a test that waits for something has failed."""
+"""Seconds after which a waiting test fails."""
 
 
 def make_database(path: Path) -> ConnectionConfig:
-    """A database with `TABLES`, made if there is none, and how to open it."""
+    """The configuration for a database with `TABLES`, which is created if it does not exist."""
     config = ConnectionConfig(path)
     if not path.exists():
         with closing(open_connection(config)) as connection:
@@ -49,7 +49,8 @@ def make_database(path: Path) -> ConnectionConfig:
 
 @contextlib.asynccontextmanager
 async def open_pool(path: Path, **settings: Any) -> AsyncIterator[AsyncConnectionPool]:
-    """A pool over the database at `path`, which is made if there is none; closed afterwards."""
+    """A pool over the database at `path`, which is created if it does not exist. Closed
+    afterwards."""
     make_database(path)
     pool = AsyncConnectionPool(ConnectionConfig(path, **settings))
     await pool.open()
@@ -60,7 +61,7 @@ async def open_pool(path: Path, **settings: Any) -> AsyncIterator[AsyncConnectio
 
 
 def adding(pool: AsyncConnectionPool, name: str, amount: int = 0) -> Work[int]:
-    """A unit of work that adds an item; its id."""
+    """A unit of work that adds an item and returns its id."""
 
     async def work() -> int:
         async with pool.transaction() as tx:
@@ -80,22 +81,22 @@ class Gate:
         self._opened = threading.Event()
 
     def hold(self) -> None:
-        """On the database thread: say that it is here, and wait."""
+        """On the database thread: report that the gate was reached, and wait until it opens."""
         self._reached.set()
         if not self._opened.wait(LONG):
-            raise TimeoutError("nobody opened the gate")
+            raise TimeoutError("the test never opened the gate")
 
     async def reached(self) -> None:
-        """Until a thread stands at the gate."""
-        assert await asyncio.to_thread(self._reached.wait, LONG), "nobody came to the gate"
+        """Wait until a thread has reached the gate."""
+        assert await asyncio.to_thread(self._reached.wait, LONG), "no thread reached the gate"
 
     def open(self) -> None:
-        """Let the thread go on."""
+        """Let the thread continue."""
         self._opened.set()
 
 
 def adding_at(pool: AsyncConnectionPool, gate: Gate, name: str) -> Work[int]:
-    """A unit of work that adds an item and then holds the writer at the gate."""
+    """A unit of work that adds an item, and then stops the writer at the gate."""
 
     async def work() -> int:
         async with pool.transaction() as tx:
@@ -109,7 +110,7 @@ def adding_at(pool: AsyncConnectionPool, gate: Gate, name: str) -> Work[int]:
 
 
 def holding(gate: Gate) -> Callable[[sqlite3.Connection], None]:
-    """A function that holds the connection's thread at the gate."""
+    """A function that stops the connection's thread at the gate."""
     return lambda _: gate.hold()
 
 
@@ -120,18 +121,18 @@ async def names(pool: AsyncConnectionPool) -> list[str]:
 
 
 async def outcomes(awaitables: Iterable[Awaitable[T]]) -> list[T | BaseException]:
-    """What each of them returned or raised."""
+    """The result or the error of each."""
     return await asyncio.gather(*awaitables, return_exceptions=True)
 
 
 async def until_waiting(pool: AsyncConnectionPool, count: int) -> None:
-    """Until so many jobs stand in the writer's queue."""
+    """Wait until so many jobs are in the writer's queue."""
     while len(pool.writer.queue) < count:
         await asyncio.sleep(0)
 
 
 async def assert_at_rest(pool: AsyncConnectionPool) -> None:
-    """Nothing waits, nothing runs, and no connection is inside a transaction."""
+    """Nothing waits, nothing runs, and no connection has an open transaction."""
     assert not await pool.run_alone(lambda raw: raw.in_transaction)
     for reader in list(pool.readers._all):
         assert not await reader.run(lambda raw: raw.in_transaction)
@@ -142,6 +143,6 @@ async def assert_at_rest(pool: AsyncConnectionPool) -> None:
 
 
 def stored_names(path: Path) -> list[str]:
-    """The names of all items as a connection of its own finds them."""
+    """The names of all items, read through a separate connection."""
     with closing(sqlite3.connect(path)) as connection:
         return [row[0] for row in connection.execute("SELECT name FROM items ORDER BY name")]

@@ -1,6 +1,7 @@
-"""What the engine does on a file system that is full: a program, run by a test.
+"""What the engine does when the file system is full: a program that a test runs.
 
-Its argument is an empty directory on a small file system of its own. It prints what it saw as JSON.
+Its argument is an empty directory on a small separate file system. It prints its observations as
+JSON.
 """
 
 import asyncio
@@ -18,13 +19,13 @@ INSERT = "INSERT INTO parts (body) VALUES (?)"
 
 
 class Disk:
-    """The file system, and a file that takes what is left of it."""
+    """The file system, and a file that takes up its free space."""
 
     def __init__(self, directory: Path) -> None:
         self._ballast = directory / "ballast"
 
     def fill(self) -> None:
-        """Leave no room at all."""
+        """Take up all free space."""
         with self._ballast.open("wb", buffering=0) as file:
             size = 1 << 20
             while size:
@@ -34,7 +35,7 @@ class Disk:
                     size //= 2
 
     def free(self) -> None:
-        """Give the room back."""
+        """Free the space again."""
         self._ballast.unlink()
 
 
@@ -43,7 +44,7 @@ def _kinds(results: list[Any]) -> list[str]:
 
 
 async def main(directory: Path) -> dict[str, Any]:
-    """Commit, checkpoint and commit again, without and with room."""
+    """Commit, checkpoint and commit again, with and without free space."""
     disk = Disk(directory)
     path = directory / "engine.db"
     make_database(path)
@@ -58,17 +59,17 @@ async def main(directory: Path) -> dict[str, Any]:
     seen["read while full"] = await names(pool)
     disk.free()
     await pool.run_unit(adding(pool, "between"))
-    # By a write that was taken, and by the room that there is.
+    # A write succeeded, and the file system has free space.
     seen["said to be full"] += [pool.writer.is_full]
 
-    # The log starts over inside its file, which is large by now; the database has to grow.
+    # The log starts again inside its file, which is large by now; the database file must grow.
     await pool.execute(INSERT, ("x" * 400_000,))
     assert await pool.run_alone(lambda raw: raw.execute("DELETE FROM parts").rowcount) == 1
     await pool.run_alone(lambda raw: raw.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone())
     await pool.run_alone(lambda raw: raw.execute("VACUUM").close())
     await pool.run_alone(lambda raw: raw.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone())
     disk.fill()
-    # Nothing was refused since: the disk itself is asked.
+    # No write was refused since, so the writer asks the file system.
     seen["said to be full"] += [pool.writer.is_full]
     before = pool.stats()["writer"]["checkpoints"]
     seen["committed into the log"] = _kinds(

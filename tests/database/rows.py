@@ -1,4 +1,4 @@
-"""The least row of each table, and putting them in."""
+"""A minimal row of each table, and functions that insert rows."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -81,7 +81,8 @@ ROWS: dict[str, dict[str, Any]] = {
     },
     "key_rotations": {"reencrypt": 0, "last_old_key_id": 1, "total": 2, "started_at": NOW},
 }
-"""For each table a row with the least that it takes, in an order in which they can be inserted."""
+"""For each table a row with only the required columns, in an order in which they can be
+inserted."""
 
 
 def insert(connection: sqlite3.Connection, table: str, **changes: Any) -> None:
@@ -104,7 +105,7 @@ def query(connection: sqlite3.Connection, sql: str, *params: Any) -> list[tuple[
 
 @contextmanager
 def upgraded_to(path: Path, version: int) -> Iterator[sqlite3.Connection]:
-    """A new database with the schema of an earlier version; closed behind the block."""
+    """A new database with the schema of an earlier version, closed after the block."""
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         migrate(connection, load_migrations()[:version])
         yield connection

@@ -1,4 +1,4 @@
-"""Two migrations that try what a script of statements can have in it."""
+"""Two migrations with everything that a script of statements can contain."""
 
 import sqlite3
 

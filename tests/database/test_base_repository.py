@@ -1,4 +1,4 @@
-"""The repository that all others are, on a table of its own."""
+"""The base class of all repositories, on its own table."""
 
 from collections.abc import AsyncIterator
 from contextlib import closing
@@ -52,7 +52,7 @@ class Note(BaseModel):
 
 
 class BoxRepository(BaseRepository[Box]):
-    """The table `boxes`, with a clock that goes on by a second each time it is read."""
+    """The table `boxes`, with a clock that advances by a second each time it is read."""
 
     writable = frozenset({"name", "size", "sealed", "tags"})
 
@@ -66,7 +66,7 @@ class BoxRepository(BaseRepository[Box]):
 
 
 class NoteRepository(BaseRepository[Note]):
-    """The table `notes`, which counts no changes."""
+    """The table `notes`, whose rows have no version."""
 
     writable = frozenset({"body"})
     versioned = False
@@ -125,7 +125,7 @@ async def test_a_change_expects_a_version(boxes: BoxRepository) -> None:
     changed = await boxes.change(box.id, {"size": 1}, expected=1)
     assert changed is not None
     assert (changed.size, changed.version) == (1, 2)
-    # Of two changes that expect the same version one comes too late.
+    # Of two changes that expect the same version, the second is too late.
     assert await boxes.change(box.id, {"size": 2}, expected=1) is None
     assert await boxes.get_by_id(box.id) == changed
 
@@ -166,7 +166,7 @@ async def test_several_rows_are_changed_at_once(boxes: BoxRepository) -> None:
     assert (first.sealed, first.version) == (False, 1)
 
 
-async def test_a_change_may_set_what_callers_may_and_no_other_column(boxes: BoxRepository) -> None:
+async def test_a_change_can_set_only_columns_that_callers_may_set(boxes: BoxRepository) -> None:
     box = await boxes.create({"name": "a"})
     with pytest.raises(InvalidValue):
         await boxes.change(box.id, {"version": 7})
@@ -269,19 +269,19 @@ async def test_without_a_manager_it_takes_the_one_that_is_open(manager: Database
 
 
 class Colour(StrEnum):
-    """Text by value."""
+    """Text as its value."""
 
     RED = "red"
 
 
 class Mixed(str, Enum):  # noqa: UP042 - its `str()` is its name, which must not be stored
-    """Text by value as well."""
+    """Text as its value, too."""
 
     RED = "red"
 
 
 class Level(IntEnum):
-    """A number by value."""
+    """A number as its value."""
 
     HIGH = 3
 

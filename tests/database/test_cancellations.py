@@ -1,4 +1,4 @@
-"""Callers that go away at any moment, a thousand of them."""
+"""A thousand callers that are cancelled at any moment."""
 
 import asyncio
 import random
@@ -18,7 +18,7 @@ AT_ONCE = 50
 
 
 class Crowd:
-    """Tasks that read and write pairs of items, and what was answered to them."""
+    """Tasks that read and write pairs of items, with a record of their answers."""
 
     def __init__(self, pool: AsyncConnectionPool, seed: int) -> None:
         self.pool = pool
@@ -66,7 +66,7 @@ class Crowd:
         await self.pool.run_unit(work, read_only=True)
 
     async def one(self, number: int) -> None:
-        """One task, cancelled after a while that is often too short."""
+        """One task, often cancelled before it could finish."""
         kinds: list[Callable[[int], Coroutine[Any, Any, None]]] = [
             *(self.unit, self.unit, self.many, self.failing),
             *(self.read, self.read, self.snapshot, self.interactive),
@@ -83,7 +83,7 @@ class Crowd:
         except asyncio.CancelledError:
             self.cancelled += 1
         except DatabaseError:
-            # Only of those that were made to fail, and were not cancelled in time.
+            # Only the tasks that fail on purpose, unless they were cancelled before.
             assert task.get_coro().__name__ == "failing"  # type: ignore[union-attr]
 
     async def run(self) -> None:

@@ -1,4 +1,5 @@
-"""Every connection's settings, what is relied on in the driver, and looking without touching."""
+"""The settings of every connection, what we rely on in the driver, and reading without a change to
+the files."""
 
 import ast
 import asyncio
@@ -57,7 +58,7 @@ READING = {"query_only": 1, "cache_size": -2048}
 
 
 def settings_of(raw: sqlite3.Connection) -> dict[str, object]:
-    """Every setting of `SETTINGS` and `query_only`, as this connection has it."""
+    """This connection's value of each of `SETTINGS`, and of `query_only`."""
     found = {name: raw.execute(f"PRAGMA {name}").fetchone()[0] for name in SETTINGS}
     return {**found, "query_only": raw.execute("PRAGMA query_only").fetchone()[0]}
 
@@ -77,7 +78,7 @@ async def test_every_connection_has_every_setting(tmp_path: Path) -> None:
 
 
 def test_a_setting_that_does_not_take_effect_stops_the_start(tmp_path: Path) -> None:
-    # SQLite keeps no page cache of this size, and says so only when it is asked.
+    # SQLite does not accept a page cache of this size, and only a query shows that.
     with pytest.raises(DatabaseConfigurationError, match="cache_size"):
         open_connection(ConnectionConfig(tmp_path / "engine.db", cache_kib=2**40))
 
@@ -98,7 +99,7 @@ async def test_a_pool_opens_whole_or_not_at_all(tmp_path: Path) -> None:
 
 @contextlib.contextmanager
 def descriptors_left(count: int) -> Iterator[None]:
-    """So many files can be opened and no more."""
+    """Inside the block only `count` more files can be opened."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     highest = max(int(entry.name) for entry in Path("/dev/fd").iterdir())
     resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 10, hard))
@@ -122,7 +123,7 @@ async def test_a_pool_that_runs_out_of_descriptors_closes_what_it_had_opened(
     path = tmp_path / "engine.db"
     pool = AsyncConnectionPool(make_database(path))
     before = set(threading.enumerate())
-    # Room for the writer's three files and a half of the first reader's.
+    # Enough for the writer's three files, but not for all of the first reader's.
     with descriptors_left(4), pytest.raises(DatabaseUnavailable):
         await pool.open()
     assert not pool.is_open
@@ -155,7 +156,7 @@ async def test_a_path_with_the_signs_of_a_uri_is_that_path(tmp_path: Path) -> No
 
 
 def test_executescript_is_used_nowhere() -> None:
-    # It commits whatever transaction is open before it begins.
+    # It commits an open transaction before it begins.
     root = Path(next(iter(database.__path__))).parent
     for package in ("backend", "config", "database"):
         for file in sorted((root / package).rglob("*.py")):
@@ -184,9 +185,7 @@ asyncio.run(main())
 
 
 @pytest.mark.parametrize("state", ["idle", "busy"])
-async def test_a_pool_that_nobody_closed_does_not_keep_the_process(
-    tmp_path: Path, state: str
-) -> None:
+async def test_an_unclosed_pool_does_not_keep_the_process(tmp_path: Path, state: str) -> None:
     path = tmp_path / "engine.db"
     make_database(path)
     run = await asyncio.to_thread(
@@ -238,7 +237,7 @@ async def test_what_the_engine_relies_on_in_aiosqlite(tmp_path: Path) -> None:
         await connection.run(lambda raw: raw.total_changes)
     connection.interrupt_statement()
     await connection.open()
-    # What stands in its queue: a future, or nothing, and what to call.
+    # An entry of its queue: a future or `None`, and the function to call.
     done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
     connection._tx.put_nowait((done, lambda: 1))
     assert await done == 1
@@ -248,7 +247,7 @@ async def test_what_the_engine_relies_on_in_aiosqlite(tmp_path: Path) -> None:
     assert connection._thread.name == "hop"
     assert connection._thread.daemon
 
-    # In the order of asking, on its one thread, whatever became of who asked.
+    # In the order of the calls, on its one thread, even when callers were cancelled.
     order: list[int] = []
     gate = Gate()
     first = asyncio.create_task(connection.run(holding(gate)))

@@ -1,4 +1,4 @@
-"""Copying a database in steps, while others write."""
+"""Copying a database in steps, during writes."""
 
 import sqlite3
 from contextlib import closing
@@ -15,7 +15,7 @@ from tests.database.engine import make_database
 
 @pytest.fixture
 def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ConnectionConfig:
-    """A database of some steps."""
+    """A database that takes several steps to copy."""
     monkeypatch.setattr(backup, "_PAGES_PER_STEP", 10)
     config = make_database(tmp_path / "source.db")
     with closing(open_connection(config)) as connection:
@@ -43,7 +43,7 @@ def test_a_copy_in_steps_shows_one_moment_and_ends_while_others_write(
 
         counts = copy_database(reading, target, go_on)
     assert counts["parts"] == 50
-    # Every page once: nothing was begun again.
+    # Each page once: the copy did not start again.
     assert 10 < steps < 30
     with closing(sqlite3.connect(target)) as copy:
         assert copy.execute("SELECT count(*) FROM parts").fetchone() == (50,)

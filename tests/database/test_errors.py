@@ -1,4 +1,4 @@
-"""What the driver raises becomes the package's own, by SQLite's name of the error."""
+"""The driver's errors become the package's own, by SQLite's name of the error."""
 
 import asyncio
 import sqlite3
@@ -173,11 +173,11 @@ async def test_bad_statements_and_values_raise_our_own_and_have_no_effect(
     pool = shared_pool
     (error,) = await outcomes([WAYS[way](pool, sql, params)])
     if way == "run_alone" and not isinstance(error, DatabaseError):
-        # What the function itself raises, as far as it is no driver's error, is its own affair.
+        # The function's own errors are passed on, unless they come from the driver.
         assert isinstance(error, (OverflowError, UnicodeEncodeError))
         return
     if way == "execute_many" and isinstance(error, StatementError):
-        # A statement that reads can't be run many times: told as such, whatever else is wrong.
+        # A statement that reads can't be run many times: this is reported first.
         return
     assert type(error) in kinds
     assert "secret" not in str(error)
@@ -224,7 +224,7 @@ async def test_an_error_of_a_constraint_names_the_constraint_and_no_value(
 
 @pytest.fixture(scope="module")
 def shared_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the pools of this module that change nothing have their database."""
+    """The database of the pools in this module that change nothing."""
     return tmp_path_factory.mktemp("errors") / "engine.db"
 
 

@@ -1,4 +1,4 @@
-"""A database belongs to the event loop that opened it; on any other it says so."""
+"""A database belongs to the event loop that opened it, and refuses use on any other."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -16,13 +16,13 @@ from tests.database.engine import adding, assert_at_rest, make_database, names
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """A database that nobody has open."""
+    """A database that is not open."""
     make_database(tmp_path / "another.db")
     return tmp_path / "another.db"
 
 
 def on_its_own_loop(use: Callable[[], Awaitable[object]]) -> None:
-    """Await something on a new event loop."""
+    """Run a coroutine on a new event loop."""
 
     async def do() -> None:
         await use()
@@ -75,7 +75,7 @@ async def test_another_event_loop_can_neither_open_nor_close_it(path: Path) -> N
         for use in (manager.open, manager.close, lambda: manager.async_execute_query("SELECT 1")):
             with pytest.raises(WrongEventLoop):
                 await asyncio.to_thread(on_its_own_loop, use)
-        # It keeps the file.
+        # It still holds the file's lock.
         assert ProcessLock(path).holder() is not None
         assert await names(manager.async_pool) == []
 
@@ -93,6 +93,6 @@ def test_what_an_ended_loop_left_open_is_used_by_no_other_and_can_be_closed(path
 
 
 async def opened_and_closed(manager: DatabaseManager) -> None:
-    """Use it where it was opened."""
+    """Open it, use it and close it on the same event loop."""
     async with manager:
         assert await names(manager.async_pool) == []

@@ -1,4 +1,4 @@
-"""Files of an open database that are removed, replaced or written in their place: nothing more is
+"""Files of an open database that are removed, replaced or overwritten: no further commit is
 acknowledged."""
 
 import asyncio
@@ -20,12 +20,12 @@ NAME = "engine.db"
 
 
 def removed(file: Path) -> None:
-    """Take the file away."""
+    """Remove the file."""
     file.unlink()
 
 
 def renamed(file: Path) -> None:
-    """Give the file another name."""
+    """Rename the file."""
     file.rename(file.with_name("elsewhere"))
 
 
@@ -43,18 +43,18 @@ def recreated(file: Path) -> None:
 
 
 def emptied(file: Path) -> None:
-    """Take the content away, as `>` does in a shell."""
+    """Remove the content, as `>` does in a shell."""
     os.truncate(file, 0)
 
 
 def looped(file: Path) -> None:
-    """Put a link to itself in its place."""
+    """Put a symbolic link to itself in its place."""
     file.unlink()
     file.symlink_to(file.name)
 
 
 def directory_renamed(file: Path) -> None:
-    """Give the directory another name."""
+    """Rename the directory."""
     file.parent.rename(file.parent.with_name("renamed"))
 
 
@@ -65,17 +65,17 @@ def directory_replaced(file: Path) -> None:
 
 
 def directory_removed(file: Path) -> None:
-    """Take everything away."""
+    """Remove the directory and its files."""
     shutil.rmtree(file.parent)
 
 
 def overwritten_by_itself(file: Path) -> None:
-    """Write the content once more, as `cp` does when it puts back a copy."""
+    """Write the same content again, as `cp` does when it restores a copy."""
     file.write_bytes(file.read_bytes())
 
 
 def overwritten_by_another(file: Path) -> None:
-    """Write the file of another database into it, as `cp` and `rsync --inplace` do."""
+    """Write another database's content into the file, as `cp` and `rsync --inplace` do."""
     other = file.parent / "other.db"
     with closing(sqlite3.connect(other)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
@@ -85,23 +85,23 @@ def overwritten_by_another(file: Path) -> None:
 
 
 def patched(file: Path) -> None:
-    """Write zeros over its beginning, as `dd conv=notrunc` does."""
+    """Overwrite its beginning with zeros, as `dd conv=notrunc` does."""
     with file.open("r+b") as stream:
         stream.write(bytes(512))
 
 
 def halved(file: Path) -> None:
-    """Cut half of it off."""
+    """Cut off half of it."""
     os.truncate(file, file.stat().st_size // 2)
 
 
 def grown(file: Path) -> None:
-    """Add zeros at its end."""
+    """Append zeros."""
     os.truncate(file, file.stat().st_size + 4096)
 
 
 class Watched:
-    """An open manager that tells here what ended its writing."""
+    """An open manager that records why it stopped writing."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -173,7 +173,7 @@ async def test_a_change_of_files_is_found_without_a_write(
     assert isinstance(pool.writer.poisoned, FilesReplaced)
     with pytest.raises(DatabaseClosed):
         await pool.run_unit(adding(pool, "after"))
-    # Told in the next turn of the event loop, once.
+    # The callback runs once, in the next turn of the event loop.
     await asyncio.sleep(0)
     assert watched.errors == [pool.writer.poisoned]
 
@@ -232,7 +232,7 @@ async def test_an_index_that_is_shortened_is_found(watched: Watched) -> None:
     content = index.read_bytes()
     halved(index)
     await watched.pool.look_at_files()
-    # SQLite has it in its memory, where it would miss the rest.
+    # SQLite has mapped the file into memory, and would not see the rest.
     index.write_bytes(content)
     assert f"{NAME}-shm was shortened" in str(watched.pool.writer.poisoned)
 
@@ -262,7 +262,7 @@ async def test_a_checkpoint_of_another_program_is_no_change_of_files(
             await pool.look_at_files()
         await pool.run_unit(adding(pool, f"n{number}"))
     assert watched.errors == []
-    # It excuses nothing that follows.
+    # Later changes are still noticed.
     overwritten_by_itself(watched.path)
     await pool.look_at_files()
     assert isinstance(pool.writer.poisoned, FilesReplaced)

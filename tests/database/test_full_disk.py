@@ -1,4 +1,5 @@
-"""A disk that is full: refused as such, nothing lost, and all well when there is room again."""
+"""A full disk: writes are refused with the right error, nothing is lost, and work continues once
+there is space."""
 
 import json
 import os

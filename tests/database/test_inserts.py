@@ -1,4 +1,4 @@
-"""The ids of inserted rows, as every kind of executor tells them."""
+"""The ids of inserted rows, as every kind of executor returns them."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -18,7 +18,7 @@ def insert(names: list[str]) -> tuple[str, list[str], int]:
 
 
 async def check(db: Executor) -> None:
-    """Rows have the ids that are told, also behind a gap."""
+    """The rows have the returned ids, also after a gap."""
     assert list(await db.insert(*insert(["a"]))) == [1]
     assert list(await db.insert(*insert(["b", "c", "d"]))) == [2, 3, 4]
     await db.execute("DELETE FROM things WHERE id >= 3")

@@ -1,4 +1,4 @@
-"""The interactive transaction: a hop a statement, the writer to itself."""
+"""The interactive transaction: one hop per statement, with exclusive use of the writer."""
 
 import asyncio
 import contextlib
@@ -59,7 +59,7 @@ async def test_its_statements_see_each_other_and_are_committed_at_the_end(
         assert row["name"] == "b"
         assert await tx.fetch_one("SELECT name FROM items WHERE id = 99") is None
         assert len(await tx.fetch_all("SELECT * FROM items")) == 4
-        # Nobody else sees it before the end.
+        # Other connections don't see the row before the end.
         assert await names(pool) == []
     assert await names(pool) == ["a", "b", "c", "d"]
     assert pool.writer.stats.units == 1
@@ -125,7 +125,7 @@ async def test_what_waits_behind_it_expires_and_has_no_effect(tmp_path: Path) ->
             attempts = [
                 pool.run_unit(adding(pool, "unit")),
                 pool.execute(INSERT, ("statement",)),
-                # Inside the block these would wait for what waits for them.
+                # Inside the block these would wait for the block's own end.
                 pool.run_alone(lambda raw: raw.total_changes),
                 one_more(pool, "nested"),
             ]
@@ -188,7 +188,7 @@ async def test_cancelled_before_its_commit_it_is_rolled_back(
     async with gate_at(pool, statement) as gate:
         task = asyncio.create_task(one_more(pool, "cancelled"))
         await gate.reached()
-        # A cancellation that comes again, as anyio's does, changes nothing.
+        # Repeated cancellations, as anyio sends them, change nothing.
         for _ in range(3):
             task.cancel()
             await asyncio.sleep(0)

@@ -1,4 +1,4 @@
-"""Frames of the write-ahead log that SQLite passes over are found in its file."""
+"""Frames of the write-ahead log that SQLite would ignore are found in its file."""
 
 import shutil
 import sqlite3
@@ -18,12 +18,12 @@ FRAME = 24 + PAGE
 
 @pytest.fixture(autouse=True)
 def _no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is being written, so there is nothing to wait for."""
+    """Nothing is being written, so there is no reason to wait."""
     monkeypatch.setattr(log_frames, "_PAUSE_SECONDS", 0)
 
 
 def written(folder: Path, rows: int = 12) -> Path:
-    """A log of some transactions, as a SIGKILL leaves it."""
+    """A log with some transactions, as a SIGKILL leaves it."""
     path = folder / "source.db"
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("PRAGMA journal_mode = WAL").close()
@@ -36,14 +36,14 @@ def written(folder: Path, rows: int = 12) -> Path:
 
 
 def flip(log: Path, at: int) -> None:
-    """Change one bit."""
+    """Flip one bit."""
     content = bytearray(log.read_bytes())
     content[at] ^= 1
     log.write_bytes(content)
 
 
 def place(frame: int, offset: int) -> int:
-    """Where a byte of a frame stands in the file; frames are numbered from 1."""
+    """The position of a frame's byte in the file; frames are numbered from 1."""
     return HEADER + (frame - 1) * FRAME + offset
 
 
@@ -69,7 +69,7 @@ def test_a_bit_in_any_part_of_any_frame_but_the_last_is_told(tmp_path: Path, off
         behind = sum(end > frame for end in ends)
         assert lost is not None, frame
         assert lost.frame == frame
-        # A commit right behind a checksum that was changed is seen through the frame before.
+        # With a changed checksum, a commit in the next frame is verified from the frame before.
         assert lost.transactions == behind
         assert f"frame {frame} of the write-ahead log" in str(lost)
 
@@ -118,7 +118,7 @@ def test_what_an_earlier_log_or_a_rollback_has_left_is_no_loss(tmp_path: Path) -
         for _ in range(40):
             connection.execute("INSERT INTO t VALUES (?)", ("x" * 9000,)).close()
         connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-        # The log begins anew, over what is copied.
+        # The log starts again over frames that were copied into the database.
         connection.execute("INSERT INTO t VALUES ('short')").close()
         assert lost_frames(log) is None
         connection.execute("BEGIN").close()
@@ -140,7 +140,7 @@ def test_a_log_of_a_machine_with_the_other_order_of_bytes_is_read_too(tmp_path: 
     lost = lost_frames(log)
     assert lost is not None
     assert (lost.frame, lost.transactions) == (3, sum(end > 3 for end in commits(log)))
-    # SQLite agrees on where it ends.
+    # SQLite ends the log at the same frame.
     path = tmp_path / "other.db"
     shutil.copyfile(tmp_path / "source.db", path)
     shutil.copyfile(log, f"{path}-wal")
@@ -150,7 +150,7 @@ def test_a_log_of_a_machine_with_the_other_order_of_bytes_is_read_too(tmp_path: 
 
 
 def swap_checksums(log: Path) -> None:
-    """Make all checksums anew, over words in the other order."""
+    """Recompute all checksums, over words in the opposite byte order."""
     content = bytearray(log.read_bytes())
     (magic,) = struct.unpack_from(">I", content)
     struct.pack_into(">I", content, 0, magic ^ 1)

@@ -1,4 +1,4 @@
-"""The event loop stands still for the writer's statements, and for nothing else."""
+"""The event loop pauses for the writer's statements, and for nothing else."""
 
 import asyncio
 import sqlite3
@@ -23,25 +23,25 @@ async def test_nothing_else_runs_while_a_unit_does(tmp_path: Path) -> None:
             return 0
 
         unit = asyncio.create_task(pool.run_unit(work))
-        # Now its hop is the next thing that the event loop does.
+        # Now the unit's hop is next on the event loop.
         await asyncio.sleep(0)
         asyncio.get_running_loop().call_soon(order.append, "loop")
         await unit
         assert order == ["unit", "loop"]
 
 
-async def test_a_unit_that_takes_long_holds_nobody_up(tmp_path: Path) -> None:
+async def test_a_slow_unit_does_not_block_the_event_loop(tmp_path: Path) -> None:
     async with open_pool(tmp_path / "engine.db", pause_seconds=0.001) as pool:
         gate = Gate()
         unit = asyncio.create_task(pool.run_unit(adding_at(pool, gate, "slow")))
-        # It would stand at the gate for ever, if the event loop waited for it.
+        # If the event loop waited for the unit, this would never return.
         await gate.reached()
         gate.open()
         assert await unit == 1
 
 
 class _SlowToCommit(sqlite3.Connection):
-    """Holds its thread at the gate before it commits."""
+    """Stops its thread at the gate before it commits."""
 
     gate: Gate
 
@@ -62,7 +62,7 @@ async def test_a_commit_is_not_waited_for(tmp_path: Path) -> None:
         ordinary, pool.writer._connection._connection = pool.writer._connection._connection, slow
         unit = asyncio.create_task(pool.run_unit(adding(pool, "durable")))
         await gate.reached()
-        # The event loop has come here, and the commit has not begun.
+        # The event loop continues although the commit has not begun.
         assert stored_names(path) == []
         gate.open()
         assert await unit == 1

@@ -1,4 +1,4 @@
-"""When SQLite gives up a whole transaction, or its COMMIT: nobody is told of a success."""
+"""SQLite loses a whole transaction or fails its COMMIT: no caller is told of a success."""
 
 import asyncio
 import contextlib
@@ -36,14 +36,14 @@ from tests.database.engine import (
 
 LARGE = "x" * 1_000_000
 LOSING = "INSERT INTO items (name) VALUES (?)"
-"""With a value too large, SQLite rolls the whole transaction back."""
+"""With a value that is too large, SQLite rolls back the whole transaction."""
 FAILING = "INSERT INTO items (name) VALUES ('small'), (?)"
-"""With a value too large, SQLite rolls this statement back."""
+"""With a value that is too large, SQLite rolls back this statement."""
 
 
 @contextlib.asynccontextmanager
 async def no_room(pool: AsyncConnectionPool) -> AsyncIterator[None]:
-    """The database file may not grow by more than a few pages."""
+    """The database file can grow by only a few pages."""
     row = await pool.fetch_one("PRAGMA page_count")
     assert row is not None
     await pool.run_alone(
@@ -55,7 +55,7 @@ async def no_room(pool: AsyncConnectionPool) -> AsyncIterator[None]:
 
 @contextlib.contextmanager
 def files_end_at(size: int) -> Iterator[None]:
-    """Writing a file beyond `size` bytes is an I/O error."""
+    """A write beyond `size` bytes of a file is an I/O error."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:
@@ -67,7 +67,7 @@ def files_end_at(size: int) -> Iterator[None]:
 async def in_one_batch(
     pool: AsyncConnectionPool, *works: Work[Any]
 ) -> list[object | BaseException]:
-    """What the units gave, run in one batch behind a unit that adds `first`."""
+    """The results of the units, run in one batch after a unit that adds `first`."""
     gate = Gate()
     first = asyncio.create_task(pool.run_unit(adding_at(pool, gate, "first")))
     await gate.reached()
@@ -92,7 +92,7 @@ async def test_no_unit_of_a_batch_that_sqlite_rolled_back_is_answered_as_a_succe
         results = await in_one_batch(
             pool, adding(pool, "second"), statement(pool, LOSING, LARGE), adding(pool, "third")
         )
-    # The third came after the loss and runs in a transaction of its own.
+    # The third unit started after the loss, and runs in a transaction of its own.
     assert [type(result) for result in results[:3]] == [DatabaseFull] * 3
     assert results[3] == 1
     assert await names(pool) == ["third"]
@@ -162,7 +162,7 @@ async def test_a_unit_that_goes_on_after_its_transaction_was_lost_commits_nothin
 ) -> None:
     async with no_room(pool):
         results = await in_one_batch(pool, _swallowing(pool)[how], adding(pool, "later"))
-    # Nobody knows from outside why the transaction was lost.
+    # The pool can't know why the transaction was lost.
     assert [type(result) for result in results[:2]] == [TransactionLost] * 2
     assert results[2] == 1
     assert await names(pool) == ["later"]
@@ -197,7 +197,7 @@ async def test_a_commit_that_is_refused_fails_every_unit_of_its_batch(
         statement(pool, "INSERT INTO items (name, amount) VALUES ('negative', -1)"),
         adding(pool, "last"),
     )
-    # Whose fault it was can't be told, and the others must not take it for theirs.
+    # It is unknown which unit caused the loss, and the others must not be blamed for it.
     assert [type(result) for result in (results[0], results[1], results[3])] == [
         TransactionLost
     ] * 3
@@ -233,7 +233,7 @@ async def test_a_unit_that_ends_the_transaction_itself_is_told_so(
 ) -> None:
     results = await in_one_batch(pool, statement(pool, "ROLLBACK"), adding(pool, "next"))
     assert [type(result) for result in results] == [TransactionLost, TransactionLost, int]
-    # A unit whose savepoint is gone can't be undone alone.
+    # A unit without its savepoint can't be undone alone.
     results = await in_one_batch(pool, statement(pool, "RELEASE unit"), adding(pool, "other"))
     assert not any(isinstance(result, int) for result in results[:2])
     assert await names(pool) == ["next", "other"]
@@ -241,7 +241,7 @@ async def test_a_unit_that_ends_the_transaction_itself_is_told_so(
 
 
 class Poisoned:
-    """A pool that tells here what poisoned it."""
+    """A pool that records why it was poisoned."""
 
     def __init__(self, config: ConnectionConfig) -> None:
         self.errors: list[DatabaseError] = []
@@ -263,7 +263,7 @@ async def poisonable(tmp_path: Path) -> AsyncIterator[Poisoned]:
 async def poison(
     pool: AsyncConnectionPool, size: Callable[[], Coroutine[Any, Any, int]]
 ) -> list[object | BaseException]:
-    """Run three units in a batch and one behind it, with files that end at `size`."""
+    """Run three units in a batch and one after it, with files limited to `size` bytes."""
     limit = await size()
     with files_end_at(limit):
         return await in_one_batch(
@@ -298,7 +298,7 @@ async def test_a_commit_with_an_unknown_outcome_stops_the_writer(
     assert await names(pool) == ["kept"]
     assert pool.stats()["poisoned"] is True
     await pool.close()
-    # The next process finds the batch whole or not at all.
+    # The next process finds the whole batch or none of it.
     assert stored_names(config.path) in (["kept"], ["first", "kept", "second", "third"])
 
 
@@ -318,15 +318,15 @@ async def test_a_checkpoint_that_can_not_write_stops_the_writer(poisonable: Pois
                 "INSERT INTO parts (body) VALUES (?)", [("x" * 1000,) for _ in range(50)]
             )
 
-    # The log has room for a transaction, the file has none for its pages.
+    # The log has room for a transaction, the database file has no room for its pages.
     with files_end_at(await end_of_the_file()):
         await pool.run_unit(unit)
-        # The checkpoint follows the answer; who wants the writer alone comes after it.
+        # The checkpoint follows the answer, and comes before work that needs the writer alone.
         with pytest.raises(DatabaseClosed):
             await pool.run_alone(lambda raw: raw.total_changes)
     assert type(pool.writer.poisoned) is DatabaseUnavailable
     while not poisonable.errors:
-        # The event loop is told by the writer's thread.
+        # The writer's thread notifies the event loop.
         await asyncio.sleep(0)
     assert poisonable.errors == [pool.writer.poisoned]
     row = await pool.fetch_one("SELECT count(*) FROM parts")
@@ -348,7 +348,7 @@ async def test_a_statement_that_can_not_write_fails_its_batch_and_no_more(
     with files_end_at(100_000):
         results = await in_one_batch(pool, more_than_the_cache_holds)
     assert all(isinstance(result, DatabaseUnavailable) for result in results)
-    # Nothing was committed, so nothing is unknown.
+    # Nothing was committed, so no outcome is unknown.
     assert pool.writer.poisoned is None
     await pool.run_unit(adding(pool, "next"))
     assert await names(pool) == ["next"]

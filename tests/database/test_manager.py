@@ -1,4 +1,4 @@
-"""The manager: opening, closing, finding, and how it is."""
+"""The manager: opening, closing, look-up, and health."""
 
 import asyncio
 import sqlite3
@@ -20,7 +20,7 @@ from tests.database.engine import Gate, adding, adding_at, make_database, names,
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """A database that nobody has open."""
+    """A database that is not open."""
     make_database(tmp_path / "engine.db")
     return tmp_path / "engine.db"
 
@@ -39,7 +39,7 @@ async def test_both_halves_see_one_database(path: Path) -> None:
         assert await manager.async_execute_query(query) == expected
         assert manager.execute_query(query) == expected
         update = "UPDATE items SET amount = 1 WHERE name = ?"
-        assert await manager.async_execute_command(update, ("nobody",)) == 0
+        assert await manager.async_execute_command(update, ("absent",)) == 0
 
 
 async def test_a_manager_can_be_opened_again(path: Path) -> None:
@@ -112,7 +112,7 @@ async def test_its_health_is_that_of_both_pools(path: Path) -> None:
 async def test_a_synchronous_write_inside_an_interactive_transaction_is_refused(
     path: Path,
 ) -> None:
-    # On the event loop it would wait for what only the event loop can end.
+    # On the event loop it would wait for a transaction that only the event loop can end.
     async with DatabaseManager(ConnectionConfig(path, queue_timeout=0.05)) as manager:
         async with manager.async_transaction() as tx:
             await tx.execute("INSERT INTO items (name) VALUES ('a')")

@@ -81,7 +81,7 @@ def test_strings_comments_and_triggers_do_not_break_statements(
     ]
 
 
-def test_making_a_parent_table_anew_keeps_its_children(connection: sqlite3.Connection) -> None:
+def test_rebuilding_a_parent_table_keeps_its_children(connection: sqlite3.Connection) -> None:
     migrate(connection, [FIRST, REBUILD])
     assert query(connection, "SELECT * FROM things ORDER BY id") == [(10, 1), (20, 2)]
     connection.execute("DELETE FROM boxes WHERE id = 1")

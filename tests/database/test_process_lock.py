@@ -1,4 +1,4 @@
-"""One process owns the file, and says who it is."""
+"""One process owns the file, and its id is in the lock."""
 
 import asyncio
 import fcntl
@@ -51,7 +51,7 @@ def another_process(path: Path) -> Iterator["subprocess.Popen[str]"]:
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """A database that nobody has open."""
+    """A database that is not open."""
     make_database(tmp_path / "engine.db")
     return tmp_path / "engine.db"
 
@@ -66,7 +66,7 @@ async def test_a_second_process_is_told_who_has_the_file(path: Path) -> None:
         assert held.value.pid == process.pid
         assert not manager.async_pool.is_open
         assert manager.process_lock.holder() == process.pid
-        # Its synchronous half may read, and no more.
+        # Its synchronous half can only read.
         assert manager.execute_query("SELECT * FROM items") == []
         with pytest.raises(ProcessLockHeld):
             manager.execute_command("DELETE FROM items")
@@ -100,7 +100,7 @@ async def test_a_second_manager_in_this_process_is_refused(path: Path) -> None:
         with pytest.raises(ProcessLockHeld):
             second.execute_command("DELETE FROM items")
         await second.close()
-        # The refused one took nothing from the first.
+        # The refused manager has not released the first one's lock.
         assert first.execute_command("INSERT INTO items (name) VALUES ('a')") == 1
         with pytest.raises(ProcessLockHeld):
             DatabaseManager(path).process_lock.acquire()
@@ -136,13 +136,13 @@ def test_taking_and_releasing_twice_is_harmless(path: Path) -> None:
     assert ProcessLock(path).holder() is None
 
 
-def test_asking_who_holds_it_takes_it_from_nobody(path: Path) -> None:
+def test_asking_for_the_holder_takes_the_lock_from_no_process(path: Path) -> None:
     lock = ProcessLock(path)
     lock.acquire()
     lock.release()
     descriptor = os.open(lock.path, os.O_RDONLY)
     try:
-        # As `holder()` does, for longer than it ever would but shorter than anyone gives up.
+        # As `holder()` does. It takes longer here, but less time than `acquire` waits.
         fcntl.flock(descriptor, fcntl.LOCK_SH)
         timer = threading.Timer(0.02, lambda: fcntl.flock(descriptor, fcntl.LOCK_UN))
         timer.start()
@@ -153,7 +153,7 @@ def test_asking_who_holds_it_takes_it_from_nobody(path: Path) -> None:
     lock.release()
 
 
-def test_a_lock_that_nobody_released_ends_with_its_object(path: Path) -> None:
+def test_an_unreleased_lock_ends_with_its_object(path: Path) -> None:
     lock = ProcessLock(path)
     lock.acquire()
     del lock
@@ -193,7 +193,7 @@ def test_a_name_that_can_not_be_asked_about_is_told(tmp_path: Path) -> None:
 
 
 def test_a_file_that_can_not_be_locked_is_told(tmp_path: Path) -> None:
-    # Asked for a lock, a directory that stands in the file's place says no as well.
+    # A lock on a directory in the file's place fails as well.
     lock = ProcessLock(tmp_path / "engine.db")
     lock.path.mkdir()
     with pytest.raises(DatabaseUnavailable):

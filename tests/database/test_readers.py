@@ -1,4 +1,4 @@
-"""Reading: nobody waits behind a slow statement, and a broken connection is replaced."""
+"""Reads don't wait behind a slow statement, and a broken connection is replaced."""
 
 import asyncio
 import os
@@ -39,7 +39,7 @@ async def test_quick_reads_are_answered_while_a_slow_one_runs(tmp_path: Path) ->
         quick = [asyncio.create_task(pool.fetch_one("SELECT ?", (n,))) for n in range(100)]
         rows = await asyncio.wait_for(asyncio.gather(*quick), LONG)
         assert [row[0] for row in rows if row is not None] == list(range(100))
-        # And those that come while it has been running for long.
+        # Statements that come later don't wait for it either.
         for n in range(20):
             row = await asyncio.wait_for(pool.fetch_one("SELECT ?", (n,)), LONG)
             assert row is not None
@@ -58,7 +58,7 @@ async def test_reads_before_a_slow_one_in_the_same_hop_do_not_wait_for_it(tmp_pa
         await asyncio.wait_for(asyncio.gather(*before), LONG)
         await gate.reached()
         assert not slow.done()
-        # With one reader, what comes after has to wait.
+        # With a single reader, later statements have to wait.
         after = asyncio.create_task(pool.fetch_one("SELECT 1"))
         gate.open()
         await asyncio.gather(slow, after)
@@ -183,7 +183,7 @@ async def test_a_connection_that_found_the_file_damaged_is_replaced(tmp_path: Pa
         os.truncate(path, 100 * 4096)
         with pytest.raises((DatabaseCorrupt, DatabaseUnavailable)):
             await pool.fetch_all("SELECT sum(length(body)) FROM parts")
-        # What is whole can still be read, on a new connection.
+        # Undamaged data can still be read, on a new connection.
         assert await asyncio.wait_for(names(pool), LONG) == ["one"]
         assert pool.readers.stats.reopened == 1
         assert not broken & pool.readers._all
@@ -241,7 +241,7 @@ async def test_a_reader_that_can_not_be_opened_for_a_while_comes_back(tmp_path: 
         check=False,
     )
     assert run.returncode == 0, run.stderr
-    # The first was told of its connection, the second found none in time.
+    # The first statement gets its connection's error, the second one found no connection in time.
     assert run.stdout.strip() == '[["StatementError", "DatabaseBusy"], 0, 1, 0, 1]'
 
 
@@ -253,7 +253,7 @@ async def test_closing_stops_the_attempts_to_reopen(
         await pool.run_unit(adding(pool, "one"))
         moved = path.with_name("elsewhere")
         reader = next(iter(pool.readers._all))
-        # No reader can be opened where a directory stands in the file's place.
+        # No reader can be opened while a directory is in the file's place.
         path.rename(moved)
         path.mkdir()
         await reader.run(lambda raw: raw.close())

@@ -1,4 +1,4 @@
-"""The schema keeps bad rows out by itself, whoever writes them."""
+"""The schema itself refuses invalid rows, whatever program writes them."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -193,7 +193,7 @@ def test_a_purged_project_takes_all_that_belongs_to_it(connection: sqlite3.Conne
         "api_tokens",
         "audit_entries",
         "key_rotations",
-        # Its logs go in batches, after this note of them.
+        # The logs are removed later in batches, by this note.
         "system_logs",
         "system_log_removals",
     }
@@ -206,7 +206,7 @@ def test_a_removed_run_leaves_a_note_of_its_logs(connection: sqlite3.Connection)
     insert(connection, "agent_runs", run_number=2)
     connection.execute("DELETE FROM agent_runs").close()
     notes = "SELECT project_id, agent_run_id FROM system_log_removals WHERE id > 1"
-    # The second one had no logs.
+    # The second run had no logs.
     assert query(connection, notes) == [(None, 1)]
 
 
@@ -234,10 +234,10 @@ def test_every_reference_cascades_and_has_an_index(connection: sqlite3.Connectio
             connection, 'SELECT "table", "from", on_delete FROM pragma_foreign_key_list(?)', table
         ):
             seen += 1
-            # The one row of the installation is its own index.
+            # The installation has only one row, which needs no index.
             if table != "installation":
                 assert column in first_columns, f"{table}.{column} has no index"
-            # A key is never taken away from under what it encrypts.
+            # A key is never removed while it encrypts something.
             is_key = target in ("master_keys", "project_keys")
             assert action == ("NO ACTION" if is_key else "CASCADE")
     assert seen > 9
@@ -365,7 +365,7 @@ def test_a_run_can_not_contradict_itself(
         insert(connection, "agent_runs", **changes)
 
 
-def test_search_keys_of_older_projects_are_made_anew(tmp_path: Path) -> None:
+def test_search_keys_of_older_projects_are_rebuilt(tmp_path: Path) -> None:
     rows = [
         ("Cafe\u0301", "Acme", "Payments"),
         ("B", "cafe\u0301", "r"),

@@ -1,4 +1,4 @@
-"""The counters add up to what happened."""
+"""The counters match what happened."""
 
 import asyncio
 from pathlib import Path
@@ -77,7 +77,7 @@ async def test_writes_add_up(pool: AsyncConnectionPool) -> None:
     assert stats["largest_batch"] == 6
     assert stats["cancelled"] == 1
     assert (stats["waiting"], stats["unanswered"]) == (0, 0)
-    # The six that waited at the gate did so for longer than nothing.
+    # Six units waited at the gate, so the sum is more than zero.
     assert stats["wait_total"] > 0
     assert stats["busy_total"] > 0
     assert pool.stats()["wal_bytes"] > 0
@@ -93,7 +93,7 @@ async def test_reads_add_up(tmp_path: Path) -> None:
         gate.open()
         await first
         await asyncio.gather(*(pool.fetch_all("SELECT 1") for _ in range(10)))
-        # A hop that was slow hands over its answers before it has counted them.
+        # A slow hop sends its answers before it is counted.
         while pool.readers._hops:
             await asyncio.sleep(0)
         stats = pool.stats()["readers"]

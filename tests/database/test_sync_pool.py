@@ -1,4 +1,4 @@
-"""The synchronous half, alone and beside the asynchronous one."""
+"""The synchronous half, alone and together with the asynchronous one."""
 
 import asyncio
 import sqlite3
@@ -30,7 +30,7 @@ INSERT = "INSERT INTO items (name) VALUES (?)"
 
 @pytest.fixture
 def manager(tmp_path: Path) -> Iterator[DatabaseManager]:
-    """A manager whose asynchronous half is not open."""
+    """A manager with a closed asynchronous half."""
     make_database(tmp_path / "engine.db")
     manager = DatabaseManager(ConnectionConfig(tmp_path / "engine.db", queue_timeout=0.2))
     yield manager
@@ -127,7 +127,7 @@ def test_a_commit_that_fails_has_no_known_outcome_and_costs_the_connection(
             connection.execute(INSERT, ("a",))
 
     manager.execute_command("DELETE FROM items")
-    # The lock and a connection are there: only the log can't be written.
+    # The lock and a connection are available: only the write to the log fails.
     with files_end_at(0), pytest.raises(CommitOutcomeUnknown):
         failing()
     with pytest.raises(sqlite3.ProgrammingError):
@@ -194,12 +194,12 @@ def test_a_closed_pool_hands_out_nothing_and_closes_what_comes_back(
     assert manager.execute_query("SELECT * FROM items") == []
 
 
-async def test_threads_and_the_writer_take_turns_and_nobody_finds_it_locked(
+async def test_threads_and_the_writer_take_turns_without_a_lock_error(
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "engine.db"
     make_database(path)
-    # SQLite itself would wait for no lock at all, so every collision would show.
+    # SQLite itself would not wait for a lock, so every collision would be an error.
     config = ConnectionConfig(path, busy_timeout=0, queue_timeout=LONG, checkpoint_frames=20)
     async with DatabaseManager(config) as manager:
         pool = manager.async_pool

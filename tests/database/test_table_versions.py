@@ -1,4 +1,4 @@
-"""Commits are counted by what they change: never too little, also by cascades and triggers."""
+"""Commits are counted by what they change: never too few, also for cascades and triggers."""
 
 import asyncio
 import sqlite3
@@ -61,7 +61,8 @@ STATEMENTS = [
             *any_change("a")[::2],
             ("b", "delete"),
             ("c", "update"),
-            # Of each table that rows go into: which one's are replaced, SQLite does not say.
+            # For each table with inserted rows: SQLite does not say in which of them rows were
+            # replaced.
             *any_change("told")[::2],
         },
     ),
@@ -153,7 +154,7 @@ def test_a_connection_that_only_reads_is_an_ordinary_one(config: ConnectionConfi
 
 
 class Versions:
-    """The versions of new rows of `a`, of rows of `a` that are there, and of `b`."""
+    """The versions of new rows of `a`, of existing rows of `a`, and of `b`."""
 
     def __init__(self, manager: DatabaseManager) -> None:
         versions = manager.async_pool.table_versions
@@ -162,7 +163,7 @@ class Versions:
         self.b = versions.counting(any_change("b"))
 
     def moved(self) -> set[str]:
-        """Those that have counted a commit since the last call."""
+        """The names of those that counted a commit since the last call."""
         now = {name: counted.version for name, counted in self._named().items()}
         assert None not in now.values()
         before, self._before = self._before, now
@@ -220,7 +221,7 @@ async def test_while_a_commit_is_under_way_there_is_no_version(config: Connectio
 async def test_a_commit_that_fails_is_counted_and_over(config: ConnectionConfig) -> None:
     async with DatabaseManager(config) as manager:
         counted = manager.async_pool.table_versions.counting(any_change("c"))
-        # The reference is looked at by the COMMIT.
+        # The COMMIT checks the foreign key.
         with pytest.raises(DatabaseError):
             await manager.async_pool.execute("INSERT INTO c (b_id) VALUES (99)")
         assert counted.version == 2

@@ -1,4 +1,4 @@
-"""Units of work: whole or not at all, alone or in a batch."""
+"""Units of work: complete or without effect, alone or in a batch."""
 
 import asyncio
 import sqlite3
@@ -165,7 +165,7 @@ async def test_many_rows_in_a_statement_of_their_own_are_all_or_none(
     assert await names(pool) == ["c", "d"]
 
 
-# Some take sixteen rows at a time, those with parameters elsewhere one.
+# Some take sixteen rows at a time; those with parameters elsewhere take one.
 MANY: dict[str, tuple[str, Callable[[int, str], tuple[int | str, ...]]]] = {
     "insert": ("INSERT INTO items (name) VALUES (?)", lambda _, name: (name,)),
     "update": (
@@ -207,7 +207,7 @@ async def test_no_rows_are_no_change(pool: AsyncConnectionPool) -> None:
 async def test_a_statement_that_is_answered_with_an_error_had_no_effect(
     pool: AsyncConnectionPool,
 ) -> None:
-    # The row is stored before its RETURNING turns out to be no text.
+    # The row is stored before the text of RETURNING turns out to be invalid.
     with pytest.raises(DatabaseError):
         await pool.execute_returning(
             "INSERT INTO items (name) VALUES ('a') RETURNING CAST(x'ff' AS TEXT)"
@@ -302,7 +302,7 @@ async def test_a_transaction_is_of_no_use_after_its_block(pool: AsyncConnectionP
             await tx.execute("INSERT INTO items (name) VALUES ('late')")
 
     await pool.run_unit(work)
-    # On the event loop, while the writer's thread is inside a later unit's transaction.
+    # On the event loop, while the writer's thread runs another unit's transaction.
     gate = Gate()
     running = asyncio.create_task(pool.run_unit(adding_at(pool, gate, "running")))
     await gate.reached()
@@ -325,7 +325,7 @@ async def test_what_is_not_an_exception_of_the_unit_comes_back_as_well(
     def no_next(raw: sqlite3.Connection) -> object:
         return next(raw.execute("SELECT 1 WHERE 0"))
 
-    # Neither kind can be the exception of a future or of a coroutine as it is.
+    # Neither a future nor a coroutine can raise `StopIteration`.
     for attempt in (pool.run_read(no_next), pool.run_alone(no_next)):
         with pytest.raises(RuntimeError):
             await asyncio.wait_for(attempt, 10)
@@ -373,7 +373,7 @@ async def test_each_failed_unit_gets_an_exception_of_its_own(pool: AsyncConnecti
     gate.open()
     failures = await outcomes((first, *others))
     assert all(isinstance(failure, DatabaseError) for failure in failures)
-    # Raised in several tasks, one instance would gather all their tracebacks.
+    # With one instance for several tasks, the traceback would grow with each raise.
     assert len({id(failure) for failure in failures}) == 4
 
 

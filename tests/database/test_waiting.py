@@ -1,4 +1,4 @@
-"""Waiting for a turn: cancelled, expired, refused, closed; never half done."""
+"""Waiting for a turn: cancelled, expired, refused or closed, but never half done."""
 
 import asyncio
 import threading
@@ -207,7 +207,7 @@ async def test_every_way_in_is_closed(pool: AsyncConnectionPool) -> None:
         pool.run_unit(adding(pool, "late"), read_only=True),
         pool.run_read(lambda raw: raw.total_changes),
         pool.run_alone(lambda raw: raw.total_changes),
-        # Also for who had come in before.
+        # Also for references to the readers and the writer from before the close.
         readers.fetch_all("SELECT 1"),
         writer.run_unit(adding(pool, "late")),
         writer.run_alone(lambda raw: raw.total_changes),
@@ -226,7 +226,7 @@ async def test_closing_twice_is_closing_once(pool: AsyncConnectionPool) -> None:
     assert not pool.is_open
 
 
-async def test_whoever_closes_second_waits_for_the_first(tmp_path: Path) -> None:
+async def test_the_second_close_waits_for_the_first(tmp_path: Path) -> None:
     async with open_pool(tmp_path / "engine.db") as pool:
         gate = Gate()
         running = asyncio.create_task(pool.run_unit(adding_at(pool, gate, "running")))

@@ -1,4 +1,4 @@
-"""The write-ahead log: who checkpoints, when, and what must not keep it from being reset."""
+"""The write-ahead log: which process checkpoints, when, and what must not prevent its reset."""
 
 import asyncio
 import contextlib
@@ -68,14 +68,14 @@ async def test_commits_of_the_synchronous_half_count_for_the_next_checkpoint(
         assert manager.async_pool.writer.stats.checkpoints == 1
 
 
-async def test_who_leaves_checkpoints_to_another_process_says_when_nobody_makes_them(
+async def test_a_process_that_leaves_checkpoints_to_another_warns_when_none_are_made(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     config = {"checkpoint_frames": 0, "wal_limit_bytes": 300_000}
     async with open_pool(tmp_path / "engine.db", **config) as pool:
         for n in range(4):
             await pool.run_unit(adding(pool, "x" * 100_000 + str(n)))
-        # Callers are answered before the batch is over.
+        # Callers are answered before the batch has ended.
         await pool.run_alone(lambda raw: raw.total_changes)
         told = [record.getMessage() for record in caplog.records]
         assert [text for text in told if "the process that checkpoints" in text] == told
@@ -162,7 +162,7 @@ async def test_no_cursor_stays_open_and_keeps_the_log(pool: AsyncConnectionPool)
 
     await pool.run_unit(unit)
     await pool.run_unit(unit, read_only=True)
-    # The errors, and with them the frames that raised them, are kept.
+    # The errors are kept, with the frames that raised them.
     kept = await outcomes(
         [pool.fetch_one("SELECT * FROM items"), *(pool.fetch_one(no_text) for _ in range(5))]
         + [pool.fetch_all(sql) for sql in (overflow, undecodable, no_text)]

@@ -1,4 +1,5 @@
-"""The write-ahead log has a bound, whatever the sizes of commits and whoever of us reads."""
+"""The size of the write-ahead log is limited, whatever the sizes of commits and of our own
+reads."""
 
 import asyncio
 import shutil
@@ -34,7 +35,7 @@ sys.stdin.read()
 
 @contextmanager
 def another_program_reads(path: Path) -> Iterator["subprocess.Popen[str]"]:
-    """A process that holds a read transaction until the block ends."""
+    """A process that holds a read transaction until the end of the block."""
     with subprocess.Popen(
         [sys.executable, "-c", READER, str(path)],
         stdin=subprocess.PIPE,
@@ -48,12 +49,12 @@ def another_program_reads(path: Path) -> Iterator["subprocess.Popen[str]"]:
 
 
 async def batch_ended(pool: AsyncConnectionPool) -> None:
-    """Callers are answered before their batch's checkpoint."""
+    """Wait for the end of the batch: callers are answered before its checkpoint."""
     await pool.run_alone(lambda raw: raw.total_changes)
 
 
 async def peak_of(pool: AsyncConnectionPool, *sizes: int) -> int:
-    """The largest size that the log has while rows of these sizes are committed one by one."""
+    """The largest size of the log while rows of these sizes are committed one by one."""
     peak = 0
     for size in sizes:
         await pool.execute(INSERT, ("x" * size,))
@@ -100,7 +101,7 @@ async def test_a_large_log_from_before_the_start_is_copied_after_the_first_commi
     old, path = tmp_path / "old.db", tmp_path / "engine.db"
     async with open_pool(old, checkpoint_frames=0) as pool:
         await peak_of(pool, *[500_000] * 5)
-        # As it is after a SIGKILL.
+        # The same files as after a SIGKILL.
         shutil.copyfile(old, path)
         shutil.copyfile(f"{old}-wal", f"{path}-wal")
     async with open_pool(path, **SMALL) as pool:
@@ -154,7 +155,7 @@ async def test_another_program_that_keeps_the_log_is_told_once_and_again_as_it_g
             await peak_of(pool, *[500_000] * 6)
             await batch_ended(pool)
             assert len(told()) == 1
-            # Where the system tells who it is, so does the warning.
+            # The warning names the process if the system tells which one it is.
             assert f"process {process.pid}" in told()[0]
             assert pool.stats()["wal_pinned"] is True
             await peak_of(pool, *[500_000] * 6)
@@ -162,7 +163,7 @@ async def test_another_program_that_keeps_the_log_is_told_once_and_again_as_it_g
             assert len(told()) == 2
             process.kill()
             process.wait(LONG)
-        # Without a further write: the look of every second finds it.
+        # The check that runs every second notices it, without a further write.
         await pool.look_at_files()
         await batch_ended(pool)
         assert pool.stats()["wal_pinned"] is False

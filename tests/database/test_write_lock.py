@@ -1,4 +1,4 @@
-"""Turns at writing: in order, and never lost."""
+"""Turns of writers: in order, and never lost."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -51,7 +51,7 @@ def test_it_is_handed_over_in_the_order_of_asking() -> None:
     assert order == [0, 1, 2, 3, 4]
 
 
-def test_whoever_gave_up_is_passed_over() -> None:
+def test_a_waiter_that_gave_up_is_passed_over() -> None:
     lock = WriteLock()
     assert lock.acquire(0)
     assert not lock.acquire(0.01)
@@ -71,7 +71,7 @@ def test_a_turn_that_comes_as_the_wait_ends_is_not_lost() -> None:
         held.set()
         lock.release()
 
-    # Whatever the outcome of each race is, nobody may be left holding the lock.
+    # Whatever the outcome of each race, no thread may keep the lock.
     for _ in range(300):
         thread = threading.Thread(target=hold_shortly)
         thread.start()

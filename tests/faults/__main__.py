@@ -31,21 +31,22 @@ from tests.faults.site import Site, Skipped, Tally
 from tests.faults.writes import Fate
 
 READY_WITHIN = 5.0
-"""Seconds from the start of a process to its being ready."""
+"""Seconds within which a process must be ready."""
 SKIPPED = 77
-"""The exit status when nothing of what was asked for could be tried here."""
+"""The exit status when this machine can try none of the requested faults."""
 
 
 @dataclass(frozen=True)
 class Fault:
-    """One kind of fault: `run` raises when something that must hold did not, and `Skipped`."""
+    """One kind of fault. `run` raises `AssertionError` when a promise was broken, and `Skipped`
+    when this machine can't try it."""
 
     name: str
     run: Callable[[Path, Tally, int, int], None]
     rounds: int
-    """How many rounds it has unless another number is asked for."""
+    """The number of rounds, unless another number is requested."""
     short: int = 1
-    """How many rounds it has in the short form."""
+    """The number of rounds in the short form."""
 
 
 FAULTS = [
@@ -91,7 +92,7 @@ NOTICED = [
     ("forgets-the-audit", "kill", 1),
     ("forgets-the-audit", "terminate", 1),
 ]
-"""Which promises, broken on purpose, which faults notice, in how many rounds."""
+"""Each deliberately broken promise with a fault that must notice it, and the number of rounds."""
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -121,7 +122,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _with_mounts_of_its_own(arguments: Sequence[str]) -> None:
-    """Begin anew where file systems can be mounted that go with the process, if that can be."""
+    """Restart the program in its own mount namespace, if the system allows it."""
     unshare = shutil.which("unshare")
     if unshare is None:
         return
@@ -149,7 +150,7 @@ def _mutate(mutation: str) -> None:
 
 
 def _all_noticed(rows: Sequence[tuple[str, str, int]], seed: int) -> int:
-    """The exit status: 1 when a fault held though a promise was broken."""
+    """The exit status: 1 when a fault did not notice a broken promise."""
     held = 0
     known = {fault.name: fault for fault in FAULTS}
     for mutation, name, rounds in rows:
@@ -162,7 +163,7 @@ def _all_noticed(rows: Sequence[tuple[str, str, int]], seed: int) -> int:
             _say(f"{mutation}: {name}: skipped: {reason}")
         except AssertionError as error:
             told = str(error).partition("\n")[0][:160] or type(error).__name__
-            # A server that does not start shows nothing of the fault.
+            # A server that does not start says nothing about the fault.
             noticed = tally.slowest_start > 0
             held += not noticed
             how = f"noticed in round {tally.rounds + 1}" if noticed else "DOES NOT START"
@@ -174,7 +175,7 @@ def _all_noticed(rows: Sequence[tuple[str, str, int]], seed: int) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Try the faults that were asked for; the exit status: 1 when something did not hold."""
+    """Try the requested faults. Returns the exit status: 1 when a promise was broken."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     options = _options(given)
     if not options.mounts_of_its_own:
@@ -198,7 +199,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 skipped += 1
                 _say(f"{fault.name}: skipped: {reason}")
                 continue
-            except Exception:  # noqa: BLE001 - the others are tried all the same
+            except Exception:  # noqa: BLE001 - the other faults are tried nevertheless
                 failed += 1
                 _say(f"{fault.name}: FAILED in round {tally.rounds + 1}")
                 _say(traceback.format_exc())

@@ -1,9 +1,9 @@
-"""A clock that is a day ahead, and goes back.
+"""A clock that jumps a day ahead and back.
 
-What must hold: nothing acknowledged is lost, removed or listed twice; the audit's chain, which goes
-by its order, stays whole; a token that lasts longer than the jump is accepted throughout; a run is
-never held by two workers, and its lease outlasts each jump. What goes by the clock does so for as
-long as that is wrong: a token that lasts an hour is refused while the clock is ahead.
+What must hold: nothing acknowledged is lost, removed or listed twice; the audit's chain, which
+depends only on order, stays whole; a token that lasts longer than the jump is accepted throughout;
+a run is never held by two workers, and its lease outlasts each jump. Everything else follows the
+wrong clock: a token that lasts an hour is refused while the clock is ahead.
 """
 
 from collections import Counter
@@ -22,7 +22,7 @@ from tests.support.processes import NO_TLS, PATIENCE, Serving
 DAY = 86_400
 SCOPES = ["projects:read"]
 LEASED = (Kind.CLAIM,)
-"""What does not last while the clock jumps."""
+"""Writes whose results do not last while the clock jumps."""
 
 
 def clock_jumps(directory: Path, tally: Tally, rounds: int, seed: int) -> None:
@@ -70,7 +70,7 @@ def _tokens_hold(serving: Serving, lasting: str, short: str, ahead: int) -> None
 
 
 def _claimed(site: Site, client: httpx.Client) -> dict[str, Any]:
-    """A run that a worker has a lease of."""
+    """A run that a worker has claimed."""
     write = site.ledger.intend(Kind.PROJECT)
     method, path, body = write.request(0)
     made = client.request(method, path, json=body, headers={"X-Request-ID": write.mark})
@@ -85,7 +85,7 @@ def _claimed(site: Site, client: httpx.Client) -> dict[str, Any]:
 
 
 def _one_worker_holds(client: httpx.Client, run: dict[str, Any]) -> None:
-    """A jump is no time that passes, so that no other worker gets the run."""
+    """A jump is not passed time, so no other worker gets the run."""
     body = {"worker": "two", "project_ids": [run["project_id"]]}
     other = client.post("/api/agent-runs/claim", json=body)
     assert other.status_code == 204, other.text
@@ -95,7 +95,7 @@ def _one_worker_holds(client: httpx.Client, run: dict[str, Any]) -> None:
 
 
 def _is_listed_once(client: httpx.Client) -> None:
-    """Each project is on one page, in every order, whatever its times are."""
+    """Each project is on exactly one page, in every order, whatever its times are."""
     lists = []
     for sort in ("name", "created_at", "-created_at", "-updated_at"):
         seen: Counter[int] = Counter()

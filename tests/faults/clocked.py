@@ -1,4 +1,5 @@
-"""Runs `strongroom` with a clock that is as many seconds off as a file says, at any time.
+"""Runs `strongroom` with a shifted clock. A file contains the number of seconds, and may change at
+any time.
 
 The service has one clock, which it is given when it starts.
 """
@@ -13,7 +14,7 @@ from tests.support.forked import run_strongroom
 
 
 def shift(file: Path) -> None:
-    """Make every service of this process start with the shifted clock."""
+    """Make every service of this process use the shifted clock."""
 
     def clock() -> datetime:
         return utc_now() + timedelta(seconds=float(file.read_text()))
@@ -24,6 +25,6 @@ def shift(file: Path) -> None:
 
 
 def run(file: Path, arguments: Sequence[str]) -> int:
-    """What the command does with that clock; the exit status."""
+    """Run the command with that clock. Returns the exit status."""
     shift(file)
     return run_strongroom(arguments)

@@ -1,4 +1,4 @@
-"""Connections that are slow, idle or open when the server has to end."""
+"""Connections that are slow, idle or open when the server has to stop."""
 
 import contextlib
 import json
@@ -18,12 +18,12 @@ SLOW = IDLE = 500
 """Connections of each kind."""
 DESCRIPTORS = 2 * (SLOW + IDLE) + 500
 CLOSED_AFTER = 12
-"""Seconds after which a server that limits how long a request may take has closed a slow one."""
+"""Seconds after which the server has closed a slow connection."""
 READERS = 8
 PIPELINED = 40
-"""Requests that a slow reader has sent before it reads: more than buffers take the answers of."""
+"""Requests that a slow reader sends before it reads: their answers exceed all buffers."""
 LOGS_TO_READ = 60
-"""Writes that are there before anybody reads."""
+"""Writes of logs before the first read."""
 READ = (
     "GET /api/logs?limit=500 HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\r\n"
 )
@@ -40,7 +40,7 @@ def _connected(serving: Serving, stack: contextlib.ExitStack, buffer: int = 0) -
 
 
 def _request(site: Site, serving: Serving) -> tuple[bytes, bytes]:
-    """Head and body of a write that will not be sent whole."""
+    """The head and body of a write that will not be sent completely."""
     write = site.ledger.intend(Kind.LOGS)
     write.fate = Fate.REFUSED
     method, path, fields = write.request(0)
@@ -54,7 +54,8 @@ def _request(site: Site, serving: Serving) -> tuple[bytes, bytes]:
 
 @contextlib.contextmanager
 def _many_descriptors() -> Iterator[None]:
-    """Room for that many connections, also in the server. Raises `Skipped`."""
+    """Raise the limit of open files for these connections, also for the server. Raises
+    `Skipped`."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < DESCRIPTORS:
         raise Skipped(f"setrlimit allows {hard} open files, and {DESCRIPTORS} are needed")
@@ -66,8 +67,8 @@ def _many_descriptors() -> Iterator[None]:
 
 
 def slow_connections(directory: Path, tally: Tally, rounds: int, seed: int) -> None:
-    """Connections that send a byte a second, of a head or of a body, and others that send nothing,
-    while others are served. A round is a second."""
+    """Some connections send one byte of a head or body per second, others send nothing, while
+    others are served. A round takes a second."""
     site = Site(directory / "site", tally, seed)
     with _many_descriptors(), site.serving() as serving, contextlib.ExitStack() as stack:
         for _ in range(IDLE):
@@ -81,7 +82,7 @@ def slow_connections(directory: Path, tally: Tally, rounds: int, seed: int) -> N
                 assert client.get("/ready").status_code == 200
                 _send_a_byte(slow)
                 time.sleep(max(0.0, began + 1 - time.monotonic()))
-                assert site.ledger.count()[Fate.ACKNOWLEDGED] > before, "nobody else is served"
+                assert site.ledger.count()[Fate.ACKNOWLEDGED] > before, "no other client is served"
                 tally.rounds += 1
         assert set(site.ledger.statuses()) <= {*GOOD, None}
         closed = sum(not rest for rest in slow.values())
@@ -95,7 +96,7 @@ def slow_connections(directory: Path, tally: Tally, rounds: int, seed: int) -> N
 
 
 def _slow_request(site: Site, serving: Serving, number: int) -> tuple[bytes, bytes]:
-    """What is sent at once, and what follows byte by byte."""
+    """The part that is sent at once, and the rest that follows byte by byte."""
     head, body = _request(site, serving)
     return (head, body) if number % 2 else (b"", head)
 
@@ -112,8 +113,8 @@ def _send_a_byte(slow: dict[socket.socket, tuple[bytes, bytes]]) -> None:
 
 
 def open_streams(directory: Path, tally: Tally, rounds: int, seed: int) -> None:
-    """SIGTERM under load, while clients don't read their answers and others have sent a part of
-    their requests."""
+    """SIGTERM under load, while some clients don't read their answers and others have sent only a
+    part of their requests."""
     site = Site(directory / "site", tally, seed)
     for _ in range(rounds):
         with (

@@ -1,4 +1,4 @@
-"""SIGKILL while a backup is made, or an installation of one."""
+"""SIGKILL while a backup is made, or while one is restored."""
 
 import copy
 import shutil
@@ -14,7 +14,7 @@ from tests.faults.writes import Fate
 from tests.support.processes import run
 
 HALF_MADE = ".strongroom-*.partial"
-"""Where something is put together before it gets its name."""
+"""The name of something that is not complete yet."""
 
 
 def backup(directory: Path, tally: Tally, rounds: int, seed: int) -> None:
@@ -39,7 +39,7 @@ def backup(directory: Path, tally: Tally, rounds: int, seed: int) -> None:
 
 
 Known = dict[int, Fate]
-"""What clients had been told of which write when a backup began."""
+"""The fate of each write, as clients knew it when a backup began."""
 
 
 def _known_now(site: Site) -> Known:
@@ -47,7 +47,7 @@ def _known_now(site: Site) -> Known:
 
 
 def _killed_serving(site: Site) -> tuple[list[Path], Known]:
-    """The backups that are there, and what they must hold."""
+    """The finished backups, and what they must contain."""
     folder = site.directory / "backups"
     before = set(folder.glob("*.db"))
     with site.serving() as serving, site.load(serving) as load, serving.client() as client:
@@ -80,7 +80,7 @@ def _killed_command(site: Site, target: Path) -> tuple[list[Path], Known]:
         kill_once(process, lambda: _is_half_made(target.parent), site, 0.08)
     made = [target] if target.exists() else []
     if not made:
-        # What was left is in nobody's way, and goes.
+        # The next backup succeeds, and removes what was left.
         status, _, err = command("backup", str(target), "--data-dir", str(site.directory))
         assert status == 0, err
         assert not _is_half_made(target.parent)
@@ -88,7 +88,7 @@ def _killed_command(site: Site, target: Path) -> tuple[list[Path], Known]:
 
 
 def _is_complete(site: Site, made: Path, known: Known, directory: Path) -> None:
-    """It becomes an installation, which has what was acknowledged before the backup began."""
+    """The backup can be restored, and contains everything that was acknowledged before it began."""
     restored = Site(directory, site.tally, site.chance.randrange(1 << 30))
     for write in site.ledger.writes:
         then = copy.copy(write)
@@ -106,7 +106,7 @@ def _is_complete(site: Site, made: Path, known: Known, directory: Path) -> None:
 
 
 def restore(directory: Path, tally: Tally, rounds: int, seed: int) -> None:
-    """SIGKILL while a backup becomes an installation: that is there whole, or nothing is."""
+    """SIGKILL while a backup is restored: the result is a whole installation or none."""
     site = Site(directory / "site", tally, seed)
     with site.serving() as serving:
         with site.load(serving):
@@ -137,7 +137,7 @@ def restore(directory: Path, tally: Tally, rounds: int, seed: int) -> None:
 
 
 def _is_nothing(target: Site, source: Path, directory: Path) -> None:
-    """What was begun is no installation, and the same command brings it to its end."""
+    """What was begun is no installation, and the same command completes it."""
     where = ("--data-dir", str(target.directory))
     status, _, err = command("verify", *where)
     assert (status, err.count("\n")) == (1, 1), err

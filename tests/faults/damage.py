@@ -1,4 +1,4 @@
-"""Files that are not what they were when the service left them."""
+"""Files that changed after the service wrote them."""
 
 import random
 import signal
@@ -44,7 +44,7 @@ DAMAGES: dict[str, Callable[[Path, random.Random], None]] = {
 
 
 def log_damaged(directory: Path, tally: Tally, rounds: int, seed: int) -> None:
-    """The write-ahead log deleted, cut off or changed in one bit after a SIGKILL."""
+    """The write-ahead log is deleted, truncated or changed in one bit after a SIGKILL."""
     for number in range(rounds):
         site = Site(directory / f"site-{number}", tally, seed + number)
         with site.serving() as serving:
@@ -64,7 +64,7 @@ def log_damaged(directory: Path, tally: Tally, rounds: int, seed: int) -> None:
 
 
 def _write_last(site: Site, serving: Serving) -> None:
-    """A write that the audit knows of, and whose entry is in the exported head."""
+    """Make a write whose audit entry is covered by the exported head."""
     write = site.ledger.intend(Kind.PROJECT)
     method, path, body = write.request(0)
     with serving.client() as client:
@@ -88,7 +88,7 @@ def _newest_entry(client: httpx.Client) -> int:
 
 
 def _is_told(site: Site, tally: Tally) -> None:
-    """Either nothing is missing, or `verify` and the next start both say that something is."""
+    """Either nothing is missing, or both `verify` and the next start report a loss."""
     status, _, said = command("verify", "--data-dir", str(site.directory))
     if status == 0:
         site.check()
@@ -103,7 +103,7 @@ def _is_told(site: Site, tally: Tally) -> None:
 
 
 def page_damaged(directory: Path, tally: Tally, rounds: int, seed: int) -> None:
-    """All bits of one page of the database flipped, while nothing runs."""
+    """All bits of one page of the database are flipped, while nothing runs."""
     site = Site(directory / "site", tally, seed)
     with site.serving() as serving:
         with site.load(serving):
@@ -118,7 +118,7 @@ def page_damaged(directory: Path, tally: Tally, rounds: int, seed: int) -> None:
         file.write_bytes(whole[:first] + flipped + whole[first + PAGE :])
         status, _, said = command("verify", "--data-dir", str(site.directory))
         if status == 0:
-            # Nothing was stored there.
+            # The page was not in use.
             with site.serving() as serving:
                 assert serving.end() == 0
             site.check()

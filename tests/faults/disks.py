@@ -1,4 +1,4 @@
-"""Faults of disks and of the limits that a system sets."""
+"""Faults of disks, and limits that a system sets."""
 
 import contextlib
 import os
@@ -24,7 +24,7 @@ FULL = 507
 
 @contextlib.contextmanager
 def small_disk(directory: Path, megabytes: int) -> Iterator[None]:
-    """A file system of its own at `directory`. Raises `Skipped` where nothing can be mounted."""
+    """A separate file system at `directory`. Raises `Skipped` where nothing can be mounted."""
     directory.mkdir()
     options = f"size={megabytes}m,mode=700"
     mount = _tool("mount", "-t", "tmpfs", "-o", options, "tmpfs", str(directory))
@@ -44,7 +44,7 @@ def _tool(name: str, *arguments: str) -> subprocess.CompletedProcess[bytes]:
 
 
 def wait_until(reached: Callable[[], bool], what: str) -> None:
-    """Look again and again, where nothing tells."""
+    """Poll for a condition that sends no notification."""
     deadline = time.monotonic() + PATIENCE
     while not reached():
         assert time.monotonic() < deadline, what
@@ -52,7 +52,7 @@ def wait_until(reached: Callable[[], bool], what: str) -> None:
 
 
 def wait_for_more(site: Site, count: int = 10) -> None:
-    """Wait until so many writes are acknowledged that were not before."""
+    """Wait until `count` more writes are acknowledged."""
     before = site.ledger.count()[Fate.ACKNOWLEDGED]
     wait_until(
         lambda: site.ledger.count()[Fate.ACKNOWLEDGED] >= before + count,
@@ -61,7 +61,7 @@ def wait_for_more(site: Site, count: int = 10) -> None:
 
 
 def disk_full(directory: Path, tally: Tally, rounds: int, seed: int) -> None:
-    """No room at all under load, then room again, in one process."""
+    """The disk is full under load, and then has space again, in one process."""
     for number in range(rounds):
         site = Site(directory / f"disk-{number}", tally, seed + number)
         with small_disk(site.directory, 32):
@@ -90,7 +90,7 @@ def _fill_and_free(site: Site) -> None:
 
 
 def file_limit(directory: Path, tally: Tally, rounds: int, seed: int) -> None:
-    """A limit on the size of files (RLIMIT_FSIZE) that is reached under load."""
+    """A limit on the size of files (RLIMIT_FSIZE) is reached under load."""
     for number in range(rounds):
         site = Site(directory / f"site-{number}", tally, seed + number)
         with site.serving() as serving, site.load(serving) as load:
@@ -104,7 +104,7 @@ def file_limit(directory: Path, tally: Tally, rounds: int, seed: int) -> None:
 
 
 def no_descriptors(directory: Path, tally: Tally, rounds: int, seed: int) -> None:
-    """No further file or connection can be opened (RLIMIT_NOFILE) for a while, under load."""
+    """For a while, no more files or connections can be opened (RLIMIT_NOFILE), under load."""
     site = Site(directory / "site", tally, seed)
     with site.serving() as serving:
         with site.load(serving), serving.client() as known:
@@ -144,11 +144,12 @@ def _limit(serving: Serving, which: int, soft: int) -> None:
 
 
 def ends_by_itself(site: Site, serving: Serving, wait: Callable[[], None]) -> None:
-    """Where it does not know what was written it answers nobody, and ends with a failure."""
+    """A process that does not know what was written answers no more requests, and ends with a
+    failure."""
     wait()
     assert serving.finish() == 1
     assert "the database can't be written: ending" in serving.err
-    # An error is a promise as well: the ledger holds that nothing of it is there.
+    # An error is a promise as well: the ledger checks that the write had no effect.
     assert set(site.ledger.statuses()) <= {*GOOD, None, 500, 503}
 
 

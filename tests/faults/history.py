@@ -1,4 +1,4 @@
-"""What a process did to a directory, and what it answered, by its system calls."""
+"""What a process did to a directory and what it answered, read from its system calls."""
 
 import re
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ _SYNCING = frozenset({"fsync", "fdatasync"})
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """Bytes at a place in a file."""
+    """Bytes that were written at a position of a file."""
 
     offset: int
     data: bytes
@@ -24,7 +24,7 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """A file's length is set."""
+    """A change of a file's length."""
 
     size: int
     began: int
@@ -33,7 +33,7 @@ class Cut:
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """A name in a directory stands for this from now on, or for nothing."""
+    """From now on a name in a directory refers to this node, or to nothing."""
 
     name: str
     node: "File | Directory | None"
@@ -43,19 +43,19 @@ class Named:
 
 @dataclass(slots=True, eq=False)
 class File:
-    """What happened to one file."""
+    """The changes of one file."""
 
     changes: list[Written | Cut] = field(default_factory=list)
     syncs: list[tuple[int, int]] = field(default_factory=list)
-    """Where each one began and ended."""
+    """The lines of the trace where each sync began and ended."""
     size: int = 0
     before: bytes | None = None
-    """What was in it before the first call, and is on the disk; `None` for a later one."""
+    """The durable content before the first call; `None` for a file that was created later."""
 
 
 @dataclass(slots=True, eq=False)
 class Directory:
-    """What happened to one directory."""
+    """The changes of one directory."""
 
     changes: list[Named] = field(default_factory=list)
     syncs: list[tuple[int, int]] = field(default_factory=list)
@@ -67,21 +67,21 @@ class _Open:
     file: File
     path: str
     position: int | None
-    """`None` when everything is appended."""
+    """`None` for a file opened with `O_APPEND`."""
 
 
 class History:
     """What the calls of one process did to the directory `root`, and what it answered.
 
-    `before` is a copy of the directory as it was before the first call; without it nothing was
-    there.
+    `before` is a copy of the directory as it was before the first call; without it the directory
+    did not exist.
     """
 
     def __init__(self, root: Path, calls: Iterable[Call], before: Path | None = None) -> None:
         self.answers: dict[str, tuple[int, int]] = {}
-        """Status, and where sending it began, by the request's id."""
+        """By the request's id: the status, and the line where sending it began."""
         self.parent = Directory()
-        """What `root` is in."""
+        """The directory that contains `root`."""
         self._root = PurePosixPath(root)
         self._open: dict[int, _Open] = {}
         self.length = 0
@@ -94,7 +94,7 @@ class History:
 
     @property
     def first(self) -> int:
-        """Where `root` came into being."""
+        """The line where `root` was created."""
         return self.parent.changes[0].began
 
     def _note(self, call: Call) -> None:
@@ -118,7 +118,8 @@ class History:
         return PurePosixPath(path).is_relative_to(self._root)
 
     def _directory(self, path: PurePosixPath) -> Directory | None:
-        """The directory of this path, if it is one and ours."""
+        """The directory at this path; `None` if there is no directory, or if it is outside of
+        `root`."""
         if path == self._root.parent:
             return self.parent
         if not path.is_relative_to(self._root):
@@ -134,7 +135,7 @@ class History:
         new: str | None,
         node: File | Directory | None,
     ) -> None:
-        """Take a name away, or give one, or both."""
+        """Remove a name, add one, or both."""
         if old is not None and self._is_ours(old):
             place = PurePosixPath(old)
             above = self._directory(place.parent)
@@ -161,7 +162,7 @@ class History:
             node = File()
             self._rename(call, None, path, node)
         if not isinstance(node, File):
-            # A directory, which is told by its path when it is synced.
+            # It is a directory: a sync finds it by its path.
             self._open.pop(call.result, None)
             return
         if "O_TRUNC" in call.text and node.size:
@@ -178,11 +179,11 @@ class History:
         if known is None or known.path != path:
             known = self._opened_before(path)
         if known is None:
-            raise UnreadableTrace(f"nobody opened {path} as {number}")
+            raise UnreadableTrace(f"no call opened {path} as {number}")
         return known
 
     def _opened_before(self, path: str) -> _Open | None:
-        """A file that was there before the first call, and that was open already."""
+        """A file that existed, and was open, before the first call."""
         place = PurePosixPath(path)
         above = self._directory(place.parent)
         node = above.now.get(place.name) if above is not None else None
@@ -225,7 +226,7 @@ class History:
 
 
 def _add(above: Directory, path: Path, name: str) -> None:
-    """Let what is at this path have been in the directory, durably, before the first call."""
+    """Note that this path was durably in the directory before the first call."""
     node: File | Directory
     if path.is_dir():
         node = Directory()

@@ -1,13 +1,13 @@
-"""What a disk may hold when the power fails, by the system calls until then.
+"""What a disk may hold when the power fails, derived from the system calls until then.
 
-What is assumed of the file system, which is no more than journaling ones keep:
+The assumptions about the file system are no more than journaling ones guarantee:
 
-- what a file was given before an fsync or fdatasync of it began is there once that has returned;
-  of what it was given later each write may be missing, or be there up to or from a boundary of
-  512 bytes, whatever became of the others;
-- what comes after a change of a file's length that is missing is missing too;
-- a name in a directory lasts only when the directory was synced, whatever happened to the file;
-  changes of one directory last in their order.
+- writes to a file that precede the start of an fsync or fdatasync are durable once that call has
+  returned; each later write may be missing, or may be there only up to or only from a boundary of
+  512 bytes, independently of the others;
+- when a change of a file's length is missing, all later changes of the file are missing, too;
+- a name in a directory is durable only when the directory was synced, whatever happened to the
+  file; changes of one directory become durable in their order.
 """
 
 import random
@@ -19,8 +19,7 @@ from tests.faults.history import Cut, Directory, File, History, Written
 
 SECTOR = 512
 FORGOTTEN = "-shm"
-"""How the name of a file ends that is mapped into memory, and made anew from the others after a
-crash."""
+"""The suffix of a file that is mapped into memory, and rebuilt from the others after a crash."""
 
 
 class _Spanning(Protocol):
@@ -34,27 +33,27 @@ C = TypeVar("C", bound=_Spanning)
 
 
 class Disk:
-    """What may be left when the power fails where the line `at` of the trace begins.
+    """What may be left when the power fails at the beginning of the trace's line `at`.
 
-    With `syncs` False, nothing was ever synced: that is how it is shown that the checks find it.
+    With `syncs` False, every sync is ignored: this shows that the checks would find a loss.
     """
 
     def __init__(
         self, history: History, at: int, chance: random.Random, *, syncs: bool = True
     ) -> None:
         self.torn = 0
-        """Writes of which a part is there."""
+        """Writes that are there in part."""
         self.missing = 0
-        """Changes that are not there."""
+        """Changes that are missing."""
         self._history = history
         self._at = at
         self._chance = chance
         self._syncs = syncs
-        # How much of what was not synced is there: nothing, everything, or something.
+        # The share of unsynced changes that is there: none, all or some.
         self._kept = chance.choice((0.0, 0.5, 0.9, 1.0)) if syncs else 0.0
 
     def write(self, parent: Path) -> None:
-        """Write what is left of the history's directory, under its name, to the directory
+        """Write what is left of the history's directory, under its name, into the directory
         `parent`."""
         self._write_directory(self._history.parent, parent)
 
@@ -79,7 +78,7 @@ class Disk:
     def _split(
         self, changes: Sequence[C], syncs: Sequence[tuple[int, int]]
     ) -> tuple[Sequence[C], Sequence[C]]:
-        """The changes that last, and those that may."""
+        """The changes that are certain to last, and those that may last."""
         done = max((began for began, ended in syncs if ended < self._at), default=0)
         if not self._syncs:
             done = 0

@@ -1,4 +1,4 @@
-"""System calls that fail, or take long."""
+"""System calls that fail or take long."""
 
 import contextlib
 import os
@@ -22,21 +22,21 @@ STRACE = shutil.which("strace")
 SLOW: tuple[tuple[str, dict[str, str]], ...] = (
     ("fdatasync:delay_enter=200ms", {}),
     ("pwrite64:delay_enter=20ms", {}),
-    # Slower than anybody may have to wait.
+    # Longer than a request may wait.
     ("fdatasync:delay_enter=1500ms", {"DB_QUEUE_TIMEOUT_SECONDS": "0.5"}),
 )
-"""What takes how long, and the settings that a process has then."""
+"""The slow system call, and the settings of the process."""
 SLOW_SECONDS = 2.5
 QUICK = 1.0
-"""Seconds within which everything is answered that needs no writing."""
+"""Seconds within which every request that does not write is answered."""
 TAKES = "delay_enter=50ms"
-"""A disk that fails takes its time: whoever is answered too early gets the answer."""
+"""A failing disk takes its time, so that an answer that comes too early reaches the client."""
 WRITING = "pwrite64,pwritev,ftruncate,fsync,fdatasync"
 
 
 def sync_fails(directory: Path, tally: Tally, rounds: int, seed: int) -> None:
-    """fsync and fdatasync fail with EIO, once or from then on: what was written is there as long as
-    the system runs, and may be gone when it does not."""
+    """fsync and fdatasync fail with EIO, once or from then on: written data is there as long as the
+    system runs, and may be lost when it stops."""
     for number in range(rounds):
         site = Site(directory / f"site-{number}" / "data", tally, seed + number)
         site.directory.parent.mkdir()
@@ -61,7 +61,7 @@ def sync_fails(directory: Path, tally: Tally, rounds: int, seed: int) -> None:
 
 
 def _when(site: Site) -> str:
-    """Which call of a thread fails first, and whether the later ones do."""
+    """Which call of a thread fails first, and whether later ones fail, too."""
     return f"{site.chance.randrange(1, 60)}{site.chance.choice(('', '+'))}"
 
 
@@ -69,8 +69,9 @@ def _when(site: Site) -> str:
 def recording(
     serving: Serving, directory: Path, trace: Path, before: Path, fault: str
 ) -> Iterator[None]:
-    """System calls of the process fail, and what it does to the directory is recorded, which is
-    copied before. Raises `Skipped` where strace can't do that."""
+    """Inside the block, system calls of the process fail, and its changes of the directory are
+    recorded. The directory is copied to `before` first. Raises `Skipped` where strace can't do
+    that."""
     shutil.copytree(directory, before)
     options = ("-o", str(trace), *ATTACHED_OPTIONS, "-e", f"inject={fault}")
     with _tracing(serving, options):
@@ -78,8 +79,7 @@ def recording(
 
 
 def write_fails(directory: Path, tally: Tally, rounds: int, seed: int) -> None:
-    """Writing to the files fails with EIO, or with EROFS as on a disk that has become
-    read-only."""
+    """Writes to the files fail with EIO, or with EROFS as on a disk that has become read-only."""
     _call_fails(directory, tally, rounds, seed, ("pwrite64", ("EIO", "EROFS")))
 
 
@@ -104,7 +104,8 @@ def _call_fails(
 
 @contextlib.contextmanager
 def injecting(serving: Serving, fault: str) -> Iterator[None]:
-    """System calls of the process fail. Raises `Skipped` where strace can't do that."""
+    """Inside the block, system calls of the process fail. Raises `Skipped` where strace can't do
+    that."""
     options = ("-f", "-o", os.devnull, "-e", f"inject={fault}")
     with _tracing(serving, (*options, "-e", f"trace={fault.partition(':')[0]}")):
         yield
@@ -129,7 +130,7 @@ def _tracing(serving: Serving, options: Sequence[str]) -> Iterator[None]:
 
 
 def slow_disk(directory: Path, tally: Tally, rounds: int, seed: int) -> None:
-    """Writing or syncing takes long: writes wait or are refused, and nothing else does."""
+    """Writes or syncs take long: writes wait or are refused, and nothing else waits."""
     for number in range(rounds):
         site = Site(directory / f"site-{number}", tally, seed + number)
         fault, settings = SLOW[(seed + number) % len(SLOW)]
@@ -156,14 +157,14 @@ def _others_are_quick(client: httpx.Client, tally: Tally) -> None:
 
 
 def read_only_later(directory: Path, tally: Tally, rounds: int, seed: int) -> None:
-    """The file system becomes read-only while a process serves on it, as after an error of the
-    disk: it ends, is not started again, and is when the file system can be written."""
+    """The file system becomes read-only while a process serves, as after an error of the disk: the
+    process ends. It can't be started again until the file system is writable."""
     site = Site(directory / "disk", tally, seed)
     with small_disk(site.directory, 64):
         for _ in range(rounds):
             with site.serving() as serving, site.load(serving) as load:
                 site.pause(0.3)
-                # Linux does not remount what somebody has open for writing.
+                # Linux refuses to remount a file system while a file on it is open for writing.
                 with injecting(serving, f"{WRITING}:error=EROFS"):
                     ends_by_itself(site, serving, load.wait)
             remount(site.directory, "ro")

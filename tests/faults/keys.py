@@ -1,4 +1,4 @@
-"""Master keys that are not the right ones."""
+"""Master keys that are wrong."""
 
 import base64
 from collections.abc import Iterator
@@ -9,14 +9,14 @@ from tests.faults.site import Site, Tally
 from tests.support.processes import environment, run
 
 LOCK = "strongroom.db.lock"
-"""Holds the process id of who took it last; a start that is refused took it as well."""
+"""Contains the process id of its last holder, and so changes even when a start is refused."""
 
 SOME = 3
-"""Wrong keys that a round tries."""
+"""Wrong keys per round."""
 
 
 def _wrong_keys(right: str) -> Iterator[tuple[str, str, str]]:
-    """What is wrong, the text of the keys, and what the refusal must name."""
+    """The kind of error, the text of the keys, and the name that the refusal must contain."""
     name, _, material = right.partition(":")
     other = generate_master_key("other")
     yield "wrong", f"{name}:{other.partition(':')[2]}", name
@@ -32,7 +32,8 @@ def _wrong_keys(right: str) -> Iterator[tuple[str, str, str]]:
 
 
 def wrong_keys(directory: Path, tally: Tally, rounds: int, seed: int) -> None:
-    """Starts with keys that are missing, wrong, short or all zero, after a stop or a SIGKILL."""
+    """Starts with master keys that are missing, wrong, short or all zero, after a stop or a
+    SIGKILL."""
     site = Site(directory / "site", tally, seed)
     for number in range(rounds):
         with site.serving() as serving, site.load(serving) as load:
@@ -43,7 +44,7 @@ def wrong_keys(directory: Path, tally: Tally, rounds: int, seed: int) -> None:
                 serving.process.kill()
                 serving.finish()
             load.wait()
-        # The log that a killed process leaves is copied into the file by whoever looks at it.
+        # The first process that opens the database copies a killed process's log into the file.
         _are_refused(site, tally, ignored=LOCK if number % 2 == 0 else "strongroom.db*")
         site.check()
         tally.rounds += 1
@@ -78,7 +79,7 @@ def _is_refused(site: Site, settings: dict[str, str], keys: tuple[str, ...], nam
 
 
 def _content(directory: Path, ignored: str) -> dict[str, tuple[int, bytes]]:
-    """Names, modes and bytes of all files but those of the name that is ignored."""
+    """The names, modes and bytes of all files except those that match `ignored`."""
     return {
         str(path.relative_to(directory)): (path.stat().st_mode, path.read_bytes())
         for path in directory.rglob("*")

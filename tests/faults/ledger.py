@@ -1,5 +1,5 @@
-"""What clients asked for and what they were told, kept outside the database, and what that means
-for what the database must hold."""
+"""The writes of the clients and their answers, kept outside the database, and what they mean for
+the content of the database."""
 
 import threading
 from collections import Counter
@@ -18,21 +18,22 @@ ROWS = {
     Kind.TOKEN: 1,
     Kind.REVOCATION: 1,
 }
-"""How many rows bear the mark of a write that was done: of these kinds, all that it means."""
+"""How many rows a completed write of each kind leaves with its mark: for these kinds, all its
+rows."""
 NO_CONTENT = 204
 """The status of a claim that found no run."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What the database has, beside projects and logs."""
+    """The database's content, except projects and logs."""
 
     rows: Mapping[Kind, Mapping[str, int]]
-    """How many rows bear which mark, by what they would have come from."""
+    """The number of rows by the kind of write, and by the write's mark."""
     audited: Mapping[str, int]
-    """How many entries the audit has of which request."""
+    """The number of audit entries by request id."""
     repositories: Collection[str]
-    """Those that there are projects of."""
+    """The repositories of the stored projects."""
 
 
 @dataclass(slots=True)
@@ -43,7 +44,7 @@ class Ledger:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def intend(self, kind: Kind, repository: str = "", target: int = 0, of: str = "") -> Write:
-        """A new write, before it is sent; its fate is unknown until it is settled."""
+        """Add a write before it is sent. Its fate is unknown until it is settled."""
         with self._lock:
             write = Write(len(self.writes) + 1, kind, repository, target, of)
             if kind is Kind.PROJECT:
@@ -52,22 +53,22 @@ class Ledger:
         return write
 
     def settle(self, write: Write, status: int) -> None:
-        """Note the answer: a success is a promise, and so is an error."""
+        """Note the status of the answer: a success is a promise, and so is an error."""
         write.status = status
         write.fate = Fate.ACKNOWLEDGED if 200 <= status < 300 else Fate.REFUSED
 
     def count(self) -> Counter[Fate]:
-        """How many writes had which fate."""
+        """The number of writes by fate."""
         with self._lock:
             return Counter(write.fate for write in self.writes)
 
     def statuses(self) -> Counter[int | None]:
-        """How many writes were answered with which status; None without an answer."""
+        """The number of writes by status; `None` without an answer."""
         with self._lock:
             return Counter(write.status for write in self.writes)
 
     def wrong_projects(self, documents: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-        """What is wrong with the exported documents: a sentence for each."""
+        """The faults of the exported documents, one sentence for each."""
         stored: dict[str, Mapping[str, Any]] = {}
         for document in documents:
             if document["github_repo"] in stored:
@@ -76,10 +77,10 @@ class Ledger:
         for writes in self._histories():
             found = stored.pop(writes[0].repository, None)
             yield from _wrong_project(writes, found)
-        yield from (f"{name} is there, and nobody made it" for name in stored)
+        yield from (f"{name} is there, but no write made it" for name in stored)
 
     def _histories(self) -> Iterator[list[Write]]:
-        """The writes of each project, the one that makes it first."""
+        """The writes of each project, beginning with the one that creates it."""
         histories: dict[str, list[Write]] = {}
         for write in self.writes:
             if write.kind in (Kind.PROJECT, Kind.SECRETS, Kind.PURGE):
@@ -87,7 +88,8 @@ class Ledger:
         yield from histories.values()
 
     def wrong_rows(self, stored: Stored) -> Iterator[str]:
-        """What is wrong with runs, test results, webhooks, tokens and the audit."""
+        """The faults of runs, test results, webhooks, tokens and the audit, one sentence for
+        each."""
         left = {kind: dict(stored.rows[kind]) for kind in ROWS}
         for write in self.writes:
             if write.kind in ROWS:
@@ -99,10 +101,10 @@ class Ledger:
                     yield f"{write.kind} {write.mark} is there, or in the audit, and not both"
             yield from _wrong_audit(write, stored.audited.get(write.mark, 0))
         for kind, marks in left.items():
-            yield from (f"there is a {kind} of {mark}, which nobody asked for" for mark in marks)
+            yield from (f"there is a {kind} of {mark}, which no write asked for" for mark in marks)
 
     def wrong_logs(self, messages: Mapping[str, Sequence[str]]) -> Iterator[str]:
-        """What is wrong with the stored logs, given as messages by correlation id."""
+        """The faults of the stored logs, which are given as messages by correlation id."""
         left = dict(messages)
         for write in self.writes:
             if write.kind is not Kind.LOGS:
@@ -115,13 +117,13 @@ class Ledger:
                 yield f"{write.mark} was answered with {write.status}, and logs of it are there"
             elif sorted(found) != write.messages():
                 yield f"{write.mark} has {len(found)} logs, not each of {LOGS} once"
-        yield from (f"there are logs of {mark}, and nobody sent them" for mark in left)
+        yield from (f"there are logs of {mark}, which no write sent" for mark in left)
 
 
 def _wrong_rows(write: Write, found: int, *, purged: bool) -> Iterator[str]:
     what, whole = f"{write.kind} {write.mark}", ROWS[write.kind]
     if purged:
-        # Whether the project may be gone is told by the ledger of projects.
+        # `wrong_projects` checks whether the project may be gone.
         if found:
             yield f"{what} is there, and its project is not"
     elif found not in (0, whole):

@@ -1,4 +1,4 @@
-"""Clients that write as fast as they are answered, each in a thread of its own."""
+"""Clients that write as fast as they are answered, each in its own thread."""
 
 import random
 import threading
@@ -18,24 +18,24 @@ CLIENTS = 4
 
 @dataclass(slots=True)
 class _Own:
-    """What a client has made and may change: nobody else does."""
+    """A project that a client has made, and that only this client changes."""
 
     repository: str
     project_id: int
     waiting: int = 0
-    """Runs that nobody has claimed."""
+    """The number of runs that are not claimed yet."""
     claimed: list[int] = field(default_factory=list)
 
 
 PURGES = 0.03
-"""The part of a client's writes that end its project."""
+"""The share of a client's writes that purge its project."""
 
 
 class Load:
-    """Writes while its block runs, and until its clients have lost the server.
+    """Writes inside its block, until its clients have lost the server.
 
-    Leaving the block waits for the answers that are under way, and raises what a client met that
-    is neither an answer nor a broken connection.
+    The end of the block waits for pending answers. It raises any error of a client except a broken
+    connection.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Load:
     def __enter__(self) -> Self:
         for thread in self._threads:
             thread.start()
-        # A fault meets clients that are all connected.
+        # The fault begins only when all clients are connected.
         for under_way in self._under_way:
             assert under_way.wait(PATIENCE), "a client was not answered"
         return self
@@ -92,7 +92,7 @@ class Load:
             ) as client:
                 self._write(client, chance, under_way)
         except httpx.TransportError:
-            # The server is gone: what was under way stays unknown.
+            # The server is gone: the fate of the pending write stays unknown.
             pass
         except BaseException as error:  # noqa: BLE001
             self._failures.append(error)
@@ -118,7 +118,7 @@ class Load:
                 own = None
 
     def _next(self, own: _Own, tokens: Sequence[tuple[int, str]], chance: random.Random) -> Kind:
-        """What the client does next, of all that it can do now."""
+        """The client's next write, chosen from all that are possible now."""
         if chance.random() < PURGES:
             return Kind.PURGE
         possible = set(Kind) - {Kind.PURGE, *self._without}
@@ -153,7 +153,7 @@ class Load:
         try:
             answer = client.request(method, path, json=body, headers={"X-Request-ID": write.mark})
         except httpx.ConnectError:
-            # Never sent.
+            # It was never sent.
             write.fate = Fate.REFUSED
             raise
         self._ledger.settle(write, answer.status_code)
@@ -161,7 +161,7 @@ class Load:
 
 
 def _note(own: _Own, tokens: list[tuple[int, str]], write: Write, made: dict[str, Any]) -> None:
-    """Remember what was made, so that it can be changed later."""
+    """Remember what was made, for later changes."""
     if write.kind is Kind.RUN:
         own.waiting += 1
     elif write.kind is Kind.CLAIM:

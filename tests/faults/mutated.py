@@ -2,8 +2,8 @@
 
     python -P mutated.py NAME STRONGROOM ARGUMENT…
 
-A fault that can't fail shows nothing: `make faults ARGS=--mutations` tries those that `NOTICED` in
-`__main__.py` names, and fails when one of them holds.
+A fault that can't fail shows nothing. `make faults ARGS=--mutations` tries the pairs in `NOTICED`
+of `__main__.py`, and fails when a fault does not notice its mutation.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ from database.sqlite.jobs import Job
 from tests.support.forked import run_strongroom
 
 EVERY = 7
-"""One of so many is treated otherwise."""
+"""One in this many calls behaves wrongly."""
 
 
 def answers_early() -> None:
@@ -74,14 +74,14 @@ def loses_units() -> None:
 
 
 def splits_units() -> None:
-    """What a unit changes is committed some time before the audit's entry of it."""
+    """A unit's changes are committed some time before their audit entry."""
     record = Recorder.record_all
 
     async def mutated(
         self: Recorder, repositories: Repositories, events: Sequence[AuditEvent]
     ) -> None:
         if current_request_id() is None:
-            # What happens at a start is no request.
+            # The changes during a start belong to no request.
             await record(self, repositories, events)
             return
         transaction: Any = repositories.audit.db
@@ -95,7 +95,7 @@ def splits_units() -> None:
 
 
 def ignores_commits_that_fail() -> None:
-    """A COMMIT that fails counts as one that did not."""
+    """A COMMIT that fails is taken for a successful one."""
     batches: Any = database.sqlite.batches
     commit = batches.commit
 
@@ -107,7 +107,7 @@ def ignores_commits_that_fail() -> None:
 
 
 def forgets_the_audit() -> None:
-    """Some changes have no entry in the audit."""
+    """Some changes have no audit entry."""
     record, count = Recorder.record_all, itertools.count(1)
 
     async def mutated(
@@ -130,7 +130,7 @@ MUTATIONS: dict[str, Callable[[], None]] = {
 
 
 def run(mutation: str, arguments: Sequence[str]) -> int:
-    """What the command does with this promise broken; the exit status."""
+    """Run the command with this promise broken. Returns the exit status."""
     MUTATIONS[mutation]()
     return run_strongroom(arguments)
 

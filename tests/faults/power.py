@@ -1,4 +1,4 @@
-"""Loss of power: what was written and not synced is lost, or half of it, or some of it."""
+"""Loss of power: of the unsynced writes, all, half of one, or some are lost."""
 
 import copy
 import os
@@ -15,14 +15,14 @@ from tests.faults.trace import STRACE_OPTIONS, read_trace
 from tests.faults.writes import Fate
 
 IMAGES = 25
-"""Images that are made of one recording."""
+"""Images made from one recording."""
 LONGEST_LOAD = 3.0
-"""Seconds of load in a recording, at most."""
+"""The longest load in a recording, in seconds."""
 STRACE = shutil.which("strace")
 
 
 def power_loss(directory: Path, tally: Tally, rounds: int, seed: int) -> None:
-    """The power fails at any moment from the first start of an installation to its end."""
+    """The power fails at any moment between an installation's first start and its end."""
     for first in range(0, rounds, IMAGES):
         recorded = Site(directory / f"recording-{first}" / "site", tally, seed + first)
         history = record(recorded, brief=rounds < IMAGES)
@@ -40,8 +40,8 @@ def power_loss(directory: Path, tally: Tally, rounds: int, seed: int) -> None:
 
 
 def record(site: Site, *, brief: bool) -> History:
-    """What a process does from a first start, under load, to its end. Raises `Skipped`, and
-    `UnreadableTrace` when that can't be told."""
+    """Record a process from its first start, under load, to its end. Raises `Skipped`, and
+    `UnreadableTrace` when the trace can't be understood."""
     if STRACE is None:
         raise Skipped("there is no strace, and so no ptrace of a server")
     probe = [STRACE, "-o", os.devnull, *STRACE_OPTIONS, "true"]
@@ -51,8 +51,8 @@ def record(site: Site, *, brief: bool) -> History:
     parent = site.directory.parent
     parent.mkdir()
     trace = parent / "trace"
-    # `-D` leaves the server the child of this process; the tracer keeps the server's standard
-    # output open, whose end is so that of the trace.
+    # With `-D` the server stays a child of this process. The tracer keeps the server's standard
+    # output open, so its end is also the end of the trace.
     under = (STRACE, "-D", "-o", str(trace), *STRACE_OPTIONS)
     with site.serving(under=under) as serving:
         with site.load(serving):
@@ -65,7 +65,7 @@ def record(site: Site, *, brief: bool) -> History:
 
 
 def _moment(site: Site, history: History) -> int:
-    """Where the power fails: half of the time as soon as something was acknowledged."""
+    """The line where the power fails: in half of the cases just after an acknowledgement."""
     chance = site.chance
     if chance.random() < 0.5:
         began = chance.choice([at for status, at in history.answers.values() if status < 300])
@@ -74,8 +74,8 @@ def _moment(site: Site, history: History) -> int:
 
 
 def fail_at(recorded: Site, history: History, at: int, image: Path, *, syncs: bool = True) -> Site:
-    """What is left when the power fails at this line of the trace, and what clients had been told
-    then."""
+    """The installation that is left when the power fails at this line of the trace, with the
+    answers that clients had received until then."""
     image.mkdir()
     disk = Disk(history, at, recorded.chance, syncs=syncs)
     disk.write(image)
@@ -99,7 +99,8 @@ def _known_at(ledger: Ledger, history: History, at: int) -> Ledger:
 
 
 def holds(site: Site) -> None:
-    """The service starts on what is left, has lost nothing that it acknowledged, and goes on."""
+    """The service starts with what is left, has lost nothing that it acknowledged, and
+    continues."""
     with site.serving() as serving:
         assert LOSS not in serving.err, serving.err
         with site.load(serving):
@@ -109,7 +110,7 @@ def holds(site: Site) -> None:
 
 
 def _can_fail(recorded: Site, history: History, image: Path) -> None:
-    """Were nothing ever synced, acknowledged writes would be lost, and that would be found."""
+    """Without any sync, acknowledged writes would be lost, and the checks would find that."""
     site = fail_at(recorded, history, history.length, image, syncs=False)
     assert site.ledger.count()[Fate.ACKNOWLEDGED]
     found = ""

@@ -13,15 +13,15 @@ from tests.faults.writes import Fate, Kind, Write
 from tests.support.processes import PATIENCE, Serving, run
 
 ROUNDS_PER_SITE = 20
-"""After so many rounds a new installation is taken, so that checks stay quick."""
+"""After so many rounds a new installation is used, so that checks stay quick."""
 LONGEST_ROUND = 0.5
-"""Seconds of load before a fault, at most."""
+"""The longest load before a fault, in seconds."""
 GRACE = 10.0
-"""Seconds within which a process that was told to end has ended."""
+"""Seconds within which a process ends after SIGTERM."""
 
 
 def _sites(directory: Path, tally: Tally, rounds: int, seed: int) -> list[tuple[Site, int]]:
-    """Installations, and how many rounds each of them has."""
+    """The installations, and the number of rounds for each."""
     return [
         (
             Site(directory / f"site-{first}", tally, seed + first),
@@ -59,7 +59,7 @@ def terminate(directory: Path, tally: Tally, rounds: int, seed: int) -> None:
 
 
 def second_process(directory: Path, tally: Tally, rounds: int, seed: int) -> None:
-    """A second `serve` on the data directory of one that is under load."""
+    """A second `serve` on the data directory of a process that is under load."""
     site = Site(directory / "site", tally, seed)
     with site.serving() as serving, site.load(serving):
         for _ in range(rounds):
@@ -73,7 +73,7 @@ def second_process(directory: Path, tally: Tally, rounds: int, seed: int) -> Non
 
 
 def disconnect(directory: Path, tally: Tally, rounds: int, seed: int) -> None:
-    """Clients that go away at a random byte of their request, or without waiting for the answer,
+    """Clients that disconnect at a random byte of their request, or without waiting for the answer,
     while others are served."""
     site = Site(directory / "site", tally, seed)
     with site.serving() as serving:
@@ -91,7 +91,7 @@ def disconnect(directory: Path, tally: Tally, rounds: int, seed: int) -> None:
 
 
 def _leave(site: Site, serving: Serving, write: Write) -> None:
-    """Send a write, or a part of it, and go away: half of the time in the middle."""
+    """Send a write and disconnect: in half of the cases in the middle of the request."""
     method, path, body = write.request(0)
     content = json.dumps(body).encode()
     head = (
@@ -101,7 +101,7 @@ def _leave(site: Site, serving: Serving, write: Write) -> None:
     message = head.encode() + content
     sent = site.chance.choice((len(message), site.chance.randrange(len(message))))
     if sent < len(message):
-        # Nobody can do what was never asked whole.
+        # An incomplete request can't be carried out.
         write.fate = Fate.REFUSED
         site.tally.note("left in the middle of a request")
     else:
@@ -111,5 +111,5 @@ def _leave(site: Site, serving: Serving, write: Write) -> None:
         connection.sendall(message[:sent])
         time.sleep(site.chance.choice((0, 0, site.chance.uniform(0, 0.02))))
         if site.chance.random() < 0.5:
-            # A reset in the place of an orderly end.
+            # A reset instead of an orderly end.
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

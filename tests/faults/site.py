@@ -1,4 +1,4 @@
-"""An installation that faults are tried on, and what must hold of it whatever happened."""
+"""An installation under test, and what must hold after every fault."""
 
 import contextlib
 import io
@@ -30,26 +30,26 @@ MARKED = {
     Kind.TOKEN: "SELECT name, count(*) FROM api_tokens WHERE name LIKE 'w______'",
     Kind.REVOCATION: "SELECT name, count(*) FROM api_tokens WHERE revoked_at IS NOT NULL",
 }
-"""For each kind, the statement that counts the rows that bear a write's mark."""
+"""For each kind, the statement that counts rows by the mark of the write."""
 
 
 class Skipped(Exception):
-    """This machine can't do it; the message says why."""
+    """This machine can't try the fault; the message says why."""
 
 
 @dataclass(slots=True)
 class Tally:
-    """What was tried, and how it went."""
+    """What was tried, and with which result."""
 
     rounds: int = 0
     fates: dict[Fate, int] = field(default_factory=lambda: dict.fromkeys(Fate, 0))
     slowest_start: float = 0.0
-    """The longest time from the start of a process to its being ready, in seconds."""
+    """The longest time in seconds until a process was ready."""
     notes: dict[str, int] = field(default_factory=dict)
-    """What else was counted."""
+    """Other counts, by their names."""
 
     def note(self, what: str, count: int = 1) -> None:
-        """Count something more."""
+        """Add to another count."""
         self.notes[what] = self.notes.get(what, 0) + count
 
 
@@ -57,9 +57,9 @@ class Site:
     """A data directory, the ledger of its clients, and the processes that serve it."""
 
     program: Program = staticmethod(run_strongroom)
-    """What serves every installation that is given nothing else."""
+    """The program that serves an installation, unless another one is given."""
     under: Sequence[str] = ()
-    """The command that does the same with the one it is given, for a tracer to start."""
+    """The tracer's command, which runs the command after it."""
 
     def __init__(self, directory: Path, tally: Tally, seed: int) -> None:
         self.directory = directory
@@ -74,9 +74,9 @@ class Site:
         under: Sequence[str] = (),
         program: Program | None = None,
     ) -> Iterator[Serving]:
-        """A process that is ready, whose logs are those that the ledger allows."""
+        """A process that is ready and whose logs match the ledger."""
         began = time.monotonic()
-        # Heads of the audit are exported often, so that faults meet that as well.
+        # The audit's heads are exported often, so that faults interrupt this as well.
         env = environment(**{"AUDIT_HEADS_SECONDS": "1", **(settings or {})})
         command = (*under, *self.under) if under else ()
         program = program or self.program
@@ -91,16 +91,16 @@ class Site:
         self.check_secrecy(serving.err.encode())
 
     def load(self, serving: Serving, without: Collection[Kind] = ()) -> Load:
-        """Clients of this process, which write everything but these kinds."""
+        """The clients of this process, which make every kind of write except `without`."""
         seed = self.chance.randrange(1_000_000)
         return Load(serving.url, serving.token, self.ledger, seed=seed, without=without)
 
     def pause(self, longest: float) -> None:
-        """Let it run for a random time of at most `longest` seconds."""
+        """Wait for a random time of at most `longest` seconds."""
         time.sleep(self.chance.uniform(0, longest))
 
     def check_logs(self, client: httpx.Client) -> None:
-        """The logs that are there are those of the ledger."""
+        """The stored logs match the ledger."""
         found: dict[str, list[str]] = {}
         query = {"component": COMPONENT, "limit": "500"}
         while True:
@@ -116,15 +116,15 @@ class Site:
         assert not wrong, wrong[:10]
 
     def check_secrecy(self, said: bytes = b"") -> None:
-        """No value of a secret is in what was said, or in any file of the installation: not in
-        the database, its logs and its backups, nor in what was left half done."""
+        """No secret value is in the output or in any file of the installation: neither in the
+        database, its logs and its backups, nor in unfinished files."""
         shown = [str(path) for path in self.directory.rglob("*") if _shows_secret(path)]
         assert not shown, f"values of secrets are in {shown}"
         assert not re.search(SECRET_VALUE, said), "values of secrets are in the log"
 
     def check(self) -> None:
-        """The file, the keys, the secrets and the audit are whole, and the projects are those of
-        the ledger."""
+        """The file, the keys, the secrets and the audit are whole, and the projects match the
+        ledger."""
         self.check_secrecy()
         status, out, err = command("verify", "--json", "--data-dir", str(self.directory))
         assert status == 0, (out, err)
@@ -135,7 +135,7 @@ class Site:
         assert not wrong, wrong[:10]
 
     def stored(self) -> Stored:
-        """What the database has beside projects and logs, as its file says."""
+        """The content of the database file, except projects and logs."""
         with contextlib.closing(sqlite3.connect(self.directory / "strongroom.db")) as connection:
 
             def counts(sql: str) -> dict[str, int]:
@@ -158,7 +158,7 @@ class Site:
         return read_documents(file)
 
     def done(self) -> None:
-        """Start once more, write, stop in good order, check, and add up."""
+        """Start again, write, stop in an orderly way, check, and add up."""
         with self.serving() as serving:
             before = self.ledger.count()[Fate.ACKNOWLEDGED]
             with self.load(serving):
@@ -169,13 +169,14 @@ class Site:
         self.add_up()
 
     def add_up(self) -> None:
-        """Count this installation's writes in the tally."""
+        """Add this installation's writes to the tally."""
         for fate, count in self.ledger.count().items():
             self.tally.fates[fate] += count
 
 
 def command(*arguments: str) -> tuple[int, str, str]:
-    """Run a command line in this process, which no server shares: its status and its output."""
+    """Run a command line in this process, while no server runs. Returns its status and its
+    output."""
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         status = main(list(arguments))

@@ -1,4 +1,4 @@
-"""The faults in a short form; `make faults` tries each of them at length."""
+"""The short form of the faults; `make faults` tries each of them at length."""
 
 import re
 import subprocess
@@ -13,8 +13,7 @@ from tests.support.processes import environment
 
 ROOT = Path(__file__).parent.parent.parent
 GROUPS = 4
-"""Each is tried in a process of its own: one that has mounted, and run commands, is of no more use
-to others."""
+"""Each fault is tried in its own process, because mounts and commands leave traces in a process."""
 
 
 def _faults(*arguments: str) -> "subprocess.CompletedProcess[str]":

@@ -1,4 +1,4 @@
-"""An image has what was synced, and of the rest what a disk may have."""
+"""An image contains everything that was synced, and of the rest what a disk may have."""
 
 import random
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ def history(*lines: str) -> History:
 
 
 class Images:
-    """What a disk may have where the last of these lines was read, over many chances."""
+    """The possible contents of a disk after the last of these lines, sampled with many seeds."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -48,7 +48,7 @@ class Images:
             yield parent / "data"
 
     def contents(self, *lines: str, syncs: bool = True) -> set[bytes | None]:
-        """What the file may hold; `None` when it may be missing."""
+        """The possible contents of the file; `None` when it may be missing."""
         files = [image / "f" for image in self.of(*lines, syncs=syncs)]
         return {file.read_bytes() if file.exists() else None for file in files}
 

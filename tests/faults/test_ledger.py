@@ -1,4 +1,4 @@
-"""The ledger tells each way in which a database can break a promise."""
+"""The ledger detects each way in which a database can break a promise."""
 
 import re
 from collections.abc import Callable
@@ -107,7 +107,7 @@ def test_logs_are_there_once_and_whole() -> None:
 
 
 def _wrong_rows(ledger: Ledger, write: Write, rows: int, entries: int = 1) -> list[str]:
-    """What the ledger finds where so many rows, and entries of the audit, bear the write's mark."""
+    """The ledger's findings when `rows` rows and `entries` audit entries have the write's mark."""
     found: dict[Kind, dict[str, int]] = {kind: {} for kind in ROWS}
     if rows:
         found[write.kind] = {write.of or write.mark: rows}
@@ -153,7 +153,7 @@ def test_what_is_there_is_in_the_audit_whatever_was_answered() -> None:
     assert _wrong_rows(ledger, write, 0, entries=1)
 
 
-def test_what_nobody_wrote_is_told() -> None:
+def test_rows_that_no_write_made_are_found() -> None:
     write = Write(1, Kind.RUN, "repository")
     assert _wrong_rows(Ledger(), write, 1)
 

@@ -1,4 +1,4 @@
-"""What strace writes is read as what happened, or not at all."""
+"""The output of strace is read correctly or refused."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Reading what strace wrote of a process: its calls, in the order in which they ended."""
+"""Reads strace's output of a process: its system calls, in the order in which they ended."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -12,27 +12,26 @@ CALLS = (
     *("ftruncate", "truncate", "fallocate", "?sendfile", "?copy_file_range"),
     *("fsync", "fdatasync", "?sync_file_range", "sync", "syncfs"),
 )
-"""Every call that changes a file or a directory, makes it durable, or sends to a client; those
-with a question mark are not there on each machine."""
+"""Every call that changes a file or a directory, makes it durable, or sends to a client. Calls with
+a question mark don't exist on every machine."""
 
 STRACE_OPTIONS = (
-    # All of every string, in hexadecimal, and the path of each descriptor.
+    # Complete strings in hexadecimal, and the path of each descriptor.
     *("-f", "-qq", "-y", "-xx", "-s", "100000000"),
-    # Other calls run at their full speed.
+    # Other calls run at full speed.
     "--seccomp-bpf",
     *("-e", "signal=none", "-e", f"trace={','.join(CALLS)}"),
 )
-"""What `read_trace` expects strace to have been called with."""
+"""The options of strace that `read_trace` requires."""
 
 ATTACHED_OPTIONS = (
     *("-f", "-y", "-xx", "-s", "100000000", "--quiet=exit,path-resolution,personality"),
     *("-e", "signal=none", "-e", f"trace={','.join(CALLS)}"),
 )
-"""The same for a process that runs already: strace says when it is attached, and can't use
-seccomp."""
+"""The same for a running process: strace reports that it is attached, and can't use seccomp."""
 
 NEVER = 1 << 62
-"""The end of a call that had none."""
+"""The end of a call that did not return."""
 
 _LINE = re.compile(r"(\d+) +(?:<\.\.\. (\w+) resumed>(.*)|(\w+)\((.*))", re.DOTALL)
 _UNFINISHED = re.compile(r"(.*?),? <unfinished \.\.\.>")
@@ -43,7 +42,7 @@ _NUMBER = re.compile(r"-?\d+")
 
 
 class UnreadableTrace(Exception):
-    """A line is not what it should be, so that nothing can be concluded from the trace."""
+    """A line has an unexpected form, so the trace proves nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,16 +51,16 @@ class Call:
 
     name: str
     text: str
-    """Its arguments as strace shows them."""
+    """Its arguments, as strace prints them."""
     result: int
-    """What it returned; 0 for one that had no end."""
+    """Its result; 0 if it did not return."""
     began: int
-    """The number of the line that shows its beginning; `ended` is that of its end."""
+    """The number of the line where it began; `ended` is the line where it ended."""
     ended: int
 
     @property
     def descriptor(self) -> tuple[int, str]:
-        """The number and the path of the descriptor that is the first argument."""
+        """The number and the path of the descriptor in the first argument."""
         match = _DESCRIPTOR.match(self.text)
         if match is None:
             raise UnreadableTrace(f"{self.name} without a descriptor: {self.text[:80]}")
@@ -69,7 +68,7 @@ class Call:
 
     @property
     def data(self) -> bytes:
-        """All strings, one after the other: what a call that writes was given."""
+        """All strings joined: the data that a call wrote."""
         strings = _STRING.findall(self.text)
         if any(cut for _, cut in strings):
             raise UnreadableTrace(f"{self.name} shows a part of its data only")
@@ -77,7 +76,7 @@ class Call:
 
     @property
     def paths(self) -> list[str]:
-        """The paths that are arguments, each taken from the directory before it, if any."""
+        """The paths among its arguments, each relative to the directory before it, if any."""
         paths: list[str] = []
         directory = "/"
         for part in re.finditer(f"{_DESCRIPTOR.pattern}|{_STRING.pattern}", self.text):
@@ -88,7 +87,7 @@ class Call:
         return paths
 
     def number(self, index: int) -> int:
-        """The argument at this place that is a number and neither string nor descriptor."""
+        """The `index`-th argument among the numbers, without strings and descriptors."""
         bare = _DESCRIPTOR.sub("", _STRING.sub("", self.text))
         return int(_NUMBER.findall(bare)[index])
 
@@ -96,15 +95,15 @@ class Call:
 def read_trace(path: Path) -> Iterator[Call]:
     """The calls of a trace, in the order of their ends; those without an end come last.
 
-    A thread goes on only when its call's end is noted, so whatever a call brought about stands
-    behind it. Raises `UnreadableTrace`.
+    A thread continues only after its call's end is recorded, so all effects of a call come later in
+    the trace. Raises `UnreadableTrace`.
     """
     with path.open(encoding="ascii") as lines:
         yield from parse_trace(lines)
 
 
 def parse_trace(lines: Iterable[str]) -> Iterator[Call]:
-    """The calls in these lines: see `read_trace`."""
+    """The calls in these lines; see `read_trace`."""
     begun: dict[str, tuple[str, str, int]] = {}
     for number, line in enumerate(lines):
         match = _LINE.fullmatch(line.rstrip("\n"))

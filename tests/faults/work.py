@@ -1,4 +1,4 @@
-"""SIGKILL while something longer goes on: a migration, a rotation of keys, a removal."""
+"""SIGKILL during longer work: a migration, a key rotation, a removal."""
 
 import asyncio
 import contextlib
@@ -28,17 +28,17 @@ from tests.support.forked import Forked
 from tests.support.processes import PATIENCE, Serving, environment
 
 FILLER = 20_000
-"""Logs that make work last."""
+"""Logs that make the work take longer."""
 LOG = "INSERT INTO system_logs (level, level_no, message, created_at) VALUES ('INFO', 20, ?, ?)"
 OLD = 40_000
 """Logs that are to be removed."""
 OLD_DAYS = 40
-"""How old these are."""
+"""The age of these logs in days."""
 
 
 @contextlib.contextmanager
 def running(*arguments: str | Path) -> Iterator[Forked]:
-    """A command as a process, which is gone after the block."""
+    """A command as a process, which is killed at the end of the block."""
     with Forked(arguments, cwd=Path.cwd(), env=environment()) as process:
         try:
             yield process
@@ -49,8 +49,8 @@ def running(*arguments: str | Path) -> Iterator[Forked]:
 def kill_once(
     process: subprocess.Popen[str] | Forked, begun: Callable[[], bool], site: Site, longest: float
 ) -> str:
-    """Kill a process at a random moment of the `longest` seconds after something has begun; how
-    far it was."""
+    """Kill a process at a random moment in the `longest` seconds after its work has begun. Returns
+    how far it was."""
     deadline = time.monotonic() + PATIENCE
     while not begun() and process.poll() is None:
         assert time.monotonic() < deadline, "it never begins"
@@ -61,9 +61,9 @@ def kill_once(
 
 
 def migration(directory: Path, tally: Tally, rounds: int, seed: int) -> None:
-    """SIGKILL while an older schema is brought up to date."""
+    """SIGKILL while an older schema is migrated."""
     site = Site(directory / "site", tally, seed)
-    # The older schemas don't have what a claim writes.
+    # The older schemas lack the columns that a claim writes.
     with site.serving() as serving, site.load(serving, without=(Kind.CLAIM,)):
         site.pause(0.5)
         serving.process.kill()
@@ -86,7 +86,7 @@ def migration(directory: Path, tally: Tally, rounds: int, seed: int) -> None:
 
 
 def _make_older(database: Path, version: int) -> None:
-    """Put the database's rows, and some more, into one of an older schema."""
+    """Move the database's rows, and some more, into a database with an older schema."""
     older = database.with_name("older.db")
     connection = open_connection(ConnectionConfig(older))
     migrate(connection, load_migrations()[:version])
@@ -95,7 +95,7 @@ def _make_older(database: Path, version: int) -> None:
     connection.execute("ATTACH ? AS newer", (str(database),))
     connection.execute("BEGIN")
     for (table,) in connection.execute(
-        # What an index of words has stands in the tables beside it.
+        # The content of a full-text index is in ordinary tables.
         "SELECT name FROM main.sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%'"
         " AND sql NOT LIKE 'CREATE VIRTUAL%'"
     ).fetchall():
@@ -115,7 +115,7 @@ def _copy_table(connection: sqlite3.Connection, table: str) -> None:
     columns = ", ".join(
         name for (name,) in connection.execute("SELECT name FROM pragma_table_info(?)", (table,))
     )
-    # Names come from the schema itself. What an earlier round has added is not needed again.
+    # The names come from the schema itself. Logs that an earlier round added are left out.
     without = " WHERE message NOT LIKE 'filler %'" if table == "system_logs" else ""
     connection.execute(f"DELETE FROM main.{table}")  # noqa: S608
     connection.execute(
@@ -129,7 +129,7 @@ def _pending(site: Site) -> int:
 
 
 def rotation(directory: Path, tally: Tally, rounds: int, seed: int) -> None:
-    """SIGKILL while all keys are replaced, under load; then the old master key goes."""
+    """SIGKILL while all keys are replaced, under load. Then the old master key is removed."""
     site = Site(directory / "site", tally, seed)
     with site.serving() as serving, site.load(serving):
         site.pause(0.5)
@@ -149,7 +149,7 @@ def rotation(directory: Path, tally: Tally, rounds: int, seed: int) -> None:
             with serving.client() as client:
                 wait_until(lambda: _is_rotated(client), "the rotation never ends")
             assert serving.end() == 0
-        # Nothing is left that needs it.
+        # The old key is no longer needed.
         keys.write_text(f"{new}\n")
         site.check()
         tally.rounds += 1
@@ -157,7 +157,7 @@ def rotation(directory: Path, tally: Tally, rounds: int, seed: int) -> None:
 
 
 def _begin_rotation(client: httpx.Client, site: Site, serving: Serving) -> None:
-    """Ask for a rotation, and kill the server before, while or after it goes on."""
+    """Request a rotation, and kill the server before, during or after it."""
     patience = site.chance.uniform(0.001, 0.2)
     with contextlib.suppress(httpx.ReadTimeout):
         client.post("/api/keys/rotate", json={"reencrypt": True}, timeout=patience)
@@ -178,14 +178,14 @@ def _is_rotated(client: httpx.Client) -> bool:
     over = newest is None or newest["status"] == "finished"
     left = [key for key in status["keys"] if not key["current"] and not key["removable"]]
     if over and left:
-        # The kill came before it had begun.
+        # The kill came before the rotation began.
         assert client.post("/api/keys/rotate", json={"reencrypt": True}).status_code < 300
     return over and not left
 
 
 def prune(directory: Path, tally: Tally, rounds: int, seed: int) -> None:
     """SIGKILL while old logs are removed: by a server under load, and by the command, which then
-    writes the file anew."""
+    rewrites the file."""
     for number in range(rounds):
         site = Site(directory / f"site-{number}", tally, seed + number)
         asyncio.run(_add_old_logs(site))

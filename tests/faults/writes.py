@@ -1,4 +1,4 @@
-"""What clients ask for: the kinds of writes, and their requests."""
+"""The requests of the clients: their kinds, paths and bodies."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -6,30 +6,31 @@ from enum import StrEnum
 from typing import Any
 
 OWNER = "faults"
-"""The owner of every repository that the clients make a project for."""
+"""The owner of all repositories in these tests."""
 COMPONENT = "faults"
-"""The component of every log that the clients send."""
+"""The component of all logs that clients send."""
 KEYS = ("ALPHA", "BETA", "GAMMA")
-"""The secrets of each project; a write sets all of them, to values that name it."""
+"""The keys of each project's secrets; a write sets all of them to values that contain its mark."""
 SECRET_VALUE = b"(?:%s) s{20}" % "|".join(KEYS).encode()
-"""Tells the values of secrets from everything else that is written."""
+"""Matches values of secrets, and nothing else that is written."""
 LOGS = 3
-"""How many logs a write of logs sends."""
+"""The number of logs per write."""
 
 
 RESULTS = 3
-"""How many test results a write of results sends."""
+"""The number of test results per write."""
 
 
 class Kind(StrEnum):
-    """What a write asks for; each touches several rows in one transaction, its audit's included."""
+    """The kinds of writes; each changes several rows in one transaction, including its audit
+    entry."""
 
     PROJECT = "project"
     """A new project with settings and secrets."""
     SECRETS = "secrets"
-    """New values of all secrets of a project, which belongs to one client."""
+    """New values for all secrets of a project, which belongs to one client."""
     LOGS = "logs"
-    """Some logs, which nothing but the write itself tells from the same ones sent again."""
+    """Some logs; only the write's mark distinguishes them from the same logs sent again."""
     RUN = "run"
     """A new run."""
     CLAIM = "claim"
@@ -37,19 +38,19 @@ class Kind(StrEnum):
     TRANSITION = "transition"
     """The end of a run."""
     RESULTS = "results"
-    """Some test results of a run."""
+    """Some test results for a run."""
     WEBHOOK = "webhook"
     """A new webhook."""
     TOKEN = "token"
     """A new token."""
     REVOCATION = "revocation"
-    """The end of a token."""
+    """The revocation of a token."""
     PURGE = "purge"
-    """The end of a project and of all that belongs to it."""
+    """The purge of a project."""
 
 
 class Fate(StrEnum):
-    """What the client knows of its write."""
+    """The outcome of a write, as far as the client knows it."""
 
     UNKNOWN = "unknown"
     ACKNOWLEDGED = "acknowledged"
@@ -58,33 +59,33 @@ class Fate(StrEnum):
 
 @dataclass(slots=True)
 class Write:
-    """A write that was intended."""
+    """A write that a client is about to send, or has sent."""
 
     number: int
     kind: Kind
     repository: str
-    """That of the project which it makes or changes; none for logs and tokens."""
+    """The repository of the project that it creates or changes; empty for logs and tokens."""
     target: int = 0
-    """The id of what it changes, other than the project."""
+    """The id of the changed object, other than the project."""
     of: str = ""
-    """The mark of what it changes, when what it does bears no mark of its own."""
+    """The mark of the changed object, when the write leaves no mark of its own."""
     fate: Fate = Fate.UNKNOWN
     status: int | None = None
     """The status of the answer, if there was one."""
 
     @property
     def mark(self) -> str:
-        """What everything that it writes is named after."""
+        """The text that marks everything it writes."""
         return f"w{self.number:06d}"
 
     @property
     def secrets(self) -> dict[str, str]:
-        """The values that it gives to secrets."""
+        """Its values for secrets."""
         return {key: f"{self.mark} {key} " + "s" * 200 for key in KEYS}
 
     @property
     def statement(self) -> str:
-        """The planning statement of the project that it makes."""
+        """The planning statement of the project that it creates."""
         return f"{self.mark} " + "p" * 1000
 
     def messages(self) -> list[str]:
@@ -92,7 +93,7 @@ class Write:
         return [f"{self.mark} {n} " + "m" * 200 for n in range(LOGS)]
 
     def request(self, project_id: int) -> tuple[str, str, dict[str, Any] | None]:
-        """Method, path and body; `project_id` is that of the project that it changes, if any."""
+        """The method, path and body; `project_id` is the project that it changes, if any."""
         if self.kind in _REQUESTS:
             return _REQUESTS[self.kind](self, project_id)
         if self.kind is Kind.LOGS:
@@ -116,7 +117,7 @@ class Write:
 
 
 Request = tuple[str, str, dict[str, Any] | None]
-"""Method, path and body."""
+"""The method, path and body."""
 
 
 def _run(write: Write, project_id: int) -> Request:

@@ -1,4 +1,4 @@
-"""Every call of the HTTP interface, as its OpenAPI document tells of it, ready to be made."""
+"""Every call of the HTTP interface, built from its OpenAPI document."""
 
 import re
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ METHODS = ("get", "post", "put", "patch", "delete")
 
 @dataclass(frozen=True)
 class Call:
-    """One operation; `str()` of it names it."""
+    """One operation; `str()` names it."""
 
     method: str
     template: str
@@ -40,7 +40,7 @@ class Call:
 
     @property
     def needs_body(self) -> bool:
-        """Whether it refuses to do without one."""
+        """Whether it requires a body."""
         return bool(self.operation.get("requestBody", {}).get("required"))
 
     @property
@@ -54,12 +54,12 @@ class Call:
 
     @property
     def example(self) -> dict[str, Any]:
-        """A body that it takes, from the document."""
+        """A valid body, from the document's examples."""
         found: dict[str, Any] = self.body_schema["examples"][0]
         return found
 
     def resolved(self, schema: dict[str, Any]) -> dict[str, Any]:
-        """The schema, with a reference replaced by what it refers to."""
+        """The schema, with a reference replaced by its target."""
         reference = schema.get("$ref")
         found: dict[str, Any] = (
             self.components["schemas"][reference.rpartition("/")[2]] if reference else schema
@@ -68,7 +68,7 @@ class Call:
 
     @property
     def responses(self) -> dict[str, dict[str, Any]]:
-        """What it may answer, by status, without references."""
+        """Its possible responses by status, without references."""
         shared = self.components["responses"]
         return {
             status: shared[response["$ref"].rpartition("/")[2]] if "$ref" in response else response
@@ -80,7 +80,8 @@ class Call:
         return [p for p in self.operation.get("parameters", []) if p["in"] == place]
 
     def path(self, **values: object) -> str:
-        """A path of it; what is not given is the first of its kind, and the secret KEY."""
+        """The path with these values. By default it names the first resource of each kind, and the
+        secret KEY."""
         known: dict[str, object] = {
             **dict.fromkeys(self.names, 1),
             "key": "KEY",
@@ -98,7 +99,7 @@ def document() -> dict[str, Any]:
 
 
 def all_calls() -> Iterator[Call]:
-    """Every call that the document has."""
+    """Every call in the document."""
     for template, operations in document()["paths"].items():
         for method in METHODS:
             if method in operations:
@@ -106,7 +107,7 @@ def all_calls() -> Iterator[Call]:
 
 
 async def make_something_of_everything(client: httpx.AsyncClient) -> None:
-    """What the paths of `Call.path` point at."""
+    """Create the resources that `Call.path` names by default."""
     project = await make_project(
         client,
         github_repo="first",

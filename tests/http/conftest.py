@@ -23,7 +23,7 @@ def admin_token(client: httpx.AsyncClient) -> str:
 def shared(
     database_template: Path, tmp_path_factory: pytest.TempPathFactory, master_keys: str
 ) -> Iterator[RunningServer]:
-    """A server for the tests of a module that only read, with a front end of another origin."""
+    """A server for the tests of a module that only read, with a front end on another origin."""
     directory = tmp_path_factory.mktemp("heads")
     (directory / database_template.name).write_bytes(database_template.read_bytes())
     settings = Settings(

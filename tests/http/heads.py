@@ -1,8 +1,8 @@
-"""Heads and bodies of requests that are refused before a route is looked for."""
+"""Heads and bodies of requests that are refused before the search for a route."""
 
 HOST = b"Host: strongroom.test\r\n"
 ORIGIN = "https://app.example.com"
-"""Of the pages that may call the servers that get these requests."""
+"""The origin of the pages that may call the servers in these tests."""
 
 HEADS: dict[str, tuple[bytes, int, str]] = {
     "no host": (b"GET / HTTP/1.1\r\n\r\n", 400, "bad_request"),
@@ -216,4 +216,4 @@ LONG_FRAMES = {
     "trailers": b"2\r\n{}\r\n0\r\n" + b"X: x\r\n" * 17_000 + b"\r\n",
     "blanks in a trailer": b"2\r\n{}\r\n0\r\nX:" + b" " * 100_000 + b"x\r\n\r\n",
 }
-"""Bodies in chunks, whose frames have 100 kB."""
+"""Chunked bodies with 100 kB of framing."""

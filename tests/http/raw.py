@@ -1,4 +1,4 @@
-"""HTTP by hand, for requests that no client would send."""
+"""A minimal HTTP client for requests that ordinary clients would not send."""
 
 import json
 import socket
@@ -11,7 +11,7 @@ from tests.support.servers import RunningServer
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back: the status, the headers by lower-case name, the body."""
+    """An answer: the status, the headers by lower-case name, the body."""
 
     status: int
     headers: dict[str, str]
@@ -39,16 +39,16 @@ class Wire:
         self.close()
 
     def close(self) -> None:
-        """End the connection, whatever is on its way."""
+        """Close the connection, whatever is in transit."""
         self._file.close()
         self._socket.close()
 
     def half_close(self) -> None:
-        """Send nothing more, and go on reading."""
+        """Send nothing more, but continue to read."""
         self._socket.shutdown(socket.SHUT_WR)
 
     def send(self, data: bytes) -> None:
-        """Send these bytes. A server that has answered and closed is no error."""
+        """Send these bytes. It is no error if the server has answered and closed."""
         try:
             self._socket.sendall(data)
         except (BrokenPipeError, ConnectionResetError):
@@ -62,14 +62,14 @@ class Wire:
         self.send("\r\n".join(lines).encode("latin-1") + b"\r\n\r\n")
 
     def chunks(self, parts: Iterable[bytes], *, end: bool = True) -> None:
-        """Send a body in chunks, without a length of the whole."""
+        """Send a body in chunks, without its total length."""
         for part in parts:
             self.send(b"%x\r\n%s\r\n" % (len(part), part))
         if end:
             self.send(b"0\r\n\r\n")
 
     def answer(self, *, head_only: bool = False) -> Answer:
-        """The next answer. Raises `ConnectionError` when the connection ended before it."""
+        """The next answer. Raises `ConnectionError` when the connection ends before it."""
         line = self._file.readline()
         if not line:
             raise ConnectionError("the connection ended without an answer")
@@ -82,7 +82,7 @@ class Wire:
         return Answer(status, headers, self._file.read(length))
 
     def rest(self) -> bytes:
-        """Everything that comes until the server ends the connection."""
+        """Everything until the server closes the connection."""
         try:
             return self._file.read()
         except ConnectionResetError:
@@ -100,7 +100,7 @@ def received(server: RunningServer, data: bytes, *, at_once: bool = True) -> Ans
 
 
 def is_problem(answer: Answer) -> bool:
-    """Whether it is a whole problem document."""
+    """Whether it is a complete problem document."""
     document = answer.document
     return (
         answer.headers["content-type"] == "application/problem+json"

@@ -1,4 +1,4 @@
-"""Values that nobody else could have written, and finding them in whatever form."""
+"""Unique values, and a search for them in every usual encoding."""
 
 import base64
 import json
@@ -12,21 +12,21 @@ CORE = '+"\u00e9\U0001f511\\k3Y/+\U0001f511'
 
 
 class Sentinels:
-    """Hands values out, and finds them again in whatever form."""
+    """Hands out unique values, and finds them again in every usual encoding."""
 
     def __init__(self, core: str = CORE) -> None:
         self._core = core
         self.given: dict[str, str] = {}
-        """Each value by where it was sent."""
+        """Each value by the place where it was sent."""
 
     def new(self, place: str) -> str:
-        """A value of its own for a place."""
+        """A new unique value for this place."""
         value = f"Sn{len(self.given):04d}{self._core}{crc32(place.encode()):x}"
         self.given[place] = value
         return value
 
     def found_in(self, data: bytes) -> list[str]:
-        """The places whose values can be read from the data."""
+        """The places whose values occur in the data."""
         if not any(form in data for form in forms(self._core)):
             return []
         return [
@@ -37,13 +37,13 @@ class Sentinels:
 
 
 def forms(value: str) -> Iterator[bytes]:
-    """The ways in which a text is usually written down."""
+    """The usual encodings of a text."""
     for raw in (value.encode(), value.encode("utf-16-le")):
         yield raw
         yield raw.hex().encode()
         yield raw.hex().upper().encode()
         for shift in range(3):
-            # Whatever stands before and behind changes the letters at the ends only.
+            # The bytes before and after it change only the first and last characters.
             for encode in (base64.b64encode, base64.urlsafe_b64encode):
                 yield encode(b"\0" * shift + raw + b"\0" * 3)[4:-8]
     quoted = (quote(value), quote(value, safe=""), quote_plus(value))
@@ -53,7 +53,7 @@ def forms(value: str) -> Iterator[bytes]:
 
 
 def files_in(directory: Path) -> Iterator[tuple[str, bytes]]:
-    """Every file of a directory with what is in it."""
+    """The content of every file of a directory, by name."""
     for file in sorted(directory.rglob("*")):
         if file.is_file():
             yield file.name, file.read_bytes()

@@ -1,4 +1,4 @@
-"""Writes that break off in the middle, readers beside writers, clients that go away."""
+"""Writes that fail halfway, reads during writes, and clients that disconnect."""
 
 import asyncio
 import json
@@ -48,7 +48,7 @@ async def test_a_project_whose_third_secret_fails_is_not_there(
         response = await client.post("/api/projects", json=body)
         problem(response, "internal")
         assert "sentinel" not in response.text
-        # Its repository is still free.
+        # The repository is still available.
         free = {**body, "settings": {}, "secrets": []}
         assert all_rows(broken_in_the_middle) == before
         made = (await client.post("/api/projects", json=free)).json()
@@ -106,7 +106,7 @@ async def test_full_is_of_one_moment(client: httpx.AsyncClient) -> None:
 
 
 def whole_or_absent(rows: dict[str, list[dict[str, Any]]]) -> int:
-    """How many projects there are, after a look that each has all that was sent with it."""
+    """The number of projects, after a check that each is complete."""
     for project in rows["projects"]:
         of_it = {
             table: [row for row in rows[table] if row["project_id"] == project["id"]]
@@ -119,12 +119,12 @@ def whole_or_absent(rows: dict[str, list[dict[str, Any]]]) -> int:
 
 
 def requests(count: int) -> Iterator[bytes]:
-    """Bodies of projects with everything."""
+    """Bodies of projects with every part."""
     for _ in range(count):
         yield json.dumps(new_project(settings={"setup_commands": "make"}, secrets=SECRETS)).encode()
 
 
-def test_what_a_client_that_went_away_asked_for_is_there_whole_or_not_at_all(
+def test_a_write_of_a_client_that_disconnected_is_whole_or_absent(
     settings: Settings,
 ) -> None:
     count = 60
@@ -143,7 +143,7 @@ def test_what_a_client_that_went_away_asked_for_is_there_whole_or_not_at_all(
                     assert wire.answer().status == 201
                 elif number % 3 == 1:
                     wire.half_close()
-        # The server ends with what it has begun, and closes the database.
+        # The server finishes pending requests, and closes the database.
     manager = DatabaseManager(settings.data_dir / "strongroom.db")
     made = whole_or_absent(dict(all_rows(manager)))
     manager.sync_pool.close()
@@ -162,7 +162,7 @@ async def test_a_cancelled_request_is_whole_or_absent(
     answers = await asyncio.gather(*tasks, return_exceptions=True)
     answered = [answer for answer in answers if isinstance(answer, httpx.Response)]
     assert all(answer.status_code == 201 for answer in answered)
-    # Behind this write nothing of the cancelled ones is still to come.
+    # After this write, no cancelled one is still running.
     await make_project(client, settings={"setup_commands": "make"}, secrets=SECRETS)
     made = whole_or_absent(dict(all_rows(manager_of(application))))
     assert len(answered) < made <= len(bodies) + 1

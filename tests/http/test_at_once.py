@@ -1,4 +1,5 @@
-"""Sixty-four clients at once: one winner where there can be one, and nothing lost elsewhere."""
+"""Sixty-four clients at the same time: one winner where only one is possible, and otherwise no
+change is lost."""
 
 import asyncio
 from collections import Counter
@@ -67,7 +68,7 @@ async def test_changes_of_different_fields_are_all_kept(client: httpx.AsyncClien
         "setup_commands": "changed",
         "branch_name": "changed",
     }
-    # Each of them a few times: only the first time changes something.
+    # Each change is sent several times: only the first one has an effect.
     answers = await asyncio.gather(
         *(client.put(path, json={k: v}) for k, v in list(of_project.items()) * 6),
         *(client.patch(f"{path}/configuration", json={k: v}) for k, v in of_settings.items()),

@@ -1,4 +1,4 @@
-"""Backups over HTTP: where they go, what they say, what of them is recorded."""
+"""Backups over HTTP: their place, the answer, and the audit's entries."""
 
 import asyncio
 import hashlib
@@ -13,7 +13,7 @@ from config.settings import Settings
 from tests.support.http import make_project, manager_of, places, problem, row_counts, walk
 
 BACKUPS = "/api/backups"
-SENTINEL = "sesame-that-nobody-may-read"
+SENTINEL = "sesame-that-must-stay-secret"
 
 
 async def _backup(client: httpx.AsyncClient) -> dict[str, Any]:
@@ -23,7 +23,7 @@ async def _backup(client: httpx.AsyncClient) -> dict[str, Any]:
     return made
 
 
-async def test_a_backup_is_told_as_it_is_and_recorded(
+async def test_a_backup_is_described_correctly_and_recorded(
     client: httpx.AsyncClient, application: FastAPI, settings: Settings
 ) -> None:
     await make_project(client, secrets=[{"key": "KEY", "value": SENTINEL}])
@@ -38,7 +38,7 @@ async def test_a_backup_is_told_as_it_is_and_recorded(
     assert made["sha256"] == hashlib.sha256(content).hexdigest()
     assert made["duration_seconds"] > 0
     verified = made["verified"]
-    # The tables of full-text search are its own affair.
+    # The tables of full-text search are not compared.
     assert verified["rows"].items() <= before.items()
     assert verified["rows"]["project_secrets"] == 1
     assert verified["integrity"] is verified["references"] is True

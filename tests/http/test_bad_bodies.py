@@ -1,6 +1,6 @@
-"""Bodies that nobody should send, to every call that reads one.
+"""Invalid bodies, sent to every call that reads one.
 
-Each is answered with a problem document, stores nothing, and what it says is repeated nowhere.
+Each is answered with a problem document, stores nothing, and appears in no answer and no log.
 """
 
 import gzip
@@ -89,7 +89,7 @@ RAW: dict[str, tuple[bytes, frozenset[str]]] = {
 
 
 class Sender:
-    """Makes every call with a body of a test's choice, and looks at what becomes of it."""
+    """Makes every call with the same body, and checks the result."""
 
     def __init__(self, client: httpx.AsyncClient, application: FastAPI, log: io.StringIO) -> None:
         self.client = client
@@ -109,7 +109,7 @@ class Sender:
         headers: dict[str, str] = JSON,
         calls: list[Call] | None = None,
     ) -> None:
-        """Every call answers one of `codes`, stores nothing, and repeats nothing."""
+        """Every call answers with one of `codes`, stores nothing, and repeats nothing."""
         before = all_rows(self.manager)
         for call in self.calls if calls is None else calls:
             response = await self.client.request(
@@ -126,7 +126,7 @@ class Sender:
 
 @pytest.fixture
 async def sender(client: httpx.AsyncClient, application: FastAPI, log: io.StringIO) -> Sender:
-    """A sender to an application that has something of everything."""
+    """A sender for an application with one of everything."""
     await make_something_of_everything(client)
     return Sender(client, application, log)
 
@@ -150,7 +150,7 @@ async def test_what_is_no_request_is_refused(sender: Sender, codes: frozenset[st
     for kind, (raw, expected) in RAW.items():
         if codes <= expected:
             content = raw.replace(b"%s", SENTINEL.encode())
-            # Some calls do without a body.
+            # Some calls work without a body.
             optional = kind in ("nothing", "null")
             calls = [call for call in sender.calls if call.needs_body or not optional]
             await sender.refused(expected, content, calls=calls)
@@ -172,7 +172,7 @@ async def test_a_compressed_body_is_refused_and_named(
     code = frozenset({"unsupported_media_type"})
     for coding in ("gzip", "GZIP", "x-gzip", "deflate", "br", "zstd", "identity, gzip", SENTINEL):
         headers = {**JSON, "Content-Encoding": coding}
-        # Whether it is what it says or not.
+        # Whether the body is really compressed or not.
         for body in (gzip.compress(plain), plain):
             await sender.refused(code, body, headers=headers)
         response = await client.post("/api/projects", content=plain, headers=headers)
@@ -197,7 +197,7 @@ async def test_every_call_that_takes_no_body_refuses_one(
             tried += 1
     assert tried > 5
     assert all_rows(manager_of(application)) == before
-    # What asks for nothing passes.
+    # A body without content is accepted.
     assert (await client.post("/api/projects/1/restore", json={})).status_code == 200
 
 
@@ -207,7 +207,7 @@ async def test_every_route_with_a_body_refuses_a_compressed_one(
     before = all_rows(manager_of(application))
     tried = 0
     for call in all_calls():
-        # Deliveries are signed: tests/webhooks sends some.
+        # Deliveries are signed: see tests/webhooks.
         if call.takes_body and not call.template.endswith("/github"):
             response = await client.request(
                 *(call.method, call.path()),

@@ -1,4 +1,4 @@
-"""Paths and queries that nobody should send, to every call there is."""
+"""Invalid paths and queries, sent to every call."""
 
 import io
 from typing import Any
@@ -22,7 +22,7 @@ NO_PATHS = ("%00", "%ff", "%ED%A0%80", "%2F", "%2e%2e", "x" * 5000, SENTINEL, "%
 
 @pytest.fixture(autouse=True)
 async def everything(client: httpx.AsyncClient) -> None:
-    """There is something of everything to be found."""
+    """Create one of everything."""
     await make_something_of_everything(client)
 
 
@@ -48,7 +48,7 @@ async def test_a_path_leads_to_a_problem_or_to_what_it_names(
                 document = problem(response, response.json()["code"])
                 assert SENTINEL not in str(document)
                 tried += 1
-                # A text that can't be an id is no id that nobody has.
+                # A text that can't be an id is not reported as an unknown id.
                 if number and document["code"] == "validation_failed":
                     assert document["errors"][0]["pointer"] == f"/path/{parameter['name']}"
                 elif number:

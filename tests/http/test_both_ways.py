@@ -1,4 +1,5 @@
-"""Every route answers the same bytes when FastAPI's own handler calls its endpoint."""
+"""Every route gives the same answer, byte for byte, when FastAPI's own handler calls its
+endpoint."""
 
 import re
 import shutil
@@ -28,20 +29,20 @@ CHANGING = re.compile(
     """,
     re.VERBOSE | re.MULTILINE,
 )
-"""Times, and what is made up at random."""
+"""Times and random values."""
 NO_BODIES = (b"", b"{", b"[]", b'{"unknown": 1}')
 MADE_LAST = ("DELETE", "/api/projects/{project_id}")
 
 
 class Way:
-    """An application of its own, and what it has made of everything."""
+    """An application with its own data, and one of everything in it."""
 
     def __init__(self, client: httpx.AsyncClient, names: dict[str, Any]) -> None:
         self._client = client
         self._names = names
 
     async def answers(self, call: Call) -> list[Any]:
-        """What a route answers to requests of every kind, without what no two of them share."""
+        """The route's answers to requests of every kind, without the parts that always differ."""
         queries: list[dict[str, str]] = [{"unknown": "1"}, {}]
         if call.query:
             queries.append(dict.fromkeys(call.query, "0x"))
@@ -65,7 +66,8 @@ class Way:
     def _seen(self, response: httpx.Response) -> Any:
         request_id = response.headers["x-request-id"]
         text = response.text.replace(request_id, "")
-        # A length counts what is left out of the text; that there is one must be the same.
+        # The length includes the parts that are left out of the text, so only its presence is
+        # compared.
         headers = [
             (name, "" if name in ("content-length", "x-request-id") else value)
             for name, value in response.headers.multi_items()
@@ -74,12 +76,12 @@ class Way:
 
 
 async def way(stack: AsyncExitStack, settings: Settings, *, direct: bool) -> Way:
-    """An application that calls endpoints this way."""
+    """An application that calls endpoints directly or through FastAPI."""
     app = create_app(settings, direct=direct)
     kinds = [route.is_direct for route in app.router.routes if isinstance(route, GuardedRoute)]
     assert any(kinds) is direct
     await stack.enter_async_context(app.router.lifespan_context(app))
-    # What it does by itself comes in its own time.
+    # Background work would run at different times.
     await state_of(app).installation.background.stop()
     client = client_of(app, token_of_first_start(settings), base_url="http://localhost")
     await stack.enter_async_context(client)
@@ -90,7 +92,7 @@ async def way(stack: AsyncExitStack, settings: Settings, *, direct: bool) -> Way
 async def ways(
     settings: Settings, database_template: Path, tmp_path: Path
 ) -> AsyncIterator[tuple[Way, Way]]:
-    """Direct calls, and FastAPI's, each with data of its own."""
+    """An application with direct calls and one with FastAPI's, each with its own data."""
     other = tmp_path / "other"
     other.mkdir()
     shutil.copyfile(database_template, other / database_template.name)
@@ -101,7 +103,7 @@ async def ways(
 
 
 async def test_every_route_answers_the_same_through_fastapi(ways: tuple[Way, Way]) -> None:
-    # What takes things away comes last, and the project with all that belongs to it after that.
+    # Deletions come last, and the deletion of the project after all others.
     routes = sorted(
         calls_of(document()),
         key=lambda call: (call.method == "DELETE") + ((call.method, call.path) == MADE_LAST),
@@ -111,5 +113,5 @@ async def test_every_route_answers_the_same_through_fastapi(ways: tuple[Way, Way
         direct, usual = [await way.answers(call) for way in ways]
         assert direct == usual, str(call)
         successes += any(status < 300 for status, _, _ in direct)
-    # A heartbeat needs a lease, a delivery a signature, and a run that was cancelled has ended.
+    # A heartbeat needs a lease, a delivery a signature, and the cancelled run has ended.
     assert successes >= len(routes) - 3

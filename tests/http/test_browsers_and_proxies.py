@@ -1,4 +1,4 @@
-"""What browsers and what is between client and server rely on: CORS, compression."""
+"""What browsers and proxies rely on: CORS and compression."""
 
 import gzip
 import re
@@ -26,7 +26,7 @@ PREFLIGHT = {
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
-    """As everywhere, with a front end of another origin."""
+    """The usual settings, with a front end on another origin."""
     return settings.model_copy(
         update={"cors_origins": (OURS,), "max_body_bytes": 5000, "failed_attempts_per_minute": 4}
     )
@@ -36,7 +36,7 @@ EXPOSED = "ETag, Location, Link, Retry-After, X-Request-ID, Idempotency-Replayed
 
 
 def readable(response: httpx.Response) -> bool:
-    """Whether a browser shows the answer to a page of `OURS`, with what it may read."""
+    """Whether a browser lets a page of `OURS` read the answer and its headers."""
     headers = response.headers
     return (
         headers.get_list("access-control-allow-origin") == [OURS]
@@ -177,11 +177,11 @@ async def test_errors_of_every_layer_can_be_read_by_the_page(
 
 
 class TestTrustedHosts:
-    """Pages that call a name which is not the service's."""
+    """Pages that call the service by a foreign name."""
 
     @pytest.fixture
     def settings(self, settings: Settings) -> Settings:
-        """One name."""
+        """One trusted name."""
         return settings.model_copy(update={"trusted_hosts": ("strongroom.example.com",)})
 
     async def test_they_can_read_why_and_their_preflights_are_refused(
@@ -214,7 +214,7 @@ async def test_an_answer_without_an_origin_is_not_kept_for_one(client: httpx.Asy
 
 
 class TestEveryOrigin:
-    """A development service that any page may call."""
+    """A development service that pages of any origin may call."""
 
     @pytest.fixture
     def settings(self, settings: Settings) -> Settings:
@@ -251,7 +251,7 @@ async def test_without_configured_origins_there_is_no_cors(
 
 
 async def raw(client: httpx.AsyncClient, accepted: str | None) -> tuple[httpx.Headers, bytes]:
-    """Headers and undecoded body of a list that is worth compressing."""
+    """The headers and undecoded body of a list that is long enough to be compressed."""
     headers = {} if accepted is None else {"Accept-Encoding": accepted}
     request = client.build_request("GET", "/api/projects?limit=100", headers=headers)
     if accepted is None:
@@ -261,7 +261,9 @@ async def raw(client: httpx.AsyncClient, accepted: str | None) -> tuple[httpx.He
     return response.headers, body
 
 
-async def test_a_large_list_is_compressed_for_who_accepts_it(client: httpx.AsyncClient) -> None:
+async def test_a_large_list_is_compressed_for_clients_that_accept_it(
+    client: httpx.AsyncClient,
+) -> None:
     for _ in range(40):
         await make_project(client)
     headers, plain = await raw(client, None)
@@ -279,7 +281,7 @@ async def test_a_large_list_is_compressed_for_who_accepts_it(client: httpx.Async
     "accepted",
     ["identity", "br", "gzip;q=0", "gzip; q=0.0", "gzip ;q=0,br", "br, gzip;q=0.000", ""],
 )
-async def test_nobody_gets_an_encoding_that_they_did_not_accept(
+async def test_a_client_gets_only_encodings_that_it_accepts(
     client: httpx.AsyncClient, accepted: str
 ) -> None:
     for _ in range(40):

@@ -1,4 +1,4 @@
-"""The configuration of a project over HTTP, and everything about a project in one read."""
+"""The configuration of a project over HTTP, and everything about a project in one request."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ CHANGING = pytest.mark.parametrize("method", ["PUT", "PATCH"])
 
 
 async def make(client: httpx.AsyncClient, **settings: Any) -> tuple[str, dict[str, Any]]:
-    """The path of a new project's configuration, and the configuration."""
+    """Make a project. Returns the path of its configuration, and the configuration."""
     project = await make_project(client, settings=settings)
     path = f"/api/projects/{project['id']}/configuration"
     response = await client.get(path)
@@ -70,7 +70,7 @@ async def test_a_project_without_settings_has_the_defaults(
     assert defaults.keys() == FIELDS
     for name in (*TEXTS, "branch_name", "project_id"):
         assert defaults[name] == configuration[name]
-    # To say what holds already changes nothing.
+    # Sending the current values changes nothing.
     before = all_rows(manager)
     for body in ({}, {"branch_name": "main", "setup_commands": None}, defaults):
         assert (await client.put(path, json=body)).json() == defaults

@@ -1,4 +1,4 @@
-"""What holds for every call: request ids, unknown paths and methods, HEAD, the access line."""
+"""Conventions of every call: request ids, unknown paths and methods, HEAD, the access line."""
 
 import io
 import json
@@ -13,7 +13,7 @@ from tests.support.http import REQUEST_ID, make_project, manager_of, problem, ro
 
 
 def lines_of(log: io.StringIO) -> list[dict[str, Any]]:
-    """The log's lines."""
+    """The lines of the log."""
     return [json.loads(line) for line in log.getvalue().splitlines()]
 
 
@@ -23,7 +23,7 @@ async def test_a_request_id_that_fits_is_echoed(client: httpx.AsyncClient) -> No
         assert response.headers["x-request-id"] == given
 
 
-async def test_a_request_id_that_does_not_fit_is_made_anew(client: httpx.AsyncClient) -> None:
+async def test_an_invalid_request_id_is_replaced(client: httpx.AsyncClient) -> None:
     for given in ("", " ", "x" * 65, "a b", "a/b", "a;b", "\u00e9", "a\tb", "<b>", "a,b", "a\n"):
         response = await client.get("/health", headers={b"X-Request-ID": given.encode()})
         made = response.headers["x-request-id"]
@@ -59,7 +59,7 @@ async def test_the_access_line_has_the_template_and_nothing_of_the_query(
     assert "12345678901" not in log.getvalue()
 
 
-async def test_a_method_that_nobody_knows_is_neither_logged_nor_counted_by_name(
+async def test_an_unknown_method_is_neither_logged_nor_counted_by_name(
     client: httpx.AsyncClient, log: io.StringIO
 ) -> None:
     for number in range(5):
@@ -117,7 +117,7 @@ async def test_head_is_logged_as_itself(client: httpx.AsyncClient, log: io.Strin
     assert lines_of(log)[0]["method"] == "HEAD"
 
 
-async def test_what_nobody_expected_is_internal_and_says_nothing(
+async def test_an_unexpected_error_is_internal_and_says_nothing(
     client: httpx.AsyncClient,
     application: FastAPI,
     log: io.StringIO,

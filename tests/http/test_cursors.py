@@ -1,4 +1,4 @@
-"""Cursors: they lead on where a page ended, and only there."""
+"""Cursors continue where a page ended, and work only with their own list."""
 
 import httpx
 import pytest
@@ -12,7 +12,7 @@ from tests.support.http import make_project, manager_of, new_project, problem, w
 
 @pytest.fixture
 async def cursor(client: httpx.AsyncClient) -> str:
-    """The cursor of the second page of all projects."""
+    """The cursor to the second page of all projects."""
     for _ in range(3):
         await make_project(client, github_owner="acme")
     found: str = (await client.get("/api/projects?limit=1")).json()["next_cursor"]
@@ -65,7 +65,7 @@ async def test_a_cursor_belongs_to_its_list_filters_and_order(
     project = await make_project(client)
     secrets = f"/api/projects/{project['id']}/secrets"
     problem(await client.get(secrets, params={"cursor": cursor}), "bad_cursor")
-    # To ask for the default order by name, or for pages of another size, is the same list.
+    # The explicit default order, or another page size, is still the same list.
     for same in ({"sort": "-created_at"}, {"limit": "2"}):
         response = await client.get("/api/projects", params={"cursor": cursor, **same})
         assert response.status_code == 200
@@ -100,7 +100,7 @@ async def test_a_cursor_outlives_a_restart(
 
 
 async def test_names_of_every_length_can_be_paged_by(client: httpx.AsyncClient) -> None:
-    # The longest position that a name can have: each of these becomes three letters.
+    # The names that make the longest cursors: each letter is encoded as three.
     names = ["\u0390" * 255, "\U0001f511" * 255, '"' * 255, "\\" * 255, "\x01x" * 127]
     for name in names:
         body = new_project(name=name)

@@ -1,4 +1,4 @@
-"""A route that is called directly answers as it does when FastAPI calls it."""
+"""A directly called route gives the same answer as one that FastAPI calls."""
 
 from dataclasses import dataclass, fields
 from inspect import Parameter, Signature, signature
@@ -48,7 +48,7 @@ class Item(BaseModel):
     @computed_field  # type: ignore[prop-decorator]
     @property
     def count(self) -> int:
-        """How many sizes there are."""
+        """The number of sizes."""
         return len(self.sizes)
 
 
@@ -108,7 +108,8 @@ def make(route_class: type[APIRoute]) -> FastAPI:
 
 @pytest.fixture
 def clients() -> tuple[httpx.AsyncClient, httpx.AsyncClient]:
-    """A client of the direct application, and one of FastAPI's."""
+    """A client of the direct application, and one of the application that uses FastAPI's
+    handler."""
     direct, usual = (
         httpx.AsyncClient(transport=httpx.ASGITransport(make(kind)), base_url="http://test")
         for kind in (Direct, APIRoute)
@@ -180,7 +181,7 @@ async def nothing() -> None:
 
 
 def endpoint(*annotations: Any, default: Any = Parameter.empty, answer: Any = Item) -> Any:
-    """An endpoint that takes these."""
+    """An endpoint with these parameters."""
 
     async def call(**_arguments: Any) -> None: ...
 
@@ -193,7 +194,7 @@ def endpoint(*annotations: Any, default: Any = Parameter.empty, answer: Any = It
 
 
 def blocking() -> Item:
-    """An endpoint that is no coroutine."""
+    """An endpoint that is not a coroutine."""
     return Item(name="a")
 
 
@@ -254,8 +255,8 @@ def test_an_answer_of_another_kind_is_not_ordinary(options: dict[str, Any]) -> N
     assert not is_ordinary(route, options)
 
 
-# What FastAPI has besides, which a direct call does nothing about: a route that uses it is left to
-# FastAPI. A new name here, or one less, is to be looked at first.
+# FastAPI's other options, which a direct call ignores: a route that uses one is left to FastAPI.
+# Examine an option before you add it here.
 OTHER_OPTIONS = {
     "dependency_overrides_provider",
     "form_limits",
@@ -290,7 +291,7 @@ OF_THE_HANDLER = {
     "response_field",
     "stream_item_field",
 }
-"""What FastAPI's handler is given besides options, all of it found out from the endpoint."""
+"""The arguments of FastAPI's handler that are not options, but derived from the endpoint."""
 
 
 def test_all_that_fastapi_knows_of_a_route_has_been_looked_at() -> None:
@@ -302,7 +303,7 @@ def test_all_that_fastapi_knows_of_a_route_has_been_looked_at() -> None:
 
 @dataclass(slots=True)
 class LaterDependant(Dependant):
-    """As a later FastAPI may have it."""
+    """A later version of FastAPI might have another field."""
 
     later: tuple[str, ...] = ()
 

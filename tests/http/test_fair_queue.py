@@ -1,4 +1,4 @@
-"""Who may work, and who is next."""
+"""Which requests may run, and which one is next."""
 
 import asyncio
 import random
@@ -13,7 +13,7 @@ LONG = 30.0
 
 
 async def settle() -> None:
-    """Let everything run that can."""
+    """Run the event loop until all tasks wait."""
     for _ in range(5):
         await asyncio.sleep(0)
 
@@ -65,13 +65,13 @@ async def test_clients_that_have_something_to_do_share_the_seats() -> None:
     assert not queue.take("b")
     tasks += [waiters.wait("b") for _ in range(5)]
     await settle()
-    # Five slots for two are three for each, as far as there are any.
+    # Of five slots, each of two clients may have three, as far as slots are free.
     for _ in range(5):
         queue.give_back("a")
         await settle()
     assert waiters.order == list("bbaba")
     assert (queue.free, queue.waiting) == (0, 5)
-    # Whoever has nothing to do for the moment has its share all the same.
+    # A client without waiting requests keeps its share.
     for task in tasks:
         task.cancel()
     await settle()
@@ -104,13 +104,13 @@ async def test_many_clients_with_little_to_do_leave_half_of_the_seats_to_others(
     assert [queue.take(client) for client in range(5)] == [True] * 4 + [False]
 
 
-async def test_seats_of_a_client_that_went_away_are_for_those_who_wait() -> None:
+async def test_slots_of_a_client_that_left_go_to_those_that_wait() -> None:
     queue = FairQueue(4, LONG, linger=0.3)
     assert queue.take("gone")
     queue.give_back("gone")
     assert [queue.take("a") for _ in range(3)] == [True, True, False]
     waiters = Waiters(queue)
-    # Nobody gives a slot back meanwhile.
+    # No slot is given back meanwhile.
     await asyncio.gather(waiters.wait("a"), waiters.wait("a"))
     assert (queue.free, queue.waiting) == (0, 0)
     for _ in range(4):
@@ -118,7 +118,7 @@ async def test_seats_of_a_client_that_went_away_are_for_those_who_wait() -> None
     assert [queue.take("a") for _ in range(4)] == [True] * 4
 
 
-async def test_nobody_takes_a_seat_before_those_who_wait() -> None:
+async def test_a_new_request_takes_no_slot_before_those_that_wait() -> None:
     queue = FairQueue(1, LONG)
     assert queue.take("b")
     task = Waiters(queue).wait("a")
@@ -128,7 +128,7 @@ async def test_nobody_takes_a_seat_before_those_who_wait() -> None:
     await task
 
 
-async def test_who_waits_too_long_is_told_and_has_none() -> None:
+async def test_a_waiter_that_waits_too_long_gets_an_error_and_no_slot() -> None:
     queue = FairQueue(1, 0.01)
     assert queue.take("first")
     with pytest.raises(DatabaseBusy) as told:
@@ -155,7 +155,7 @@ async def test_each_waits_for_its_own_time() -> None:
     assert (queue.waiting, queue.refused) == (0, 3)
 
 
-async def test_who_is_cancelled_while_it_waits_has_none() -> None:
+async def test_a_waiter_that_is_cancelled_gets_no_slot() -> None:
     queue = FairQueue(1, LONG)
     assert queue.take("first")
     waiters = Waiters(queue)
@@ -169,7 +169,7 @@ async def test_who_is_cancelled_while_it_waits_has_none() -> None:
     assert (queue.free, queue.waiting) == (0, 0)
 
 
-async def test_who_is_cancelled_in_the_moment_of_its_turn_hands_the_seat_on() -> None:
+async def test_a_waiter_cancelled_at_its_turn_hands_the_slot_on() -> None:
     queue = FairQueue(1, LONG)
     assert queue.take("first")
     waiters = Waiters(queue)
@@ -184,7 +184,7 @@ async def test_who_is_cancelled_in_the_moment_of_its_turn_hands_the_seat_on() ->
     assert queue.free == 1
 
 
-async def test_who_is_cancelled_in_the_moment_it_is_refused_hands_on_nothing() -> None:
+async def test_a_waiter_cancelled_while_it_is_refused_hands_on_nothing() -> None:
     queue = FairQueue(1, LONG)
     assert queue.take("first")
     first = Waiters(queue).wait("a")

@@ -1,4 +1,4 @@
-"""Where no token is asked for, pages of other origins and names of other hosts have no effect."""
+"""Without authentication, pages of other origins and requests for other hosts have no effect."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -91,22 +91,22 @@ async def caller(application: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
 
 
 def host(name: str) -> dict[str, str]:
-    """The header that names a host."""
+    """The header that names the host."""
     return {"Host": name}
 
 
 def stored(application: FastAPI) -> dict[str, list[dict[str, Any]]]:
-    """Everything that is stored, but for the service's own logs, which come in their own time."""
+    """All stored rows, without the service's own logs, which are written later."""
     rows = all_rows(manager_of(application))
     return {name: rows[name] for name in rows if not name.startswith("system_log")}
 
 
 class TestAuthOff:
-    """A service that asks for no token."""
+    """A service without authentication."""
 
     @pytest.fixture
     def settings(self, settings: Settings) -> Settings:
-        """`STRONGROOM_AUTH=off`, with a front end of another origin."""
+        """`STRONGROOM_AUTH=off`, with a front end on another origin."""
         return settings.model_copy(update={"auth": "off", "cors_origins": (PERMITTED,)})
 
     async def test_another_host_is_refused_on_every_route(
@@ -117,7 +117,7 @@ class TestAuthOff:
             names = {key: ABSENT.get(key, ABSENT_ID) for key in call.names}
             for name in OTHER_HOSTS:
                 response = await send(caller, call, names, headers=host(name))
-                # With two ports it is no host at all.
+                # With two ports it is not a host.
                 problem(response, "bad_request" if name.count(":80") == 2 else "forbidden")
                 assert not name or name not in response.text
         assert stored(application) == before
@@ -198,11 +198,11 @@ class TestAuthOff:
 
 
 class TestPublicUrl:
-    """A service without tokens behind a proxy that browsers call by another name."""
+    """A service without authentication behind a proxy that browsers call by another name."""
 
     @pytest.fixture
     def settings(self, settings: Settings) -> Settings:
-        """`STRONGROOM_PUBLIC_URL` is the proxy's."""
+        """`STRONGROOM_PUBLIC_URL` is the proxy's URL."""
         changed = {"auth": "off", "public_url": "https://strongroom.test:8443"}
         return settings.model_copy(update=changed)
 
@@ -220,7 +220,7 @@ class TestPublicUrl:
 
 
 class TestOpenMetrics:
-    """Metrics that are open on loopback, where all else needs a token."""
+    """Metrics that need no token on loopback, where all other calls need one."""
 
     async def test_programs_of_this_machine_read_them(self, caller: httpx.AsyncClient) -> None:
         for name in OWN_HOSTS:
@@ -245,11 +245,11 @@ class TestOpenMetrics:
 
 
 class TestEveryOriginAndMetrics:
-    """`*` in `STRONGROOM_CORS_ORIGINS` says nothing about what is open without a token."""
+    """`*` in `STRONGROOM_CORS_ORIGINS` does not apply to what is open without a token."""
 
     @pytest.fixture
     def settings(self, settings: Settings) -> Settings:
-        """Every origin."""
+        """Every origin is permitted."""
         return settings.model_copy(update={"cors_origins": ("*",)})
 
     async def test_no_page_reads_them(self, caller: httpx.AsyncClient) -> None:

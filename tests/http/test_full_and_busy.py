@@ -1,4 +1,4 @@
-"""A database without room, and one with too much to do: told as such, and without effect."""
+"""A full database, and a busy one: requests get the right error, and have no effect."""
 
 import asyncio
 import json
@@ -72,11 +72,11 @@ async def test_many_at_once_on_a_full_database_are_all_or_nothing(
 
 
 class TestBusy:
-    """A database that has more to do than it may let wait."""
+    """A database with more waiting work than it permits."""
 
     @pytest.fixture
     def settings(self, settings: Settings) -> Settings:
-        """Twenty may wait, and not for long."""
+        """At most twenty waiting requests, and a short timeout."""
         return settings.model_copy(
             update={
                 "db_queue_limit": 20,
@@ -89,7 +89,7 @@ class TestBusy:
     async def test_a_write_that_finds_the_queue_full_or_waits_too_long_had_no_effect(
         self, client: httpx.AsyncClient, application: FastAPI
     ) -> None:
-        # What the service does by itself waits in the same queues.
+        # Background work waits in the same queues.
         await application.state.runtime.background.stop()
         manager = manager_of(application)
         await make_project(client)
@@ -138,16 +138,16 @@ class TestBusy:
 
 
 class TestTurns:
-    """As many requests at once as there are slots: here one to read, and one to write."""
+    """As many requests at a time as there are slots: here one read and one write."""
 
     @pytest.fixture
     def settings(self, settings: Settings) -> Settings:
-        """Nobody waits for long."""
+        """A short timeout."""
         return settings.model_copy(
             update={"max_concurrent_requests": 1, "db_queue_timeout_seconds": 0.1}
         )
 
-    async def test_who_waits_too_long_for_its_turn_is_told_and_had_no_effect(
+    async def test_a_request_that_waits_too_long_for_its_turn_is_refused_without_effect(
         self, client: httpx.AsyncClient, application: FastAPI
     ) -> None:
         queue: FairQueue = application.state.queues["writing"]
@@ -164,7 +164,7 @@ class TestTurns:
     async def test_meanwhile_the_service_tells_how_it_is(
         self, client: httpx.AsyncClient, application: FastAPI
     ) -> None:
-        # With more patience, as the machine may be slow.
+        # A longer timeout, because the machine may be slow.
         queue = application.state.queues["reading"] = FairQueue(1, 30.0)
         assert queue.take("another")
         task = asyncio.create_task(client.get("/api/projects"))
@@ -184,7 +184,7 @@ class TestTurns:
             problem(await client.post("/api/projects", json={}), "validation_failed")
         assert [queue.free for queue in application.state.queues.values()] == [1, 1]
 
-    async def test_what_nobody_waits_for_any_more_is_not_done(
+    async def test_work_that_no_caller_waits_for_is_not_done(
         self, client: httpx.AsyncClient, application: FastAPI, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(guarded_route, "PATIENCE_SECONDS", 0)

@@ -1,4 +1,4 @@
-"""What a guarded route gives to its endpoint, and which endpoints it takes."""
+"""The arguments that a guarded route passes to its endpoint, and the endpoints that it accepts."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from functools import partial
@@ -20,7 +20,7 @@ POLICIES = {
 
 
 def route_of(endpoint: Callable[..., Any]) -> GuardedRoute:
-    """A route that calls it."""
+    """A route with this endpoint."""
     router = GuardedRouter(tag="test", policies=POLICIES)
     router.get("/api/projects")(endpoint)
     (route,) = router.guarded_routes
@@ -48,7 +48,7 @@ async def slow_pieces(service: Service) -> AsyncIterator[bytes]:
 
 
 class Endpoint:
-    """An object that is called as if it were a function."""
+    """An object that can be called like a function."""
 
     def __init__(self, service: Service) -> None:
         self.service = service

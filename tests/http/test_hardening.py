@@ -1,4 +1,5 @@
-"""What every answer tells a browser, whom a request may be for, and the pages that can be off."""
+"""The security headers of every answer, the hosts that requests may name, and the pages that can be
+turned off."""
 
 import base64
 import hashlib
@@ -28,7 +29,7 @@ HEADERS = {
 
 
 def has_headers(response: httpx.Response) -> bool:
-    """Whether the answer has each of them, once."""
+    """Whether the answer has each of these headers exactly once."""
     return {name: response.headers.get_list(name) for name in HEADERS} == {
         name: [value] for name, value in HEADERS.items()
     }
@@ -79,7 +80,7 @@ def test_what_is_no_http_is_a_problem_with_them(server: RunningServer) -> None:
 
 
 class Page(HTMLParser):
-    """What a page loads and runs."""
+    """The resources and scripts of a page."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -89,7 +90,7 @@ class Page(HTMLParser):
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Note what it loads."""
+        """Note each address that it loads."""
         self._tag = tag
         attributes = dict(attrs)
         for address in (attributes.get("src"), attributes.get("href")):
@@ -97,7 +98,7 @@ class Page(HTMLParser):
                 self.loaded[address] = attributes
 
     def handle_data(self, data: str) -> None:
-        """Note what it runs."""
+        """Note each inline script."""
         if self._tag == "script" and data.strip():
             self.scripts.append(data)
 
@@ -120,14 +121,14 @@ async def test_the_page_may_run_what_it_needs_and_nothing_else(stranger: httpx.A
     assert len(page.loaded) == 2
     for address, attributes in page.loaded.items():
         assert address in policy["script-src"] + policy["style-src"]
-        # Another file in its place is not run, whoever puts it there.
+        # The browser refuses a replaced file.
         integrity, crossorigin = attributes["integrity"], attributes["crossorigin"]
         assert integrity is not None
         assert (integrity[:7], len(integrity), crossorigin) == ("sha384-", 71, "anonymous")
 
 
 class TestOff:
-    """The pages turned off."""
+    """The pages are turned off."""
 
     @pytest.fixture
     def settings(self, settings: Settings) -> Settings:
@@ -156,7 +157,7 @@ TRUSTED = ("strongroom.example.com", "*.internal.example", "127.0.0.1", "[::1]")
 
 
 class TestTrustedHosts:
-    """A service that is to be called by its names only."""
+    """A service that accepts only its own names."""
 
     @pytest.fixture
     def settings(self, settings: Settings) -> Settings:
@@ -168,7 +169,7 @@ class TestTrustedHosts:
     async def caller(
         self, application: FastAPI, settings: Settings
     ) -> AsyncIterator[httpx.AsyncClient]:
-        """A client with the admin's token and no host of its own."""
+        """A client with the admin token that sets its own Host."""
         token = token_of_first_start(settings)
         url = "http://strongroom.example.com"
         async with client_of(application, token, base_url=url) as caller:
@@ -234,7 +235,7 @@ class TestTrustedHosts:
             response = await caller.get(path, headers={"Host": "10.1.2.3:8000"})
             assert response.status_code == 200
 
-    def test_none_or_two_of_them_are_none(self, settings: Settings) -> None:
+    def test_no_host_and_two_hosts_are_refused(self, settings: Settings) -> None:
         with RunningServer(create_app(settings)) as server:
             token = token_of_first_start(settings)
             trusted = b"Host: strongroom.example.com\r\n"

@@ -1,4 +1,4 @@
-"""Whose body is ended when another one needs its room."""
+"""Which body is refused when another one needs its room."""
 
 import pytest
 
@@ -17,7 +17,7 @@ def room() -> InboundRoom:
 def came_in(
     room: InboundRoom, size: int, webhook_id: int = 1, address: str = "192.0.2.1"
 ) -> InboundBody:
-    """A body that has sent so many bytes."""
+    """A body of which `size` bytes have arrived."""
     body = InboundBody(room, webhook_id, address)
     body.take(size)
     return body

@@ -1,4 +1,4 @@
-"""Numbers of JSON objects come back as they went in, written alike wherever they are read, or are
+"""Numbers in JSON objects are returned as they were sent, in the same form in every answer, or are
 refused."""
 
 import json
@@ -67,7 +67,7 @@ KEPT_NUMBERS = {
 
 
 @pytest.mark.parametrize(("text", "written"), KEPT_NUMBERS.items(), ids=lambda text: text[:25])
-def test_a_number_is_read_as_what_it_is(text: str, written: str) -> None:
+def test_a_number_is_read_exactly(text: str, written: str) -> None:
     (value,) = parse_json(f"[{text}]".encode())
     shown = repr(value) if isinstance(value, float) else value
     assert Decimal(text) == Decimal(written) == Decimal(shown)
@@ -104,7 +104,7 @@ def test_any_number_is_read_equal_or_not_at_all(text: str) -> None:
     if isinstance(value, float):
         assert Decimal(repr(value)) == Decimal(text)
     else:
-        # There is no double that would be written as this number.
+        # No double is written as this number.
         assert value is UNKEPT
         assert not (
             0 < abs(float(text)) < float("inf") and Decimal(repr(float(text))) == Decimal(text)
@@ -145,7 +145,7 @@ async def test_a_duration_is_what_was_measured_or_refused(
 
 
 def places_in(schema: dict[str, Any], call: Call) -> Iterator[str]:
-    """The members that an object of this shape may have."""
+    """The possible members of an object of this shape."""
     for option in (schema, *schema.get("anyOf", ()), *schema.get("oneOf", ())):
         yield from call.resolved(option).get("properties", ())
 

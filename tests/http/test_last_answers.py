@@ -1,4 +1,5 @@
-"""Refusals with which a connection ends: clients can read them, and pages of permitted origins."""
+"""Refusals that close the connection: clients can read them, and so can pages of permitted
+origins."""
 
 import ast
 import asyncio
@@ -34,7 +35,7 @@ WITH_HEADERS = [kind for kind, (data, *_) in HEADS.items() if HEAD_ENDS.search(d
 
 
 def is_readable(answer: Answer) -> bool:
-    """Whether a browser shows it to a page of `ORIGIN`, with all that the page may read."""
+    """Whether a browser lets a page of `ORIGIN` read the answer and its headers."""
     return (
         answer.headers.get("access-control-allow-origin") == ORIGIN
         and answer.headers["access-control-allow-credentials"] == "true"
@@ -44,11 +45,11 @@ def is_readable(answer: Answer) -> bool:
 
 
 def with_line(data: bytes, line: bytes, *, first: bool) -> bytes:
-    """A request with one more header, the first one or the last one."""
+    """A request with one more header, as the first or the last one."""
     head_end = HEAD_ENDS.search(data)
     assert head_end is not None
     if not first:
-        # The line behind which it comes ends as it did.
+        # The line before it keeps its end.
         at = data.index(b"\n", head_end.start()) + 1
     else:
         line_end = re.compile(rb"[^\r\n]\r?\n").search(data)
@@ -89,7 +90,7 @@ def test_a_refused_preflight_does_not_blame_the_origin(shared: RunningServer) ->
 
 
 @pytest.mark.parametrize("lines", [ORIGIN_LINE + FOREIGN, b"X-Origin: " + ORIGIN_LINE[8:]])
-def test_an_origin_that_is_not_known_is_none(shared: RunningServer, lines: bytes) -> None:
+def test_an_unclear_origin_gets_no_headers(shared: RunningServer, lines: bytes) -> None:
     answer = received(shared, with_line(HEADS["a bare CR"][0], lines, first=False))
     assert answer.status == 400
     assert "access-control-allow-origin" not in answer.headers
@@ -107,7 +108,7 @@ def test_a_page_can_read_of_a_url_that_was_sent_without_end(shared: RunningServe
 
 
 @pytest.mark.parametrize("begun", [b"GET /" + b"x" * 70_000, b"\x16\x03\x01" + bytes(100)])
-def test_who_says_no_more_is_answered_all_the_same(shared: RunningServer, begun: bytes) -> None:
+def test_a_client_that_sends_no_more_is_still_answered(shared: RunningServer, begun: bytes) -> None:
     for ends in (False, True):
         with Wire(shared) as wire:
             wire.send(begun)
@@ -128,14 +129,14 @@ def test_what_is_sent_beside_an_answer_does_not_reset_the_connection(
     )
     for sent in bodies:
         with contextlib.closing(shared.connect()) as connection:
-            # It would raise.
+            # A reset connection would raise here.
             connection.sendall(sent)
             text = b"".join(iter(lambda: connection.recv(65536), b""))
             assert text.startswith(b"HTTP/1.1 400 "), sent[:80]
             assert text.count(b"HTTP/1.1 ") == 1
 
 
-def test_who_waits_for_a_sign_to_send_a_body_is_refused_at_once(shared: RunningServer) -> None:
+def test_a_client_that_waits_to_send_a_body_is_refused_at_once(shared: RunningServer) -> None:
     with Wire(shared) as wire:
         wire.send(
             b"POST / HTTP/1.1\r\n" + HOST * 2 + b"Expect: 100-continue\r\nContent-Length: 9\r\n\r\n"
@@ -145,11 +146,11 @@ def test_who_waits_for_a_sign_to_send_a_body_is_refused_at_once(shared: RunningS
 
 
 class TestCrowded:
-    """A server that may have two connections, and waits for one client that is refused."""
+    """A server with at most two connections, which waits for one refused client at a time."""
 
     @pytest.fixture
     def last_answers(self) -> LastAnswers:
-        """Those of a server that has so much time that a test which uses it up is given up."""
+        """Such long timeouts that a test fails if it uses them up."""
         return LastAnswers(Patience(at_once=1, seconds_before=1000, seconds_after=1000))
 
     @pytest.fixture
@@ -178,7 +179,7 @@ class TestCrowded:
                     assert (answer.status, answer.document["code"]) == (503, "too_many_connections")
                     assert int(answer.headers["retry-after"]) >= 1
                     assert is_readable(answer)
-                    # That is all the patience there is.
+                    # No more refused clients are waited for.
                     with Wire(server) as another:
                         answer = another.answer()
                         assert answer.status == 503
@@ -194,7 +195,7 @@ class TestCrowded:
 
 
 def codes_of_faults() -> set[str]:
-    """The codes with which the edge and the server refuse, read from their source."""
+    """The error codes of the edge and the server, read from their source."""
     found = set()
     for room in ("http", "cli"):
         for path in (Path(*backend.__path__) / room).rglob("*.py"):
@@ -206,7 +207,7 @@ def codes_of_faults() -> set[str]:
 
 
 def refusals(server: RunningServer, token: str) -> Iterator[Answer]:
-    """An answer with each of them to a page of `ORIGIN`, as far as this server gives it."""
+    """One answer with each code to a page of `ORIGIN`, as far as this server produces it."""
     for kind in WITH_HEADERS:
         yield received(server, with_line(HEADS[kind][0], ORIGIN_LINE, first=True))
     head = (
@@ -223,18 +224,18 @@ def test_every_refusal_of_the_edge_can_be_read_by_a_page(shared: RunningServer) 
     answers = list(refusals(shared, token))
     assert all(map(is_readable, answers))
     produced = {answer.document["code"] for answer in answers}
-    # Of the others, that of a page without a token carries nothing for a foreign page on purpose.
+    # The first two are not produced here. `forbidden` is deliberately unreadable for foreign pages.
     elsewhere = {"too_many_connections", "internal", "forbidden"}
     assert produced == codes_of_faults() - elsewhere
     assert codes_of_faults() <= set(ERROR_TABLE)
 
 
 JAVA = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n"
-"""What the client of Java's standard library adds to its first request."""
+"""The headers that the client of Java's standard library adds to its first request."""
 
 
 class TestUpgrades:
-    """Requests that ask for another protocol are served in this one, body and all."""
+    """Requests that ask for another protocol are served over HTTP/1.1, with their body."""
 
     @pytest.mark.parametrize("size", [1, 50, 100_000])
     @pytest.mark.parametrize("in_chunks", [False, True])
@@ -263,7 +264,7 @@ class TestUpgrades:
                 )
                 assert 400 <= wire.answer().status < 500
                 wire.send(with_line(HEALTH, b"Connection: close\r\n", first=False))
-                # The one behind it is served, or none.
+                # At most one request is served: the one after it.
                 assert wire.rest().count(b"HTTP/1.1 200 ") <= 1
 
     @pytest.mark.parametrize(
@@ -275,7 +276,7 @@ class TestUpgrades:
             b"Content-Length: +5\r\n\r\n{   }",
         ],
     )
-    def test_a_body_whose_end_is_not_told_is_refused(
+    def test_a_body_without_a_known_end_is_refused(
         self, shared: RunningServer, framing: bytes
     ) -> None:
         with Wire(shared) as wire:

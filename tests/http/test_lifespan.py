@@ -1,4 +1,4 @@
-"""An application that is called before it runs, or where it does not run."""
+"""An application that is called before it runs, or on another event loop."""
 
 import asyncio
 import threading
@@ -23,7 +23,8 @@ ALIVE = ("/", "/health", "/docs", "/openapi.json")
 async def refused_on_every_route(
     app: FastAPI, kind: type[Exception], told: str, headers: dict[str, str]
 ) -> None:
-    """Each route that needs the service says what to do: in its answer, and to the program."""
+    """Each route that needs the service says what to do: in its answer, and in the error that the
+    program gets."""
     async with (
         client_of(app, base_url=LOCAL) as caller,
         client_of(app, base_url=LOCAL, raising=True) as program,
@@ -50,7 +51,7 @@ async def test_without_its_lifespan_every_route_says_what_to_do(
 
 
 def elsewhere(work: Callable[[], Awaitable[None]]) -> None:
-    """Do the work on another event loop, in another thread."""
+    """Run the work on another event loop, in another thread."""
     failures: list[BaseException] = []
 
     def run() -> None:
@@ -81,6 +82,6 @@ async def test_on_another_event_loop_every_route_says_what_to_do(
                 app, WrongEventLoop, "belongs to the event loop that opened it", headers
             )
         )
-        # It goes on where it runs.
+        # It still works on its own event loop.
         async with client_of(app, base_url=LOCAL) as caller:
             assert (await caller.get("/api/projects", headers=headers)).status_code == 200

@@ -1,4 +1,4 @@
-"""Lists: what is in them, in which order, and pages that neither skip nor repeat."""
+"""Lists: their content, their order, and pages that neither skip nor repeat items."""
 
 import itertools
 import random
@@ -15,7 +15,7 @@ STATUSES = ("active", "inactive", "archived")
 
 
 def expected(projects: list[dict[str, Any]], sort: str, **filters: Any) -> list[dict[str, Any]]:
-    """The list as the description of the call has it."""
+    """The list as the call's description defines it."""
     status, owner, q = (filters.get(name) for name in ("status", "owner", "q"))
     column = sort.removeprefix("-")
 
@@ -55,13 +55,13 @@ OWNERS = ("acme", "ACME", "\u00d6l", "\u00f6L", "x%_")
 
 @pytest.fixture(scope="module")
 def chance() -> random.Random:
-    """The same draws on every run."""
+    """The same random draws on every run."""
     return random.Random(20261123)  # noqa: S311
 
 
 @pytest.fixture
 async def projects(client: httpx.AsyncClient, chance: random.Random) -> list[dict[str, Any]]:
-    """Forty projects of all kinds, some changed after they were made, some deleted."""
+    """Forty projects of all kinds, some changed after their creation, some deleted."""
     made = [
         await make_project(
             client,
@@ -82,9 +82,9 @@ async def projects(client: httpx.AsyncClient, chance: random.Random) -> list[dic
 
 
 def combinations() -> Iterator[dict[str, str]]:
-    """Every kind of filter with every other one."""
+    """Every combination of filters."""
     statuses = (None, *STATUSES, "deleted")
-    owners = (None, "Acme", "\u00d6L", "x%_", "nobody")
+    owners = (None, "Acme", "\u00d6L", "x%_", "absent")
     texts = (
         None,
         "REPO-1",

@@ -1,4 +1,4 @@
-"""What /metrics tells, what it is called, and where that is written down."""
+"""The content of /metrics, the names of metrics, and their documentation."""
 
 import asyncio
 import re
@@ -26,7 +26,7 @@ OTHER_UNITS = re.compile(
 
 
 def parsed(text: str) -> dict[str, Metric]:
-    """The metrics by the name that stands in the text."""
+    """The metrics by their names in the text."""
     return {
         f"{metric.name}_total" if metric.type == "counter" else metric.name: metric
         for metric in text_string_to_metric_families(text)
@@ -40,7 +40,7 @@ async def families(client: httpx.AsyncClient) -> dict[str, Metric]:
 
 
 async def value(client: httpx.AsyncClient, name: str, **labels: str) -> float:
-    """The one sample with these labels."""
+    """The value of the one sample with these labels."""
     (sample,) = [
         sample for sample in (await families(client))[name].samples if sample.labels == labels
     ]
@@ -136,11 +136,11 @@ async def test_runs_that_wait_are_counted_with_the_age_of_the_oldest(
     )
     assert await value(client, pending) == 3
     assert await value(client, age) > 86_400
-    # What its queue says of a cancelled run is put right by the next claim only.
+    # A cancelled run stays in its queue's record until the next claim.
     await client.post(f"/api/agent-runs/{runs[0]}/cancel")
     assert await value(client, pending) == 2
     assert await value(client, age) < 3600
-    # Nobody can claim the runs of a deleted project.
+    # The runs of a deleted project can't be claimed.
     await client.delete(f"/api/projects/{second}")
     assert await value(client, pending) == 1
     await client.post("/api/agent-runs/claim", json={"worker": "w"})
@@ -191,7 +191,7 @@ async def test_refused_deliveries_are_counted_by_reason(client: httpx.AsyncClien
 # While the database is busy
 
 
-async def test_a_busy_database_keeps_nobody_from_the_metrics(
+async def test_metrics_are_served_while_the_database_is_busy(
     client: httpx.AsyncClient, application: FastAPI
 ) -> None:
     await new_run(client, (await make_project(client))["id"])
@@ -213,7 +213,7 @@ async def test_a_busy_database_keeps_nobody_from_the_metrics(
             has_begun.clear()
             blocked.append(asyncio.ensure_future(occupy(block)))
             await has_begun.wait()
-        # What was read before is told, also to the second who waits for the same reading.
+        # A scrape shows the last known values, also the second one that waits for the same read.
         for _ in range(2):
             assert await value(client, "strongroom_runs_pending") == 1
         service = service_of(application)
@@ -232,7 +232,7 @@ async def test_metrics_of_a_closed_database(
     client: httpx.AsyncClient, application: FastAPI
 ) -> None:
     await manager_of(application).close()
-    # Under a name of loopback, where no token has to be looked up.
+    # The metrics are open on loopback, so no token has to be looked up.
     client.headers["Host"] = "localhost"
     found = await families(client)
     assert "strongroom_wal_bytes" in found

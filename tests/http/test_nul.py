@@ -1,4 +1,4 @@
-"""No text with a NUL comes to the database: not every engine keeps one."""
+"""No text with a NUL reaches the database, because not every engine can store one."""
 
 import re
 from typing import Any
@@ -13,11 +13,11 @@ from tests.runs.test_json_fields import shapes
 from tests.test_visible_names import short_texts
 
 NEVER_STORED = {"lease_token"}
-"""Only its hash is looked for."""
+"""Only its hash is used in queries."""
 
 
 def texts(schema: dict[str, Any]) -> list[dict[str, Any]]:
-    """The texts that a field may be, or be a list or an object of."""
+    """The texts that a field may be, or that a list or an object in it may contain."""
     found = list(short_texts(schema, longest=10**9))
     for option in (schema, *schema.get("anyOf", ())):
         if isinstance(option.get("additionalProperties"), dict):
@@ -62,5 +62,5 @@ async def test_no_name_in_a_path_or_a_query_may_have_one(client: httpx.AsyncClie
 def test_no_column_takes_one(text: str) -> None:
     with pytest.raises(InvalidValue, match="NUL"):
         encode(text)
-    # As JSON it is an escape.
+    # In JSON it is an escape.
     assert encode([text]) == '["' + text.replace("\0", "\\u0000") + '"]'

@@ -1,4 +1,4 @@
-"""The OpenAPI document: complete, true, and the one that is kept beside the code."""
+"""The OpenAPI document: complete, correct, and equal to the file in the repository."""
 
 import json
 import re
@@ -23,7 +23,7 @@ CALLS = list(all_calls())
 
 
 def every_call(call: Call) -> str:
-    """The name of a call in a test's."""
+    """The call's name, for the names of tests."""
     return str(call)
 
 
@@ -78,7 +78,7 @@ def test_every_call_says_what_it_does_and_answers(call: Call) -> None:
             continue
         codes = response.get("x-codes")
         if codes is None:
-            # How the service is, which is no error.
+            # The state of the service, which is not an error.
             assert call.template == "/ready"
             continue
         assert len(codes) == len(set(codes))
@@ -100,14 +100,14 @@ def test_every_error_code_is_documented_somewhere_but_those_of_no_call() -> None
         for response in call.responses.values()
         for code in response.get("x-codes", ())
     }
-    # What has no path, no method or no request is not in a list of paths and methods.
+    # Errors without a path, a method or a request belong to no call.
     of_no_call = {"not_found", "method_not_allowed", "headers_too_large", "too_many_connections"}
     of_no_call.add("uri_too_long")
     assert set(ERROR_TABLE) - documented == of_no_call
 
 
 def references(value: Any) -> set[str]:
-    """Everything that a part of the document refers to."""
+    """Every reference in a part of the document."""
     if isinstance(value, dict):
         found = {value["$ref"]} if isinstance(value.get("$ref"), str) else set()
         return found.union(*(references(item) for item in value.values()), set())
@@ -133,7 +133,7 @@ def test_patterns_are_such_that_everybody_reads_alike() -> None:
         pattern = json.loads(text)
         re.compile(pattern)
         validator_for({"type": "string", "pattern": pattern})
-        # These mean different things to Python, Rust and ECMAScript.
+        # Python, Rust and ECMAScript interpret these differently.
         assert not re.search(r"\\[sSwWdDbB]|\\p|\(\?P|\(\?i", pattern), pattern
 
 

@@ -1,4 +1,4 @@
-"""What is wrong in a body is named by its place, in whatever way it is wrong; in a batch, by index.
+"""Errors in a body name the place, whatever the error is; in a batch they name the index.
 
 The calls that take a batch are found in the OpenAPI document.
 """
@@ -19,7 +19,7 @@ ITEMS: dict[str, Any] = {
     "test_results": {"test_type": "unit", "test_name": "t", "status": "passed"},
     "secrets": {"key": "K", "value": "v"},
 }
-"""A good item of each list of objects that there is."""
+"""A valid item for each list of objects."""
 BAD_TEXTS = {
     '"cut \\ud83d"': "unpaired_surrogate",
     '"\\udc00 \\ud83d"': "unpaired_surrogate",
@@ -31,25 +31,25 @@ BAD_TEXTS = {
     "{'a': 1}": "not_json",
     '"\x01"': "not_json",
 }
-"""What no JSON text may have in it, and the code of the error."""
+"""Texts that are not valid JSON, with the code of the error."""
 
 
 @pytest.fixture(autouse=True)
 async def something(client: httpx.AsyncClient) -> None:
-    """Something of everything."""
+    """Create one of everything."""
     await make_something_of_everything(client)
 
 
 def shapes(call: Call) -> list[dict[str, Any]]:
-    """The shapes of the objects that the call takes."""
+    """The shapes of the objects that the call accepts."""
     schema = call.operation["requestBody"]["content"]["application/json"]["schema"]
     options = [call.resolved(option) for option in schema.get("anyOf", [schema])]
     return [option for option in map(call.resolved, options) if "properties" in option]
 
 
 def batches() -> list[tuple[Call, dict[str, Any], str, dict[str, Any]]]:
-    """Each call that takes a list of objects, with a good body but for the list, the list's name,
-    and the properties of an item."""
+    """Each call that takes a list of objects, with a body that is valid except for the list, the
+    list's name, and the properties of an item."""
     found = []
     for call in all_calls():
         if not call.takes_body:
@@ -65,7 +65,7 @@ def batches() -> list[tuple[Call, dict[str, Any], str, dict[str, Any]]]:
 
 
 def items(name: str, count: int) -> list[dict[str, Any]]:
-    """Good items, no two of them the same."""
+    """Valid items, all different."""
     made = [copy.deepcopy(ITEMS[name]) for _ in range(count)]
     for number, item in enumerate(made):
         if name == "secrets":
@@ -171,7 +171,7 @@ async def test_what_is_no_json_is_named_in_every_body(client: httpx.AsyncClient)
         (b'{"name": "\xff"}', "/name"),
         (b'{"webhook_url": "C:\\dir", "name": "M\xfcller"}', "/name"),
         (b'{"webhook_url": "\\ud83", "\\x": NaN, "name": "M\xfcller"}', "/name"),
-        # A name that no request has may be anything, also a value in the wrong place.
+        # An unknown name may be anything, even a secret in the wrong place.
         (b'{"hunter2": NaN}', ""),
         (b'{"hunter2\\ud800": 1}', ""),
         (b'{"hunter2": 1, "hunter2": 2}', ""),

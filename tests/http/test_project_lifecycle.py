@@ -1,4 +1,5 @@
-"""Deleting, restoring and purging projects over HTTP, and whose a repository is meanwhile."""
+"""Deleting, restoring and purging projects over HTTP, and which project has a repository
+meanwhile."""
 
 import httpx
 import pytest
@@ -180,7 +181,7 @@ async def test_purging_leaves_nothing(
         problem(await client.get(path + rest), "project_not_found")
     problem(await client.post(f"{path}/restore"), "project_not_found")
     problem(await client.delete(f"{path}?purge=true"), "project_not_found")
-    # Its id is never given out again.
+    # Its id is never used again.
     assert (await make_project(client))["id"] > project["id"] > other["id"]
 
 

@@ -1,4 +1,4 @@
-"""Projects over HTTP: made, read, changed, deleted, restored, purged."""
+"""Projects over HTTP: created, read, changed, deleted, restored, purged."""
 
 import json
 from typing import Any
@@ -214,7 +214,7 @@ async def test_all_that_is_wrong_is_told_at_once(client: httpx.AsyncClient) -> N
     ]
 
 
-async def test_a_name_that_is_no_field_s_is_not_repeated(client: httpx.AsyncClient) -> None:
+async def test_an_unknown_name_is_not_repeated(client: httpx.AsyncClient) -> None:
     for name in ("sentinel value", "sentinel/~", "sentinel" * 20, "\u00e4sentinel", "9sentinel"):
         response = await client.post("/api/projects", json=new_project(**{name: 1}))
         assert places(response) == [""]
@@ -226,7 +226,7 @@ async def test_thousands_of_errors_are_not_all_told(client: httpx.AsyncClient) -
     assert len(places(await client.post("/api/projects", json=body))) == 100
 
 
-async def test_an_id_that_nobody_has_is_not_found(client: httpx.AsyncClient) -> None:
+async def test_an_unused_id_is_not_found(client: httpx.AsyncClient) -> None:
     for id in ("1", "999", str(2**63 - 1)):
         path = f"/api/projects/{id}"
         problem(await client.get(path), "project_not_found")

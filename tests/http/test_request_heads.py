@@ -1,4 +1,4 @@
-"""Heads of requests that could be understood in two ways, and bodies that are framed wrongly."""
+"""Heads of requests that could be understood in two ways, and bodies with wrong framing."""
 
 import json
 import re
@@ -55,7 +55,7 @@ async def test_other_escapes_are_what_they_stand_for_once(client: httpx.AsyncCli
     await make_project(client, github_owner="acme", github_repo="first")
     path = "/api/projects/by-repo"
     assert (await client.get(f"{path}/%61cme/f%69rst")).status_code == 200
-    # `%25` is a percent sign, and what comes behind it is not read again.
+    # `%25` is a percent sign, and the result is not decoded again.
     for repo in ("%252F", "a%252Fb", "%5C", "%2e%2e", "%25"):
         problem(await client.get(f"{path}/acme/{repo}"), "project_not_found")
 
@@ -72,13 +72,13 @@ async def test_dots_and_empty_names_lead_nowhere(server: RunningServer, token: s
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
-    """As everywhere, with a front end of another origin."""
+    """The usual settings, with a front end on another origin."""
     return settings.model_copy(update={"cors_origins": (ORIGIN,)})
 
 
 @pytest.fixture
 def token(server: RunningServer, settings: Settings) -> str:
-    """The admin's."""
+    """The admin token."""
     assert server.url
     return token_of_first_start(settings)
 
@@ -152,7 +152,7 @@ CHUNKED = b"Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n
 
 
 def post(token: str, framing: bytes) -> bytes:
-    """The head of a request with a body, up to its last empty line."""
+    """The head of a request with a body, including its last empty line."""
     lines = (
         *(b"POST /api/projects HTTP/1.1", HOST.strip(), b"Origin: " + ORIGIN.encode()),
         *(b"Authorization: Bearer " + token.encode(), b"Content-Type: application/json"),
@@ -193,7 +193,7 @@ def test_a_bad_chunk_is_answered_and_the_connection_closed(
             assert is_problem(answer)
             assert answer.headers["connection"] == "close"
             assert answer.headers["access-control-allow-origin"] == ORIGIN
-            # Nothing that comes behind it is taken for a request.
+            # Bytes that follow are not treated as a request.
             wire.send(b"GET /health HTTP/1.1\r\n" + HOST + b"\r\n")
             with pytest.raises((ConnectionError, ValueError)):
                 wire.answer()
@@ -208,7 +208,7 @@ def test_a_bad_chunk_is_answered_on_every_route(server: RunningServer, token: st
             wire.head(call.method, path, "Content-Type: application/json", *_CHUNKED)
             wire.send(b"zz\r\n")
             answer = wire.answer()
-            # A route that looks at no body may answer before it is there.
+            # A route that reads no body may answer before the body arrives.
             assert answer.status == 400 or call.scope is None, str(call)
     for table, rows in all_rows(manager_of(server.app)).items():
         assert rows == before[table] or table == "api_tokens", table
@@ -246,7 +246,7 @@ def test_a_request_before_the_broken_one_is_answered(server: RunningServer, toke
 def test_nothing_is_answered_twice(server: RunningServer) -> None:
     with Wire(server) as wire:
         wire.head("POST", "/api/projects", "Content-Type: application/json", *_CHUNKED)
-        # Before its body.
+        # The answer comes before the body.
         assert wire.answer().status == 401
         wire.send(b"zz\r\n")
         with pytest.raises(ConnectionError):

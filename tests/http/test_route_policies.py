@@ -1,4 +1,4 @@
-"""Each route has one row, next to it, and whatever is not as its row says is refused at once."""
+"""Each route has one row, next to it; a route that contradicts its row is refused at once."""
 
 from collections import Counter
 

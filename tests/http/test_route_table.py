@@ -1,4 +1,4 @@
-"""The table finds what trying all routes in order would find."""
+"""The table finds the same route as a search through all routes in order."""
 
 import itertools
 from collections.abc import Iterator
@@ -27,19 +27,19 @@ def scope_of(method: str, path: str, **more: str) -> Scope:
 
 
 def table_of(app: FastAPI) -> tuple[RouteTable, list[BaseRoute]]:
-    """The application's table, and what stands behind it."""
+    """The application's table, and the routes after it."""
     table, *others = app.router.routes
     assert isinstance(table, RouteTable)
     return table, others
 
 
 def first(routes: list[BaseRoute], scope: Scope) -> BaseRoute | None:
-    """The first that takes the method and the path, whatever else is matched."""
+    """The first route that matches the method and the path; partial matches are ignored."""
     return next((route for route in routes if route.matches(scope)[0] is Match.FULL), None)
 
 
 def paths() -> Iterator[str]:
-    """Paths of every route, and such as are next to them."""
+    """Paths of every route, and similar ones."""
     for template in {template for _, template in POLICIES}:
         parts = template.split("/")
         names = [index for index, part in enumerate(parts) if part.startswith("{")]

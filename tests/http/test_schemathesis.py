@@ -1,4 +1,4 @@
-"""Requests made up from the OpenAPI document: no 5xx, and answers as the document has them."""
+"""Requests generated from the OpenAPI document: no 5xx, and answers match the document."""
 
 import asyncio
 import re
@@ -25,16 +25,16 @@ CONFIG: dict[str, Any] = {
         "deterministic": True,
         "max-examples": 8,
         "database": "none",
-        # In the place of the pattern, see below.
+        # This replaces the pattern; see below.
         "allow-x00": False,
-        # Every call is tried without a token elsewhere.
+        # Other tests make every call without a token.
         "with-security-parameters": False,
     },
     "checks": {
         "ignored_auth": {"enabled": False},
-        # No schema can say which cursors there are, nor that 1.0 is not taken for 1.
+        # No schema can say which cursors exist, or that 1.0 is not accepted for 1.
         "positive_data_acceptance": {"enabled": False},
-        # A text that is too long may make the whole body too long. A delivery without its
+        # A text that is too long may make the whole body too large. A delivery without its
         # signature is unauthenticated, whatever else is wrong with it; the token is valid.
         "negative_data_rejection": {
             "expected-statuses": ["400", "401", "404", "409", "413", "422"]
@@ -44,8 +44,8 @@ CONFIG: dict[str, Any] = {
 
 
 def without_nul_patterns(part: Any) -> Any:
-    """The document without the pattern that forbids NUL: joined with the length of a long text it
-    makes an automaton of a million states."""
+    """The document without the pattern that forbids NUL. Combined with the maximum length of a long
+    text, it makes an automaton of a million states."""
     if isinstance(part, dict):
         return {
             name: without_nul_patterns(value)
@@ -56,8 +56,9 @@ def without_nul_patterns(part: Any) -> Any:
 
 
 def schema(**phases: Any) -> "schemathesis.BaseSchema":
-    """The document as schemathesis reads it, for these phases."""
-    # Imported by the worker that needs it: it takes longer than all tests of many a module.
+    """The document, loaded by schemathesis for these phases."""
+    # Only the worker that needs it imports it: the import takes longer than all tests of many
+    # modules.
     import schemathesis
 
     config = schemathesis.Config.from_dict({**CONFIG, "phases": phases})
@@ -69,7 +70,7 @@ OFF = {"enabled": False}
 
 made_up = cache(partial(schema, stateful=OFF, coverage=OFF))
 at_the_bounds = cache(partial(schema, stateful=OFF, fuzzing=OFF, examples=OFF))
-# The token that asks would end itself.
+# This call would revoke the token in use.
 ALL = [call for call in all_calls() if str(call) != "DELETE /api/tokens/{token_id}"]
 OF_PROJECTS = re.compile(
     r"/api/projects(/{project_id}(/secrets.*|/configuration|/full|/restore)?|/by-repo.*)?"
@@ -80,10 +81,9 @@ SOME = [call for call in ALL if OF_PROJECTS.fullmatch(call.template)]
 def valid_answers(
     made: "schemathesis.BaseSchema", call: Call, base_url: str, headers: dict[str, str]
 ) -> None:
-    """Make the requests of one operation, and check each answer.
+    """Make the generated requests of one operation, and check each answer.
 
-    They are made up here and not by the decorator `parametrize`, which does it whenever tests are
-    collected, in every worker.
+    The decorator `parametrize` would generate them whenever tests are collected, in every worker.
     """
 
     from schemathesis.checks import load_all_checks
@@ -103,7 +103,7 @@ def valid_answers(
 
 @pytest.fixture(scope="module")
 def admin(tmp_path_factory: pytest.TempPathFactory, master_keys: str) -> Iterator[dict[str, Any]]:
-    """Where a server is that has something of everything, and the token for it."""
+    """The URL of a server with one of everything, and the token for it."""
     settings = Settings.model_construct(
         data_dir=tmp_path_factory.mktemp("made-up"),
         environment="testing",

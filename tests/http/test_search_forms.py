@@ -1,5 +1,4 @@
-"""Texts are found whichever of their forms in Unicode they were written in, and come back in
-the one that they came in."""
+"""A search finds a text in any Unicode form; answers return the form that was sent."""
 
 import itertools
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Secrets over HTTP: values go in everywhere and come out in one place."""
+"""Secrets over HTTP: values are written in several ways, and revealed in one."""
 
 from typing import Any
 from urllib.parse import quote
@@ -31,13 +31,13 @@ METADATA = {
 
 @pytest.fixture
 async def path(client: httpx.AsyncClient) -> str:
-    """The path of the secrets of a project that has none."""
+    """The path of the secrets of a project without secrets."""
     project = await make_project(client)
     return f"/api/projects/{project['id']}/secrets"
 
 
 async def revealed(client: httpx.AsyncClient, path: str, key: str) -> Any:
-    """The value of a secret, after a look at what comes with it."""
+    """The value of a secret, after a check of the rest of the answer."""
     response = await client.get(f"{path}/{key}/value")
     assert response.status_code == 200
     answer = response.json()
@@ -165,7 +165,7 @@ async def test_a_key_that_exists_is_not_made_again(
     problem(await client.post(path, json={"key": "A", "value": "second"}), "secret_exists")
     problem(await client.post(path, json={"key": "A", "value": "first"}), "secret_exists")
     assert all_rows(manager_of(application)) == before
-    # Keys are told apart by case, as environment variables are.
+    # Keys are case-sensitive, as environment variables are.
     assert (await client.post(path, json={"key": "a", "value": "v"})).status_code == 201
     other = await make_project(client)
     response = await client.post(

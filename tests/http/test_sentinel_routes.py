@@ -1,8 +1,7 @@
-"""Every route of the route table, with values that must not be anywhere else afterwards.
+"""Every route of the route table, with values that must appear nowhere else.
 
-A value of a secret, or one in a place that is for none, is in no answer and no file, on standard
-error and in the metrics neither. What may be stored and read back is kept out of the last two all
-the same, and out of every refusal.
+A secret value, or a value in an unexpected place, is in no answer, no file, no log and no metric. A
+value that may be stored and read is still in no log, no metric and no refusal.
 """
 
 import copy
@@ -30,17 +29,17 @@ OTHER_CORE = "~'\u00fc\U0001f5dd\\w5Q/~\U0001f5dd"
 REVEALING = "/api/projects/{project_id}/secrets/{key}/value"
 PLANTED = "PLANTED"
 NOT_DONE = {
-    # Its body is signed; `Resources` has delivered one.
+    # Its body is signed; `Resources` has sent one delivery.
     ("POST", "/api/webhooks/{webhook_id}/deliveries/github"),
-    # The run has no lease, and has ended when they are called.
+    # When these are called, the run has no lease and has ended.
     ("POST", "/api/agent-runs/{run_id}/heartbeat"),
     ("POST", "/api/agent-runs/{run_id}/cancel"),
 }
-"""The routes that only refuse here."""
+"""The routes that are only refused in this test."""
 
 
 def leaves(body: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
-    """Where a body has texts."""
+    """The places of all texts in a body."""
     if isinstance(body, str):
         yield path
     elif isinstance(body, dict | list):
@@ -62,24 +61,24 @@ def changed(body: Any, path: tuple[str | int, ...], value: str) -> Any:
 
 
 class Tour:
-    """Goes through all routes, and keeps what was answered and which values may be where."""
+    """Visits all routes, and keeps the answers and the values that were sent."""
 
     def __init__(self, client: httpx.AsyncClient, names: dict[str, Any]) -> None:
         self._client = client
         self._names = names
         self.hidden = Sentinels()
-        """Values that are to be nowhere."""
+        """Values that must be found nowhere."""
         self.stored = Sentinels(OTHER_CORE)
-        """Values that may be in the database and in successes, if they were taken."""
+        """Values that may be in the database and in successful answers, if they were accepted."""
         self.refused: list[str] = []
-        """The places of the stored ones that were not taken."""
+        """The places of those values that were not accepted."""
         self.visited: set[tuple[str, str]] = set()
         self.answered: set[tuple[str, str]] = set()
-        """The routes that did what they are for at least once."""
+        """The routes that succeeded at least once."""
         self.answers = bytearray()
 
     async def plant(self) -> None:
-        """Secrets that every later answer could give away."""
+        """Store secrets that any later answer could reveal."""
         project = self._names["project_id"]
         path = f"/api/projects/{project}/secrets/{PLANTED}"
         await self._client.put(path, json={"value": self.hidden.new("planted secret")})
@@ -92,7 +91,7 @@ class Tour:
         )
 
     async def visit(self, call: Call) -> None:
-        """Send everything there is to this route."""
+        """Send every possible value to this route."""
         new = self.hidden.new
         self.visited.add((call.method, call.path))
         self._keep(call, await send(self._client, call, self._names))
@@ -149,13 +148,13 @@ class Tour:
 
 @pytest.fixture
 def described(no_settings: None) -> FastAPI:  # noqa: ARG001
-    """The application, for what its document says."""
+    """The application, for its OpenAPI document."""
     return create_app(Settings(_env_file=None))
 
 
 @pytest.fixture
 def serving(tmp_path: Path) -> Iterator[Serving]:
-    """A process that says as much as it can."""
+    """A process that logs as much as possible."""
     settings = {"LOG_LEVEL": "DEBUG", "LOG_FORMAT": "json", "FAILED_ATTEMPTS_PER_MINUTE": "0"}
     with Serving(tmp_path / "data", env=environment(**settings)) as serving:
         yield serving
@@ -163,7 +162,7 @@ def serving(tmp_path: Path) -> Iterator[Serving]:
 
 @pytest.fixture
 async def client(serving: Serving) -> AsyncIterator[httpx.AsyncClient]:
-    """A client with the admin's token."""
+    """A client with the admin token."""
     headers = {"Authorization": f"Bearer {serving.token}"}
     async with httpx.AsyncClient(base_url=serving.url, headers=headers, timeout=PATIENCE) as client:
         yield client
@@ -175,7 +174,7 @@ async def test_no_route_puts_a_value_anywhere(
     names = await Resources(client).all() | {"key": PLANTED}
     tour = Tour(client, names)
     await tour.plant()
-    # What takes things away comes last, and the project with all that belongs to it after that.
+    # Deletions come last, and the deletion of the project after all others.
     routes = sorted(
         calls(described),
         key=lambda call: (
@@ -206,7 +205,7 @@ async def test_no_route_puts_a_value_anywhere(
     for name, data in (("metrics", metrics), ("said", said)):
         assert tour.stored.found_in(data) == [], name
     assert tour.stored.found_in(files["backup"]), "what may be stored would be found"
-    # A refusal had no effect, so what it refused is not stored.
+    # A refusal has no effect, so its values are not stored.
     assert len(tour.refused) > 10
     written = [json.dumps(tour.stored.given[place])[1:-1].encode() for place in tour.refused]
     written += [tour.stored.given[place].encode() for place in tour.refused]

@@ -1,7 +1,7 @@
-"""Values that nobody else could have written, sent in every way, and looked for everywhere.
+"""Unique values, sent in every way, and searched for everywhere.
 
-A value may come back in one place, which is asked for it on purpose. It is in no other answer, no
-header, no log line, no file, in no form that somebody could read it from.
+A value may be returned only by the call that reveals it. It is in no other answer, no header, no
+log line and no file, in no readable form.
 """
 
 import base64
@@ -42,7 +42,7 @@ def test_a_value_is_found_in_every_form() -> None:
 
 
 class Caller:
-    """Sends requests, and keeps all that is answered but what was revealed on purpose."""
+    """Sends requests, and keeps all answers except revealed values."""
 
     def __init__(self, client: httpx.Client) -> None:
         self._client = client
@@ -57,13 +57,13 @@ class Caller:
         return response
 
     def reveal(self, path: str) -> str:
-        """The value of a secret, which is not kept."""
+        """The value of a secret; the answer is not kept."""
         value: str = self._client.get(f"{path}/value").json()["value"]
         return value
 
 
 def send_what_is_taken(call: Caller, sentinels: Sentinels) -> None:
-    """Values by every way there is for them, each read back."""
+    """Send valid values in every possible way, and read each one back."""
     new = sentinels.new
     body = new_project(secrets=[{"key": "MADE", "value": new("POST project")}])
     path = f"/api/projects/{call('POST', '/api/projects', json=body).json()['id']}/secrets"
@@ -97,7 +97,7 @@ def send_what_is_taken(call: Caller, sentinels: Sentinels) -> None:
 
 
 def send_what_is_refused(call: Caller, sentinels: Sentinels) -> None:
-    """Values in bodies that are wrong, and in places where no value belongs."""
+    """Send values in invalid bodies, and in places where no value belongs."""
     new = sentinels.new
     body = new_project(secrets=[{"key": "KEY", "value": "v"}])
     path = f"/api/projects/{call('POST', '/api/projects', json=body).json()['id']}/secrets"
@@ -135,7 +135,7 @@ def send_what_is_refused(call: Caller, sentinels: Sentinels) -> None:
 
 
 def wrong_secrets(target: str, sentinels: Sentinels) -> Iterator[tuple[str, Any]]:
-    """Secrets that break a rule, with a value in them."""
+    """Secrets that break a rule, each with a value in them."""
 
     def new(kind: str) -> str:
         return sentinels.new(f"{target}: {kind}")
@@ -152,7 +152,7 @@ def wrong_secrets(target: str, sentinels: Sentinels) -> Iterator[tuple[str, Any]
 
 
 def malformed(target: str, sentinels: Sentinels) -> Iterator[tuple[str, bytes]]:
-    """Bodies that are no JSON, with a value in them."""
+    """Bodies that are not JSON, each with a value in them."""
     for kind, raw in (
         ("cut off", '{"key": "A", "value": "%s'),
         ("repeated", '{"value": "%s", "value": "x"}'),
@@ -190,7 +190,7 @@ def test_no_value_is_anywhere_but_where_it_is_asked_for(tmp_path: Path) -> None:
     assert looked_at["the log"].count(b"\n") > 100
     for name, data in looked_at.items():
         assert sentinels.found_in(data) == [], name
-    # The same holds for what opens everything.
+    # The same holds for the admin token and the master key.
     master_key = (directory / "master.key").read_bytes().strip().partition(b":")[2]
     for name, data in looked_at.items():
         assert name.startswith("admin.token") or token not in data, name

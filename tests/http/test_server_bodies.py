@@ -1,4 +1,4 @@
-"""Bodies over a real connection: without a length, with a wrong one, or never whole."""
+"""Bodies over a real connection: without a length, with a wrong length, or never complete."""
 
 import io
 import json
@@ -31,14 +31,14 @@ WRITING = [
 
 @pytest.fixture
 def token(server: RunningServer, settings: Settings) -> str:
-    """The admin's."""
+    """The admin token."""
     assert server.url
     return token_of_first_start(settings)
 
 
 @pytest.fixture
 def client(server: RunningServer, token: str) -> Iterator[httpx.Client]:
-    """A client of the server with the admin's token, and a project with a secret."""
+    """A client of the server with the admin token, and a project with a secret."""
     with httpx.Client(
         base_url=server.url, headers={"Authorization": f"Bearer {token}"}, timeout=PATIENCE
     ) as client:
@@ -48,7 +48,7 @@ def client(server: RunningServer, token: str) -> Iterator[httpx.Client]:
 
 
 def too_large(answer: Answer) -> None:
-    """A whole problem document that says so."""
+    """The answer is a complete problem document with this error."""
     assert (answer.status, answer.document["code"]) == (413, "body_too_large")
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.headers["x-request-id"] == answer.document["request_id"]
@@ -69,7 +69,7 @@ def test_two_megabytes_are_refused_with_and_without_a_length(
             too_large(wire.answer())
         with Wire(server, token) as wire:
             wire.head(call.method, call.path(), JSON, "Content-Length: 2000000")
-            # It is told before the body is sent.
+            # The answer comes before the body is sent.
             too_large(wire.answer())
     assert all_rows(manager_of(server.app)) == before
     assert SENTINEL.decode() not in log.getvalue()
@@ -83,7 +83,7 @@ def test_a_body_without_a_length_is_read_like_any_other(server: RunningServer, t
         wire.chunks(body[index : index + 7] for index in range(0, len(body), 7))
         answer = wire.answer()
         assert (answer.status, answer.document["name"]) == (201, "in chunks")
-        # The connection goes on.
+        # The connection stays usable.
         wire.head("GET", "/api/projects/1")
         assert wire.answer().status == 200
 
@@ -102,14 +102,14 @@ def test_a_refused_request_leaves_its_connection_in_order(
 
 
 @pytest.mark.usefixtures("client")
-def test_who_goes_away_in_the_middle_of_a_body_did_nothing_and_is_no_error(
+def test_a_client_that_leaves_in_the_middle_of_a_body_did_nothing_and_is_no_error(
     server: RunningServer, token: str, log: io.StringIO
 ) -> None:
     before = all_rows(manager_of(server.app))
     calls = [call for call in WRITING if call.takes_body]
     for call in calls:
         _abandon(server, token, call)
-    # Each abandoned request has had its line when all of them are counted.
+    # When all abandoned requests are counted, each one has its log line.
     until = time.monotonic() + PATIENCE
     with httpx.Client(base_url=server.url, timeout=PATIENCE) as client:
         metrics = client.get("/metrics").text
@@ -212,7 +212,7 @@ def test_a_url_without_end_is_refused(server: RunningServer) -> None:
 
 def test_trailers_without_end_are_refused(server: RunningServer, token: str) -> None:
     with Wire(server, token) as wire:
-        # The answer to the expectation is what shows that the request is being served.
+        # The answer to the expectation shows that the request is being served.
         wire.head(
             *("POST", "/api/projects", JSON, "Transfer-Encoding: chunked", "Expect: 100-continue")
         )

@@ -1,4 +1,5 @@
-"""Clients that take their time, with a clock that the test moves: who is closed, and who is not.
+"""Slow clients, with a clock that the test advances: which connections are closed, and which are
+not.
 
 The limits are those of the product.
 """
@@ -34,13 +35,13 @@ HEALTH = b"GET /health HTTP/1.1\r\nHost: strongroom.test\r\n\r\n"
 
 @pytest.fixture
 def clock() -> TickingClock:
-    """The clock by which the server judges connections."""
+    """The clock that the server uses for connections."""
     return TickingClock()
 
 
 @pytest.fixture
 def limits() -> ConnectionLimits:
-    """What connections may cost; a test may override it."""
+    """The limits of connections; a test may override them."""
     return LIMITS
 
 
@@ -55,21 +56,21 @@ def server(
 
 @pytest.fixture
 def token(server: RunningServer, settings: Settings) -> str:
-    """The admin's."""
+    """The admin token."""
     assert server.url
     return token_of_first_start(settings)
 
 
 @contextlib.contextmanager
 def connected(server: RunningServer, sent: bytes = b"") -> Iterator[socket.socket]:
-    """A connection over which something was sent."""
+    """A connection with these bytes sent."""
     with contextlib.closing(server.connect()) as connection:
         connection.sendall(sent)
         yield connection
 
 
 def is_closed(connection: socket.socket) -> bool:
-    """Whether the server has closed it. What it had answered is dropped."""
+    """Whether the server has closed the connection. Its answers are dropped."""
     connection.settimeout(0)
     try:
         while connection.recv(65536):
@@ -84,20 +85,20 @@ def is_closed(connection: socket.socket) -> bool:
 
 
 def drip(connection: socket.socket, data: bytes) -> None:
-    """Send, although the server may have closed."""
+    """Send, even if the server may have closed the connection."""
     with contextlib.suppress(ConnectionError):
         connection.sendall(data)
 
 
 def post_head(token: str, length: int) -> bytes:
-    """The head of a POST whose body has so many bytes."""
+    """The head of a POST with a body of `length` bytes."""
     return (
         "POST /api/projects HTTP/1.1\r\nHost: strongroom.test\r\nContent-Type: application/json\r\n"
         f"Authorization: Bearer {token}\r\nContent-Length: {length}\r\n\r\n"
     ).encode()
 
 
-def test_who_sends_nothing_is_closed_within_ten_seconds(
+def test_a_client_that_sends_nothing_is_closed_within_ten_seconds(
     server: RunningServer, clock: TickingClock
 ) -> None:
     with connected(server) as silent:
@@ -122,7 +123,7 @@ def test_a_body_that_comes_after_its_answer_leaves_the_connection_idle(
         assert late.recv(65536).startswith(b"HTTP/1.1 200")
 
 
-def test_a_process_that_stood_still_closes_nobody_for_it(
+def test_a_process_that_stood_still_closes_no_connection_for_it(
     server: RunningServer, clock: TickingClock
 ) -> None:
     with connected(server) as silent:
@@ -153,7 +154,7 @@ def test_uvicorn_has_what_is_overridden_or_called(name: str) -> None:
     [
         (b"GET /health HTTP/1.1\r\nX-Long: ", b"x"),
         (b"", b"\r\n"),
-        # The first request has been answered; what follows is never whole.
+        # The first request has been answered; the second one is never complete.
         (HEALTH, b"\r\n"),
         (HEALTH + b"GET /health HTTP/1.1\r\nX-Long: ", b"x"),
         (HEALTH.replace(b"Host", b"Content-Length: 99\r\nHost"), b"x"),
@@ -166,7 +167,8 @@ def test_a_head_byte_by_byte_is_closed_within_ten_seconds(
     with connected(server, begun) as slow:
         if begun.startswith(HEALTH[:20]) and len(begun) > 50:
             assert slow.recv(65536).startswith(b"HTTP/1.1 200 ")
-            # Whatever follows an answer ends the time that idle connections have.
+            # From the first byte after an answer, the timeout of idle connections no longer
+            # applies.
             drip(slow, more)
         for _ in range(TEN):
             clock.advance(1)
@@ -224,7 +226,7 @@ def test_a_pause_shorter_than_the_limit_is_forgiven(
 
 @contextlib.contextmanager
 def reader(server: RunningServer, requests: int) -> Iterator[socket.socket]:
-    """A client with a small buffer, which asks for much at once: 300 kB with each request."""
+    """A client with a small buffer whose requests ask for 300 kB each."""
     request = b"GET /openapi.json HTTP/1.1\r\nHost: strongroom.test\r\n"
     connection = socket.socket()
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
@@ -236,7 +238,7 @@ def reader(server: RunningServer, requests: int) -> Iterator[socket.socket]:
         yield connection
 
 
-def test_who_reads_no_answer_is_closed_within_ten_seconds(
+def test_a_client_that_reads_no_answer_is_closed_within_ten_seconds(
     server: RunningServer, clock: TickingClock, log: io.StringIO
 ) -> None:
     with reader(server, 60) as deaf:
@@ -248,11 +250,13 @@ def test_who_reads_no_answer_is_closed_within_ten_seconds(
             clock.advance(1)
         assert server.open_connections == 0
     assert '"slow clients closed","answer":1' in log.getvalue()
-    # Requests that waited behind that answer have nobody to answer, which is no error.
+    # The requests that waited behind that answer can't be answered, which is not an error.
     assert '"level":"error"' not in log.getvalue()
 
 
-def test_who_reads_slowly_gets_everything(server: RunningServer, clock: TickingClock) -> None:
+def test_a_client_that_reads_slowly_gets_everything(
+    server: RunningServer, clock: TickingClock
+) -> None:
     text = bytearray()
     with reader(server, 40) as slow:
         ended = False
@@ -303,7 +307,7 @@ def test_an_idle_connection_stays_while_there_are_few(
 
 
 class TestFew:
-    """A server that may have four connections."""
+    """A server that accepts four connections."""
 
     @pytest.fixture
     def limits(self) -> ConnectionLimits:
@@ -318,7 +322,7 @@ class TestFew:
             assert known.get("/health").status_code == 200
             for _ in range(3):
                 stack.enter_context(connected(server, b"GET /health HT"))
-            # They have every connection there is, and those who are in are served.
+            # The limit is reached, and clients that are already connected are served.
             while server.open_connections < 4:
                 clock.advance(0)
             for _ in range(TEN):

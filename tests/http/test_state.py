@@ -1,4 +1,4 @@
-"""`app.state` is one typed thing, and the one way to it is `state_of`."""
+"""`app.state` is one typed object, and `state_of` is the only way to it."""
 
 import ast
 from dataclasses import fields
@@ -17,11 +17,11 @@ SOURCES = sorted(
     file for room in ("backend", "bench", "strongroom") for file in (ROOT / room).rglob("*.py")
 )
 AT_THE_STATE = {"backend/http/state.py": 1, "backend/main.py": 1}
-"""The one place that reads `app.state`, and the one that sets it."""
+"""The only place that reads `app.state`, and the only one that sets it."""
 
 
 def looks_at_state(node: ast.AST) -> bool:
-    """Whether it is `app.state` or `x.app.state`, or asks for an attribute of that name."""
+    """Whether the code is `app.state` or `x.app.state`, or accesses an attribute of that name."""
     if isinstance(node, ast.Attribute) and node.attr == "state":
         return "app" in (getattr(node.value, "id", None), getattr(node.value, "attr", None))
     return (
@@ -46,8 +46,8 @@ def test_nothing_else_can_be_put_there(application: FastAPI) -> None:
     held: object = application.state
     assert held is state
     with pytest.raises(AttributeError):
-        setattr(state, "another", 1)  # noqa: B010 - what a type checker does not see
-    # What is `None` until the lifespan has begun is there now.
+        setattr(state, "another", 1)  # noqa: B010 - a type checker would not notice it
+    # The parts that are `None` before the lifespan begins exist now.
     begun = [part.name for part in fields(AppState) if part.default is None]
     assert begun == ["runtime", "service"]
     assert all(getattr(state, name) is not None for name in begun)

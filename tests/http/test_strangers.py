@@ -1,4 +1,5 @@
-"""What strangers send is counted, and told now and then; it writes no row and fills no log."""
+"""Requests of strangers are counted, and reported from time to time; they write no row and fill no
+log."""
 
 import contextlib
 import io
@@ -40,7 +41,7 @@ REFUSED = {
     "a bad URL": b"GET http://[ HTTP/1.1\r\nHost: x\r\n\r\n",
     "two hosts": b"GET / HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n",
 }
-"""Requests of which the ordinary metrics tell."""
+"""Requests that the ordinary metrics count."""
 UPGRADES = {
     "a WebSocket": UPGRADE % b"websocket",
     "HTTP/2": UPGRADE % b"h2c",
@@ -61,7 +62,7 @@ CUT_OFF = {
 
 @pytest.fixture
 def clock() -> TickingClock:
-    """The clock by which the server judges connections."""
+    """The clock that the server uses for connections."""
     return TickingClock()
 
 
@@ -74,14 +75,14 @@ def server(settings: Settings, clock: TickingClock) -> Iterator[RunningServer]:
 
 
 def send(server: RunningServer, data: bytes) -> None:
-    """Send and wait until the server has closed or answered."""
+    """Send, and wait until the server has answered or closed the connection."""
     with contextlib.suppress(ConnectionError), contextlib.closing(server.connect()) as connection:
         connection.sendall(data)
         connection.recv(65536)
 
 
 def break_off(server: RunningServer, data: bytes) -> None:
-    """Send and reset the connection, as a process that is killed does."""
+    """Send and reset the connection, as a killed process does."""
     with contextlib.suppress(ConnectionError), contextlib.closing(server.connect()) as connection:
         connection.sendall(data)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -94,7 +95,7 @@ def grave(log: io.StringIO) -> list[dict[str, object]]:
 
 
 def refused(client: httpx.Client) -> dict[str, float]:
-    """The metric, by its reason."""
+    """The values of the metric, by reason."""
     families = text_string_to_metric_families(client.get("/metrics").text)
     [family] = [one for one in families if one.name == "strongroom_connections_refused"]
     return {s.labels["reason"]: s.value for s in family.samples if s.name.endswith("_total")}
@@ -116,7 +117,7 @@ def test_what_strangers_send_is_counted_and_writes_no_row(
         assert counted["not_http"] >= 3 * len(NO_HTTP)
         assert counted["upgrade"] == 3 * len(UPGRADES)
         assert counted["headers_too_large"] == 3
-        # A line for all of it, and then none for a minute.
+        # One line for all of them, and then none for a minute.
         clock.advance(1)
         [line] = grave(log)
         assert counted.pop("slow") == counted.pop("too_many") == counted.pop("uri_too_long") == 0
@@ -128,7 +129,7 @@ def test_what_strangers_send_is_counted_and_writes_no_row(
         assert len(grave(log)) == 1
         clock.advance(31)
         assert [line["not_http"] for line in grave(log)[1:]] == [50]
-        # Nothing of it becomes a row.
+        # None of it is stored as a log.
         runtime = server.app.state.runtime
         server.submit(runtime.own_logs.store_waiting()).result(timeout=30)
         assert client.get("/api/logs").json()["logs"] == []

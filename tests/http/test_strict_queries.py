@@ -1,4 +1,4 @@
-"""Queries are as strict as bodies: what a route does not know, or gets twice, is refused."""
+"""Queries are as strict as bodies: unknown and repeated parameters are refused."""
 
 import itertools
 from typing import Any
@@ -15,11 +15,11 @@ from tests.support.routes import hidden_routes
 CALLS = list(all_calls())
 STRICT = [call for call in CALLS if not POLICIES[call.method, call.template].is_probe]
 REPEATED = ("status", "kind", "run_type")
-"""The filters that may be repeated, wherever they are."""
+"""The filters that may be repeated, in every list."""
 
 
 async def send(client: httpx.AsyncClient, call: Call, query: str) -> httpx.Response:
-    """The answer to a call with this query, and with a body if it needs one."""
+    """The answer to a call with this query, and with a body if it requires one."""
     body = call.example if call.needs_body and "application/json" in str(call.operation) else None
     return await client.request(call.method, f"{call.path()}?{query}", json=body)
 
@@ -85,7 +85,7 @@ async def test_all_that_is_wrong_with_a_query_is_told_at_once(client: httpx.Asyn
         ("a%0Ab=1", "/query"),
         ("a%E2%80%AEb=1", "/query"),
         ("a" * 41, "/query"),
-        # Not a name, but what somebody has put in the wrong place.
+        # Not a name, but a value in the wrong place.
         ("sr_1_abcdefgh", "/query"),
         ("lt_abcdefgh=1", "/query"),
         ("Bearer+x", "/query"),
@@ -214,7 +214,7 @@ async def test_projects_of_any_of_several_statuses(client: httpx.AsyncClient) ->
             walked: list[int] = []
             cursor: dict[str, str] = {}
             while True:
-                # In whatever order they are given: it is the same list.
+                # The order of the values makes no difference: it is the same list.
                 params["status"] = list(reversed(params["status"]))
                 page = (
                     await client.get("/api/projects", params=params | {"limit": 3} | cursor)

@@ -1,4 +1,4 @@
-"""How the service itself is: alive, ready, and in numbers."""
+"""The state of the service: alive, ready, and in numbers."""
 
 import asyncio
 
@@ -25,7 +25,7 @@ async def test_health_is_two_words(stranger: httpx.AsyncClient, path: str) -> No
 
 
 async def failing(client: httpx.AsyncClient) -> set[str]:
-    """The checks of `/ready` that fail, after a look that its status says the same."""
+    """The failing checks of `/ready`, after a check that its status agrees."""
     response = await client.get("/ready")
     answer = response.json()
     assert answer.keys() == {"status", "checks"}
@@ -58,7 +58,7 @@ async def test_a_stopped_writer_is_not_ready(
     writer.poisoned = DatabaseUnavailable("sentinel-cause")
     assert await failing(stranger) == {"database", "writer_queue", "writes"}
     assert "sentinel" not in (await stranger.get("/ready")).text
-    # The end of the application writes, too.
+    # The application also writes when it stops.
     writer.poisoned = None
 
 
@@ -84,17 +84,17 @@ async def test_what_was_changed_outside_is_not_ready(
 
 
 class TestQueue:
-    """A writer that has too much to do."""
+    """A writer with too much waiting work."""
 
     @pytest.fixture
     def settings(self, settings: Settings) -> Settings:
-        """Room for two."""
+        """Room for two waiting units."""
         return settings.model_copy(update={"db_queue_limit": 2})
 
     async def test_a_full_queue_is_not_ready(
         self, stranger: httpx.AsyncClient, application: FastAPI
     ) -> None:
-        # What the service does by itself would take places too.
+        # Background work would take places as well.
         await application.state.runtime.background.stop()
         pool = manager_of(application).async_pool
         pool.writer.queue._unanswered = 2
@@ -104,7 +104,7 @@ class TestQueue:
 
 
 def families(text: str) -> dict[str, Metric]:
-    """The metrics by their name."""
+    """The metrics by name."""
     return {family.name: family for family in text_string_to_metric_families(text)}
 
 
@@ -138,11 +138,12 @@ async def test_metrics_count_requests_by_template(client: httpx.AsyncClient) -> 
 
 
 class TestWhoMaySeeMetrics:
-    """Anybody on this machine while it is developed on, and else who has the scope."""
+    """In development every client on this machine may see metrics, otherwise only tokens with the
+    scope."""
 
     @pytest.fixture(params=[{"host": "0.0.0.0"}, {"environment": "production"}])  # noqa: S104
     def settings(self, settings: Settings, request: pytest.FixtureRequest) -> Settings:
-        """Where metrics are guarded."""
+        """Settings with guarded metrics."""
         return settings.model_copy(update=request.param)
 
     async def test_elsewhere_metrics_need_the_scope(
@@ -170,7 +171,7 @@ async def test_the_pages_name_every_path(stranger: httpx.AsyncClient) -> None:
     assert document["info"]["title"] == "Strongroom"
 
 
-async def test_all_who_ask_at_once_share_one_check(
+async def test_concurrent_requests_share_one_check(
     stranger: httpx.AsyncClient, application: FastAPI
 ) -> None:
     readers = manager_of(application).async_pool.readers
@@ -178,5 +179,5 @@ async def test_all_who_ask_at_once_share_one_check(
     before = readers.stats.queries
     answers = await asyncio.gather(*(stranger.get("/ready") for _ in range(50)))
     assert {answer.status_code for answer in answers} == {200}
-    # One read for the check of the connection and one for its records.
+    # One read for the check of the connection, and one for its records.
     assert readers.stats.queries - before <= 4

@@ -1,4 +1,4 @@
-"""A time that a client gives is RFC 3339 with a zone, wherever there is one, and nothing else."""
+"""Every time that a client sends is RFC 3339 with a zone, and nothing else is accepted."""
 
 import json
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from tests.http.calls import Call, all_calls, make_something_of_everything
 from tests.support.http import places
 
 TIMES = ("date-time", "date", "time", "duration")
-"""The formats that pydantic gives to times of any kind."""
+"""The formats that pydantic uses for all kinds of times."""
 NO_TIMES = (
     *("", " ", "2026", "20261128", "1893456000", "-1", "0", "1.5", "1e9", "now", "null", "P1D"),
     *("2026-11-28", "2026-11-28T12", "2026-11-28T12:00Z", "2026-11-28T12:00:00", "12:00:00Z"),
@@ -49,7 +49,7 @@ NO_TEXTS: tuple[Any, ...] = (
 
 
 def times_of(schema: dict[str, Any], call: Call, place: str = "") -> Iterator[str]:
-    """Where in a value of this shape there are times."""
+    """The places of times in a value of this shape."""
     schema = call.resolved(schema)
     if schema.get("format") in TIMES:
         yield place
@@ -101,7 +101,7 @@ async def test_every_time_in_a_query_is_rfc_3339(client: httpx.AsyncClient) -> N
 async def test_every_time_in_a_body_is_rfc_3339(client: httpx.AsyncClient) -> None:
     await make_something_of_everything(client)
     for call, place in in_bodies():
-        # What is deeper needs a body that leads there: write it when there is one.
+        # A deeper place would need a body that contains it: write that test once there is one.
         assert place.count("/") == 1, f"{call} {place}"
         for value in (*NO_TIMES, *NO_TEXTS):
             body = call.example | {place[1:]: value}
@@ -142,11 +142,11 @@ def test_all_of_rfc_3339_is_read(text: str, meaning: str) -> None:
 
 @given(st.datetimes(timezones=st.timezones() | st.just(UTC)))
 def test_a_time_that_was_sent_is_the_time_that_was_meant(moment: datetime) -> None:
-    # Offsets of old times have seconds, which RFC 3339 can't say.
+    # Offsets of historical times have seconds, which RFC 3339 can't express.
     offset = moment.utcoffset() or timedelta(0)
     if offset.seconds % 60 or moment.year in (1, 9999):
         return
-    # A time that a change of clocks leaves out equals none of another zone.
+    # A time that a change of the clocks skips never equals a time of another zone.
     assert read_moment(moment.isoformat()) == moment.astimezone(UTC)
 
 

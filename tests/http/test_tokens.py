@@ -1,4 +1,5 @@
-"""Who may call what: tokens before anything else, and scopes by the one table."""
+"""Which token may make which call: tokens are checked before anything else, and scopes by one
+table."""
 
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -35,13 +36,13 @@ MakeClient = Callable[..., Awaitable[httpx.AsyncClient]]
 
 
 def address(template: str) -> str:
-    """A path that the template matches."""
+    """A path that matches the template."""
     return re.sub(r"\{\w+\}", "1", template).replace("/secrets/1", "/secrets/KEY")
 
 
 @pytest.fixture
 async def holder_of(application: FastAPI) -> AsyncIterator[MakeClient]:
-    """Makes clients whose token has these scopes only."""
+    """Makes clients whose tokens have only these scopes."""
     async with AsyncExitStack() as stack:
 
         async def make(*scopes: str) -> httpx.AsyncClient:
@@ -129,7 +130,7 @@ async def test_a_bound_token_is_not_told_whether_a_repository_is_taken(
         {"github_repo": hidden["github_repo"]},
         {"github_repo": hidden["github_repo"].upper()},
         {"github_repo": "free"},
-        {"github_owner": "nobody"},
+        {"github_owner": "absent"},
         {"github_owner": own["github_owner"].upper()},
         {"name": "other", "github_owner": "acme", "github_repo": hidden["github_repo"]},
     ):
@@ -139,10 +140,10 @@ async def test_a_bound_token_is_not_told_whether_a_repository_is_taken(
         seen.add(document["detail"])
     assert len(seen) == 1
     assert (await client.get(path)).json() == own
-    # What was read can be sent back.
+    # An answer that was read can be sent back.
     response = await client.request(method, path, json={**own, "name": "new"}, headers=header)
     assert (response.status_code, response.json()["name"]) == (200, "new")
-    # Others may, and are told.
+    # A token without that restriction learns which project has the repository.
     taken = {"github_repo": hidden["github_repo"]}
     response = await client.request(method, path, json=taken)
     assert problem(response, "project_exists")["existing_id"] == hidden["id"]

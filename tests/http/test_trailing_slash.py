@@ -1,4 +1,4 @@
-"""A slash at the end of a path: never the same path, and told what is."""
+"""A slash at the end of a path: it is a different path, and the error names the right one."""
 
 import re
 
@@ -42,7 +42,7 @@ async def test_a_path_that_is_not_there_without_it_either_is_not_named(
 
 
 class TestOff:
-    """Without pages that list what there is."""
+    """The pages that list the paths are turned off."""
 
     @pytest.fixture
     def settings(self, settings: Settings) -> Settings:

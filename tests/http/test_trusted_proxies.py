@@ -1,4 +1,4 @@
-"""Where a request comes from when proxies are in front: whom the service believes."""
+"""The client's address when proxies are in front: which headers the service trusts."""
 
 from collections.abc import Iterator
 from ipaddress import ip_network
@@ -21,7 +21,7 @@ WRONG = {"Authorization": "Bearer sr_1_no"}
 
 
 def seen(peer: str | None, *headers: tuple[str, str], proxies: tuple[str, ...] = PROXIES) -> Any:
-    """The client's address and scheme, as the service takes them."""
+    """The client's address and scheme, as the service determines them."""
     scope: dict[str, Any] = {
         "type": "http",
         "client": None if peer is None else (peer, 1234),
@@ -37,7 +37,7 @@ def seen(peer: str | None, *headers: tuple[str, str], proxies: tuple[str, ...] =
 
 
 def told(address: str) -> tuple[str, str]:
-    """`X-Forwarded-For`."""
+    """The header `X-Forwarded-For`."""
     return ("X-Forwarded-For", address)
 
 
@@ -48,13 +48,13 @@ def told(address: str) -> tuple[str, str]:
         ("192.0.2.7", "203.0.113.9", "203.0.113.9"),
         ("::ffff:10.1.2.3", "203.0.113.9", "203.0.113.9"),
         ("2001:db8:1::5", "2001:db8:9::1", "2001:db8:9::1"),
-        # From the right, the first that is no proxy: what stands before may be made up.
+        # The rightmost address that is not a proxy: anything before it may be forged.
         ("10.1.2.3", "198.51.100.1, 203.0.113.9", "203.0.113.9"),
         ("10.1.2.3", "203.0.113.9, 10.9.9.9, 192.0.2.7", "203.0.113.9"),
         ("10.1.2.3", "10.0.0.5, 203.0.113.9, 10.9.9.9", "203.0.113.9"),
-        # All of them proxies: the first is the client.
+        # If all are proxies, the first one is the client.
         ("10.1.2.3", "10.4.4.4, 10.5.5.5", "10.4.4.4"),
-        # Forms.
+        # Forms of addresses.
         ("10.1.2.3", "  203.0.113.9  ", "203.0.113.9"),
         ("10.1.2.3", "203.0.113.9:4711", "203.0.113.9"),
         ("10.1.2.3", "[2001:db8:9::1]:4711", "2001:db8:9::1"),
@@ -62,7 +62,7 @@ def told(address: str) -> tuple[str, str]:
         ("10.1.2.3", "2001:DB8:9:0::1", "2001:db8:9::1"),
         ("10.1.2.3", "::ffff:203.0.113.9", "203.0.113.9"),
         ("10.1.2.3", "203.0.113.9, [2001:db8:1::9]:1, ::ffff:10.0.0.9", "203.0.113.9"),
-        # What tells nothing: the proxy that said so stands in.
+        # Without a usable address, the proxy that added the entry counts as the client.
         ("10.1.2.3", "unknown", "10.1.2.3"),
         ("10.1.2.3", "203.0.113.9, unknown", "10.1.2.3"),
         ("10.1.2.3", "203.0.113.9, unknown, 10.9.9.9", "10.9.9.9"),
@@ -72,7 +72,7 @@ def told(address: str) -> tuple[str, str]:
         ("10.1.2.3", "999.1.1.1", "10.1.2.3"),
         ("10.1.2.3", "203.0.113.9/8", "10.1.2.3"),
         ("10.1.2.3", "\u00e9", "10.1.2.3"),
-        # Others are not believed.
+        # Others are not trusted.
         ("203.0.113.5", "198.51.100.1", "203.0.113.5"),
         ("192.0.2.8", "198.51.100.1", "192.0.2.8"),
         ("2001:db8:2::5", "198.51.100.1", "2001:db8:2::5"),
@@ -90,7 +90,7 @@ def test_repeated_headers_are_one_list() -> None:
     assert seen("10.1.2.3", told("203.0.113.9"), told("10.2.2.2"))[0] == "203.0.113.9"
 
 
-def test_a_connection_without_an_address_is_no_proxy_s() -> None:
+def test_a_connection_without_an_address_is_not_from_a_proxy() -> None:
     assert seen(None, told("203.0.113.9"), proxies=("0.0.0.0/0", "::/0")) == ("", "http")
 
 
@@ -133,7 +133,7 @@ def settings(settings: Settings) -> Settings:
 
 
 async def fails(caller: httpx.AsyncClient, forwarded: str | None, code: str) -> None:
-    """A wrong token is answered so."""
+    """A request with a wrong token gets this error."""
     headers = WRONG if forwarded is None else {**WRONG, "X-Forwarded-For": forwarded}
     problem(await caller.get("/api/projects", headers=headers), code)
 
@@ -143,13 +143,13 @@ async def test_failed_attempts_behind_a_proxy_are_each_client_s_own(caller: Call
         for _ in range(3):
             await fails(proxy, "203.0.113.9", "unauthenticated")
         await fails(proxy, "203.0.113.9", "rate_limited")
-        # Whatever it says of itself.
+        # Whatever the client adds to the header.
         await fails(proxy, "198.51.100.77, 203.0.113.9", "rate_limited")
         await fails(proxy, "203.0.113.10", "unauthenticated")
         await fails(proxy, None, "unauthenticated")
 
 
-async def test_who_is_no_proxy_can_not_be_somebody_else(caller: Caller) -> None:
+async def test_a_client_that_is_not_a_proxy_can_not_choose_its_address(caller: Caller) -> None:
     async with caller("203.0.113.5") as stranger:
         for number in range(3):
             await fails(stranger, f"198.51.100.{number}", "unauthenticated")
@@ -159,11 +159,11 @@ async def test_who_is_no_proxy_can_not_be_somebody_else(caller: Caller) -> None:
 
 
 class TestOwnOrigin:
-    """The scheme of the service's own pages, where a proxy ends TLS."""
+    """The scheme of the service's own pages when a proxy ends TLS."""
 
     @pytest.fixture
     def settings(self, settings: Settings) -> Settings:
-        """Without tokens."""
+        """Without authentication."""
         return settings.model_copy(update={"auth": "off"})
 
     async def test_it_is_the_proxy_s(self, caller: Caller) -> None:
@@ -182,7 +182,7 @@ class TestOwnOrigin:
 
 @pytest.fixture
 def behind_itself(settings: Settings) -> Iterator[RunningServer]:
-    """A real server that takes this machine for a proxy."""
+    """A real server that treats this machine as a proxy."""
     changed = {"trusted_proxies": (ip_network("127.0.0.1"),)}
     with RunningServer(create_app(settings.model_copy(update=changed))) as server:
         yield server
@@ -196,7 +196,7 @@ def test_the_product_s_own_server_leaves_it_to_the_setting(behind_itself: Runnin
             assert statuses == [401, 401, 401, 429]
 
 
-def test_without_the_setting_nobody_is_believed(server: RunningServer) -> None:
+def test_without_the_setting_no_proxy_is_trusted(server: RunningServer) -> None:
     with httpx.Client(base_url=server.url) as client:
         statuses = [
             client.get(
@@ -204,5 +204,5 @@ def test_without_the_setting_nobody_is_believed(server: RunningServer) -> None:
             ).status_code
             for number in range(4)
         ]
-        # Its own address is the only one, since this machine is no proxy here.
+        # All requests count for its own address, because this machine is not a trusted proxy here.
         assert statuses == [401, 401, 401, 429]

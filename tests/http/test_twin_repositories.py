@@ -1,4 +1,5 @@
-"""Projects whose repositories an earlier version told from each other by their form in Unicode."""
+"""Projects whose repositories differ only by their Unicode form, which an earlier version
+accepted."""
 
 import io
 import itertools
@@ -17,16 +18,16 @@ from tests.support.http import make_project, manager_of, problem
 SEARCH_KEYS, TWINS = 7, 10
 NFC, NFD = "café", "cafe\u0301"
 REPOSITORIES = [
-    # Ids 1 to 3, one repository; then two of another one, one of which is deleted.
+    # Ids 1 to 3 have one repository; 4 and 5 have another one, and 4 is deleted.
     *[(NFD, NFD, "active"), (NFC, NFC, "active"), (NFC, NFD, "archived")],
     *[("o", NFC, "deleted"), ("o", NFD, "active")],
-    # And one that no other is like.
+    # A repository without a twin.
     ("o", "r", "active"),
 ]
 
 
 def make_earlier(path: Path) -> None:
-    """A database as it was before forms of Unicode were folded."""
+    """A database from before Unicode forms were folded."""
     with upgraded_to(path, SEARCH_KEYS - 1) as connection:
         for number, (owner, repo, status) in enumerate(REPOSITORIES, 1):
             keys = {"name_key": f"p{number}", "owner_key": owner, "repo_key": repo}
@@ -93,7 +94,7 @@ async def test_a_repository_that_twins_have_is_taken(client: httpx.AsyncClient) 
         assert document["existing_id"] == await by_repo(client, owner, repo)
         document = problem(await client.patch("/api/projects/6", json=body), "project_exists")
         assert document["existing_id"] == 1
-    # Another way to write what it has in common with the first one.
+    # Another form of the name that it shares with the first project.
     answer = await client.patch("/api/projects/2", json={"github_owner": NFD})
     assert problem(answer, "project_exists")["existing_id"] == 1
 

@@ -1,4 +1,5 @@
-"""Values that can't be decrypted: shown as such, refused when used, and in nobody's way."""
+"""Values that can't be decrypted: marked as such, refused when used, and no obstacle to anything
+else."""
 
 import httpx
 import pytest
@@ -40,7 +41,7 @@ async def test_using_it_is_a_conflict(client: httpx.AsyncClient, path: str) -> N
     assert (await client.get(f"{path}/GOOD/value")).json()["value"] == "good"
 
 
-async def test_it_can_be_written_anew(client: httpx.AsyncClient, path: str) -> None:
+async def test_it_can_be_replaced(client: httpx.AsyncClient, path: str) -> None:
     response = await client.put(f"{path}/BAD", json={"value": "new"})
     assert (response.status_code, response.json()["status"]) == (200, "ok")
     assert (await client.get(f"{path}/BAD/value")).json()["value"] == "new"

@@ -1,4 +1,4 @@
-"""A process that rotates keys and says a line for each step, so that a test can end it there."""
+"""A process that rotates keys and prints a line for each step, so that a test can kill it there."""
 
 import asyncio
 import sys
@@ -22,7 +22,7 @@ async def _main(directory: Path, keys: list[str]) -> None:
 
 
 def rotate(arguments: Sequence[str]) -> int:
-    """Rotate the keys of this data directory, with the keys behind it."""
+    """Rotate the keys of the data directory; the other arguments are the keys."""
     directory, *keys = arguments
     asyncio.run(_main(Path(directory), keys))
     return 0

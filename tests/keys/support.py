@@ -1,4 +1,4 @@
-"""An installation with one of everything that is sealed, and whether all of it can be read."""
+"""An installation with one sealed value of each kind, and functions that read all of them."""
 
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ OLD, NEW, NEXT = (generate_master_key(id) for id in ("old", "new", "next"))
 
 
 def settings_of(directory: Path, *keys: str) -> Settings:
-    """The configuration with these master keys, the first of them the current one."""
+    """The configuration with these master keys, of which the first one is current."""
     return Settings(
         _env_file=None,
         environment="testing",
@@ -26,12 +26,12 @@ def settings_of(directory: Path, *keys: str) -> Settings:
 
 
 async def started(directory: Path, *keys: str) -> Runtime:
-    """The installation with these master keys."""
+    """The installation, started with these master keys."""
     return await Runtime.start(settings_of(directory, *keys))
 
 
 async def fill(service: DatabaseService, projects: int = 3, secrets: int = 4) -> None:
-    """Further projects with secrets and webhooks, whose values tell where they belong."""
+    """Add projects with secrets and webhooks, whose values tell where they belong."""
     begun = await service.repositories.projects.count()
     for number in range(begun + 1, begun + projects + 1):
         project = ProjectCreate.model_validate(
@@ -77,12 +77,12 @@ async def read_everything(service: DatabaseService) -> dict[str, str]:
 
 
 def key_rows(runtime: Runtime) -> list[dict[str, Any]]:
-    """The project keys as they are stored."""
+    """The stored project keys."""
     return runtime.manager.execute_query("SELECT * FROM project_keys ORDER BY id")
 
 
 def sealed_texts(runtime: Runtime) -> list[str]:
-    """Every sealed text there is."""
+    """Every stored sealed text."""
     rows = runtime.manager.execute_query(
         "SELECT ciphertext AS text FROM project_secrets"
         " UNION ALL SELECT secret_ciphertext FROM webhooks"

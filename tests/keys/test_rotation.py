@@ -1,4 +1,4 @@
-"""Rotation of keys, at the service: what it changes, what it leaves, and what stops it."""
+"""The rotation of keys in the service: what it changes, what it keeps, and what stops it."""
 
 import asyncio
 from collections.abc import Awaitable
@@ -54,14 +54,14 @@ async def test_every_key_comes_under_the_first_master_key(tmp_path: Path) -> Non
     result = await rotated(service)
     assert (result.total, result.done, result.failed) == (4, 4, 0)
     assert {row["master_key_id"] for row in key_rows(runtime)} == {"new"}
-    # Values stay as they are.
+    # The sealed values don't change.
     assert runtime.manager.execute_query("SELECT * FROM project_secrets ORDER BY id") == values
     assert await read_everything(service) == before
     actions = [entry.action for entry in (await service.audit.page(limit=2)).entries]
     assert actions == ["keys.rotation_finished", "keys.rotation_started"]
     await runtime.stop()
 
-    # The old key can go. Tokens and the audit outlive it.
+    # The old key can be removed. Tokens and the audit still work.
     runtime = await started(tmp_path, NEW)
     assert await read_everything(runtime.service) == before
     assert (await runtime.service.tokens.authenticate(token)).name == "admin"
@@ -76,7 +76,7 @@ async def test_a_key_that_is_still_in_use_can_not_be_dropped(tmp_path: Path) -> 
     runtime = await started(tmp_path, NEW, OLD)
     service = runtime.service
     await service.rotation.begin()
-    # Far enough that the installation's own key is under the new one already, and not all else.
+    # After these steps the installation's key is under the new master key, and some others are not.
     steps = iter([True, True, False])
     with pytest.raises(RotationInterrupted):
         await service.rotation.run(go_on=lambda: next(steps))
@@ -137,10 +137,10 @@ async def test_reencryption_gives_each_project_a_new_key(tmp_path: Path) -> None
     assert len(rows) == 5
     assert not {row["id"] for row in rows} & {row["id"] for row in old_rows}
     assert all(row["retired_at"] is None for row in rows)
-    # Nothing but the installation's key, which was under this master key already, is as it was.
+    # Only the installation's key, which was under this master key already, is unchanged.
     assert len(set(sealed_texts(runtime)) & set(old_texts)) == 1
     assert await read_everything(service) == before
-    # To everybody else nothing has changed: no version, no time.
+    # Clients see no change: neither in versions nor in times.
     assert metadata == [
         await service.secrets.page(id, limit=500, cursor=None) for id in range(1, 6)
     ]
@@ -207,7 +207,7 @@ async def test_what_can_not_be_read_is_counted_and_left_alone(tmp_path: Path) ->
     assert (await service.secrets.reveal(2, "KEY_0")).value.startswith("value 0")
     with pytest.raises(SecretUnreadable):
         await service.secrets.reveal(2, "KEY_1")
-    # Written anew, it is readable, and the next rotation brings the old key to its end.
+    # After a new value it is readable, and the next rotation removes the old key.
     await service.secrets.put(2, "KEY_1", SecretStr("new"))
     result = await rotated(service, reencrypt=True)
     assert result.failed == 1
@@ -228,7 +228,7 @@ async def test_values_under_old_and_new_keys_are_compared_alike(tmp_path: Path) 
         ]
         return service.secrets.upsert(1, secrets)
 
-    # As a rotation leaves it for a while: a retired key that values are under, and a new one.
+    # As in the middle of a rotation: a retired key that still encrypts values, and a new one.
     manager.execute_command("UPDATE project_keys SET retired_at = ? WHERE project_id = 1", (now,))
     assert await set_all(KEY_0="new") == SecretUpsertResult(created=0, updated=1, unchanged=1)
     assert await set_all(KEY_0="new") == SecretUpsertResult(created=0, updated=0, unchanged=2)
@@ -236,7 +236,7 @@ async def test_values_under_old_and_new_keys_are_compared_alike(tmp_path: Path) 
     keys = [row for row in key_rows(runtime) if row["project_id"] == 1]
     assert [row["retired_at"] for row in keys] == [now, None]
 
-    # What is under an unreadable key is unknown, and so written anew.
+    # A value under an unreadable key is unknown, so it is written again.
     manager.execute_command("UPDATE project_keys SET wrapped = 'x' WHERE id = ?", (keys[0]["id"],))
     service.kit.vault.forget()
     assert await set_all(KEY_0="new") == SecretUpsertResult(created=0, updated=1, unchanged=1)

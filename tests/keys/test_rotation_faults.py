@@ -1,4 +1,4 @@
-"""A rotation whose process is killed, and a server that goes on with it."""
+"""A rotation whose process is killed, and a server that continues it."""
 
 import asyncio
 import os
@@ -20,7 +20,8 @@ ROUNDS = 5
 
 
 def kill_after(directory: Path, steps: int) -> bool:
-    """Run a rotation and kill its process at its `steps`-th step; whether it was over before."""
+    """Run a rotation and kill its process at its `steps`-th step. Returns whether it had ended
+    before."""
     arguments: list[str | Path] = [directory, NEW, OLD]
     with Forked(arguments, cwd=directory, env=environment(), function=rotate) as process:
         assert process.stdout is not None
@@ -98,7 +99,7 @@ async def test_the_command_rotates_where_no_server_runs(tmp_path: Path) -> None:
     runtime = await started(directory, OLD)
     await fill(runtime.service, projects=1)
     before = await read_everything(runtime.service)
-    # This process has the installation, as a server would.
+    # This process holds the installation's lock, as a server would.
     busy = await asyncio.to_thread(run, "keys", "rotate", "--data-dir", directory, cwd=tmp_path)
     assert busy.status == 1
     assert f"process {os.getpid()} is using" in busy.complaint

@@ -1,4 +1,4 @@
-"""Storing logs: one, many, and what is refused."""
+"""Storing logs: one, many, and invalid ones."""
 
 from typing import Any
 
@@ -77,11 +77,13 @@ async def test_a_deleted_project_still_takes_logs(api: Api) -> None:
         ({"project_id": 9}, "project_not_found"),
         ({"agent_run_id": 9}, "agent_run_not_found"),
         ({"project_id": 1, "agent_run_id": 9}, "agent_run_not_found"),
-        # It is there, but the run of another project.
+        # The run exists, but belongs to another project.
         ({"project_id": 2, "agent_run_id": 1}, "agent_run_not_found"),
     ],
 )
-async def test_one_log_of_nobody_refuses_the_whole_batch(api: Api, fields: Json, code: str) -> None:
+async def test_one_log_of_an_unknown_run_or_project_refuses_the_whole_batch(
+    api: Api, fields: Json, code: str
+) -> None:
     await api.new_project("second")
     await api.new_run(1)
     logs = [log("good", project_id=1), log("bad", **fields), log("good too")]

@@ -1,4 +1,4 @@
-"""A log's context comes back as it went in, or is refused."""
+"""A log's context is returned as it was sent, or is refused."""
 
 import asyncio
 import json
@@ -15,13 +15,13 @@ HEADERS = {"Content-Type": "application/json"}
 
 
 async def post(api: Api, context: str) -> Any:
-    """The answer to a log with the context that is sent as this text."""
+    """The answer to a log whose context is sent as this text."""
     body = f'{{"level": "INFO", "message": "m", "context": {context}}}'
     return await api.client.post("/api/logs", content=body.encode(), headers=HEADERS)
 
 
 async def send(api: Api, context: str) -> Any:
-    """What comes back for a context that is sent as this text."""
+    """The context that is returned for a context sent as this text."""
     answer = await post(api, context)
     assert answer.status_code == 201, answer.text
     listed = await api.client.get("/api/logs?limit=1")

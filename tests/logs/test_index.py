@@ -1,4 +1,4 @@
-"""The full-text index says what the table says, whatever happens to either."""
+"""The full-text index agrees with the table, whatever happens to either."""
 
 from collections.abc import AsyncIterator
 
@@ -14,7 +14,7 @@ ROW: NewLog = ("INFO", 20, "words of a row", "part", "{}", "c-1", None, None)
 
 
 class Failing(UnitsOfWork):
-    """Units of work that fail after they wrote."""
+    """Units of work that fail after a write."""
 
     @unit_of_work
     async def append_and_fail(self, rows: int) -> None:
@@ -43,7 +43,7 @@ class Failing(UnitsOfWork):
 
 
 async def agrees(manager: DatabaseManager) -> bool:
-    """Whether the index holds what the table says."""
+    """Whether the index agrees with the table."""
     pool = manager.async_pool
 
     async def check() -> bool:
@@ -55,7 +55,7 @@ async def agrees(manager: DatabaseManager) -> bool:
 
 @pytest.fixture
 async def api(api: Api) -> AsyncIterator[Api]:
-    """The API, whose index is checked once more after the test."""
+    """The API, whose index is checked again after the test."""
     yield api
     assert await agrees(api.service.db_manager)
 
@@ -88,7 +88,7 @@ async def test_what_is_rolled_back_is_not_indexed(api: Api, rows: int) -> None:
         await failing(api).append_and_fail(rows)
     assert await messages(api, q="words") == []
     assert await agrees(api.service.db_manager)
-    # Its ids are given out again: they were never anybody's.
+    # Its ids are given out again: no log has had them.
     await send(api, log("other text"))
     assert await messages(api, q="words") == []
     assert await messages(api, q="other") == ["other text"]
@@ -144,10 +144,10 @@ async def test_a_purged_projects_logs_are_hidden_at_once_and_removed_in_batches(
         *(log(f"gone {n}", "ERROR", project_id=second, component="c") for n in range(4)),
         *(log(f"gone {n}", "ERROR", agent_run_id=run["id"], component="c") for n in range(3)),
         *(log(f"stays {n}", "ERROR", project_id=1, component="c") for n in range(2)),
-        log("stays, of nobody", "ERROR", component="c"),
+        log("stays, of no project", "ERROR", component="c"),
     )
     await api.call("DELETE", f"/api/projects/{second}?purge=true", status=204)
-    stays = ["stays, of nobody", "stays 1", "stays 0"]
+    stays = ["stays, of no project", "stays 1", "stays 0"]
     assert await messages(api) == stays
     assert await messages(api, level="ERROR") == stays
     assert await messages(api, component="c") == stays
@@ -188,7 +188,7 @@ async def test_a_run_that_is_removed_takes_its_logs_and_no_others(api: Api) -> N
     assert await messages(api) == ["of another run", "of the project"]
 
 
-async def test_putting_the_index_together_anew_changes_nothing(api: Api, clock: Clock) -> None:
+async def test_tidying_the_index_changes_nothing(api: Api, clock: Clock) -> None:
     for number in range(30):
         await send(api, *(log(f"word{number % 7} text") for _ in range(20)))
         clock.advance(1)

@@ -1,4 +1,4 @@
-"""Finding logs by what they are, page by page."""
+"""Finding logs by their fields, page by page."""
 
 from collections.abc import Iterator
 from itertools import product
@@ -13,7 +13,7 @@ from tests.support.logs import found, log, messages, send
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 TRAITS: dict[str, tuple[Any, ...]] = {
     "level": (None, "DEBUG", "INFO", "WARNING", "CRITICAL"),
-    "component": (None, "planner", "Planner", "nobody"),
+    "component": (None, "planner", "Planner", "absent"),
     "correlation_id": (None, "c-1"),
     "agent_run_id": (None, 1, 9),
     "project_id": (None, 1, 2, 9),
@@ -22,14 +22,14 @@ TRAITS: dict[str, tuple[Any, ...]] = {
 
 
 def combinations() -> Iterator[Json]:
-    """Every way of filtering, each value of each of them with those of the others."""
+    """Every combination of filters, with each of their values."""
     for values in product(*TRAITS.values()):
         chosen = zip(TRAITS, values, strict=True)
         yield {name: value for name, value in chosen if value is not None}
 
 
 def is_meant(item: Json, wanted: Json) -> bool:
-    """Whether a list with these filters has the log."""
+    """Whether a list with these filters must contain the log."""
     for name, value in wanted.items():
         if name == "level":
             if LEVELS.index(item["level"]) < LEVELS.index(value):
@@ -44,7 +44,7 @@ def is_meant(item: Json, wanted: Json) -> bool:
 
 @pytest.fixture
 async def logs(api: Api) -> list[Json]:
-    """Logs with all kinds of traits in two projects, the newest first."""
+    """Logs with all kinds of fields in two projects, the newest first."""
     await api.new_project("second")
     await api.new_run(1)
     await api.new_run(2)
@@ -99,7 +99,7 @@ async def test_pages_leave_nothing_out_and_repeat_nothing(
     while True:
         page = await api.get(f"/api/logs?{query}{cursor}")
         seen += page["logs"]
-        # What comes in meanwhile stands before the first page.
+        # A log that is added meanwhile belongs before the first page.
         await send(api, log("even", "ERROR", component="planner", agent_run_id=2))
         if page["next_cursor"] is None:
             break

@@ -1,4 +1,4 @@
-"""The service's own warnings and errors land in the table, and make no more of themselves."""
+"""The service's own warnings and errors are stored in the table, and cause no further ones."""
 
 import asyncio
 import io
@@ -31,7 +31,8 @@ ours = get_logger("strongroom.test")
 
 @pytest.fixture(autouse=True)
 def lines() -> Iterator[io.StringIO]:
-    """What is logged from INFO up, as JSON; the process has its logging back afterwards."""
+    """The lines that are logged from INFO up, as JSON. The process's logging is restored
+    afterwards."""
     root = logging.getLogger()
     handlers, level, config = root.handlers[:], root.level, structlog.get_config()
     stream = io.StringIO()
@@ -46,7 +47,7 @@ def lines() -> Iterator[io.StringIO]:
 
 
 class Table:
-    """Takes entries, or refuses them with the error that it is told to raise."""
+    """Takes entries, or refuses them with the error that the test sets."""
 
     def __init__(self) -> None:
         self.entries: list[LogEntry] = []
@@ -71,7 +72,7 @@ def table() -> Table:
 
 @pytest.fixture
 def own(table: Table) -> Iterator[OwnLogs]:
-    """Own logs with room for five lines, begun."""
+    """Own logs with room for five lines, started."""
     own = OwnLogs(table.store, limit=5)
     own.begin()
     yield own
@@ -201,7 +202,7 @@ async def test_while_the_database_is_busy_lines_wait(
     table.error = error
     for _ in range(20):
         await own.store_waiting()
-    # The failures are logged, but not put aside: they would never end.
+    # The failures are logged, but not kept for storing: that would never end.
     assert own.waiting == 1
     table.error = None
     ours.warning("late")
@@ -254,7 +255,7 @@ async def test_after_the_end_nothing_is_put_aside(own: OwnLogs) -> None:
 
 @pytest.fixture
 def stored(application: FastAPI, client: httpx.AsyncClient) -> Stored:
-    """Asks, once all waiting lines are stored, for logs of the service."""
+    """Stores all waiting lines, and then asks for logs of the service."""
 
     async def ask(query: str) -> list[dict[str, Any]]:
         await application.state.runtime.own_logs.store_waiting()

@@ -1,4 +1,4 @@
-"""Every list of logs finds its rows in their order through an index."""
+"""Every list of logs finds its rows through an index, in the list's order."""
 
 import re
 from itertools import product
@@ -13,9 +13,9 @@ from tests.support.logs import log, send
 from tests.support.plans import Explaining, is_careless
 
 TIME = "2026-01-31T12:00:00.000000Z"
-# What matches, from the full-text index; in its order, or there would be a sort.
+# The matching rows of the full-text index, in its order; otherwise there would be a sort.
 _FROM_INDEX = re.compile(r"SCAN i VIRTUAL TABLE INDEX \d+:.*M.*")
-# All of an index that has rows of these levels only.
+# The whole of an index that contains only rows of these levels.
 _OF_LEVEL = re.compile(r"SCAN l USING INDEX system_logs_(warning|error|critical)")
 _NEW_ROWS = re.compile(r"SCAN \d+ CONSTANT ROWS?")
 _ROW_BY_ROW = "SCAN l"
@@ -29,7 +29,7 @@ async def explaining(api: Api) -> Explaining:
 
 
 def careless(steps: list[str]) -> list[str]:
-    """The steps that read or sort more than the list has."""
+    """The steps that read more rows than the list has, or sort."""
     known = (_FROM_INDEX, _OF_LEVEL, _NEW_ROWS)
     return [
         step
@@ -70,7 +70,7 @@ async def test_no_page_of_logs_scans_or_sorts(
     for filter in FILTERS:
         await logs.page(filter, limit=50, after=after)
         steps = explaining.steps()
-        # With nothing to filter by, the rows themselves are the list.
+        # A list without filters is the table itself.
         everything = filter.project_ids == () or filter == LogFilter(
             since=filter.since, until=filter.until
         )

@@ -1,4 +1,4 @@
-"""Words in messages: what matches, and that no text is ever a query language."""
+"""Words in messages: which logs match, and that a search text is never a query language."""
 
 import asyncio
 from urllib.parse import urlencode
@@ -42,10 +42,10 @@ async def searched(api: Api) -> Api:
         ("refused connection", 2),
         ("refused refused", 2),
         ("  connection \t\n 3 ", 1),
-        # Words, not parts of words.
+        # Whole words, not parts of words.
         ("connect", 0),
         ("retries", 1),
-        # With punctuation in it a word stands for its parts in their order.
+        # A word with punctuation stands for its parts in their order.
         ("db-01", 1),
         ("db-01.internal:5432", 1),
         ("internal-db", 0),
@@ -65,7 +65,7 @@ async def searched(api: Api) -> Api:
         ("l40", 1),
         ("p1", 1),
         ("c72656675736564", 0),
-        # Nothing of the query language is one.
+        # No operator of the query language has an effect.
         ("say OR connection", 0),
         ("NEAR", 1),
         ("OR", 1),
@@ -80,14 +80,14 @@ async def searched(api: Api) -> Api:
         ('"hello"', 1),
         ('"say hello', 1),
         ("(hello)", 1),
-        # Without letter or digit.
+        # A text without a letter or digit.
         ("--- hello ???", 1),
         ("---", 0),
         ('"', 0),
         ('""""', 0),
         ("*", 0),
         ("'; DROP TABLE system_logs; --", 0),
-        # Nothing at all filters nothing.
+        # An empty search filters nothing.
         ("", 7),
         (" \t\n", 7),
     ],

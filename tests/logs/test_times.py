@@ -1,4 +1,4 @@
-"""Lists from one time to another hold exactly what they should, whatever the clocks did."""
+"""Lists between two times contain exactly the right logs, whatever the clock did."""
 
 import random
 from collections.abc import Callable, Iterator
@@ -18,7 +18,7 @@ DAY = 24 * HOUR
 
 @pytest.fixture
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Blocks of five ids, so that some dozens of logs have many."""
+    """Blocks of five ids, so that a few dozen logs have many blocks."""
     monkeypatch.setattr(log_blocks, "BLOCK", 5)
 
 
@@ -119,7 +119,7 @@ async def test_more_ranges_than_are_looked_at_one_by_one(api: Api, clock: Clock)
 
 
 def spans(clock: Clock) -> Iterator[datetime]:
-    """Times that come and go by a month."""
+    """Times that jump forward and back by two months."""
     for number in range(1000):
         yield clock.now.replace(month=1 + number % 2 * 2)
 

@@ -1,4 +1,4 @@
-"""Logs of a database that an earlier version made."""
+"""Logs in a database that an earlier version made."""
 
 import sqlite3
 from contextlib import closing
@@ -13,7 +13,7 @@ SEPARATE_OWN_LOGS = 8
 
 @pytest.fixture
 def earlier(tmp_path: Path) -> Path:
-    """A database from before the service's own logs were told from others, with some of both."""
+    """A database from before the service's own logs were marked, with both kinds of logs."""
     path = tmp_path / "earlier.db"
     before = [one for one in load_migrations() if one.version < SEPARATE_OWN_LOGS]
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:

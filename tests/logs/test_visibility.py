@@ -1,4 +1,4 @@
-"""A token that is bound to projects sees and writes their logs, and no others."""
+"""A token that is bound to projects sees and writes only their logs."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -14,13 +14,13 @@ from tests.support.logs import log
 
 @pytest.fixture
 async def projects(client: httpx.AsyncClient) -> list[int]:
-    """Three projects with a run each, of the same ids, and logs of all of them and of nobody."""
+    """Three projects with a run each, of the same ids, and logs of each project and of none."""
     ids = [(await make_project(client))["id"] for _ in range(3)]
     for project_id in ids:
         body = {"project_id": project_id, "target_text": "x"}
         assert (await client.post("/api/agent-runs", json=body)).status_code == 201
     logs = [
-        log("of nobody", "ERROR", component="c", correlation_id="x"),
+        log("of none", "ERROR", component="c", correlation_id="x"),
         *(log(f"of project {id}", "ERROR", component="c", project_id=id) for id in ids),
         *(log(f"of run {id}", "ERROR", correlation_id="x", agent_run_id=id) for id in ids),
     ]
@@ -31,7 +31,7 @@ async def projects(client: httpx.AsyncClient) -> list[int]:
 async def bound_to(
     application: FastAPI, client: httpx.AsyncClient, **token: Any
 ) -> httpx.AsyncClient:
-    """A client with such a token."""
+    """A client whose token is bound to these projects."""
     scopes = token.pop("scopes", ["logs:read", "logs:write"])
     return client_of(application, await new_token(client, *scopes, **token))
 
@@ -60,7 +60,7 @@ async def messages(client: httpx.AsyncClient, query: str) -> list[str]:
         ("?correlation_id=x", ["of run 3", "of run 2"]),
         ("?q=project", ["of project 3", "of project 2"]),
         ("?q=of&component=c&level=ERROR", ["of project 3", "of project 2"]),
-        ("?q=nobody", []),
+        ("?q=none", []),
         ("?project_id=2", ["of run 2", "of project 2"]),
         ("?project_id=1", []),
         ("?project_id=99", []),
@@ -76,7 +76,7 @@ async def test_only_the_projects_of_the_token_are_listed(
     assert await messages(bound, query) == expected
 
 
-async def test_labels_in_a_message_make_nobody_else_see_it(
+async def test_labels_in_a_message_show_it_to_no_other_token(
     client: httpx.AsyncClient, bound: httpx.AsyncClient
 ) -> None:
     body = log("p2 p3 l40 of project 2", project_id=1)
@@ -152,7 +152,7 @@ async def test_each_call_needs_its_scope(
             assert problem(answer, "forbidden")["scope"] == needed
 
 
-async def test_nobody_reads_or_writes_without_a_token(client: httpx.AsyncClient) -> None:
+async def test_reads_and_writes_need_a_token(client: httpx.AsyncClient) -> None:
     for answer in (
         await client.get("/api/logs", headers={"Authorization": ""}),
         await client.post("/api/logs", json=log(), headers={"Authorization": "Bearer sr_x"}),

@@ -1,4 +1,5 @@
-"""Log lines as their readers see them: one a line, with their context, and with nothing secret."""
+"""Log lines as their readers see them: one record per line, with its context, and without
+secrets."""
 
 import asyncio
 import contextvars
@@ -22,10 +23,10 @@ from backend.observability.log import configure_logging, get_logger, log_access
 from backend.observability.request_ids import enter_request, leave_request
 
 SECRET = "hunter2"
-"""By name, because the source lines of a traceback are shown."""
+"""Tests use this name, because a traceback shows the source lines."""
 
 log = get_logger("strongroom.test")
-"""Made before any configuration, as every module's logger is."""
+"""Created before logging is configured, like the logger of every module."""
 
 
 class _Terminal(io.StringIO):
@@ -40,7 +41,7 @@ class _Broken(io.StringIO):
 
 @pytest.fixture(autouse=True)
 def _logging_as_before() -> Iterator[None]:
-    """Gives the process its logging back: it belongs to all tests."""
+    """Restores the process's logging, which all tests share."""
     root = logging.getLogger()
     handlers, level, config = root.handlers[:], root.level, structlog.get_config()
     yield
@@ -84,7 +85,7 @@ def test_a_line_is_one_json_object_with_time_level_logger_and_event(stream: io.S
     }
 
 
-def test_the_request_id_is_in_every_line_whoever_writes_it(stream: io.StringIO) -> None:
+def test_the_request_id_is_in_every_line_of_every_logger(stream: io.StringIO) -> None:
     token = enter_request("r-1")
     log.info("ours")
     logging.getLogger("somebody.else").warning("theirs")
@@ -204,7 +205,7 @@ def test_an_exception_that_repeats_its_input_is_shown_without_message(stream: io
         ):
             try:
                 attempt()
-            except Exception as error:  # noqa: BLE001 - whichever it is, it is logged
+            except Exception as error:  # noqa: BLE001 - any exception is logged
                 yield error
 
     errors = list(attempts())
@@ -317,7 +318,7 @@ async def test_what_asyncio_reports_shows_no_repr_of_an_exception(stream: io.Str
 def test_a_record_whose_arguments_do_not_fit_is_logged_without_them(stream: io.StringIO) -> None:
     logger = logging.getLogger("somebody.else")
     template = "%d of %d"
-    # The test runner's own handlers would fail on it.
+    # The test runner's own handlers would fail on this record.
     root = logging.getLogger()
     root.handlers[:] = [
         each for each in root.handlers if type(each).__module__ == "backend.observability.log"
@@ -345,7 +346,7 @@ def test_values_that_are_no_json_never_break_a_line_nor_show_themselves(
     assert second["lines"] == "a\nb"
 
 
-def test_a_log_nobody_reads_any_more_fails_no_request() -> None:
+def test_a_log_without_a_reader_fails_no_request() -> None:
     configure_logging("INFO", "json", _Broken())
     log.info("lost")
     closed = io.StringIO()
@@ -377,7 +378,7 @@ def test_colours_are_left_out_where_they_are_not_wanted(monkeypatch: pytest.Monk
     assert "\x1b[" not in plain.getvalue()
 
 
-def test_nobodys_text_makes_a_console_line_of_its_own() -> None:
+def test_no_logged_text_starts_a_console_line() -> None:
     stream = io.StringIO()
     configure_logging("INFO", "console", stream)
     log.info("event\nforged", value="a\nforged\x1b[31m", table={"a": [1]}, other=object())

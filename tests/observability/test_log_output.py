@@ -1,4 +1,4 @@
-"""Lines to a pipe that is read, that nobody reads, or whose reader is gone."""
+"""Lines to a pipe with a reader, with a reader that does not read, or without a reader."""
 
 import os
 import subprocess
@@ -18,11 +18,11 @@ from backend.observability.log_output import LineStream, LogOutput, drain_output
 ROOT = Path(__file__).parents[2]
 PATIENCE = 60.0
 ENOUGH = 200_000
-"""Lines that no pipe has room for."""
+"""More lines than any pipe has room for."""
 
 
 class Pipe:
-    """A pipe with an output at its one end."""
+    """A pipe whose writing end is an output."""
 
     def __init__(
         self, name: str = "the pipe", *, limit: int = 1_000_000, has_log: bool = True
@@ -33,12 +33,12 @@ class Pipe:
         self.is_closed = False
 
     def offer(self, number: int, begin: int = 0) -> None:
-        """Offer that many numbered lines."""
+        """Offer `number` numbered lines."""
         for count in range(begin, begin + number):
             self.output.offer(b"line %d\n" % count)
 
     def fill(self) -> None:
-        """Leave no room in it, so that nothing of what is offered flows before somebody reads."""
+        """Fill the pipe, so that offered lines wait until something is read."""
         os.set_blocking(self.write_end, False)
         with suppress(BlockingIOError):
             while os.write(self.write_end, b"\n" * 4096):
@@ -49,17 +49,17 @@ class Pipe:
         os.set_blocking(self.write_end, True)
 
     def reader(self) -> "Reader":
-        """Somebody who begins to read."""
+        """Begin to read."""
         return Reader(self)
 
     def close(self) -> bool:
-        """Close the output; whether all lines were written."""
+        """Close the output. Returns whether all lines were written."""
         self.is_closed = True
         return self.output.close()
 
 
 class Reader:
-    """Reads a pipe to its end, on a thread."""
+    """Reads a pipe to its end, in a thread."""
 
     def __init__(self, pipe: Pipe) -> None:
         self._pipe = pipe
@@ -72,7 +72,7 @@ class Reader:
             self._read += some
 
     def lines(self) -> list[str]:
-        """Everything that came, once the writing end is closed, which this does."""
+        """Close the writing end, and return everything that was read."""
         os.close(self._pipe.write_end)
         self._thread.join(PATIENCE)
         assert not self._thread.is_alive()
@@ -90,8 +90,8 @@ def pipes() -> Iterator[Callable[..., Pipe]]:
 
     yield make
     for pipe in made:
-        # A thread that waits for a reader ends when there is none, and only then may the number
-        # of its file become another one's.
+        # The output's thread ends once the pipe has no reader; only then may its descriptor be
+        # reused.
         with suppress(OSError):
             os.close(pipe.read_end)
         if not pipe.is_closed:
@@ -104,7 +104,7 @@ def pipes() -> Iterator[Callable[..., Pipe]]:
 
 @pytest.fixture
 def told() -> Iterator[list[Mapping[str, Any]]]:
-    """The warnings that are logged meanwhile."""
+    """The warnings that the output logs during the test."""
     lines: list[Mapping[str, Any]] = []
 
     def tap(line: Mapping[str, Any]) -> None:
@@ -129,7 +129,7 @@ def test_what_is_read_comes_whole_and_in_order(pipes: Callable[..., Pipe]) -> No
     assert pipe.output.dropped == 0
 
 
-def test_a_pipe_that_nobody_reads_stops_nobody_and_drops_are_counted(
+def test_a_pipe_without_reads_blocks_no_caller_and_drops_are_counted(
     pipes: Callable[..., Pipe],
 ) -> None:
     pipe = pipes(limit=100_000)
@@ -142,7 +142,7 @@ def test_a_pipe_that_nobody_reads_stops_nobody_and_drops_are_counted(
 def test_what_was_dropped_is_told_once_somebody_reads(
     pipes: Callable[..., Pipe], told: list[Mapping[str, Any]]
 ) -> None:
-    # The thread of a pipe of another test may still tell of its own.
+    # The thread of another test's pipe may still log its own warning.
     pipe = pipes(name="this pipe", limit=100_000)
 
     def lines() -> list[int]:
@@ -172,7 +172,7 @@ def test_a_reader_that_is_gone_costs_the_lines_and_no_more(
     for _ in range(3):
         pipe.offer(100)
         assert pipe.output.drain()
-    # To tell of it would be one more line that nobody takes.
+    # A warning would be one more line that is never read.
     assert pipe.output.dropped == 300
     assert told == []
 

@@ -1,4 +1,4 @@
-"""Repositories over a database of the test's own, and their clock."""
+"""Repositories over the test's database, and their clock."""
 
 import pytest
 
@@ -10,7 +10,7 @@ from tests.support.clocks import SetClock
 
 @pytest.fixture
 def clock() -> SetClock:
-    """The clock that the repositories go by."""
+    """The repositories' clock."""
     return SetClock()
 
 

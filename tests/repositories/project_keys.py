@@ -1,4 +1,4 @@
-"""Keys and secrets of projects, under nothing, where only the rows matter."""
+"""Keys and secrets of projects that are not encrypted, for tests of the rows alone."""
 
 from backend.repositories import Repositories
 from backend.repositories.keys_repository import ProjectKey
@@ -13,5 +13,5 @@ async def add_key(repositories: Repositories, project_id: int, master_key_id: st
 
 
 def as_it_is(stored: StoredSecret) -> StoredSecret:
-    """For a page of the rows themselves."""
+    """Return the row unchanged."""
     return stored

@@ -1,4 +1,4 @@
-"""What every repository does, shown on that of the projects."""
+"""What every repository does, shown on the one for projects."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta, timezone
@@ -29,7 +29,7 @@ async def test_a_created_row_has_its_times_and_its_first_version(
     assert await repositories.projects.get_by_id(1) == project
 
 
-async def test_what_is_not_there_is_none_or_false(repositories: Repositories) -> None:
+async def test_a_missing_row_is_none_or_false(repositories: Repositories) -> None:
     projects = repositories.projects
     assert await projects.get_by_id(1) is None
     assert await projects.update(1, {"name": "x"}) is None

@@ -1,4 +1,4 @@
-"""A page that SQLite writes as JSON says what the same page says as models."""
+"""A page that SQLite writes as JSON equals the same page written from models."""
 
 import json
 import re
@@ -120,7 +120,7 @@ async def test_the_large_columns_are_known(
 
 
 class Counting(Explaining):
-    """An executor that counts the bytes of what is read, row by row."""
+    """An executor that counts the bytes that are read, row by row."""
 
     read = 0
 
@@ -157,5 +157,5 @@ async def test_no_more_is_read_than_a_page_has(manager: DatabaseManager, limit: 
     page = await repositories.runs.using(counting).json_page(RunFilter(), limit=limit, after=None)
     assert len(page.items) == min(limit, 4)
     assert counting.read < 6_000_000
-    # Reading all forty rows takes more than twenty-five.
+    # Reading all forty rows takes more than twenty-five operations.
     assert operations < 15

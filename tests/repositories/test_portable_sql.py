@@ -1,4 +1,4 @@
-"""Pieces of SQL that every engine takes, and repositories that rest on them."""
+"""Pieces of SQL that every engine understands, and repositories that rely on them."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The table of projects: look-ups, pages, and whose a repository is."""
+"""The table of projects: look-ups, pages, and which project has a repository."""
 
 import asyncio
 import itertools
@@ -135,7 +135,7 @@ async def test_purging_takes_along_what_belongs_to_it(
 async def test_names_and_repositories_changed_at_once_are_all_kept(
     repositories: Repositories,
 ) -> None:
-    # Each as a statement of its own, without a transaction around it.
+    # Each update is a statement without a transaction around it.
     for number in range(20):
         made = await repositories.projects.create(fields(f"repo-{number}"))
         await asyncio.gather(

@@ -30,7 +30,7 @@ SORTS = [f"{sign}{name}" for name in SORT_COLUMNS for sign in ("", "-")]
 
 @pytest.fixture
 async def explaining(repositories: Repositories, manager: DatabaseManager) -> Explaining:
-    """An executor over a database with rows in every table that is asked."""
+    """An executor over a database with rows in every table that is queried."""
     await repositories.keys.add_canary("master", "canary")
     for number in range(6):
         project = await repositories.projects.create(
@@ -47,7 +47,7 @@ async def explaining(repositories: Repositories, manager: DatabaseManager) -> Ex
 
 
 def careless(explaining: Explaining) -> list[str]:
-    """Those steps that read rows nobody wants, or sort."""
+    """The steps that read unnecessary rows, or sort."""
     steps = explaining.steps()
     assert steps
     return [step for step in steps if is_careless(step)]
@@ -84,7 +84,7 @@ async def test_no_statement_about_one_thing_scans_or_sorts(
     await secrets.page(1, as_it_is, limit=1, after=None)
     await secrets.page(1, as_it_is, limit=1, after=(2,))
     await secrets.replace(1, version=2, project_key_id=1, ciphertext="new")
-    # Both are under other keys than this one, so that both ways are gone.
+    # Both secrets are under other keys than before, so both statements run.
     await secrets.replace_all(1, [SealedSecret(name, 3, 2, "newer") for name in ("A", "B")])
     await secrets.remove(1, "A")
     await keys.current_project_key(1)
@@ -102,7 +102,7 @@ async def test_the_newest_rows_come_from_the_end_of_the_table(
     projects = repositories.using(explaining).projects
     await projects.list(5, before_id=9)
     assert careless(explaining) == []
-    # From the end of the rows themselves, as many as are asked for.
+    # Reads the table from its end, and only as many rows as the page has.
     await projects.list(5)
     assert careless(explaining) == ["SCAN projects"]
 
@@ -118,7 +118,8 @@ async def test_every_list_is_read_in_its_order(
         await projects.page(filter, sort=sort, limit=5, after=after)
         found = careless(explaining)
         if not statuses and owner is None and after is None:
-            # The first page of all is the end of the index of the list, as far as is asked for.
+            # The first page of the unfiltered list is the end of the list's index, as far as the
+            # page needs.
             assert [step.partition(" USING ")[0] for step in found] == ["SCAN projects"]
             assert "USING INDEX projects_by_" in found[0]
         else:
@@ -154,19 +155,20 @@ async def test_a_search_walks_its_list_in_order_until_the_page_is_full(
         for step in explaining.steps():
             if step in MERGING:
                 continue
-            # A part of a text has no index; the walk needs no sorting, and ends with the page.
+            # A search for a part of a name has no index: it walks the list's index, without a sort,
+            # until the page is full.
             assert " USING INDEX projects_" in step
             assert "TEMP B-TREE" not in step
 
 
-async def test_who_sees_few_projects_reads_no_others(
+async def test_a_token_for_few_projects_reads_no_others(
     repositories: Repositories, explaining: Explaining
 ) -> None:
     projects = repositories.using(explaining).projects
     for statuses, owner, text in itertools.product(STATUSES, (None, "o1"), (None, "p")):
         filter = ProjectFilter(statuses=statuses, owner=owner, text=text, ids=(1, 2, 3))
         await projects.page(filter, sort="name", limit=5, after=None)
-        # What is sorted are those few.
+        # Only those few rows are sorted.
         assert explaining.steps() == [
             "MATERIALIZE own",
             "SEARCH projects USING INTEGER PRIMARY KEY (rowid=?)",
@@ -181,7 +183,7 @@ async def test_counting_is_all_that_reads_everything(
     bound = repositories.using(explaining)
     await bound.projects.count()
     assert all("COVERING INDEX" in step for step in careless(explaining))
-    # As many rows as there are master keys, which are a handful.
+    # One row for each master key, of which there are few.
     await bound.keys.canaries()
     await schema_version(explaining)
     assert {step.partition(" USING ")[0] for step in careless(explaining)} <= {

@@ -176,7 +176,7 @@ async def test_a_removed_secret_is_gone(repositories: Repositories, key_id: int)
     first = await add(repositories, key_id, "A")
     assert await repositories.secrets.remove(1, "A") is True
     assert await repositories.secrets.get(1, "A") is None
-    # Its id was bound to its row, and is given to no other one.
+    # Its ciphertext was bound to its id, so the id is not used again.
     assert (await add(repositories, key_id, "A")).id > first.id
 
 

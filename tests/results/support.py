@@ -1,4 +1,4 @@
-"""Runs, and what is uploaded to them."""
+"""Runs, and uploads to them."""
 
 from typing import Any
 
@@ -29,7 +29,7 @@ async def upload(client: httpx.AsyncClient, run_id: int, body: Any) -> Json:
 
 
 def results(*tests: str, **fields: Any) -> Json:
-    """A batch of results, each test given as `type/name/status`."""
+    """A batch of results, with each test given as `type/name/status`."""
     parts = [test.split("/") for test in tests]
     return {
         "test_results": [
@@ -48,7 +48,7 @@ async def listed(client: httpx.AsyncClient, run_id: int, **params: Any) -> Json:
 
 
 async def actions(client: httpx.AsyncClient, prefix: str) -> list[Json]:
-    """The audit's rows about something, the first first, without what differs every time."""
+    """The audit's entries with this prefix, the oldest first, without ids and times."""
     entries = (await client.get("/api/audit", params={"limit": 500})).json()["entries"]
     return [
         {name: entry[name] for name in ("action", "target", "project_id", "fields")}

@@ -1,4 +1,4 @@
-"""How tests went in a project's last runs."""
+"""The outcomes of tests in a project's last runs."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -229,7 +229,7 @@ def test_pages_of_each_run_make_pages_of_all(
 
 
 def cut_off(outcomes: list[Outcome], cut: int | None) -> Page[Outcome]:
-    """A page that has no room for more than `cut` results."""
+    """A page with room for `cut` results."""
     if cut is None or len(outcomes) <= cut:
         return Page(outcomes, None)
     return Page(outcomes[:cut], outcomes[cut - 1][:2])

@@ -1,4 +1,4 @@
-"""A run's results, read: filtered, paged and counted."""
+"""The results of a run: filtered, in pages, and counted."""
 
 from itertools import product
 from typing import Any
@@ -14,7 +14,7 @@ STATUSES = ["pending", "running", "passed", "failed", "skipped", "error"]
 
 
 async def walk(client: httpx.AsyncClient, run_id: int, **params: Any) -> list[Json]:
-    """All results of a list, page by page; each page has the same summary."""
+    """All results of a list, page by page; every page must have the same summary."""
     found: list[Json] = []
     summaries = []
     while True:
@@ -31,7 +31,7 @@ async def walk(client: httpx.AsyncClient, run_id: int, **params: Any) -> list[Js
 
 @pytest.fixture
 async def filled(client: httpx.AsyncClient, run_id: int) -> list[Json]:
-    """36 results of 2 types and all statuses, the newest first; another run has some, too."""
+    """36 results of 2 types and all statuses, the newest first; another run has results, too."""
     tests = [
         f"{kind}/t{n}/{status}" for n in range(3) for status in STATUSES for kind in ("unit", "e2e")
     ]

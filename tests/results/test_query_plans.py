@@ -1,4 +1,4 @@
-"""Every statement about results and snapshots finds its rows through an index, in order."""
+"""Every statement about results and snapshots finds its rows in order through an index."""
 
 import pytest
 from fastapi import FastAPI
@@ -55,7 +55,7 @@ async def test_a_test_that_comes_twice_is_in_two_upserts(
     plans.plans.clear()
     nothing = dict.fromkeys(_NULLABLE)
     changed = await of_results.upsert(run_id, [nothing | row for row in rows["test_results"]])
-    # An engine may put the rows of one call into one statement, which takes no row twice.
+    # An engine may combine the rows of one call into one statement, which can't change a row twice.
     assert (changed, len(plans.plans)) == (5, 3)
     for test, status in (("u", "a"), "error"), (("u", "b"), "failed"), (("v", "a"), "failed"):
         result = await of_results.get_by_test(run_id, *test)
@@ -98,7 +98,7 @@ async def test_no_page_of_a_history_scans_or_sorts(
     assert len(found) >= 1
     steps = plans.steps()
     assert [step for step in steps if is_careless(step)] == []
-    # The position is looked up, not walked to.
+    # The position is looked up in the index, without a walk to it.
     if after is not None and None in (test_name, test_type):
         assert ">" in steps[-1]
 

@@ -19,7 +19,7 @@ ALL = list(SnapshotStatus)
 
 
 async def make(client: httpx.AsyncClient, run_id: int, **fields: Any) -> Json:
-    """A new snapshot of a run's."""
+    """A new snapshot of the run."""
     body = {"snapshot_id": "snap-1", **fields}
     response = await client.post(f"/api/agent-runs/{run_id}/snapshots", json=body)
     assert response.status_code == 201, response.text
@@ -29,7 +29,7 @@ async def make(client: httpx.AsyncClient, run_id: int, **fields: Any) -> Json:
 
 
 async def bring_to(client: httpx.AsyncClient, run_id: int, status: SnapshotStatus) -> Json:
-    """A snapshot in any status."""
+    """A snapshot with this status."""
     if status is not SnapshotStatus.DESTROYED:
         return await make(client, run_id, status=status.value)
     made = await make(client, run_id)
@@ -88,7 +88,7 @@ async def test_every_step_is_taken_or_refused_as_the_table_says(
         document = problem(answer, "invalid_transition")
         assert document["current"] == current
         assert document["allowed"] == [status.value for status in TRANSITIONS[current]]
-        # Nothing of what was asked is done.
+        # The refused request changes nothing.
         assert (await client.get(path)).json() == before
 
 
@@ -119,7 +119,7 @@ async def test_of_two_steps_that_race_one_wins(client: httpx.AsyncClient, run_id
     answers = await asyncio.gather(*(client.patch(path, json=step) for step in steps))
     winner = (await client.get(path)).json()
     assert winner["version"] == 2
-    # Who asks for the status that it has is not refused.
+    # A request for the current status is not refused.
     assert Counter(answer.status_code for answer in answers) == {200: 32, 409: 32}
     for step, answer in zip(steps, answers, strict=True):
         assert (answer.status_code == 200) == (step["status"] == winner["status"])
@@ -145,7 +145,7 @@ async def test_the_given_fields_change_and_the_others_stay(
     cleared = (await client.patch(path, json={"validation_results": None, "config": {}})).json()
     assert (cleared["validation_results"], cleared["config"]) == (None, {})
     assert cleared["error_message"] == "x"
-    # What was read can be sent back, and says nothing new.
+    # An answer that was read can be sent back, and changes nothing.
     assert (await client.patch(path, json=cleared)).json() == cleared
     assert (await client.patch(path, json={})).json() == cleared
 

@@ -1,4 +1,4 @@
-"""Test results as they are uploaded: one, many, and again."""
+"""Uploads of test results: one, many, and the same again."""
 
 import json
 from typing import Any
@@ -32,7 +32,7 @@ async def test_one_result_is_stored_and_answered(client: httpx.AsyncClient, run_
         "created_at": made["created_at"],
         "updated_at": made["created_at"],
     }
-    # The order of the keys is part of what went in.
+    # The order of keys is preserved.
     assert list(made["result_data"]) == ["b", "a", ""]
     assert (await listed(client, run_id))["test_results"] == [made]
 
@@ -68,7 +68,7 @@ async def test_a_later_result_takes_the_place_of_the_earlier(
 async def test_the_same_again_changes_nothing(client: httpx.AsyncClient, run_id: int) -> None:
     made = await upload(client, run_id, WHOLE)
     assert await upload(client, run_id, WHOLE) == made
-    # What was read can be sent back.
+    # An answer that was read can be sent back.
     assert await upload(client, run_id, made) == made
     assert await upload(client, run_id, {"test_results": [made]}) == {
         "created": 0,
@@ -243,7 +243,7 @@ async def test_a_worker_that_lost_its_run_can_upload_no_more(client: httpx.Async
     for body in (WHOLE, {"test_results": [WHOLE]}):
         answer = await client.post(f"{path}/test-results", json={**body, "lease_token": "another"})
         problem(answer, "lease_lost")
-    # One of a batch's results has no say in it.
+    # A single result of a batch can't contain the token.
     inside = {"test_results": [{**WHOLE, "lease_token": token}]}
     answer = await client.post(f"{path}/test-results", json=inside)
     assert places(answer) == ["/test_results/0/lease_token"]

@@ -1,4 +1,4 @@
-"""Data of different ages, and limits for it."""
+"""Data of different ages, and retention limits."""
 
 from typing import Any
 
@@ -12,21 +12,21 @@ ENDLESS = Limit(days=None, newest=None)
 
 
 def limits(**parts: tuple[int | None, int | None]) -> RetentionLimits:
-    """Limits of these parts, each days and newest; no limits for the others."""
+    """Limits for the named parts, each as days and newest; the other parts are unlimited."""
     given = {name: Limit(days=days, newest=newest) for name, (days, newest) in parts.items()}
     endless = dict.fromkeys(RetentionLimits.model_fields, ENDLESS)
     return RetentionLimits.model_validate({**endless, **given})
 
 
 async def logs_of_days(api: Api, clock: Clock, days: int, each: int = 3) -> None:
-    """So many logs on each of so many days; the last day is today."""
+    """`each` logs on each of `days` days; the last day is today."""
     for day in range(days):
         await send(api, *(log(f"day {day} log {number}") for number in range(each)))
         clock.advance(DAY if day < days - 1 else 0)
 
 
 async def finished_run(api: Api, project_id: int = 1, status: str = "completed") -> Json:
-    """A run with something of everything, which has ended."""
+    """A finished run with data of every kind."""
     run = await api.new_run(project_id)
     path = f"/api/agent-runs/{run['id']}"
     await api.step(run["id"], "running")
@@ -49,7 +49,7 @@ async def webhook(api: Api) -> int:
 
 
 async def deliveries(api: Api, webhook_id: int, *guids: str, payload: str = "{}") -> None:
-    """Deliveries to a webhook, as if they had just come."""
+    """Add deliveries to a webhook, as if they had just arrived."""
     async with api.service.transaction() as repositories:
         for guid in guids:
             assert await repositories.deliveries.add(

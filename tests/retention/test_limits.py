@@ -1,4 +1,4 @@
-"""What is beyond a limit goes, all of it and nothing else, and the plan says so before."""
+"""Everything beyond a limit is removed and nothing else, and the plan predicts it."""
 
 import pytest
 
@@ -20,7 +20,7 @@ from tests.support.logs import log, messages, send
 
 
 async def prune(api: Api, limits: RetentionLimits) -> tuple[RetentionPlan, Removed]:
-    """What was said to go, and what went. Afterwards nothing is left to go."""
+    """The plan, and what was removed. Afterwards nothing is left to remove."""
     plan = await api.service.retention.plan(limits)
     removed = await Pruner(api.service.retention, limits, considerate=False).start()
     assert (await api.service.retention.plan(limits)).rows == 0
@@ -40,7 +40,7 @@ def counts(plan: RetentionPlan) -> Removed:
     [
         (None, None, 15),
         (100, 100, 15),
-        # The log of exactly so many days ago stays.
+        # A log that is exactly as old as the limit stays.
         (4, None, 15),
         (3, None, 12),
         (1, None, 6),
@@ -48,7 +48,7 @@ def counts(plan: RetentionPlan) -> Removed:
         (None, 14, 14),
         (None, 4, 4),
         (None, 1, 1),
-        # Whichever keeps less.
+        # The limit that keeps fewer logs.
         (3, 4, 4),
         (1, 14, 6),
     ],

@@ -1,4 +1,4 @@
-"""How long data is kept, over HTTP: what is told, what is asked for, and by whom."""
+"""Retention over HTTP: its limits and state, requests to apply it, and who may send them."""
 
 from typing import Any
 
@@ -34,7 +34,7 @@ async def status(client: httpx.AsyncClient) -> Any:
 
 
 async def settled(application: FastAPI) -> None:
-    """Until the removal that the start began is done."""
+    """Wait for the removal that began at the start."""
     pruner: Pruner = application.state.runtime.pruner
     await pruner.start()
 
@@ -91,7 +91,7 @@ async def test_a_long_removal_goes_on_after_the_answer(
     assert answer.status_code == 202
     assert answer.json()["status"] == "running"
     assert answer.json()["finished_at"] is None
-    # Whoever asks again is told of the same one.
+    # A second request joins the same removal.
     pruner: Pruner = application.state.runtime.pruner
     assert (await pruner.start()).logs == 2_995
     told = (await status(client))["prune"]
@@ -107,7 +107,7 @@ async def test_the_start_begins_a_removal_by_itself(
     await pruner.wake()
     await settled(application)
     assert (await status(client))["would_remove"]["logs"]["rows"] == 0
-    # Nobody asked, so nobody is recorded.
+    # The service started it itself, so the audit has no entry.
     assert (await client.get("/api/audit?action=retention.applied")).json()["entries"] == []
 
 

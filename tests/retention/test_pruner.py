@@ -1,4 +1,4 @@
-"""Removing while others write: small steps, room between them, and an end at any time."""
+"""Removals during writes: in small steps, with room between them, and interrupted at any time."""
 
 import asyncio
 import logging
@@ -43,7 +43,7 @@ async def test_others_write_between_two_steps(api: Api, clock: Clock) -> None:
     await asyncio.gather(*tasks)
     assert len(seen) > 1
     assert seen == sorted(seen)
-    # The end was set when it began: what came meanwhile stays.
+    # The end was fixed at the beginning: later logs stay.
     assert removed == Removed(logs=890)
     assert await messages(api, level="ERROR", limit=500) == ["in between"] * len(seen)
     assert len(await messages(api, limit=500)) == 10 + len(seen)
@@ -90,7 +90,7 @@ async def test_a_stop_does_not_wait_for_the_rest_after_a_step(api: Api) -> None:
 
 
 class Steps:
-    """Removals whose steps do what the test says."""
+    """Removals whose steps are the test's functions."""
 
     def __init__(self, *steps: Callable[[], int]) -> None:
         self.clock = Clock()
@@ -100,10 +100,10 @@ class Steps:
         return RemovalPhase("logs", self._step, 500, 2000)
 
     async def record_prune(self) -> None:
-        raise AssertionError("nobody asked for it")
+        raise AssertionError("an unexpected removal")
 
     async def plan(self, limits: RetentionLimits) -> RetentionPlan:
-        raise AssertionError(f"nobody asked for it: {limits}")
+        raise AssertionError(f"an unexpected removal: {limits}")
 
     async def removal(self, _limits: RetentionLimits) -> list[RemovalPhase]:
         return []
@@ -143,7 +143,7 @@ async def test_what_breaks_it_off_is_logged_and_told(caplog: pytest.LogCaptureFi
     assert [record.name for record in caplog.records] == ["strongroom.retention"]
 
 
-async def test_the_index_is_put_together_anew_when_a_third_is_gone(api: Api) -> None:
+async def test_the_index_is_tidied_when_a_third_is_gone(api: Api) -> None:
     pool = api.service.db_manager.async_pool
 
     async def segments() -> int:
@@ -157,7 +157,7 @@ async def test_the_index_is_put_together_anew_when_a_third_is_gone(api: Api) -> 
 
     for batch in range(14):
         await send(api, *(log(f"w{batch}x{number}") for number in range(1000)))
-    # Few are not worth it.
+    # After the removal of a few logs the index is not merged.
     await keep(11_000)
     assert await segments() > 1
     await keep(1_000)
@@ -167,7 +167,7 @@ async def test_the_index_is_put_together_anew_when_a_third_is_gone(api: Api) -> 
 
 
 async def test_a_removal_does_not_end_a_run_that_began_again(api: Api) -> None:
-    # Of two steps with time between them the second one looks again.
+    # The second step checks again, because time has passed since the first one.
     run = await finished_run(api)
     async with api.service.transaction() as repositories:
         ids = await repositories.retention.runs_finished_before("2099-01-01T00:00:00.000000Z", 10)

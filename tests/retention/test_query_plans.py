@@ -1,4 +1,4 @@
-"""Finding what is to go reads no more than what goes."""
+"""The search for rows to remove reads no other rows."""
 
 import pytest
 
@@ -25,7 +25,7 @@ INDEXES = {
 
 @pytest.fixture
 async def explaining(api: Api, clock: Clock) -> Explaining:
-    """An executor over a database with something of everything."""
+    """An executor over a database with rows of every kind."""
     await logs_of_days(api, clock, 3)
     for _ in range(3):
         await finished_run(api)
@@ -48,7 +48,7 @@ async def test_every_step_finds_its_rows_by_an_index(api: Api, explaining: Expla
     await data.count_orphaned_logs(cutoff)
     await data.remove_deliveries([1])
     await data.remove_finished_runs([1])
-    # What is noted is all to go, and a sample is of some rows that were found by an index.
+    # All noted rows are to be removed, and a sample has few rows, which an index found.
     known = ("SCAN r USING COVERING INDEX sqlite_autoindex_system_log_removals", "SCAN sample")
     steps = [step for step in explaining.steps() if not step.startswith(known)]
     assert [step for step in steps if is_careless(step)] == []

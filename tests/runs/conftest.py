@@ -1,4 +1,4 @@
-"""A second database, and a project for the examples of a property."""
+"""Fixtures for runs: a second database, and a project for property tests."""
 
 import asyncio
 import shutil
@@ -11,7 +11,7 @@ from tests.support.api import Api
 
 @pytest.fixture
 def another_path(database_template: Path, tmp_path: Path) -> Path:
-    """A second migrated database, closed."""
+    """A second migrated database that is not open."""
     path = tmp_path / "another" / database_template.name
     path.parent.mkdir()
     shutil.copyfile(database_template, path)

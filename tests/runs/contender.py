@@ -1,7 +1,7 @@
-"""A process full of clients that want the same thing at once.
+"""A process with many clients that want the same thing at the same time.
 
-Says `ready`, waits for the end of its input, lets its tasks go at it, and prints what each of them
-got as JSON.
+It prints `ready`, waits for the end of its input, starts its tasks, and prints their results as
+JSON.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ Task = Callable[[httpx.AsyncClient, int], Awaitable[list[Any]]]
 
 
 async def claim(client: httpx.AsyncClient, number: int) -> list[Any]:
-    """Claim until nothing waits; ids and lease tokens."""
+    """Claim until no run is pending. Returns ids and lease tokens."""
     got: list[Any] = []
     while True:
         answer = await client.post("/api/agent-runs/claim", json={"worker": f"worker {number}"})
@@ -28,7 +28,7 @@ async def claim(client: httpx.AsyncClient, number: int) -> list[Any]:
 
 
 async def claim_some(client: httpx.AsyncClient, number: int) -> list[Any]:
-    """Claim five at a time until nothing waits; ids and lease tokens."""
+    """Claim five runs at a time until none is pending. Returns ids and lease tokens."""
     got: list[Any] = []
     while True:
         body = {"worker": f"worker {number}", "count": 5}
@@ -40,7 +40,7 @@ async def claim_some(client: httpx.AsyncClient, number: int) -> list[Any]:
 
 
 async def create(client: httpx.AsyncClient, number: int) -> list[Any]:
-    """Make four runs in projects 1 and 2; project ids and run numbers."""
+    """Make four runs in projects 1 and 2. Returns project ids and run numbers."""
     got: list[Any] = []
     for turn in range(4):
         body = {"project_id": 1 + (number + turn) % 2, "target_text": "x"}
@@ -51,7 +51,8 @@ async def create(client: httpx.AsyncClient, number: int) -> list[Any]:
 
 
 async def finish(client: httpx.AsyncClient, number: int) -> list[Any]:
-    """Try to end the runs 1 to 8, each task in its own way; the runs that were its to end."""
+    """Try to end the runs 1 to 8 with a status that depends on the task. Returns the runs that it
+    ended."""
     got: list[Any] = []
     to = ("completed", "failed", "cancelled")[number % 3]
     for run_id in range(1, 9):
@@ -76,7 +77,7 @@ TASKS: dict[str, Task] = {
 
 
 async def contend(url: str, token: str, task: Task, first: int, count: int) -> list[Any]:
-    """What `count` tasks got, in one list."""
+    """The results of `count` tasks in one list."""
     headers = {"Authorization": f"Bearer {token}"}
     async with httpx.AsyncClient(
         base_url=url,
@@ -85,7 +86,7 @@ async def contend(url: str, token: str, task: Task, first: int, count: int) -> l
         limits=httpx.Limits(max_connections=count),
         verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
     ) as client:
-        # One connection for each task is there before the start.
+        # Each task's connection is open before the start.
         await asyncio.gather(*(client.get("/health") for _ in range(count)))
         sys.stdout.write("ready\n")
         sys.stdout.flush()
@@ -95,7 +96,8 @@ async def contend(url: str, token: str, task: Task, first: int, count: int) -> l
 
 
 def main(arguments: Sequence[str]) -> int:
-    """What the process does, with URL, token, task, first number and count."""
+    """Run the tasks. The arguments are the URL, the token, the task, the first number and the
+    count."""
     url, token, name, first, count = arguments
     result = asyncio.run(contend(url, token, TASKS[name], int(first), int(count)))
     sys.stdout.write(json.dumps(result) + "\n")

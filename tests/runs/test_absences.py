@@ -1,4 +1,4 @@
-"""Time in which the service did not run, or could not write, ends no lease."""
+"""A lease does not end because the service did not run, or could not write."""
 
 import signal
 from contextlib import closing
@@ -24,7 +24,7 @@ async def claim_all(api: Api, count: int, **fields: object) -> list[Json]:
 
 @pytest.fixture
 async def serving(api: Api) -> Api:
-    """The API as it is while the service runs, with its first look at leases done."""
+    """The API of a running service that has checked the leases once."""
     api.service.claims.presence.begin()
     await api.service.claims.check_leases()
     return api
@@ -71,7 +71,7 @@ async def test_after_the_process_stood_still_leases_have_their_whole_time(
     before = await serving.run(run["id"])
     await pass_time(serving, clock, LEASE - 2)
     clock.advance(away)
-    # A claim comes first, and then the look.
+    # A claim comes first, and the check of leases second.
     await serving.claim_nothing()
     await serving.service.claims.check_leases()
     await serving.claim_nothing()
@@ -115,7 +115,7 @@ async def test_a_start_gives_every_lease_its_whole_time(database_path: Path, clo
     async with open_api(database_path, clock) as api:
         await api.new_project("payments")
         held = await claim_all(api, 107)
-        # Some have run out already, and nobody has seen it.
+        # These leases have expired already, but no check has noticed it.
         gone = await claim_all(api, 2, lease_seconds=1)
         clock.advance(2)
         paused = held.pop()
@@ -127,7 +127,7 @@ async def test_a_start_gives_every_lease_its_whole_time(database_path: Path, clo
     clock.advance(10 * LEASE)
     async with open_api(database_path, clock) as api:
         api.service.claims.presence.begin()
-        # Before the first look no lease can run out.
+        # Before the first check no lease can expire.
         await api.claim_nothing()
         await api.service.claims.check_leases()
         await api.claim_nothing()
@@ -166,7 +166,7 @@ def test_an_outage_longer_than_a_lease_costs_no_worker_its_run(tmp_path: Path) -
             claim = {"worker": f"worker-{number}", "lease_seconds": 3600}
             claimed.append(client.post("/api/agent-runs/claim", json=claim).json())
         serving.end(signal.SIGKILL)
-    # As after an outage of years.
+    # As after an outage of several years.
     with closing(open_connection(ConnectionConfig(directory / "strongroom.db"))) as raw:
         raw.execute("UPDATE agent_runs SET lease_expires_at = '2020-01-01T00:00:00.000000Z'")
         raw.commit()

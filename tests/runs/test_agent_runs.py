@@ -1,4 +1,4 @@
-"""Runs are made, read, listed and changed."""
+"""Runs are created, read, listed and changed."""
 
 import json
 from typing import Any
@@ -320,7 +320,7 @@ async def test_pages_join_without_gap_or_repetition(api: Api, query: str) -> Non
         seen += [run["id"] for run in page["agent_runs"]]
         if page["next_cursor"] is None:
             break
-        # What is added meanwhile is newer than what was seen.
+        # A run that is added meanwhile is newer than all runs on the page.
         await api.new_run()
         cursor = f"&cursor={page['next_cursor']}"
     assert seen == [7, 6, 5, 4, 3, 2, 1]

@@ -1,4 +1,4 @@
-"""The running service takes back by itself what has run out."""
+"""The running service takes expired runs back without a request."""
 
 import asyncio
 
@@ -12,7 +12,7 @@ from tests.support.servers import PATIENCE
 
 
 async def claimed_for_a_second(client: httpx.AsyncClient) -> str:
-    """The path of a new run that was claimed with the shortest lease."""
+    """The path of a new run, claimed with the shortest possible lease."""
     project = {"name": "p", "github_owner": "acme", "github_repo": "p"}
     assert (await client.post("/api/projects", json=project)).status_code == 201
     run = {"project_id": 1, "target_text": "x"}

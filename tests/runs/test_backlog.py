@@ -1,4 +1,4 @@
-"""The number of pending runs is kept, and always what counting them gives."""
+"""The stored number of pending runs always equals their count."""
 
 import random
 import sqlite3
@@ -57,7 +57,7 @@ async def test_whatever_happens_to_runs_their_number_is_right(
 
 @pytest.fixture
 def before() -> Iterator[sqlite3.Connection]:
-    """A database before the number was kept."""
+    """A database from before this number was stored."""
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
         connection.row_factory = sqlite3.Row
         connection.execute("PRAGMA foreign_keys = ON")

@@ -1,4 +1,4 @@
-"""Workers get pending runs: each run one worker, old ones first, projects in turn."""
+"""Workers claim pending runs: one worker per run, old runs first, projects in turn."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from tests.support.api import Api, Clock, codes
 
 
 async def claimed_ids(api: Api, count: int, **fields: Any) -> list[int]:
-    """The ids of the next runs that a worker gets."""
+    """The ids of the next runs that a worker claims."""
     return [(await api.claim(**fields))["id"] for _ in range(count)]
 
 
@@ -28,7 +28,7 @@ async def test_a_claim_starts_the_run_and_leases_it(api: Api, clock: Clock) -> N
         "lease_expires_at": clock.text(90),
     }
     assert len(token) >= 40
-    # The lease is its worker's affair: the run shows none of it.
+    # Only the claim shows the lease, not the run.
     del claimed["lease_expires_at"]
     assert await api.run(run["id"]) == claimed
 
@@ -64,7 +64,7 @@ async def test_projects_take_turns(api: Api) -> None:
     busy = [(await api.new_run(1))["id"] for _ in range(4)]
     few = [(await api.new_run(second))["id"] for _ in range(2)]
     assert await claimed_ids(api, 3) == [busy[0], few[0], busy[1]]
-    # Never served, so it is served before all that were.
+    # This project was never served, so it comes before all others.
     late = [(await api.new_run(third))["id"] for _ in range(2)]
     assert await claimed_ids(api, 5) == [late[0], few[1], busy[2], late[1], busy[3]]
     await api.claim_nothing()
@@ -76,7 +76,7 @@ async def test_of_projects_never_served_the_one_with_the_oldest_run_comes_first(
     assert await claimed_ids(api, 3) == runs
 
 
-async def test_the_oldest_run_is_looked_up_anew_when_runs_were_cancelled(api: Api) -> None:
+async def test_the_oldest_run_is_looked_up_again_when_runs_were_cancelled(api: Api) -> None:
     second = await api.new_project("second")
     first = [(await api.new_run(1))["id"] for _ in range(2)]
     other = (await api.new_run(second))["id"]

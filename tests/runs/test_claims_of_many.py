@@ -1,4 +1,4 @@
-"""A claim of several runs gives what as many claims of one would have given."""
+"""A claim of several runs returns the same runs as that many single claims."""
 
 import random
 import shutil
@@ -14,7 +14,7 @@ from tests.support.clients import client_of
 
 
 async def claim_many(api: Api, count: int, **fields: Any) -> list[Json]:
-    """The runs of a claim; there must be one."""
+    """The claimed runs; there must be at least one."""
     answer = await api.claim(count=count, **fields)
     assert answer.keys() == {"agent_runs"}
     runs: list[Json] = answer["agent_runs"]
@@ -61,12 +61,12 @@ async def test_fewer_are_given_when_fewer_wait_and_nothing_when_none_does(api: A
 async def test_a_claim_ends_when_its_json_passes_what_a_page_may_have(api: Api) -> None:
     other = await api.new_project("other")
     for _ in range(4):
-        # Each of them has 1 MB in JSON.
+        # Each run takes 1 MB as JSON.
         await api.new_run(planning_statement="\n" * 500_000)
         await api.new_run(project_id=other, planning_statement="é" * 500_000)
     assert ids(await claim_many(api, MAX_CLAIM_COUNT)) == [1, 2, 3, 4, 5]
     assert (await api.run(6))["status"] == "pending"
-    # The other project's turn is the next one, as it is after five single claims.
+    # It is the other project's turn, as after five single claims.
     assert ids(await claim_many(api, 2)) == [6, 7]
     assert ids(await claim_many(api, MAX_CLAIM_COUNT)) == [8]
     await api.claim_nothing(count=1)
@@ -104,7 +104,7 @@ async def test_runs_that_ran_out_are_claimed_in_their_old_place(api: Api, clock:
 
 
 async def make_backlog(api: Api, chance: random.Random) -> None:
-    """Projects with runs of every status, some of them served before."""
+    """Projects with runs of every status; some projects were served before."""
     projects = [1, *[await api.new_project(f"p{n}") for n in range(chance.randint(0, 6))]]
     for _ in range(chance.randint(5, 60)):
         await api.new_run(chance.choice(projects))
@@ -118,7 +118,7 @@ async def make_backlog(api: Api, chance: random.Random) -> None:
 
 
 async def claim_one_by_one(api: Api, count: int) -> list[int]:
-    """The runs of as many claims of one."""
+    """The runs of at most `count` single claims."""
     found = []
     for _ in range(count):
         answer = await api.client.post("/api/agent-runs/claim", json={"worker": "w"})

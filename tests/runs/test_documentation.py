@@ -1,4 +1,4 @@
-"""The page about runs says what the code does."""
+"""The page about runs agrees with the code."""
 
 import re
 from pathlib import Path
@@ -18,7 +18,7 @@ PAGE = Path(__file__).parent.parent.parent / "docs" / "agent-runs.md"
 
 
 def section(heading: str) -> str:
-    """The text under a heading, up to the next one."""
+    """The text below a heading, up to the next heading."""
     text = PAGE.read_text(encoding="utf-8")
     return re.split(r"^## ", text.partition(f"\n## {heading}\n")[2], flags=re.MULTILINE)[0]
 

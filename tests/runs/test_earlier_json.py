@@ -1,4 +1,4 @@
-"""JSON that earlier versions stored reads the same in all answers once the database is upgraded."""
+"""After an upgrade, JSON that earlier versions stored reads the same in all answers."""
 
 import json
 import sqlite3
@@ -23,7 +23,7 @@ from tests.support.http import JSON
 REWRITE_STORED_JSON = 9
 EARLIER = {
     '{"a":1e-07,"b":[1.5e-05,-2.25e-09]}': '{"a":1e-7,"b":[0.000015,-2.25e-9]}',
-    # No released version writes these: they come from other programs.
+    # No released version writes these; other programs may.
     '{"a":1e400,"b":-1E+999}': '{"a":"1e400","b":"-1E+999"}',
     '{"a":1e-400,"b":-0}': '{"a":0.0,"b":-0.0}',
     '{"a":0.1234567890123456789,"b":123456789012345678.0}': (
@@ -42,12 +42,12 @@ COLUMNS = {
     "grainchain_snapshots": ["config", "validation_results"],
     "system_logs": ["context"],
 }
-"""Where clients' JSON is; all else that is stored as JSON are lists of names and ids."""
+"""The columns with clients' JSON; all other stored JSON is lists of names and ids."""
 
 
 @pytest.fixture
 def database_path(tmp_path: Path) -> Path:
-    """A database of an earlier version, in which each of `EARLIER` stands in every such column."""
+    """A database of an earlier version with each of `EARLIER` in each of these columns."""
     path = tmp_path / "strongroom.db"
     with upgraded_to(path, REWRITE_STORED_JSON - 1) as connection:
         insert(connection, "projects")

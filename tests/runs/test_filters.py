@@ -1,4 +1,4 @@
-"""Lists of runs and of test results, of any of several statuses and types."""
+"""Lists of runs and of test results, filtered by several statuses and types."""
 
 import itertools
 from typing import Any
@@ -25,7 +25,7 @@ async def runs(api: Api) -> list[dict[str, Any]]:
 
 
 async def walk(api: Api, params: dict[str, Any]) -> list[dict[str, Any]]:
-    """The list, three runs at a time."""
+    """The whole list, three runs per page."""
     found: list[dict[str, Any]] = []
     cursor: dict[str, str] = {}
     while True:
@@ -38,7 +38,7 @@ async def walk(api: Api, params: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def some(values: tuple[str, ...]) -> list[tuple[str, ...]]:
-    """Every choice of them, none and all included."""
+    """Every combination of the values, including none and all."""
     return [c for size in range(len(values) + 1) for c in itertools.combinations(values, size)]
 
 

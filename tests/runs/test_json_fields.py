@@ -1,4 +1,4 @@
-"""A JSON object that a client keeps has one text, whichever answer it stands in."""
+"""A client's JSON object has the same text in every answer."""
 
 import asyncio
 import json
@@ -26,7 +26,7 @@ JSON_FIELDS = {
     ("SnapshotUpdate", "validation_results"),
     ("LogEntry", "context"),
 }
-"""Every field of a request that takes any JSON object; each is sent below."""
+"""Every field of a request that accepts any JSON object; each is sent below."""
 
 
 def shapes(base: type[RequestModel] = RequestModel) -> Iterator[type[RequestModel]]:
@@ -48,19 +48,19 @@ def test_every_field_of_any_json_is_tried() -> None:
         for name, schema in shape.model_json_schema().get("properties", {}).items()
         if takes_any_object(schema)
     }
-    # No client sends the service's own logs.
+    # Clients can't send the service's own logs.
     assert found - {("OwnLogEntry", "context")} == JSON_FIELDS
 
 
 def texts(content: bytes) -> Any:
-    """An answer, its numbers as the texts that they have in it."""
+    """An answer whose numbers are kept as text."""
     return json.loads(
         content, parse_float=lambda text: ["f", text], parse_int=lambda text: ["i", text]
     )
 
 
 async def fields(api: Api, sent: str) -> list[Any]:
-    """What all answers have of an object that is sent as this text, in every place there is."""
+    """The object in every answer that contains it, after it was sent as this text."""
     client, found = api.client, []
 
     async def call(method: str, path: str, body: str | None = None) -> Any:
@@ -105,7 +105,7 @@ async def fields(api: Api, sent: str) -> list[Any]:
 
 
 def one_text(found: list[Any]) -> Any:
-    """The object, whose texts are the same to the last letter."""
+    """The object; its text is the same in every answer."""
     written = [json.dumps(item) for item in found]
     assert written == written[:1] * len(written)
     return found[0]
@@ -118,7 +118,7 @@ async def test_every_answer_writes_a_number_the_same(api: Api) -> None:
 
 
 def plain(value: Any) -> Any:
-    """The value that `texts` read, its numbers as Python reads them."""
+    """The value with its numbers as Python reads them."""
     if isinstance(value, dict):
         return {name: plain(item) for name, item in value.items()}
     if isinstance(value, list) and len(value) == 2 and value[0] in ("f", "i"):

@@ -1,4 +1,4 @@
-"""A lease holds while its worker lives, and what came too late has no effect."""
+"""A lease holds while its worker lives, and a late write has no effect."""
 
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from tests.support.api import Api, Clock, Json, open_api
 
 
 async def claim_one(api: Api, **fields: Any) -> tuple[int, str]:
-    """A claimed run's id and its lease token; the run is made if none waits."""
+    """The id and lease token of a claimed run, which is created if none is pending."""
     if not (await api.get("/api/agent-runs?status=pending"))["agent_runs"]:
         await api.new_run()
     claimed = await api.claim(**fields)
@@ -46,7 +46,7 @@ async def test_a_heartbeat_after_the_time_counts_while_the_run_was_not_given_awa
 async def test_a_run_given_to_another_is_lost_to_the_first(api: Api, clock: Clock) -> None:
     id, old = await claim_one(api, lease_seconds=30)
     clock.advance(30)
-    # The claim itself takes back what has run out: nothing ran in the background.
+    # The claim itself takes the expired run back: nothing ran in the background.
     again = await api.claim(worker="second")
     assert again["id"] == id
     assert again["lease_token"] != old
@@ -84,7 +84,7 @@ async def test_a_lease_that_runs_out_sends_the_run_back_once_and_then_fails_it(
     ]
 
 
-async def test_who_claims_does_not_answer_for_what_ran_out(api: Api, clock: Clock) -> None:
+async def test_a_claim_is_not_the_actor_of_expired_leases(api: Api, clock: Clock) -> None:
     await claim_one(api, lease_seconds=30)
     clock.advance(30)
     await api.claim()
@@ -129,7 +129,7 @@ async def test_nothing_runs_out_in_a_pause(api: Api, clock: Clock) -> None:
     assert (await api.heartbeat(id, token))["status"] == "paused"
     clock.advance(1000)
     await api.step(id, "running")
-    # It goes on with the whole time that its worker asked for.
+    # The lease starts again with the full duration that its worker requested.
     clock.advance(29)
     assert await api.service.claims.expire_leases() == 0
     clock.advance(1)

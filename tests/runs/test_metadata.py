@@ -1,4 +1,4 @@
-"""JSON that a client keeps with a row comes back as it went in, or is refused."""
+"""A client's JSON is returned as it was sent, or is refused."""
 
 import asyncio
 import json
@@ -16,7 +16,8 @@ LIMIT = 65_536
 
 
 def same(left: Any, right: Any) -> bool:
-    """Whether two JSON values are the same to the last: kinds of numbers, order of keys, zeros."""
+    """Whether two JSON values are identical, including kinds of numbers, order of keys, and signs
+    of zeros."""
     if type(left) is not type(right):
         return False
     if isinstance(left, dict):
@@ -29,7 +30,7 @@ def same(left: Any, right: Any) -> bool:
 
 
 async def send(api: Api, metadata: str) -> Any:
-    """What comes back, from all calls that answer with it, for metadata sent as this text."""
+    """The metadata in every answer that contains it, after it was sent as this text."""
     body = f'{{"project_id": 1, "target_text": "x", "metadata": {metadata}}}'
     made = await api.client.post("/api/agent-runs", content=body.encode(), headers=HEADERS)
     assert made.status_code == 201, made.text

@@ -1,4 +1,4 @@
-"""The history of a run: in order, each state with the one before it and how long it took."""
+"""The history of a run: states in order, each with the previous state and its duration."""
 
 import json
 from typing import Any
@@ -28,7 +28,7 @@ PATH = "/api/agent-runs/1/pipeline-states"
 
 
 async def add(api: Api, state: str, run_id: int = 1, **fields: Any) -> Json:
-    """A state that was added."""
+    """Add a state, and return it."""
     path = f"/api/agent-runs/{run_id}/pipeline-states"
     added: Json = await api.post(path, {"state": state, **fields}, 201)
     return added
@@ -159,7 +159,7 @@ async def test_a_wrong_state_is_told(api: Api, body: Json, wrong: tuple[str, str
     assert (await api.get(PATH))["pipeline_states"] == []
 
 
-async def test_history_can_not_be_written_anew(api: Api) -> None:
+async def test_history_can_not_be_rewritten(api: Api) -> None:
     await api.new_run()
     await add(api, "created")
     for method in ("PUT", "PATCH", "DELETE"):

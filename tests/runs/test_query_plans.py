@@ -1,4 +1,4 @@
-"""Every statement about runs finds its rows through an index, in the order it wants them."""
+"""Every statement about runs finds its rows in the required order through an index."""
 
 import pytest
 
@@ -138,7 +138,7 @@ async def test_no_statement_about_histories_scans_or_sorts(
     for after in (None, (1,)):
         assert (await states.history(1, limit=1, after=after)).items
     steps = explaining.steps()
-    # The row that an INSERT … SELECT makes of nothing is called a scan too.
+    # An INSERT … SELECT without a table is reported as the scan of a constant row.
     assert [step for step in steps if is_careless(step) and step != "SCAN CONSTANT ROW"] == []
 
 

@@ -1,4 +1,5 @@
-"""Two processes with 32 clients each want the same thing at once, and each thing is had once."""
+"""Two processes with 32 clients each want the same things at the same time, and each thing is given
+once."""
 
 import json
 import os
@@ -23,7 +24,7 @@ PROCESSES, TASKS = 2, 32
 
 @pytest.fixture
 def admin(server: RunningServer, settings: Settings) -> Iterator[httpx.Client]:
-    """A client of the server with the admin's token, and two projects, 1 and 2."""
+    """A client of the server with the admin token, and the projects 1 and 2."""
     headers = {"Authorization": f"Bearer {token_of_first_start(settings)}"}
     with httpx.Client(base_url=server.url, headers=headers, timeout=PATIENCE) as client:
         for name in ("first", "second"):
@@ -33,7 +34,7 @@ def admin(server: RunningServer, settings: Settings) -> Iterator[httpx.Client]:
 
 
 def contend(admin: httpx.Client, task: str) -> list[Any]:
-    """What all tasks of all processes got, in one list."""
+    """The results of all tasks of all processes in one list."""
     token = admin.headers["Authorization"].removeprefix("Bearer ")
     with ExitStack() as stack:
         read, write = os.pipe()

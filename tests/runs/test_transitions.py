@@ -1,4 +1,4 @@
-"""A run goes from status to status as the table says, and no other way."""
+"""A run changes its status only as the table permits."""
 
 import asyncio
 from typing import Any
@@ -11,7 +11,7 @@ from backend.services.runs.states import FINAL, TRANSITIONS, sources
 from models import RunStatus
 from tests.support.api import Api, Clock, codes
 
-# As the contract has it, and not taken from the code.
+# Copied from the contract, not from the code.
 CONTRACT = {
     "pending": ["running", "cancelled", "failed"],
     "running": ["paused", "completed", "failed", "cancelled"],
@@ -31,7 +31,7 @@ WAY_TO = {
 
 
 async def run_in(api: Api, status: str) -> dict[str, Any]:
-    """A run of this status."""
+    """A run with this status."""
     run = await api.new_run()
     for step in WAY_TO[status]:
         run = await api.step(run["id"], step)

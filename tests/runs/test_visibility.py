@@ -1,4 +1,4 @@
-"""Runs of projects that a token is not bound to look like none."""
+"""Runs of projects that a token is not bound to look as if they did not exist."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -35,7 +35,7 @@ async def projects(client: httpx.AsyncClient) -> list[int]:
 async def bound(
     application: FastAPI, client: httpx.AsyncClient, projects: list[int]
 ) -> AsyncIterator[httpx.AsyncClient]:
-    """A client that is bound to the second and the third project."""
+    """A client whose token is bound to the second and the third project."""
     token = await new_token(client, "runs:read", "runs:write", project_ids=projects[1:])
     async with client_of(application, token) as other:
         yield other
@@ -64,7 +64,7 @@ async def test_a_run_of_another_project_looks_like_none(
     assert problem(answers[0], "agent_run_not_found")
     assert answers[0].content == answers[1].content
     assert (await client.get("/api/agent-runs/1")).json() == before
-    # The same call reaches the runs that it may see, whatever comes of it.
+    # The same call reaches a visible run, even if it refuses the change.
     own = await bound.request(
         method, f"/api/agent-runs/2{path}", **({} if body is None else {"json": body})
     )

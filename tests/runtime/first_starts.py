@@ -1,8 +1,8 @@
-"""First starts that are cut short at each of their steps: a program, run by a test.
+"""First starts that are interrupted at each of their steps: a program that a test runs.
 
-Its argument is an empty directory. Each start is a fork that ends at once, as by a SIGKILL, at its
-n-th use of a file in the data directory; the start after it must come to its end. It prints how
-many steps there were.
+Its argument is an empty directory. Each start is a fork that ends at once, as after a SIGKILL, at
+its n-th use of a file in the data directory; the next start must succeed. The program prints the
+number of steps.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ def _forked(work: Callable[[], None]) -> int:
     if child == 0:
         try:
             work()
-        except BaseException as error:  # noqa: BLE001 - told by the exit status
+        except BaseException as error:  # noqa: BLE001 - the exit status reports it
             sys.stderr.write(f"{type(error).__name__}: {error}\n")
             os._exit(1)
         os._exit(0)
@@ -50,7 +50,7 @@ def _cut_short(directory: Path, step: int) -> None:
 
 
 def main(folder: Path) -> int:
-    """The number of steps after which a first start was cut short and the next one worked."""
+    """The number of steps at which a first start was interrupted and the next one succeeded."""
     step = 0
     while True:
         directory = folder / f"data-{step}"
@@ -61,7 +61,7 @@ def main(folder: Path) -> int:
             sys.exit(f"the start that was to be cut short at step {step} failed")
         if _forked(lambda where=directory: asyncio.run(_start(where))):  # type: ignore[misc]
             sys.exit(f"the start after one that was cut short at step {step} failed")
-        # The key and the database come first; a migration is like the next one.
+        # The key and the database come first; the migrations after them are alike.
         step += 1 if step < 30 else 4
 
 

@@ -1,4 +1,4 @@
-"""Background work goes on, whatever its jobs do, and ends when it is told to."""
+"""Background work continues whatever its jobs do, and ends when it is told to."""
 
 import asyncio
 
@@ -11,7 +11,7 @@ MOMENT = 0.001
 
 
 class Job:
-    """A job that can be waited for, and fails the first time if it is told to."""
+    """A job that a test can wait for, and that fails the first time if it is told to."""
 
     def __init__(self, *, fails: bool = False) -> None:
         self.runs = 0
@@ -26,7 +26,7 @@ class Job:
             raise ValueError("once")
 
     async def third_run(self) -> None:
-        """Returns after it ran for the third time."""
+        """Wait until it has run three times."""
         async with asyncio.timeout(30):
             await self._again.wait()
 

@@ -1,4 +1,4 @@
-"""The directories that a start makes last."""
+"""The directories that a start creates are durable."""
 
 import os
 from collections.abc import Callable

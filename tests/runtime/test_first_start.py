@@ -1,4 +1,4 @@
-"""A first start that is cut short leaves nothing that the next start refuses."""
+"""An interrupted first start leaves nothing that the next start refuses."""
 
 import subprocess
 import sys
@@ -22,5 +22,5 @@ def test_a_first_start_that_is_cut_short_anywhere_is_followed_by_one_that_works(
         check=False,
     )
     assert run.returncode == 0, run.stderr
-    # Among others: the directory, the lock, the database, the key, each migration, the token.
+    # Among the steps: the directory, the lock, the database, the key, each migration, the token.
     assert int(run.stdout) >= 6

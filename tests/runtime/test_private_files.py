@@ -1,4 +1,5 @@
-"""Files with secrets in them: new ones only, for their owner only, and never through a link."""
+"""Files with secrets are newly created, readable only by their owner, and never written through a
+link."""
 
 import os
 import stat
@@ -57,7 +58,7 @@ async def start(directory: Path, *, own_key: bool = False) -> None:
 
 
 def seen(directory: Path) -> dict[str, str]:
-    """What lies in and beside the directory, links not followed."""
+    """The files in and next to the directory; links are not followed."""
     found = {}
     for path in sorted(directory.parent.rglob("*")):
         content = str(path.readlink()) if path.is_symlink() else ""
@@ -118,7 +119,7 @@ async def test_a_start_that_can_not_hand_its_token_out_makes_none(
     directory: Path, put: Put
 ) -> None:
     settings = Settings(_env_file=None, data_dir=directory, master_keys=NEW_KEY)
-    # What an import leaves: a database, and no token yet.
+    # As after an import: a database without a token.
     await (await Runtime.start(settings, issue_first_token=False)).stop()
     put(directory / "admin.token")
     with pytest.raises(StartRefused, match=r"admin\.token"):

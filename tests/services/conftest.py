@@ -1,4 +1,4 @@
-"""The service at a time of the test's choice."""
+"""The service with a clock that the test sets."""
 
 import pytest
 
@@ -10,7 +10,7 @@ from tests.support.clocks import SetClock
 
 @pytest.fixture
 def clock() -> SetClock:
-    """The clock that `timed` goes by."""
+    """The clock of `timed`."""
     return SetClock()
 
 

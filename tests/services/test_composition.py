@@ -1,4 +1,4 @@
-"""The service is made of families, each with methods of its own over one kit."""
+"""The service consists of families, each with its own methods over one kit."""
 
 import inspect
 
@@ -9,7 +9,7 @@ GIVEN = {"create_project_with_settings", "get_project_full_config", "update_proj
 
 
 def families(service: DatabaseService) -> dict[str, UseCases]:
-    """The families by their names."""
+    """The families by name."""
     return {name: item for name, item in vars(service).items() if isinstance(item, UseCases)}
 
 

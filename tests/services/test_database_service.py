@@ -1,4 +1,4 @@
-"""The given calls of the service, with plain data in and out."""
+"""The required methods of the service, with plain data as arguments and results."""
 
 import json
 from typing import Any
@@ -15,7 +15,7 @@ PROJECT: dict[str, Any] = {"name": "Payments", "github_owner": "acme", "github_r
 
 
 def places(caught: pytest.ExceptionInfo[ValidationFailed]) -> list[str]:
-    """Where something is wrong."""
+    """The pointers of the errors."""
     return [error["pointer"] for error in caught.value.extra["errors"]]
 
 

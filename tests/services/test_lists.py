@@ -1,4 +1,4 @@
-"""Every list goes by the one helper, `backend/services/listing.py`: found by its route."""
+"""Every list uses the helper in `backend/services/listing.py`; lists are found by their routes."""
 
 import ast
 from functools import cache
@@ -13,7 +13,7 @@ from backend.routes import ROUTERS
 SERVICES = Path(__file__).parents[2] / "backend" / "services"
 HELPER = SERVICES / "listing.py"
 PLACE = frozenset({"self", "limit", "cursor"})
-"""What says where in a list a page is, and not which list it is."""
+"""Parameters that select a page within a list, not the list itself."""
 
 
 def names_of_parameters(route: APIRoute) -> set[str]:
@@ -29,7 +29,7 @@ SHAPES: dict[str, type[BaseModel]] = {
     and issubclass(route.response_model, BaseModel)
     and "next_cursor" in route.response_model.model_fields
 }
-"""The answers that lead on to another page."""
+"""The answers that can have a next page."""
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -44,7 +44,7 @@ def trees() -> list[tuple[Path, ast.Module]]:
 
 
 def calls(tree: ast.AST, method: str) -> list[ast.Call]:
-    """The calls of a method of this name, of whatever object."""
+    """The calls of a method with this name, on any object."""
     return [
         node
         for node in ast.walk(tree)
@@ -60,7 +60,7 @@ def names(tree: ast.AST) -> set[str]:
 
 @cache
 def listing_functions() -> list[tuple[str, Function]]:
-    """The functions that read a page of a list, and whose arguments say which list."""
+    """The functions that read a page of a list, whose arguments select the list."""
     return [
         (f"{file.relative_to(SERVICES)}:{node.name}", node)
         for file, tree in trees()
@@ -103,7 +103,7 @@ def test_nothing_but_the_helper_reads_or_writes_cursors() -> None:
         used = names(tree) | {n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute)}
         used |= {node.arg or "" for node in ast.walk(tree) if isinstance(node, ast.keyword)}
         assert not used & {"cursors", "next_cursor"} or file.name == "base.py", file
-        # The kit makes the codec, and gives it to the helper.
+        # The kit creates the codec, and passes it to the helper.
         assert "CursorCodec" not in used or file.name == "base.py", file
 
 
@@ -112,7 +112,7 @@ def test_every_filter_of_a_list_binds_its_cursor(name: str) -> None:
     function = dict(listing_functions())[name]
     (call,) = calls(function, "listing")
     bound = names(call)
-    # What they were made of, step by step backwards.
+    # The names that these were computed from, step by step backwards.
     steps = [node for node in ast.walk(function) if isinstance(node, ast.Assign)]
     for _ in steps:
         for step in steps:

@@ -1,4 +1,4 @@
-"""Kept answers: never older than the last commit, and never somebody else's."""
+"""Cached answers are never older than the last commit, and never belong to another caller."""
 
 import asyncio
 import contextlib
@@ -23,7 +23,7 @@ from database.sqlite.table_versions import TableVersions
 
 
 class Counting:
-    """Makes answers and counts them."""
+    """Produces answers and counts them."""
 
     def __init__(self, answer: bytes = b"{}") -> None:
         self.made = 0
@@ -110,7 +110,7 @@ async def test_an_error_is_not_kept() -> None:
     assert await answers.of(1, Counting()) == b"{}"
 
 
-async def test_who_asks_in_a_loop_lets_others_run() -> None:
+async def test_a_caller_in_a_loop_lets_others_run() -> None:
     answers = ResponseCache(TableVersions().counting(any_change("a")))
     stop = asyncio.Event()
     asyncio.get_running_loop().call_soon(stop.set)
@@ -123,13 +123,13 @@ def project(number: int, **fields: Any) -> ProjectCreate:
 
 
 def cold(service: DatabaseService) -> DatabaseService:
-    """The same service, which has kept nothing."""
+    """The same service with an empty cache."""
     keys = ServiceKeys(cursors=b"c" * 32, token_macs=b"t" * 32, audit_chain=b"a" * 32)
     return DatabaseService(Kit(service.db_manager, service.kit.vault, keys))
 
 
 async def everything(service: DatabaseService, ids: list[int]) -> list[object]:
-    """Every answer that may be kept, errors by their names."""
+    """Every answer that can be cached, with errors by their codes."""
     found: list[object] = []
     asked: list[Callable[[], Awaitable[bytes]]] = []
     for id in ids:
@@ -145,13 +145,13 @@ async def everything(service: DatabaseService, ids: list[int]) -> list[object]:
         except ProjectNotFound as error:
             answer = error.code
         if isinstance(answer, dict):
-            # Made with the key of each service.
+            # Each service encrypts its cursors with its own key.
             answer.pop("next_cursor", None)
         found.append(answer)
     return found
 
 
-async def test_after_every_change_each_answer_is_as_if_made_anew(
+async def test_after_every_change_each_kept_answer_equals_a_new_one(
     service: DatabaseService, manager: DatabaseManager
 ) -> None:
     first = (await service.projects.create(project(1))).id
@@ -190,7 +190,7 @@ async def test_after_every_change_each_answer_is_as_if_made_anew(
         before = after
 
 
-async def test_nobody_sees_less_than_what_was_acknowledged(service: DatabaseService) -> None:
+async def test_no_reader_sees_less_than_what_was_acknowledged(service: DatabaseService) -> None:
     id = (await service.projects.create(project(0))).id
     acknowledged = 0
     writing = True
@@ -215,7 +215,7 @@ async def test_nobody_sees_less_than_what_was_acknowledged(service: DatabaseServ
     await asyncio.gather(write(), *(read() for _ in range(16)))
 
 
-async def test_a_kept_answer_is_not_for_who_may_not_see_it(service: DatabaseService) -> None:
+async def test_a_kept_answer_is_only_for_callers_who_may_see_it(service: DatabaseService) -> None:
     mine = (await service.projects.create(project(1))).id
     other = (await service.projects.create(project(2))).id
     reads = [

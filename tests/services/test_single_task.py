@@ -1,4 +1,4 @@
-"""Work beside the requests: one piece at a time, to its end, unless it is told to stop."""
+"""Background work: one task at a time, until it ends or is told to stop."""
 
 import asyncio
 
@@ -9,7 +9,7 @@ from backend.services.single_task import SingleTask, StopSignal
 
 
 class Work:
-    """Counts how often it was begun, and ends when it is let."""
+    """Counts how often it was started, and ends when the test permits it."""
 
     def __init__(self, error: Exception | None = None) -> None:
         self.begun = 0
@@ -55,7 +55,7 @@ async def test_it_goes_on_when_its_caller_is_cancelled() -> None:
     assert work.ended == 1
 
 
-async def test_who_runs_it_for_a_time_gets_it_running_or_done() -> None:
+async def test_a_run_for_a_time_returns_the_task_running_or_done() -> None:
     work = Work()
     task = SingleTask("work", work)
     running = await task.run_for(0)

@@ -1,4 +1,4 @@
-"""Use cases as units: whole, joined to larger ones, and with nothing awaited that is not theirs."""
+"""Use cases as units: atomic, joined to larger ones, and without foreign awaits."""
 
 import asyncio
 from typing import Any
@@ -23,7 +23,7 @@ def secret(key: str) -> SecretCreate:
 
 
 class Larger(DatabaseService):
-    """Use cases made of others."""
+    """Use cases that consist of others."""
 
     @unit_of_work
     async def create_two(self, second: ProjectCreate) -> list[Project]:
@@ -32,7 +32,7 @@ class Larger(DatabaseService):
 
     @unit_of_work
     async def create_and_go_on(self) -> int:
-        """A project, whose second secret is left out when there is one of its key."""
+        """A project whose second secret gets another key if the first key is taken."""
         made = await self.projects.create(project(1, secrets=[secret("A")]))
         try:
             await self.secrets.create(made.id, secret("A"))
@@ -42,19 +42,19 @@ class Larger(DatabaseService):
 
     @unit_of_work
     async def sleep_inside(self) -> None:
-        """Awaits what is no statement."""
+        """Awaits something other than a statement."""
         await self.projects.create(project(1))
         await asyncio.sleep(0)
 
     @unit_of_work
     async def read_outside(self) -> None:
-        """Reads past its own transaction."""
+        """Reads outside of its own transaction."""
         await self.projects.create(project(1))
         await self.repositories.projects.count()
 
     @unit_of_work(read_only=True)
     async def write_while_reading(self) -> None:
-        """Writes where only reading is allowed."""
+        """Writes in a read-only unit."""
         await self.projects.create(project(1))
 
 

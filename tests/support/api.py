@@ -1,4 +1,4 @@
-"""Requests in few words, and the application over a given database and clock."""
+"""Short forms of requests, and the application over a given database and clock."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -25,7 +25,7 @@ KEYS = ServiceKeys(cursors=b"c" * 32, token_macs=b"t" * 32, audit_chain=b"a" * 3
 
 
 class Clock:
-    """The present time, as the test has it."""
+    """The present time, as the test sets it."""
 
     def __init__(self) -> None:
         self.now = datetime(2026, 1, 31, 12, 0, 0, tzinfo=UTC)
@@ -34,11 +34,11 @@ class Clock:
         return self.now
 
     def advance(self, seconds: float) -> None:
-        """Let this time pass."""
+        """Let this much time pass."""
         self.now += timedelta(seconds=seconds)
 
     def text(self, seconds: float = 0) -> str:
-        """The time so many seconds from now, as answers have it."""
+        """The time in this many seconds, as answers contain it."""
         moment = (self.now + timedelta(seconds=seconds)).replace(tzinfo=None)
         return moment.isoformat(timespec="microseconds") + "Z"
 
@@ -51,7 +51,7 @@ class Api:
     service: DatabaseService
 
     async def call(self, method: str, path: str, body: Any = None, status: int = 200) -> Any:
-        """The answer's JSON, after its status was checked; `None` when it has no body."""
+        """The answer's JSON, after a check of its status; `None` if it has no body."""
         request = {} if body is None else {"json": body}
         response = await self.client.request(method, path, **request)
         assert response.status_code == status, response.text
@@ -85,12 +85,12 @@ class Api:
         return answer
 
     async def claim(self, **fields: Any) -> Json:
-        """A claimed run; there must be one."""
+        """A claimed run; one must be pending."""
         run: Json = await self.post("/api/agent-runs/claim", {"worker": "w", **fields})
         return run
 
     async def claim_nothing(self, **fields: Any) -> None:
-        """A claim for which there is nothing."""
+        """Claim a run while none is pending."""
         assert await self.post("/api/agent-runs/claim", {"worker": "w", **fields}, 204) is None
 
     async def heartbeat(self, run_id: int, token: str, status: int = 200) -> Json:
@@ -100,12 +100,12 @@ class Api:
         return answer
 
     async def run(self, run_id: int) -> Json:
-        """The run as it is."""
+        """The current run."""
         run: Json = await self.get(f"/api/agent-runs/{run_id}")
         return run
 
     async def actions(self) -> list[tuple[str, str, str]]:
-        """Who did what to what, as the audit has it, the first first."""
+        """The actor, action and target of each audit entry, the oldest first."""
         rows = await self.service.db_manager.async_pool.fetch_all(
             "SELECT actor, action, target FROM audit_entries ORDER BY id"
         )
@@ -119,7 +119,8 @@ def _read_settings() -> Settings:
 
 @asynccontextmanager
 async def open_api(path: Path, clock: Clock) -> AsyncIterator[Api]:
-    """The API over the database at `path`, without tokens; closed at the end of the block."""
+    """The API over the database at `path`, without authentication; closed at the end of the
+    block."""
     async with DatabaseManager(ConnectionConfig(path, readers=2)) as manager:
         vault = Vault(Keyring([MasterKey("k1", bytes(range(32)))]), "an-installation")
         service = DatabaseService(Kit(manager, vault, KEYS, clock=clock))
@@ -131,7 +132,7 @@ async def open_api(path: Path, clock: Clock) -> AsyncIterator[Api]:
 
 
 async def add_master_key(manager: DatabaseManager, vault: Vault) -> None:
-    """Let projects have keys, as the first start of an installation does."""
+    """Add a master key, as the first start does, so that projects can have keys."""
     await manager.async_pool.execute(
         "INSERT INTO master_keys (key_id, canary, created_at) VALUES (?, ?, ?)"
         " ON CONFLICT DO NOTHING",
@@ -140,6 +141,6 @@ async def add_master_key(manager: DatabaseManager, vault: Vault) -> None:
 
 
 def codes(problem: Json) -> list[tuple[str, str]]:
-    """Where and why a request was not valid."""
+    """The pointer and code of each error in an invalid request."""
     assert problem["code"] == "validation_failed"
     return [(error["pointer"], error["code"]) for error in problem["errors"]]

@@ -1,4 +1,4 @@
-"""Clients of an application, without a network between, and their tokens."""
+"""Clients of an application without a network, and their tokens."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -10,13 +10,13 @@ from backend.runtime import TOKEN_FILE
 from config.settings import Settings
 
 AsToken = Callable[..., Awaitable[httpx.AsyncClient]]
-"""Makes a client with a token of these scopes, bound to `project_ids` if they are given."""
+"""Makes a client whose token has these scopes, and is bound to `project_ids` if they are given."""
 Caller = Callable[[str], httpx.AsyncClient]
-"""Makes a client at an address, without a token."""
+"""Makes a client without a token at this address."""
 
 
 def bearer(token: str) -> dict[str, str]:
-    """The header that has the token."""
+    """The header with the token."""
     return {"Authorization": f"Bearer {token}"}
 
 
@@ -33,8 +33,8 @@ def client_of(
     base_url: str = "http://strongroom.test",
     raising: bool = False,
 ) -> httpx.AsyncClient:
-    """A client at this address. What nobody handles is an answer, as clients see it, unless
-    `raising` is said."""
+    """A client at this address. An unhandled exception becomes an answer, as for real clients,
+    unless `raising` is true."""
     return httpx.AsyncClient(
         transport=httpx.ASGITransport(app, raise_app_exceptions=raising, client=(address, 50_000)),
         base_url=base_url,

@@ -1,11 +1,11 @@
-"""Clocks that stand still until a test moves them."""
+"""Clocks that a test sets and advances."""
 
 import threading
 from datetime import UTC, datetime, timedelta
 
 
 class SetClock:
-    """Gives the time it was set to."""
+    """Returns the time that it was set to."""
 
     def __init__(self) -> None:
         self.time = datetime(2026, 1, 31, 12, 0, 0, 0, tzinfo=UTC)
@@ -14,7 +14,7 @@ class SetClock:
         return self.time
 
     def advance(self, seconds: float = 1) -> str:
-        """Go on by so many seconds; the time as it is stored then."""
+        """Advance the clock. Returns the new time as it is stored."""
         self.time += timedelta(seconds=seconds)
         return self.text
 
@@ -25,7 +25,7 @@ class SetClock:
 
 
 class TickingClock:
-    """Seconds that pass when a test says so, for a server that asks again and again."""
+    """A clock in seconds that a test advances, for a server that reads it repeatedly."""
 
     def __init__(self) -> None:
         self._now = 0.0
@@ -40,9 +40,10 @@ class TickingClock:
             return self._now
 
     def advance(self, seconds: float) -> None:
-        """Let time pass, until the server has done what it does at that time."""
+        """Let time pass, and wait until the server has reacted to it."""
         with self._condition:
             self._now += seconds
-            # Who asks for the second time has done all that the first answer led to.
+            # At the second reading after this, the server has done everything that the first one
+            # caused.
             enough = self._asked + 2
             assert self._condition.wait_for(lambda: self._asked >= enough, timeout=30)

@@ -1,4 +1,4 @@
-"""Fixtures of several families: clients of `application`, the API at a time of the test's choice,
+"""Fixtures for several families: clients of `application`, the API with a clock that the test sets,
 and the log."""
 
 import asyncio
@@ -41,13 +41,13 @@ async def stranger(application: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
 
 @pytest.fixture
 def caller(application: FastAPI) -> Caller:
-    """Makes clients at an address, without a token."""
+    """Makes clients without a token, each at an address."""
     return lambda address: client_of(application, address=address)
 
 
 @pytest.fixture
 async def as_token(application: FastAPI, client: httpx.AsyncClient) -> AsyncIterator[AsToken]:
-    """Makes clients with less than all rights."""
+    """Makes clients whose tokens don't have all scopes."""
     async with AsyncExitStack() as stack:
 
         async def make(*scopes: str, project_ids: list[int] | None = None) -> httpx.AsyncClient:
@@ -65,7 +65,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 async def api(database_path: Path, clock: Clock) -> AsyncIterator[Api]:
-    """The API with one project, whose id is 1. Nothing runs in the background."""
+    """The API with one project, whose id is 1. No background work runs."""
     async with open_api(database_path, clock) as api:
         await api.new_project("payments")
         yield api
@@ -73,7 +73,7 @@ async def api(database_path: Path, clock: Clock) -> AsyncIterator[Api]:
 
 @pytest.fixture
 def walker() -> Iterator[asyncio.Runner]:
-    """An event loop for the examples of a property, which are no coroutines themselves."""
+    """An event loop for property tests, which can't be coroutines."""
     with asyncio.Runner() as runner:
         yield runner
 
@@ -88,12 +88,12 @@ def walk_api(walker: asyncio.Runner, database_path: Path) -> Iterator[Api]:
 
 @pytest.fixture
 def log() -> Iterator[io.StringIO]:
-    """Every log line of the test, at DEBUG; the process has its logging back afterwards."""
+    """Every log line of the test, from DEBUG up. The process's logging is restored afterwards."""
     root, of_client = logging.getLogger(), logging.getLogger("httpx")
     handlers, level, config = root.handlers[:], root.level, structlog.get_config()
     stream = io.StringIO()
     configure_logging("DEBUG", "json", stream)
-    # The client that the tests use is not of the product.
+    # The tests' HTTP client is not part of the product.
     of_client.propagate = False
     yield stream
     of_client.propagate = True

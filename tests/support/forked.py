@@ -1,8 +1,8 @@
-"""Processes of the product that are forked from one that has imported it already.
+"""Processes of the product, forked from one that has already imported it.
 
-Each is a process of its own, with its own files, limits, signals and exit status, and begins a
-second earlier than one with a new interpreter. They don't show what the script `strongroom` does,
-and what the interpreter itself is told (variables `PYTHON…`, `-X`).
+Each has its own files, limits, signals and exit status, and starts a second faster than a new
+interpreter. They don't test the script `strongroom`, nor the options of the interpreter (variables
+`PYTHON…`, `-X`).
 """
 
 import contextlib
@@ -21,11 +21,12 @@ from types import TracebackType
 from typing import IO, Any, Self
 
 PRELOADED = ("backend.cli", "backend.cli.server", "backend.main", "uvloop")
-"""What each process would import by itself."""
+"""The modules that each process would import itself."""
 Program = Callable[[Sequence[str]], int]
-"""What a process does with its arguments; the exit status. It is passed by its name."""
+"""A function that a process calls with its arguments, and that returns the exit status. It is
+passed by name."""
 LIMITS = (resource.RLIMIT_NOFILE, resource.RLIMIT_FSIZE, resource.RLIMIT_CORE)
-"""What a process has from the one that starts it, and not from the one it is forked from."""
+"""The limits that come from the process that starts it, not from the one that it is forked from."""
 
 
 @cache
@@ -36,13 +37,13 @@ def _context() -> ForkServerContext:
 
 
 class _Passed:
-    """A descriptor that goes to the new process."""
+    """A descriptor that is passed to the new process."""
 
     def __init__(self, number: int) -> None:
         self._number = number
 
     def __reduce__(self) -> tuple[Callable[[Any], Any], tuple[Any]]:
-        # What this makes may be made only while a process is started.
+        # `DupFd` works only while a process is being started.
         return _as_it_is, (DupFd(self._number),)
 
 
@@ -51,7 +52,7 @@ def _as_it_is(passed: Any) -> Any:
 
 
 def run_strongroom(arguments: Sequence[str]) -> int:
-    """What the command does, in this process; the exit status."""
+    """Run the command in this process. Returns the exit status."""
     from backend.cli import main
 
     sys.argv = ["strongroom", *arguments]
@@ -67,12 +68,13 @@ def _begin(
     mask: int,
     streams: Sequence[Any],
 ) -> None:
-    """What the new process does: it takes over what it was given, and ends with the status."""
+    """Run in the new process: apply its directory, environment, limits and files, call the
+    function, and exit."""
     for number, stream in enumerate(streams):
         descriptor = stream.detach()
         os.dup2(descriptor, number)
         os.close(descriptor)
-    # Those that it has are of closed descriptors.
+    # The existing streams belong to closed descriptors.
     sys.stdin = os.fdopen(0, encoding="utf-8", closefd=False)
     sys.stdout = os.fdopen(1, "w", encoding="utf-8", closefd=False)
     sys.stderr = os.fdopen(2, "w", 1, encoding="utf-8", errors="backslashreplace", closefd=False)
@@ -86,7 +88,7 @@ def _begin(
 
 
 class Forked:
-    """A forked process, with as much of `subprocess.Popen` as tests need."""
+    """A forked process, with those parts of `subprocess.Popen` that tests need."""
 
     def __init__(
         self,
@@ -99,8 +101,8 @@ class Forked:
         stderr: IO[bytes] | None = None,
         function: Program = run_strongroom,
     ) -> None:
-        """`function` is called with the `arguments`. Standard output goes to a pipe unless a file
-        is given for it; without the others there is nothing to read, and errors are lost."""
+        """`function` is called with the `arguments`. Without `stdout`, standard output goes to a
+        pipe; without `stdin` there is no input, and without `stderr` errors are lost."""
         self.stdout: IO[str] | None = None
         with contextlib.ExitStack() as stack:
             nothing = stack.enter_context(Path(os.devnull).open("r+b"))
@@ -112,7 +114,7 @@ class Forked:
             streams = [_Passed(file.fileno()) for file in files]
             limits = [resource.getrlimit(which) for which in LIMITS]
             texts = [str(argument) for argument in arguments]
-            # There is no other way to ask for it.
+            # The mask can only be read by setting it.
             mask = os.umask(0o077)
             os.umask(mask)
             given = (function, texts, str(cwd), dict(env), limits, mask, streams)
@@ -123,7 +125,7 @@ class Forked:
 
     @property
     def returncode(self) -> int | None:
-        """The exit status, negative for a signal; `None` while it runs."""
+        """The exit status, negative for a signal; `None` while the process runs."""
         return self._process.exitcode
 
     def poll(self) -> int | None:
@@ -131,23 +133,23 @@ class Forked:
         return self.returncode
 
     def send_signal(self, number: int) -> None:
-        """Send a signal, unless it has ended."""
+        """Send a signal, unless the process has ended."""
         if self.returncode is None:
             os.kill(self.pid, number)
 
     def kill(self) -> None:
-        """Send SIGKILL, unless it has ended."""
+        """Send SIGKILL, unless the process has ended."""
         self.send_signal(signal.SIGKILL)
 
     def wait(self, timeout: float | None = None) -> int:
-        """The exit status, once it has ended. Raises `subprocess.TimeoutExpired`."""
+        """Wait for the exit status. Raises `subprocess.TimeoutExpired`."""
         self._process.join(timeout)
         if self.returncode is None:
             raise subprocess.TimeoutExpired("a forked process", timeout or 0)
         return self.returncode
 
     def communicate(self, timeout: float | None = None) -> tuple[str, None]:
-        """The rest of its output, which fits into a pipe, once it has ended."""
+        """Wait for the end, and return the rest of the output, which must fit into a pipe."""
         self.wait(timeout)
         if self.stdout is None:
             return "", None
@@ -163,7 +165,7 @@ class Forked:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Close its output, and wait for its end."""
+        """Close the output, and wait for the end."""
         if self.stdout is not None:
             self.stdout.close()
         self.wait()

@@ -1,4 +1,4 @@
-"""What the tests over HTTP say again and again."""
+"""Helpers for tests over HTTP."""
 
 import itertools
 import re
@@ -20,18 +20,18 @@ _numbers = itertools.count(1)
 
 
 def service_of(application: FastAPI) -> DatabaseService:
-    """The service that the application's routes call."""
+    """The service behind the application's routes."""
     service: DatabaseService = application.state.service
     return service
 
 
 def manager_of(application: FastAPI) -> DatabaseManager:
-    """The database that the application has open."""
+    """The application's open database."""
     return service_of(application).db_manager
 
 
 def new_project(**fields: Any) -> dict[str, Any]:
-    """The body of a request for a project whose repository no other one has."""
+    """The body of a request for a project with a repository that no other project has."""
     number = next(_numbers)
     return {
         "name": f"Project {number}",
@@ -42,7 +42,7 @@ def new_project(**fields: Any) -> dict[str, Any]:
 
 
 async def make_project(client: httpx.AsyncClient, **fields: Any) -> dict[str, Any]:
-    """A new project as the answer has it."""
+    """Make a project. Returns the answer."""
     response = await client.post("/api/projects", json=new_project(**fields))
     assert response.status_code == 201, response.text
     project: dict[str, Any] = response.json()
@@ -50,7 +50,7 @@ async def make_project(client: httpx.AsyncClient, **fields: Any) -> dict[str, An
 
 
 def problem(response: httpx.Response, code: str) -> dict[str, Any]:
-    """The problem document of an answer, after a look at everything that each of them has."""
+    """The problem document of an answer, after a check of the members that all have in common."""
     document: dict[str, Any] = response.json()
     status, title = ERROR_TABLE[code]
     assert document["code"] == code, document
@@ -77,7 +77,7 @@ def places(response: httpx.Response) -> list[str]:
 
 
 def row_counts(manager: DatabaseManager) -> Mapping[str, int]:
-    """How many rows each table has."""
+    """The number of rows in each table."""
     tables = manager.execute_query(
         "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
     )
@@ -88,7 +88,7 @@ def row_counts(manager: DatabaseManager) -> Mapping[str, int]:
 
 
 def all_rows(manager: DatabaseManager) -> Mapping[str, list[dict[str, Any]]]:
-    """Everything that is stored, table by table."""
+    """All stored rows by table."""
     return {
         name: manager.execute_query(f'SELECT * FROM "{name}" ORDER BY 1')  # noqa: S608
         for name in row_counts(manager)
@@ -98,7 +98,7 @@ def all_rows(manager: DatabaseManager) -> Mapping[str, list[dict[str, Any]]]:
 async def pages(
     client: httpx.AsyncClient, path: str, name: str, **params: Any
 ) -> AsyncIterator[list[dict[str, Any]]]:
-    """The pages of a list, one after the other, each asked for when it is wanted."""
+    """The pages of a list, one after the other, each requested only when it is used."""
     while True:
         response = await client.get(path, params=params)
         assert response.status_code == 200, response.text
@@ -117,14 +117,15 @@ async def walk(client: httpx.AsyncClient, path: str, name: str, **params: Any) -
 
 
 def large_project() -> dict[str, Any]:
-    """The body of a request that needs hundreds of pages."""
+    """The body of a request that fills hundreds of pages of the database."""
     return new_project(
         settings={"planning_statement": "x" * 500_000}, secrets=[{"key": "A", "value": "v"}]
     )
 
 
 async def limit_pages(app: FastAPI, pages: int) -> None:
-    """Keep the file from growing, as a full disk would; it never shrinks below what it has."""
+    """Limit the size of the file, as a full disk would; the limit is never below the current
+    size."""
 
     def limit(raw: sqlite3.Connection) -> None:
         raw.execute(f"PRAGMA max_page_count = {pages}").close()

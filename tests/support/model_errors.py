@@ -1,4 +1,4 @@
-"""What a validation says, after a look that it repeats nothing of what it was given."""
+"""The errors of a validation, after a check that they repeat nothing of the input."""
 
 import json
 from typing import Any
@@ -8,7 +8,7 @@ from pydantic import BaseModel, ValidationError
 
 
 def errors_of(model: type[BaseModel], data: Any) -> list[tuple[str, str]]:
-    """Place and code of each error, after a look that no text of it holds the input."""
+    """The place and code of each error, after a check that no text of it contains the input."""
     with pytest.raises(ValidationError) as caught:
         model.model_validate(data)
     error = caught.value

@@ -1,4 +1,4 @@
-"""How the database finds what a statement asks for."""
+"""How the database finds the rows of a statement."""
 
 from collections.abc import Callable, Sequence
 
@@ -6,7 +6,7 @@ from database.engine import Executor, Params, Row
 
 
 class Explaining:
-    """An executor that keeps the plan of each statement that it runs."""
+    """An executor that keeps the query plan of each statement that it runs."""
 
     def __init__(self, executor: Executor) -> None:
         self._executor = executor
@@ -50,15 +50,15 @@ class Explaining:
         self.plans.append((sql, [row["detail"] for row in rows]))
 
     def steps(self) -> list[str]:
-        """All steps of the plans so far, which are forgotten."""
+        """All steps of the plans since the last call."""
         steps = [step for _, plan in self.plans for step in plan]
         self.plans.clear()
         return steps
 
 
 def is_careless(step: str) -> bool:
-    """Whether a step reads rows that it does not need, or sorts."""
-    # The rows of a subquery are those that its own steps have found, or that were handed in.
+    """Whether a step reads unnecessary rows, or sorts."""
+    # The rows of a subquery were found by other steps, or are parameters.
     given = ("SCAN (subquery", "SCAN new", "SCAN CONSTANT")
     scans = step.startswith("SCAN") and not step.startswith(given)
     return scans or "TEMP B-TREE" in step

@@ -1,4 +1,4 @@
-"""The command as its users have it: a process, its output, and what it leaves behind."""
+"""The command as users run it: a process, its output, and its files."""
 
 import contextlib
 import json
@@ -23,15 +23,14 @@ from tests.support.forked import Forked, Program, run_strongroom
 STRONGROOM = Path(sys.executable).with_name("strongroom")
 REAL_DOCUMENTS = Path(__file__).parents[3] / "shared" / "data" / "projects.jsonl"
 PATIENCE = 60.0
-"""Seconds after which a process that says nothing is a failure."""
+"""Seconds after which a silent process counts as failed."""
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-"""For clients of `http://`: one that httpx makes by itself reads all certificates there are, which
-takes 30 ms."""
+"""For clients of `http://`: the default of httpx reads all certificates, which takes 30 ms."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a command left behind."""
+    """The result of a command."""
 
     status: int
     out: str
@@ -53,7 +52,7 @@ class Outcome:
 
 
 def environment(**settings: str) -> dict[str, str]:
-    """This process's environment without any of our variables, and these `settings`."""
+    """The environment of this process without our variables, plus these `settings`."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
     return {**kept, **{PREFIX + name: value for name, value in settings.items()}}
 
@@ -65,7 +64,7 @@ def run(
     stdin: bytes = b"",
     installed: bool = False,
 ) -> Outcome:
-    """Run the command to its end, as a process of its own; see `Serving` for `installed`."""
+    """Run the command to its end in its own process; see `Serving` for `installed`."""
     env = env or environment()
     with contextlib.ExitStack() as stack:
         given, out, err = (stack.enter_context(tempfile.TemporaryFile()) for _ in range(3))
@@ -88,13 +87,13 @@ def run(
 
 
 def _is_for_an_interpreter(env: Mapping[str, str]) -> bool:
-    """Whether something in it concerns the start of an interpreter, which a forked one has not."""
+    """Whether it changes variables that only a new interpreter reads, and a forked one does not."""
     names = {name for name in (*env, *os.environ) if name.startswith("PYTHON")}
     return any(env.get(name) != os.environ.get(name) for name in names)
 
 
 class Serving:
-    """`strongroom serve` as a process, from the line that tells its URL to its end."""
+    """`strongroom serve` as a process, from the line with its URL to its end."""
 
     def __init__(
         self,
@@ -105,12 +104,12 @@ class Serving:
         function: Program = run_strongroom,
         installed: bool = False,
     ) -> None:
-        """`under` is a command that runs the one it is given, in its own place. With it, or with
-        `installed`, the script `strongroom` is run by a new interpreter, else `function` by a
-        process that is forked from one that has imported the product."""
+        """`under` is a command that is put before the program's own. With it, or with `installed`,
+        a new interpreter runs the script `strongroom`. Otherwise a process forked from one that has
+        imported the product runs `function`."""
         self.directory = directory
         self.lines: list[str] = []
-        """Standard output so far."""
+        """The standard output so far."""
         self._log = (directory.parent / f"{directory.name}.log").open("w+b")
         words = ["serve", "--port", "0", "--data-dir", str(directory), *arguments]
         env = env or environment()
@@ -134,7 +133,7 @@ class Serving:
         return self
 
     def wait_for(self, text: str) -> str:
-        """The next line of standard output that has `text` in it."""
+        """The next line of standard output that contains `text`."""
         assert self.process.stdout is not None
         watchdog = threading.Timer(PATIENCE, self.process.kill)
         watchdog.start()
@@ -172,12 +171,12 @@ class Serving:
         )
 
     def end(self, number: signal.Signals = signal.SIGTERM, within: float = PATIENCE) -> int:
-        """Send a signal; the exit status. The rest of the output is in `lines` then."""
+        """Send a signal, and return the exit status. Then `lines` has the rest of the output."""
         self.process.send_signal(number)
         return self.finish(within)
 
     def finish(self, within: float = PATIENCE) -> int:
-        """Wait for the end; the exit status."""
+        """Wait for the end, and return the exit status."""
         rest, _ = self.process.communicate(timeout=within)
         self.lines += rest.splitlines()
         return self.process.wait()
@@ -195,7 +194,7 @@ class Serving:
 
 
 def document(number: int = 1, **fields: Any) -> dict[str, Any]:
-    """A project document with everything in it."""
+    """A project document with every part."""
     return {
         "name": f"Project {number}",
         "github_owner": "acme",
@@ -216,12 +215,12 @@ def document(number: int = 1, **fields: Any) -> dict[str, Any]:
 
 
 def write_documents(path: Path, documents: Sequence[Any]) -> Path:
-    """A file with a line for each document; a string is written as it is."""
+    """Write a file with one line for each document; strings are written unchanged."""
     lines = [one if isinstance(one, str) else json.dumps(one) for one in documents]
     path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", newline="")
     return path
 
 
 def read_documents(path: Path) -> list[dict[str, Any]]:
-    """What the lines of a file hold."""
+    """The documents in the lines of a file."""
     return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n")[:-1]]

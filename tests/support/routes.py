@@ -24,14 +24,14 @@ METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A route, and what a request for it has to have."""
+    """A route, and the parts of a request for it."""
 
     method: str
     path: str
     scope: str | None
-    """The scope that it needs; None when it is open."""
+    """The scope that it requires; `None` when it needs no token."""
     body: Any
-    """The smallest body that its shape takes; None when it takes none."""
+    """The smallest body that its shape permits; `None` when it reads no body."""
     headers: dict[str, str]
     query: frozenset[str]
     """The names of its query parameters."""
@@ -49,8 +49,8 @@ _documents: dict[frozenset[str], dict[str, Any]] = {}
 
 
 def document_of(app: FastAPI) -> dict[str, Any]:
-    """The application's OpenAPI document, made once for all applications with the same routes: it
-    takes as long as thirty tests."""
+    """The application's OpenAPI document, made once for all applications with the same routes,
+    because it takes as long as thirty tests."""
     routes = frozenset(
         f"{sorted(route.methods or ())} {route.path}"
         for route in app.router.routes
@@ -73,7 +73,7 @@ def calls(app: FastAPI) -> list[Call]:
 
 
 def calls_of(document: dict[str, Any]) -> list[Call]:
-    """Every route that an OpenAPI document has, in its order."""
+    """Every route of an OpenAPI document, in its order."""
     schemas = document["components"]["schemas"]
     return [
         Call(
@@ -94,12 +94,12 @@ def calls_of(document: dict[str, Any]) -> list[Call]:
 
 
 def hidden_routes(app: FastAPI) -> set[str]:
-    """The paths of routes that the document does not have."""
+    """The paths of routes that are not in the document."""
     shown = set(document_of(app)["paths"])
     paths = {
         route.path_format if isinstance(route, APIRoute) else getattr(route, "path", str(route))
         for route in app.router.routes
-        # It knows of no route that does not stand behind it.
+        # The table's own routes are also listed after it.
         if not isinstance(route, RouteTable)
     }
     return paths - shown
@@ -117,8 +117,8 @@ async def send(
     between: Callable[[], Awaitable[None]] | None = None,
 ) -> httpx.Response:
     """The answer to a request for the route, with `names` in its path, and with `project_id`
-    wherever its body names a project. With `between` it is sent in two parts, also a body that
-    nobody reads, and this happens between them."""
+    wherever its body names a project. With `between` the request is sent in two parts, even if the
+    route reads no body, and `between` runs after the first part."""
     path = re.sub(r"\{(\w+)\}", lambda match: str(names[match[1]]), call.path)
     sent = {**call.headers, **(headers or {})}
     if token is not None:
@@ -145,7 +145,7 @@ async def _in_two_parts(
 
 
 def about(body: Any, project_id: int) -> Any:
-    """The body, with this project in the place of each that it names."""
+    """The body with this project id in place of each project id."""
     if isinstance(body, list):
         return [about(item, project_id) for item in body]
     if not isinstance(body, dict):
@@ -169,7 +169,7 @@ def _headers(operation: dict[str, Any], schemas: dict[str, Any]) -> dict[str, st
 
 
 def smallest(shape: dict[str, Any], schemas: dict[str, Any]) -> Any:
-    """A value of the shape: its example if it has one, else the least that it takes."""
+    """A value of this shape: its example if it has one, otherwise the smallest valid value."""
     if "$ref" in shape:
         return smallest(schemas[shape["$ref"].rpartition("/")[2]], schemas)
     for word in ("examples", "enum"):

@@ -1,4 +1,4 @@
-"""A real server for tests: the product's own, in a thread, on a port that the system chose."""
+"""A real server for tests: the product's own, in a thread, on a port chosen by the system."""
 
 import asyncio
 import socket
@@ -18,37 +18,37 @@ from backend.cli.server import Server
 T = TypeVar("T")
 
 PATIENCE = 30.0
-"""Seconds after which a server that does not start, answer or stop is a failure."""
+"""Seconds after which a server that does not start, answer or stop counts as failed."""
 
 
 class RunningServer:
-    """Serves an application while its block runs."""
+    """Serves an application inside its block."""
 
     def __init__(self, app: FastAPI, connections: Connections | None = None) -> None:
         self.app = app
         self._socket = socket.create_server(("127.0.0.1", 0))
         self._loop: asyncio.AbstractEventLoop | None = None
         self._settled = threading.Event()
-        """It serves, or it never will."""
+        """Set when the server runs, or has failed to start."""
         connections = connections or Connections(ConnectionLimits())
         self._server = Server(app, self._settled.set, connections)
         self._thread = threading.Thread(target=self._run, name="test-server", daemon=True)
 
     @property
     def address(self) -> tuple[str, int]:
-        """Host and port."""
+        """The host and the port."""
         host, port = self._socket.getsockname()
         return host, port
 
     @property
     def url(self) -> str:
-        """The base URL, without a slash at its end."""
+        """The base URL, without a slash at the end."""
         host, port = self.address
         return f"http://{host}:{port}"
 
     @property
     def open_connections(self) -> int:
-        """How many connections the server has."""
+        """The number of open connections."""
         return len(self._server.server_state.connections)
 
     def submit(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
@@ -57,7 +57,7 @@ class RunningServer:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
 
     def connect(self) -> socket.socket:
-        """A new connection, for requests that no HTTP client would send."""
+        """A new connection, for requests that ordinary HTTP clients would not send."""
         return socket.create_connection(self.address, timeout=PATIENCE)
 
     def _run(self) -> None:

@@ -25,7 +25,7 @@ async def make_webhook(client: httpx.AsyncClient, **fields: Any) -> Json:
 
 
 def signature(body: bytes, token: str = TOKEN) -> str:
-    """What GitHub's X-Hub-Signature-256 says of a body."""
+    """The value of GitHub's X-Hub-Signature-256 for a body."""
     return f"sha256={hmac.new(token.encode(), body, hashlib.sha256).hexdigest()}"
 
 
@@ -48,7 +48,7 @@ async def deliver(
     changes: dict[str, str | None] | None = None,
     **header_values: str,
 ) -> httpx.Response:
-    """The answer to a delivery; `changes` replaces headers, or takes them away with `None`."""
+    """The answer to a delivery. `changes` replaces headers, or removes those that are `None`."""
     headers = {**headers_of(body, **header_values), **(changes or {})}
     return await client.post(
         f"/api/webhooks/{webhook_id}/deliveries/github",
@@ -66,6 +66,6 @@ async def delivered(client: httpx.AsyncClient, webhook_id: int, **params: Any) -
 
 
 async def in_pieces(*pieces: bytes) -> AsyncIterator[bytes]:
-    """A body that is not sent in one go."""
+    """A body that is sent in several pieces."""
     for piece in pieces:
         yield piece

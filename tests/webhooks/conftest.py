@@ -1,4 +1,4 @@
-"""Who calls, and a webhook to call."""
+"""A client without a token, and a webhook for deliveries."""
 
 import httpx
 import pytest
@@ -8,11 +8,11 @@ from tests.support.webhooks import make_webhook
 
 @pytest.fixture
 def sender(stranger: httpx.AsyncClient) -> httpx.AsyncClient:
-    """A client without a token, as GitHub is one."""
+    """A client without a token, like GitHub."""
     return stranger
 
 
 @pytest.fixture
 async def webhook_id(client: httpx.AsyncClient) -> int:
-    """A webhook that takes deliveries."""
+    """A webhook that accepts deliveries."""
     return int((await make_webhook(client))["id"])

@@ -1,4 +1,4 @@
-"""GitHub's own library for signing deliveries, installed by npm into the repository's cache."""
+"""GitHub's own library for signed deliveries, installed by npm into the repository's cache."""
 
 import json
 import os
@@ -22,8 +22,8 @@ _PATIENCE = 120
 
 
 def sender() -> list[str]:
-    """The command that sends deliveries, without the URL; skips the test when there can't be one
-    on this machine."""
+    """The command that sends deliveries, without the URL. Skips the test if this machine can't run
+    it."""
     node, npm = shutil.which("node"), shutil.which("npm")
     if node is None or npm is None:
         pytest.skip("GitHub's library needs Node.js 20 or newer with npm, which is not installed")
@@ -34,12 +34,13 @@ def sender() -> list[str]:
 
 
 def _installed(npm: str) -> Path:
-    """The directory with this very lock's packages and today's script."""
+    """The directory with the packages of the current lock, and the current script."""
     lock = (HERE / "package-lock.json").read_bytes()
     known = CACHE / "package-lock.json"
     if not known.exists() or known.read_bytes() != lock:
         CACHE.parent.mkdir(exist_ok=True)
-        # Made aside and put in place whole, since tests may run side by side.
+        # Installed next to the cache and then renamed, because several tests may do this at the
+        # same time.
         fresh = Path(tempfile.mkdtemp(dir=CACHE.parent))
         for name in ("package.json", "package-lock.json"):
             shutil.copy(HERE / name, fresh)
@@ -48,7 +49,7 @@ def _installed(npm: str) -> Path:
         try:
             fresh.rename(CACHE)
         except OSError:
-            # Another test was quicker.
+            # Another test was faster.
             shutil.rmtree(fresh)
     shutil.copy(HERE / "deliver.mjs", CACHE)
     return CACHE
@@ -71,8 +72,8 @@ def _install(npm: str, directory: Path) -> None:
 
 
 def send(url: str, token: str, deliveries: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Sign and send deliveries (`guid`, `event`, `payload`); for each `guid`, the `status` and the
-    `id` of the answer, and the `body` that was sent."""
+    """Sign and send deliveries (`guid`, `event`, `payload`). Returns, for each `guid`, the `status`
+    and the `id` of the answer, and the `body` that was sent."""
     command = [*sender(), url]
     lines = [token, *deliveries]
     done = subprocess.run(

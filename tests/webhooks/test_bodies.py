@@ -1,4 +1,4 @@
-"""Bodies of deliveries: how large, how long, and who may send them at all."""
+"""Bodies of deliveries: their size, their time limit, and who may send them."""
 
 import asyncio
 import gzip
@@ -33,12 +33,12 @@ LIMITS = BodyLimits(POLICIES)
 
 
 def json_of(size: int) -> bytes:
-    """A JSON object of so many bytes."""
+    """A JSON object of `size` bytes."""
     return b'{"x":"' + b"y" * (size - 8) + b'"}'
 
 
 async def pieces_of(size: int) -> AsyncIterator[bytes]:
-    """So many bytes of nothing, without a length said in advance."""
+    """A body of `size` spaces, without a declared length."""
     for _ in range(size // 65_536):
         yield b" " * 65_536
     yield b" " * (size % 65_536)
@@ -64,7 +64,7 @@ async def test_a_body_past_the_limit_is_refused_whether_it_says_so_or_not(
     unsaid = await sender.post(path, content=pieces_of(LIMIT + 1), headers=headers)
     for answer in (said, unsaid):
         assert f"{LIMIT}" in problem(answer, "body_too_large")["detail"]
-    # One byte less is only signed wrongly.
+    # With one byte less, only the signature is wrong.
     problem(await sender.post(path, content=pieces_of(LIMIT), headers=headers), "unauthenticated")
 
 
@@ -98,11 +98,11 @@ def test_deliveries_alone_have_a_limit_of_their_own() -> None:
 
 
 class TestLargerForAll:
-    """An installation that takes more everywhere."""
+    """An installation with a larger limit for all bodies."""
 
     @pytest.fixture
     def settings(self, settings: Settings) -> Settings:
-        """The limit of deliveries, and a little more."""
+        """The limit is slightly larger than the limit of deliveries."""
         return settings.model_copy(update={"max_body_bytes": LIMIT + 10})
 
     async def test_the_larger_limit_holds(self, sender: httpx.AsyncClient, webhook_id: int) -> None:
@@ -128,11 +128,11 @@ async def test_what_is_wrong_with_the_encoding_of_a_delivery_is_named(
 
 
 class TestNoSeat:
-    """While all that may be written at once is being written."""
+    """All slots for writes are in use."""
 
     @pytest.fixture
     def settings(self, settings: Settings) -> Settings:
-        """Nobody waits for long."""
+        """A short timeout."""
         return settings.model_copy(
             update={"max_concurrent_requests": 1, "db_queue_timeout_seconds": 0.1}
         )
@@ -145,7 +145,7 @@ class TestNoSeat:
             refused = await deliver(sender, webhook_id)
             problem(refused, "database_busy")
             assert refused.headers["retry-after"] == "1"
-        # The same one again is new: nothing of it was kept.
+        # The same delivery is new when it is sent again: nothing of it was stored.
         assert (await deliver(sender, webhook_id)).status_code == 202
         assert queue.free == 1
 
@@ -166,7 +166,7 @@ def made(server: RunningServer, settings: Settings) -> int:
 
 
 def answer_to(server: RunningServer, head: str) -> dict[str, object]:
-    """The problem document that comes for the head of a request alone, its body never sent."""
+    """The answer to a request's head alone; its body is never sent."""
     with server.connect() as connection:
         connection.sendall(f"{head}\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n".encode())
         text = b""
@@ -184,7 +184,7 @@ def head_of(webhook_id: int, **changes: str) -> str:
     return "\r\n".join([*lines, *(f"{name}: {value}" for name, value in headers.items())])
 
 
-def test_who_can_not_be_right_is_refused_before_the_body_comes(
+def test_a_sender_who_can_not_be_right_is_refused_before_the_body_comes(
     server: RunningServer, made: int
 ) -> None:
     unsigned = head_of(made).replace("X-Hub-Signature-256", "X-Hub-Signature")
@@ -234,7 +234,7 @@ async def test_no_body_is_refused_whatever_its_signature(
 ) -> None:
     for token in (TOKEN, "another"):
         problem(await deliver(sender, webhook_id, b"", token=token), "malformed_json")
-    # One that does not say its length is read first.
+    # A body without a declared length is read first.
     path = f"/api/webhooks/{webhook_id}/deliveries/github"
     for token, code in ((TOKEN, "malformed_json"), ("another", "unauthenticated")):
         headers = headers_of(b"", token=token)

@@ -1,4 +1,4 @@
-"""GitHub's deliveries: taken in with a signature, once, and shown as they came."""
+"""GitHub's deliveries: accepted once, with a valid signature, and shown as they were sent."""
 
 import asyncio
 from collections import Counter
@@ -118,8 +118,8 @@ async def test_deliveries_are_no_changes_that_the_audit_records(
 async def test_github_s_own_example_is_taken(
     client: httpx.AsyncClient, sender: httpx.AsyncClient
 ) -> None:
-    # From GitHub's page "Validating webhook deliveries"; its body is not JSON, which is told
-    # only to those who can sign.
+    # From GitHub's page "Validating webhook deliveries". Its body is not JSON, but only senders who
+    # can sign learn that.
     webhook = await make_webhook(client, secret_token="It's a Secret to Everybody")
     right = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17"
     for claimed, code in ((right, "malformed_json"), (right[:-1] + "8", "unauthenticated")):
@@ -161,7 +161,7 @@ async def test_a_wrong_signature_stores_nothing(
     refused = await sender.post(path, content=PAYLOAD, headers=headers)
     problem(refused, "unauthenticated")
     assert refused.headers["www-authenticate"] == 'HMAC-SHA256 header="X-Hub-Signature-256"'
-    # A token stands in for no signature.
+    # A token does not replace a signature.
     problem(await client.post(path, content=PAYLOAD, headers=headers), "unauthenticated")
     assert row_counts(manager_of(application)) == before
 
@@ -191,10 +191,10 @@ async def test_a_signature_is_over_the_bytes_however_they_are_cut(
         assert shown.content.endswith(b',"payload":' + body + b"}")
 
 
-# Who takes deliveries
+# Which webhooks accept deliveries
 
 
-async def test_a_closed_webhook_is_told_to_those_who_can_sign(
+async def test_only_senders_who_can_sign_learn_that_a_webhook_is_closed(
     client: httpx.AsyncClient, sender: httpx.AsyncClient, webhook_id: int
 ) -> None:
     deleted = await make_webhook(client)

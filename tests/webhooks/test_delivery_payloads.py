@@ -1,4 +1,4 @@
-"""What comes with a delivery: headers that GitHub sends, and payloads byte for byte."""
+"""The parts of a delivery: GitHub's headers, and payloads byte for byte."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""The pages about webhooks, test results and snapshots say what the code does."""
+"""The pages about webhooks, test results and snapshots agree with the code."""
 
 import re
 from pathlib import Path
@@ -15,7 +15,7 @@ MIB = 1024 * 1024
 
 
 def page(name: str) -> str:
-    """The text of a page, its lines joined."""
+    """The text of a page, with its lines joined."""
     return " ".join((ROOT / "docs" / name).read_text(encoding="utf-8").split())
 
 

@@ -26,7 +26,7 @@ MADE_UP: list[dict[str, Any]] = [
 
 
 def examples() -> list[dict[str, Any]]:
-    """GitHub's own examples: `event` and `payload` of each."""
+    """GitHub's own examples: the `event` and `payload` of each."""
     if not EXAMPLES.exists():
         pytest.skip(f"there are no examples of GitHub's payloads at {EXAMPLES}")
     with EXAMPLES.open(encoding="utf-8", newline="\n") as lines:
@@ -58,11 +58,11 @@ async def test_every_example_goes_in_and_comes_back_equal(
 
 
 class TestSignedByGithubsLibrary:
-    """Deliveries that another implementation signs and sends, over a real connection."""
+    """Another implementation signs and sends deliveries over a real connection."""
 
     @pytest.fixture
     def caller(self, server: RunningServer, settings: Settings) -> Iterator[httpx.Client]:
-        """The administrator of a real server with one webhook, 1."""
+        """An administrator's client of a real server with webhook 1."""
         headers = {"Authorization": f"Bearer {token_of_first_start(settings)}"}
         with httpx.Client(base_url=server.url, headers=headers) as caller:
             caller.post("/api/projects", json=new_project())
@@ -82,7 +82,7 @@ class TestSignedByGithubsLibrary:
             shown = caller.get(f"/api/webhooks/1/deliveries/{answer['id']}")
             assert shown.content.endswith(b',"payload":' + answer["body"].encode() + b"}")
             assert shown.json()["payload"] == example["payload"]
-        # Sent again, as GitHub's button does it, each of them is known.
+        # When GitHub's button sends them again, each delivery is recognised.
         again = octokit.send(url, token, sent)
         assert [(item["status"], item["id"]) for item in again] == [
             (200, item["id"]) for item in answers

@@ -1,4 +1,4 @@
-"""Every statement about webhooks finds its rows through an index, in the order it wants them."""
+"""Every statement about webhooks finds its rows in the required order through an index."""
 
 import pytest
 from fastapi import FastAPI

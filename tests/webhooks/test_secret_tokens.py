@@ -1,4 +1,4 @@
-"""Secret tokens of webhooks: in, encrypted, and never out."""
+"""Secret tokens of webhooks: stored encrypted, and never shown."""
 
 import io
 import subprocess
@@ -15,7 +15,7 @@ from tests.support.webhooks import TOKEN, deliver, make_webhook
 SENTINELS = ("sentinel-5f0c-first", "sentinel-5f0c-second")
 
 
-# In a process of its own: closing a file of an open database would drop its locks.
+# Runs in another process: closing a file of an open database would release its locks.
 FIND = """
 import pathlib, sys
 for file in pathlib.Path(sys.argv[1]).rglob("*"):
@@ -25,7 +25,7 @@ for file in pathlib.Path(sys.argv[1]).rglob("*"):
 
 
 def files_with(directory: Path, text: str) -> set[str]:
-    """The files below a directory that have the text in them."""
+    """The files below a directory that contain the text."""
     command = [sys.executable, "-c", FIND, str(directory), text]
     return set(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split())
 
@@ -62,7 +62,7 @@ async def test_a_token_shows_nowhere(
         assert [text for text in shown if sentinel in text] == []
         assert sentinel not in log.getvalue()
         assert files_with(database_path.parent, sentinel) == set()
-    # What is stored in the clear is found there, so the search does find.
+    # Text that is stored unencrypted is found, so the search works.
     assert "strongroom.db-wal" in files_with(database_path.parent, "cloudflare")
     assert len(shown) == 16
 
@@ -125,7 +125,7 @@ async def test_a_token_opens_in_its_own_row_only(
         "UPDATE webhooks SET secret_version = secret_version + 1 WHERE id = ?", (first["id"],)
     )
     problem(await deliver(sender, first["id"], guid="g-2"), "unauthenticated")
-    # It is shown nevertheless, and a new value sets it right.
+    # The webhook is still shown, and a new token repairs it.
     path = f"/api/webhooks/{first['id']}"
     assert (await client.get(path)).json()["has_secret_token"] is True
     assert (await client.patch(path, json={"secret_token": TOKEN})).status_code == 200
@@ -137,7 +137,7 @@ async def test_a_token_can_not_pass_for_a_secret_of_the_project(
 ) -> None:
     made = await make_webhook(client)
     path = f"/api/projects/{made['project_id']}/secrets"
-    # The place of a secret whose name and version are those of the webhook's token.
+    # This secret has the same name and version as the webhook's token.
     name = f"_{made['id']}"
     await client.post(path, json={"key": name, "value": "v"})
     manager_of(application).execute_command(

@@ -1,4 +1,4 @@
-"""Senders who can't sign: they learn nothing, and keep nobody else from delivering."""
+"""Senders without the secret token: they learn nothing, and can't prevent other deliveries."""
 
 import asyncio
 import socket
@@ -20,7 +20,7 @@ from tests.support.webhooks import PAYLOAD, deliver, headers_of, make_webhook
 
 
 async def webhooks_of_every_kind(client: httpx.AsyncClient, application: FastAPI) -> dict[str, int]:
-    """The ids of webhooks that can be delivered to, or not, for each reason."""
+    """The ids of webhooks that accept deliveries, or don't, for each reason."""
     ids = {
         "open": (await make_webhook(client))["id"],
         "of another type": (await make_webhook(client, webhook_type="custom"))["id"],
@@ -139,7 +139,7 @@ class TestRefusedSignatures:
 
 
 class Trickle:
-    """A body that stops in the middle, until its sender goes on."""
+    """A body that stops in the middle until its sender continues."""
 
     def __init__(self, first: bytes, declared: int | None = None) -> None:
         self._first = first
@@ -153,7 +153,7 @@ class Trickle:
         await self._never.wait()
 
     def send(self, client: httpx.AsyncClient, webhook_id: int) -> asyncio.Task[httpx.Response]:
-        """The request, which does not end by itself."""
+        """Send the request; it stays incomplete."""
         headers = headers_of(b"", token="another")
         if self._declared is not None:
             headers["Content-Length"] = str(self._declared)
@@ -165,7 +165,7 @@ class Trickle:
 async def trickling(
     caller: Caller, number: int, size: int, declared: int, webhook_ids: list[int]
 ) -> AsyncIterator[list["asyncio.Task[httpx.Response]"]]:
-    """So many requests from four addresses, which have sent `size` bytes each and send no more."""
+    """`number` requests from four addresses, each stopped after `size` bytes."""
     clients = [caller(f"192.0.2.{n}") for n in range(4)]
     requests = []
     for n in range(number):
@@ -202,7 +202,8 @@ async def test_bodies_that_trickle_keep_no_delivery_out(
         for n in range(3 * number):
             answer = await deliver(github, webhook_id, guid=f"small-{n}")
             assert answer.status_code == 202
-        # From where the slow ones come it is no different, and neither for the whole room.
+        # It makes no difference that an address of the slow senders is used, or that the body needs
+        # the whole room.
         async with caller("192.0.2.1") as near:
             for n, size in enumerate((1000, 2000, 4000)):
                 body = b"{" + b" " * (size - 2) + b"}"
@@ -225,7 +226,7 @@ async def test_large_bodies_leave_the_room_of_small_ones_alone(
     async with trickling(caller, 4, 250, 2 * SMALL_BYTES, [webhook_id]) as requests:
         async with caller("192.0.2.1") as near:
             assert (await deliver(near, webhook_id)).status_code == 202
-            # What is larger than all there is for its kind can't be taken.
+            # A body larger than the whole room for its kind can't be accepted.
             problem(await deliver(near, webhook_id, PAYLOAD + b" "), "rate_limited")
         assert limits.large.used == 1000
         assert not any(request.done() for request in requests)
@@ -255,7 +256,7 @@ async def test_a_body_that_comes_too_slowly_is_given_up(
     assert (await deliver(sender, webhook_id)).status_code == 202
 
 
-# As it came from outside
+# As seen from outside
 
 
 @pytest.fixture
@@ -272,7 +273,7 @@ def made(server: RunningServer, settings: Settings) -> int:
 
 @pytest.fixture
 def attack(server: RunningServer, made: int) -> Iterator[list[socket.socket]]:
-    """Four connections that have sent all but the last byte of 25 MiB with a wrong signature."""
+    """Four connections that have sent all but the last byte of 25 MiB, with a wrong signature."""
     size = 25 * 1024 * 1024
     lines = [f"POST /api/webhooks/{made}/deliveries/github HTTP/1.1", "Host: x"]
     lines += [f"{name}: {value}" for name, value in headers_of(b"", token="another").items()]

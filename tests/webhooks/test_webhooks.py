@@ -1,4 +1,4 @@
-"""Webhooks: made, read, changed and taken away over HTTP."""
+"""Webhooks over HTTP: created, read, changed and deleted."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ FIELDS = {
 
 
 async def audited(client: httpx.AsyncClient) -> list[tuple[str, str, list[str]]]:
-    """What the audit says of webhooks, the first first."""
+    """The audit's entries about webhooks, the oldest first."""
     entries = (await client.get("/api/audit", params={"limit": 500})).json()["entries"]
     return [
         (entry["action"], entry["target"], entry["fields"])
@@ -115,7 +115,7 @@ async def test_what_was_read_can_be_sent_back(client: httpx.AsyncClient) -> None
     assert (await client.patch(path, json={})).json() == made
     copy = await client.post(f"/api/projects/{made['project_id']}/webhooks", json=made)
     assert copy.status_code == 201
-    # What can't be shown can't be copied either.
+    # A token that can't be shown is not copied either.
     assert copy.json()["has_secret_token"] is False
 
 
