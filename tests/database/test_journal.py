@@ -57,6 +57,19 @@ def recording(pool: AsyncConnectionPool, name: str, error: Exception | None = No
     return work
 
 
+async def lose(pool: AsyncConnectionPool, entry: str) -> None:
+    """Append an entry in a block that raises `KeyError`."""
+    async with pool.transaction() as tx:
+        await tx.append([entry])
+        raise KeyError
+
+
+async def add_and_append(pool: AsyncConnectionPool) -> None:
+    async with pool.transaction() as tx:
+        await tx.execute("INSERT INTO items (name) VALUES ('item')")
+        await tx.append(["a"])
+
+
 async def batch(pool: AsyncConnectionPool, *units: Work[Any]) -> list[Any]:
     """The outcomes of units that share one batch with an item `first`."""
     gate = Gate()
@@ -88,36 +101,32 @@ async def test_a_unit_that_fails_leaves_no_entry(
     assert await names(pool) == ["a", "c", "first"]
 
 
+@pytest.mark.usefixtures("written")
 async def test_a_block_that_fails_leaves_no_entry_and_its_unit_keeps_its_own(
-    pool: AsyncConnectionPool, written: Written
+    pool: AsyncConnectionPool,
 ) -> None:
     async def work() -> None:
         async with pool.transaction() as tx:
             await tx.append(["before"])
         with pytest.raises(KeyError):
-            async with pool.transaction() as tx:
-                await tx.append(["lost"])
-                raise KeyError
+            await lose(pool, "lost")
         async with pool.transaction() as outer:
             await outer.append(["outer"])
             with pytest.raises(KeyError):
-                async with pool.transaction() as tx:
-                    await tx.append(["lost as well"])
-                    raise KeyError
+                await lose(pool, "lost as well")
             await outer.append(["after"])
 
     await pool.run_unit(work)
     assert await stored(pool) == ["before", "outer", "after"]
 
 
+@pytest.mark.usefixtures("written")
 async def test_a_unit_whose_first_block_fails_can_go_on_without_its_entries(
-    pool: AsyncConnectionPool, written: Written
+    pool: AsyncConnectionPool,
 ) -> None:
     async def work() -> None:
         with pytest.raises(KeyError):
-            async with pool.transaction() as tx:
-                await tx.append(["lost"])
-                raise KeyError
+            await lose(pool, "lost")
         async with pool.transaction() as tx:
             await tx.append(["kept"])
 
@@ -147,11 +156,10 @@ async def test_entries_that_can_not_be_written_fail_the_whole_batch(
     assert await names(pool) == ["d"]
 
 
-async def test_a_full_disk_is_told_to_every_unit_of_the_batch(
-    pool: AsyncConnectionPool, written: Written
-) -> None:
-    async def full(executor: Executor, entries: Sequence[Any]) -> None:
-        raise DatabaseFull("no room")
+@pytest.mark.usefixtures("written")
+async def test_a_full_disk_is_told_to_every_unit_of_the_batch(pool: AsyncConnectionPool) -> None:
+    async def full(_: Executor, entries: Sequence[Any]) -> None:
+        raise DatabaseFull(f"no room for {len(entries)}")
 
     pool.journal.write_entries = full
     results = await batch(pool, recording(pool, "a"), adding(pool, "b"))
@@ -190,13 +198,12 @@ async def test_an_interactive_transaction_writes_its_entries_at_its_end(
         await tx.append(["late"])
 
 
+@pytest.mark.usefixtures("written")
 async def test_an_interactive_transaction_that_fails_leaves_no_entry(
-    pool: AsyncConnectionPool, written: Written
+    pool: AsyncConnectionPool,
 ) -> None:
     with pytest.raises(KeyError):
-        async with pool.transaction() as tx:
-            await tx.append(["lost"])
-            raise KeyError
+        await lose(pool, "lost")
     await pool.append(["kept"])
     assert await stored(pool) == ["kept"]
 
@@ -209,17 +216,14 @@ async def test_an_interactive_transaction_whose_entries_can_not_be_written_is_ro
 
     pool.journal.write_entries = refused
     with pytest.raises(CheckViolation):
-        async with pool.transaction() as tx:
-            await tx.execute("INSERT INTO items (name) VALUES ('item')")
-            await tx.append(["a"])
+        await add_and_append(pool)
     assert await names(pool) == []
     await pool.run_unit(adding(pool, "later"))
     assert await names(pool) == ["later"]
 
 
-async def test_the_tables_that_entries_change_count_as_changed(
-    pool: AsyncConnectionPool, written: Written
-) -> None:
+@pytest.mark.usefixtures("written")
+async def test_the_tables_that_entries_change_count_as_changed(pool: AsyncConnectionPool) -> None:
     version = pool.table_versions.counting([("parts", "insert")])
     before = version.version
     await pool.run_unit(adding(pool, "without an entry"))
