@@ -4,6 +4,7 @@ from fastapi import Request
 
 from backend.errors import NotRunning, Unauthenticated
 from backend.http.state import state_of
+from backend.observability.request_ids import current_client_address
 from backend.services.database_service import DatabaseService
 from backend.services.principal import EVERYBODY, Principal
 
@@ -24,6 +25,15 @@ def client_address(request: Request) -> str:
     return request.client.host if request.client is not None else ""
 
 
+def bearer_token(request: Request) -> str | None:
+    """The token that the request sends, valid or not; `None` without one."""
+    header = request.headers.get("authorization")
+    if header is None:
+        return None
+    scheme, _, token = header.partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else None
+
+
 async def authenticate(request: Request) -> Principal:
     """The principal that sends the request. Raises `Unauthenticated`, `RateLimited` and the errors
     of `running_service`."""
@@ -31,15 +41,13 @@ async def authenticate(request: Request) -> Principal:
     state = state_of(request.app)
     if not state.auth_required:
         return EVERYBODY
-    header = request.headers.get("authorization")
-    if header is None:
-        raise Unauthenticated
-    scheme, _, token = header.partition(" ")
-    if scheme.lower() != "bearer":
+    token = bearer_token(request)
+    if token is None:
         raise Unauthenticated
     try:
-        principal = await service.tokens.authenticate(token.strip())
+        principal = await service.tokens.authenticate(token)
     except Unauthenticated:
+        service.unknown_tokens.count(current_client_address())
         state.limits.count_failure(client_address(request))
         raise
     state.limits.count_request(principal.token_id)

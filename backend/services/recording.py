@@ -30,6 +30,8 @@ class AuditEvent(NamedTuple):
     """Names of the changed fields, never values."""
     version: int | None = None
     """The version that the target now has; `None` when it has none."""
+    address: str | None = None
+    """The client's address; `None` for the address of the current request."""
 
 
 class Recorder:
@@ -81,9 +83,9 @@ class Recorder:
                     request_id,
                     version,
                     None,
-                    address,
+                    client or address,
                 )
-                for kind, target, project_id, fields, version in events
+                for kind, target, project_id, fields, version, client in events
             ]
         )
 
