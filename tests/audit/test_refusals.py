@@ -123,7 +123,7 @@ async def test_a_token_that_has_ended_makes_no_entry_and_counts_as_unknown(
     await client.delete(f"/api/tokens/{listed['id']}")
     answer = await stranger.get(value_of(project["id"]), headers=bearer(token))
     assert answer.status_code == 401
-    # Without a token there is nobody to name.
+    # Without a token, the entry would have no actor.
     assert (await stranger.get(value_of(project["id"]))).status_code == 401
     assert await entries(client) == []
     assert service_of(application).unknown_tokens.refused == 1
