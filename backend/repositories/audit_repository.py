@@ -87,8 +87,8 @@ class AuditRepository(TableAccess):
         are stored, when the transaction is committed."""
         await self.db.append(rows)
 
-    async def insert(self, rows: Sequence[StoredAuditRow]) -> None:
-        """Store rows. Raises `UniqueViolation` when an id is taken."""
+    async def insert(self, rows: Sequence[tuple[AuditRow, str]]) -> None:
+        """Store rows with their MACs. Raises `UniqueViolation` when an id is taken."""
         await self.db.execute_many(_INSERT, [(*row, mac) for row, mac in rows])
 
     async def mac_of(self, id: int) -> str | None:

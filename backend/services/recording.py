@@ -11,7 +11,6 @@ from backend.repositories import Repositories
 from backend.repositories.audit_repository import (
     AuditRepository,
     AuditRow,
-    StoredAuditRow,
     UnnumberedRow,
 )
 from backend.services.kinds import Kind
@@ -98,9 +97,9 @@ class Recorder:
         last_id, mac = head if head is not None else (0, ORIGIN)
         stored = []
         for id, columns in enumerate(rows, last_id + 1):
-            row = AuditRow(id, *columns)
+            row = AuditRow._make((id, *columns))
             mac = self.chain.mac(mac, row)
-            stored.append(StoredAuditRow(row, mac))
+            stored.append((row, mac))
         await audit.insert(stored)
 
 
