@@ -29,7 +29,7 @@ run: $(VENV)/.run ## start the server, by default on http://127.0.0.1:8000 with 
 	@exec $(BIN)/strongroom serve $(ARGS)
 
 test: $(VENV)/.dev ## run the whole test suite (ARGS="-k name" for a part of it)
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --ignore tests/contributing $(ARGS)
 
 indirect: $(VENV)/.dev ## run the HTTP tests with FastAPI's own handlers instead of direct calls
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --through-fastapi $(ARGS) tests/http tests/access
@@ -38,12 +38,12 @@ faults: $(VENV)/.dev ## break servers under load, and check what they promised (
 	@$(BIN)/python -m tests.faults $(ARGS)
 
 coverage: $(VENV)/.dev ## run the suite, and fail below 95 % of repositories, services and database
-	@$(BIN)/python -m pytest --cov --cov-report= $(ARGS)
+	@$(BIN)/python -m pytest --cov --cov-report= --ignore tests/contributing $(ARGS)
 	@$(BIN)/python -m coverage report --fail-under=95 \
 	  --include='backend/repositories/*,backend/services/*,database/*'
 
 check: $(VENV)/.dev lint types ## lint, type check, and the tests of the architecture and of the docs
-	@$(BIN)/python -m pytest -q tests/test_architecture.py tests/test_docs.py tests/test_wording.py
+	@$(BIN)/python -m pytest -q tests/test_architecture.py tests/test_docs.py tests/test_wording.py tests/contributing
 
 format: $(VENV)/.dev ## format every file
 	@$(BIN)/ruff format .

@@ -1,8 +1,8 @@
-"""The entities as the database holds them, and the shapes that requests and answers have.
+"""The entities of the database, and the types of fields in requests and answers.
 
-Entities take a row (a dict with the columns) and ignore columns they do not know. Requests are
-strict: no type is converted, no unknown field accepted. A validation error's text never holds
-the input; `ValidationError.errors()` does unless it is called with `include_input=False`.
+Entities accept a row (a dict with the columns) and ignore unknown columns. Requests are strict:
+no type is converted, no unknown field accepted. The text of a validation error never contains the
+input; `ValidationError.errors()` does unless it is called with `include_input=False`.
 """
 
 import re
@@ -33,9 +33,9 @@ MAX_SECRET_BYTES = 65_536
 MAX_BRANCH_BYTES = 244
 MAX_SECRETS_PER_REQUEST = 500
 
-# Spelled out, because \s means another set in each of Rust, Python and ECMAScript.
+# Written out, because `\s` means different sets in Rust, Python and ECMAScript.
 _BLANK = r"\x00-\x20\x7f-\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
-# Unicode's format characters (Cf), what it lets be ignored, and letters that show nothing.
+# Unicode's format characters (Cf), default-ignorable characters, and letters without a glyph.
 _FORMAT = (
     r"\xad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u180e\u200b-\u200f\u202a-\u202e"
     r"\u2060-\u206f\ufeff\ufff9-\ufffb"
@@ -48,13 +48,13 @@ _BIDI = r"\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
 _PORT = r"(?:[0-9]{1,4}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
 _HOST = rf"""[^{_BLANK}{_BIDI}/?#@:%\[\]\\"<>^`{{|}}.][^{_BLANK}{_BIDI}/?#@:%\[\]\\"<>^`{{|}}]*"""
 
-# These go into the OpenAPI document, so they keep to what Python and ECMAScript both know.
+# These are in the OpenAPI document, so they use only syntax that Python and ECMAScript share.
 NO_NUL_PATTERN = r"^[^\x00]*$"
 NAME_PATTERN = rf"^[^\x00{_BIDI}]*[^{_INVISIBLE}][^\x00{_BIDI}]*$"
 KEY_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]{0,99}$"
-# "." and ".." are kept out: an HTTP client would take them out of the path of a look-up.
+# "." and ".." are refused, because an HTTP client removes them from the path of a look-up.
 GITHUB_NAME_PATTERN = rf"^(?:[^{_INVISIBLE}/]*[^{_INVISIBLE}/.][^{_INVISIBLE}/]*|\.{{3,}})$"
-# No user or password in front of the host: this field is neither encrypted nor kept from logs.
+# No user or password before the host: this field is not encrypted, and may be logged.
 URL_PATTERN = (
     r"^[hH][tT][tT][pP][sS]?://"
     rf"(?:\[[0-9A-Fa-f]*:[0-9A-Fa-f:.]*\]|{_HOST})"
@@ -69,16 +69,16 @@ _TIME_EXAMPLE = "2026-01-31T12:00:00.000000Z"
 
 
 def utc_datetime(text: str) -> datetime:
-    """The moment, in UTC, that was stored as `text`."""
+    """The time, in UTC, that was stored as `text`."""
     return datetime.fromisoformat(text)
 
 
 def read_moment(value: object) -> datetime:
-    """The moment, in UTC, that a time as RFC 3339 has it names; digits after the sixth of a second
-    are left out, and a leap second is the first moment of the next day.
+    """An RFC 3339 time as a `datetime` in UTC. Digits after the microsecond are dropped, and a leap
+    second becomes the first moment of the next day.
 
     Raises `PydanticCustomError` (a `ValueError`) for anything else: other forms of ISO 8601, a time
-    without its zone, a number, and what is before the year 1 or after 9999.
+    without a zone, a number, and a time before the year 1 or after 9999.
     """
     match = _RFC_3339.fullmatch(value) if isinstance(value, str) else None
     if match is None:
@@ -95,7 +95,7 @@ def read_moment(value: object) -> datetime:
             moment += timedelta(seconds=1)
     except (ValueError, OverflowError):
         raise _NO_MOMENT from None
-    # They are only ever at the end of a month in UTC.
+    # Leap seconds occur only at the end of a month in UTC.
     if leap and (moment.day, moment.hour, moment.minute) != (1, 0, 0):
         raise _NO_MOMENT
     return moment
@@ -113,8 +113,8 @@ _NO_MOMENT = PydanticCustomError(
 
 
 def _matching(pattern: str, code: str, message: str) -> tuple[AfterValidator, FieldInfo]:
-    """Hold a string to `pattern`, with an error that a person can read, and document it."""
-    # "$" would let a line feed at the end pass.
+    """Require a string to match `pattern`, with a readable error, and document the pattern."""
+    # "$" would allow a line feed at the end.
     compiled = re.compile(pattern.removesuffix("$") + r"\Z")
 
     def check(text: str) -> str:
@@ -127,8 +127,8 @@ def _matching(pattern: str, code: str, message: str) -> tuple[AfterValidator, Fi
 
 
 _HIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Zs", "Zl", "Zp", "Mn", "Me"})
-"""Of characters that show nothing, or nothing by themselves. Unassigned ones may be newer than this
-Python's tables are."""
+"""Categories of characters that are invisible, at least on their own. Unassigned characters are not
+included, because they may be newer than Python's tables."""
 _HIDDEN = re.compile(f"[{_INVISIBLE}\\ufdd0-\\ufdef\\U0001d159\\U000e0000-\\U000e0fff]")
 
 
@@ -136,15 +136,14 @@ def _is_visible(character: str) -> bool:
     return (
         category(character) not in _HIDDEN_CATEGORIES
         and not _HIDDEN.match(character)
-        # The last two code points of each plane are no characters.
+        # The last two code points of each plane are not characters.
         and ord(character) & 0xFFFE != 0xFFFE
     )
 
 
 def name_rules(code: str, *, may_be_empty: bool = False) -> tuple[AfterValidator, FieldInfo]:
-    """For a name that people read: something of it can be seen, in the order it is written in.
-
-    The pattern that is documented knows the characters up to U+FFFF only.
+    """For a name that people read: it has a visible character and does not change the direction of
+    text. The documented pattern covers only characters up to U+FFFF.
     """
     readable = re.compile(rf"[^\x00{_BIDI}]*")
     message = (
@@ -153,7 +152,7 @@ def name_rules(code: str, *, may_be_empty: bool = False) -> tuple[AfterValidator
     )
 
     def check(text: str) -> str:
-        # Nearly all of them need no closer look, which takes five times as long.
+        # The full check takes five times as long, and few names need it.
         if text.isascii() and text.isprintable() and not text.isspace():
             is_name = may_be_empty or text != ""
         else:
@@ -171,7 +170,8 @@ _GITHUB_REFUSED = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zs", "Zl", "Zp"})
 
 
 def _check_github_name(name: str) -> str:
-    """What the pattern does not know: characters above U+FFFF, and marks on nothing."""
+    """Checks what the pattern can't: characters above U+FFFF, and a name of combining marks
+    only."""
     if name.isascii():
         return name
     shown = any(map(_is_visible, name))
@@ -205,7 +205,7 @@ def _check_secret(secret: SecretStr) -> SecretStr:
     try:
         size = len(value) if value.isascii() else len(value.encode())
     except UnicodeEncodeError:
-        # The exception carries the whole value: nothing of it may travel on.
+        # The exception holds the whole value, so it must not be chained.
         size = -1
     if size < 0:
         raise PydanticCustomError("secret_unicode", "must be valid Unicode")
@@ -229,15 +229,15 @@ UtcTime = Annotated[
     StringConstraints(min_length=27, max_length=27),
     WithJsonSchema({"type": "string", "format": "date-time", "examples": [_TIME_EXAMPLE]}),
 ]
-"""A time as it is stored: UTC, with six fractional digits. Text from the row to the answer: a list
-of fifty projects takes 1.7 times as long to read and serialise with `datetime`, which also drops a
-zero fraction."""
+"""A time as stored text: UTC, with six fractional digits. It stays text from the row to the answer.
+With `datetime`, which also drops a zero fraction, reading and serialising a list of fifty projects
+takes 1.7 times as long."""
 Moment = Annotated[
     datetime,
     PlainValidator(read_moment),
     WithJsonSchema({"type": "string", "format": "date-time", "examples": [_TIME_EXAMPLE]}),
 ]
-"""A time that a client gives; every field and parameter that is one is of this kind."""
+"""A time in a request. Every such field and parameter has this type."""
 ProjectName = Annotated[
     str,
     StringConstraints(min_length=1, max_length=255),
@@ -259,7 +259,7 @@ HttpUrl = Annotated[
         "character that sets the direction of text",
     ),
 ]
-"""Kept exactly as it was given, not normalised."""
+"""Stored exactly as given, not normalised."""
 BranchName = Annotated[
     str,
     StringConstraints(min_length=1, max_length=MAX_BRANCH_BYTES),
@@ -310,7 +310,7 @@ class SecretStatus(StrEnum):
 
 
 class Scope(StrEnum):
-    """What a token may do; `admin` is all of it."""
+    """What a token may do; `admin` allows everything."""
 
     PROJECTS_READ = "projects:read"
     PROJECTS_WRITE = "projects:write"
@@ -399,7 +399,7 @@ class LogLevel(StrEnum):
 
     @property
     def number(self) -> int:
-        """10, 20, … 50: greater is graver, as in the standard library's `logging`."""
+        """10, 20, … 50: a greater number is more severe, as in the standard library's `logging`."""
         return (list(LogLevel).index(self) + 1) * 10
 
 
@@ -443,7 +443,7 @@ class ProjectSettings(VersionedDBModel):
 
     @classmethod
     def defaults(cls, project: Project) -> Self:
-        """What a project without stored settings has: id and version 0, and its own times."""
+        """The settings of a project without a stored row: id and version 0, and its own times."""
         return cls(
             id=0,
             project_id=project.id,
@@ -517,7 +517,7 @@ class Webhook(VersionedDBModel):
 
 
 class WebhookDelivery(BaseDBModel):
-    """What was sent to a webhook, without its payload."""
+    """A delivery to a webhook, without its payload."""
 
     webhook_id: int
     guid: str

@@ -25,12 +25,12 @@ def _say(text: str) -> None:
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:
-    # As Ctrl-C does, so that every server is ended on the way out.
+    # Like Ctrl-C, so that every server is stopped on the way out.
     raise KeyboardInterrupt
 
 
 def _ready(options: Options, results: Results) -> list[Contestant]:
-    """The chosen servers that can be started here."""
+    """The chosen servers that can be started on this machine."""
     ready = []
     for name in options.peers:
         contestant = BY_NAME[name]
@@ -44,7 +44,7 @@ def _ready(options: Options, results: Results) -> list[Contestant]:
 
 
 def measure(options: Options, work: Path) -> Results:
-    """Everything that was asked for. Raises `BenchError`."""
+    """Measure everything that the options select. Raises `BenchError`."""
     results = Results(
         command=shlex.join(["make", "bench", *_given()]),
         started=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -67,7 +67,7 @@ def _given() -> list[str]:
 
 
 def main() -> int:
-    """Run, report, and say by the exit status whether the API is fast enough."""
+    """Run and report. The exit status shows whether the API is fast enough."""
     options = parse()
     if options.report is not None:
         results = Results.read(options.report)
@@ -87,7 +87,7 @@ def main() -> int:
 
 
 def _folder(options: Options) -> Path:
-    """Where the report goes: into the documents only when nothing was left out."""
+    """Where the report goes. Only a complete run writes it into the documentation."""
     if options.output is not None:
         return options.output
     if options.report is not None:

@@ -1,4 +1,4 @@
-"""Calls of an ASGI application as a server makes them, without a server."""
+"""Calling an ASGI application like a server, without a server."""
 
 import asyncio
 import json
@@ -25,7 +25,7 @@ class Call:
             self.body = json.dumps(self.value).encode()
 
     def scope(self) -> Scope:
-        """What a server says of it."""
+        """The ASGI scope that a server would pass."""
         headers = [
             (b"host", b"127.0.0.1"),
             (b"user-agent", b"bench"),
@@ -52,14 +52,14 @@ class Call:
 
 
 async def call(app: ASGIApp, request: Call) -> int:
-    """The status of the answer. Raises `BenchError` when it is none of success."""
+    """The status of the answer. Raises `BenchError` unless it is a success."""
     status = 0
     waiting = True
 
     async def receive() -> Message:
         nonlocal waiting
         if not waiting:
-            # A client that stays: it is asked whether it has gone.
+            # The application waits for a disconnect, but this client stays connected.
             await asyncio.Event().wait()
         waiting = False
         return {"type": "http.request", "body": request.body, "more_body": False}

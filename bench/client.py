@@ -1,4 +1,4 @@
-"""Single requests: to seed, to probe, to read pages, and the slow query beside a load."""
+"""Single requests: for seeding, probing, reading pages, and the slow query during a load."""
 
 import json
 import statistics
@@ -16,7 +16,7 @@ SLOW_SECONDS = 0.5
 
 
 class Client:
-    """One kept connection to a server."""
+    """One keep-alive connection to a server."""
 
     def __init__(self, port: int, token: str) -> None:
         self._connection = HTTPConnection("127.0.0.1", port, timeout=60)
@@ -47,7 +47,7 @@ class Client:
         return json.loads(data)
 
     def has(self, method: str, path: str, body: Any = None) -> bool:
-        """Whether the server has such a call. Raises `BenchError` when it has it and fails."""
+        """Whether the server has this call. Raises `BenchError` when the call exists and fails."""
         status, data = self.send(method, path, body)
         if status in (404, 405):
             return False
@@ -57,16 +57,17 @@ class Client:
 
 
 def seed(client: Client) -> None:
-    """Make the projects that all loads are about, with ids from 1 on."""
+    """Create the projects that all loads use, with ids from 1."""
     for number in range(1, PROJECTS + 1):
         client.require("POST", "/api/projects", project_body(number))
         client.require("PUT", f"/api/projects/{number}/secrets", SECRETS_BODY)
 
 
 def slow_query_size(port: int, token: str) -> int:
-    """What makes the slow query take half a second in this server, while it is idle.
+    """The `size` with which the slow query takes half a second in this server, while it is idle.
 
-    Each one's own: their SQLite is not the same, nor as fast. Raises `BenchError`.
+    It is measured for each server, because their SQLite versions differ in speed. Raises
+    `BenchError`.
     """
     size = 50_000
     with Client(port, token) as client:
@@ -80,7 +81,7 @@ def slow_query_size(port: int, token: str) -> int:
 
 
 class SlowQueries:
-    """The slow query, one after the other, from a thread of its own."""
+    """Sends the slow query again and again, on its own thread."""
 
     def __init__(self, port: int, token: str, size: int) -> None:
         self._port, self._token, self._size = port, token, size
@@ -89,7 +90,7 @@ class SlowQueries:
         self._error: Exception | None = None
 
     def run(self) -> None:
-        """Send them until `stop`."""
+        """Send queries until `stop`."""
         try:
             with Client(self._port, self._token) as client:
                 while not self._stop.is_set():
@@ -97,15 +98,15 @@ class SlowQueries:
                     client.require("GET", f"/bench/slow?size={self._size}")
                     self._taken.append(time.perf_counter() - began)
         except (OSError, HTTPException, BenchError) as error:
-            # A thread's error would be lost; `seconds` raises it.
+            # An error in a thread would be lost, so `seconds` raises it.
             self._error = error
 
     def stop(self) -> None:
-        """Send no further one."""
+        """Stop after the current query."""
         self._stop.set()
 
     def seconds(self) -> float:
-        """How long one took (median). Raises what a query raised."""
+        """The median duration of a query. Raises `BenchError` if a query failed."""
         if self._error is not None:
             raise BenchError(f"the slow query failed: {self._error}") from self._error
         return statistics.median(self._taken)
@@ -113,7 +114,7 @@ class SlowQueries:
 
 @contextmanager
 def slow_queries(port: int, token: str, size: int) -> Iterator[SlowQueries]:
-    """Slow queries beside what happens in the block."""
+    """Run slow queries during the block."""
     queries = SlowQueries(port, token, size)
     thread = threading.Thread(target=queries.run, name="slow-queries")
     thread.start()

@@ -1,4 +1,4 @@
-"""The comparison: every server, every workload, in turns, round after round."""
+"""The comparison: every server and every workload in turns, round after round."""
 
 import shutil
 from collections.abc import Callable
@@ -32,14 +32,14 @@ class Comparison:
         for contestant in contestants:
             self._prepare(contestant)
         for number in range(self._options.rounds):
-            # Another one goes first each time, so that none always has the machine fresh.
+            # Each round starts with another server, so that none always gets an idle machine.
             start = number % len(contestants) if contestants else 0
             for contestant in contestants[start:] + contestants[:start]:
                 self._say(f"round {number + 1} of {self._options.rounds}: {contestant.title}")
                 self._measure(contestant)
 
     def seconds(self, contestants: int) -> float:
-        """How long it will take, roughly."""
+        """About how long it will take."""
         loads = sum(len(self._options.connections_of(w)) for w in self._options.workloads)
         each = self._options.seconds + self._options.warm_up + 1.0
         return self._options.rounds * contestants * (loads * each + 5)
@@ -91,7 +91,7 @@ class Comparison:
 
     def _load(self, key: LoadKey, workload: Workload, server: Server, token: str) -> None:
         requests = wrk.Requests(workload.script, token, PROJECTS)
-        # A slow server still works on the last load, and would be charged for it in this one.
+        # A slow server may still work on the last load, which must not count in this one.
         server.settle()
         if self._options.warm_up:
             seconds = self._options.warm_up
@@ -114,7 +114,7 @@ class Comparison:
         load = wrk.load(server.port, requests, connections=key.connections, seconds=options.seconds)
         cpu = server.cpu_seconds() - before
         if load.requests:
-            # Without an answer there is no latency, and 0 would look like the best.
+            # Without answers there is no latency, and 0 would look like the best one.
             self._results.add(
                 key,
                 Sample(
@@ -130,14 +130,13 @@ class Comparison:
             )
         silent = not load.requests
         if silent and key.peer != "strongroom":
-            # A server that stands still beside a slow query shows what the load is about.
+            # A server that a slow query blocks completely is a finding of this load, not a failure.
             self._results.note(f"{key.peer} gave no answer in time: {key.workload}")
             silent = False
         if load.errors or silent:
             what = ", ".join(f"{count} {kind}" for kind, count in load.errors.items())
             self._results.failures.append(
-                f"{key.peer}, {key.workload}, {key.connections} connections: "
-                f"{what or 'no answer at all'}"
+                f"{key.peer}, {key.workload}, {key.connections} connections: {what or 'no answer'}"
             )
         self._say(
             f"  {key.workload:12} {key.connections:4} connections "

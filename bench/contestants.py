@@ -1,4 +1,4 @@
-"""How each server that is compared is started, and what it needs to be there."""
+"""How each compared server is started, and what it requires."""
 
 import os
 import shutil
@@ -25,18 +25,18 @@ class Contestant:
     name: str
     title: str
     command: Command
-    """Starts it on a port and a data directory."""
+    """Makes the command that starts it on a port and a data directory."""
     beside: Command
-    """Starts it so that it also has the route of the slow query."""
+    """The same with the route of the slow query."""
     prepare: Callable[[], str | None] = lambda: None
-    """Makes it ready to be started; why that can't be, else `None`."""
+    """Installs what it needs. Returns why it can't be started, or `None`."""
 
     @contextmanager
     def running(self, data_dir: Path, *, beside: bool = False) -> Iterator[Server]:
         """The server on this data directory. Raises `BenchError`."""
         port = free_port()
         command = (self.beside if beside else self.command)(port, data_dir)
-        # The working directory has no `.env` that would change how Strongroom is set up.
+        # This working directory has no `.env` that would change Strongroom's settings.
         directory = data_dir.parent
         log = directory / f"{self.name}.log"
         env = environment(PYTHONPATH=str(ROOT), STRONGROOM_LOG_FORMAT="json")
@@ -44,7 +44,7 @@ class Contestant:
             yield server
 
     def token(self, data_dir: Path) -> str:
-        """What its requests are authorised with, once it has started."""
+        """The token for its requests. Available once it has started."""
         path = data_dir / "admin.token"
         return path.read_text("utf-8").strip() if path.exists() else "none"
 

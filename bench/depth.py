@@ -1,4 +1,4 @@
-"""Lists of runs: how much a page costs far inside, and in a large table."""
+"""Lists of runs: the cost of a page deep inside the list, and in a large table."""
 
 import sqlite3
 from pathlib import Path
@@ -16,7 +16,7 @@ FEW = 1_000
 DEEP_PAGE = 1_000
 PAGE = 50
 OWNERS = 100
-"""Over how many projects the runs are spread."""
+"""The number of projects that the runs are distributed over."""
 
 _PATH = f"/api/agent-runs?limit={PAGE}"
 _AT = "strftime('%Y-%m-%dT%H:%M:%S', 1700000000 + n, 'unixepoch') || '.000000Z'"
@@ -43,7 +43,7 @@ _QUEUES = (
 
 
 def fill(database: Path, runs: int) -> None:
-    """Put so many completed runs into a new installation's file, which nobody has open."""
+    """Insert this many completed runs into a new installation's file, which must not be open."""
     connection = sqlite3.connect(database, isolation_level=None)
     try:
         projects = min(OWNERS, runs)
@@ -59,9 +59,9 @@ def fill(database: Path, runs: int) -> None:
 
 
 def measure(options: Options, folder: Path, results: Results) -> None:
-    """Page 1 and page 1,000 of a million runs, and page 1 of a thousand, in turns.
+    """Measure page 1 and page 1,000 of a million runs, and page 1 of a thousand runs, in turns.
 
-    With fewer runs, as in a quick run, the last full page is the deep one. Raises `BenchError`.
+    A quick run has fewer runs, and its last full page is the deep one. Raises `BenchError`.
     """
     many = max(FEW * 2, round(MANY * options.scale))
     deep = min(DEEP_PAGE, many // PAGE)
@@ -106,11 +106,11 @@ class _Pages:
         for field in ("per_second", "p50", "p95", "p99"):
             self._results.figures.setdefault(f"{name}.{field}", []).append(getattr(load, field))
         if load.errors or not load.requests:
-            self._results.failures.append(f"{name}: {load.errors or 'no answer at all'}")
+            self._results.failures.append(f"{name}: {load.errors or 'no answer'}")
 
 
 def _cursor(server: Server, token: str, page: int) -> str:
-    """The cursor of a page, found as a client finds it. Raises `BenchError`."""
+    """The cursor of a page, found by reading the pages before it. Raises `BenchError`."""
     cursor = None
     with Client(server.port, token) as client:
         for _ in range(page - 1):

@@ -1,8 +1,8 @@
-"""The engine without HTTP: 64 that wait for it, beside plain `sqlite3` in one thread.
+"""The engine without HTTP and with 64 callers, compared with plain `sqlite3` in one thread.
 
-A write is what making a project does in the database, four statements. Plain `sqlite3` does the
-same work without a thread, a queue or an event loop: each write with a COMMIT of its own, and all
-of them in one transaction, which nothing that runs the same statements can beat.
+A write is the four statements of creating a project. Plain `sqlite3` does the same work without a
+thread, a queue or an event loop: once with a COMMIT for each write, and once with all writes in one
+transaction, which is the upper limit for these statements.
 """
 
 import argparse
@@ -51,7 +51,7 @@ class Plain:
 
     def __init__(self, path: Path) -> None:
         self._connection = open_connection(ConnectionConfig(path), read_only=False)
-        # As it is by default: nobody else copies the log into the file here.
+        # SQLite's default, because no other thread makes checkpoints here.
         self._connection.execute("PRAGMA wal_autocheckpoint = 1000").close()
 
     def close(self) -> None:
@@ -67,7 +67,7 @@ class Plain:
         self._connection.execute("COMMIT").close()
 
     def write(self, name: str) -> None:
-        """One write, in the transaction that is open."""
+        """Make one write in the open transaction."""
         run = self._connection.execute
         (row,) = run(_PROJECT, _project_values(name)).fetchall()
         run(_SETTINGS, (row["id"], _AT, _AT)).fetchall()
@@ -76,7 +76,7 @@ class Plain:
         run(_AUDIT, (number, _AT, f"projects/{row['id']}", row["id"], _MAC)).fetchall()
 
     def writes(self, names: Iterator[str], seconds: float, *, commit_each: bool) -> float:
-        """Writes a second, over about so many seconds."""
+        """Writes a second, measured over about this many seconds."""
         done = 0
         began = time.perf_counter()
         self.begin()
@@ -100,7 +100,7 @@ class Plain:
 
 
 async def _all_waiting(work: Callable[[], Awaitable[object]], seconds: float) -> float:
-    """How often a second `work` is done when 64 always wait for theirs."""
+    """Calls of `work` a second with 64 concurrent callers."""
     done = 0
     began = time.perf_counter()
 
@@ -141,7 +141,7 @@ async def _engine(path: Path, names: Iterator[str], seconds: float) -> dict[str,
 
 
 def _new_database(path: Path, names: Iterator[str]) -> Path:
-    """A database with the whole schema and some projects."""
+    """Create a database with the whole schema and some projects."""
     manager = DatabaseManager(path)
     try:
         initialize_database(manager)
@@ -159,8 +159,8 @@ def _new_database(path: Path, names: Iterator[str]) -> Path:
 
 
 def measure(work: Path, seconds: float) -> dict[str, float]:
-    """Writes and reads a second: by the engine, by plain `sqlite3` with a COMMIT each, and in one
-    transaction. Each on a new database of its own."""
+    """Writes and reads a second: by the engine, by plain `sqlite3` with a COMMIT for each write,
+    and in one transaction. Each has a new database."""
     names = (f"project-{number}" for number in itertools.count())
     found = {}
     for figure, commit_each in (("commit_each", True), ("one_transaction", False)):

@@ -1,4 +1,4 @@
-"""What Strongroom is meant to reach, as one table, and whether it does."""
+"""The performance goals as one table, and the verdict on each."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,21 +7,21 @@ from enum import Enum
 from bench.workloads import WORKLOADS
 
 CONNECTIONS = 64
-"""What the goals are about; the other numbers of connections show how it scales."""
+"""The goals apply to this number of connections; the other numbers show how it scales."""
 
 LIMIT_P95_MS = 50.0
-"""The one goal that the exit status tells."""
+"""The only goal that affects the exit status."""
 
 
 class Relation(Enum):
-    """How a figure is held to its bound."""
+    """How a figure is compared with its bound."""
 
     AT_LEAST = "≥"
     AT_MOST = "≤"
     BELOW = "<"
 
     def holds(self, figure: float, bound: float) -> bool:
-        """Whether the figure keeps it."""
+        """Whether the figure meets the bound."""
         if self is Relation.AT_LEAST:
             return figure >= bound
         return figure <= bound if self is Relation.AT_MOST else figure < bound
@@ -50,7 +50,7 @@ class Goal:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A goal, and what came of it."""
+    """A goal and its measured value."""
 
     goal: Goal
     value: float | None
@@ -64,7 +64,7 @@ class Verdict:
 
     @property
     def word(self) -> str:
-        """The same for people."""
+        """The verdict as a word for the report."""
         return {True: "met", False: "missed", None: "not measured"}[self.met]
 
 
@@ -160,7 +160,7 @@ GOALS = (
 
 
 def verdicts(metrics: Mapping[str, float]) -> list[Verdict]:
-    """Every goal with what came of it, in the order of the table."""
+    """Every goal with its measured value, in the order of the table."""
     return [Verdict(goal, goal.value(metrics)) for goal in GOALS]
 
 

@@ -1,7 +1,7 @@
-"""Logs by the million: how fast they come in, are found, and go.
+"""Logs by the million: how fast they are appended, found and removed.
 
 `python -m bench.logs` starts the installed server on a new data directory, fills it, searches it,
-and removes all but a thousand logs while others read and write. It prints what it measured.
+and removes all but a thousand logs during reads and writes. It prints its figures.
 """
 
 import argparse
@@ -27,11 +27,11 @@ from bench.processes import Server, environment, free_port, running
 
 BATCH = 1000
 ROUND = 20
-"""Batches that are made before they are sent, and whose sending is timed as one."""
+"""The number of batches that are prepared and then sent as one timed round."""
 PROJECTS = 4
 SEARCHES = 100
 RATE = 100.0
-"""Requests a second of each kind beside a removal."""
+"""Requests a second of each kind during a removal."""
 KEPT = 1000
 
 _COMPONENTS = ("planner", "executor", "github", "tester", "deployer", "scheduler", "api")
@@ -46,7 +46,7 @@ _WORDS = (
 
 
 class Source:
-    """Logs that are the same in every run."""
+    """Generates the same logs in every run."""
 
     def __init__(self) -> None:
         self._random = random.Random(1)  # noqa: S311
@@ -73,7 +73,7 @@ class Source:
 
 @contextmanager
 def serving(data_dir: Path, **settings: str) -> Iterator[tuple[Server, str]]:
-    """The server on a data directory, and its token."""
+    """Start the server on a data directory. Yields the server and its token."""
     port = free_port()
     command = [strongroom_program(), "serve", "--port", str(port), "--data-dir", str(data_dir)]
     log = data_dir.parent / "server.log"
@@ -83,8 +83,8 @@ def serving(data_dir: Path, **settings: str) -> Iterator[tuple[Server, str]]:
 
 
 def ceiling(directory: Path, logs: Sequence[dict[str, Any]]) -> float:
-    """Rows a second that a plain table without any index takes in this process, a thousand to a
-    COMMIT: what this machine has just now."""
+    """Rows a second into a plain table without indexes in this process, with a thousand rows for
+    each COMMIT: the present limit of this machine."""
     path = directory / "ceiling.db"
     path.unlink(missing_ok=True)
     rows = [
@@ -106,7 +106,7 @@ def ceiling(directory: Path, logs: Sequence[dict[str, Any]]) -> float:
 
 
 def send_all(port: int, token: str, bodies: Sequence[bytes], connections: int) -> float:
-    """Seconds that it takes to send all bodies over so many connections."""
+    """The seconds that it takes to send all bodies over this many connections."""
     waiting = list(bodies)
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
     failures: list[int] = []
@@ -138,7 +138,7 @@ def send_all(port: int, token: str, bodies: Sequence[bytes], connections: int) -
 def measure_append(
     server: Server, token: str, work: Path, *, logs: int, connections: int
 ) -> dict[str, Any]:
-    """Fill the table round by round, each beside what the machine can do at that moment."""
+    """Fill the table round by round, and compare each with the machine's limit at that time."""
     source = Source()
     rates, ceilings, cpu = [], [], []
     for number in range(logs // (BATCH * ROUND)):
@@ -159,7 +159,7 @@ def measure_append(
 
 
 def measure_search(port: int, token: str) -> dict[str, dict[str, float]]:
-    """How long lists take, in milliseconds."""
+    """The latencies of lists, in milliseconds."""
     with Client(port, token) as client:
         [one] = client.require("GET", "/api/logs?limit=1&until=2100-01-01T00:00:00Z")["logs"]
         cases: dict[str, dict[str, Any]] = {
@@ -199,7 +199,7 @@ def measure_search(port: int, token: str) -> dict[str, dict[str, float]]:
 
 
 def measure_removal(data_dir: Path) -> dict[str, Any]:
-    """Latencies beside the removal of all but a thousand logs, and after it."""
+    """Latencies during the removal of all but a thousand logs, and after it."""
     with serving(data_dir, STRONGROOM_KEEP_LOGS=str(KEPT)) as (server, token):
         beside = Beside(server.port, token)
         with Client(server.port, token) as client:
@@ -216,7 +216,7 @@ def measure_removal(data_dir: Path) -> dict[str, Any]:
 
 
 class Beside:
-    """Requests at a steady rate, one of each kind after the other on a connection of its own."""
+    """Sends requests of several kinds at a steady rate, each kind on its own connection."""
 
     def __init__(self, port: int, token: str) -> None:
         kinds: dict[str, tuple[str, str, Any]] = {
@@ -247,7 +247,7 @@ class Beside:
                 self._end.wait(max(0.0, due - time.perf_counter()))
 
     def take(self) -> dict[str, dict[str, float]]:
-        """Percentiles since the last time, in milliseconds."""
+        """Percentiles since the last call, in milliseconds."""
         taken = {kind: values[:] for kind, values in self._taken.items()}
         for kind, values in taken.items():
             del self._taken[kind][: len(values)]

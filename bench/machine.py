@@ -1,4 +1,4 @@
-"""What the figures were measured on."""
+"""The machine and the versions that the figures were measured with."""
 
 import os
 import platform
@@ -23,11 +23,11 @@ _PACKAGES = (
     "sqlalchemy",
 )
 MEMORY_DISK_US = 20.0
-"""A faster sync than this reaches no disk."""
+"""A sync faster than this does not reach a disk."""
 
 
 def machine(data: Path) -> dict[str, str]:
-    """Processor, memory, the disk under `data`, and what runs on them."""
+    """Processor, memory, the disk of `data`, the kernel and the load."""
     microseconds = sync_us(data)
     disk = f"{microseconds:.0f} µs for an fsync of 4 KiB (median), {_file_system(data)}"
     if microseconds < MEMORY_DISK_US:
@@ -43,7 +43,7 @@ def machine(data: Path) -> dict[str, str]:
 
 
 def versions() -> dict[str, str]:
-    """The programs and packages that take part."""
+    """The versions of the programs and packages."""
     found = {
         "Python": platform.python_version(),
         "SQLite (in Python)": sqlite3.sqlite_version,
@@ -57,7 +57,7 @@ def versions() -> dict[str, str]:
 
 
 def program_version(name: str) -> str | None:
-    """What the program says of its version; `None` when it is not installed."""
+    """The version that the program prints; `None` when it is not installed."""
     path = shutil.which(name)
     if path is None:
         return None
@@ -66,7 +66,7 @@ def program_version(name: str) -> str | None:
 
 
 def sync_us(directory: Path, times: int = 100) -> float:
-    """How long it takes until 4 KiB are on the disk, in microseconds (median)."""
+    """The median time of writing 4 KiB to the disk, in microseconds."""
     path = directory / "sync.probe"
     taken = []
     with path.open("wb", buffering=0) as file:

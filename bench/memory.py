@@ -1,4 +1,4 @@
-"""How much memory stays taken after many requests, and how much an import takes."""
+"""The memory that the server keeps after many requests, and the memory that an import takes."""
 
 import json
 import os
@@ -26,7 +26,8 @@ MOST_SECONDS = 60.0
 
 
 def measure_requests(options: Options, folder: Path, results: Results) -> None:
-    """Resident size after 20,000 requests of every kind, and after 200,000. Raises `BenchError`."""
+    """Measure the resident size after 20,000 and after 200,000 requests of every kind. Raises
+    `BenchError`."""
     strongroom = BY_NAME["strongroom"]
     data_dir = folder / "data"
     few = round(FEW_REQUESTS * max(options.scale, 0.1))
@@ -45,22 +46,23 @@ def measure_requests(options: Options, folder: Path, results: Results) -> None:
 
 
 def _send(port: int, requests: wrk.Requests, number: int, results: Results) -> int:
-    """Send at least so many requests, hardly more; how many they were. Raises `BenchError`."""
+    """Send at least this many requests, and few more. Returns their number. Raises
+    `BenchError`."""
     sent = 0
     seconds = 1.0
     while sent < number:
         load = wrk.load(port, requests, connections=CONNECTIONS, seconds=seconds)
         if load.errors or not load.requests:
-            results.failures.append(f"memory: {load.errors or 'no answer at all'}")
+            results.failures.append(f"memory: {load.errors or 'no answer'}")
             break
         sent += load.requests
-        # wrk takes time only, and whole seconds of it.
+        # wrk accepts only a duration in whole seconds, not a number of requests.
         seconds = min(MOST_SECONDS, max(1.0, (number - sent) // load.per_second))
     return sent
 
 
 def write_documents(path: Path, count: int) -> None:
-    """A file of so many project documents, each with settings and a secret."""
+    """Write a file of this many project documents, each with settings and a secret."""
     with path.open("w", encoding="utf-8") as file:
         for number in range(count):
             document = {
@@ -79,7 +81,8 @@ def write_documents(path: Path, count: int) -> None:
 
 
 def measure_imports(options: Options, folder: Path, results: Results) -> None:
-    """Peak resident size of an import of 10,000 documents, and of 100,000. Raises `BenchError`."""
+    """Measure the peak resident size of importing 10,000 and 100,000 documents. Raises
+    `BenchError`."""
     program = strongroom_program()
     known = subprocess.run([program, "import", "--help"], capture_output=True, check=False)
     if known.returncode != 0:
@@ -100,7 +103,7 @@ def measure_imports(options: Options, folder: Path, results: Results) -> None:
 
 
 def _imported(command: list[str], folder: Path) -> tuple[float, float]:
-    """How long the command took, in seconds, and the most memory it had, in MiB."""
+    """Run a command. Returns its duration in seconds and its peak memory in MiB."""
     output = folder / "import.log"
     with output.open("wb") as log:
         process = subprocess.Popen(
@@ -120,7 +123,7 @@ def _imported(command: list[str], folder: Path) -> tuple[float, float]:
         stop(process)
         raise
     code = os.waitstatus_to_exitcode(status)
-    # The process is gone and its end is known: `Popen` can't find it out by itself any more.
+    # `wait4` has reaped the process, so `Popen` can't find its exit code itself.
     process.returncode = code
     if code != 0:
         told = signal.Signals(-code).name if code < 0 else f"exit status {code}"

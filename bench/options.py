@@ -1,4 +1,4 @@
-"""What a run is told to do."""
+"""The options of a run."""
 
 import argparse
 from collections.abc import Callable, Sequence
@@ -9,14 +9,14 @@ from bench import contestants
 from bench.workloads import WORKLOADS, Workload
 
 SECTIONS = ("engine", "depth", "memory", "import", "parts")
-"""What is measured of Strongroom alone, beside the workloads."""
+"""The measurements of Strongroom alone, besides the workloads."""
 
 ALL = tuple(workload.name for workload in WORKLOADS) + SECTIONS
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How long, how often, and what."""
+    """The duration and number of loads, and what is measured."""
 
     rounds: int
     seconds: float
@@ -31,12 +31,12 @@ class Options:
 
     @property
     def scale(self) -> float:
-        """How large the generated tables and files are, as a share of the whole."""
+        """The size of the generated tables and files, as a share of the full size."""
         return 0.02 if self.quick else 1.0
 
     @property
     def is_complete(self) -> bool:
-        """Whether nothing is left out, so that the run may speak in the documents."""
+        """Whether nothing is left out, so that the documentation may show the run."""
         return (
             not self.quick
             and self.rounds >= 5
@@ -80,7 +80,7 @@ def _numbers(text: str) -> tuple[int, ...]:
 
 
 def parse(arguments: Sequence[str] | None = None) -> Options:
-    """The options of a command line; ends the program when they are wrong."""
+    """The options of a command line. Exits the program when they are wrong."""
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__, allow_abbrev=False)
     parser.add_argument("--rounds", type=int, help="how often each load is repeated (5)")
     parser.add_argument("--seconds", type=float, help="how long each load takes (4)")
@@ -96,7 +96,7 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
         "--quick", action="store_true", help="one short round of everything: no figure counts"
     )
     parser.add_argument("--output", type=Path, help="folder for table, plot and raw figures")
-    parser.add_argument("--report", type=Path, help="write the report of these raw figures anew")
+    parser.add_argument("--report", type=Path, help="write the report of these raw figures again")
     parser.add_argument("--work", type=Path, help="where data is kept meanwhile (/tmp)")
     given = parser.parse_args(arguments)
     quick: bool = given.quick

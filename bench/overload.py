@@ -1,7 +1,8 @@
-"""Too much to do: what is left of the throughput, who is still answered, and who pays for whom.
+"""Overload: the remaining throughput, the health checks, and the effect of one client on another.
 
 `python -m bench.overload` starts the installed server and loads it with ten times the connections
-that fill it, and with one client that sends ten times what another does. It prints its figures.
+that saturate it, and with one client that sends ten times as much as another. It prints its
+figures.
 """
 
 import argparse
@@ -25,16 +26,16 @@ from bench.processes import Server
 from bench.workloads import PROJECTS
 
 FULL = 64
-"""Connections that keep the server as busy as it can be."""
+"""Connections that saturate the server."""
 TIMES = 10
 SHARE = 8
-"""Connections of a client that takes no more than its share."""
+"""Connections of a client that takes only its share."""
 PAUSE = 0.02
 WORKLOADS = ("create", "log", "read", "list")
 
 
 class Probe(threading.Thread):
-    """Asks for one path again and again; a new connection for each request, or a kept one."""
+    """Requests a path again and again, on a keep-alive connection or a new one each time."""
 
     def __init__(self, port: int, path: str, *, kept: bool) -> None:
         super().__init__(daemon=True)
@@ -46,7 +47,7 @@ class Probe(threading.Thread):
         self.failed = 0
 
     def run(self) -> None:
-        """Ask until `stop`."""
+        """Send requests until `stop`."""
         connection: HTTPConnection | None = None
         while not self._end.wait(PAUSE):
             began = time.perf_counter()
@@ -66,7 +67,7 @@ class Probe(threading.Thread):
                 connection = None
 
     def stop(self) -> dict[str, float]:
-        """What it has seen: milliseconds, and how often there was no 200."""
+        """Stop. Returns the latencies in milliseconds and the number of answers other than 200."""
         self._end.set()
         self.join()
         ordered = sorted(self.taken)
@@ -95,7 +96,8 @@ def _probing(server: Server, found: dict[str, Any]) -> Iterator[None]:
 
 
 def measure_overload(server: Server, token: str, seconds: float) -> dict[str, Any]:
-    """Each workload with as many connections as fill the server, and with ten times as many."""
+    """Measure each workload with the connections that saturate the server, and ten times as
+    many."""
     table: dict[str, Any] = {}
     for workload in WORKLOADS:
         requests = wrk.Requests(workload, token, PROJECTS)
@@ -119,8 +121,8 @@ def measure_overload(server: Server, token: str, seconds: float) -> dict[str, An
 def measure_neighbour(
     server: Server, tokens: Sequence[str], seconds: float, rounds: int
 ) -> dict[str, Any]:
-    """The P99 of a client beside another one like it, and beside one that sends ten times as much:
-    medians of some rounds, in turns."""
+    """Measure the P99 of a client beside an equal client, and beside one that sends ten times as
+    much, in turns. Returns medians over the rounds."""
     table: dict[str, Any] = {}
     for workload in WORKLOADS:
         mine, others = (wrk.Requests(workload, token, PROJECTS) for token in tokens)
@@ -153,7 +155,7 @@ def measure_neighbour(
 
 
 def _good(load: wrk.Load) -> float:
-    """Answers a second that were successes."""
+    """Successful answers a second."""
     return load.per_second * (1 - load.errors.get("status", 0) / max(1, load.requests))
 
 

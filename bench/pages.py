@@ -1,8 +1,8 @@
-"""Large pages: what else waits beside clients that read them, and the memory that they take.
+"""Large pages: how much they delay other requests, and the memory that they take.
 
-`python -m bench.pages` starts the installed server on a new data directory, gives it 240 runs with
-2 MB of text each, and lets ten clients read `GET /api/agent-runs?limit=500` page by page while
-another one asks for `/health`. It prints what it measured.
+`python -m bench.pages` starts the installed server on a new data directory, creates 240 runs with
+2 MB of text each, and lets ten clients read `GET /api/agent-runs?limit=500` again and again while
+another one requests `/health`. It prints its figures.
 """
 
 import argparse
@@ -23,7 +23,7 @@ TEXT = "x" * 1_000_000
 
 
 def seed(client: Client, runs: int) -> None:
-    """Runs with 2 MB of text each."""
+    """Create runs with 2 MB of text each."""
     body = {"name": "p", "github_owner": "o", "github_repo": "r"}
     project = client.require("POST", "/api/projects", body)
     for _ in range(runs):
@@ -35,7 +35,7 @@ def seed(client: Client, runs: int) -> None:
 
 
 class Readers:
-    """Clients that read all pages of the runs, again and again."""
+    """Clients that read the first page of the runs again and again."""
 
     def __init__(self, port: int, token: str, number: int, *, gzip: bool) -> None:
         self.pages = 0
@@ -60,7 +60,7 @@ class Readers:
                 self.largest = max(self.largest, size)
 
     def stop(self) -> None:
-        """End when each has its page."""
+        """Stop each client after its current page."""
         self._end.set()
         for thread in self._threads:
             thread.join()
@@ -105,7 +105,7 @@ def main() -> None:
         with serving(data_dir) as (server, token), Client(server.port, token) as client:
             seed(client, options.runs)
         for gzip in (False, True):
-            # Anew, since the peak of memory is that of the whole time.
+            # A new process, because the peak of memory covers its whole life.
             with serving(data_dir) as (server, token):
                 found = measure(server, token, options.readers, options.seconds, gzip=gzip)
                 print("gzip" if gzip else "plain", json.dumps(found), flush=True)

@@ -1,8 +1,8 @@
 """The cost of the parts of one request, in microseconds, in one process and without a network.
 
-The whole is a call of the application as uvicorn makes it. Each part is then run by itself, as
-often as takes long enough to be timed, and the rest is what FastAPI, the event loop and the way
-between the parts take. Best of some rounds: whatever else the machine does only adds to a figure.
+The whole is a call of the application as uvicorn makes it. Each part is then run on its own, often
+enough to be timed. The rest is the time of FastAPI, the event loop and the glue between the parts.
+Figures are the best of some rounds, because other load on the machine only adds to them.
 """
 
 import argparse
@@ -46,7 +46,7 @@ from database.sqlite.transaction import InlineTransaction, drive
 WAITING = 64
 SEEDED = 60
 UNITS = 20
-"""Units of work that share a COMMIT when they are taken apart."""
+"""The number of units of work in one COMMIT when their parts are timed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,16 +56,16 @@ class Kind:
     name: str
     make: Callable[[], Call]
     use_case: Callable[[DatabaseService, Any], Coroutine[Any, Any, Any]]
-    """Awaits nothing but statements when it runs inside a unit of work."""
+    """Awaits only statements when it runs inside a unit of work."""
     argument: Callable[[], Any] = lambda: None
-    """What the use case is given besides, made before the time is taken."""
+    """Makes the argument of the use case, before the timing starts."""
     shape: type[BaseModel] | None = None
-    """What its body is validated as."""
+    """The model that validates its body."""
     writes: bool = False
 
 
 class Parts:
-    """Times the parts of requests to one application that is running."""
+    """Times the parts of requests to a running application."""
 
     def __init__(self, app: FastAPI, token: str, copy: TimedConnection, rounds: int) -> None:
         self._app = app
@@ -73,15 +73,15 @@ class Parts:
         self._token = token
         self._copy = copy
         kit = shallow(self._service.kit)
-        # Reads of one statement go to the pool by themselves: here they go to the copy.
+        # Single reads would go to the pool; here they go to the copy.
         kit.repositories = kit.repositories.using(InlineTransaction(copy))
-        # What is below HTTP is timed as if nothing were kept, and has nobody to let run.
+        # The parts below HTTP are timed without cached answers, which would also yield to the loop.
         kit.answers = _nothing_kept()
         self._bound = DatabaseService(kit)
         self._rounds = rounds
 
     async def measure(self, kind: Kind) -> dict[str, float]:
-        """Microseconds by part; `rest` is what the named parts do not explain."""
+        """Microseconds by part. `rest` is the time that no named part takes."""
         sample = kind.make()
         routes = self._app.router.routes
         edge = Edge(answer_nothing, max_body_bytes=2**20, metrics=RequestMetrics())
@@ -101,7 +101,7 @@ class Parts:
             parts["validation"] = self._called(lambda: shape.model_validate(value))
         pool = self._service.db_manager.async_pool
         if kind.writes:
-            # Nothing is written, so it is the way there and back alone.
+            # Nothing is written, so only the hop to the thread and back is timed.
             parts["queue and thread"] = await self._awaited(
                 lambda: pool.run_unit(_nothing), times=200
             )
@@ -126,7 +126,7 @@ class Parts:
         return parts
 
     async def _whole(self, kind: Kind) -> tuple[float, float]:
-        """Microseconds of a request alone, and of each of 64 at once."""
+        """Microseconds of one request alone, and of each of 64 concurrent requests."""
         return (
             await self._awaited(lambda: call(self._app, kind.make()), times=100),
             await self._at_once(lambda: call(self._app, kind.make())),
@@ -174,7 +174,7 @@ class Parts:
         return best * 1_000_000
 
     async def _awaited(self, make: Callable[[], Awaitable[object]], *, times: int) -> float:
-        """Microseconds of one await, the next one only after it."""
+        """Microseconds of one await, in sequence."""
         best = float("inf")
         for _ in range(self._rounds):
             began = time.perf_counter()
@@ -184,7 +184,7 @@ class Parts:
         return best * 1_000_000
 
     async def _at_once(self, make: Callable[[], Awaitable[object]], times: int = 1000) -> float:
-        """Microseconds for each when 64 are always under way."""
+        """Microseconds for each await with 64 of them at once."""
         best = float("inf")
         for _ in range(self._rounds):
             left = iter(range(times))
@@ -195,7 +195,7 @@ class Parts:
 
 
 def _nothing_kept() -> ResponseCaches:
-    """Answers to reads that are made each time."""
+    """Caches that keep no answers."""
     answers = ResponseCaches(TableVersions())
     for name in vars(answers):
         setattr(answers, name, ResponseCache(TableVersions().counting([]), max_bytes=0))
@@ -225,7 +225,7 @@ def _route_of(routes: list[BaseRoute], sample: Call) -> BaseRoute:
 
 
 def kinds(token: str) -> list[Kind]:
-    """The kinds of requests that are taken apart."""
+    """The kinds of requests whose parts are timed."""
     numbers = count(1_000_000)
 
     def new_project() -> ProjectCreate:
@@ -311,7 +311,7 @@ def main() -> None:
         (Path(folder) / "access.log").open("w", encoding="utf-8") as log,
     ):
         configure_logging("INFO", "json", log)
-        # The access line is written to a file, as it is where a server runs.
+        # The access log goes to a file, as on a real server.
         os.chdir(folder)
         found = uvloop.run(measure(Path(folder) / "data", arguments.rounds))
     print(json.dumps(found))

@@ -1,4 +1,4 @@
-"""Processes that are measured: started, looked at through /proc, and always ended by their id."""
+"""The measured processes: started, observed through /proc, and always ended by their ids."""
 
 import os
 import signal
@@ -15,13 +15,13 @@ START_SECONDS = 60.0
 STOP_SECONDS = 15.0
 SETTLE_SECONDS = 20.0
 IDLE_SECONDS = 0.02
-"""Processor time in a tenth of a second up to which a server counts as idle."""
+"""A server that uses at most this much processor time in a tenth of a second counts as idle."""
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class BenchError(Exception):
-    """The run can't go on. The message is one line that says what is wrong."""
+    """The run can't continue. The message is one line that says what is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +32,11 @@ class Server:
     port: int
 
     def cpu_seconds(self) -> float:
-        """User and system time that the process has taken so far."""
+        """User and system time of the process so far."""
         return parse_cpu_seconds(Path(f"/proc/{self.pid}/stat").read_text("utf-8"))
 
     def settle(self) -> None:
-        """Wait until the server has done what clients that went away had asked for."""
+        """Wait until the server has finished the requests of disconnected clients."""
         deadline = time.monotonic() + SETTLE_SECONDS
         quiet = 0
         before = self.cpu_seconds()
@@ -47,11 +47,11 @@ class Server:
             before = now
 
     def memory_mib(self, field: str) -> float:
-        """`VmHWM`, the peak of the resident size, or `VmRSS`, what it is now."""
+        """`VmHWM`, the peak of the resident size, or `VmRSS`, the current size."""
         return parse_memory_mib(Path(f"/proc/{self.pid}/status").read_text("utf-8"), field)
 
     def reset_peak(self) -> bool:
-        """Let the peak start from the present size; whether the kernel permits it."""
+        """Reset the peak to the current size. Returns whether the kernel permits that."""
         try:
             Path(f"/proc/{self.pid}/clear_refs").write_text("5", "utf-8")
         except OSError:
@@ -61,7 +61,7 @@ class Server:
 
 def parse_cpu_seconds(stat: str) -> float:
     """User and system seconds from the text of `/proc/<pid>/stat`."""
-    # The name may hold spaces and parentheses: the fields start behind its last one.
+    # The name may contain spaces and parentheses, so the fields start after the last parenthesis.
     fields = stat.rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
@@ -76,7 +76,7 @@ def parse_memory_mib(status: str, field: str) -> float:
 
 
 def free_port() -> int:
-    """A port on 127.0.0.1 that nobody listens on."""
+    """A free port on 127.0.0.1."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -84,9 +84,9 @@ def free_port() -> int:
 
 
 def environment(**variables: str) -> dict[str, str]:
-    """The environment of what is measured: nothing of this shell's settings, and `variables`."""
+    """The environment of measured processes: without this shell's settings, with `variables`."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("STRONGROOM_", "BENCH_"))}
-    # `serving` shows what has happened at once, and nothing is buffered when it is stopped.
+    # Unbuffered, so that the log is complete at any time, also after a stop.
     return {**kept, "PYTHONUNBUFFERED": "1", **variables}
 
 
@@ -94,7 +94,7 @@ def environment(**variables: str) -> dict[str, str]:
 def running(
     command: Sequence[str], port: int, log: Path, *, cwd: Path, env: Mapping[str, str]
 ) -> Iterator[Server]:
-    """The server that `command` starts, once it answers; ended when the block ends.
+    """Start a server with `command`, and wait until it answers. It is stopped after the block.
 
     Its output goes to the file `log`. Raises `BenchError` when it does not start.
     """
@@ -106,7 +106,7 @@ def running(
             stderr=output,
             cwd=cwd,
             env=dict(env),
-            # A signal from the terminal goes to this program alone, which ends its servers.
+            # A signal from the terminal reaches only this program, which stops its servers.
             start_new_session=True,
         )
     try:
@@ -117,7 +117,7 @@ def running(
 
 
 def stop(process: "subprocess.Popen[bytes]") -> None:
-    """End a process: gently, and after a while for certain."""
+    """Stop a process with SIGTERM, and with SIGKILL after `STOP_SECONDS`."""
     if process.poll() is not None:
         return
     process.send_signal(signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""The run's report: a page of documentation, a plot, and the same for a terminal."""
+"""The report of a run: a page of documentation, a plot, and a text for the terminal."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +13,7 @@ TEMPLATE = Path(__file__).with_name("performance.template.md")
 
 def write(results: Results, folder: Path) -> None:
     """Write `performance.md` and `performance.png` into the folder."""
-    # A plot is made at the end of a long run only, and its library takes a second to load.
+    # Imported here, because the library takes a second to load and only a report needs it.
     from bench.plot import draw  # noqa: PLC0415
 
     (folder / "performance.md").write_text(as_markdown(results), "utf-8")
@@ -21,7 +21,7 @@ def write(results: Results, folder: Path) -> None:
 
 
 def as_markdown(results: Results) -> str:
-    """The template with the run's figures in it. What a person wrote there stays as it is."""
+    """The template with the run's figures. Its other text stays unchanged."""
     text = TEMPLATE.read_text("utf-8")
     parts: dict[str, Callable[[Results], str]] = {
         "run": _run,
@@ -43,7 +43,7 @@ def as_markdown(results: Results) -> str:
 
 
 def as_text(results: Results) -> str:
-    """Everything for a terminal."""
+    """The whole report for a terminal."""
     sections = []
     for workload in WORKLOADS:
         for connections in tables.connections_measured(results):

@@ -1,4 +1,4 @@
-"""What a run found: every round, and the medians that all tables, plots and goals go by."""
+"""The results of a run: every round, and the medians for all tables, plots and goals."""
 
 import json
 import statistics
@@ -20,30 +20,30 @@ class Sample:
     p99: float
     longest: float | None
     cpu_seconds: float | None
-    """User and system time of the server's process over the round; `None` where that was not
-    measured, here and below."""
+    """User and system time of the server's process during the round. `None`, here and below, if it
+    was not measured."""
     cpu_us: float | None
     """The same for each request, in microseconds."""
     peak_mib: float | None
-    """The most memory that was resident during the round."""
+    """The peak of the resident size during the round."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class LoadKey:
-    """Which load."""
+    """Identifies a load."""
 
     peer: str
     workload: str
     connections: int
 
     def metric(self, field: str) -> str:
-        """The name of one of its figures."""
+        """The name of the load's metric for a field of `Sample`."""
         return f"{self.peer}.{self.workload}.{self.connections}.{field}"
 
 
 @dataclass(slots=True)
 class Results:
-    """A run's findings."""
+    """The results of a run."""
 
     command: str = ""
     started: str = ""
@@ -51,7 +51,7 @@ class Results:
     versions: dict[str, str] = field(default_factory=dict)
     loads: dict[LoadKey, list[Sample]] = field(default_factory=dict)
     figures: dict[str, list[float]] = field(default_factory=dict)
-    """What is not a load of the comparison, by metric: a value for each round."""
+    """Measurements that are not loads of the comparison, by metric: a value for each round."""
     parts: dict[str, dict[str, float]] = field(default_factory=dict)
     """Microseconds of the parts of one request, by kind of request."""
     notes: list[str] = field(default_factory=list)
@@ -60,11 +60,11 @@ class Results:
     """Loads in which not every request succeeded."""
 
     def add(self, key: LoadKey, sample: Sample) -> None:
-        """Keep one round of a load."""
+        """Add one round of a load."""
         self.loads.setdefault(key, []).append(sample)
 
     def note(self, text: str) -> None:
-        """Keep a note, once."""
+        """Add a note, once."""
         if text not in self.notes:
             self.notes.append(text)
 
@@ -79,8 +79,8 @@ class Results:
         return Sample(**values)
 
     def metrics(self) -> dict[str, float]:
-        """Every figure's median by its name: `<peer>.<workload>.<connections>.<field>`, and those
-        of `figures`."""
+        """The median of every metric by its name: `<peer>.<workload>.<connections>.<field>`, and
+        the names in `figures`."""
         found = {name: statistics.median(values) for name, values in self.figures.items()}
         for key in self.loads:
             median = self.median(key)
@@ -91,7 +91,7 @@ class Results:
 
     @property
     def rounds(self) -> int:
-        """How many rounds there were; a load that got no answer in one of them has fewer."""
+        """The number of rounds. A load without an answer in some round has fewer."""
         return max((len(rounds) for rounds in self.loads.values()), default=0)
 
     def save(self, path: Path) -> None:
@@ -114,7 +114,8 @@ class Results:
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """What `save` wrote. Raises `OSError`, and `ValueError` or `KeyError` for another file."""
+        """Read a file from `save`. Raises `OSError`, and `ValueError` or `KeyError` for another
+        file."""
         document: dict[str, Any] = json.loads(path.read_text("utf-8"))
         loads = document.pop("loads")
         results = cls(**document)

@@ -1,4 +1,4 @@
-"""What is measured of Strongroom alone: the engine, depth, memory, imports, parts of a request."""
+"""Measurements of Strongroom alone: the engine, depth, memory, imports, parts of a request."""
 
 import json
 import subprocess
@@ -17,7 +17,7 @@ Say = Callable[[str], None]
 
 
 def measure_sections(options: Options, work: Path, results: Results, say: Say) -> None:
-    """The chosen ones, one after the other; one that fails is told among the failures."""
+    """Measure the chosen sections in turn. A section that fails is added to the failures."""
     sections: dict[str, Callable[[Options, Path, Results], None]] = {
         "engine": _engine,
         "depth": depth.measure,
@@ -33,7 +33,7 @@ def measure_sections(options: Options, work: Path, results: Results, say: Say) -
             try:
                 measure(options, folder, results)
             except BenchError as error:
-                # What the others have measured took half an hour.
+                # Continue, because the other sections took half an hour.
                 results.failures.append(str(error))
 
 
@@ -50,7 +50,7 @@ def _parts(options: Options, folder: Path, results: Results) -> None:
 
 
 def _child(module: str, folder: Path, *arguments: str) -> dict[str, Any]:
-    """The JSON that a module prints, run as a process of its own. Raises `BenchError`."""
+    """Run a module in its own process, and return the JSON that it prints. Raises `BenchError`."""
     command: Sequence[str] = [sys.executable, "-m", module, "--work", str(folder), *arguments]
     done = subprocess.run(
         command,

@@ -1,4 +1,4 @@
-"""Figures as tables and bars of text."""
+"""Figures as text: tables and bars."""
 
 from collections.abc import Iterable, Sequence
 
@@ -9,11 +9,11 @@ from bench.workloads import WORKLOADS, Workload
 
 Row = Sequence[str]
 BAR = 40
-"""Characters of the longest bar."""
+"""The length of the longest bar, in characters."""
 
 
 def number(value: float | None) -> str:
-    """A figure with as many digits as mean something; a dash for one that was not measured."""
+    """A figure with its significant digits; a dash if it was not measured."""
     if value is None:
         return "-"
     if value >= 100:
@@ -22,7 +22,7 @@ def number(value: float | None) -> str:
 
 
 def markdown(head: Row, rows: Iterable[Row]) -> str:
-    """A table in Markdown: the first column to the left, all others to the right."""
+    """A table in Markdown: the first column left-aligned, all others right-aligned."""
     lines = ["| " + " | ".join(head) + " |", "|---|" + "---:|" * (len(head) - 1)]
     lines += ["| " + " | ".join(row) + " |" for row in rows]
     return "\n".join(lines)
@@ -55,7 +55,7 @@ LOAD_HEAD = (
 
 
 def load_rows(results: Results, workload: Workload, connections: int) -> list[Row]:
-    """One workload at one number of connections: a row for each server that was measured."""
+    """One workload at one number of connections: a row for each measured server."""
     ceiling = results.median(LoadKey("ceiling", workload.name, connections))
     rows: list[Row] = []
     for contestant in CONTESTANTS:
@@ -80,7 +80,7 @@ def load_rows(results: Results, workload: Workload, connections: int) -> list[Ro
 
 
 def connections_measured(results: Results) -> list[int]:
-    """The numbers of connections, ascending."""
+    """The measured numbers of connections, ascending."""
     return sorted({key.connections for key in results.loads})
 
 
@@ -108,7 +108,7 @@ GOAL_HEAD = ("goal", "bound", "figure", "verdict")
 
 
 def goal_rows(results: Results) -> list[Row]:
-    """Every goal beside its figure."""
+    """Every goal with its figure."""
     return [_goal_row(verdict) for verdict in verdicts(results.metrics())]
 
 
@@ -145,7 +145,7 @@ FIGURE_TITLES = {
 
 
 def figure_rows(results: Results) -> list[Row]:
-    """What is not part of the comparison, under a title each."""
+    """The figures that are not part of the comparison, each with a title."""
     metrics = results.metrics()
     return [
         (title, number(metrics[name])) for name, title in FIGURE_TITLES.items() if name in metrics
@@ -153,10 +153,10 @@ def figure_rows(results: Results) -> list[Row]:
 
 
 def part_table(results: Results) -> tuple[Row, list[Row]]:
-    """The parts of each kind of request; a column for each kind."""
+    """The parts of each kind of request, with a column for each kind."""
     kinds = list(results.parts)
     names = list(dict.fromkeys(name for parts in results.parts.values() for name in parts))
-    # What only writes have is found last, and belongs above the sums.
+    # Parts that only writes have come last in `names`, but belong above the sums.
     names.sort(key=lambda name: (name.startswith("whole"), name.startswith("rest")))
     rows: list[Row] = []
     for name in names:

@@ -1,4 +1,4 @@
-"""A connection that adds up how long it is in SQLite."""
+"""A connection that measures the time spent in SQLite."""
 
 import sqlite3
 import time
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class TimedCursor(sqlite3.Cursor):
-    """A cursor whose connection takes the time of its calls."""
+    """A cursor whose calls its connection times."""
 
     connection: "TimedConnection"
 
@@ -31,12 +31,12 @@ class TimedCursor(sqlite3.Cursor):
 
 
 class TimedConnection(sqlite3.Connection):
-    """A connection that knows how many `seconds` its cursors have worked."""
+    """A connection that adds the time of its cursors' calls to `seconds`."""
 
     seconds = 0.0
 
     def timed(self, function: Callable[..., T], *arguments: Any) -> T:
-        """What the function returns; its time is added."""
+        """Call the function, add its time, and return its result."""
         began = time.perf_counter()
         try:
             return function(*arguments)
@@ -48,7 +48,7 @@ class TimedConnection(sqlite3.Connection):
 
 
 def timed_copy(database: Path, copy: Path) -> TimedConnection:
-    """A timed connection on a copy of the database, with the settings of the engine's own."""
+    """A timed connection to a copy of the database, with the settings of the engine."""
     source = open_connection(ConnectionConfig(database), read_only=True)
     try:
         target = sqlite3.connect(copy)
@@ -56,7 +56,7 @@ def timed_copy(database: Path, copy: Path) -> TimedConnection:
         target.close()
     finally:
         source.close()
-    # The first one makes the settings that stay with the file.
+    # The first connection makes the settings that are stored in the file.
     open_connection(ConnectionConfig(copy), read_only=False).close()
     connection = sqlite3.connect(
         copy, factory=TimedConnection, isolation_level=None, cached_statements=256

@@ -1,10 +1,10 @@
-"""What is measured of every server that has it."""
+"""The workloads, which are measured on every server that supports them."""
 
 from dataclasses import dataclass
 from typing import Any
 
 PROJECTS = 200
-"""How many projects are there before the first load, each with settings and eleven secrets."""
+"""The number of projects before the first load, each with settings and eleven secrets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,15 +14,15 @@ class Workload:
     name: str
     title: str
     script: str
-    """The function of the wrk script that makes its requests."""
+    """The function of the wrk script that generates its requests."""
     probe: tuple[str, str, Any]
-    """Method, path and body of one such request: a server that answers 404 or 405 lacks it."""
+    """Method, path and body of one such request. A server that answers 404 or 405 lacks it."""
     beside_query: bool = False
-    """Whether a query of half a second runs beside it, again and again."""
+    """Whether queries of half a second run during the load."""
     is_operation: bool = True
-    """Whether its P95 decides the exit status: it is what a client does, as it is ordinarily."""
+    """Whether its P95 affects the exit status, because it is an ordinary load."""
     only_connections: tuple[int, ...] = ()
-    """With these numbers of connections only; empty for all."""
+    """The only numbers of connections that it is measured with; empty for all."""
 
 
 _READ = ("GET", "/api/projects/1", None)

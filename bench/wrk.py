@@ -1,4 +1,4 @@
-"""Loads, made by wrk, and what it measured."""
+"""Running loads with wrk, and reading its measurements."""
 
 import os
 import re
@@ -19,7 +19,7 @@ _ERRORS = ("connect", "read", "write", "status", "timeout")
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What wrk measured. Times are in milliseconds."""
+    """The measurements of wrk. Latencies are in milliseconds, `seconds` is the duration."""
 
     requests: int
     seconds: float
@@ -28,7 +28,7 @@ class Load:
     p99: float
     longest: float
     errors: dict[str, int]
-    """How many of each kind; those that did not happen are not in it."""
+    """The number of errors by kind, without kinds that did not occur."""
 
     @property
     def per_second(self) -> float:
@@ -38,17 +38,17 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Requests:
-    """What wrk is to send."""
+    """The requests for wrk to send."""
 
     workload: str
-    """A function of the script."""
+    """The name of a function in the script."""
     token: str = "none"  # noqa: S105 - peers ask for none
     projects: int = 1
     path: str = "/"
 
 
 def parse(output: str) -> Load:
-    """The measurements in wrk's output. Raises `BenchError` when they are not there."""
+    """The measurements in wrk's output. Raises `BenchError` when they are missing."""
     found = _LINE.search(output)
     if found is None:
         said = output.strip().splitlines()
@@ -74,7 +74,7 @@ def version() -> str:
 
 
 def load(port: int, requests: Requests, *, connections: int, seconds: float) -> Load:
-    """Send `requests` over kept connections for as long. Raises `BenchError`."""
+    """Send `requests` over keep-alive connections for this many seconds. Raises `BenchError`."""
     threads = min(connections, max(1, (os.cpu_count() or 1) // 2))
     command = [
         "wrk",

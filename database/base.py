@@ -1,4 +1,4 @@
-"""The repository every table has: rows in, models out, nothing else."""
+"""The base classes of repositories, which store and return the rows of a table as models."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +13,7 @@ from database.json_texts import write_json
 
 
 class Model(Protocol):
-    """What a repository needs of its model class."""
+    """The interface of a repository's model class."""
 
     @classmethod
     def model_validate(cls, obj: Any, /) -> Self:
@@ -22,7 +22,7 @@ class Model(Protocol):
 
 
 class Sql(NamedTuple):
-    """A part of a statement: constant text, and the values of its parameters."""
+    """A part of a statement: constant text, and its parameters' values."""
 
     text: str
     params: tuple[Value, ...] = ()
@@ -38,9 +38,9 @@ def utc_now() -> datetime:
 
 
 def time_text(time: datetime) -> str:
-    """`time` as it is stored: UTC, always 27 characters, so that text order is time order.
+    """`time` as stored text: UTC, always 27 characters, so that text order is time order.
 
-    Raises `InvalidValue` for a time without its zone, and for one out of range.
+    Raises `InvalidValue` for a time without a zone, and for one out of range.
     """
     if time.tzinfo is None:
         raise InvalidValue("a time can't be stored without a time zone")
@@ -53,7 +53,7 @@ def time_text(time: datetime) -> str:
 
 
 class TableAccess:
-    """What every repository is: SQL over the asynchronous pool or one transaction, and a clock."""
+    """The base of all repositories: SQL over the pool or a transaction, and a clock."""
 
     db: Executor
 
@@ -66,22 +66,22 @@ class TableAccess:
 
     def using(self, executor: Executor) -> Self:
         """The same repository, working inside `executor`, which is usually a transaction."""
-        # Once for each repository of each unit of work: `copy.copy` takes ten times as long.
+        # Called for each repository in each unit of work. `copy.copy` takes ten times as long.
         bound = object.__new__(type(self))
         bound.__dict__.update(self.__dict__)
         bound.db = executor
         return bound
 
     def now(self) -> str:
-        """The clock's time as it is stored."""
+        """The clock's time as stored text."""
         return time_text(self.clock())
 
 
 class BaseRepository(TableAccess, Generic[T]):
-    """Rows of one table as models, over the asynchronous pool or one transaction.
+    """Rows of one table as models, over the asynchronous pool or a transaction.
 
-    A subclass names in `writable` the columns that callers may set; anything else in `data` is
-    `InvalidValue`. Methods raise `DatabaseError` and nothing of the driver's.
+    A subclass lists in `writable` the columns that callers may set; other columns in `data` raise
+    `InvalidValue`. Methods raise `DatabaseError`, never an exception of the driver.
     """
 
     writable: ClassVar[frozenset[str]] = frozenset()
@@ -101,7 +101,8 @@ class BaseRepository(TableAccess, Generic[T]):
         self.table_name = table_name
 
     async def create(self, data: Mapping[str, Any]) -> T:
-        """Insert a row; the row as stored. Raises `IntegrityError` when a constraint refuses it."""
+        """Insert a row. Returns the stored row. Raises `IntegrityError` when a constraint refuses
+        it."""
         columns = self.columns(data)
         now = self.now()
         columns["created_at"] = now
@@ -115,8 +116,8 @@ class BaseRepository(TableAccess, Generic[T]):
         return self.model(row) if row is not None else None
 
     async def update(self, id: int, data: Mapping[str, Any]) -> T | None:
-        """Set the columns in `data`, leave the others; the row as it is now, or `None` if there is
-        no such row. Raises `IntegrityError` when a constraint refuses it."""
+        """Set the columns in `data` and leave the others. Returns the changed row, or `None` if no
+        row has this id. Raises `IntegrityError` when a constraint refuses the change."""
         return await self.change(id, data) if data else await self.get_by_id(id)
 
     async def change(
@@ -128,11 +129,11 @@ class BaseRepository(TableAccess, Generic[T]):
         where: Sql | None = None,
         computed: Mapping[str, Sql | Value] | None = None,
     ) -> T | None:
-        """Set the columns in `data` and in `computed`, which callers may not set, if the row has
-        the version `expected` and fulfils `where`; the row as it is then, one version on.
+        """Set the columns in `data`, and those in `computed`, which clients may not set, if the row
+        has the version `expected` and meets `where`. Returns the changed row, one version higher.
 
-        `None` when there is no such row, or it does not. Raises `IntegrityError` when a constraint
-        refuses it.
+        `None` when no row has this id and meets the conditions. Raises `IntegrityError` when a
+        constraint refuses the change.
         """
         conditions = ["id = ?"]
         params: list[Value] = [id]
@@ -154,7 +155,7 @@ class BaseRepository(TableAccess, Generic[T]):
         *,
         computed: Mapping[str, Sql | Value] | None = None,
     ) -> Sequence[T]:
-        """The same to all rows that fulfil `where`; they, as they are then."""
+        """The same for all rows that meet `where`. Returns the changed rows."""
         columns: dict[str, Sql | Value] = {}
         if data:
             columns.update(self.columns(data))
@@ -179,11 +180,11 @@ class BaseRepository(TableAccess, Generic[T]):
         return [self.model(row) for row in rows]
 
     async def delete(self, id: int) -> bool:
-        """Remove the row and what belongs to it; whether there was one."""
+        """Remove the row and the rows that belong to it. Returns whether it existed."""
         return await self.db.execute(f"DELETE FROM {self.table_name} WHERE id = ?", (id,)) > 0
 
     async def list(self, limit: int = 50, *, before_id: int | None = None) -> Sequence[T]:
-        """Up to `limit` rows, newest first; with `before_id` those older than that row."""
+        """Up to `limit` rows, newest first; with `before_id`, only rows with lesser ids."""
         if before_id is None:
             rows = await self.db.fetch_all(
                 f"SELECT * FROM {self.table_name} ORDER BY id DESC LIMIT ?", (limit,)
@@ -221,7 +222,7 @@ class BaseRepository(TableAccess, Generic[T]):
         return {name: encode(value) for name, value in data.items()}
 
     async def insert(self, columns: Mapping[str, Value]) -> Row:
-        """Insert a row of these columns; the row as stored."""
+        """Insert a row with these columns. Returns the stored row."""
         names = ", ".join(columns)
         marks = ", ".join("?" * len(columns))
         rows = await self.db.execute_returning(
@@ -232,11 +233,11 @@ class BaseRepository(TableAccess, Generic[T]):
 
 
 def encode(value: Any) -> Value:
-    """A Python value as a column's: booleans as 0 or 1, times as text, enumerations by value,
-    objects and lists as JSON. Raises `InvalidValue` for anything else."""
+    """A Python value as a column's value: booleans as 0 or 1, times as text, enumerations by value,
+    dicts and lists as JSON. Raises `InvalidValue` for anything else."""
     if type(value) is str:
         if "\0" in value:
-            # PostgreSQL has none in its texts.
+            # PostgreSQL can't store NUL in a text.
             raise InvalidValue("a text can't be stored: it has a NUL character")
         return value
     if value is None or type(value) in (int, bytes):
@@ -258,9 +259,9 @@ def encode(value: Any) -> Value:
 
 
 def json_text(value: Any) -> str:
-    """A value as the JSON that is stored: see `write_json`.
+    """A value as stored JSON: see `write_json`.
 
-    Raises `InvalidValue` for what JSON can't say: infinities, NaN, Python's own objects.
+    Raises `InvalidValue` for values that JSON lacks: infinities, NaN, other Python objects.
     """
     try:
         return write_json(value)

@@ -1,11 +1,11 @@
-"""What commits change, and counters of it."""
+"""The changes that commits make, and counters for them."""
 
 from collections.abc import Iterable
 from typing import Literal, Protocol
 
 Kind = Literal["insert", "update", "delete"]
 Change = tuple[str, Kind]
-"""A table, and what happens to its rows."""
+"""A table, and the kind of change to its rows."""
 
 KINDS: tuple[Kind, ...] = ("insert", "update", "delete")
 
@@ -16,7 +16,7 @@ def any_change(*tables: str) -> list[Change]:
 
 
 def changes_of_rows(*tables: str) -> list[Change]:
-    """Changes to rows that are there; new ones are none."""
+    """Changes to existing rows: updates and deletes, but not inserts."""
     return [(table, kind) for table in tables for kind in ("update", "delete")]
 
 
@@ -30,17 +30,17 @@ class TableVersion:
 
     @property
     def version(self) -> int | None:
-        """The same as long as nothing has changed; `None` while a commit is under way."""
+        """The same number until something changes; `None` during a commit."""
         count = self._count
         return None if count & 1 else count
 
     def step(self) -> None:
-        """Count the beginning of a commit, or its end."""
+        """Count the start or the end of a commit."""
         self._count += 1
 
 
 class ChangeCounter(Protocol):
-    """What an engine offers to those who keep what they have read."""
+    """The engine's interface for caches."""
 
     def counting(self, changes: Iterable[Change]) -> TableVersion:
         """A new version that counts the commits with any of `changes`."""

@@ -1,4 +1,4 @@
-"""The database as the rest of the code sees it: one manager over both pools."""
+"""The interface of the database for the rest of the code: one manager over both pools."""
 
 import asyncio
 import contextlib
@@ -33,8 +33,8 @@ __all__ = [
 class DatabaseManager:
     """Owns the database file: its process lock, the synchronous and the asynchronous pool.
 
-    The synchronous half works at once; `open()` starts the asynchronous one. Every method raises
-    `DatabaseError` and nothing of the driver's.
+    The synchronous pool works at once; `open()` starts the asynchronous one. Every method raises
+    `DatabaseError`, never an exception of the driver.
     """
 
     def __init__(
@@ -61,9 +61,9 @@ class DatabaseManager:
     async def open(self) -> None:
         """Take the process lock and open the asynchronous pool.
 
-        Raises `ProcessLockHeld` when another process, or another manager in this one, has the
-        file; a look, with a `read_only` configuration, needs no lock. Raises `WrongEventLoop` when
-        it is open on another loop.
+        Raises `ProcessLockHeld` when another process, or another manager in this process, has the
+        file. A `read_only` configuration needs no lock. Raises `WrongEventLoop` when the manager
+        is open on another loop.
         """
         self.async_pool.check_loop()
         self._take_process_lock()
@@ -76,8 +76,8 @@ class DatabaseManager:
         _open_managers.add(self)
 
     async def close(self) -> None:
-        """Close both pools and give the process lock back. Work that runs is awaited, also when
-        the caller is cancelled. Raises `WrongEventLoop` when another loop opened it and has not
+        """Close both pools and release the process lock. Running work is awaited, also when the
+        caller is cancelled. Raises `WrongEventLoop` when it is open on another loop that has not
         ended."""
         self.async_pool.check_loop(closing=True)
         _open_managers.discard(self)
@@ -86,7 +86,7 @@ class DatabaseManager:
     async def _close(self) -> None:
         try:
             await self.async_pool.close()
-            # The last of them to close checkpoints, which may take a moment.
+            # The last connection to close makes a checkpoint, which may take a moment.
             await asyncio.to_thread(self.sync_pool.close)
         finally:
             self.process_lock.release()
@@ -108,7 +108,7 @@ class DatabaseManager:
             return [dict(row) for row in fetch_all(connection, query, params)]
 
     def execute_command(self, command: str, params: Params = ()) -> int:
-        """Run one writing statement in its own transaction; the number of rows it changed."""
+        """Run one writing statement in its own transaction. Returns the number of changed rows."""
         with self.transaction() as connection:
             return execute(connection, command, params)
 
@@ -118,7 +118,7 @@ class DatabaseManager:
         raises.
 
         Takes the process lock, and keeps it until `close()`: see `open()`. Raises `DatabaseBusy`
-        when others write for too long.
+        when it waits too long for other writers.
         """
         self._take_process_lock()
         try:
@@ -132,7 +132,7 @@ class DatabaseManager:
         return [dict(row) for row in await self.async_pool.fetch_all(query, params)]
 
     async def async_execute_command(self, command: str, params: Params = ()) -> int:
-        """Run one writing statement; the number of rows it changed, once that is durable."""
+        """Run one writing statement. Returns the number of changed rows once it is durable."""
         return await self.async_pool.execute(command, params)
 
     def _take_process_lock(self) -> None:
@@ -144,12 +144,12 @@ class DatabaseManager:
         return self.async_pool.transaction()
 
     def has_tables(self, *names: str) -> bool:
-        """Whether the database has all these tables, whatever its schema."""
+        """Whether the database has all these tables. Works with any schema version."""
         tables = self.execute_query("SELECT name FROM sqlite_schema WHERE type = 'table'")
         return {table["name"] for table in tables}.issuperset(names)
 
     def has_read_only_storage(self) -> bool:
-        """Whether the file system that holds the database takes no writes."""
+        """Whether the file system of the database is read-only."""
         return disk_problem(self.config.path.parent) == "read-only"
 
     def get_stats(self) -> dict[str, Any]:
@@ -164,8 +164,8 @@ class DatabaseManager:
     async def health_check(self) -> dict[str, Any]:
         """`{"healthy": bool, "read": bool, "write": bool, "detail": str | None}`; never raises a
         `DatabaseError`. A write here is an empty transaction on the writer."""
-        # Before all that waits: it is asked for when there is too much of that. Both at once, as
-        # each waits for what runs.
+        # Both run before waiting work, because health matters most under overload. Both run at
+        # once, because each waits for the work that is running.
         read, write = await asyncio.gather(
             _failure(self.async_pool.run_unit(self._read, read_only=True, urgent=True)),
             _failure(self.async_pool.run_unit(nothing, urgent=True)),
@@ -183,7 +183,7 @@ class DatabaseManager:
 
 
 async def _failure(work: Awaitable[None]) -> str | None:
-    """Why the database refuses it; `None` when it does not."""
+    """Why the database refuses the work; `None` when the work succeeds."""
     try:
         await work
     except DatabaseError as error:
@@ -191,14 +191,14 @@ async def _failure(work: Awaitable[None]) -> str | None:
     return None
 
 
-# Only so that `get_database_manager()` can find what its owner opened; it keeps nothing alive.
+# For `get_database_manager()` only. It keeps no manager alive.
 _open_managers: "weakref.WeakSet[DatabaseManager]" = weakref.WeakSet()
 
 
 def get_database_manager(config: ConnectionConfig | Path | str | None = None) -> DatabaseManager:
-    """A new manager for `config`, not opened; without one, the manager that is open.
+    """A new manager for `config`, not opened; without `config`, the open manager.
 
-    Raises `LookupError` when none is open, or more than one.
+    Raises `LookupError` unless exactly one manager is open.
     """
     if config is not None:
         return DatabaseManager(config)

@@ -1,14 +1,14 @@
-"""What every engine offers to the code above it."""
+"""The interface that every database engine offers to the code above it."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any, Literal, Protocol, TypeAlias
 
 Value: TypeAlias = str | bytes | int | float | None
-"""What a statement is given, and what a column holds."""
+"""The value of a parameter or of a column."""
 Params: TypeAlias = Sequence[Value]
 JsonKind = Literal["plain", "boolean", "json"]
-"""How a column is stored: as it is shown, as 0 or 1, or as JSON text."""
+"""How a column is stored: as in the answer, as 0 or 1, or as JSON text."""
 
 
 class Row(Protocol):
@@ -21,7 +21,7 @@ class Row(Protocol):
 
 
 unit_of_work: ContextVar[object | None] = ContextVar("strongroom_unit", default=None)
-"""The unit of work that runs on this thread, as its engine knows it."""
+"""The engine's object for the unit of work that runs on this thread; `None` outside of one."""
 
 
 def in_unit_of_work() -> bool:
@@ -30,14 +30,14 @@ def in_unit_of_work() -> bool:
 
 
 class Executor(Protocol):
-    """What repositories need: the pool offers it, and so does a transaction.
+    """The interface for repositories, which the pool and a transaction both implement.
 
-    Every method raises `DatabaseError` and nothing of the driver's.
+    Every method raises `DatabaseError`, never an exception of the driver.
     """
 
     @property
     def dialect(self) -> "Dialect":
-        """What only the engine knows how to do."""
+        """The operations that differ between engines."""
         ...
 
     async def fetch_all(self, sql: str, params: Params = ()) -> list[Row]:
@@ -45,42 +45,43 @@ class Executor(Protocol):
         ...
 
     async def fetch_one(self, sql: str, params: Params = ()) -> Row | None:
-        """The first row of a reading statement, or `None` when there is none."""
+        """The first row of a reading statement, or `None` without a row."""
         ...
 
     async def fetch_within(self, sql: str, params: Params, most_bytes: int) -> Row | None:
-        """The first row of a reading statement, or `None` when there is none. Raises `TooLong` as
-        soon as any text or row that it reads or makes has more than `most_bytes`."""
+        """The first row of a reading statement, or `None` without a row. Raises `TooLong` as soon
+        as any text or row that it reads or makes has more than `most_bytes`."""
         ...
 
     async def fetch_while(self, sql: str, params: Params, takes: Callable[[Row], bool]) -> None:
-        """Give the rows of a reading statement to `takes`, on the thread that reads them, until it
-        refuses one: what comes after that one is not read."""
+        """Call `takes` with each row of a reading statement, on the thread that reads them, until
+        it returns False. Later rows are not read."""
         ...
 
     async def execute(self, sql: str, params: Params = ()) -> int:
-        """Run a writing statement; the number of rows it inserted, updated or deleted."""
+        """Run a writing statement. Returns the number of inserted, updated or deleted rows."""
         ...
 
     async def execute_many(self, sql: str, rows: Sequence[Params]) -> int:
-        """Run a writing statement once for each of `rows`; the number of rows changed in all. It
-        may take several at a time, so that no two rows of an upsert have the same key."""
+        """Run a writing statement once for each of `rows`. Returns the total number of changed
+        rows. One statement may take several rows, so two rows of an upsert must not have the same
+        key."""
         ...
 
     async def insert(self, sql: str, params: Params, rows: int) -> Sequence[int]:
-        """Run an INSERT of so many rows into a table that gives them their ids; the ids, in the
-        order of the rows."""
+        """Run an INSERT of this many rows into a table that assigns their ids. Returns the ids in
+        the order of the rows."""
         ...
 
     async def execute_returning(self, sql: str, params: Params = ()) -> list[Row]:
-        """Run a writing statement that has RETURNING; the rows it returns."""
+        """Run a writing statement with RETURNING. Returns its rows."""
         ...
 
 
 class Transaction(Protocol):
-    """The executor inside a transaction; statements see what earlier ones changed.
+    """The executor inside a transaction. Statements see the changes of earlier ones.
 
-    Of use only within its block: afterwards every method raises `UnitOfWorkError`.
+    Usable only within its block: afterwards every method raises `UnitOfWorkError`.
     """
 
     @property
@@ -96,9 +97,9 @@ class Transaction(Protocol):
 
 
 class Dialect(Protocol):
-    """What repositories leave to the engine, because each does it in its own way.
+    """The operations of repositories that each engine implements in its own way.
 
-    Every method raises what its executor raises.
+    Every method raises the errors of its executor.
     """
 
     async def fetch_json_page(
@@ -116,54 +117,56 @@ class Dialect(Protocol):
         """The first `limit` rows of `select`, each as a JSON object in UTF-8 with `members`, and
         the `keys` of the last one if there are more rows, else `None`.
 
-        All objects together have at most `most_bytes`, unless there is only one; what is read is
-        not much more. `large` are the columns that may have many kilobytes. `select` is ordered
-        and takes at least one row more than `limit`, if there is one.
+        All objects together have at most `most_bytes`, unless there is only one object. Not much
+        more is read. `large` names the columns that may hold many kilobytes. `select` must be
+        ordered, and must allow at least `limit` + 1 rows.
         """
         ...
 
     def text_index(self, name: str, source: str, text: str, labels: str) -> "TextIndex":
-        """The full-text index `name` over two columns of `source`, which has the id of each row
-        as `id`: the text that people search, and labels, which are words made of other columns."""
+        """The full-text index `name` over two columns of `source`, whose `id` is the row's id. The
+        column `text` is what people search; `labels` has words made from other columns."""
         ...
 
     async def next_id(self, db: Executor, table: str) -> int:
-        """An id for a new row of `table` that no row has had; the same one until a row has it."""
+        """An id for a new row of `table` that no row ever had. It stays the same until a row has
+        it."""
         ...
 
 
 class TextIndex(Protocol):
-    """Finds the rows of a table that have all of some words and labels, newest first.
+    """Finds the rows of a table that contain given words and labels, newest first.
 
-    Every change has to be told in the transaction that changes the rows: new ones after they were
-    inserted, others before they are deleted.
+    Every change must be reported in the transaction that changes the rows: new rows after their
+    insertion, others before their deletion.
     """
 
     async def add(self, db: Executor, ids: Sequence[int]) -> None:
-        """Index the rows with these ids, none of which is indexed yet."""
+        """Index the rows with these ids, which must not be indexed yet."""
         ...
 
     async def remove(self, db: Executor, ids: Sequence[int]) -> None:
-        """Take the rows with these ids out of the index; all must be in it."""
+        """Remove the rows with these ids from the index. All of them must be in it."""
         ...
 
     async def tidy(self, db: Executor, *, begin: bool) -> bool:
-        """Do a part of what frees the room that removed rows leave in the index; whether more is
-        to be done. The first call of a round has to `begin` it."""
+        """Free a part of the space that removed rows take in the index. Returns whether more is
+        left. The first call of a round must set `begin`."""
         ...
 
     async def check(self, db: Executor) -> bool:
-        """Whether the index holds exactly what the rows say; reads all of both."""
+        """Whether the index matches the rows exactly. Reads all of both."""
         ...
 
     def joined(self, table: str, alias: str) -> tuple[str, str]:
-        """What to select from for rows of `table`, called `alias`, that `matching` finds; and the
-        expression of their ids, by which they are to be ordered."""
+        """The FROM clause for rows of `table`, named `alias`, that `matching` finds, and the
+        expression for their ids. Order the rows by that expression."""
         ...
 
     def matching(
         self, words: Sequence[str], labels: Iterable[Sequence[str]]
     ) -> tuple[str, tuple[Value, ...]]:
-        """The condition, and its parameters, for rows that have all of `words` in their text, and
-        of each group of `labels` one. There must be some word or label; words are data."""
+        """The condition, with its parameters, for rows whose text contains all of `words` and that
+        have one of each group of `labels`. There must be a word or a label. Words are not parsed
+        as a query."""
         ...

@@ -1,4 +1,4 @@
-"""Everything the database package raises; a driver's own exception never leaves it."""
+"""All exceptions of the database package. It never raises an exception of the driver."""
 
 import sqlite3
 
@@ -10,14 +10,14 @@ class DatabaseError(Exception):
 
 
 class DatabaseBusy(DatabaseError):
-    """The work waited too long, or too much was waiting. It had no effect: try again later."""
+    """The work waited too long, or too much work was waiting. It had no effect: try again later."""
 
     code = "database_busy"
 
     def __init__(self, message: str = "the database is busy", retry_after: int = 1) -> None:
         super().__init__(message)
         self.retry_after = retry_after
-        """Whole seconds after which another try makes sense."""
+        """Whole seconds to wait before the next attempt."""
 
 
 class DatabaseFull(DatabaseError):
@@ -31,7 +31,7 @@ class DatabaseClosed(DatabaseBusy):
 
 
 class FilesReplaced(DatabaseClosed):
-    """A file of the open database was removed or replaced: what is written now would be lost."""
+    """A file of the open database was removed or replaced, so that further writes would be lost."""
 
 
 class DatabaseUnavailable(DatabaseError):
@@ -39,8 +39,8 @@ class DatabaseUnavailable(DatabaseError):
 
 
 class CommitOutcomeUnknown(DatabaseUnavailable):
-    """A COMMIT failed after its pages may have reached the disk: whether the work is there shows
-    when the file is opened anew."""
+    """A COMMIT failed after its pages may have reached the disk. Whether the work was committed is
+    known once the file is opened again."""
 
 
 class DatabaseCorrupt(DatabaseUnavailable):
@@ -48,7 +48,7 @@ class DatabaseCorrupt(DatabaseUnavailable):
 
 
 class DatabaseReadOnly(DatabaseUnavailable):
-    """The file, its directory or the connection admits no writes."""
+    """The file, its directory or the connection is read-only."""
 
 
 class DatabaseConfigurationError(DatabaseError):
@@ -56,7 +56,7 @@ class DatabaseConfigurationError(DatabaseError):
 
 
 class TransactionLost(DatabaseError):
-    """SQLite rolled the whole transaction back; nothing of it was kept."""
+    """SQLite rolled back the whole transaction."""
 
 
 class UnitOfWorkError(DatabaseError):
@@ -85,7 +85,7 @@ class InvalidValue(DatabaseError):
 
 
 class TooLong(InvalidValue):
-    """A text or a row has more bytes than SQLite, or the caller, permits."""
+    """A text or a row has more bytes than SQLite or the caller allows."""
 
 
 class IntegrityError(DatabaseError):
@@ -105,7 +105,7 @@ class CheckViolation(IntegrityError):
 
 
 class MigrationError(DatabaseError):
-    """The schema can't be brought to the state that this version needs."""
+    """The schema can't be migrated to the version that this program needs."""
 
 
 class ProcessLockHeld(DatabaseError):
@@ -163,30 +163,29 @@ _PRIMARY_NAMES = {
 }
 
 DRIVER_ERRORS = (sqlite3.Error, sqlite3.Warning)
-"""What the driver raises and nobody else."""
+"""Exceptions that only the driver raises."""
 STATEMENT_ERRORS = (*DRIVER_ERRORS, OverflowError, UnicodeEncodeError, MemoryError)
-"""What running a statement can raise."""
+"""Exceptions that running a statement can raise."""
 
 
 def translate(error: Exception) -> DatabaseError:
     """The package's error for one of `STATEMENT_ERRORS`, chosen by SQLite's error name.
 
-    Its message names the error and, for constraints, the constraint; SQLite puts no bound value
-    into these. An error that is the package's own already comes back as it is, and one that is
-    none of these is raised.
+    Its message names the error and, for constraints, the constraint. SQLite includes no bound
+    value. A `DatabaseError` is returned unchanged; any other exception is raised.
     """
     if isinstance(error, DatabaseError):
         return error
     if isinstance(error, (OverflowError, UnicodeEncodeError)):
         return InvalidValue("a value can't be stored: not a 64-bit integer or not valid Unicode")
     if isinstance(error, MemoryError):
-        # The driver's form of SQLITE_NOMEM.
+        # The driver raises this for SQLITE_NOMEM.
         return DatabaseUnavailable("SQLITE_NOMEM")
     if not isinstance(error, DRIVER_ERRORS):
         raise error
     name = _name(error)
     if name is None:
-        # Raised by the driver itself, before SQLite: parameter counts and types, misuse.
+        # The driver itself raised it before calling SQLite: wrong parameters, or misuse.
         return StatementError(f"the driver refused the statement ({type(error).__name__})")
     kind = _BY_NAME.get(name)
     if kind is None:
@@ -201,14 +200,14 @@ def translate(error: Exception) -> DatabaseError:
 def _name(error: Exception) -> str | None:
     name: str | None = getattr(error, "sqlite_errorname", None)
     if name == "unknown":
-        # SQLite knows more names than the driver was made with.
+        # SQLite has error codes that are newer than the driver.
         code: int = getattr(error, "sqlite_errorcode", 0)
         return _LATER_NAMES.get(code) or _PRIMARY_NAMES.get(code & 0xFF, name)
     return name
 
 
 def concerns_connection(error: BaseException | None) -> bool:
-    """Whether the connection that raised `error`, not just the statement, is of no more use."""
+    """Whether `error` makes its connection unusable, not only the statement."""
     if isinstance(error, STATEMENT_ERRORS):
         error = translate(error)
     # A write on a reading connection is the statement's fault.

@@ -1,35 +1,36 @@
-"""JSON as it is stored: compact, its keys in their order, each number written in one way.
+"""The form of stored JSON: compact, with keys in their order, and one spelling for each number.
 
-The same text stands in answers, whether it is read into objects on its way there or not.
+Answers contain the same text, whether or not it was decoded on its way there.
 """
 
 import json
 import re
 from typing import Any
 
-# A number with an exponent, or a string, in which nothing is a number.
+# A string, or a number with a small exponent. Strings are matched so that they are skipped.
 _NUMBER = re.compile(r'"(?:[^"\\]|\\.)*+"|(-?)([0-9])(?:\.([0-9]+))?e-0([0-9])')
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
 def write_json(value: Any) -> str:
     """A value as JSON. Raises `ValueError` for NaN, infinities and circular values, `TypeError` for
-    what is no JSON, `RecursionError` for what is nested too deeply."""
+    a type that JSON lacks, `RecursionError` for too deep nesting."""
     text = _ENCODER.encode(value)
     return _NUMBER.sub(_number, text) if "e-0" in text else text
 
 
 def same_json(text: str) -> str:
-    """A JSON text as `write_json` writes its value; the text itself when it is no JSON.
+    """A JSON text in the form of `write_json`; an invalid text stays unchanged.
 
-    Of members of one name the last one counts. A number that no double is near to, and an integer
-    that Python can't read, become strings; others become the double that readers take them for.
+    Of members with the same name, the last one counts. A number beyond the range of doubles, and
+    an integer that is too long for Python, become strings. Other numbers with a fraction or an
+    exponent become their nearest doubles.
     """
     try:
         rewritten = write_json(_DECODER.decode(text))
     except (ValueError, RecursionError):
         return text
-    # Only an escape can have made half a pair.
+    # Only an escape can have produced a lone surrogate.
     return _SURROGATE.sub("\ufffd", rewritten) if "\\" in text else rewritten
 
 
@@ -37,7 +38,7 @@ def _number(match: re.Match[str]) -> str:
     sign, first, rest, exponent = match.groups()
     if exponent is None:
         return match[0]
-    # As Rust's ryu writes it, by which answers are made: Python has `1e-05` and `1e-07` instead.
+    # The form of Rust's ryu, which writes answers. Python writes `1e-05` and `1e-07` instead.
     if exponent == "5":
         return f"{sign}0.0000{first}{rest or ''}"
     return f"{sign}{first}{'.' + rest if rest else ''}e-{exponent}"
@@ -56,9 +57,9 @@ def _integer(text: str) -> int | float | str:
 
 
 def _nothing(_: str) -> None:
-    """What is written for NaN and infinities."""
+    """NaN and infinities become null."""
 
 
-# Made once: a call of `json.dumps` or `json.loads` with options makes one each time.
+# Created once, because `json.dumps` and `json.loads` with options create one in each call.
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 _DECODER = json.JSONDecoder(parse_float=_float, parse_int=_integer, parse_constant=_nothing)

@@ -1,6 +1,6 @@
-"""Bringing a database to the schema that this version of the code needs.
+"""Migrating a database to the schema of this version of the code.
 
-`python -m database.migrator --dump-schema` prints the schema that all migrations make.
+`python -m database.migrator --dump-schema` prints the schema after all migrations.
 """
 
 import argparse
@@ -40,7 +40,7 @@ class InvalidMigrationsError(MigrationError):
 
 
 class EditedMigrationError(MigrationError):
-    """A migration that the database has is no longer what the code carries under its number."""
+    """An applied migration differs from the code's migration with the same number."""
 
 
 class SchemaTooNewError(MigrationError):
@@ -48,7 +48,7 @@ class SchemaTooNewError(MigrationError):
 
 
 class ForeignDatabaseError(MigrationError):
-    """The file holds tables, but was never migrated by this program."""
+    """The file has tables, but this program never migrated it."""
 
 
 class MigrationFailedError(MigrationError):
@@ -57,7 +57,7 @@ class MigrationFailedError(MigrationError):
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """One step of the schema."""
+    """One step of the schema's history."""
 
     version: int
     name: str
@@ -66,15 +66,15 @@ class Migration:
 
     @property
     def checksum(self) -> str:
-        """SHA-256, in hex, of the text with line ends as line feeds."""
+        """SHA-256, in hex, of the text with all line ends converted to line feeds."""
         text = self.sql.replace("\r\n", "\n").replace("\r", "\n")
         return hashlib.sha256(text.encode()).hexdigest()
 
     def statements(self) -> list[str]:
-        """The statements in order, triggers whole.
+        """The statements in order. A trigger is one statement.
 
-        Raises `InvalidMigrationsError` when the last one does not end, and for one that would
-        leave the migration's transaction or has no effect inside it.
+        Raises `InvalidMigrationsError` when the last statement is incomplete, and for a statement
+        that would end the migration's transaction or has no effect inside it.
         """
         statements = list(_split(self.sql))
         for number, statement in enumerate(statements, 1):
@@ -94,15 +94,15 @@ class Migration:
 def load_migrations(directory: Traversable | None = None) -> list[Migration]:
     """The migrations in `directory`, in order; by default those of the `migrations` package.
 
-    Raises `InvalidMigrationsError` for an SQL file with another kind of name, and for numbers
-    that are not 1, 2, … each once.
+    Raises `InvalidMigrationsError` for an SQL file with a malformed name, and unless the numbers
+    are 1, 2, … each once.
     """
     return list(_own_migrations()) if directory is None else _load(directory)
 
 
 @cache
 def _own_migrations() -> tuple[Migration, ...]:
-    # A start asks for them several times.
+    # Cached because a start loads them several times.
     return tuple(_load(resources.files("migrations")))
 
 
@@ -126,10 +126,10 @@ def _load(directory: Traversable) -> list[Migration]:
 def pending(
     connection: sqlite3.Connection, migrations: Sequence[Migration] | None = None
 ) -> list[Migration]:
-    """The migrations that the database does not have yet, in order; changes nothing.
+    """The migrations that the database does not have yet, in order. Changes nothing.
 
     Raises `SchemaTooNewError`, `EditedMigrationError` or `ForeignDatabaseError` when the database
-    and the migrations do not belong together, `DatabaseError` when it can't be read.
+    does not match the migrations, `DatabaseError` when it can't be read.
     """
     known = _known(migrations)
     try:
@@ -158,13 +158,13 @@ def migrate(
     *,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> list[str]:
-    """Apply what is pending, each migration in one transaction with its own record.
+    """Apply the pending migrations, each in one transaction with its record.
 
-    Returns the names of those applied, in order. `connection` must autocommit
-    (`isolation_level=None`). Whatever is raised or happens, each migration is there whole or not
-    at all. Raises what `pending` raises, `InvalidMigrationsError` before anything is changed,
-    `MigrationFailedError` when a statement fails or a foreign key would lead nowhere, and another
-    `DatabaseError` when the file can't be locked or written.
+    Returns the names of the applied migrations, in order. `connection` must autocommit
+    (`isolation_level=None`). Each migration is atomic, even after a crash. Raises the errors of
+    `pending`, `InvalidMigrationsError` before the first change, `MigrationFailedError` when a
+    statement fails or a foreign key would be broken, and another `DatabaseError` when the file
+    can't be locked or written.
     """
     known = _known(migrations)
     steps = [(migration, migration.statements()) for migration in pending(connection, known)]
@@ -174,8 +174,8 @@ def migrate(
     for function in (text_key, same_json):
         connection.create_function(function.__name__, 1, function, deterministic=True)
     enforced = connection.execute("PRAGMA foreign_keys").fetchone()[0]
-    # Else a migration that makes a table anew would, dropping the old one, delete what refers
-    # to it. All references are checked before the commit instead.
+    # A migration that replaces a table drops the old one, which would delete the rows that refer
+    # to it. So enforcement is off, and all references are checked before the commit.
     _execute(connection, "PRAGMA foreign_keys = OFF")
     try:
         for migration, statements in steps:
@@ -187,14 +187,14 @@ def migrate(
 
 
 def dump_schema(connection: sqlite3.Connection) -> str:
-    """The schema as SQL, one form for one schema: tables by name, each with what hangs on it."""
+    """The schema as SQL in a canonical form: tables by name, each with its indexes and triggers."""
     rows = connection.execute(
         "SELECT tbl_name, type, name, sql FROM sqlite_schema "
         "WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' "
         "AND name NOT IN (SELECT name FROM pragma_table_list WHERE type = 'shadow')"
     ).fetchall()
     order = {"table": 0, "index": 1, "trigger": 2, "view": 3}
-    # A view can need any table, so all of them come last.
+    # A view may need any table, so views come last.
     rows.sort(key=lambda row: (row[1] == "view", row[0], order[row[1]], row[2]))
     return "\n\n".join(f"{_without_trailing_space(row[3])};" for row in rows) + "\n"
 
@@ -216,7 +216,7 @@ def _check_numbers(migrations: Sequence[Migration]) -> None:
 
 
 def _split(sql: str) -> Iterator[str]:
-    """The statements without the comments before them, and what follows the last one."""
+    """The statements without the comments before them, and the incomplete rest if there is one."""
     statement = ""
     for part in re.split("(?<=;)", sql):
         statement += part
@@ -262,7 +262,7 @@ def _apply(
     statements: Sequence[str],
     now: Callable[[], datetime],
 ) -> bool:
-    """Whether the migration was applied here; not when another process came first."""
+    """Apply a migration. Returns False if another process has applied it first."""
     _execute(connection, "BEGIN IMMEDIATE")
     try:
         if migration not in pending(connection, known):
@@ -272,7 +272,7 @@ def _apply(
         _record(connection, migration, now())
         _execute(connection, "COMMIT")
     finally:
-        # Some errors, a full disk for one, have ended the transaction already.
+        # Some errors, such as a full disk, have already ended the transaction.
         if connection.in_transaction:
             _execute(connection, "ROLLBACK")
     return True

@@ -1,4 +1,4 @@
-"""Pieces of SQL that every engine takes, where the first way to write them is one engine's own."""
+"""Pieces of SQL that work on every engine, where the obvious form works on only one."""
 
 from collections.abc import Sequence
 
@@ -6,20 +6,20 @@ from database.engine import Value
 
 
 def among(column: str, values: Sequence[Value]) -> str:
-    """The condition that `column` is one of `values`, which are its parameters. Of none it is never
-    true: `IN ()` is SQLite's own."""
+    """The condition that `column` is one of `values`, which are its parameters. Without values it
+    is never true; `IN ()` exists only in SQLite."""
     return f"{column} IN ({', '.join('?' * len(values))})" if values else "1 = 0"
 
 
 def unindexed(column: str) -> str:
-    """The column, of any type, as an expression that no index is chosen for: where the planner
-    should go by another one."""
+    """The column as an expression that has no index, so that the planner uses another column's
+    index. Works for all types."""
     return f"COALESCE({column}, NULL)"
 
 
 def with_ids(ids: Sequence[int]) -> tuple[str, Sequence[int]]:
-    """The condition, and its parameters, that the id is one of `ids`, of which none comes twice.
-    Those of rows that were added together are a range, which is found faster."""
+    """The condition, with its parameters, that the id is one of `ids`, which must be distinct. The
+    ids of rows that were added together are a range, which is found faster."""
     if ids and max(ids) - min(ids) + 1 == len(ids):
         return "id BETWEEN ? AND ?", (min(ids), max(ids))
     return among("id", ids), ids

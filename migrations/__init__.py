@@ -1,1 +1,1 @@
-"""The numbered SQL files that make the database; read by ``database.migrator``."""
+"""The numbered SQL files of the schema, which `database.migrator` reads."""

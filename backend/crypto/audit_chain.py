@@ -4,8 +4,8 @@
 
 in hexadecimal. The key is derived from the installation's key with the label `audit-chain`. The
 columns are those of `AuditRow` in their order. A field is its length in bytes, four bytes
-big-endian, and its UTF-8; a number is its decimal digits; null is the length 2^32-1 with nothing
-behind it. Before the first row the MAC is 64 times `0`.
+big-endian, and its UTF-8; a number is its decimal digits; null is the length 2^32-1 and no bytes.
+The MAC before the first row is 64 times `0`.
 """
 
 from functools import lru_cache
@@ -17,7 +17,7 @@ from backend.repositories.audit_repository import AuditRow
 
 FORMAT = "sa1"
 ORIGIN = "0" * 64
-"""What the first row has in the place of its predecessor's MAC."""
+"""The previous MAC of the first row."""
 
 _NULL = b"\xff\xff\xff\xff"
 
@@ -28,7 +28,7 @@ class AuditChain:
     __slots__ = ("_begun",)
 
     def __init__(self, key: bytes) -> None:
-        # A copy of what every MAC begins with costs half of a MAC made from the key.
+        # Copying the state after the common prefix takes half the time of a new HMAC.
         self._begun = HMAC(key, SHA256())
         self._begun.update(_field(FORMAT))
 
@@ -55,7 +55,7 @@ def _message(previous_mac: str, row: AuditRow) -> bytes:
 
 @lru_cache(maxsize=1024, typed=True)
 def _kept_fields(*values: str | int | None) -> bytes:
-    """For what the rows of one change have in common."""
+    """Fields that the rows of one change share, encoded once."""
     return b"".join(map(_kept_field, values))
 
 
@@ -67,4 +67,4 @@ def _field(value: str | int | None) -> bytes:
 
 
 _kept_field = lru_cache(maxsize=1024)(_field)
-"""For what many changes have in common."""
+"""Encodes a field that many changes share, once."""

@@ -1,4 +1,4 @@
-"""Page cursors: a position, sealed together with the list that it belongs to."""
+"""Page cursors: a position with a MAC over the position and its list."""
 
 import base64
 import binascii
@@ -16,16 +16,16 @@ _MAC_BYTES = 16
 class CursorCodec:
     """Writes positions as opaque text and reads them back.
 
-    A cursor grants nothing: filters and permissions are applied to every page anew. The MAC is
-    there so that an altered cursor, or one of another list, is told instead of followed.
+    A cursor grants nothing: filters and permissions are applied to every page. The MAC lets
+    `decode` refuse an altered cursor and one of another list.
     """
 
     def __init__(self, key: bytes) -> None:
         self._key = key
 
     def encode(self, position: Sequence[Value], list_name: str, *filters: object) -> str:
-        """The cursor of the page behind `position` in the list with these filters."""
-        # Not escaped: a name's position would be up to six times as long as the name.
+        """The cursor of the page after `position` in the list with these filters."""
+        # Not escaped: `\uXXXX` would make a position up to six times as long as its name.
         payload = json.dumps(list(position), ensure_ascii=False, separators=(",", ":")).encode()
         return _text(self._mac(payload, list_name, filters) + payload)
 
@@ -40,14 +40,14 @@ class CursorCodec:
         mac, payload = data[:_MAC_BYTES], data[_MAC_BYTES:]
         if not hmac.compare_digest(mac, self._mac(payload, list_name, filters)):
             raise BadCursor
-        # Base64 leaves bits of its last character unused: two texts, one meaning.
+        # Base64 ignores some bits of its last character, so several texts decode to the same data.
         if _text(data) != cursor:
             raise BadCursor
         position: list[Value] = json.loads(payload)
         return tuple(position)
 
     def _mac(self, payload: bytes, list_name: str, filters: tuple[object, ...]) -> bytes:
-        # JSON keeps the parts apart, so that no two lists share a text.
+        # JSON separates the parts, so that no two lists have the same text.
         bound = json.dumps([list_name, *filters], default=str).encode()
         return hmac.digest(self._key, bound + b"\0" + payload, hashlib.sha256)[:_MAC_BYTES]
 

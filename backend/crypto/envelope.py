@@ -1,9 +1,9 @@
-"""What encrypted values and keys look like when they are stored.
+"""The stored form of encrypted values and keys.
 
     sr1:A256GCM:<key id>:<base64url, unpadded, of nonce (12) || ciphertext || tag (16)>
 
-All are tuples: there are some for every value that is written or compared, and dataclasses take
-twice the time, six times when they are looked up in a cache.
+The classes are tuples because several are made for every value that is written or compared: a
+dataclass takes twice the time, and six times as a cache key.
 """
 
 import binascii
@@ -14,17 +14,17 @@ FORMAT = "sr1"
 ALGORITHM = "A256GCM"
 NONCE_BYTES = 12
 OF_SECRETS = "secret"
-"""The purpose of what a project keeps under names."""
+"""The purpose of a project's secrets."""
 
 _TAG_BYTES = 16
 _HEAD = re.compile(rf"{FORMAT}:{ALGORITHM}:([A-Za-z0-9_-]{{1,32}}):")
-# What binascii reads and writes has two other characters than stored text, and padding.
+# Stored text is URL-safe and unpadded; binascii uses the standard alphabet with padding.
 _FROM_URL = bytes.maketrans(b"-_", b"+/")
 _TO_URL = bytes.maketrans(b"+/", b"-_")
 
 
 class Envelope(NamedTuple):
-    """Stored text, taken apart."""
+    """The parts of a stored text."""
 
     key_id: str
     nonce: bytes
@@ -49,7 +49,7 @@ class Envelope(NamedTuple):
 
 
 class SecretContext(NamedTuple):
-    """Where a value belongs. Sealed in one place, it opens in no other."""
+    """What a sealed value is bound to. A value that is moved to another context does not open."""
 
     project_id: int
     name: str
@@ -67,7 +67,7 @@ class StoredProjectKey(NamedTuple):
 
     @property
     def key_id(self) -> str:
-        """What stored values call this key: `p<id>`."""
+        """The key's id in the text of stored values: `p<id>`."""
         return f"p{self.id}"
 
     @property
@@ -81,7 +81,7 @@ class StoredProjectKey(NamedTuple):
 
 
 def prefix(key_id: str) -> str:
-    """What stands before the encoded part of all that is under this key."""
+    """The text before the encoded part of every value under this key."""
     return f"{FORMAT}:{ALGORITHM}:{key_id}:"
 
 
@@ -91,14 +91,14 @@ def encoded(data: bytes) -> str:
 
 
 def decoded(text: str) -> bytes | None:
-    """What `encoded` made this text of; None when it made it of nothing that has a nonce and a
-    tag."""
+    """The data that `encoded` made this text from. None when `encoded` can't have made it, or the
+    data is too short for a nonce and a tag."""
     if not text.isascii():
         return None
     try:
-        # More padding than there has to be is skipped.
+        # The decoder ignores surplus padding.
         data = binascii.a2b_base64(text.encode().translate(_FROM_URL) + b"==")
     except binascii.Error:
         return None
-    # The decoder skips what it does not know, so only what would be written again is taken.
+    # The decoder skips unknown characters, so the text must match what `encoded` writes.
     return data if len(data) >= NONCE_BYTES + _TAG_BYTES and encoded(data) == text else None

@@ -1,13 +1,13 @@
 """Master keys: read from text, chosen by their id, and shown nowhere.
 
-A key is written `id:base64key`, several are separated by commas; the first encrypts, all decrypt.
-A master key never touches data itself: each purpose has its own key, derived with HKDF-SHA256
-(RFC 5869) without salt and with `strongroom/<label>` as info, so that what is learnt about one
-says nothing about another.
+A key is written `id:base64key`, and commas separate several keys. The first key encrypts, all of
+them decrypt. A master key is never used on data directly: each purpose has its own key, derived
+with HKDF-SHA256 (RFC 5869), without salt and with `strongroom/<label>` as info. So a leaked key of
+one purpose reveals no other.
 
-Nothing here repeats what it was given: a key pasted in the wrong place would be in the message,
-and a traceback that shows local variables would have it too. So the text is dropped before an
-error is raised, and an id is named only when its whole entry was read.
+No error repeats its input: the input may be a key that was pasted in the wrong place. The text is
+dropped before an error is raised, so that a traceback with local variables does not show it
+either. A message names an id only if the whole entry was read.
 """
 
 import base64
@@ -32,16 +32,17 @@ _MAKE_ONE = "`strongroom keys generate` makes one"
 
 
 class KeyConfigurationError(ValueError):
-    """The configured master keys can't be used. The text says which and what to do, no key."""
+    """The configured master keys can't be used. The text says which one and what to do, and shows
+    no key."""
 
 
 class MasterKey:
-    """A 256-bit key with the id that stored text names it by. Shows its id and nothing more."""
+    """A 256-bit key, and the id that names it in stored text. `repr` shows only the id."""
 
     __slots__ = ("_id", "_material")
 
     def __init__(self, id: str, material: bytes) -> None:
-        """Raises KeyConfigurationError when the id is malformed or the key can't be a good one."""
+        """Raises KeyConfigurationError when the id is malformed or the key is weak."""
         self._id = id
         self._material = bytes(material)
         problem = None if _ID.fullmatch(id) else _ID_RULE
@@ -83,10 +84,10 @@ class KeyProvider(Protocol):
     """Where master keys come from. Safe to call from any thread."""
 
     def current(self) -> MasterKey:
-        """The key under which everything new is encrypted."""
+        """The key that encrypts new data."""
 
     def by_id(self, key_id: str) -> MasterKey | None:
-        """The key with this id, None when it is not configured."""
+        """The key with this id; None when it is not configured."""
 
     def ids(self) -> tuple[str, ...]:
         """The ids of all keys, the current one first."""
@@ -98,7 +99,7 @@ class Keyring:
     __slots__ = ("_by_id", "_current")
 
     def __init__(self, keys: Iterable[MasterKey]) -> None:
-        """Raises KeyConfigurationError when there is none, or an id or a key comes twice."""
+        """Raises KeyConfigurationError when there are no keys, or an id or a key occurs twice."""
         by_id = self._by_id = dict[str, MasterKey]()
         for key in keys:
             if key.id in by_id:
@@ -139,11 +140,11 @@ class Keyring:
         return cls(keys)
 
     def current(self) -> MasterKey:
-        """The first key, under which everything new is encrypted."""
+        """The first key, which encrypts new data."""
         return self._current
 
     def by_id(self, key_id: str) -> MasterKey | None:
-        """The key with this id, None when it is not configured."""
+        """The key with this id; None when it is not configured."""
         return self._by_id.get(key_id)
 
     def ids(self) -> tuple[str, ...]:
@@ -162,7 +163,8 @@ class Keyring:
 
 
 def configured_key(provider: KeyProvider, key_id: str) -> MasterKey:
-    """The key with this id. Raises KeyConfigurationError, naming the id, if there is none."""
+    """The key with this id. Raises KeyConfigurationError, which names the id, if there is no such
+    key."""
     key = provider.by_id(key_id)
     if key is None:
         name = repr(key_id) if _ID.fullmatch(key_id) else "with this id"
@@ -173,9 +175,9 @@ def configured_key(provider: KeyProvider, key_id: str) -> MasterKey:
 def generate_master_key(
     key_id: str | None = None, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)
 ) -> str:
-    """A new random master key as `id:base64key`; it is the secret itself, so mind where it goes.
+    """A new random master key as `id:base64key`. The text is the secret itself.
 
-    Without an id it gets one from the day and two random bytes, such as `k20261123a1b2`.
+    Without an id, the id is made from the day and two random bytes, such as `k20261123a1b2`.
     Raises KeyConfigurationError when the id is malformed.
     """
     if key_id is None:
@@ -186,7 +188,7 @@ def generate_master_key(
 
 
 def _read_entry(entry: str) -> MasterKey | str:
-    """The key that an entry spells, or what is wrong with it."""
+    """The key of an entry, or what is wrong with the entry."""
     if not entry:
         return "it is empty; remove the extra comma"
     key_id, colon, encoded = entry.partition(":")
@@ -217,7 +219,7 @@ def _decode(encoded: str) -> bytes | str:
 
 
 def _weakness(material: bytes) -> str | None:
-    """Why these bytes can't be a master key, None when they can."""
+    """Why these bytes can't be a master key; None when they can."""
     if len(material) != KEY_BYTES:
         return f"the key has {len(material)} bytes but must have {KEY_BYTES}; {_MAKE_ONE}"
     if len(set(material)) == 1:

@@ -14,7 +14,7 @@ MAX_BYTES = 64 * 1024
 
 
 class MasterKeysError(Exception):
-    """The master keys can't be read. The message is one line and shows nothing of what was read."""
+    """The master keys can't be read. The message is one line and repeats no part of the input."""
 
 
 def read_master_keys(
@@ -22,9 +22,9 @@ def read_master_keys(
 ) -> SecretStr | None:
     """The text of the master keys from the one source that is given, without surrounding space.
 
-    None when no source is given. Blocks for as long as the command runs, at most
-    `COMMAND_TIMEOUT_SECONDS`. Raises `MasterKeysError` when the source can't be read, is empty,
-    or, for a file, is open to others than its owner.
+    None when no source is given. Blocks until the command ends, at most `COMMAND_TIMEOUT_SECONDS`.
+    Raises `MasterKeysError` when the source can't be read or is empty, or when other users can
+    access the file.
     """
     if text is not None:
         source, content = "STRONGROOM_MASTER_KEYS", text.get_secret_value()
@@ -70,7 +70,7 @@ def _from_file(source: str, path: Path) -> bytes:
 
 
 def _open_at_once(path: str, flags: int) -> int:
-    # Opened the ordinary way, a FIFO that nobody writes to would hold the start for ever.
+    # A blocking open of a FIFO without a writer would never return.
     return os.open(path, flags | os.O_NONBLOCK)
 
 
@@ -88,7 +88,7 @@ def _from_command(source: str, command: str) -> bytes:
             arguments,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            # It may hold the very keys, and nothing here may show them.
+            # The command's error output may contain keys, so it is not shown.
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
@@ -99,7 +99,7 @@ def _from_command(source: str, command: str) -> bytes:
         try:
             content, _ = process.communicate(timeout=COMMAND_TIMEOUT_SECONDS)
         except subprocess.TimeoutExpired:
-            # The whole session: a child of the command may hold the pipe open.
+            # Kill the whole session, because a child of the command may hold the pipe open.
             os.killpg(process.pid, signal.SIGKILL)
             raise MasterKeysError(
                 f"{source}: no answer within {COMMAND_TIMEOUT_SECONDS:g} seconds"

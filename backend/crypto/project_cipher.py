@@ -1,7 +1,7 @@
-"""One project's key at work: its values sealed, opened and compared.
+"""Seals, opens and compares values under one project's key.
 
-An error is raised where no plaintext, key or exception that holds one is in reach, so that even a
-traceback with local variables tells nothing.
+Errors are raised in frames that hold no plaintext, no key and no exception with either, so that a
+traceback with local variables reveals nothing.
 """
 
 import hmac
@@ -30,16 +30,15 @@ MAX_VALUE_BYTES = 64 * 1024
 class ProjectCipher:
     """Seals and opens values under a project's key. Safe to use from any thread.
 
-    Each value is bound to its name, its version and the kind of value that it is: sealed in one
-    place, it opens in no other.
+    Each value is bound to its name, its version and its purpose. It does not open under others.
     """
 
-    # Every value that is written or compared goes through here: what is the same for all of a
-    # project's is made once.
+    # Every value that is written or compared goes through here, so the parts that all values of a
+    # project share are computed once.
     __slots__ = ("_aead", "_end", "_home", "_prefix")
 
     def __init__(self, key: bytes, key_id: str, home: bytes) -> None:
-        """`home` is the part of the additional data that says where all values belong."""
+        """`home` is the part of the additional data that names the installation and project."""
         self._aead = AESGCM(key)
         self._prefix = prefix(key_id)
         self._home = home
@@ -56,25 +55,26 @@ class ProjectCipher:
         return text
 
     def open(self, name: str, version: int, text: str, purpose: str = OF_SECRETS) -> SecretStr:
-        """The value that was sealed as `text` in this place. Raises SecretUnreadable."""
+        """The value that was sealed as `text` under this name, version and purpose. Raises
+        SecretUnreadable."""
         value = self._value(name, version, text, purpose)
         if value is None:
             raise SecretUnreadable
         return value
 
     def holds(self, name: str, version: int, text: str, value: SecretStr) -> bool:
-        """Whether `open` would give this secret, compared in a time that tells nothing of it."""
+        """Whether `open` would return this value. The comparison takes constant time."""
         present = self._data(name, version, text, OF_SECRETS)
         return present is not None and hmac.compare_digest(
             present, value.get_secret_value().encode()
         )
 
     def _sealed(self, name: str, version: int, value: SecretStr, purpose: str) -> str | None:
-        """The stored text; None when the value has no UTF-8 or a length that is not allowed."""
+        """The stored text; None when the value can't be UTF-8 or has the wrong length."""
         try:
             data = value.get_secret_value().encode()
         except UnicodeEncodeError:
-            # Not raised from here: the exception holds the whole value.
+            # Not raised from here, because this exception holds the whole value.
             return None
         if not 1 <= len(data) <= MAX_VALUE_BYTES:
             return None
@@ -83,7 +83,7 @@ class ProjectCipher:
         return self._prefix + encoded(nonce + self._aead.encrypt(nonce, data, bound))
 
     def _value(self, name: str, version: int, text: str, purpose: str) -> SecretStr | None:
-        """The value; None when it does not authenticate or is no UTF-8."""
+        """The value; None when it does not authenticate or is not UTF-8."""
         data = self._data(name, version, text, purpose)
         try:
             return None if data is None else SecretStr(data.decode())
@@ -91,8 +91,7 @@ class ProjectCipher:
             return None
 
     def _data(self, name: str, version: int, text: str, purpose: str) -> bytes | None:
-        """What was sealed; None when the text is not one of this key's, or does not
-        authenticate."""
+        """The sealed bytes; None when the text is under another key or does not authenticate."""
         if not text.startswith(self._prefix):
             return None
         data = decoded(text[len(self._prefix) :])
@@ -115,7 +114,7 @@ class ProjectCipher:
 
 @lru_cache(maxsize=4096)
 def field(value: str | int) -> bytes:
-    """A field of additional data: its UTF-8 after its length in four bytes."""
+    """A field of additional data: its length in four bytes, then its UTF-8."""
     data = str(value).encode()
     return len(data).to_bytes(4, "big") + data
 

@@ -1,4 +1,4 @@
-"""The keys that a service works with beside the vault's, all from the installation's one key."""
+"""The keys that the service uses besides the vault's, derived from the installation's key."""
 
 from dataclasses import dataclass, field
 from typing import Self

@@ -1,4 +1,4 @@
-"""Bodies that their sender has signed: what comes out is what was signed, or nothing."""
+"""Signed request bodies: a body is returned only if its signature is right."""
 
 import hashlib
 import hmac
@@ -12,8 +12,8 @@ _SIGNATURE = re.compile(r"sha256=([0-9a-f]{64})")
 
 
 def claimed_mac(signature: str | None) -> str:
-    """The HMAC that a header claims as `sha256=` and lower-case hex. Raises `BadSignature` when
-    there is no header or it has another form."""
+    """The HMAC in a header of the form `sha256=` and lower-case hex. Raises `BadSignature` when
+    the header is missing or has another form."""
     form = _SIGNATURE.fullmatch(signature) if signature is not None else None
     if form is None:
         raise BadSignature
@@ -21,21 +21,21 @@ def claimed_mac(signature: str | None) -> str:
 
 
 class SignedBody:
-    """Takes a body in piece by piece, and gives it out only if its signature is right."""
+    """Collects a body piece by piece, and returns it only if its signature is right."""
 
     def __init__(self, secret: SecretStr, claimed: str) -> None:
-        """`claimed` is what `claimed_mac` found."""
+        """`claimed` is the result of `claimed_mac`."""
         self._claimed = claimed
         self._mac = hmac.new(secret.get_secret_value().encode(), digestmod=hashlib.sha256)
         self._body = bytearray()
 
     def add(self, piece: bytes) -> None:
-        """Take the next piece."""
+        """Add the next piece."""
         self._mac.update(piece)
         self._body += piece
 
     def verified(self) -> bytearray:
-        """The whole body. Raises `BadSignature`, in the same time wherever the difference is."""
+        """The whole body. Raises `BadSignature`; the comparison takes constant time."""
         if not hmac.compare_digest(self._mac.hexdigest(), self._claimed):
             raise BadSignature
         return self._body

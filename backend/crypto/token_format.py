@@ -1,8 +1,8 @@
-"""How a token is written: `sr_<id>_<secret><checksum>`.
+"""The text of a token: `sr_<id>_<secret><checksum>`.
 
 The secret is 43 characters of base 62, which hold 256 random bits. The checksum is the CRC-32 of
-all before it in 6 characters of base 62: it tells a mistyped token, and lets scanners of source
-code know a leaked one for what it is. It guards nothing.
+all characters before it, in 6 characters of base 62. It detects mistyped tokens, and lets scanners
+of source code recognise leaked ones. It has no part in security.
 """
 
 import secrets
@@ -15,7 +15,7 @@ _CHECKSUM_LENGTH = 6
 
 
 def new_secret() -> str:
-    """256 random bits, as they stand in a token."""
+    """256 random bits as the secret of a token."""
     return "".join(secrets.choice(_ALPHABET) for _ in range(_SECRET_LENGTH))
 
 

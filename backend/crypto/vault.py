@@ -1,20 +1,21 @@
 """Envelope encryption of secrets: what is stored, what it is bound to, and how it is read.
 
 A project key, 256 random bits, encrypts the values of one project. It is stored wrapped under a
-key derived from a master key (label `project-key-wrapping`), so that a new master key means
-wrapping project keys anew, never values. All of it is AES-256-GCM with a random 96-bit nonce for
-each message, good for 2^32 messages under one key, and stored as `envelope.py` says. The key id
-in it is a master key's, or `p<id>` for a project key; it chooses the key, none is ever tried. The
-additional data are eight fields, each as UTF-8 after its length in four bytes, big-endian:
+key derived from a master key (label `project-key-wrapping`). A new master key therefore means
+wrapping the project keys again, and never encrypting values again. All encryption is AES-256-GCM
+with a random 96-bit nonce for each message, safe for 2^32 messages under one key. `envelope.py`
+describes the stored text. Its key id is a master key's id, or `p<id>` for a project key; the id
+chooses the key, and no other key is tried. The additional data are eight fields, each its length
+in four bytes, big-endian, and its UTF-8:
 
     "sr1", purpose, installation id, project id, name, version, algorithm, key id
 
-Numbers are decimal; a field without meaning is empty. A wrapped project key has the purpose
-`project-key` and its own id (`p<id>`) as name; the wrapped key of the installation has the purpose
+Numbers are decimal; a field that does not apply is empty. A wrapped project key has the purpose
+`project-key` and its own id (`p<id>`) as name. The wrapped key of the installation has the purpose
 `installation-key`, and a canary has the purpose `canary`.
 
-An error is raised where no plaintext, key or exception that holds one is in reach, so that even a
-traceback with local variables tells nothing.
+Errors are raised in frames that hold no plaintext, no key and no exception with either, so that a
+traceback with local variables reveals nothing.
 """
 
 import secrets
@@ -42,15 +43,15 @@ _CANARY = b"strongroom canary"
 
 
 class Vault:
-    """Seals and opens what one installation stores. Safe to use from any thread.
+    """Seals and opens the values and keys of one installation. Safe to use from any thread.
 
-    It keeps unwrapped project keys in memory, each found only by the exact row it came from.
+    It caches unwrapped project keys by the exact content of their rows.
     """
 
     def __init__(
         self, provider: KeyProvider, installation_id: str, *, cached_keys: int = 1024
     ) -> None:
-        """`cached_keys` bounds how many unwrapped project keys are kept.
+        """`cached_keys` limits how many unwrapped project keys are cached.
 
         Raises ValueError when the installation id is empty.
         """
@@ -59,18 +60,18 @@ class Vault:
         self._provider = provider
         self._installation_id = installation_id
         self._home = field(installation_id)
-        # Deriving takes longer than everything else that is done with it.
+        # Deriving the key takes longer than using it.
         self._wrapping_cipher = lru_cache(maxsize=64)(_new_wrapping_cipher)
         self._cipher = lru_cache(maxsize=cached_keys)(self._project_cipher)
 
     @property
     def installation_id(self) -> str:
-        """The id of the installation that everything is bound to."""
+        """The id of the installation that all values are bound to."""
         return self._installation_id
 
     @property
     def current_master_key_id(self) -> str:
-        """The id of the master key under which project keys are wrapped now."""
+        """The id of the master key that wraps new project keys."""
         return self._provider.current().id
 
     @property
@@ -79,20 +80,20 @@ class Vault:
         return self._provider.ids()
 
     def new_project_key(self, project_id: int, key_id: int) -> str:
-        """A fresh random key for a project, wrapped under the current master key, to be stored."""
+        """A new random key for a project, wrapped under the current master key, to be stored."""
         master = self._provider.current()
         return self._wrap(master, project_id, key_id, AESGCM.generate_key(KEY_BYTES * 8))
 
     def project(self, key: StoredProjectKey) -> ProjectCipher:
-        """What seals and opens values under this key. Raises SecretUnreadable when it can't be
-        unwrapped."""
+        """The cipher that seals and opens values under this key. Raises SecretUnreadable when the
+        key can't be unwrapped."""
         return self._cipher(key)
 
     def seal(self, project_key: StoredProjectKey, context: SecretContext, value: SecretStr) -> str:
         """The text to store for `value`; never the same twice.
 
-        Raises ValueError when the value is not 1 byte to 64 KiB of UTF-8, or the key is another
-        project's; SecretUnreadable when the project key can't be unwrapped.
+        Raises ValueError when the value is not 1 byte to 64 KiB of UTF-8, or the key belongs to
+        another project; SecretUnreadable when the project key can't be unwrapped.
         """
         if project_key.project_id != context.project_id:
             raise ValueError("the key belongs to another project")
@@ -102,8 +103,8 @@ class Vault:
     def open(self, project_key: StoredProjectKey, context: SecretContext, text: str) -> SecretStr:
         """The value that was sealed as `text` under this key in this context.
 
-        Raises SecretUnreadable for whatever else: text changed or in another format, a row that
-        was moved, another key, a master key that is not configured.
+        Raises SecretUnreadable for anything else: changed or malformed text, a row that was moved,
+        another key, a master key that is not configured.
         """
         if project_key.project_id != context.project_id:
             raise SecretUnreadable
@@ -111,7 +112,7 @@ class Vault:
         return cipher.open(context.name, context.version, text, context.purpose)
 
     def is_readable(self, project_key: StoredProjectKey, context: SecretContext, text: str) -> bool:
-        """Whether `open` would give a value."""
+        """Whether `open` would return a value."""
         try:
             self.open(project_key, context, text)
         except SecretUnreadable:
@@ -127,9 +128,9 @@ class Vault:
         return True
 
     def rewrap(self, stored: StoredProjectKey) -> str | None:
-        """The same project key under the current master key; None when it already is.
+        """The same project key, wrapped under the current master key; None when it already is.
 
-        Values sealed with it stay as they are. Raises SecretUnreadable when it can't be unwrapped.
+        Values sealed with it stay valid. Raises SecretUnreadable when the key can't be unwrapped.
         """
         master = self._provider.current()
         if stored.master_key_id == master.id:
@@ -137,25 +138,25 @@ class Vault:
         return self._wrap(master, stored.project_id, stored.id, self._unwrap(stored))
 
     def new_installation_key(self) -> str:
-        """A fresh random root key of the installation, wrapped under the current master key.
+        """A new random root key of the installation, wrapped under the current master key.
 
-        What is derived from it stays the same when master keys change.
+        Keys derived from it stay the same when master keys change.
         """
         master = self._provider.current()
         bound = self._installation_data(master.id)
         return _encrypt(self._wrapping_cipher(master), master.id, bound, AESGCM.generate_key(256))
 
     def installation_key(self, wrapped: str) -> MasterKey:
-        """The installation's root key; `derive` gives a key for each purpose.
+        """The installation's root key; its `derive` returns a key for each purpose.
 
-        Raises SecretUnreadable when it can't be unwrapped.
+        Raises SecretUnreadable when the root key can't be unwrapped.
         """
         return MasterKey("installation", self._unwrap_installation_key(wrapped))
 
     def rewrap_installation_key(self, wrapped: str) -> str | None:
-        """The same root key under the current master key; None when it already is.
+        """The same root key, wrapped under the current master key; None when it already is.
 
-        Raises SecretUnreadable when it can't be unwrapped.
+        Raises SecretUnreadable when the root key can't be unwrapped.
         """
         master = self._provider.current()
         envelope = Envelope.parse(wrapped)
@@ -166,7 +167,7 @@ class Vault:
         return _encrypt(self._wrapping_cipher(master), master.id, bound, key)
 
     def canary(self, key_id: str) -> str:
-        """Text to store beside the data, by which a later start can tell that a key is the same.
+        """Text to store with the data, so that a later start can check that the key is the same.
 
         Raises KeyConfigurationError when no master key has this id.
         """
@@ -186,7 +187,7 @@ class Vault:
         return found == _CANARY
 
     def forget(self) -> None:
-        """Drops all unwrapped keys: after a purge, or when a master key was withdrawn."""
+        """Drop all cached keys, after a purge or when a master key was removed."""
         self._cipher.cache_clear()
         self._wrapping_cipher.cache_clear()
 

@@ -1,4 +1,4 @@
-"""The repositories of one database, and bringing its schema up to date."""
+"""All repositories of one database, and the migration of its schema."""
 
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
@@ -31,7 +31,7 @@ __all__ = ["Repositories", "initialize_database"]
 
 
 class _Table(Generic[R]):
-    """A repository, bound to what its `Repositories` are bound to when it is first used."""
+    """A repository attribute, bound on first use to the executor of its `Repositories`."""
 
     def __init__(self, make: Callable[..., R]) -> None:
         self.make = make
@@ -40,14 +40,14 @@ class _Table(Generic[R]):
         self._name = name
 
     def __get__(self, repositories: "Repositories", owner: type) -> R:
-        # Later look-ups find it in the instance: this descriptor has no `__set__`.
+        # This descriptor has no `__set__`, so later look-ups find the instance's attribute.
         bound: R = repositories.roots[self._name].using(repositories.executor)
         repositories.__dict__[self._name] = bound
         return bound
 
 
 class Repositories:
-    """Every repository over one database."""
+    """All repositories of one database."""
 
     projects = _Table(ProjectRepository)
     settings = _Table(ProjectSettingsRepository)
@@ -84,10 +84,10 @@ class Repositories:
 
 
 def initialize_database(db_manager: DatabaseManager) -> list[str]:
-    """Apply the pending migrations; their names in order.
+    """Apply the pending migrations. Returns their names in order.
 
-    Call it before the asynchronous pool opens. Raises `MigrationError` when the schema can't be
-    brought up to date: it is as before the migration that failed.
+    Call it before the asynchronous pool opens. Raises `MigrationError` when a migration fails; the
+    schema is then as it was before that migration.
     """
     with db_manager.sync_pool.connection() as connection:
         return migrate(connection)

@@ -1,4 +1,4 @@
-"""Agent runs: pages, conditional steps from one status to another, and leases."""
+"""Agent runs: pages, conditional transitions between statuses, and leases."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,18 +23,18 @@ from models import AgentRun, RunStatus, RunType
 
 @dataclass(frozen=True, slots=True)
 class RunFilter:
-    """What a list of runs holds."""
+    """The filters of a list of runs."""
 
     project_ids: tuple[int, ...] | None = None
     """Only runs of these projects; `None` for all."""
     statuses: tuple[RunStatus, ...] = ()
     run_types: tuple[RunType, ...] = ()
-    """Only runs of any of these; all when there is none."""
+    """Only runs of these types; empty for all. The same holds for `statuses`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """Whose a run is, and until when."""
+    """The worker that has a run, and when its lease expires."""
 
     worker: str
     token_hash: str
@@ -46,9 +46,9 @@ class RunningLease(NamedTuple):
     """The lease of a running run."""
 
     id: int
-    """The run's."""
+    """The run's id."""
     seconds: int | None
-    """How long it lasts after each heartbeat, if that was stored."""
+    """How long it lasts after each heartbeat; `None` if that was not stored."""
 
 
 class AgentRunRepository(BaseRepository[AgentRun]):
@@ -106,11 +106,11 @@ class AgentRunRepository(BaseRepository[AgentRun]):
         outcome: Mapping[str, str | None],
         lease_expires_at: str | None,
     ) -> AgentRun | None:
-        """Take the run from one of `sources` to `target` and set the columns of `outcome`; the run
-        as it is then, or `None` when its status was none of `sources`.
+        """Move the run from one of `sources` to `target`, and set the columns of `outcome`. Returns
+        the changed run, or `None` when its status was not one of `sources`.
 
-        A run that starts takes the version of its project's settings with it, and one that runs
-        has its lease until `lease_expires_at`, `None` if it has none.
+        A run that starts stores the version of its project's settings. A run that becomes running
+        gets the lease end `lease_expires_at`, `None` without a lease.
         """
         now = self.now()
         computed: dict[str, Sql | Value] = {"status": target.value, "updated_at": now}
@@ -121,7 +121,7 @@ class AgentRunRepository(BaseRepository[AgentRun]):
         return await self.change(id, outcome, where=is_one_of("status", sources), computed=computed)
 
     async def oldest_pending(self, project_id: int) -> int | None:
-        """The id of the project's pending run that was made first, or `None`."""
+        """The id of the project's oldest pending run, or `None`."""
         row = await self.db.fetch_one(
             "SELECT id FROM agent_runs WHERE project_id = ? AND status = 'pending'"
             " ORDER BY id LIMIT 1",
@@ -130,8 +130,7 @@ class AgentRunRepository(BaseRepository[AgentRun]):
         return row["id"] if row is not None else None
 
     async def pending_after(self, project_id: int, id: int, limit: int) -> list[int]:
-        """The ids of the project's next pending runs after this one, in the order they were
-        made."""
+        """The ids of the project's next pending runs after this one, oldest first."""
         rows = await self.db.fetch_all(
             "SELECT id FROM agent_runs WHERE project_id = ? AND status = 'pending' AND id > ?"
             " ORDER BY id LIMIT ?",
@@ -140,8 +139,8 @@ class AgentRunRepository(BaseRepository[AgentRun]):
         return [row["id"] for row in rows]
 
     async def claim(self, id: int, lease: Lease) -> AgentRun | None:
-        """Start the run under a lease; the run as it is then, or `None` when it is not pending any
-        more."""
+        """Start the run under a lease. Returns the changed run, or `None` when it is not pending
+        any more."""
         now = self.now()
         computed: dict[str, Sql | Value] = {
             "status": RunStatus.RUNNING.value,
@@ -157,8 +156,8 @@ class AgentRunRepository(BaseRepository[AgentRun]):
     async def extend_lease(
         self, id: int, token_hash: str, expires_at: str | None
     ) -> AgentRun | None:
-        """Let the lease of an unfinished run last until then, which is no change of the run;
-        `None` when the run is finished, or the lease is another."""
+        """Set the lease end of an unfinished run; the run's version stays. `None` when the run is
+        finished or has another lease."""
         rows = await self.db.execute_returning(
             "UPDATE agent_runs SET lease_expires_at = ?"
             " WHERE id = ? AND lease_token_hash = ? AND status IN ('running', 'paused')"
@@ -168,7 +167,7 @@ class AgentRunRepository(BaseRepository[AgentRun]):
         return self.model(rows[0]) if rows else None
 
     async def running_leases(self) -> list[RunningLease]:
-        """The leases that can run out."""
+        """The leases that can expire."""
         rows = await self.db.fetch_all(
             "SELECT id, lease_seconds FROM agent_runs"
             " WHERE status = 'running' AND lease_expires_at IS NOT NULL"
@@ -176,8 +175,8 @@ class AgentRunRepository(BaseRepository[AgentRun]):
         return [RunningLease(row["id"], row["lease_seconds"]) for row in rows]
 
     async def renew_leases(self, ends: Sequence[tuple[str, int]]) -> None:
-        """Let leases of running runs last until then, which is no change of a run; `ends` has the
-        time and the run's id."""
+        """Set the lease ends of running runs; their versions stay. `ends` has pairs of a time and
+        a run's id."""
         await self.db.execute_many(
             "UPDATE agent_runs SET lease_expires_at = ?"
             " WHERE id = ? AND status = 'running' AND lease_expires_at IS NOT NULL",
@@ -185,7 +184,7 @@ class AgentRunRepository(BaseRepository[AgentRun]):
         )
 
     async def leased(self) -> int:
-        """How many runs a worker has."""
+        """The number of running runs with a lease."""
         row = await self.db.fetch_one(
             "SELECT count(*) AS runs FROM agent_runs"
             " WHERE status = 'running' AND lease_expires_at IS NOT NULL"
@@ -194,12 +193,12 @@ class AgentRunRepository(BaseRepository[AgentRun]):
         return int(row["runs"])
 
     async def created_at(self, id: int) -> str | None:
-        """When the run was made; `None` when there is none with this id."""
+        """When the run was created; `None` when no run has this id."""
         row = await self.db.fetch_one("SELECT created_at FROM agent_runs WHERE id = ?", (id,))
         return row["created_at"] if row is not None else None
 
     async def has_expired_lease(self) -> bool:
-        """Whether there is a running run whose lease has run out."""
+        """Whether there is a running run whose lease has expired."""
         row = await self.db.fetch_one(
             "SELECT 1 FROM agent_runs WHERE status = 'running' AND lease_expires_at <= ? LIMIT 1",
             (self.now(),),
@@ -207,8 +206,8 @@ class AgentRunRepository(BaseRepository[AgentRun]):
         return row is not None
 
     async def expire_leases(self, error_message: str, *, limit: int) -> Sequence[AgentRun]:
-        """Take up to `limit` running runs back whose lease has run out, as they are then: pending
-        the first time, the second time failed with `error_message`."""
+        """Take back up to `limit` running runs whose lease has expired. Returns the changed runs:
+        pending the first time, failed with `error_message` the second time."""
         now = self.now()
 
         def first_time(then: str, otherwise: str, *params: Value) -> Sql:
@@ -236,8 +235,8 @@ class AgentRunRepository(BaseRepository[AgentRun]):
 
 
 def _started(now: str) -> dict[str, Sql]:
-    """A pending run has not started, and starts with the settings of this moment; a paused one
-    goes on with those that it has."""
+    """The columns of a run that starts. A pending run starts with the current settings; a paused
+    one keeps its start time and its settings."""
     return {"started_at": Sql("COALESCE(started_at, ?)", (now,)), "settings_version": _OF_START}
 
 
@@ -259,7 +258,7 @@ def _page_query(filter: RunFilter, *, limit: int, after: Position | None) -> Que
     if filter.statuses:
         query.branch("status", [status.value for status in filter.statuses])
         if run_types:
-            # The index of a type's runs has many of all statuses.
+            # The index by type would also visit the runs of all other statuses.
             query.where_in(unindexed("run_type"), run_types)
     elif run_types:
         query.branch("run_type", run_types)

@@ -1,4 +1,4 @@
-"""API tokens: who they are and what they may do, never the token itself."""
+"""API tokens: their names, scopes and MACs, never the tokens themselves."""
 
 import json
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from database.engine import Row
 
 @dataclass(frozen=True, slots=True)
 class StoredToken:
-    """A token as its row holds it."""
+    """A token's row."""
 
     id: int
     name: str
@@ -28,7 +28,7 @@ class StoredToken:
 
 @dataclass(frozen=True, slots=True)
 class NewToken:
-    """What a token is made with."""
+    """The columns of a new token."""
 
     name: str
     scopes: frozenset[str]
@@ -40,18 +40,18 @@ class ApiTokenRepository(TableAccess):
     """The table `api_tokens`."""
 
     async def get(self, token_id: int) -> StoredToken | None:
-        """The token with this id, revoked and expired ones included; `None` if there is none."""
+        """The token with this id, also when revoked or expired; `None` if no token has the id."""
         row = await self.db.fetch_one("SELECT * FROM api_tokens WHERE id = ?", (token_id,))
         return _token(row) if row is not None else None
 
     async def count(self) -> int:
-        """The number of tokens ever made."""
+        """The number of all tokens, revoked and expired ones included."""
         row = await self.db.fetch_one("SELECT count(*) FROM api_tokens")
         return int(row[0]) if row is not None else 0
 
     async def reserve(self, token: NewToken) -> int:
-        """The id of a new token, still without its MAC; `set_mac` follows in the same
-        transaction, because the id is part of the token."""
+        """Insert a token without its MAC, and return its id. `set_mac` must follow in the same
+        transaction; the MAC can't come first because the id is part of the token."""
         projects = token.project_ids
         rows = await self.db.execute_returning(
             "INSERT INTO api_tokens (name, mac, scopes, project_ids, created_at, expires_at)"
@@ -67,15 +67,15 @@ class ApiTokenRepository(TableAccess):
         return int(rows[0]["id"])
 
     async def set_mac(self, token_id: int, mac: str) -> StoredToken:
-        """Store the MAC of a token's secret part; the token as it is then."""
+        """Store the MAC of a token's secret part. Returns the token."""
         rows = await self.db.execute_returning(
             "UPDATE api_tokens SET mac = ? WHERE id = ? RETURNING *", (mac, token_id)
         )
         return _token(rows[0])
 
     async def page(self, *, revoked: bool, limit: int, after: Position | None) -> Page[StoredToken]:
-        """Up to `limit` tokens, newest first, after the position `after`; revoked ones too if
-        `revoked` says so."""
+        """Up to `limit` tokens, newest first, after the position `after`, including revoked ones
+        with `revoked`."""
         query = Query("SELECT * FROM api_tokens")
         if not revoked:
             query.where("revoked_at IS NULL")
@@ -83,7 +83,7 @@ class ApiTokenRepository(TableAccess):
         return await fetch_page(self.db, query, limit, _token, ("id",))
 
     async def revoke(self, token_id: int) -> bool:
-        """Mark the token revoked; `False` when there is none, or it is revoked already."""
+        """Mark the token revoked. `False` when it does not exist or is already revoked."""
         changed = await self.db.execute(
             "UPDATE api_tokens SET revoked_at = ? WHERE id = ? AND revoked_at IS NULL",
             (self.now(), token_id),
@@ -91,7 +91,7 @@ class ApiTokenRepository(TableAccess):
         return changed > 0
 
     async def set_last_used(self, uses: Mapping[int, str]) -> None:
-        """Store when tokens were last used, by id; a later time that is stored stays."""
+        """Store the last uses of tokens by id. A later time that is already stored stays."""
         await self.db.execute_many(
             "UPDATE api_tokens SET last_used_at = ?"
             " WHERE id = ? AND (last_used_at IS NULL OR last_used_at < ?)",

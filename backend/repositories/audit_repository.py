@@ -1,4 +1,4 @@
-"""The audit: rows that are only ever added."""
+"""The audit: an append-only table."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from database.portable_sql import among
 
 
 class AuditRow(NamedTuple):
-    """A row as the table has it, but for its MAC."""
+    """A row of the table without its MAC."""
 
     id: int
     at: str
@@ -42,14 +42,14 @@ class StoredAuditRow(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class AuditFilter:
-    """What a list of the audit holds."""
+    """The filters of a list of the audit; `None` for no filter."""
 
     project_id: int | None = None
     action: str | None = None
     actor: str | None = None
-    """The name of who acted."""
+    """The actor's name."""
     visible: tuple[int, ...] | None = None
-    """Only what is about these projects; `None` for all of it."""
+    """Only rows about these projects; `None` for all rows."""
 
 
 class AuditRepository(TableAccess):
@@ -65,12 +65,12 @@ class AuditRepository(TableAccess):
         await self.db.execute_many(_INSERT, [(*row, mac) for row, mac in rows])
 
     async def mac_of(self, id: int) -> str | None:
-        """The MAC of the row with this id, or `None` if there is none."""
+        """The MAC of the row with this id, or `None` if no row has the id."""
         row = await self.db.fetch_one("SELECT mac FROM audit_entries WHERE id = ?", (id,))
         return row["mac"] if row is not None else None
 
     async def has(self, action: str, target: str) -> bool:
-        """Whether this was ever done to this target."""
+        """Whether a row has this action and target."""
         row = await self.db.fetch_one(
             "SELECT 1 FROM audit_entries WHERE action = ? AND target = ? LIMIT 1", (action, target)
         )
@@ -117,7 +117,7 @@ _INSERT = (
 )
 
 
-# For whoever looks at a database that is not being served: synchronous, and in small reads.
+# For commands on a database without a running server: synchronous, and in small reads.
 
 
 def read_audit_rows(db_manager: DatabaseManager, after_id: int, limit: int) -> list[StoredAuditRow]:
@@ -141,7 +141,7 @@ def read_audit_ids(db_manager: DatabaseManager, after_id: int, limit: int) -> li
 
 
 def read_audit_macs(db_manager: DatabaseManager, ids: Sequence[int]) -> dict[int, str]:
-    """The MACs of those of the rows that there are, by id. Raises `DatabaseError`."""
+    """The MACs of the rows with these ids, by id, without missing rows. Raises `DatabaseError`."""
     rows = db_manager.execute_query(
         f"SELECT id, mac FROM audit_entries WHERE {among('id', ids)}", tuple(ids)
     )

@@ -39,7 +39,8 @@ class GrainchainSnapshotRepository(BaseRepository[GrainchainSnapshot]):
         super().__init__(GrainchainSnapshot, "grainchain_snapshots", db_manager, clock=clock)
 
     async def create(self, data: Mapping[str, Any]) -> GrainchainSnapshot:
-        """Insert a snapshot. Raises `SnapshotExists` when the run has one of its `snapshot_id`."""
+        """Insert a snapshot. Raises `SnapshotExists` when the run has one with its
+        `snapshot_id`."""
         try:
             return await super().create(data)
         except UniqueViolation:
@@ -52,8 +53,8 @@ class GrainchainSnapshotRepository(BaseRepository[GrainchainSnapshot]):
     async def change_from(
         self, id: int, data: Mapping[str, Any], *, sources: Collection[SnapshotStatus]
     ) -> GrainchainSnapshot | None:
-        """Set the columns in `data` if the status is one of `sources`; the snapshot as it is then,
-        or `None` when it has another status or is gone."""
+        """Set the columns in `data` if the status is one of `sources`. Returns the changed
+        snapshot, or `None` when it has another status or does not exist."""
         now = self.now()
         computed = {"updated_at": now}
         if data.get("status") is SnapshotStatus.DESTROYED:

@@ -1,4 +1,4 @@
-"""Rotations of keys, and the project keys that they have yet to come to."""
+"""Key rotations, and the project keys that they still have to process."""
 
 from dataclasses import dataclass
 
@@ -15,12 +15,12 @@ _UNUSED = " AND ".join(
 
 @dataclass(frozen=True, slots=True)
 class StoredRotation:
-    """A rotation as its row has it."""
+    """A rotation's row."""
 
     id: int
     reencrypt: bool
     last_old_key_id: int
-    """The greatest id of a project key when it began: with `reencrypt` those up to it go."""
+    """The greatest id of a project key when it began. `reencrypt` replaces the keys up to it."""
     total: int
     done: int
     failed: int
@@ -37,13 +37,13 @@ class KeyRotationRepository(TableAccess):
         return _rotation(row) if row is not None else None
 
     async def running(self) -> StoredRotation | None:
-        """The rotation that has not ended, or `None`."""
+        """The unfinished rotation, or `None`."""
         row = await self.db.fetch_one("SELECT * FROM key_rotations WHERE finished_at IS NULL")
         return _rotation(row) if row is not None else None
 
     async def begin(self, *, reencrypt: bool, total: int) -> StoredRotation:
-        """A new rotation of the keys that there are now. Raises `UniqueViolation` while another
-        one is running."""
+        """A new rotation of the present keys. Raises `UniqueViolation` while another rotation is
+        running."""
         rows = await self.db.execute_returning(
             "INSERT INTO key_rotations (reencrypt, last_old_key_id, total, started_at)"
             " SELECT ?, coalesce(max(id), 0), ?, ? FROM project_keys RETURNING *",
@@ -52,7 +52,7 @@ class KeyRotationRepository(TableAccess):
         return _rotation(rows[0])
 
     async def advance(self, id: int, *, done: int, failed: int) -> None:
-        """Count further keys of a running rotation."""
+        """Add to the counts of a running rotation."""
         await self.db.execute(
             "UPDATE key_rotations SET done = done + ?, failed = failed + ?"
             " WHERE id = ? AND finished_at IS NULL",
@@ -68,7 +68,7 @@ class KeyRotationRepository(TableAccess):
         )
 
     async def finish(self, id: int) -> None:
-        """Mark a rotation as ended."""
+        """Mark a rotation as finished."""
         await self.db.execute(
             "UPDATE key_rotations SET finished_at = ? WHERE id = ? AND finished_at IS NULL",
             (self.now(), id),
@@ -80,7 +80,7 @@ class KeyRotationRepository(TableAccess):
         return int(row["keys"]) if row is not None else 1
 
     async def pending(self, rotation: StoredRotation, master_key_id: str) -> int:
-        """How many keys have yet to be wrapped under this master key, or to be replaced."""
+        """The number of keys that must still be wrapped under this master key, or replaced."""
         last_old = rotation.last_old_key_id if rotation.reencrypt else 0
         row = await self.db.fetch_one(
             "SELECT (SELECT count(*) FROM project_keys WHERE id <= ? OR master_key_id <> ?)"
@@ -99,8 +99,8 @@ class KeyRotationRepository(TableAccess):
     async def keys_under_others(
         self, master_key_id: str, after_id: int, limit: int
     ) -> list[ProjectKey]:
-        """Up to `limit` project keys that follow `after_id` and are wrapped under another master
-        key than this, by id."""
+        """Up to `limit` project keys after `after_id` that are wrapped under another master key,
+        by id."""
         rows = await self.db.fetch_all(
             "SELECT id, project_id, wrapped FROM project_keys"
             " WHERE id > ? AND master_key_id <> ? ORDER BY id LIMIT ?",
@@ -111,23 +111,23 @@ class KeyRotationRepository(TableAccess):
     async def keys_to_replace(
         self, last_old_id: int, after_id: int, limit: int
     ) -> list[ProjectKey]:
-        """Up to `limit` current project keys that follow `after_id`, up to `last_old_id`."""
+        """Up to `limit` current project keys after `after_id`, up to `last_old_id`."""
         return await self._old_keys("retired_at IS NULL", last_old_id, after_id, limit)
 
     async def keys_to_empty(self, last_old_id: int, after_id: int, limit: int) -> list[ProjectKey]:
-        """Up to `limit` retired project keys that follow `after_id`, up to `last_old_id`."""
+        """Up to `limit` retired project keys after `after_id`, up to `last_old_id`."""
         return await self._old_keys("retired_at IS NOT NULL", last_old_id, after_id, limit)
 
     async def retire(self, project_key_id: int) -> None:
-        """Let nothing new be encrypted under a project key."""
+        """Mark a project key as retired: new values are not encrypted under it."""
         await self.db.execute(
             "UPDATE project_keys SET retired_at = ? WHERE id = ? AND retired_at IS NULL",
             (self.now(), project_key_id),
         )
 
     async def remove_unused(self, project_key_id: int) -> bool:
-        """Remove a retired project key unless something is still encrypted under it; whether it
-        is gone."""
+        """Remove a retired project key unless a value is still encrypted under it. Returns whether
+        the key is gone."""
         await self.db.execute(
             f"DELETE FROM project_keys WHERE id = ? AND retired_at IS NOT NULL AND {_UNUSED}",
             (project_key_id,),

@@ -1,6 +1,6 @@
-"""What encryption needs to find again: the installation, its master keys' canaries, project keys.
+"""The stored records of encryption: the installation, canaries of master keys, and project keys.
 
-All of it is wrapped or public; no key that could open anything is stored.
+All of them are wrapped or public. No usable key is stored.
 """
 
 from dataclasses import dataclass, field
@@ -14,11 +14,11 @@ from database.engine import Row
 
 @dataclass(frozen=True, slots=True)
 class Installation:
-    """Who this database is."""
+    """The identity of this database."""
 
     id: str
     wrapped_key: str = field(repr=False)
-    """Root of token MACs, cursors and the audit chain, wrapped under a master key."""
+    """The root key of token MACs, cursors and the audit chain, wrapped under a master key."""
 
 
 class ProjectKey(NamedTuple):
@@ -38,12 +38,12 @@ class MasterKeyUsage:
 
     key_id: str
     canary: str = field(repr=False)
-    """Text by which the key can be recognised."""
+    """Text that shows whether a configured key is this one."""
     installation: bool
     """Whether the installation's own key is wrapped under it."""
     project_keys: int
     secrets: int
-    """Values under these, of every kind."""
+    """Values under these project keys, of every kind."""
 
 
 class KeysRepository(TableAccess):
@@ -57,7 +57,7 @@ class KeysRepository(TableAccess):
         return Installation(row["installation_id"], row["wrapped_key"])
 
     async def install(self, installation: Installation, master_key_id: str) -> None:
-        """Give the database its identity. Raises `UniqueViolation` when it has one."""
+        """Store the database's identity. Raises `UniqueViolation` when it already has one."""
         await self.db.execute(
             "INSERT INTO installation"
             " (id, installation_id, master_key_id, wrapped_key, created_at)"
@@ -66,12 +66,12 @@ class KeysRepository(TableAccess):
         )
 
     async def canaries(self) -> dict[str, str]:
-        """The canary of every master key that has ever been used and not retired, by key id."""
+        """The canary of every master key that was used and is not retired, by key id."""
         rows = await self.db.fetch_all("SELECT key_id, canary FROM master_keys ORDER BY key_id")
         return {row["key_id"]: row["canary"] for row in rows}
 
     async def canaries_in_use(self) -> dict[str, str]:
-        """The canaries of the master keys that something is wrapped under, by key id."""
+        """The canaries of the master keys that wrap a key, by key id."""
         rows = await self.db.fetch_all(
             "SELECT key_id, canary FROM master_keys AS m"
             " WHERE EXISTS (SELECT 1 FROM project_keys AS k WHERE k.master_key_id = m.key_id)"
@@ -81,14 +81,14 @@ class KeysRepository(TableAccess):
         return {row["key_id"]: row["canary"] for row in rows}
 
     async def add_canary(self, key_id: str, canary: str) -> None:
-        """Store a master key's canary. Raises `UniqueViolation` when it has one."""
+        """Store a master key's canary. Raises `UniqueViolation` when it already has one."""
         await self.db.execute(
             "INSERT INTO master_keys (key_id, canary, created_at) VALUES (?, ?, ?)",
             (key_id, canary, self.now()),
         )
 
     async def usage(self) -> list[MasterKeyUsage]:
-        """What is protected by each master key that has ever been used and not retired, by id."""
+        """The usage of every master key that was used and is not retired, by id."""
         rows = await self.db.fetch_all(
             "SELECT m.key_id, m.canary,"
             " (SELECT count(*) FROM installation AS i WHERE i.master_key_id = m.key_id)"
@@ -110,7 +110,7 @@ class KeysRepository(TableAccess):
         ]
 
     async def project_keys_after(self, id: int, limit: int) -> list[ProjectKey]:
-        """Up to `limit` project keys, retired ones included, that follow `id`, by id."""
+        """Up to `limit` project keys after `id`, retired ones included, by id."""
         rows = await self.db.fetch_all(
             "SELECT id, project_id, wrapped FROM project_keys WHERE id > ? ORDER BY id LIMIT ?",
             (id, limit),
@@ -118,7 +118,7 @@ class KeysRepository(TableAccess):
         return [_project_key(row) for row in rows]
 
     async def current_project_key(self, project_id: int) -> ProjectKey | None:
-        """The key that new values of the project are encrypted with, or `None` before the first."""
+        """The key that encrypts new values of the project, or `None` before the first one."""
         row = await self.db.fetch_one(
             "SELECT id, project_id, wrapped FROM project_keys"
             " WHERE project_id = ? AND retired_at IS NULL",
@@ -135,11 +135,11 @@ class KeysRepository(TableAccess):
         return [_project_key(row) for row in rows]
 
     async def next_project_key_id(self) -> int:
-        """The id that the next project key is given, until one is added. No id is given twice."""
+        """The id of the next project key to be added. Ids are not reused."""
         return await self.db.dialect.next_id(self.db, "project_keys")
 
     async def add_project_key(self, key: ProjectKey, master_key_id: str) -> None:
-        """Store a new current key of its project, under the id that was next.
+        """Store the new current key of a project, under the id from `next_project_key_id`.
 
         Raises `UniqueViolation` when the project has a current key.
         """
@@ -170,18 +170,18 @@ def _project_key(row: Row) -> ProjectKey:
 
 @dataclass(frozen=True, slots=True)
 class KeyRecords:
-    """What the database says of its keys, read before anything is opened or changed."""
+    """The database's key records, read before any key is unwrapped or changed."""
 
     installation_id: str
     canaries: dict[str, str]
     in_use: frozenset[str]
-    """Master keys that something is wrapped under."""
+    """Master keys that wrap a key."""
     wrapped_key: str = field(repr=False)
     """The installation's own key, wrapped under a master key."""
 
 
 def read_key_records(db_manager: DatabaseManager) -> KeyRecords | None:
-    """The key records of the database as it is, whatever its schema; `None` when it has none yet.
+    """The key records of a database with any schema version; `None` when it has no records yet.
 
     Raises `DatabaseError`.
     """

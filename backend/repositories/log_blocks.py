@@ -1,9 +1,8 @@
-"""Ranges of time as ranges of ids, whatever the clocks did.
+"""Finding the ids of logs in a range of time, even if clocks were set back.
 
-Times of logs need not rise with their ids: a clock may be set back, and those of several machines
-differ. So each block of ids has its first and last time noted, once it has all the rows that it
-will ever have. A list of a range of time goes through the blocks that overlap it, and holds each
-row to the range itself.
+The times of logs need not rise with their ids: a clock may be set back, and the clocks of machines
+differ. So the first and last time of each block of ids is stored once the block is complete. A
+list for a range of time reads the blocks that overlap it, and filters their rows by time.
 """
 
 from collections.abc import Sequence
@@ -13,14 +12,14 @@ from database.engine import Executor
 from database.portable_sql import among
 
 BLOCK: Final = 1000
-"""Ids of a block; the migration that made the table has the same number."""
+"""The number of ids in a block. The migration that created the table has the same number."""
 MAX_RANGES: Final = 20
-"""A search looks at so many ranges one by one, and then at all that is left."""
+"""A search reads this many ranges one by one; the last one contains all remaining ids."""
 
 
 async def note_blocks(db: Executor, last_id: int, noted: int | None) -> None:
-    """Note the times of all blocks behind the block `noted`, the last one that is, and before the
-    one that has `last_id`, the greatest id there is."""
+    """Store the times of the blocks after `noted`, the last stored block, and before the block of
+    `last_id`, the greatest id."""
     first, end = (noted + 1 if noted is not None else 0), last_id // BLOCK
     if first < end:
         await db.execute(
@@ -32,7 +31,7 @@ async def note_blocks(db: Executor, last_id: int, noted: int | None) -> None:
 
 
 async def forget_empty_blocks(db: Executor, removed: Sequence[int]) -> None:
-    """Forget those blocks of rows that were removed that have no row any more."""
+    """Delete the records of blocks that have no rows after the rows `removed` were deleted."""
     blocks = sorted({id // BLOCK for id in removed})
     await db.execute(
         f"DELETE FROM system_log_blocks WHERE {among('block', blocks)}"
@@ -43,12 +42,12 @@ async def forget_empty_blocks(db: Executor, removed: Sequence[int]) -> None:
 
 
 class IdRanges:
-    """The ranges of ids that may have logs of a range of time, the greatest ids first."""
+    """The ranges of ids that may contain logs in a range of time, greatest ids first."""
 
     def __init__(self, db: Executor, since: str | None, until: str | None, below: int) -> None:
-        """For logs from `since` to `until`, `None` for no end, with lesser ids than `below`."""
+        """For logs from `since` to `until`, `None` for no bound, with ids less than `below`."""
         self._db = db
-        # Texts before and behind all times.
+        # These texts sort before and after all times.
         self._since = since or ""
         self._until = until or "~"
         self._below = below
@@ -56,7 +55,7 @@ class IdRanges:
         self._given = 0
 
     async def next(self) -> tuple[int, int] | None:
-        """The first and the last id of the next range; `None` when there are no more."""
+        """The first and the last id of the next range; `None` when no range is left."""
         block = await self._next_block()
         if block is None:
             return None
@@ -69,13 +68,13 @@ class IdRanges:
         return self._below, last
 
     async def _next_block(self) -> int | None:
-        """The next block that may have such logs."""
+        """The next block that may contain such logs; `None` when no block is left."""
         if not self._begun:
             row = await self._db.fetch_one("SELECT max(block) AS block FROM system_log_blocks")
             noted = row["block"] if row is not None else None
             unnoted = noted + 1 if noted is not None else 0
             if self._below > unnoted * BLOCK:
-                # What comes behind all blocks is not known.
+                # The times after the last stored block are not known.
                 return int(unnoted)
             self._begun = True
         if self._below == 0:
@@ -88,7 +87,7 @@ class IdRanges:
         return row["block"] if row is not None else None
 
     async def _start(self, block: int) -> int:
-        """The block that the range of `block` begins with."""
+        """The first block of the range that ends with `block`."""
         row = await self._db.fetch_one(
             "SELECT block FROM system_log_blocks WHERE block < ?"
             " AND (last_at < ? OR first_at > ?) ORDER BY block DESC LIMIT 1",

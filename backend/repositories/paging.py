@@ -1,4 +1,4 @@
-"""Keyset pages: a page is found by where the last one ended, so depth costs nothing."""
+"""Keyset pages: a page starts after the last row of the one before, so depth costs nothing."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,10 +18,10 @@ T = TypeVar("T")
 Position = tuple[Value, ...]
 """The sort columns of a page's last row."""
 MAX_PAGE_BYTES = 4 * 1024 * 1024 - 8 * 1024
-"""JSON that the items of a page have, if there is more than one of them. The rest of the 4 MiB is
-for what is around them: the longest cursor, and counts."""
+"""The limit for the JSON of a page's items, unless the page has only one item. The rest of the
+4 MiB is for the rest of the answer: the longest cursor, and counts."""
 _MAX_BRANCHES = 100
-"""SQLite takes up to 500, and a holder of so many projects sees most rows anyway."""
+"""SQLite allows up to 500. A token that is bound to more projects sees most rows anyway."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +34,14 @@ class Page(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class JsonPage:
-    """A page whose items are JSON objects in UTF-8, as an answer has them."""
+    """A page whose items are JSON objects in UTF-8, ready for an answer."""
 
     items: list[bytes]
     next_position: Position | None
 
 
 def json_members(model: type[BaseModel]) -> dict[str, JsonKind]:
-    """The members that the model's JSON has, in its order, each with how its column is stored."""
+    """The members of the model's JSON in their order, each with the kind of its column."""
     return {
         name: _kind(field.annotation)
         for name, field in model.model_fields.items()
@@ -57,7 +57,7 @@ def _kind(annotation: object) -> JsonKind:
 
 
 def _types(annotation: object) -> Iterator[object]:
-    """The types that the annotation is made of, those inside unions and `Annotated` included."""
+    """The types in the annotation, including those inside unions and `Annotated`."""
     origin = get_origin(annotation)
     yield origin or annotation
     if origin not in (dict, list):
@@ -66,7 +66,7 @@ def _types(annotation: object) -> Iterator[object]:
 
 
 class Query:
-    """A SELECT put together from constant parts; values only ever go through parameters."""
+    """Builds a SELECT from constant parts. Values are always parameters."""
 
     def __init__(self, select: str, *params: Value) -> None:
         self._select = select
@@ -81,23 +81,23 @@ class Query:
         self._params.extend(params)
 
     def where_in(self, column: str, values: Sequence[Value]) -> None:
-        """Add the condition that `column` is one of `values`; none of them matches nothing."""
+        """Add the condition that `column` is one of `values`. Without values, no row matches."""
         self.where(among(column, values), *values)
 
     def branch(self, column: str, values: Sequence[Value]) -> None:
         """Add the condition that `column` is one of `values`, in a way that keeps the order.
 
-        A page of several owners' rows in one order: with IN, either all rows of all owners would
-        be sorted for each page, or everybody's rows be walked through. A branch for each value
-        comes from the index in its order, and merging them takes no more rows than the page has.
-        Of several columns there is a branch for each combination.
+        With IN, a page over several owners would sort all rows of these owners, or scan the rows
+        of all owners. Instead, there is a branch for each value. An index returns each branch in
+        order, and merging them reads no more rows than the page has. With several columns, there
+        is a branch for each combination.
         """
         if not values:
             self.where("1 = 0")
         elif len(values) == 1:
             self.where(f"{column} = ?", *values)
         elif len(values) * prod(len(others) for _, others in self._branches) > _MAX_BRANCHES:
-            # The order counts for more than finding them by an index.
+            # An index on the order is more useful than an index on the column.
             self.where_in(unindexed(column), values)
         else:
             self._branches.append((column, values))
@@ -105,8 +105,8 @@ class Query:
     def keyset(
         self, columns: Sequence[str], after: Position | None, *, descending: bool, limit: int
     ) -> None:
-        """Order by `columns`, start behind `after`, and take one row more than `limit`, which
-        tells whether there is a next page."""
+        """Order by `columns`, start after `after`, and read one row more than `limit`, which shows
+        whether there is a next page."""
         if after is not None:
             comparison = "<" if descending else ">"
             marks = ", ".join("?" * len(columns))
@@ -118,7 +118,7 @@ class Query:
     def build(self) -> tuple[str, tuple[Value, ...]]:
         """The statement and its parameters."""
         conditions = self._conditions + [f"{column} = ?" for column, _ in self._branches]
-        # Without a branch there is one combination, of nothing.
+        # Without branches there is one empty combination.
         combinations = list(product(*(values for _, values in self._branches)))
         params = tuple(param for values in combinations for param in (*self._params, *values))
         where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
@@ -126,13 +126,13 @@ class Query:
 
 
 def is_one_of(column: str, values: Collection[Enum]) -> Sql:
-    """The condition that `column` is one of `values`; never true when there are none."""
+    """The condition that `column` is one of `values`; never true without values."""
     params = tuple(value.value for value in values)
     return Sql(among(column, params), params)
 
 
 class PageReader(Generic[T]):
-    """Reads a page, row by row, until it is full: of items, or of bytes."""
+    """Reads a page row by row until it reaches its limit of items or of bytes."""
 
     def __init__(
         self,
@@ -143,9 +143,9 @@ class PageReader(Generic[T]):
         members: Mapping[str, JsonKind] | None = None,
         used: int = 0,
     ) -> None:
-        """`columns` are those that the rows are ordered by. `members` are those that an item
-        shows, each with how it is stored; without them it shows all, and none is JSON. Of the
-        answer `used` bytes are taken already."""
+        """The rows are ordered by `columns`. An item shows `members`, each with its kind; without
+        `members` it shows all columns, none of them JSON. `used` bytes of the answer are already
+        taken."""
         self._limit = limit
         self._model = model
         self._columns = columns
@@ -153,15 +153,15 @@ class PageReader(Generic[T]):
         self._room = MAX_PAGE_BYTES - used
         self._items: list[T] = []
         self._rows: list[Row] = []
-        """Those of the items so far; the last one alone once bytes are counted, as some rows hold
-        much that their items do not."""
+        """The rows of the items so far. Once bytes are counted, only the last one is kept, because
+        some rows are much larger than their items."""
         self._estimate = 0
         self._bytes: int | None = None
         self.is_full = False
         """Whether a row was left out."""
 
     async def read(self, executor: Executor, query: Query) -> None:
-        """Add the rows of a keyset query as far as they fit."""
+        """Add the rows of a keyset query until the page is full."""
         await executor.fetch_while(*query.build(), self._takes)
 
     def page(self) -> Page[T]:
@@ -176,7 +176,7 @@ class PageReader(Generic[T]):
             self.is_full = True
             return False
         if self._bytes is None:
-            # No text takes more. Nearly all pages are known to fit by that, without a closer look.
+            # An upper bound. It shows that nearly all pages fit, without encoding their rows.
             characters = 0
             for value in row:
                 if value.__class__ is str:
@@ -195,7 +195,7 @@ class PageReader(Generic[T]):
         return True
 
     def _json_bytes(self, row: Row) -> int:
-        """The bytes of the row's item, or a few more."""
+        """An upper bound on the bytes of the row's item, larger by only a few bytes."""
         size = _COMPUTED
         for name, value in zip(row.keys(), row, strict=True):
             kind = "plain" if self._members is None else self._members.get(name)
@@ -213,8 +213,8 @@ async def fetch_json(
     members: Mapping[str, JsonKind],
     large: Sequence[str] = (),
 ) -> JsonPage:
-    """The page that a keyset query gives, ordered by `columns`, as JSON with `members`. `large`
-    are the columns that may have many kilobytes."""
+    """The page of a keyset query, ordered by `columns`, as JSON with `members`. `large` names the
+    columns that may hold many kilobytes."""
     select, params = query.build()
     return JsonPage(
         *await executor.dialect.fetch_json_page(
@@ -240,17 +240,17 @@ async def fetch_page(
     members: Mapping[str, JsonKind] | None = None,
     used: int = 0,
 ) -> Page[T]:
-    """The page that a keyset query gives: see `PageReader`."""
+    """The page of a keyset query: see `PageReader`."""
     reader = PageReader(limit, model, columns, members=members, used=used)
     await reader.read(executor, query)
     return reader.page()
 
 
 _LONGEST_CHARACTER = 6
-"""Bytes of JSON that a character takes at most, as `\\u0001` does."""
+"""The most bytes of JSON that a character takes, as in `\\u0001`."""
 _LONGEST_MEMBER = 40
-"""Bytes that a member takes beside its text: its name, or a number as its value."""
+"""Bytes of a member besides its text: its name, or a number as its value."""
 _AROUND_MEMBER = 8
-"""Quotes, colon and comma, and what `false` has more than 0."""
+"""Quotes, colon and comma, and the bytes by which `false` is longer than 0."""
 _COMPUTED = 64
-"""Members that are no columns, such as a duration, and the braces."""
+"""Members that are not columns, such as a duration, and the braces."""

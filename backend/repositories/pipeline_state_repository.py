@@ -11,14 +11,14 @@ from models import PipelineState, PipelineStateName
 
 @dataclass(frozen=True, slots=True)
 class TimedState:
-    """A state, and when the next one came; `None` while it is the last."""
+    """A state, and when the next one was added; `None` for the last state."""
 
     state: PipelineState
     next_at: str | None
 
 
 class PipelineStateRepository(BaseRepository[PipelineState]):
-    """The table `pipeline_states`. Rows are only ever added, and go with their run."""
+    """The table `pipeline_states`. It is append-only; its rows are removed with their run."""
 
     versioned = False
 
@@ -28,9 +28,9 @@ class PipelineStateRepository(BaseRepository[PipelineState]):
         super().__init__(PipelineState, "pipeline_states", db_manager, clock=clock)
 
     async def append(self, run_id: int, state: PipelineStateName, metadata: str) -> PipelineState:
-        """Add a state behind the run's last one, which becomes its previous state.
+        """Add a state after the run's last one, which becomes its previous state.
 
-        Raises `ForeignKeyViolation` when there is no such run.
+        Raises `ForeignKeyViolation` when the run does not exist.
         """
         rows = await self.db.execute_returning(
             "INSERT INTO pipeline_states"
@@ -45,8 +45,8 @@ class PipelineStateRepository(BaseRepository[PipelineState]):
     async def history(
         self, run_id: int, *, limit: int, after: Position | None, used: int = 0
     ) -> Page[TimedState]:
-        """Up to `limit` states of the run, the first one first, after the position `after`, in an
-        answer of which `used` bytes are taken."""
+        """Up to `limit` states of the run, oldest first, after the position `after`. `used` bytes
+        of the answer are already taken."""
         query = Query(
             "SELECT s.*, (SELECT n.created_at FROM pipeline_states AS n"
             " WHERE n.agent_run_id = s.agent_run_id AND n.id > s.id ORDER BY n.id LIMIT 1)"

@@ -1,4 +1,4 @@
-"""Projects: look-ups, filtered and sorted pages, deletion that can be taken back."""
+"""Projects: look-ups, filtered and sorted pages, and deletion that can be undone."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,13 +27,13 @@ SORT_COLUMNS = {"created_at": "created_at", "updated_at": "updated_at", "name": 
 
 @dataclass(frozen=True, slots=True)
 class ProjectFilter:
-    """What a list of projects holds. Deleted ones only when `statuses` says so."""
+    """The filters of a list of projects. Deleted ones are listed only if `statuses` names them."""
 
     statuses: tuple[ProjectStatus, ...] = ()
     owner: str | None = None
-    """GitHub owner, without regard to case."""
+    """GitHub owner, compared without case."""
     text: str | None = None
-    """A part of the name or of `owner/repo`, without regard to case."""
+    """A part of the name or of `owner/repo`, compared without case."""
     ids: tuple[int, ...] | None = None
     """Only these projects; `None` for all."""
 
@@ -59,7 +59,7 @@ class ProjectRepository(BaseRepository[Project]):
         super().__init__(Project, "projects", db_manager, clock=clock)
 
     async def create(self, data: Mapping[str, Any]) -> Project:
-        """Insert a project. Raises `ProjectExists` when its repository belongs to another one."""
+        """Insert a project. Raises `ProjectExists` when another project has the repository."""
         try:
             return await super().create(data)
         except UniqueViolation:
@@ -75,9 +75,9 @@ class ProjectRepository(BaseRepository[Project]):
         where: Sql | None = None,
         computed: Mapping[str, Sql | Value] | None = None,
     ) -> Project | None:
-        """What every repository does, and what is searched follows.
+        """Change the row as every repository does, and keep `search_text` up to date.
 
-        Raises `ProjectExists` when its repository belongs, or would belong, to another one.
+        Raises `ProjectExists` when another project has the present or the new repository.
         """
         if not data.keys().isdisjoint(_KEYS.values()):
             computed = {**(computed or {}), "search_text": _search_text(self.columns(data))}
@@ -87,8 +87,8 @@ class ProjectRepository(BaseRepository[Project]):
             raise await self._holder(id, self.columns(data)) from None
 
     async def get_by_github_repo(self, owner: str, repo: str) -> Project | None:
-        """The project of this repository, without regard to case, that is not deleted; else
-        `None`. Of twins it is the one that is written just so, if any is, else the first."""
+        """The project of this repository that is not deleted, or `None`. Case is ignored. Of twins
+        it is the one with exactly this spelling, else the first."""
         rows = await self.db.fetch_all(
             "SELECT * FROM projects WHERE owner_key = ? AND repo_key = ? AND status <> 'deleted'"
             " ORDER BY twin",
@@ -99,8 +99,8 @@ class ProjectRepository(BaseRepository[Project]):
         return next(exact, None) or next(iter(projects), None)
 
     async def twins(self) -> list[tuple[int, int]]:
-        """Projects that have one repository since an earlier version told them from each other by
-        their form in Unicode: the id of the first one, and of each other."""
+        """Projects that share a repository, because an earlier version distinguished names by
+        their Unicode normal form: the id of the first project, paired with each other's id."""
         rows = await self.db.fetch_all(
             "SELECT first.id, other.id FROM projects AS other JOIN projects AS first"
             " ON first.owner_key = other.owner_key AND first.repo_key = other.repo_key"
@@ -124,14 +124,14 @@ class ProjectRepository(BaseRepository[Project]):
         return [self.model(row) for row in rows]
 
     async def update_webhook_url(self, project_id: int, webhook_url: str | None) -> bool:
-        """Set or clear the webhook URL; whether there is such a project."""
+        """Set or clear the webhook URL. Returns whether the project exists."""
         return await self.change(project_id, {"webhook_url": webhook_url}) is not None
 
     async def page(
         self, filter: ProjectFilter, *, sort: str, limit: int, after: Position | None
     ) -> Page[Project]:
-        """Up to `limit` projects in the order of `sort` (a name in `SORT_COLUMNS`, `-` in front
-        for descending) that come after the position `after`."""
+        """Up to `limit` projects after the position `after`, in the order of `sort`: a name in
+        `SORT_COLUMNS`, prefixed with `-` for descending order."""
         query, keys = _page_query(filter, sort=sort, limit=limit, after=after)
         return await fetch_page(self.db, query, limit, self.model, keys, members=_MEMBERS)
 
@@ -143,27 +143,27 @@ class ProjectRepository(BaseRepository[Project]):
         return await fetch_json(self.db, query, limit, keys, _MEMBERS)
 
     async def soft_delete(self, project_id: int) -> bool:
-        """Mark the project deleted; `False` when there is none, or it is deleted already."""
+        """Mark the project as deleted. `False` when it does not exist or is already deleted."""
         deleted = await self.change(
             project_id, _DELETED, where=Sql("status <> 'deleted'"), computed=_NO_TWIN
         )
         return deleted is not None
 
     async def restore(self, project_id: int) -> Project | None:
-        """Make a deleted project active; `None` when there is none with this id that is deleted.
+        """Make a deleted project active; `None` when no deleted project has this id.
 
-        Raises `ProjectExists` when its repository belongs to another project now.
+        Raises `ProjectExists` when another project has its repository by now.
         """
         return await self.change(
             project_id, _ACTIVE, where=Sql("status = 'deleted'"), computed=_NO_TWIN
         )
 
     async def purge(self, project_id: int) -> bool:
-        """Remove the project and all that belongs to it, for good; whether there was one."""
+        """Remove the project and everything that belongs to it. Returns whether it existed."""
         return await self.delete(project_id)
 
     async def _holder(self, id: int, changes: Mapping[str, Value]) -> ProjectExists:
-        """The error for a project that has, or would have by `changes`, another's repository."""
+        """The error for a project whose repository, after `changes`, another project has."""
         row = await self.db.fetch_one(
             "SELECT other.id FROM projects AS mine JOIN projects AS other"
             " ON other.owner_key = coalesce(?, mine.owner_key)"
@@ -174,7 +174,7 @@ class ProjectRepository(BaseRepository[Project]):
         return ProjectExists(row["id"] if row is not None else None)
 
     def columns(self, data: Mapping[str, Any]) -> dict[str, Value]:
-        """`data` with the keys that look-ups, sorting and search go by."""
+        """`data` with the key columns for look-ups, sorting and search."""
         columns = super().columns(data)
         for key, name in _KEYS.items():
             if name in data:
@@ -184,7 +184,7 @@ class ProjectRepository(BaseRepository[Project]):
         return columns
 
     async def insert(self, columns: Mapping[str, Value]) -> Row:
-        """Insert a row of these columns, and what is searched; the row as stored."""
+        """Insert a row with these columns and its `search_text`. Returns the stored row."""
         name, owner, repo = (str(columns[key]) for key in _KEYS)
         searched = f"{name}\n{owner}/{repo}"
         return await super().insert({**columns, "search_text": searched})
@@ -193,11 +193,11 @@ class ProjectRepository(BaseRepository[Project]):
 _DELETED, _ACTIVE = {"status": ProjectStatus.DELETED}, {"status": ProjectStatus.ACTIVE}
 _NO_TWIN: Mapping[str, Value] = {"twin": 0}
 _KEYS = {"name_key": "name", "owner_key": "github_owner", "repo_key": "github_repo"}
-"""The keys, as `text_key` makes them, and what they are the keys of."""
+"""The key columns, which `text_key` fills, and the columns that they belong to."""
 
 
 def _search_text(columns: Mapping[str, Value]) -> Sql:
-    # Of what is stored as far as it does not change, so that no other change gets lost.
+    # Unchanged parts are taken from the stored row, so that no concurrent change gets lost.
     name, owner, repo = ("?" if key in columns else key for key in _KEYS)
     return Sql(
         f"{name} || '\n' || {owner} || '/' || {repo}",
@@ -206,7 +206,7 @@ def _search_text(columns: Mapping[str, Value]) -> Sql:
 
 
 def contains(text: str) -> str:
-    """The LIKE pattern, with `\\` as its escape, for texts that have `text` in them."""
+    """The LIKE pattern, with `\\` as its escape, for texts that contain `text`."""
     for special in "\\%_":
         text = text.replace(special, "\\" + special)
     return f"%{text}%"
@@ -214,7 +214,7 @@ def contains(text: str) -> str:
 
 _MEMBERS = json_members(Project)
 _LISTED = [status.value for status in ProjectStatus if status is not ProjectStatus.DELETED]
-"""The statuses of projects that are listed unless a status is asked for."""
+"""The statuses that are listed without a filter by status."""
 
 
 def _page_query(
@@ -222,7 +222,7 @@ def _page_query(
 ) -> tuple[Query, tuple[str, str]]:
     column = SORT_COLUMNS[sort.removeprefix("-")]
     if filter.ids:
-        # Those few first: each index of the list would lead through everybody else's, too.
+        # These few rows first, because an index of the list would scan all other projects too.
         query = Query(
             f"WITH own AS MATERIALIZED (SELECT * FROM projects WHERE {among('id', filter.ids)})"
             " SELECT * FROM own",
@@ -245,7 +245,7 @@ def _page_query(
         pattern = contains(text_key(filter.text))
         query.where("search_text LIKE ? ESCAPE '\\'", pattern)
         if "\n" in filter.text:
-            # It stands behind the name, too, and is no part of what is searched.
+            # `search_text` has a newline after the name, which is not part of a searched text.
             each = " OR ".join(f"{key} LIKE ? ESCAPE '\\'" for key in _KEYS)
             query.where(f"({each})", pattern, pattern, pattern)
     if filter.ids == ():

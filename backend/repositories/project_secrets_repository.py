@@ -1,4 +1,4 @@
-"""The secrets of projects, as ciphertext: this layer never sees a value."""
+"""The secrets of projects, as ciphertext: this layer never sees a plaintext value."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class StoredSecret:
 
 
 class SealedSecret(NamedTuple):
-    """A value to be stored, encrypted for this key and this version."""
+    """A value to store, encrypted for this key and this version."""
 
     key: str
     version: int
@@ -37,7 +37,7 @@ class SealedSecret(NamedTuple):
 
 
 class PresentValue(NamedTuple):
-    """The value that a secret has, and the key that it is encrypted with."""
+    """The stored value of a secret, and the project key that encrypts it."""
 
     version: int
     ciphertext: str
@@ -76,9 +76,9 @@ class ProjectSecretsRepository(BaseRepository[ProjectSecret]):
     async def replace(
         self, id: int, *, version: int, project_key_id: int, ciphertext: str
     ) -> ProjectSecret | None:
-        """Put a new value, encrypted for `version`, in the place of the one before it.
+        """Replace the value by a new one, encrypted for `version`.
 
-        `None` when the secret is gone or was not at `version - 1`.
+        `None` when the secret does not exist or was not at `version - 1`.
         """
         data = {"ciphertext": ciphertext, "project_key_id": project_key_id}
         return await self.change(id, data, expected=version - 1)
@@ -97,9 +97,10 @@ class ProjectSecretsRepository(BaseRepository[ProjectSecret]):
             raise SecretExists from None
 
     async def replace_all(self, project_id: int, secrets: Sequence[SealedSecret]) -> int:
-        """Put new values in the place of those one version before; how many there were."""
+        """Replace values by new ones, each one version higher. Returns how many were replaced."""
         now = self.now()
-        # Most have the project's key already, whose index takes as long as all else.
+        # Most rows already have this project key. Leaving it out halves the time, because its
+        # index is not updated.
         replaced = await self.db.execute_many(
             _REPLACE_UNDER_SAME_KEY,
             [
@@ -127,7 +128,7 @@ class ProjectSecretsRepository(BaseRepository[ProjectSecret]):
     async def present_values(
         self, project_id: int, names: Sequence[str]
     ) -> dict[str, PresentValue]:
-        """The values of those secrets of `names` that the project has, by name."""
+        """The stored values of the project's secrets with these names, by name."""
         query = Query("SELECT key_name, version, ciphertext, project_key_id FROM project_secrets")
         query.where("project_id = ?", project_id)
         query.where_in("key_name", names)
@@ -144,8 +145,8 @@ class ProjectSecretsRepository(BaseRepository[ProjectSecret]):
         limit: int,
         after: Position | None,
     ) -> Page[S]:
-        """What `make` makes of up to `limit` secrets of a project, newest first, after the
-        position `after`. It is given one at a time, since values may be large."""
+        """The results of `make` for up to `limit` secrets of a project, newest first, after the
+        position `after`. It is called row by row, because values may be large."""
         query = Query(_WITH_KEY)
         query.where("s.project_id = ?", project_id)
         query.keyset(("s.id",), after, descending=True, limit=limit)
@@ -159,8 +160,8 @@ class ProjectSecretsRepository(BaseRepository[ProjectSecret]):
         )
 
     async def each_of(self, project_id: int, make: Callable[[StoredSecret], S]) -> list[S]:
-        """What `make` makes of each secret of a project, newest first. It is given one at a time,
-        since there may be many large ones."""
+        """The results of `make` for all secrets of a project, newest first. It is called row by
+        row, because there may be many large values."""
         made: list[S] = []
 
         def takes(row: Row) -> bool:
@@ -177,7 +178,7 @@ class ProjectSecretsRepository(BaseRepository[ProjectSecret]):
         return await self.each_of(project_id, lambda stored: stored)
 
     async def remove(self, project_id: int, key: str) -> bool:
-        """Delete the secret of this key; whether there was one."""
+        """Delete the secret of this key. Returns whether it existed."""
         return (
             await self.db.execute(
                 "DELETE FROM project_secrets WHERE project_id = ? AND key_name = ?",

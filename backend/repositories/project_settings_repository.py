@@ -1,4 +1,4 @@
-"""The configuration of projects: one row for each project that has one."""
+"""The configuration of projects: at most one row for each project."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -21,14 +21,14 @@ class ProjectSettingsRepository(BaseRepository[ProjectSettings]):
         super().__init__(ProjectSettings, "project_settings", db_manager, clock=clock)
 
     async def get_by_project_id(self, project_id: int) -> ProjectSettings | None:
-        """The settings of a project, or `None` when it has none of its own."""
+        """The settings of a project, or `None` when it has the defaults."""
         row = await self.db.fetch_one(
             "SELECT * FROM project_settings WHERE project_id = ?", (project_id,)
         )
         return self.model(row) if row is not None else None
 
     async def add(self, project_id: int, data: Mapping[str, Any]) -> None:
-        """Insert the settings of a project that has none, `data` and else the defaults."""
+        """Insert the settings of a project that has none: `data`, and defaults for the rest."""
         now = self.now()
         columns = self.columns({**data, "project_id": project_id})
         await self.db.execute(
@@ -38,9 +38,9 @@ class ProjectSettingsRepository(BaseRepository[ProjectSettings]):
         )
 
     async def upsert(self, project_id: int, data: Mapping[str, Any]) -> ProjectSettings:
-        """Set the columns in `data` and leave the others, making the row if there is none.
+        """Set the columns in `data` and leave the others. Creates the row if the project has none.
 
-        Raises `ForeignKeyViolation` when there is no such project.
+        Raises `ForeignKeyViolation` when the project does not exist.
         """
         changed = await self.change_where(Sql("project_id = ?", (project_id,)), data)
         if changed:

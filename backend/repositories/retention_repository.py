@@ -1,4 +1,4 @@
-"""What is beyond the limits of what is kept: finding it, counting it, removing it."""
+"""Finding, counting and removing the rows beyond the retention limits."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,18 +9,18 @@ from database.base import TableAccess
 from database.portable_sql import among
 
 SAMPLE = 500
-"""Rows whose size stands for all that would go."""
+"""The number of rows from which the size of all removable rows is estimated."""
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """Rows that have limits together. An index has them by time, in the order of their ids."""
+    """Rows that share limits. An index has them by time and then by id."""
 
     table: str
     condition: str
-    """Spelled out as the index has it."""
+    """Written as in the index, so that the index is used."""
     size: str
-    """The characters of a row's texts."""
+    """The SQL expression for the number of characters in a row's texts."""
 
 
 _LOG_SIZE = (
@@ -35,16 +35,16 @@ KEPT: Final = (LOGS, OWN_LOGS, DELIVERIES)
 
 @dataclass(frozen=True, slots=True)
 class Cutoff:
-    """Up to where rows go: by their time, and among those of the same time by their id."""
+    """The end of the removable rows: by their time, and for equal times by their id."""
 
     created_at: str
     id: int
-    """Of the last row that goes."""
+    """The id of the last removable row."""
     now: str
-    """No clock that was right has dated a row after this time."""
+    """Rows with a later time were written while a clock was wrong."""
     before_id: int
-    """What is dated after `now` is as old as its place: it goes if its id is less than this one,
-    the id of the first row that stays."""
+    """The id of the first row that stays. A row with a time after `now` is removed if its id is
+    less, because only its id tells its age."""
 
     @property
     def by_time(self) -> tuple[str, int]:
@@ -56,7 +56,7 @@ class Cutoff:
 
 
 _ROW = 150
-"""Characters that a row takes beside its texts: its other columns and its entries in indexes."""
+"""Characters that a row takes besides its texts: its other columns and its index entries."""
 _RUN_SIZE = (
     f"{2 * _ROW} + length(target_text) + COALESCE(length(planning_statement), 0)"
     " + COALESCE(length(result), 0) + COALESCE(length(error_message), 0) + length(metadata)"
@@ -76,20 +76,20 @@ _PARTS_OF_RUNS = (
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """Rows, and how many characters of text their sample had on average."""
+    """The number of rows, and the average number of characters in a sample of them."""
 
     rows: int
     characters: float
 
 
 class RetentionRepository(TableAccess):
-    """Rows by age and number, in several tables."""
+    """Finds and removes rows by age and number, in several tables."""
 
     async def cutoff(
         self, kept: Kept, *, before: str | None, newest: int | None, now: str
     ) -> Cutoff | None:
-        """Up to where rows go that are older than `before`, or not among the newest `newest`;
-        `None` when none does."""
+        """The end of the rows that are older than `before` or not among the newest `newest`;
+        `None` when there are no such rows."""
         lasts = [
             await self._last(kept, "created_at < ?", before) if before is not None else None,
             await self._beyond(kept, newest, now) if newest is not None else None,
@@ -115,13 +115,13 @@ class RetentionRepository(TableAccess):
         return (row["created_at"], row["id"]) if row is not None else None
 
     async def _beyond(self, kept: Kept, newest: int, now: str) -> tuple[str, int] | None:
-        # Ids are given out one after another, so that mostly nothing has to be counted.
+        # Ids are assigned in sequence, so that counting is rarely necessary.
         if await self.span(kept.table) <= newest:
             return None
         return await self._last(kept, "created_at <= ?", now, newest)
 
     async def span(self, table: str) -> int:
-        """How far the ids reach: no less than the number of rows, and mostly little more."""
+        """The range of the ids: an upper bound on the number of rows, and usually close to it."""
         first = await self.db.fetch_one(f"SELECT min(id) AS id FROM {table}")
         last = await self.db.fetch_one(f"SELECT max(id) AS id FROM {table}")
         if first is None or last is None or last["id"] is None:
@@ -129,7 +129,7 @@ class RetentionRepository(TableAccess):
         return int(last["id"] - first["id"]) + 1
 
     async def ids_until(self, kept: Kept, cutoff: Cutoff, limit: int) -> list[int]:
-        """The ids of up to `limit` of the rows that go, the oldest first."""
+        """The ids of up to `limit` removable rows, oldest first."""
         ids: list[int] = []
         for condition, params in _going(cutoff):
             if len(ids) < limit:
@@ -142,7 +142,7 @@ class RetentionRepository(TableAccess):
         return ids
 
     async def extent(self, kept: Kept, cutoff: Cutoff | None) -> Extent:
-        """The rows that go. Reads as much of an index as they have entries."""
+        """The extent of the removable rows. Reads their index entries."""
         if cutoff is None:
             return Extent(0, 0.0)
         total = 0
@@ -161,13 +161,13 @@ class RetentionRepository(TableAccess):
         return Extent(total, (sample["size"] if sample is not None else None) or 0.0)
 
     async def remove_deliveries(self, ids: Sequence[int]) -> int:
-        """Remove the deliveries with these ids; how many they were."""
+        """Remove the deliveries with these ids. Returns their number."""
         return await self.db.execute(
             f"DELETE FROM webhook_deliveries WHERE {among('id', ids)}", ids
         )
 
     async def runs_finished_before(self, time: str, limit: int) -> list[int]:
-        """The ids of up to `limit` runs that ended before `time`, those first that ended first."""
+        """The ids of up to `limit` runs that ended before `time`, in the order of their end."""
         rows = await self.db.fetch_all(
             "SELECT id FROM agent_runs WHERE completed_at < ? ORDER BY completed_at, id LIMIT ?",
             (time, limit),
@@ -175,7 +175,7 @@ class RetentionRepository(TableAccess):
         return [row["id"] for row in rows]
 
     async def projects_with_more_runs(self, count: int) -> list[int]:
-        """The projects that ever had more than `count` runs."""
+        """The ids of the projects that ever had more than `count` runs."""
         rows = await self.db.fetch_all(
             "SELECT project_id FROM run_queues WHERE last_run_number > ? ORDER BY project_id",
             (count,),
@@ -184,7 +184,7 @@ class RetentionRepository(TableAccess):
 
     async def finished_runs_beyond(self, project_id: int, count: int, limit: int) -> list[int]:
         """The ids of up to `limit` finished runs that are not among the project's newest `count`,
-        the oldest first."""
+        oldest first."""
         rows = await self.db.fetch_all(
             "SELECT id FROM agent_runs WHERE project_id = ? AND completed_at IS NOT NULL"
             " AND id <= (SELECT id FROM agent_runs WHERE project_id = ?"
@@ -194,14 +194,14 @@ class RetentionRepository(TableAccess):
         return [row["id"] for row in rows]
 
     async def remove_finished_runs(self, ids: Sequence[int]) -> int:
-        """Remove those of the runs that are finished, with all that belongs to them but their
-        logs, which become orphaned; how many they were."""
+        """Remove the finished runs among these, with everything that belongs to them except their
+        logs, which become orphaned. Returns the number of removed runs."""
         return await self.db.execute(
             f"DELETE FROM agent_runs WHERE {among('id', ids)} AND completed_at IS NOT NULL", ids
         )
 
     async def characters_of_runs(self, ids: Sequence[int]) -> int:
-        """The characters of text that these runs have, and their states, results and snapshots."""
+        """The characters of text in these runs and their states, results and snapshots."""
         total = 0
         for table, column, size in _PARTS_OF_RUNS:
             query = Query(f"SELECT sum({size}) AS size FROM {table}")
@@ -211,7 +211,7 @@ class RetentionRepository(TableAccess):
         return total
 
     async def count_logs_of_runs(self, ids: Sequence[int], cutoff: Cutoff | None) -> int:
-        """How many logs these runs have, without those that go at `cutoff`."""
+        """The number of logs of these runs, without those up to `cutoff`."""
         query = Query("SELECT count(*) AS rows FROM system_logs")
         query.where_in("agent_run_id", ids)
         if cutoff is not None:
@@ -220,8 +220,7 @@ class RetentionRepository(TableAccess):
         return int(row["rows"]) if row is not None else 0
 
     async def count_orphaned_logs(self, cutoff: Cutoff | None) -> int:
-        """How many logs have to go since their project or run is gone, without those that go at
-        `cutoff`."""
+        """The number of logs whose project or run was removed, without those up to `cutoff`."""
         stays, params = (
             ("1 = 1", ()) if cutoff is None else (_STAYS, (*cutoff.by_time, *cutoff.by_place))
         )
@@ -243,7 +242,7 @@ _STAYS = (
 
 
 def _going(cutoff: Cutoff) -> list[tuple[str, tuple[str, int]]]:
-    """The conditions of which the rows that go fulfil one."""
+    """The conditions, of which each removable row meets one."""
     return [
         ("(created_at, id) <= (?, ?)", cutoff.by_time),
         ("created_at > ? AND id < ?", cutoff.by_place),

@@ -1,4 +1,4 @@
-"""The queues of projects: the numbers of their runs, and whose turn it is to be worked for."""
+"""The queues of projects: the numbers of their runs, and which project's turn is next."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from database.portable_sql import unindexed
 
 @dataclass(frozen=True, slots=True)
 class QueueHead:
-    """A project with pending runs, and an id that none of them is below."""
+    """A project with pending runs, and a lower bound on their ids."""
 
     project_id: int
     next_run_id: int
@@ -20,9 +20,9 @@ class RunQueueRepository(TableAccess):
     """The table `run_queues`."""
 
     async def next_number(self, project_id: int) -> int:
-        """A number for a new run of the project: one more than the last, never one given before.
+        """The number of the project's next run: one more than the last. Numbers are not reused.
 
-        Raises `ForeignKeyViolation` when there is no such project.
+        Raises `ForeignKeyViolation` when the project does not exist.
         """
         rows = await self.db.execute_returning(
             "INSERT INTO run_queues (project_id, last_run_number) VALUES (?, 1)"
@@ -33,7 +33,7 @@ class RunQueueRepository(TableAccess):
         return int(rows[0]["last_run_number"])
 
     async def enqueue(self, project_id: int, run_id: int) -> None:
-        """Tell that this run of the project is pending now. Its number was given before."""
+        """Note that this run of the project is pending now. It already has its number."""
         await self.db.execute(
             "UPDATE run_queues SET next_run_id = ?"
             " WHERE project_id = ? AND (next_run_id IS NULL OR next_run_id > ?)",
@@ -43,10 +43,10 @@ class RunQueueRepository(TableAccess):
     async def first_waiting(
         self, project_ids: Sequence[int] | None, *, limit: int
     ) -> list[QueueHead]:
-        """Up to `limit` queues with pending runs, in projects that are not deleted, the one served
-        least recently first; among equals the one with the oldest run. With `project_ids` only
-        these projects are looked at."""
-        # The order of the join keeps to the index that has the turns in order.
+        """Up to `limit` queues with pending runs, in projects that are not deleted: the project
+        served least recently first, and among equals the one with the oldest run. With
+        `project_ids`, only queues of these projects."""
+        # This join order makes the engine use the index on the turns.
         query = Query(
             "SELECT q.project_id, q.next_run_id FROM run_queues AS q CROSS JOIN projects AS p"
         )
@@ -58,8 +58,8 @@ class RunQueueRepository(TableAccess):
         return [QueueHead(row["project_id"], row["next_run_id"]) for row in rows]
 
     async def waiting(self) -> tuple[int, int | None]:
-        """The number of pending runs in projects that are not deleted, and the id of the oldest,
-        `None` when there is none. It looks at each project that has any, and at no other run."""
+        """The number of pending runs in projects that are not deleted, and the id of the oldest;
+        `None` when none is pending. It reads one run of each project with pending runs."""
         row = await self.db.fetch_one(
             "SELECT COALESCE(sum(q.pending_runs), 0) AS runs, min((SELECT min(r.id)"
             " FROM agent_runs AS r WHERE r.project_id = q.project_id AND r.status = 'pending'))"
@@ -76,7 +76,7 @@ class RunQueueRepository(TableAccess):
         )
 
     async def end_turn(self, project_id: int, next_run_id: int | None) -> None:
-        """Put the project behind all others, with its oldest run that is pending still."""
+        """Move the project to the end of the queue, with the id of its oldest pending run."""
         await self.db.execute(
             "UPDATE run_queues SET next_run_id = ?,"
             " claim_turn = (SELECT max(claim_turn) FROM run_queues) + 1"

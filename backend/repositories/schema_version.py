@@ -1,4 +1,4 @@
-"""Which migrations a database has, beside those that this code has."""
+"""The newest migration of a database, and the newest one of this code."""
 
 from functools import cache
 
@@ -7,12 +7,12 @@ from database.migrator import load_migrations
 
 
 async def schema_version(db: Executor) -> int | None:
-    """The number of the newest migration that was applied; `None` when none was."""
+    """The number of the newest applied migration; `None` before the first."""
     row = await db.fetch_one("SELECT max(version) AS version FROM schema_migrations")
     return row["version"] if row is not None else None
 
 
 @cache
 def newest_schema_version() -> int:
-    """The number of the newest migration that this code has. Reads the files once."""
+    """The number of this code's newest migration. Reads the files once."""
     return load_migrations()[-1].version

@@ -1,4 +1,4 @@
-"""Everything that is encrypted under a project's key, whatever table it is in."""
+"""All values that are encrypted under project keys, in several tables."""
 
 from dataclasses import dataclass, field
 
@@ -7,14 +7,14 @@ from database.base import TableAccess
 
 @dataclass(frozen=True, slots=True)
 class SealedKind:
-    """Where one kind of sealed value is stored, and what it is bound to."""
+    """The columns of one kind of sealed value, and of the context that it is bound to."""
 
     purpose: str
     table: str
     ciphertext: str
     """The column of the sealed text."""
     name: str
-    """The expression of the name that it is bound to."""
+    """The SQL expression for the name that it is bound to."""
     version: str
     """The column of the version that it is bound to."""
 
@@ -43,7 +43,7 @@ class SealedRepository(TableAccess):
     async def under(
         self, kind: SealedKind, project_key_id: int, after_id: int, limit: int
     ) -> list[SealedValue]:
-        """Up to `limit` values of a kind under this key that follow `after_id`, by id."""
+        """Up to `limit` values of a kind under this key after `after_id`, by id."""
         rows = await self.db.fetch_all(
             f"SELECT id, project_id, {kind.name} AS name, {kind.version} AS version,"
             f" {kind.ciphertext} AS ciphertext FROM {kind.table}"
@@ -55,7 +55,7 @@ class SealedRepository(TableAccess):
     async def move(
         self, kind: SealedKind, value: SealedValue, project_key_id: int, ciphertext: str
     ) -> None:
-        """Store the same value sealed under another key; nothing else of its row changes."""
+        """Store the same value sealed under another key. The rest of its row stays unchanged."""
         await self.db.execute(
             f"UPDATE {kind.table} SET {kind.ciphertext} = ?, project_key_id = ?"
             f" WHERE id = ? AND {kind.version} = ?",

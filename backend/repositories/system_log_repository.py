@@ -23,16 +23,16 @@ _COLUMNS = (
 _ROW = "(?, ?, ?, ?, ?, ?, ?, ?, ?, 0)"
 _OWN_ROW = "(?, ?, ?, ?, ?, ?, ?, ?, ?, 1)"
 _LARGEST_INSERT = 128
-"""Rows of one statement, a power of two, so that a few statements serve batches of every size. A
-statement of many rows takes half the time of as many statements, and leaves the interpreter to
-others while it runs."""
+"""The most rows of one statement: a power of two, so that few statements serve batches of any
+size. A statement with many rows takes half the time of one statement for each row, and releases
+the interpreter lock while it runs."""
 _CLOCK_SLACK = timedelta(minutes=10)
-"""When the clock was set back by less, new logs get the time of the last one until it has caught
-up."""
+"""If the clock was set back by less than this, new logs get the time of the last log until the
+clock has caught up."""
 
 _INDEX = ("system_log_index", "system_log_terms", "message", "labels")
 _MAX_PROJECT_LABELS = 100
-"""A token of more projects sees most rows anyway: they are looked through."""
+"""A token that is bound to more projects sees most rows anyway, so they are scanned."""
 _BEYOND = 2**63 - 1
 _NOT_REMOVED = (
     "NOT EXISTS (SELECT 1 FROM system_log_removals AS r WHERE r.project_id = l.project_id)",
@@ -42,7 +42,7 @@ _NOT_REMOVED = (
 
 @dataclass(frozen=True, slots=True)
 class LogFilter:
-    """What a list of logs holds; `None` stands for all."""
+    """The filters of a list of logs; `None` for no filter."""
 
     level: LogLevel | None = None
     """Only logs of this level and above."""
@@ -53,14 +53,14 @@ class LogFilter:
     """Logs of these projects only."""
     since: str | None = None
     until: str | None = None
-    """From the one to the other, both included, as `time_text` writes times."""
+    """`since` and `until` are both included, in the form of `time_text`."""
     words: tuple[str, ...] = ()
-    """All of them stand in the message, in whatever case and with or without accents."""
+    """The message contains all of these words; case and accents are ignored."""
 
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """A project or a run that is gone, and whose logs have to go."""
+    """A removed project or run whose logs have to be removed."""
 
     id: int
     column: Literal["project_id", "agent_run_id"]
@@ -68,15 +68,15 @@ class Removal:
 
 
 class SystemLogRepository(TableAccess):
-    """The table `system_logs`, its full-text index, and the notes of whose logs have to go."""
+    """The table `system_logs`, its full-text index, and the records of logs to remove."""
 
     @property
     def index(self) -> TextIndex:
-        """The words of messages, and labels that the view makes of a log's traits."""
+        """The index of words in messages, and of the labels that the view makes of traits."""
         return self.db.dialect.text_index(*_INDEX)
 
     async def append(self, logs: Sequence[NewLog], *, own: bool = False) -> None:
-        """Insert `logs`, with ids and times in their order; `own` ones are the service's."""
+        """Insert `logs`, with ids and times in their order; `own` for the service's own logs."""
         last = await self.db.fetch_one(
             "SELECT id, created_at, (SELECT max(block) FROM system_log_blocks) AS noted"
             " FROM system_logs WHERE id = (SELECT max(id) FROM system_logs)"
@@ -99,7 +99,7 @@ class SystemLogRepository(TableAccess):
         await self.index.add(self.db, ids)
 
     async def projects_of_runs(self, run_ids: Sequence[int]) -> dict[int, int]:
-        """The project of each of these runs, without those that there are not."""
+        """The project of each of these runs, without runs that do not exist."""
         if not run_ids:
             return {}
         query = Query("SELECT id, project_id FROM agent_runs")
@@ -108,7 +108,7 @@ class SystemLogRepository(TableAccess):
         return {row["id"]: row["project_id"] for row in rows}
 
     async def existing_projects(self, project_ids: Sequence[int]) -> frozenset[int]:
-        """Those of the projects that there are, deleted or not."""
+        """The ids of the projects that exist, deleted or not."""
         if not project_ids:
             return frozenset()
         query = Query("SELECT id FROM projects")
@@ -118,8 +118,8 @@ class SystemLogRepository(TableAccess):
     async def page(
         self, filter: LogFilter, *, limit: int, after: Position | None
     ) -> Page[SystemLog]:
-        """Up to `limit` logs, newest first, that come after the position `after`. Use it inside a
-        transaction: it may take several statements."""
+        """Up to `limit` logs, newest first, after the position `after`. Call it inside a
+        transaction, because it may need several statements."""
         reader = PageReader(limit, _log, ("id",), members=_MEMBERS)
         if filter.since is None and filter.until is None:
             query, id_column = self._query(filter)
@@ -136,7 +136,7 @@ class SystemLogRepository(TableAccess):
         return reader.page()
 
     def _query(self, filter: LogFilter) -> tuple[Query, str]:
-        """The logs that the filter means, and the column that gives them in their order."""
+        """The query for the filter's logs, and the column that orders them."""
         traits = list(_traits(filter))
         labelled = [trait for trait in traits if trait.labels]
         if filter.words or len(labelled) > 1 or not all(trait.ordered for trait in labelled):
@@ -146,7 +146,7 @@ class SystemLogRepository(TableAccess):
             query.where(found, *params)
         else:
             query, id_column = Query("SELECT l.* FROM system_logs AS l"), "l.id"
-        # Also for rows that the index found: a message may say what only labels should.
+        # Also checked for rows from the index, because a message may contain the text of a label.
         for trait in traits:
             query.where(trait.condition, *trait.params)
         if filter.since is not None:
@@ -158,7 +158,7 @@ class SystemLogRepository(TableAccess):
         return query, id_column
 
     async def remove(self, ids: Sequence[int]) -> int:
-        """Remove the logs with these ids, all of which there are; how many they were."""
+        """Remove the logs with these ids, which must all exist. Returns their number."""
         if not ids:
             return 0
         await self.index.remove(self.db, ids)
@@ -172,7 +172,7 @@ class SystemLogRepository(TableAccess):
         return await self.index.tidy(self.db, begin=begin)
 
     async def next_removal(self) -> Removal | None:
-        """A project or run whose logs have to go; `None` when there is none."""
+        """A project or run whose logs have to be removed; `None` when no such record is left."""
         row = await self.db.fetch_one(
             "SELECT * FROM system_log_removals WHERE id = (SELECT min(id) FROM system_log_removals)"
         )
@@ -183,8 +183,8 @@ class SystemLogRepository(TableAccess):
         return Removal(row["id"], "agent_run_id", row["agent_run_id"])
 
     async def remove_of(self, removal: Removal, limit: int) -> int:
-        """Remove up to `limit` of the logs that have to go; how many they were. Fewer than
-        `limit` were the last of them, and the note of them is gone too."""
+        """Remove up to `limit` logs of this project or run. Returns their number. Fewer than
+        `limit` means that no log is left; the removal's record is then deleted as well."""
         rows = await self.db.fetch_all(
             f"SELECT id FROM system_logs WHERE {removal.column} = ? ORDER BY id LIMIT ?",
             (removal.owner_id, limit),
@@ -208,14 +208,14 @@ def _not_before(last: str, now: datetime) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Trait:
-    """One thing that logs are filtered by."""
+    """One condition that logs are filtered by."""
 
     condition: str
     params: tuple[Value, ...] = ()
     labels: tuple[str, ...] = ()
-    """The labels of which such a log has one, as the view `system_log_terms` makes them."""
+    """A matching log has one of these labels, which the view `system_log_terms` makes."""
     ordered: bool = False
-    """Whether an index of the table gives just these logs in the order of their ids."""
+    """Whether an index of the table returns exactly these logs in the order of their ids."""
 
 
 def _traits(filter: LogFilter) -> Iterator[_Trait]:
@@ -223,7 +223,7 @@ def _traits(filter: LogFilter) -> Iterator[_Trait]:
         least = filter.level.number
         numbers = [level.number for level in LogLevel if level.number >= least]
         yield _Trait(
-            # Spelled out, since a parameter would not say that a partial index has all the rows.
+            # A literal, because with a parameter the engine can't use the partial index.
             f"l.level_no >= {least:d}",
             labels=tuple(f"l{number}" for number in numbers),
             ordered=filter.level is not LogLevel.INFO,
@@ -245,7 +245,7 @@ def _project_trait(ids: tuple[int, ...]) -> _Trait:
     if not ids:
         return _Trait("1 = 0")
     if len(ids) > _MAX_PROJECT_LABELS:
-        # With an index on project_id the rows would have to be sorted.
+        # With an index on `project_id`, the rows would have to be sorted.
         return _Trait(among(unindexed("l.project_id"), ids), ids)
     labels = tuple(f"p{project_id}" for project_id in ids)
     if len(ids) == 1:

@@ -1,4 +1,4 @@
-"""Test results of runs: one for each test of a run, however often it is uploaded."""
+"""Test results of runs: one row for each test of a run, however often it is uploaded."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -23,11 +23,11 @@ _NULLABLE = ("duration_seconds", "result_data", "error_message", "screenshot_pat
 _UPLOADED = (*_TEST, "status", *_NULLABLE)
 _INSERTED = ("agent_run_id", *_UPLOADED, "created_at", "updated_at")
 _OF_TEST = slice(1, 1 + len(_TEST))
-"""Where a row has the type and the name of its test."""
+"""The place of the test's type and name in a row."""
 _REPLACED = ("status", *_NULLABLE, "updated_at")
 
-# A row that is the same again stays as it is. Spelled out, because the two engines share no
-# operator that tells null from null; and qualified, as an upsert asks for it.
+# A row that is uploaded again unchanged is not updated. Written out, because SQLite and PostgreSQL
+# share no operator that compares nulls; qualified, because an upsert requires it.
 _DIFFERS = " OR ".join(
     [
         "test_results.status <> excluded.status",
@@ -49,30 +49,30 @@ _UPSERT = (
 
 @dataclass(frozen=True, slots=True)
 class ResultFilter:
-    """What a list of a run's results holds; what is left out does not narrow it."""
+    """The filters of a list of a run's results; empty or `None` for no filter."""
 
     statuses: tuple[TestStatus, ...] = ()
-    """Any of these."""
+    """Results with one of these statuses."""
     test_type: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class HistoryFilter:
-    """Which tests a history is about; `None` does not narrow it."""
+    """The filters of a history of tests; `None` for no filter."""
 
     test_name: str | None = None
     test_type: str | None = None
 
 
 class RunNumber(NamedTuple):
-    """A run, as its project counts it."""
+    """A run's id, and its number in its project."""
 
     id: int
     run_number: int
 
 
 class Outcome(NamedTuple):
-    """How a test went in a run."""
+    """A test's result in a run."""
 
     test_type: str
     test_name: str
@@ -93,8 +93,8 @@ class TestResultRepository(BaseRepository[TestResult]):
         super().__init__(TestResult, "test_results", db_manager, clock=clock)
 
     async def upsert(self, run_id: int, results: Sequence[Mapping[str, Any]]) -> int:
-        """Insert these results of a run in their order, or put them in the place of those of the
-        same test; how many rows changed: what is the same already does not."""
+        """Insert these results of a run in their order, or replace earlier results of the same
+        test. Returns how many rows changed; equal results change nothing."""
         now = self.now()
         rows = [
             (run_id, *(encode(result[name]) for name in _UPLOADED), now, now) for result in results
@@ -126,7 +126,7 @@ class TestResultRepository(BaseRepository[TestResult]):
         return await fetch_page(self.db, query, limit, self.model, ("id",), members=_MEMBERS)
 
     async def summary(self, run_id: int) -> dict[TestStatus, int]:
-        """How many of all the run's results have each status; only those that there are."""
+        """The number of the run's results by status, without statuses that no result has."""
         rows = await self.db.fetch_all(
             "SELECT status, count(*) AS results FROM test_results"
             " WHERE agent_run_id = ? GROUP BY status ORDER BY status",
@@ -135,7 +135,7 @@ class TestResultRepository(BaseRepository[TestResult]):
         return {TestStatus(row["status"]): row["results"] for row in rows}
 
     async def last_runs(self, project_id: int, runs: int) -> list[RunNumber]:
-        """The project's last runs, the newest first."""
+        """The project's last runs, newest first."""
         rows = await self.db.fetch_all(
             "SELECT id, run_number FROM agent_runs WHERE project_id = ? ORDER BY id DESC LIMIT ?",
             (project_id, runs),
@@ -151,12 +151,12 @@ class TestResultRepository(BaseRepository[TestResult]):
         after: Position | None,
         most_bytes: int = MAX_PAGE_BYTES,
     ) -> Page[Outcome]:
-        """Results of a run in the order of type and name, after the position of that pair: up to
-        `limit`, and one more if there is one, of `most_bytes` together."""
+        """Results of a run by type and name, after the position `after`: up to `limit` and one
+        more, of at most `most_bytes` together."""
         query = Query(f"SELECT {', '.join(Outcome._fields)} FROM test_results")
         query.where("agent_run_id = ?", run_id)
         start = dict(zip(_TEST, after, strict=True)) if after is not None else None
-        # A part that is given orders nothing any more; left in the order, it would cost a sort.
+        # A column with a fixed value does not affect the order; keeping it would cost a sort.
         keys = [name for name in _TEST if getattr(filter, name) is None]
         for name in _TEST:
             if name not in keys:
@@ -169,7 +169,7 @@ class TestResultRepository(BaseRepository[TestResult]):
 
 
 def _each_test_once(rows: list[tuple[Value, ...]]) -> list[list[tuple[Value, ...]]]:
-    """The rows of an upsert, in parts that follow one another: no test is in one of them twice."""
+    """The rows of an upsert, in consecutive parts that contain each test at most once."""
     parts: list[list[tuple[Value, ...]]] = []
     seen: Counter[tuple[Value, ...]] = Counter()
     for row in rows:

@@ -1,4 +1,4 @@
-"""What was sent to webhooks: each delivery once, its payload as it came."""
+"""Webhook deliveries: each one is stored once, with its payload as it was sent."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ _COLUMNS = "id, webhook_id, guid, event, action, payload_bytes, created_at"
 
 @dataclass(frozen=True, slots=True)
 class DeliveryFilter:
-    """What a list of deliveries holds; `None` does not narrow it."""
+    """The filters of a list of deliveries; `None` for no filter."""
 
     event: str | None = None
     guid: str | None = None
@@ -38,9 +38,10 @@ class WebhookDeliveryRepository(BaseRepository[WebhookDelivery]):
         payload: str,
         payload_bytes: int,
     ) -> WebhookDelivery | None:
-        """Store a delivery; `None` when the webhook has one with this guid, which stays as it is.
+        """Store a delivery. Returns `None`, and changes nothing, when the webhook already has one
+        with this guid.
 
-        Raises `ForeignKeyViolation` when there is no such webhook.
+        Raises `ForeignKeyViolation` when the webhook does not exist.
         """
         rows = await self.db.execute_returning(
             "INSERT INTO webhook_deliveries"
@@ -52,7 +53,7 @@ class WebhookDeliveryRepository(BaseRepository[WebhookDelivery]):
         return self.model(rows[0]) if rows else None
 
     async def get_by_guid(self, webhook_id: int, guid: str) -> WebhookDelivery | None:
-        """The delivery that its sender calls by this id, or `None`."""
+        """The delivery with the guid that its sender chose, or `None`."""
         row = await self.db.fetch_one(
             f"SELECT {_COLUMNS} FROM webhook_deliveries WHERE webhook_id = ? AND guid = ?",
             (webhook_id, guid),

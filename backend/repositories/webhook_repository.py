@@ -1,4 +1,4 @@
-"""Webhooks of projects; their secret tokens as ciphertext, which this layer never opens."""
+"""Webhooks of projects, with their secret tokens as ciphertext, which this layer never opens."""
 
 from dataclasses import dataclass
 
@@ -11,22 +11,22 @@ from models import Webhook
 
 @dataclass(frozen=True, slots=True)
 class StoredWebhook:
-    """A webhook's row, and what decides whether it takes deliveries."""
+    """A webhook's row, its key, and whether its project is deleted."""
 
     webhook: Webhook
     key: ProjectKey | None
-    """The row of the key that the secret token is encrypted with; `None` without a token."""
+    """The row of the key that encrypts the secret token; `None` without a token."""
     in_deleted_project: bool
 
     @property
     def is_open(self) -> bool:
-        """Whether it takes deliveries at all."""
+        """Whether it accepts deliveries."""
         return self.webhook.is_active and not self.in_deleted_project
 
 
 @dataclass(frozen=True, slots=True)
 class SealedToken:
-    """A webhook's secret token as it is stored."""
+    """A webhook's stored secret token."""
 
     project_id: int
     version: int
@@ -72,7 +72,7 @@ class WebhookRepository(BaseRepository[Webhook]):
         return StoredWebhook(self.model(row), key, bool(row["in_deleted_project"]))
 
     async def get_sealed_token(self, id: int) -> SealedToken | None:
-        """The webhook's secret token; `None` when there is no such webhook, or it has none."""
+        """The webhook's secret token; `None` when the webhook does not exist or has no token."""
         row = await self.db.fetch_one(
             "SELECT w.project_id, w.secret_version, w.secret_ciphertext,"
             " k.id AS key_id, k.project_id AS key_project_id, k.wrapped"
@@ -86,7 +86,8 @@ class WebhookRepository(BaseRepository[Webhook]):
         return SealedToken(row["project_id"], row["secret_version"], row["secret_ciphertext"], key)
 
     async def set_first_token(self, id: int, *, project_key_id: int, ciphertext: str) -> Webhook:
-        """Store the secret token that a webhook is made with: part of its making, no change."""
+        """Store the secret token of a new webhook. It is part of the creation, so the webhook's
+        version stays."""
         rows = await self.db.execute_returning(
             "UPDATE webhooks SET secret_ciphertext = ?, project_key_id = ?, secret_version = 1"
             " WHERE id = ? RETURNING *",
@@ -102,7 +103,7 @@ class WebhookRepository(BaseRepository[Webhook]):
         return await fetch_page(self.db, query, limit, self.model, ("id",), members=_MEMBERS)
 
     async def set_triggered(self, id: int, at: str) -> None:
-        """Note when a delivery came. It is no change of the webhook: its version stays."""
+        """Store when a delivery arrived. The webhook's version stays."""
         await self.db.execute("UPDATE webhooks SET last_triggered_at = ? WHERE id = ?", (at, id))
 
 

@@ -1,1 +1,1 @@
-"""The shapes of requests and answers, by what they are about."""
+"""The shapes of requests and answers, by resource."""

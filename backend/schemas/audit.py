@@ -1,4 +1,4 @@
-"""The audit, as it is shown."""
+"""The shapes of audit entries in answers."""
 
 from pydantic import BaseModel, Field
 
@@ -27,6 +27,6 @@ class AuditList(BaseModel):
 
 
 class ExportedAuditEntry(AuditEntry):
-    """An entry with what proves it."""
+    """An entry with the MAC that proves it."""
 
     mac: str

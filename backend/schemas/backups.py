@@ -1,4 +1,4 @@
-"""Backups: what administrators get."""
+"""Backups: what administrators receive."""
 
 from pydantic import BaseModel, ConfigDict, Field
 

@@ -1,4 +1,4 @@
-"""What a client sends: strict, and without unknown fields."""
+"""The base class of request bodies."""
 
 from typing import Any, ClassVar
 
@@ -10,10 +10,11 @@ from pydantic import (
 
 
 class RequestModel(BaseModel):
-    """Base of what a client sends: strict, and without unknown fields.
+    """Base of request bodies: strict, without unknown fields.
 
-    Fields that an answer carries and a client can't set are taken out before the validation, so
-    that what was read can be sent back. A field that the shape itself declares stays.
+    `answer_only` names fields that answers have and clients can't set. They are removed before
+    validation, so that a client can send back what it has read. A field that the shape itself
+    declares stays.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
@@ -35,5 +36,5 @@ class RequestModel(BaseModel):
         return data
 
     def given_fields(self) -> dict[str, Any]:
-        """The fields that the request gave, an explicit null included, and no others."""
+        """The fields that the request contained, including those set to null."""
         return {name: getattr(self, name) for name in self.model_fields_set}

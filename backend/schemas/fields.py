@@ -1,4 +1,4 @@
-"""Kinds of fields that the shapes of several resources have."""
+"""Types of fields that several resources share."""
 
 import unicodedata
 from typing import Annotated, Any
@@ -10,7 +10,7 @@ from models import MAX_INT64, NO_NUL_PATTERN, name_rules
 
 
 def unset() -> Any:
-    """The default of a field of an update: `given_fields()` leaves it out, OpenAPI shows none."""
+    """The default of an update's field: `given_fields()` omits it, OpenAPI shows no default."""
     return None
 
 
@@ -21,19 +21,19 @@ def _check_no_nul(text: str) -> str:
 
 
 def as_seen(name: str) -> str:
-    """What people see of a name, in whatever letters, width and blanks it is written: what they
-    would take for the service must not be a client's."""
+    """A name as people see it, independent of case, width and white space. It is compared with
+    reserved names, so that a client can't choose a name that looks like the service's."""
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
     seen = "".join(c for c in folded if unicodedata.category(c) not in _UNSEEN)
     return " ".join(seen.split())
 
 
 _UNSEEN = frozenset({"Cc", "Cf", "Mn", "Me"})
-"""Kinds of characters that are not there to the eye, or are marks on others."""
+"""Categories of invisible characters, and of marks on other characters."""
 
 
 NO_NUL = (AfterValidator(_check_no_nul), Field(json_schema_extra={"pattern": NO_NUL_PATTERN}))
-"""For a text of any characters but NUL."""
+"""For a text that may contain any character except NUL."""
 
 PositiveInt = Annotated[int, Field(ge=1, le=MAX_INT64)]
 Label = Annotated[str, StringConstraints(min_length=1, max_length=255), *name_rules("label")]

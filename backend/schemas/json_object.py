@@ -1,4 +1,4 @@
-"""JSON that clients keep with a row: bounded, and given back as it came."""
+"""JSON that clients store with a row: limited in size and depth, and returned as it was sent."""
 
 import math
 from typing import Annotated, Any
@@ -11,21 +11,21 @@ from backend.schemas.json_numbers import UNKEPT, UNKEPT_MESSAGE
 MAX_JSON_BYTES = 65_536
 """The longest JSON of one field, in bytes of compact UTF-8."""
 MAX_JSON_DEPTH = 64
-"""Objects and arrays within one another; readers of JSON give up at different depths."""
+"""Levels of nested objects and arrays. Parsers of JSON differ in the depth that they accept."""
 
 
 def object_text(value: object) -> str:
-    """A JSON object as the text that is stored, and stands in answers: compact, its keys in their
-    order. Raises `PydanticCustomError` for anything else, and beyond the bounds."""
+    """A JSON object as the text that is stored and sent in answers: compact, with its keys in the
+    given order. Raises `PydanticCustomError` for anything else, and beyond the limits."""
     if not isinstance(value, dict):
         raise PydanticCustomError("dict_type", "must be a JSON object")
     try:
-        # As answers are written, so that a number has one text wherever it is read.
+        # The encoder of answers, so that a number has the same text everywhere.
         text = to_json(value, inf_nan_mode="constants").decode()
     except ValueError:
         text = ""
-    # Every level has its bracket, a character has at most four bytes, and what is no number is
-    # written as a name: most need no closer look.
+    # Cheap checks first: each level has a bracket, a character has at most four bytes, and a value
+    # that is not a number is written as a name. Most objects need no more.
     if (
         not text
         or len(text) > MAX_JSON_BYTES // 4
@@ -62,8 +62,8 @@ def _is_no_number(leaf: object) -> bool:
 
 
 def _taken_apart(value: object) -> tuple[int, list[object]]:
-    """The levels of objects and arrays, and what they hold at the end of it all; found without
-    recursion, which would have a limit too."""
+    """The number of levels, and all values that are not objects or arrays. Found without
+    recursion, which has a limit of its own."""
     depth = 0
     leaves: list[object] = []
     level = [value]
@@ -89,7 +89,7 @@ JsonText = Annotated[
         "as it was sent. A number that could not be returned unchanged is refused."
     ),
 ]
-"""A JSON object when it is given, and its text once it is validated: it is encoded once."""
+"""A JSON object that validation turns into its text, so that it is encoded only once."""
 
 
 def empty_object() -> str:

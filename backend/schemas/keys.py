@@ -1,4 +1,4 @@
-"""Master keys and their rotation: what administrators send and get. Ids only, never a key."""
+"""Master keys and their rotation: what administrators send and receive. Only ids, never a key."""
 
 from typing import Literal
 

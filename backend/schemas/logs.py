@@ -1,4 +1,4 @@
-"""Logs: what clients send and get."""
+"""Logs: what clients send and receive."""
 
 from typing import Annotated, ClassVar
 
@@ -26,11 +26,11 @@ Message = Annotated[str, StringConstraints(min_length=1, max_length=MAX_MESSAGE)
 Name = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME), *name_rules("label")]
 
 OWN_COMPONENT = "strongroom"
-"""The service's own logs are of this component, and of those below it, as `strongroom.audit` is."""
+"""The component of the service's own logs; others begin with it, such as `strongroom.audit`."""
 
 
 def _refuse_own(component: str) -> str:
-    # Nearly all of them need no closer look, which takes longer than all else of a log.
+    # The full check takes longer than the rest of a log's validation, and few names need it.
     plain = component.isascii() and component.isprintable()
     if plain and OWN_COMPONENT not in component.lower():
         return component
@@ -91,7 +91,7 @@ _several = TypeAdapter(LogBatch)
 
 
 def _submission(value: object) -> LogEntry | list[LogEntry]:
-    # Not a union: what is wrong with a log would be told once for each of its members.
+    # Not a union, which would report each error once for each of its members.
     if isinstance(value, dict) and "logs" in value:
         return _several.validate_python(value).logs
     return _one.validate_python(value)

@@ -1,4 +1,4 @@
-"""Projects and their configuration: what clients send and get."""
+"""Projects and their configuration: what clients send and receive."""
 
 from typing import Annotated, Any, Literal
 
@@ -25,7 +25,7 @@ from models import (
 )
 
 SettableStatus = Literal["active", "inactive", "archived"]
-"""Only deleting makes a project `deleted`, and only restoring ends that."""
+"""Without `deleted`: only DELETE sets that status, and only a restore ends it."""
 
 
 class ProjectSettingsCreate(RequestModel):
@@ -65,7 +65,7 @@ _PROJECT_EXAMPLE: dict[str, Any] = {
 
 
 class ProjectFields(RequestModel):
-    """What a client says of a new project itself."""
+    """The fields of a new project without its settings and secrets."""
 
     name: ProjectName
     github_owner: GithubName

@@ -1,4 +1,4 @@
-"""Test results and what they say over many runs: what clients send and get."""
+"""Test results and their history over many runs: what clients send and receive."""
 
 from typing import Annotated, Any, ClassVar
 
@@ -15,7 +15,7 @@ MAX_RESULTS = 1000
 
 
 def _kept(value: object) -> object:
-    """The value, unless it is a number that no double is equal to."""
+    """The value. Raises `PydanticCustomError` for a number that no double is equal to."""
     if value is UNKEPT or (type(value) is int and not _is_double(value)):
         raise PydanticCustomError("number", UNKEPT_MESSAGE)
     return value
@@ -28,7 +28,7 @@ def _is_double(value: int) -> bool:
         return False
 
 
-# A member's name is a string in JSON, which strictness would not take for the member.
+# Not strict, because JSON has the member's value as a string, which strict mode would refuse.
 AnyTestStatus = Annotated[TestStatus, Field(strict=False)]
 TestType = Annotated[str, StringConstraints(min_length=1, max_length=100), *name_rules("label")]
 TestName = Annotated[str, StringConstraints(min_length=1, max_length=500), *name_rules("label")]
@@ -86,7 +86,7 @@ class TestResultBatch(RequestModel):
 
 
 def _one_or_many(body: Any) -> Any:
-    """The shape is known by its field, so that errors are told of that shape and no other."""
+    """The body as the shape that its field names, so that errors concern only that shape."""
     many = isinstance(body, dict) and "test_results" in body
     return (TestResultBatch if many else TestResultUpload).model_validate(body)
 

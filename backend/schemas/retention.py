@@ -1,4 +1,4 @@
-"""How long data is kept: the limits, what is beyond them, and how far its removal is."""
+"""How long data is kept: the limits, the data beyond them, and the progress of its removal."""
 
 from typing import Literal
 
@@ -47,12 +47,12 @@ class RetentionPlan(BaseModel):
 
     @property
     def rows(self) -> int:
-        """All rows that would go."""
+        """The number of all rows that would be removed."""
         return sum(part.rows for part in self._parts())
 
     @property
     def bytes(self) -> int:
-        """About how much room all of them take."""
+        """About how much space they take."""
         return sum(part.bytes for part in self._parts())
 
     def _parts(self) -> tuple[Removable, ...]:

@@ -1,4 +1,4 @@
-"""Agent runs and their pipeline states: what clients send and get."""
+"""Agent runs and their pipeline states: what clients send and receive."""
 
 from typing import Annotated, Any, ClassVar
 
@@ -27,7 +27,7 @@ MAX_CLAIM_COUNT = 100
 
 
 TargetText = Annotated[str, StringConstraints(min_length=1, max_length=MAX_TARGET), *NO_NUL]
-# A member's name is a string in JSON, which strictness would not take for the member.
+# Not strict, because JSON has the member's value as a string, which strict mode would refuse.
 AnyRunType = Annotated[RunType, Field(strict=False)]
 AnyRunStatus = Annotated[RunStatus, Field(strict=False)]
 AnyValidationStatus = Annotated[ValidationStatus, Field(strict=False)]
@@ -91,21 +91,21 @@ class AgentRunUpdate(RequestModel):
     )
 
     def given_fields(self) -> dict[str, Any]:
-        """The run's fields that the request gave, an explicit null included, and no others."""
+        """The run's fields that the request contained, including those set to null."""
         given = super().given_fields()
         given.pop("lease_token", None)
         return given
 
 
 class RunOutcome(RequestModel):
-    """What may be told when a run ends, or is stopped for a while."""
+    """What a client may report when a run ends or pauses."""
 
     result: LongText | None = Field(default_factory=unset)
     error_message: LongText | None = Field(default_factory=unset)
     lease_token: MaybeLeaseToken = None
 
     def outcome(self) -> dict[str, str | None]:
-        """Those of `result` and `error_message` that the request gave, null included."""
+        """`result` and `error_message`, if the request contained them, also as null."""
         given = self.given_fields()
         return {name: given[name] for name in ("result", "error_message") if name in given}
 

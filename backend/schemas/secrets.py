@@ -1,4 +1,4 @@
-"""Secrets: what clients send and get."""
+"""Secrets: what clients send and receive."""
 
 from typing import Annotated, Any, ClassVar, TypeVar
 
@@ -17,8 +17,8 @@ from models import MAX_SECRETS_PER_REQUEST, SecretKey, SecretStatus, SecretText,
 
 
 def _refuse_bare_null(data: dict[str, Any]) -> None:
-    """Metadata that were read have a value that is null, and a version: sent back, they leave the
-    value as it is. Null alone is a mistake, such as a variable that is not set."""
+    """Metadata that a client has read contains a null value and a version. Sent back, it leaves the
+    value unchanged. Null without a version is a mistake, such as an unset variable."""
     if data.get("value", "") is None and "version" not in data:
         raise ValidationError.from_exception_data(
             "Secret", [{"type": "string_type", "loc": ("value",), "input": None}]
@@ -63,13 +63,13 @@ ValueOrNone = Annotated[
 
 
 class SecretUpsert(_KeyedSecret):
-    """One secret with its new value, or what was read of one, which leaves it as it is."""
+    """One secret with its new value, or its metadata as it was read, which changes nothing."""
 
     value: ValueOrNone
 
 
 class SecretValue(RequestModel):
-    """A value. What was read of the secret can be sent back: the key comes from the path."""
+    """A value. The secret's metadata can be sent back as read: the key comes from the path."""
 
     answer_only: ClassVar[frozenset[str]] = RequestModel.answer_only | {"status", "key"}
 
@@ -98,7 +98,7 @@ def _refuse_repeated_keys(secrets: list[Keyed]) -> list[Keyed]:
                 "entries {first} and {second} have the same key",
                 {"first": first, "second": index},
             )
-            # With the place of the second one, and without any value.
+            # With the place of the second entry, and without a value.
             raise ValidationError.from_exception_data(
                 "SecretBatch", [{"type": error, "loc": (index, "key"), "input": None}]
             )

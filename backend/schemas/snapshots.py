@@ -1,4 +1,4 @@
-"""Grainchain snapshots: what clients send and get."""
+"""Grainchain snapshots: what clients send and receive."""
 
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -9,7 +9,7 @@ from backend.schemas.fields import Label, MaybeLeaseToken, unset
 from backend.schemas.json_object import JsonText, empty_object
 from models import GrainchainSnapshot, LongText, SnapshotStatus
 
-# A member's name is a string in JSON, which strictness would not take for the member.
+# Not strict, because JSON has the member's value as a string, which strict mode would refuse.
 AnySnapshotStatus = Annotated[SnapshotStatus, Field(strict=False)]
 FirstStatus = Literal["creating", "ready", "running", "completed", "failed"]
 
@@ -52,7 +52,7 @@ class SnapshotUpdate(RequestModel):
     )
 
     def given_fields(self) -> dict[str, Any]:
-        """The snapshot's fields that the request gave, an explicit null included."""
+        """The snapshot's fields that the request contained, including those set to null."""
         given = super().given_fields()
         given.pop("lease_token", None)
         return given

@@ -14,7 +14,7 @@ class Health(BaseModel):
 
 class ReadinessCheck(BaseModel):
     status: Literal["ok", "failed", "full"]
-    """`full` stands for a disk without room: what changes nothing is answered all the same."""
+    """`full` means that the disk is full; requests that change nothing are still answered."""
     detail: str | None = None
 
 

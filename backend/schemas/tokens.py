@@ -1,4 +1,4 @@
-"""API tokens: what administrators send and get."""
+"""API tokens: what administrators send and receive."""
 
 import re
 from datetime import datetime, timedelta
@@ -53,7 +53,7 @@ Lifetime = Annotated[
 
 
 RESERVED_NAMES = frozenset({"system", "anonymous"})
-"""What the audit calls those who act without a token."""
+"""The names of actors without a token in the audit."""
 
 
 def _refuse_reserved(name: str) -> str:
@@ -106,7 +106,7 @@ class TokenCreate(RequestModel):
     )
 
     def expiry(self, now: datetime) -> datetime | None:
-        """When the token ends, if it does."""
+        """When the token expires; None if it does not."""
         if self.expires_in is not None:
             return now + timedelta(seconds=self.expires_in)
         return self.expires_at

@@ -1,4 +1,4 @@
-"""Webhooks and what was sent to them: what clients send and get."""
+"""Webhooks and their deliveries: what clients send and receive."""
 
 from typing import Annotated, Any, ClassVar
 
@@ -33,7 +33,7 @@ def _refuse_repeated(events: list[str]) -> list[str]:
     return events
 
 
-# A member's name is a string in JSON, which strictness would not take for the member.
+# Not strict, because JSON has the member's value as a string, which strict mode would refuse.
 AnyWebhookType = Annotated[WebhookType, Field(strict=False)]
 EventName = Annotated[str, StringConstraints(pattern=EVENT_PATTERN)]
 EventList = Annotated[

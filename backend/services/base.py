@@ -1,4 +1,4 @@
-"""What all use cases share: the kit, and units of work."""
+"""The kit that all use cases share, and units of work."""
 
 import asyncio
 import functools
@@ -30,10 +30,10 @@ T = TypeVar("T")
 
 
 class Gate(Protocol):
-    """Knows whether the tokens that units act for have ended."""
+    """Checks whether the token that a unit acts for has ended."""
 
     def may_have_ended(self, principal: Principal) -> bool:
-        """Whether `require_valid` has something to find out."""
+        """Whether `require_valid` has to be called."""
         ...
 
     async def require_valid(self, principal: Principal) -> None:
@@ -42,10 +42,10 @@ class Gate(Protocol):
 
 
 class OpenGate:
-    """The gate where there are no tokens: nothing ends."""
+    """The gate of a service without tokens: it lets everything through."""
 
     def may_have_ended(self, principal: Principal) -> bool:  # noqa: ARG002 - see `Gate`
-        """Never."""
+        """Always False."""
         return False
 
     async def require_valid(self, principal: Principal) -> None:
@@ -63,7 +63,7 @@ class UnitsOfWork:
 
     @property
     def kit(self) -> "UnitsOfWork":
-        """Itself, so that a subclass may have units of work of its own."""
+        """This object, so that a subclass can have `@unit_of_work` methods itself."""
         return self
 
     @asynccontextmanager
@@ -71,15 +71,15 @@ class UnitsOfWork:
         """The repositories inside a transaction: committed when the block ends, rolled back when
         it raises.
 
-        In a `@unit_of_work` method it costs no hop. Elsewhere it holds the writer for as long as
-        the block takes, while other writes wait.
+        In a `@unit_of_work` method it needs no change of thread. Elsewhere it holds the writer
+        until the block ends, while other writes wait.
         """
         async with self.db_manager.async_pool.transaction() as tx:
             yield self.repositories.using(tx)
 
 
 class Kit(UnitsOfWork):
-    """What the use cases of one installation share."""
+    """The objects that the use cases of one installation share."""
 
     def __init__(
         self,
@@ -97,11 +97,11 @@ class Kit(UnitsOfWork):
         self.audit = Recorder(AuditChain(keys.audit_chain), self.now)
 
     def now(self) -> datetime:
-        """What the clock says, which may be another one later."""
+        """The time of `clock`, also after `clock` was replaced."""
         return self.clock()
 
     def listing(self, name: str, *filters: object, cursor: str | None) -> Listing:
-        """The list of this name under these filters, at the page that `cursor` leads to. Raises
+        """The list of this name under these filters, at the page that `cursor` names. Raises
         `BadCursor`."""
         return Listing(self._cursors, name, filters, cursor)
 
@@ -128,7 +128,7 @@ class UseCases:
 
     @property
     def clock(self) -> Clock:
-        """The kit's clock; one that is set here is everybody's."""
+        """The kit's clock. Setting it changes the clock of all use cases."""
         return self.kit.clock
 
     @clock.setter
@@ -137,7 +137,7 @@ class UseCases:
 
 
 class HasKit(Protocol):
-    """What may have units of work."""
+    """A class that can have `@unit_of_work` methods."""
 
     @property
     def kit(self) -> UnitsOfWork: ...
@@ -154,13 +154,13 @@ def unit_of_work(
     *, read_only: bool, urgent: bool = False
 ) -> "Callable[[Method[S, P, T]], Method[S, P, T]]": ...
 def unit_of_work(method: Any = None, *, read_only: bool = False, urgent: bool = False) -> Any:
-    """Run the method whole on a database thread, in one hop, sharing its COMMIT with others.
+    """Run the whole method on a database thread, in one hop, and share its COMMIT with others.
 
     The method may await only `self.transaction()`, the repositories that it yields, and other
-    units of work, which then join it; anything else raises `UnitOfWorkError`. It has no effect
-    outside the database, since it may be run again. `read_only` gives it one snapshot on a reader.
-    An urgent one goes before all that wait. A unit of a token that has ended meanwhile raises
-    `Unauthenticated` instead.
+    units of work, which then join it; anything else raises `UnitOfWorkError`. It must have no
+    effect outside the database, since it may run again. With `read_only` it runs in one snapshot
+    on a reader. An urgent unit runs before all waiting ones. A unit whose token has ended by the
+    time it runs raises `Unauthenticated`.
     """
     if method is None:
         return functools.partial(unit_of_work, read_only=read_only, urgent=urgent)
@@ -183,26 +183,26 @@ def unit_of_work(method: Any = None, *, read_only: bool = False, urgent: bool = 
 
 
 async def shielded_then(work: Coroutine[Any, Any, T], effect: Callable[[], None]) -> T:
-    """What `work` gives, after `effect`, which comes when `work` has ended in any way, also when
-    the caller was cancelled meanwhile: for what must follow a commit."""
+    """Run `work`, then `effect`, and return the result of `work`. `effect` runs once `work` has
+    ended, even if it failed or the caller was cancelled: for steps that must follow a commit."""
     task = asyncio.ensure_future(work)
     task.add_done_callback(lambda _: effect())
     return await asyncio.shield(task)
 
 
 def differing(current: BaseModel, data: Mapping[str, Any]) -> dict[str, Any]:
-    """The items of `data`, a request's `given_fields()`, whose value `current` does not have."""
+    """The items of `data`, a request's `given_fields()`, whose value differs from `current`."""
     return {name: value for name, value in data.items() if _given(getattr(current, name)) != value}
 
 
 def _given(value: Any) -> Any:
-    # For Python 1, 1.0 and true are equal, and so are objects with their keys in another order.
+    # Python takes 1, 1.0 and true for equal, and ignores the order of keys; JSON text does not.
     return to_json(value).decode() if isinstance(value, dict) else value
 
 
 async def existing_project(repositories: Repositories, project_id: int) -> Project:
-    """The project, deleted or not. Raises `ProjectNotFound`, also for one that the current
-    principal may not see."""
+    """The project, deleted or not. Raises `ProjectNotFound`, also when the current principal may
+    not see it."""
     if not current_principal().sees(project_id):
         raise ProjectNotFound
     project = await repositories.projects.get_by_id(project_id)
@@ -212,7 +212,7 @@ async def existing_project(repositories: Repositories, project_id: int) -> Proje
 
 
 async def live_project(repositories: Repositories, project_id: int) -> Project:
-    """The project, if it may be changed. Raises `ProjectNotFound`, for a deleted one too."""
+    """The project, if it is not deleted. Raises `ProjectNotFound`."""
     project = await existing_project(repositories, project_id)
     if project.status is ProjectStatus.DELETED:
         raise ProjectNotFound

@@ -1,4 +1,4 @@
-"""Every use case under one name, by what it is about: `service.projects.create(…)`."""
+"""All use cases in one object, by family: `service.projects.create(…)`."""
 
 from collections.abc import Mapping
 from typing import Any, TypeVar
@@ -36,10 +36,10 @@ Request = TypeVar("Request", bound=RequestModel)
 
 
 class DatabaseService(UseCases):
-    """What routes, commands and scripts call: one method is one use case, and atomic.
+    """The interface for routes, commands and scripts: each method is one atomic use case.
 
-    Every method raises `StrongroomError` for what a caller can set right, and `DatabaseError` for
-    failures of the database; whatever is raised, nothing has changed.
+    Every method raises `StrongroomError` for errors that the caller can correct, and
+    `DatabaseError` for failures of the database. After an error, nothing has changed.
     """
 
     def __init__(self, kit: Kit) -> None:
@@ -64,27 +64,27 @@ class DatabaseService(UseCases):
         self.audit = Audit(kit)
         self.backups = Backups(kit)
         self.readiness = ReadinessProbe(kit)
-        # From here on units ask whether their token has ended.
+        # From now on, units check whether their token has ended.
         kit.gate = self.tokens
 
     async def create_project_with_settings(
         self, project_data: dict[str, Any], settings_data: dict[str, Any]
     ) -> Project:
-        """A new project with its settings, or nothing.
+        """Create a project with its settings, in one transaction, and return the project.
 
-        Raises `ValidationFailed`, and `ProjectExists` when its repository belongs to another one.
+        Raises `ValidationFailed`, and `ProjectExists` when another project has the repository.
         """
         data = {**project_data, "settings": settings_data}
         return await self.projects.create(validated(ProjectCreate, data))
 
     async def get_project_full_config(self, project_id: int) -> dict[str, Any]:
-        """`{"project", "settings", "secrets", "secret_count"}` of one moment, as JSON-ready data;
-        secrets without their values. Raises `ProjectNotFound`."""
+        """`{"project", "settings", "secrets", "secret_count"}` from one snapshot, as JSON-ready
+        data; secrets without their values. Raises `ProjectNotFound`."""
         full = await self.projects.get_full(project_id)
         return full.model_dump(mode="json")
 
     async def update_project_secrets(self, project_id: int, secrets: list[dict[str, str]]) -> bool:
-        """Set all of `secrets`, each `{"key": …, "value": …}`, in one transaction; whether
+        """Set all of `secrets`, each `{"key": …, "value": …}`, in one transaction. Returns whether
         anything changed. Raises `ProjectNotFound` and `ValidationFailed`."""
         request = validated(SecretsUpsert, {"secrets": secrets})
         result = await self.secrets.upsert(project_id, request.secrets)
@@ -92,7 +92,7 @@ class DatabaseService(UseCases):
 
 
 def validated(shape: type[Request], data: Mapping[str, Any]) -> Request:
-    """`data` as a request. Raises `ValidationFailed`, which repeats none of the values."""
+    """`data` as a request. Raises `ValidationFailed`, which repeats no value."""
     try:
         return shape.model_validate(data)
     except ValidationError as error:

@@ -1,4 +1,4 @@
-"""Lists page by page: the one place where cursors are read and written."""
+"""Paged lists: the only place where cursors are read and written."""
 
 from typing import Any, TypeVar
 
@@ -11,16 +11,16 @@ Answer = TypeVar("Answer", bound=BaseModel)
 
 
 class Listing:
-    """One list under certain filters, of which one page is asked for."""
+    """One page of a list under given filters."""
 
     __slots__ = ("_codec", "_filters", "_name", "after")
 
     def __init__(
         self, codec: CursorCodec, name: str, filters: tuple[object, ...], cursor: str | None
     ) -> None:
-        """The page behind `cursor`, or the first one.
+        """The page after `cursor`, or the first one.
 
-        Raises `BadCursor` unless the cursor is of the list of this name under these filters.
+        Raises `BadCursor` unless the cursor belongs to this list under these filters.
         """
         self._codec = codec
         self._name = name
@@ -28,10 +28,10 @@ class Listing:
         self.after: Position | None = (
             codec.decode(cursor, name, *filters) if cursor is not None else None
         )
-        """The position that the page starts behind; `None` for the first page."""
+        """The position before the page's first item; `None` for the first page."""
 
     def answer(self, shape: type[Answer], page: Page[Any], **members: Any) -> Answer:
-        """The list's answer: `members`, and the cursor of the page behind `page`."""
+        """The list's answer: `members`, and the cursor of the page after `page`."""
         return shape.model_construct(**members, next_cursor=self._cursor(page.next_position))
 
     def json(self, page: JsonPage) -> bytes:

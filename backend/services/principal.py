@@ -1,4 +1,4 @@
-"""Who a request comes from, and what it may do."""
+"""The principal that a request acts for, and what it may do."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +15,7 @@ ADMIN: Final = Scope.ADMIN.value
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """The holder of a token, or everybody when authentication is off."""
+    """The holder of a token, or every client when authentication is off."""
 
     name: str
     scopes: frozenset[str]
@@ -25,11 +25,11 @@ class Principal:
     expires_at: datetime | None = None
     """When its token ends; `None` if only a revocation ends it."""
     generation: int = field(default=0, compare=False, repr=False)
-    """When the token was looked up, as `TokenCache.generation` counts: a later revocation may
-    have ended it."""
+    """The `TokenCache.generation` when the token was looked up; a later revocation may have ended
+    it."""
 
     def sees(self, project_id: int) -> bool:
-        """Whether the project is there for it; what it does not see looks like nothing."""
+        """Whether it may see the project. A project that it may not see answers as missing."""
         return self.project_ids is None or project_id in self.project_ids
 
     @property
@@ -40,8 +40,8 @@ class Principal:
     def require(self, scope: str) -> None:
         """Raises `Forbidden` unless the scope, or `admin`, is among its scopes.
 
-        What needs `admin` is about the whole installation, so that a token which is bound to
-        projects may do all in them with `admin`, and nothing beside.
+        Actions that need `admin` concern the whole installation. A token with `admin` that is
+        bound to projects may do everything in them, and nothing else.
         """
         if scope not in self.scopes and ADMIN not in self.scopes:
             raise Forbidden(scope)
@@ -55,7 +55,7 @@ class Principal:
 
 
 EVERYBODY = Principal("anonymous", frozenset({ADMIN}))
-"""Who calls when authentication is off."""
+"""The principal of every request when authentication is off."""
 
 SYSTEM = Principal("system", frozenset({ADMIN}))
 """The service itself: commands, background work, and code that calls it directly."""
@@ -64,7 +64,7 @@ _current: ContextVar[Principal] = ContextVar("strongroom_principal", default=SYS
 
 
 def current_principal() -> Principal:
-    """Who the running code acts for; known inside units of work as well."""
+    """The principal that the running code acts for, also inside units of work."""
     return _current.get()
 
 

@@ -1,4 +1,4 @@
-"""What is done is recorded with what is done: one row in the transaction of each change."""
+"""Recording changes in the audit, in the transaction of the change itself."""
 
 import json
 from collections.abc import Collection, Sequence
@@ -14,17 +14,17 @@ from database.base import Clock, time_text
 
 
 class AuditEvent(NamedTuple):
-    """What was done: `<thing>.<verb in past tense>` to `<things>/<id>`."""
+    """A change: its action, `<thing>.<verb in past tense>`, and its target, `<things>/<id>`."""
 
     action: str
     target: str
     project_id: int | None = None
     fields: Collection[str] = ()
-    """Names of what changed, never values."""
+    """Names of the changed fields, never values."""
 
 
 class Recorder:
-    """The step of every use case that changes or reveals something."""
+    """Adds the audit rows of every use case that changes or reveals something."""
 
     def __init__(self, chain: AuditChain, clock: Clock) -> None:
         self.chain = chain
@@ -39,9 +39,9 @@ class Recorder:
         project_id: int | None = None,
         fields: Collection[str] = (),
     ) -> None:
-        """Add a row to the audit, inside the transaction of what it tells of.
+        """Add a row to the audit, inside the transaction of the change.
 
-        The arguments are those of `AuditEvent`; the principal and the request the current ones.
+        The arguments are those of `AuditEvent`. The row names the current principal and request.
         """
         await self.record_all(repositories, [AuditEvent(action, target, project_id, fields)])
 
@@ -74,5 +74,5 @@ class Recorder:
 
 @lru_cache(maxsize=1024)
 def _names(fields: tuple[str, ...]) -> str:
-    # The same few lists all the time, and every write waits for this.
+    # Cached because the same few lists recur and every write waits for this.
     return json.dumps(sorted(fields), separators=(",", ":"))

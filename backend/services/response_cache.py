@@ -1,7 +1,7 @@
-"""Answers to reads, kept as long as they are true: until a commit changes what they show.
+"""Cached answers to reads, valid until a commit changes the tables that they show.
 
-Most of what agents and front ends ask is what they asked before. A kept answer costs neither a
-query nor a model, and is never older than the last commit that anybody was told of.
+Agents and front ends mostly repeat earlier requests. A cached answer needs neither a query nor a
+model, and is never older than the last commit that a client was told of.
 """
 
 import asyncio
@@ -10,20 +10,20 @@ from collections.abc import Awaitable, Callable, Hashable
 from database.changes import ChangeCounter, TableVersion, any_change, changes_of_rows
 
 MAX_BYTES = 16 * 1024 * 1024
-"""Of each kind of answer; the one that was made first goes first."""
+"""The limit for each kind of answer. The oldest answer is dropped first."""
 MAX_ANSWERS = 2048
-"""Of each kind: what was asked takes memory as well, and it is the client who says what."""
+"""The limit for each kind, because the cache keys take memory too, and clients choose them."""
 _LARGEST = MAX_BYTES // 16
-"""A larger one is not kept: it would drive out too many others."""
+"""A larger answer is not kept, because it would displace too many others."""
 
 
 class ResponseCache:
-    """One kind of answer, by what was asked. Belongs to the event loop's thread."""
+    """Answers of one kind by request. Belongs to the event loop's thread."""
 
     __slots__ = ("_bytes", "_kept", "_max_bytes", "_shown", "_version")
 
     def __init__(self, shown: TableVersion, max_bytes: int = MAX_BYTES) -> None:
-        """`shown` counts the changes to everything that the answers show."""
+        """`shown` counts the changes to the tables that the answers show."""
         self._shown = shown
         self._max_bytes = max_bytes
         self._version: int | None = None
@@ -31,13 +31,13 @@ class ResponseCache:
         self._bytes = 0
 
     async def of(self, asked: Hashable, make: Callable[[], Awaitable[bytes]]) -> bytes:
-        """The answer: one that is kept and true now, else what `make` gives, which is kept if
-        nothing changed meanwhile."""
+        """The cached answer if it is still valid, else the result of `make`, which is kept if
+        nothing changed while it was made."""
         version = self._shown.version
         if version is not None and version == self._version:
             kept = self._kept.get(asked)
             if kept is not None:
-                # Whoever asks in a loop, without a network between, lets others run too.
+                # Without this, a caller in a loop would never let other tasks run.
                 await asyncio.sleep(0)
                 return kept
         answer = await make()
@@ -59,7 +59,7 @@ class ResponseCache:
 
 
 class ResponseCaches:
-    """Every kind of answer that is kept."""
+    """The caches of all kinds of answers."""
 
     def __init__(self, versions: ChangeCounter) -> None:
         configured = any_change("project_settings", "project_secrets", "project_keys")
@@ -72,4 +72,4 @@ class ResponseCaches:
         )
         """A project's configuration, by the project's id."""
         self.full = ResponseCache(versions.counting([*changes_of_rows("projects"), *configured]))
-        """Project, configuration and the metadata of its secrets, by the project's id."""
+        """A project with its configuration and the metadata of its secrets, by the project's id."""

@@ -1,4 +1,4 @@
-"""Work beside the requests: one piece at a time, which can be told to stop."""
+"""Background work: one task at a time, which can be asked to stop."""
 
 import asyncio
 import contextlib
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 class StopSignal:
-    """Tells work that goes on by itself to stop between two steps."""
+    """Tells background work to stop between two steps."""
 
     def __init__(self) -> None:
         self._set = asyncio.Event()
@@ -21,17 +21,17 @@ class StopSignal:
         return self._set.is_set()
 
     def set(self) -> None:
-        """Tell the work to stop; whatever rests wakes up."""
+        """Tell the work to stop, and wake it if it rests."""
         self._set.set()
 
     async def rest(self, seconds: float) -> None:
-        """Return after so many seconds, or once the work has to stop."""
+        """Return after this many seconds, or once the work has to stop."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._set.wait(), seconds)
 
 
 class SingleTask(Generic[T]):
-    """A task that runs at most once at a time: who starts it meanwhile gets the one that runs.
+    """A task that runs at most once at a time: starting it again returns the running one.
 
     It goes on when its caller is cancelled. Belongs to one event loop.
     """
@@ -44,11 +44,11 @@ class SingleTask(Generic[T]):
         by_service: bool = False,
         on_failure: Callable[[BaseException], None] | None = None,
     ) -> None:
-        """`work` is done as the service itself if it is `by_service`, and so goes on when the token
-        of the request that asked for it has ended; else as its caller. `on_failure` is told what
-        it raised, as the caller may be gone."""
+        """With `by_service`, `work` runs as the service itself, so that it goes on when the
+        caller's token has ended; else it runs as its caller. `on_failure` receives the exception
+        of `work`, because the caller may be gone."""
         self.stopping = StopSignal()
-        """For `work` to look at between its steps."""
+        """`work` checks this between its steps."""
         self._name = name
         self._work = work
         self._by_service = by_service
@@ -56,11 +56,11 @@ class SingleTask(Generic[T]):
         self._task: asyncio.Task[T] | None = None
 
     def is_running(self) -> bool:
-        """Whether the work is being done."""
+        """Whether the work is running."""
         return self._task is not None and not self._task.done()
 
     def start(self) -> "asyncio.Task[T]":
-        """The task that runs, or one that begins now."""
+        """The running task, or a new one."""
         if self._task is None or self._task.done():
             with acting_as(SYSTEM) if self._by_service else contextlib.nullcontext():
                 self._task = asyncio.create_task(self._work(), name=self._name)
@@ -68,8 +68,8 @@ class SingleTask(Generic[T]):
         return self._task
 
     async def run_for(self, seconds: float) -> "asyncio.Task[T]":
-        """The task that runs, or one that begins now: at its end, or after so many seconds if it
-        takes longer."""
+        """Start the task unless it runs, wait up to this many seconds for its end, and return
+        it."""
         task = self.start()
         await asyncio.wait({task}, timeout=seconds)
         return task

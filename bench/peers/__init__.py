@@ -1,1 +1,1 @@
-"""The servers that Strongroom is compared with: the same routes, shapes, rows and durability."""
+"""The servers to compare with Strongroom: the same routes, shapes, rows and durability."""

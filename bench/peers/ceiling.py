@@ -1,6 +1,6 @@
-"""The ceiling: FastAPI that answers constants of the same shapes, without a database.
+"""The ceiling: a FastAPI application that answers constants of the same shapes, without a database.
 
-Nothing that goes through FastAPI, these models and uvicorn in one process can be faster.
+No server that uses FastAPI, these models and uvicorn in one process can be faster.
 """
 
 from pathlib import Path

@@ -1,7 +1,8 @@
-"""The ordinary pool: `aiosqlitepool` over aiosqlite, a hop a statement, a commit a request.
+"""The ordinary pool: `aiosqlitepool` over aiosqlite, with a hop for each statement and a commit for
+each request.
 
-Writers wait for one another in the process, as people do it once they have met `database is
-locked`: without the lock it is slower, and fails.
+Writers in the process share a lock, the usual remedy for `database is locked`. Without it, this
+peer is slower, and requests fail.
 """
 
 import asyncio
@@ -39,7 +40,7 @@ Connection = aiosqlite.Connection
 
 
 def make_database(data_dir: Path) -> Path:
-    """The database file of a data directory, made if it is missing."""
+    """The database file of a data directory, created if it is missing."""
     path = data_dir / "peer.db"
     if not path.exists():
         data_dir.mkdir(parents=True, exist_ok=True)
@@ -50,7 +51,7 @@ def make_database(data_dir: Path) -> Path:
 
 
 class Store:
-    """The pool, and the lock of the writers."""
+    """The pool and the writers' lock."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -66,7 +67,7 @@ class Store:
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[Connection]:
-        """A connection."""
+        """A connection for reading."""
         async with self._pool.connection() as connection:
             yield connection
 
@@ -93,7 +94,7 @@ async def rows(connection: Connection, sql: str, *params: Any) -> list[sqlite3.R
 
 
 async def found_project(connection: Connection, project_id: int) -> Project:
-    """The project. Raises the answer 404."""
+    """The project. Raises the HTTP error 404."""
     found = await rows(connection, "SELECT * FROM projects WHERE id = ?", project_id)
     if not found:
         raise HTTPException(404)
@@ -101,7 +102,7 @@ async def found_project(connection: Connection, project_id: int) -> Project:
 
 
 async def record(connection: Connection, action: str, project_id: int, fields: list[str]) -> None:
-    """Add the audit's row."""
+    """Add the audit row."""
     await rows(
         connection,
         "INSERT INTO audit_entries (at, actor, action, target, project_id, fields)"
@@ -122,7 +123,7 @@ PUT_ONE = (
 
 
 def secret_metadata(row: sqlite3.Row) -> SecretMetadata:
-    """What may be shown of a secret."""
+    """The metadata of a secret."""
     return SecretMetadata(
         id=row["id"],
         project_id=row["project_id"],

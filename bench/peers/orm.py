@@ -1,7 +1,7 @@
-"""SQLAlchemy's async engine and ORM over aiosqlite, as most FastAPI projects have them.
+"""SQLAlchemy's async engine and ORM over aiosqlite, as in most FastAPI projects.
 
-A session a request from a dependency, ORM objects as answers, and a lock around what writes:
-without it the requests fail with `database is locked` under this load.
+A dependency provides a session for each request, ORM objects are the answers, and writers share a
+lock. Without the lock, requests fail with `database is locked` under this load.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ def _set_pragmas(connection: Any, _: object) -> None:
 
 
 def new_engine(path: Path) -> AsyncEngine:
-    """The engine, with its pool as it is by default."""
+    """The engine with its default pool."""
     engine = create_async_engine(f"sqlite+aiosqlite:///{path}")
     event.listen(engine.sync_engine, "connect", _set_pragmas)
     return engine
@@ -148,7 +148,7 @@ def add_writes(app: FastAPI, sessions: Any, vault: PeerVault) -> None:
         async with writing, sessions() as opened:
             yield opened
 
-    # The lock is free again before the answer is sent.
+    # This scope releases the lock before the answer is sent.
     Session = Annotated[AsyncSession, Depends(session, scope="function")]  # noqa: N806 - a type
 
     @app.post("/api/projects", status_code=201, response_model=Project)

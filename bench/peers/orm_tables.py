@@ -1,4 +1,4 @@
-"""The tables as SQLAlchemy's ORM sees them."""
+"""The tables for SQLAlchemy's ORM."""
 
 from sqlalchemy import ForeignKey
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column

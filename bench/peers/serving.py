@@ -1,4 +1,4 @@
-"""How the peers written in Python are served: as `strongroom serve` serves Strongroom."""
+"""Serving the peers written in Python, in the same way as `strongroom serve`."""
 
 import argparse
 import asyncio
@@ -14,7 +14,7 @@ KEEP_ALIVE_SECONDS = 75
 
 
 def new_application(**options: Any) -> FastAPI:
-    """A FastAPI application with nothing switched on that Strongroom has switched off."""
+    """A FastAPI application with the same features switched off as in Strongroom."""
     return FastAPI(
         redirect_slashes=False,
         telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False},
@@ -23,7 +23,8 @@ def new_application(**options: Any) -> FastAPI:
 
 
 def serve(make: Callable[[Path], FastAPI]) -> None:
-    """Serve what `make` returns for the data directory, until SIGTERM or SIGINT."""
+    """Serve the application that `make` returns for the data directory, until SIGTERM or
+    SIGINT."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--data-dir", type=Path, required=True)

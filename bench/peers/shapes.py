@@ -1,4 +1,4 @@
-"""What the peers written in Python share: shapes of requests and answers, and a constant each."""
+"""The shapes of requests and answers for peers written in Python, and constant answers."""
 
 from typing import Annotated
 
@@ -84,5 +84,5 @@ FULL = ProjectFull(project=PROJECT, settings=SETTINGS, secrets=SECRETS, secret_c
 
 
 def project_list(size: int) -> ProjectList:
-    """A page of as many projects."""
+    """A page of this many projects."""
     return ProjectList(projects=[PROJECT] * size, next_cursor="MjAyNi0wMS0zMVQxMjowMDowMC4xMjM0NTY")

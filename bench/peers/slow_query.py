@@ -1,7 +1,7 @@
-"""The query that takes long, for all who send or answer it."""
+"""The slow query, which clients and peers share."""
 
 SLOW_QUERY = (
     "WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < ?)"
     " SELECT count(*) FROM numbers"
 )
-"""Takes as long as its parameter says, on one core, without a byte from the disk."""
+"""Its parameter determines how long it takes. It uses one core and does not read the disk."""

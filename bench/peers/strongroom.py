@@ -1,8 +1,7 @@
-"""Strongroom with one route more: a query as slow as wanted, to run beside the others.
+"""Strongroom with an additional route for the slow query, to run during other loads.
 
-The route stands outside of the API and goes the way of every other read, to one of the readers.
-All else is what `strongroom serve` runs, its way to run it included; that is measured itself
-wherever the query isn't needed.
+The route is outside of the API, and runs on a reader like every other read. The rest is the same as
+in `strongroom serve`, which is measured itself in all loads without the query.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""The encryption that Strongroom has, with a key of the benchmark's own, for peers in Python."""
+"""Strongroom's encryption for peers in Python, with the benchmark's own key."""
 
 import base64
 from datetime import UTC, datetime
@@ -10,7 +10,7 @@ from backend.crypto.keyring import Keyring
 from backend.crypto.vault import Vault
 from database.base import time_text
 
-# Both runs of a copied database have to know it, and it guards nothing.
+# A constant, because a copied database needs the same key. It protects no real data.
 _KEY = base64.b64encode(bytes(range(32))).decode()
 
 
@@ -25,7 +25,7 @@ class PeerVault:
         return self._vault.new_project_key(project_id, project_id)
 
     def seal(self, project_id: int, wrapped: str, name: str, value: SecretStr) -> str:
-        """The value as it is stored."""
+        """The value in its stored form."""
         key = StoredProjectKey(id=project_id, project_id=project_id, wrapped=wrapped)
         return self._vault.seal(
             key, SecretContext(project_id=project_id, name=name, version=1), value
@@ -33,5 +33,5 @@ class PeerVault:
 
 
 def now() -> str:
-    """The present time as it is stored."""
+    """The present time as stored text."""
     return time_text(datetime.now(UTC))

@@ -1,4 +1,4 @@
-"""The asynchronous pool: several readers, one writer, whole units of work in one hop."""
+"""The asynchronous pool: several readers, one writer, and whole units of work in one hop."""
 
 import asyncio
 import sqlite3
@@ -24,20 +24,20 @@ T = TypeVar("T")
 
 
 async def nothing() -> None:
-    """A unit of work that shows whether there can be one."""
+    """An empty unit of work, to check that units can run."""
 
 
 def nobody_to_tell(_: DatabaseError) -> None:
-    """What a pool does about a failed COMMIT when nobody asked to be told."""
+    """The default for `on_poison`: do nothing."""
 
 
 class AsyncConnectionPool:
-    """An `Executor` for an event loop, and the way to run units of work and transactions.
+    """An `Executor` for an event loop, which also runs units of work and transactions.
 
-    Reads go to the readers; every write is answered after its COMMIT, which it may share with
-    others that waited. All methods raise `DatabaseBusy` when the work could not get its turn in
+    Reads go to the readers. Every write is answered after its COMMIT, which it may share with
+    other waiting writes. All methods raise `DatabaseBusy` when the work did not get its turn in
     time, `DatabaseClosed` when the pool is not open, and `WrongEventLoop` on another loop than the
-    one that opened it; the work had no effect then.
+    one that opened it. After these errors, the work had no effect.
     """
 
     dialect = SQLITE
@@ -50,8 +50,8 @@ class AsyncConnectionPool:
         reads_elsewhere: Callable[[], bool] = lambda: False,
         close_others: Callable[[], None] = lambda: None,
     ) -> None:
-        """`reads_elsewhere` tells of reads of this process that do not go through this pool;
-        `close_others` closes its other connections, on any thread."""
+        """`reads_elsewhere` returns whether this process reads the database outside of this pool;
+        `close_others` closes the process's other connections, on any thread."""
         self._config = config
         self._write_lock = write_lock or WriteLock()
         self._on_poison = on_poison
@@ -61,7 +61,7 @@ class AsyncConnectionPool:
         self._files: OpenFiles | None = None
         self._open: tuple[Writer, Readers] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        """The loop that everything open belongs to."""
+        """The loop that opened the pool; `None` when the pool is not open."""
         self._changing = asyncio.Lock()
 
     @property
@@ -90,7 +90,7 @@ class AsyncConnectionPool:
                 )
                 await connection.open()
                 opened.append(connection)
-            # The log is opened by the first statement that reads.
+            # SQLite opens the log with the first statement that reads.
             await opened[0].run(lambda raw: fetch_one(raw, "SELECT 1 FROM sqlite_schema", ()))
             files = OpenFiles(self._config)
             files.remember()
@@ -111,8 +111,9 @@ class AsyncConnectionPool:
     async def close(self, grace: float = 2.0) -> None:
         """Refuse new work, let running work finish, and close every connection.
 
-        Running reads are interrupted after `grace` seconds, and an interactive transaction is
-        rolled back; a running batch is awaited. A cancelled caller goes on only when all is done.
+        After `grace` seconds, running reads are interrupted, and an interactive transaction is
+        rolled back. A running batch is awaited. A cancelled caller continues only when everything
+        is closed.
         """
         self.check_loop(closing=True)
         async with self._changing:
@@ -124,8 +125,8 @@ class AsyncConnectionPool:
         writer, readers = self._open
         self._open = None
         writer.refuse()
-        # Readers first: the last connection to close copies the write-ahead log into the file,
-        # and that must be the writer's.
+        # Readers first: the last connection to close copies the write-ahead log into the file, and
+        # only the writer's connection may do that.
         await readers.close(grace)
         await asyncio.to_thread(self._close_others)
         await writer.close(grace)
@@ -153,7 +154,7 @@ class AsyncConnectionPool:
         return await self._parts()[1].fetch_all(sql, params)
 
     async def fetch_one(self, sql: str, params: Params = ()) -> Row | None:
-        """The first row of a reading statement, or `None` when there is none."""
+        """The first row of a reading statement, or `None` without a row."""
         return await self._parts()[1].fetch_one(sql, params)
 
     async def fetch_within(self, sql: str, params: Params, most_bytes: int) -> Row | None:
@@ -162,33 +163,34 @@ class AsyncConnectionPool:
         return await self._parts()[1].fetch_within(sql, params, most_bytes)
 
     async def fetch_while(self, sql: str, params: Params, takes: Callable[[Row], bool]) -> None:
-        """Give the rows of a reading statement to `takes`, on a reader's thread, until it refuses
-        one: what comes after that one is not read."""
+        """Call `takes` with each row of a reading statement, on a reader's thread, until it returns
+        False. Later rows are not read."""
         await self._parts()[1].fetch_while(sql, params, takes)
 
     async def execute(self, sql: str, params: Params = ()) -> int:
-        """Run a writing statement; the number of rows it changed, once that is durable."""
+        """Run a writing statement. Returns the number of changed rows once it is durable."""
         return await self._parts()[0].run_statement(lambda raw: execute(raw, sql, params))
 
     async def execute_many(self, sql: str, rows: Sequence[Params]) -> int:
-        """Run a writing statement for each of `rows`, all or none; the number of rows changed."""
+        """Run a writing statement for each of `rows`, atomically. Returns the number of changed
+        rows."""
         return await self._parts()[0].run_statement(lambda raw: execute_many(raw, sql, rows))
 
     async def insert(self, sql: str, params: Params, rows: int) -> Sequence[int]:
-        """Run an INSERT of so many rows; their ids, once they are durable."""
+        """Run an INSERT of this many rows. Returns their ids once they are durable."""
         return await self._parts()[0].run_statement(lambda raw: insert(raw, sql, params, rows=rows))
 
     async def execute_returning(self, sql: str, params: Params = ()) -> list[Row]:
-        """Run a writing statement that has RETURNING; its rows, once they are durable."""
+        """Run a writing statement with RETURNING. Returns its rows once they are durable."""
         return await self._parts()[0].run_statement(lambda raw: fetch_all(raw, sql, params))
 
     async def run_unit(self, work: Work[T], *, read_only: bool = False, urgent: bool = False) -> T:
-        """The result of a unit of work, run to its end on a database thread.
+        """Run a unit of work to its end on a database thread, and return its result.
 
-        `work` makes a coroutine that uses `transaction()` and awaits nothing but statements. It is
-        atomic; with `read_only` all its statements see one snapshot and may not write. An urgent
-        one goes before all that wait. Raises what the unit raises, and `UnitOfWorkError` when it
-        awaits anything else.
+        `work` makes a coroutine that uses `transaction()` and awaits only its statements. The unit
+        is atomic. With `read_only`, all its statements see one snapshot and may not write. An
+        urgent unit runs before all waiting ones. Raises the errors of the unit, and
+        `UnitOfWorkError` when it awaits anything else.
         """
         writer, readers = self._parts()
         if read_only:
@@ -198,31 +200,31 @@ class AsyncConnectionPool:
     def transaction(self) -> AbstractAsyncContextManager[Transaction]:
         """A transaction, committed when the block ends and rolled back when it raises.
 
-        Inside a unit of work it is that unit's and costs no hop. Elsewhere it holds the writer for
-        as long as the block takes, a hop a statement, while other writes wait.
+        Inside a unit of work it is the unit's transaction and costs no hop. Elsewhere it holds the
+        writer until the block ends, with one hop for each statement, while other writes wait.
         """
         if in_unit_of_work():
             return unit_transaction(self._config)
         return self.writer.transaction()
 
     async def run_read(self, function: Callable[[sqlite3.Connection], T]) -> T:
-        """What `function` returns, called with a reading connection on its thread."""
+        """Call `function` with a reading connection on its thread, and return its result."""
         return await self.readers.run(function)
 
     async def run_alone(self, function: Callable[[sqlite3.Connection], T]) -> T:
-        """What `function` returns, called on the writer's thread between two batches."""
+        """Call `function` on the writer's thread between two batches, and return its result."""
         return await self.writer.run_alone(function)
 
     async def look_at_files(self) -> None:
-        """Stop writing when a file of the database was removed or replaced, and look whether a log
-        that another process kept from being emptied still is. For every second or so."""
+        """Stop writing when a file of the database was removed or replaced, and try again to empty
+        a log that another process has pinned. To be called about once a second."""
         if self._open is None:
             return
         self.check_loop()
         writer, _ = self._open
         writer.look_at_files()
         if self._checkpointer is not None and self._checkpointer.is_pinned:
-            # A commit, of nothing, is what a checkpoint follows.
+            # A checkpoint follows a commit, so make an empty one.
             await writer.run_unit(nothing)
 
     def stats(self) -> dict[str, Any]:
@@ -244,8 +246,8 @@ class AsyncConnectionPool:
         }
 
     def check_loop(self, *, closing: bool = False) -> None:
-        """Raises `WrongEventLoop` when this is not the loop that opened the pool. A pool that is
-        not open belongs to none, and what a loop that has ended left open can be closed by any."""
+        """Raises `WrongEventLoop` when this is not the loop that opened the pool. A closed pool
+        belongs to no loop, and any loop can close a pool whose loop has ended."""
         if self._loop is None or self._loop is asyncio.get_running_loop():
             return
         if not (closing and self._loop.is_closed()):

@@ -1,4 +1,4 @@
-"""Copying a whole database while it is in use, and putting a file in its place without a half."""
+"""Copying a whole database while it is in use, and publishing files atomically."""
 
 import contextlib
 import errno
@@ -32,23 +32,22 @@ _TABLES = (
 
 
 class TargetExists(DatabaseError):
-    """There is a file of this name already; it is as it was."""
+    """A file with this name already exists. It is unchanged."""
 
 
 def copy_database(
     source: sqlite3.Connection, target: Path, go_on: Callable[[], bool] = lambda: True
 ) -> dict[str, int]:
-    """Copy what `source` shows at one moment to the new file `target`; rows by table, counted in
-    that same moment.
+    """Copy one snapshot of `source` to the new file `target`. Returns the number of rows by table
+    in that snapshot.
 
-    Works while others write: they are not held up, but their log can't be shortened meanwhile. Once
-    `go_on` says no, it gives up with `DatabaseBusy`. The copy is one file without a log beside it,
-    for its owner only, and not synced. Raises `DatabaseError`; what is left of `target` then is of
-    no use.
+    Others can write during the copy, but the log can't be truncated. It raises `DatabaseBusy` once
+    `go_on` returns False. The copy is one file without a log, readable only by its owner, and not
+    synced. Raises `DatabaseError`; a remaining `target` is then unusable.
     """
     with _os_errors(target):
         os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-    # One snapshot for the counts and the copy, which joins a transaction that is there.
+    # One transaction gives the counts and the copy the same snapshot.
     control(source, "BEGIN")
     try:
         counts = row_counts(source)
@@ -60,7 +59,7 @@ def copy_database(
 
 
 def row_counts(connection: sqlite3.Connection) -> dict[str, int]:
-    """How many rows each table has, by name. Raises `DatabaseError`."""
+    """The number of rows of each table, by name. Raises `DatabaseError`."""
     names = [row[0] for row in fetch_all(connection, _TABLES, ())]
     counts = {}
     for name in names:
@@ -82,17 +81,17 @@ def _copy_pages(source: sqlite3.Connection, target: Path, go_on: Callable[[], bo
     try:
         copy = sqlite3.connect(target, isolation_level=None)
         with contextlib.closing(copy):
-            # A copy that fails is thrown away, and one that succeeds is synced once, at its end.
+            # A failed copy is removed, and a successful one is synced once at the end.
             copy.execute("PRAGMA journal_mode = OFF").close()
             copy.execute("PRAGMA synchronous = OFF").close()
-            # Within the caller's snapshot: else it would begin anew whenever somebody writes.
+            # Inside the caller's snapshot; otherwise SQLite would restart the copy on each write.
             source.backup(copy, pages=_PAGES_PER_STEP, progress=look)
     except DRIVER_ERRORS as error:
         raise translate(error) from None
 
 
 def _end_log(target: Path) -> None:
-    """Make the copy of a database with a write-ahead log one that has none."""
+    """Convert the copy of a database with a write-ahead log to a file without one."""
     try:
         with contextlib.closing(sqlite3.connect(target, isolation_level=None)) as copy:
             copy.execute("PRAGMA synchronous = OFF").close()
@@ -104,16 +103,16 @@ def _end_log(target: Path) -> None:
 
 
 def looking_at(file: Path) -> ConnectionConfig:
-    """How a copy is opened to be looked at."""
+    """The configuration for reading a copy."""
     return ConnectionConfig(file, read_only=True)
 
 
 @contextlib.contextmanager
 def workspace(folder: Path) -> Iterator[Path]:
-    """A new directory in `folder` for what is not complete, for its owner only, gone after the
+    """A new directory in `folder` for incomplete files, for its owner only, removed after the
     block.
 
-    What a process that was killed has left there is removed first. Raises `DatabaseFull` and
+    Leftovers of killed processes are removed first. Raises `DatabaseFull` and
     `DatabaseUnavailable`.
     """
     with _os_errors(folder):
@@ -122,7 +121,7 @@ def workspace(folder: Path) -> Iterator[Path]:
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         with _os_errors(folder):
-            # Ends with the process, so that leftovers can be told from work that goes on.
+            # The lock ends with the process, which distinguishes leftovers from running work.
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield path
     finally:
@@ -141,7 +140,7 @@ def remove_leftovers(folder: Path) -> None:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(path)
         except (BlockingIOError, FileNotFoundError):
-            # Somebody works there, or removes it as well.
+            # Another process works there, or is removing it too.
             continue
         finally:
             os.close(descriptor)
@@ -153,8 +152,8 @@ def is_leftover(path: Path) -> bool:
 
 
 def publish(complete: Path, target: Path) -> None:
-    """Give the file `complete`, of the same file system, the name `target`, durable before this
-    returns. Raises `TargetExists`, `DatabaseFull` and `DatabaseUnavailable`."""
+    """Rename the file `complete` to `target` on the same file system, durably. Raises
+    `TargetExists`, `DatabaseFull` and `DatabaseUnavailable`."""
     with _os_errors(target):
         sync(complete)
         try:
@@ -166,7 +165,7 @@ def publish(complete: Path, target: Path) -> None:
         except OSError as error:
             if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS):
                 raise
-            # A file system without hard links.
+            # The file system has no hard links.
             if os.path.lexists(target):
                 raise TargetExists(f"{target} exists: choose another file") from None
             complete.rename(target)
@@ -174,7 +173,7 @@ def publish(complete: Path, target: Path) -> None:
 
 
 def copy_file(source: Path, target: Path) -> None:
-    """Copy the bytes of a file that nobody changes to a new one for its owner only.
+    """Copy a file that is not being written to a new file, readable only by its owner.
 
     Raises `DatabaseFull` and `DatabaseUnavailable`.
     """
@@ -191,7 +190,7 @@ def sha256(file: Path) -> str:
 
 
 def sync(path: Path) -> None:
-    """Make what is written to a file or a directory durable. Raises `OSError`."""
+    """Make the writes to a file or a directory durable. Raises `OSError`."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""Group commit, on the writer's thread: many units of work to a transaction."""
+"""Group commit on the writer's thread: many units of work in one transaction."""
 
 import copy
 import sqlite3
@@ -40,9 +40,9 @@ class WriterStats:
     """Counters since the pool was opened; times in seconds."""
 
     units: int = 0
-    """Units of work and statements that were answered with their result."""
+    """Units of work and statements that succeeded."""
     failed_units: int = 0
-    """Those that ran and were answered with an error."""
+    """Units of work and statements that ran and failed."""
     commits: int = 0
     failed_commits: int = 0
     largest_batch: int = 0
@@ -55,10 +55,10 @@ class WriterStats:
 
 
 class BatchRunner:
-    """Runs batches and commits on the writer's connection; every method belongs to its thread,
+    """Runs batches and commits on the writer's connection. Call every method on the writer's thread
     while the write lock is held.
 
-    `answer` is given each batch when it is over; `poison` is told when writing can't go on.
+    `answer` is called with each finished batch, and `poison` when writing can't continue.
     """
 
     def __init__(
@@ -79,19 +79,19 @@ class BatchRunner:
         self._checkpointer = checkpointer
         self._log_bytes = 0
         self.refused_at: float | None = None
-        """When a write was last refused as the disk was full, on the monotonic clock; `None` once
-        another one was taken."""
+        """When a full disk last refused a write, on the monotonic clock; `None` once a later write
+        has succeeded."""
         self._changes = 0
 
     @property
     def stats(self) -> WriterStats:
-        """The counters as they are now."""
+        """The current counters."""
         self._stats.checkpoints = self._checkpointer.checkpoints
         self._stats.wal_truncations = self._checkpointer.truncations
         return self._stats
 
     def serve(self, raw: sqlite3.Connection, queue: JobQueue, pause: LoopPause) -> None:
-        """Run what waits, up to the bounds of a batch, in one transaction, and answer it.
+        """Run the waiting jobs, up to the limits of a batch, in one transaction, and answer them.
 
         The pause ends before the COMMIT, which waits for the disk.
         """
@@ -100,7 +100,7 @@ class BatchRunner:
             return
         started = time.monotonic()
         batch = [job]
-        # What is told if this breaks off in a way that nobody foresaw.
+        # The answer if an unexpected exception ends the batch.
         failure: DatabaseError | None = DatabaseUnavailable("the batch was aborted")
         try:
             self._run(raw, batch, queue, pause)
@@ -126,9 +126,9 @@ class BatchRunner:
     def _run(
         self, raw: sqlite3.Connection, batch: Batch, queue: JobQueue, pause: LoopPause
     ) -> None:
-        """Run the batch's first job and what else waits, and commit.
+        """Run the batch's first job and further waiting jobs, and commit.
 
-        Raises `DatabaseError` when nothing of it was kept.
+        Raises `DatabaseError` when the whole batch was rolled back.
         """
         self.begin(raw)
         now = time.monotonic()
@@ -138,7 +138,7 @@ class BatchRunner:
             self._stats.wait_total += now - job.queued_at
             job.run(raw)
             if not raw.in_transaction:
-                # Also when the unit swallowed the error: what follows would autocommit.
+                # Also if the unit swallowed the error, because later statements would autocommit.
                 raise _reason_for_others(job.error)
             now = time.monotonic()
             if len(batch) >= self._config.batch_units or now >= deadline:
@@ -166,8 +166,7 @@ class BatchRunner:
         try:
             control(raw, "BEGIN IMMEDIATE")
         except StatementError as error:
-            # Nothing can be wrong with BEGIN: the connection is closed, or in a transaction that
-            # nobody knows of.
+            # BEGIN itself is correct, so the connection is closed or in an unknown transaction.
             unusable = DatabaseUnavailable(f"the writer's connection can't be used: {error}")
             self._poison(unusable)
             raise unusable from None
@@ -213,7 +212,8 @@ class BatchRunner:
             self._poison(error)
 
     def truncate_wal(self, raw: sqlite3.Connection) -> bool:
-        """Copy the write-ahead log into the database file and empty it; whether it is empty."""
+        """Copy the write-ahead log into the database file and empty it. Returns whether it is
+        empty."""
         try:
             return self._checkpointer.truncate(raw)
         except FilesReplaced as error:
@@ -222,17 +222,17 @@ class BatchRunner:
 
 
 def _fail(batch: Batch, error: DatabaseError) -> None:
-    """Nothing of the batch was kept, or what was is unknown: tell everybody."""
+    """Give each job the error of a batch that was rolled back or whose outcome is unknown."""
     for job in batch:
-        # A unit that failed by itself keeps its own reason: it had no effect in any case.
+        # A unit that failed on its own keeps its error, because it had no effect in any case.
         if job.error is None:
-            # Each its own: one exception raised in many tasks gathers all their tracebacks.
+            # Copies, because an exception raised in many tasks collects all their tracebacks.
             job.error = copy.copy(error)
 
 
 def _reason_for_others(cause: BaseException | None) -> DatabaseError:
-    """Why units failed that shared a transaction with one that failed: what is wrong with the
-    database, but not what was wrong with that one."""
+    """The error for the other units of a failed transaction. It reports a failure of the database,
+    but not a failure of the one unit."""
     if isinstance(cause, (DatabaseBusy, DatabaseFull, DatabaseUnavailable)):
         return cause
     return TransactionLost("the transaction was rolled back: another unit of work broke it")

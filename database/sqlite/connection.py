@@ -1,4 +1,5 @@
-"""Opening SQLite connections, with every setting read back, and the thread hop on one of them."""
+"""Opening SQLite connections, with every setting read back, and running functions on their
+threads."""
 
 import asyncio
 import contextlib
@@ -23,7 +24,7 @@ from database.sqlite.table_versions import ObservedConnection
 
 T = TypeVar("T")
 
-# At DEBUG aiosqlite logs its calls with their parameters.
+# At DEBUG, aiosqlite logs its calls with their parameters.
 logging.getLogger("aiosqlite").setLevel(logging.WARNING)
 
 
@@ -33,45 +34,45 @@ class ConnectionConfig:
 
     path: Path
     readers: int = 4
-    """Reader connections, each with a thread of its own."""
+    """The number of reader connections, each with its own thread."""
     busy_timeout: float = 5.0
-    """How long SQLite waits for a lock that another process holds."""
+    """How long SQLite waits for another process's lock."""
     queue_timeout: float = 5.0
     """How long work may wait for its turn before it is refused with `DatabaseBusy`."""
     queue_limit: int = 10_000
-    """How much work may wait; what comes on top is refused with `DatabaseBusy` at once."""
+    """How much work may wait; further work is refused with `DatabaseBusy` at once."""
     batch_units: int = 256
-    """Units of work that share a COMMIT, at most."""
+    """The most units of work that share a COMMIT."""
     batch_seconds: float = 0.02
     """A batch takes no further unit after this time."""
     pause_seconds: float = 0.02
-    """The event loop pauses for a batch's statements, at most for this time: see `LoopPause`."""
+    """The longest pause of the event loop for a batch's statements: see `LoopPause`."""
     stall_seconds: float = 0.004
-    """A reader busy with one hop for longer gets help from another one."""
+    """After this time on one hop, another reader takes over the queue."""
     checkpoint_frames: int = 2_000
-    """WAL frames after which the writer checkpoints; 0 leaves that to another process."""
+    """WAL frames after which the writer checkpoints; 0 leaves checkpoints to another process."""
     wal_limit_bytes: int = 64 * 1024 * 1024
-    """WAL size from which on the pool's own readers must give way, so that it can be emptied. It
-    never has twice as much while no other process reads."""
+    """The size of the log beyond which the pool interrupts its own reads, so that the log can be
+    emptied. The log never reaches twice this size while no other process reads."""
     evict_seconds: float = 1.0
-    """How long a read may go on while the log is larger than that."""
+    """How long a read may take while the log is larger than that."""
     cache_kib: int = 8 * 1024
-    """Page cache of a connection that writes."""
+    """Page cache of a writing connection."""
     reader_cache_kib: int = 2 * 1024
-    """Page cache of a connection that only reads: it begins anew after each commit of another."""
+    """Page cache of a reading connection. Each commit of another connection empties it."""
     cached_statements: int = 256
     read_only: bool = False
-    """Nothing is made or changed, so that a look is safe while another process owns the file."""
+    """Create and change nothing, so that reading is safe while another process owns the file."""
 
     @property
     def wal_path(self) -> Path:
-        """The write-ahead log beside the database file, or beside the one that a link leads to."""
+        """The write-ahead log beside the database file, after following symbolic links."""
         path = self.path.resolve()
         return path.with_name(path.name + "-wal")
 
     @property
     def shm_path(self) -> Path:
-        """The log's index beside it."""
+        """The log's index, in the same directory."""
         path = self.path.resolve()
         return path.with_name(path.name + "-shm")
 
@@ -79,8 +80,8 @@ class ConnectionConfig:
 def open_connection(config: ConnectionConfig, *, read_only: bool = False) -> sqlite3.Connection:
     """A connection with the product's settings, each read back after it was set.
 
-    Statements autocommit unless the caller says BEGIN. Raises `DatabaseError` when the file can't
-    be opened or a setting did not take effect. A new file belongs to its owner alone.
+    Statements autocommit unless the caller runs BEGIN. Raises `DatabaseError` when the file can't
+    be opened or a setting did not take effect. A new file is accessible only to its owner.
     """
     uri = config.path.absolute().as_uri() + ("?mode=ro" if config.read_only else "")
     if not config.read_only:
@@ -117,11 +118,12 @@ def open_connection(config: ConnectionConfig, *, read_only: bool = False) -> sql
 
 
 def _make_private(path: Path) -> None:
-    """Make the file, empty and for its owner only, if there is none."""
-    # SQLite would make it as readable as the umask permits, and the files beside it like it. What
-    # is there is not opened: closing it here would drop the locks that connections have on it.
+    """Create the file if it does not exist, empty and accessible only to its owner."""
+    # SQLite would create it with the mode that the umask allows, and its log and index with the
+    # same mode. An existing file is not opened, because closing it here would drop the locks that
+    # connections have on it.
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-    # Why it can't be made, SQLite tells.
+    # If this fails, SQLite reports why.
     with contextlib.suppress(OSError):
         os.close(os.open(path, flags, 0o600))
 
@@ -131,7 +133,7 @@ def _pragmas(
 ) -> list[tuple[str, str | int, str | int]]:
     cache_kib = config.reader_cache_kib if read_only else config.cache_kib
     settings: list[tuple[str, str | int, str | int]] = [
-        # First, so that the ones that need a lock wait for it.
+        # First, so that settings that need a lock wait for it.
         ("busy_timeout", int(config.busy_timeout * 1000), int(config.busy_timeout * 1000)),
         ("synchronous", "FULL", 2),
         ("foreign_keys", "ON", 1),
@@ -141,7 +143,7 @@ def _pragmas(
         ("temp_store", "MEMORY", 2),
         ("cache_size", -cache_kib, -cache_kib),
         # SQLite before 3.51.3 can corrupt the file when one connection checkpoints while another
-        # writes: only the writer's thread checkpoints, between its batches.
+        # writes, so only the writer's thread checkpoints, between its batches.
         ("wal_autocheckpoint", 0, 0),
     ]
     if not config.read_only:
@@ -152,8 +154,8 @@ def _pragmas(
 
 
 async def finish(work: Coroutine[Any, Any, T]) -> T:
-    """What `work` returns; a caller that is cancelled meanwhile, however often, goes on only when
-    `work` has ended."""
+    """The result of `work`. A cancelled caller continues only when `work` has ended, even if it is
+    cancelled several times."""
     task = asyncio.ensure_future(work)
     cancelled: asyncio.CancelledError | None = None
     while not task.done():
@@ -164,7 +166,7 @@ async def finish(work: Coroutine[Any, Any, T]) -> T:
     if cancelled is None:
         return task.result()
     if not task.cancelled():
-        # Nobody is left to be told; asyncio would report the error as never retrieved.
+        # The caller is cancelled. Retrieve the error, or asyncio would report it as unretrieved.
         task.exception()
     raise cancelled
 
@@ -172,64 +174,64 @@ async def finish(work: Coroutine[Any, Any, T]) -> T:
 class HopConnection(aiosqlite.Connection):
     """An aiosqlite connection that also runs whole functions on its thread.
 
-    One `run` is one hop to the thread and back, whatever the function does there.
+    One `run` is one hop to the thread and back, however many statements the function runs.
     """
 
     def __init__(self, config: ConnectionConfig, *, read_only: bool, name: str) -> None:
         super().__init__(lambda: open_connection(config, read_only=read_only), iter_chunk_size=64)
         self.name = name
-        """Name of its thread."""
+        """The name of its thread."""
         self._thread.name = name
-        # A connection that nobody closed must not keep the interpreter from exiting.
+        # A connection that was not closed must not keep the interpreter from exiting.
         self._thread.daemon = True
         self._stopped: asyncio.Future[Any] | None = None
 
     async def open(self) -> None:
-        """Start the thread and connect. Raises `DatabaseError`; the thread has ended then."""
+        """Start the thread and connect. Raises `DatabaseError` after the thread has ended."""
         try:
             await self
         except BaseException:
             if self._stopped is not None:
-                # The thread will say that it ended, to an event loop that must still be there.
+                # The thread reports its end to the event loop, which must still run then.
                 await self._stopped
             raise
 
     def stop(self) -> "asyncio.Future[Any] | None":
-        """Tell the thread to end; what comes back is done when it has."""
+        """Tell the thread to end. The returned future is done when it has ended."""
         self._stopped = super().stop()
         return self._stopped
 
     async def run(self, function: Callable[[sqlite3.Connection], T]) -> T:
-        """What `function` returns, called with the driver's connection on its thread.
+        """Call `function` with the driver's connection on its thread, and return its result.
 
-        A cancelled caller does not stop a function that has begun. Raises what the function
-        raises, the driver's errors as `DatabaseError`, and `DatabaseClosed` after `close`.
+        Cancelling the caller does not stop a function that has started. Raises the errors of the
+        function, those of the driver as `DatabaseError`, and `DatabaseClosed` after `close`.
         """
         return await self.start(function)
 
     def start(self, function: Callable[[sqlite3.Connection], T]) -> "asyncio.Future[T]":
-        """The same, begun at once: what comes back is done when the function is."""
+        """The same, started at once. The returned future is done when the function is."""
         connection = self._connection
         if connection is None or not self._running:
             raise DatabaseClosed("the database is closed")
-        # What aiosqlite's own methods do, without a coroutine that would have to be waited for.
+        # Does the same as aiosqlite's own methods, without a coroutine that must be awaited.
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._tx.put_nowait((future, partial(guarded, function, connection)))
         return future
 
     def interrupt_statement(self) -> None:
-        """Make the statement that runs on the thread fail, if one does."""
+        """Interrupt the statement that runs on the thread, if there is one."""
         if self._connection is not None:
             try:
                 self._connection.interrupt()
             except sqlite3.ProgrammingError:
-                # It was closed under us, so no statement runs.
+                # The connection was closed in the meantime, so no statement runs.
                 return
 
 
 def guarded(function: Callable[[sqlite3.Connection], T], connection: sqlite3.Connection) -> T:
-    """What `function` returns. It raises nothing of the driver's, and nothing that a future
-    can't hold."""
+    """The result of `function`. Raises the driver's errors as `DatabaseError`, and `RuntimeError`
+    instead of `StopIteration`, which a future can't hold."""
     try:
         return function(connection)
     except DRIVER_ERRORS as error:

@@ -1,4 +1,4 @@
-"""What repositories leave to the engine, as SQLite does it."""
+"""SQLite's implementation of the operations that differ between engines."""
 
 from functools import cache
 
@@ -18,7 +18,7 @@ class SqliteDialect:
         return FullTextIndex(name, source, text, labels)
 
     async def next_id(self, db: Executor, table: str) -> int:
-        """The id that the next row of `table` is given."""
+        """The id of the next row of `table`."""
         row = await db.fetch_one("SELECT seq FROM sqlite_sequence WHERE name = ?", (table,))
         return 1 if row is None else int(row[0]) + 1
 

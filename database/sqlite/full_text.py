@@ -1,9 +1,9 @@
-"""Full-text search as SQLite has it: an FTS5 index beside a table, kept by those who write it.
+"""Full-text search in SQLite: an FTS5 index for a table, updated by the code that writes the table.
 
-The index holds no text of its own. It indexes two columns of a view: the text that people search,
-and labels, which are words that the view makes of a row's other columns. A search gives the rows
-that have all of the wanted words and labels, newest first; its cost follows from the rarest of
-them and the length of the page, not from the size of the table.
+The index stores no text of its own. It indexes two columns of a view: the text that people search,
+and labels, which are words that the view makes from a row's other columns. A search returns the
+rows with all of the wanted words and labels, newest first. Its cost depends on the rarest of them
+and the length of the page, not on the size of the table.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -16,16 +16,16 @@ from database.errors import DatabaseCorrupt
 from database.portable_sql import with_ids
 
 MERGE_PAGES = 64
-"""Pages that one `tidy` writes, at most: some ten milliseconds. It may read many more, if most of
-what they hold was removed."""
+"""The most pages that one `tidy` writes, in about ten milliseconds. It may read many more if most
+of their entries were removed."""
 
 
 @dataclass(frozen=True, slots=True)
 class FullTextIndex:
     """The index `name` over the columns `text` and `labels` of the view `source`.
 
-    The view has the id of each row as `id`. Every change has to be told in the transaction that
-    changes the rows: new ones after they were inserted, others before they are deleted.
+    The view's `id` is the row's id. Every change must be reported in the transaction that changes
+    the rows: new rows after their insertion, others before their deletion.
     """
 
     name: str
@@ -34,7 +34,7 @@ class FullTextIndex:
     labels: str
 
     async def add(self, db: Executor, ids: Sequence[int]) -> None:
-        """Index the rows with these ids, none of which is indexed yet."""
+        """Index the rows with these ids, which must not be indexed yet."""
         columns = f"{self.text}, {self.labels}"
         condition, params = with_ids(ids)
         await db.execute(
@@ -44,8 +44,8 @@ class FullTextIndex:
         )
 
     async def remove(self, db: Executor, ids: Sequence[int]) -> None:
-        """Take the rows with these ids out of the index; all must be in it."""
-        # The rows themselves tell which entries are theirs.
+        """Remove the rows with these ids from the index. All of them must be in it."""
+        # FTS5 needs the indexed text to find the entries, so it is read from the rows.
         columns = f"{self.text}, {self.labels}"
         condition, params = with_ids(ids)
         await db.execute(
@@ -55,18 +55,18 @@ class FullTextIndex:
         )
 
     async def tidy(self, db: Executor, *, begin: bool) -> bool:
-        """Do a part of putting the index together anew, which frees what removed rows leave in
-        it; whether more is to be done. The first call of a round has to `begin` it."""
+        """Rebuild a part of the index, which frees the space that removed rows take. Returns
+        whether more is left. The first call of a round must set `begin`."""
         before = await self._changes(db)
         pages = -MERGE_PAGES if begin else MERGE_PAGES
         await db.execute(
             f"INSERT INTO {self.name} ({self.name}, rank) VALUES ('merge', ?)", (pages,)
         )
-        # What FTS5 documents: a difference below two means that there was nothing to do.
+        # FTS5 documents that a difference below two means that nothing was done.
         return await self._changes(db) - before >= 2
 
     async def check(self, db: Executor) -> bool:
-        """Whether the index holds exactly what the rows say; reads all of both."""
+        """Whether the index matches the rows exactly. Reads all of both."""
         try:
             await db.execute(
                 f"INSERT INTO {self.name} ({self.name}, rank) VALUES ('integrity-check', 1)"
@@ -76,23 +76,23 @@ class FullTextIndex:
         return True
 
     def joined(self, table: str, alias: str) -> tuple[str, str]:
-        """What to select from, and the expression of the ids: see `TextIndex.joined`."""
-        # The index gives the order; the tables the other way round would have to be sorted.
+        """The FROM clause, and the expression for the ids: see `TextIndex.joined`."""
+        # The index gives the order. The other join order would need a sort.
         return f"{self.name} AS i CROSS JOIN {table} AS {alias} ON {alias}.id = i.rowid", "i.rowid"
 
     def matching(
         self, words: Sequence[str], labels: Iterable[Sequence[str]]
     ) -> tuple[str, tuple[str]]:
-        """The condition for rows that have all of `words` in their text, and of each group of
-        `labels` one. There must be some word or label.
+        """The condition for rows whose text contains all of `words`, and that have one of each
+        group of `labels`. There must be a word or a label.
 
-        Words are data: none of what FTS5 understands means anything in them. One with punctuation
-        in it stands for its parts in this order; one without letter or digit is left out, but
-        where there are no others nothing matches.
+        FTS5's query syntax has no effect in words. A word with punctuation matches its parts in
+        this order. A word without a letter or digit is ignored; if there are no other words,
+        nothing matches.
         """
         parts = []
         if words:
-            # A text is indexed in the form of Unicode that it came in.
+            # A text is indexed in its original Unicode normal form.
             forms = dict.fromkeys(
                 " ".join(_string(form(word)) for word in words) for form in _FORMS
             )

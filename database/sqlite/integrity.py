@@ -1,4 +1,4 @@
-"""Whether a database file is whole, looked at without changing anything."""
+"""Read-only checks of the integrity of a database file."""
 
 import sqlite3
 import threading
@@ -30,7 +30,7 @@ def sqlite_version() -> str:
 
 
 def has_wal_reset_defect(version: str = sqlite3.sqlite_version) -> bool:
-    """Whether this SQLite version is one of those that `WAL_RESET_DEFECT` is about."""
+    """Whether this SQLite version has the defect that `WAL_RESET_DEFECT` describes."""
     number = tuple(int(part) for part in version.split("."))
     fixed = number >= (3, 51, 3) or any(
         first <= number < (*first[:2], 1000) for first in ((3, 50, 7), (3, 44, 6))
@@ -39,9 +39,9 @@ def has_wal_reset_defect(version: str = sqlite3.sqlite_version) -> bool:
 
 
 def file_problem(connection: sqlite3.Connection) -> str | None:
-    """The first thing wrong with the pages, tables and indexes of the file; None when all is well.
+    """The first problem in the pages, tables and indexes of the file; None without a problem.
 
-    Reads the whole file. Raises `DatabaseError` when it can't be read on.
+    Reads the whole file. Raises `DatabaseError` when it can't be read.
     """
     row = _read(lambda: connection.execute("PRAGMA integrity_check(1)").fetchone())
     text = str(row[0]) if row is not None else "SQLite gave no answer"
@@ -49,11 +49,11 @@ def file_problem(connection: sqlite3.Connection) -> str | None:
 
 
 def quick_problem(connection: sqlite3.Connection, seconds: float) -> str | None:
-    """The first thing wrong with the pages and tables; None when all is well. Indexes are not
-    compared with their tables, which would take several times as long.
+    """The first problem in the pages and tables; None without a problem. Indexes are not compared
+    with their tables, which would take several times as long.
 
-    Raises `TimeoutError` when it is not done after `seconds`, and `DatabaseError` when the file
-    can't be read on. SQLite before 3.41 ends a table first.
+    Raises `TimeoutError` after `seconds`, and `DatabaseError` when the file can't be read. SQLite
+    before 3.41 finishes the current table before it stops.
     """
     timer = threading.Timer(seconds, connection.interrupt)
     timer.start()
@@ -63,20 +63,20 @@ def quick_problem(connection: sqlite3.Connection, seconds: float) -> str | None:
         raise TimeoutError from None
     finally:
         timer.cancel()
-        # It must not reach the next statement of this connection.
+        # The interrupt must not reach the next statement of this connection.
         timer.join()
     text = str(row[0]) if row is not None else "SQLite gave no answer"
     return None if text == "ok" else " ".join(text.split())
 
 
 def has_tables(connection: sqlite3.Connection) -> bool:
-    """Whether anything was ever made in the database. Raises `DatabaseError`."""
+    """Whether the database has any tables. Raises `DatabaseError`."""
     row = _read(lambda: connection.execute("SELECT count(*) FROM sqlite_schema").fetchone())
     return bool(row is not None and row[0])
 
 
 def reference_problem(connection: sqlite3.Connection) -> str | None:
-    """The first row that refers to one that does not exist; None when there is none.
+    """The first row that refers to a missing row; None without a problem.
 
     Raises `DatabaseError`.
     """
@@ -87,7 +87,7 @@ def reference_problem(connection: sqlite3.Connection) -> str | None:
 
 
 def schema_problem(connection: sqlite3.Connection) -> str | None:
-    """How the schema first differs from the one that all migrations make; None when it does not.
+    """The first difference from the schema after all migrations; None without a difference.
 
     Raises `DatabaseError` when the file can't be read.
     """
@@ -104,12 +104,12 @@ def schema_problem(connection: sqlite3.Connection) -> str | None:
 
 
 def foreign_object(connection: sqlite3.Connection) -> str | None:
-    """What first differs from the schema that the migrations made which the database has; None
-    when nothing does.
+    """The first difference from the schema after the database's own migrations; None without a
+    difference.
 
-    Only reads SQLite's own table, so that no trigger or view of the file has run when it returns.
-    Raises `MigrationError` when database and migrations do not belong together, and
-    `DatabaseError` when the file can't be read.
+    Reads only SQLite's schema table, so that no trigger or view of the file runs. Raises
+    `MigrationError` when the database does not match the migrations, and `DatabaseError` when the
+    file can't be read.
     """
     known = load_migrations()
     expected = _expected_objects(tuple(known[: len(known) - len(pending(connection, known))]))
@@ -129,7 +129,7 @@ def foreign_object(connection: sqlite3.Connection) -> str | None:
 
 @cache
 def _expected_objects(migrations: tuple[Migration, ...]) -> Objects:
-    # It takes as long as all the rest of a start's look at the file.
+    # Cached because it takes as long as all other checks of a start.
     connection = sqlite3.connect(":memory:", isolation_level=None)
     try:
         migrate(connection, migrations)
@@ -139,10 +139,10 @@ def _expected_objects(migrations: tuple[Migration, ...]) -> Objects:
 
 
 def _objects(connection: sqlite3.Connection) -> Objects:
-    """Every row of the schema by type and name, without what SQLite and Litestream add.
+    """Every row of the schema by type and name, without those that SQLite and Litestream add.
 
-    By type and name alone nothing is left out: SQLite takes an object from its SQL, whatever the
-    columns beside it say.
+    An object is ignored only if its SQL matches too, because SQLite reads an object from its SQL,
+    whatever its type and name columns say.
     """
     objects: defaultdict[tuple[str, str], list[tuple[str, str]]] = defaultdict(list)
     rows = _read(
@@ -154,7 +154,7 @@ def _objects(connection: sqlite3.Connection) -> Objects:
         kind, name, table, sql = (str(value) for value in row)
         if (kind, name, sql) in _ADDED_BY_OTHERS and table == name:
             continue
-        # The index of a PRIMARY KEY or UNIQUE, which its table's SQL tells of.
+        # The index of a PRIMARY KEY or UNIQUE constraint, which its table's SQL contains.
         if kind == "index" and row[3] is None and name.startswith("sqlite_autoindex_"):
             continue
         objects[kind, name].append((table, sql))
@@ -166,7 +166,7 @@ _ADDED_BY_OTHERS = frozenset(
         ("table", "sqlite_sequence", "CREATE TABLE sqlite_sequence(name,seq)"),
         ("table", "sqlite_stat1", "CREATE TABLE sqlite_stat1(tbl,idx,stat)"),
         ("table", "sqlite_stat4", "CREATE TABLE sqlite_stat4(tbl,idx,neq,nlt,ndlt,sample)"),
-        # Litestream marks what it replicates.
+        # Litestream adds these to databases that it replicates.
         ("table", "_litestream_lock", "CREATE TABLE _litestream_lock (id INTEGER)"),
         (
             "table",
@@ -178,7 +178,7 @@ _ADDED_BY_OTHERS = frozenset(
 
 
 def _shown(name: str) -> str:
-    """A name of somebody's choice as it may stand in a message."""
+    """An untrusted name in a form that is safe in a message."""
     short = name if len(name) <= _SHOWN_LENGTH else f"{name[:_SHOWN_LENGTH]}…"
     return short if short.isprintable() else short.encode("unicode_escape").decode("ascii")
 
@@ -195,4 +195,4 @@ FILE_CHECKS: tuple[tuple[str, Check], ...] = (
     ("references", reference_problem),
     ("schema", schema_problem),
 )
-"""Everything that can be told without knowing what the rows mean, by name."""
+"""All checks that do not depend on the meaning of the rows, by name."""

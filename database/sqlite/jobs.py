@@ -1,4 +1,4 @@
-"""What waits for a database thread: a job, its answer, and the queue it stands in."""
+"""Jobs for the database threads, and their queue."""
 
 import asyncio
 import contextlib
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class Job(Generic[T]):
-    """A function to run on a database thread, and the future of who waits for it."""
+    """A function to run on a database thread, and the future of its caller."""
 
     __slots__ = ("_context", "_function", "error", "future", "queued_at", "result")
 
@@ -34,7 +34,7 @@ class Job(Generic[T]):
         self.queued_at = time.monotonic()
 
     def run(self, connection: sqlite3.Connection) -> None:
-        """Run the function; keep what it returned in `result` or what it raised in `error`."""
+        """Run the function. Stores its result in `result` or its exception in `error`."""
         try:
             if self._context is None:
                 self.result = guarded(self._function, connection)
@@ -44,7 +44,7 @@ class Job(Generic[T]):
             self.error = error
 
     def deliver(self) -> None:
-        """On the event loop: answer who waits, if somebody still does."""
+        """On the event loop: answer the caller, if it still waits."""
         if self.future.done():
             return
         if self.error is None:
@@ -54,11 +54,11 @@ class Job(Generic[T]):
 
 
 class JobQueue:
-    """Jobs in the order they came, urgent ones first, bounded in number and in waiting time.
+    """Jobs in order of arrival, urgent ones first, with limits on their number and waiting time.
 
     It belongs to the event loop that made it, except for `take`, `is_urgent` and `len`, which any
-    thread may call. A job is run by whoever took it out of the queue, and given up by nobody else:
-    that each of the deque's operations is atomic settles who comes first.
+    thread may call. Only the thread that removes a job from the queue runs it or gives it up. The
+    deque's operations are atomic, so exactly one thread removes each job.
     """
 
     def __init__(self, *, limit: int, timeout: float) -> None:
@@ -71,18 +71,18 @@ class JobQueue:
         self._loop = asyncio.get_running_loop()
         self._alarm: asyncio.TimerHandle | None = None
         self.refused = 0
-        """Jobs turned away because the queue was full."""
+        """Jobs refused because the queue was full."""
         self.expired = 0
         """Jobs given up because they waited too long."""
         self.cancelled = 0
-        """Jobs whose caller went away while they waited."""
+        """Jobs whose caller was cancelled while they waited."""
 
     def __len__(self) -> int:
         return len(self._jobs) + len(self._urgent)
 
     @property
     def unanswered(self) -> int:
-        """Callers that wait for a job in the queue or on a thread."""
+        """The number of callers that wait for a job in the queue or on a thread."""
         return self._unanswered
 
     @property
@@ -91,7 +91,7 @@ class JobQueue:
         return bool(self._urgent)
 
     def take(self) -> Job[Any] | None:
-        """The next job, now the caller's to run; `None` if none waits."""
+        """Remove and return the next job, which the caller must run; `None` if no job waits."""
         for jobs in (self._urgent, self._jobs):
             try:
                 return jobs.popleft()
@@ -107,12 +107,12 @@ class JobQueue:
         *,
         urgent: bool = False,
     ) -> T:
-        """Queue `function` and wait for its result; `wake` is called once it stands in the queue.
-        An urgent one goes before all that are not.
+        """Queue `function`, call `wake`, and wait for the result. An urgent job goes before all
+        others.
 
-        Raises what the function raises, `DatabaseBusy` when the queue is full or the wait too
-        long, and `DatabaseClosed` when the queue is closed; the function has not run then. A
-        cancelled caller takes its job out if it waits, and leaves it alone if it runs.
+        Raises the errors of the function. Raises `DatabaseBusy` when the queue is full or the wait
+        too long, and `DatabaseClosed` when the queue is closed; the function has not run then. If
+        the caller is cancelled, a waiting job is removed, and a running job continues.
         """
         if self._closed:
             raise DatabaseClosed("the database is closed")
@@ -136,7 +136,7 @@ class JobQueue:
             self._unanswered -= 1
 
     def close(self) -> None:
-        """Refuse new jobs and those that wait; one that runs keeps its answer."""
+        """Refuse new and waiting jobs. Running jobs are still answered."""
         self._closed = True
         if self._alarm is not None:
             self._alarm.cancel()
@@ -145,7 +145,7 @@ class JobQueue:
                 job.future.set_exception(DatabaseClosed("the database is closing"))
 
     def _remove(self, job: Job[Any]) -> bool:
-        """Take the job out; `False` when somebody else has."""
+        """Remove the job from the queue; `False` when it is no longer there."""
         for jobs in (self._jobs, self._urgent):
             with contextlib.suppress(ValueError):
                 jobs.remove(job)
@@ -153,14 +153,15 @@ class JobQueue:
         return False
 
     def _expire(self) -> None:
-        """Give up what has waited too long. One alarm serves all: who came first expires first."""
+        """Give up jobs that waited too long. One alarm is enough: the oldest job expires first."""
         self._alarm = None
         left = [r for r in (self._expire_of(self._urgent), self._expire_of(self._jobs)) if r]
         if left:
             self._alarm = self._loop.call_later(min(left), self._expire)
 
     def _expire_of(self, jobs: "deque[Job[Any]]") -> float | None:
-        """The seconds until the first of the jobs that are left expires; `None` without any."""
+        """Give up expired jobs. Returns the seconds until the next job expires; `None` without
+        jobs."""
         now = time.monotonic()
         while True:
             try:

@@ -1,7 +1,7 @@
 """Pages as JSON text, written by SQLite itself.
 
-A row that becomes JSON in SQLite is never a Python object: no tuple, no dict, no model, and no
-handing over of the interpreter lock for each row. A page of fifty costs a third of the time.
+A row that SQLite converts to JSON never becomes a Python tuple, dict or model, and the interpreter
+lock is not released for each row. A page of fifty rows takes a third of the time.
 """
 
 import json
@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from database.engine import Executor, JsonKind, Params, Row, Value
 from database.errors import TooLong
 
-# JSON escapes every control character, so no text of a row has this one.
+# JSON escapes every control character, so no row's JSON contains this one.
 _SEPARATOR = b"\x1e"
 
 
@@ -42,7 +42,7 @@ async def fetch_json_page(
 async def _row_by_row(
     executor: Executor, rows: str, params: Params, limit: int, most_bytes: int
 ) -> tuple[list[bytes], tuple[Value, ...] | None]:
-    """The same, with each row looked at before the next one is read."""
+    """The same, but each row is checked before the next one is read."""
     objects: list[bytes] = []
     last = "[]"
     room = most_bytes
@@ -50,9 +50,9 @@ async def _row_by_row(
 
     def takes(row: Row) -> bool:
         nonlocal last, room, more
-        # On the reader's thread, so that the event loop need not copy it.
+        # Encoded on the reader's thread, so that the event loop does not copy it.
         object_ = str(row[0]).encode()
-        # With the comma behind it.
+        # One more byte for the comma.
         room -= len(object_) + 1
         more = bool(objects) and (room < 0 or len(objects) == limit)
         if not more:
@@ -70,8 +70,8 @@ def _position(keys: str | bytes) -> tuple[Value, ...]:
 
 
 def _whole(select: str, members: Mapping[str, JsonKind], keys: Sequence[str]) -> str:
-    # The inner query has its own ORDER BY and LIMIT, so it is run as it stands, and the rows are
-    # taken in its order.
+    # The inner query has its own ORDER BY and LIMIT, so SQLite does not merge it into the outer
+    # query, and the rows are aggregated in its order.
     return (
         f"SELECT group_concat({_object(members)}, char(30)),"  # noqa: S608
         f" group_concat(json_array({', '.join(keys)}), char(30)) FROM ({select})"
@@ -79,8 +79,8 @@ def _whole(select: str, members: Mapping[str, JsonKind], keys: Sequence[str]) ->
 
 
 def _no_large_row(large: Sequence[str], limit: int) -> str:
-    # What is put together is too long only when all rows were read. A blob that would be too long
-    # ends it at once, and is never made: none of the rows may have more than twice its part.
+    # The aggregate is too long only after all rows were read. A blob beyond the length limit fails
+    # at once, without being allocated. So no row may be larger than twice its share.
     if not large:
         return ""
     size = " + ".join(f"COALESCE(length({column}), 0)" for column in large)

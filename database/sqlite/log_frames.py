@@ -1,7 +1,7 @@
-"""The frames of a write-ahead log as they stand in its file: whether SQLite passes some over.
+"""Reading the frames of a write-ahead log's file, to find transactions that SQLite skips.
 
-SQLite takes a log up to the first frame whose checksum is wrong, and says nothing of what follows.
-After a loss of power that may be the rest of a transaction that nobody was told of; when more
+SQLite reads a log up to the first frame with a wrong checksum, and ignores the rest silently. After
+a power failure, the rest may be part of a transaction that was never acknowledged. If more
 transactions follow, the file was changed after they were written.
 """
 
@@ -19,7 +19,7 @@ from database.errors import DatabaseUnavailable
 _HEADER = struct.Struct(">8I")
 _FRAME = struct.Struct(">6I")
 _MAGIC = 0x377F0682
-"""Its last bit tells whether checksums are of big-endian words."""
+"""The last bit of the stored number is set if checksums are over big-endian words."""
 _BIG_MACHINE = sys.byteorder == "big"
 _PAGE_SIZES = {512 << n for n in range(8)}
 _CHUNK_FRAMES = 1024
@@ -30,12 +30,12 @@ _PAUSE_SECONDS = 0.05
 
 @dataclass(frozen=True, slots=True)
 class LostFrames:
-    """What SQLite passes over."""
+    """The transactions that SQLite skips."""
 
     frame: int
-    """Number of the first frame that is not as it was written, from 1; 0 for the log's header."""
+    """The number of the first invalid frame, counted from 1; 0 for the log's header."""
     transactions: int
-    """Whole transactions behind it: at least so many."""
+    """The number of complete transactions after it, as a lower bound."""
 
     def __str__(self) -> str:
         where = f"frame {self.frame}" if self.frame else "the header"
@@ -57,13 +57,13 @@ class _Frame:
     salts: tuple[int, int]
     commits: bool
     follows: bool
-    """Whether its checksum is right, seen from the frame before it."""
+    """Whether its checksum continues that of the frame before it."""
     pair: tuple[int, int]
     """The checksum in the file."""
 
 
 def lost_frames(log: Path) -> LostFrames | None:
-    """The transactions in the log that SQLite passes over, or `None`; also while it is written.
+    """The transactions in the log that SQLite skips, or `None`. Works while the log is written.
 
     Raises `DatabaseUnavailable` when the file can't be read.
     """
@@ -72,7 +72,7 @@ def lost_frames(log: Path) -> LostFrames | None:
         if attempt:
             time.sleep(_PAUSE_SECONDS)
         before, found = found, _look(log)
-        # What is being written was seen without its beginning: it has that a moment later.
+        # A frame that was being written at the first reading is complete a moment later.
         if found is None or found == before:
             break
     return found
@@ -98,7 +98,7 @@ def _lost_in(file: BinaryIO) -> LostFrames | None:
     start = _sums(array("I", raw[:24]), swapped, (0, 0))
     broken: int | None = None
     if start != pair or magic & ~1 != _MAGIC or page_bytes not in _PAGE_SIZES:
-        # The frames say what they belong to; the size of a page is the one that all have here.
+        # Take the salts from the frames, and assume the page size of this program's databases.
         broken, page_bytes, swapped = 0, 4096, _BIG_MACHINE
         salts = (0, 0)
     transactions = 0
@@ -109,7 +109,7 @@ def _lost_in(file: BinaryIO) -> LostFrames | None:
             continue
         if broken == 0 and salts == (0, 0):
             salts = frame.salts
-        # What a transaction left that was rolled back has no commit, or another salt.
+        # Frames of a rolled-back transaction have no commit mark, or other salts.
         if frame.commits and frame.follows and frame.salts == salts:
             transactions += 1
     return LostFrames(broken, transactions) if broken is not None and transactions else None
@@ -121,7 +121,7 @@ def _frames(
     size = _FRAME.size + page_bytes
     number = 0
     computed = pair
-    # A frame that is cut off is no frame.
+    # A truncated frame does not count.
     while count := len(chunk := file.read(size * _CHUNK_FRAMES)) // size:
         heads = [_FRAME.unpack_from(chunk, size * n) for n in range(count)]
         stored = [(head[4], head[5]) for head in heads]
@@ -130,7 +130,7 @@ def _frames(
             number += 1
             follows = sums[n] == stored[n]
             if not follows and n and sums[n - 1] != stored[n - 1]:
-                # The checksum before it may be what was changed.
+                # Perhaps only the stored checksum before it was changed.
                 follows = _frame_sum(chunk, size, n, computed, swapped) == stored[n]
             computed = sums[n]
             yield _Frame(number, (head[2], head[3]), head[1] != 0, follows, stored[n])
@@ -158,10 +158,10 @@ def _sums(words: "array[int]", swapped: bool, start: tuple[int, int]) -> tuple[i
 def _all_sums(
     chunk: bytes, size: int, starts: list[tuple[int, int]], swapped: bool
 ) -> list[tuple[int, int]]:
-    """The checksum of each frame in the chunk, each after its own start.
+    """The checksum of each frame in the chunk, each with its own start.
 
-    All frames at once: one number holds a word of each of them, in lanes of 64 bits, and one
-    addition adds to all: it takes a fifth of the time of one frame after the other.
+    Computes all frames at once: one integer holds a word of each frame in lanes of 64 bits, so that
+    one addition adds to all of them. It takes a fifth of the time of a loop over the frames.
     """
     count = len(starts)
     words = array("I", chunk[: size * count])

@@ -1,7 +1,7 @@
-"""The index of an open write-ahead log, as it stands in its file: how far the log goes, and how
-much of it was copied into the database, by whichever process.
+"""Reading the index file of an open write-ahead log: the length of the log, and how much of it
+checkpoints of any process have copied into the database.
 
-The form is SQLite's WAL-index format, the same since 3.7.0.
+The format is SQLite's WAL-index format, unchanged since 3.7.0.
 """
 
 import os
@@ -20,25 +20,25 @@ _ATTEMPTS = 5
 
 
 class IndexState(NamedTuple):
-    """What the index says at one moment."""
+    """The state of the index at one moment."""
 
     salts: bytes
-    """They change whenever the log starts from its beginning again."""
+    """They change whenever the log restarts from its beginning."""
     log_bytes: int
-    """The log has at least as many bytes; 0 while it has no frames that count."""
+    """The log has at least this many bytes; 0 while it has no valid frames."""
     copied: int
-    """Frames that checkpoints have copied."""
+    """The number of frames that checkpoints have copied."""
     to_copy: int
-    """Frames that the last checkpoint is to copy: more than `copied` while it runs."""
+    """The number of frames that the last checkpoint copies; more than `copied` while it runs."""
     frame_bytes: int
-    """A page and what the log says of it."""
+    """The size of a frame: a page and its header."""
 
     def was_copied_since(self, earlier: "IndexState") -> bool:
         """Whether a checkpoint wrote the database after the `earlier` state."""
         if self.salts == earlier.salts:
             return (self.copied, self.to_copy) != (earlier.copied, earlier.to_copy)
-        # After a log was copied whole, the next commit starts from its beginning: that changes the
-        # salts, and writes no database.
+        # After a log was copied completely, the next commit restarts it from its beginning. That
+        # changes the salts, but does not write the database.
         rest = earlier.log_bytes - LOG_HEAD_BYTES - earlier.copied * earlier.frame_bytes
         return self.to_copy > 0 or rest > 0
 
@@ -46,8 +46,8 @@ class IndexState(NamedTuple):
 class LogIndex:
     """Reads the index of a database that this process has open.
 
-    A process that closes a file loses all its locks on it, those of SQLite's connections too: so
-    the file stays open until `close()`, which is for the time when they are closed.
+    A process that closes a file loses all its locks on it, including those of SQLite's connections.
+    So the file stays open until `close()`. Call that after the connections are closed.
     """
 
     def __init__(self, path: Path) -> None:
@@ -55,12 +55,12 @@ class LogIndex:
         self._descriptor: int | None = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
     def read(self) -> IndexState | None:
-        """The state; `None` when the file has none that is whole."""
+        """The state; `None` when the file has no consistent state."""
         for _ in range(_ATTEMPTS):
             if self._descriptor is None:
                 return None
             content = os.pread(self._descriptor, _BYTES, 0)
-            # It is written twice, so that one is seen that is being written.
+            # The header is stored twice, so that a reader detects an unfinished write.
             first, second = content[: _HEADER.size], content[_HEADER.size : 2 * _HEADER.size]
             if len(content) == _BYTES and first == second:
                 return _state(content)
@@ -78,7 +78,7 @@ def _state(content: bytes) -> IndexState | None:
     copied, to_copy = _CHECKPOINT.unpack_from(content, 2 * _HEADER.size)
     if version != _VERSION or not is_made:
         return None
-    # 65536 does not fit, and is written as 1.
+    # A page size of 65536 does not fit, and is stored as 1.
     frame_bytes = FRAME_HEAD_BYTES + (page & 0xFE00) + ((page & 1) << 16)
     log_bytes = LOG_HEAD_BYTES + frames * frame_bytes if frames else 0
     return IndexState(salts, log_bytes, copied, to_copy, frame_bytes)

@@ -4,12 +4,12 @@ import threading
 
 
 class LoopPause:
-    """The event loop stands still until the thread has run its statements.
+    """Stops the event loop until the database thread has run its statements.
 
-    SQLite's driver gives the interpreter's lock up and takes it back several times a statement.
-    Against an event loop that is busy each of these is a wait for the other thread to wake up, so
-    that a unit of work takes seven times as long, and the event loop pays for it as well: together
-    they get less done than one after the other.
+    SQLite's driver releases and takes the interpreter lock several times in each statement. With a
+    busy event loop, each time means waiting for the other thread to wake up. A unit of work then
+    takes seven times as long, and the event loop is slower too: together, both threads do less work
+    than one after the other.
     """
 
     __slots__ = ("_returned",)
@@ -23,6 +23,6 @@ class LoopPause:
         self._returned.acquire(timeout=seconds)
 
     def end(self) -> None:
-        """On the database thread: let the event loop go on. Once is enough."""
+        """On the database thread: let the event loop continue. Further calls do nothing."""
         if self._returned.locked():
             self._returned.release()

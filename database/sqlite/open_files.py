@@ -1,8 +1,8 @@
-"""Whether what stands at the paths of an open database is still what was opened, and as the service
-left it.
+"""Checking that the files of an open database are still the opened ones, and that no other program
+has changed them.
 
-A process goes on writing to files that have lost their names: every commit succeeds, and all of it
-is gone at the next start. So does one whose files are written by others in their place.
+A process can keep writing to files that were removed or replaced. Every commit succeeds, and all of
+them are lost at the next start. The same happens when another program overwrites the files.
 """
 
 import contextlib
@@ -19,7 +19,8 @@ from database.sqlite.log_index import IndexState, LogIndex
 
 
 class _Content(NamedTuple):
-    """What changes with the database file's content, and what tells of checkpoints."""
+    """Signs of a change of the database file's content, and the index state, which shows
+    checkpoints."""
 
     size: int
     written_at: int
@@ -27,11 +28,11 @@ class _Content(NamedTuple):
 
 
 class OpenFiles:
-    """The database, its log, the log's index and the lock.
+    """The database, its log, the log's index and the lock file.
 
-    Each must keep its device and inode. The database is only written by checkpoints, and they can
-    be told from other writes: the log's index tells of them, whichever process makes them. The log
-    and its index have at least the bytes that are in use.
+    Each must keep its device and inode. Only checkpoints write the database, and the log's index
+    shows the checkpoints of all processes, which distinguishes them from other writes. The log and
+    its index must have at least the bytes that are in use.
     """
 
     def __init__(self, config: ConnectionConfig) -> None:
@@ -44,14 +45,14 @@ class OpenFiles:
         self._index: LogIndex | None = None
         self._content: _Content | None = None
         self._is_copied_by_others = False
-        """Whether a checkpoint of another process ran at the last look."""
+        """Whether a checkpoint of another process was running at the last check."""
         self._log_bytes = 0
         self._index_bytes = 0
         self._looking = threading.Lock()
         """Held while the content is compared, and for a whole checkpoint."""
 
     def remember(self) -> None:
-        """Take what is there now for what was opened. What is not there is not looked at."""
+        """Remember the present files as the opened ones. Missing files are not checked."""
         for path in (self._database, self._log, self._index_path, self._lock):
             with contextlib.suppress(FileNotFoundError):
                 status = path.stat()
@@ -62,15 +63,15 @@ class OpenFiles:
         self._take_content()
 
     def close(self) -> None:
-        """Let go of the files, once no connection of this process has them open."""
+        """Close the index. Call it when no connection of this process has the files open."""
         if self._index is not None:
             self._index.close()
 
     def require_same(self) -> None:
-        """Raises `FilesReplaced`, naming the file, when one was removed or replaced, or written by
-        others in its place. For the event loop."""
+        """Raises `FilesReplaced`, naming the file, when a file was removed, replaced or written by
+        another program. For the event loop."""
         self._look(self._database)
-        # Nothing can be said of the content in the middle of a checkpoint, which looks by itself.
+        # During a checkpoint the content can't be judged; the checkpoint checks it itself.
         if self._looking.acquire(blocking=False):
             try:
                 self._compare_content()
@@ -85,15 +86,15 @@ class OpenFiles:
             self._compare_log()
 
     def before_commit(self) -> None:
-        """Raises `FilesReplaced` when the log was shortened since the last commit: the next one
-        would make it as long again, with a hole in it."""
+        """Raises `FilesReplaced` when the log was shortened since the last commit. The next commit
+        would extend it again, with a hole in it."""
         status = self._look(self._log)
         if status is not None and status.st_size < self._log_bytes:
             self._compare_log()
 
     def after_commit(self) -> int:
-        """The log's size after a commit. Raises `FilesReplaced` when what was committed is not in
-        the files that the next start will find."""
+        """The log's size after a commit. Raises `FilesReplaced` when the next start would not find
+        the commit in the files."""
         with self._looking:
             self._compare_content()
         status = self._look(self._log)
@@ -102,9 +103,9 @@ class OpenFiles:
 
     @contextlib.contextmanager
     def checkpointing(self) -> Iterator[None]:
-        """For a block that checkpoints: how it leaves the files is how they must be from then on.
+        """A block that makes a checkpoint. The state of the files after it is the new reference.
 
-        Raises `FilesReplaced` as `require_same` does, before the block.
+        Raises `FilesReplaced` like `require_same`, before the block.
         """
         with self._looking:
             self._compare_content()
@@ -127,7 +128,8 @@ class OpenFiles:
         return None if self._index is None else self._index.read()
 
     def _compare_content(self) -> None:
-        # Before the look: what a checkpoint of another process writes after it must be news then.
+        # Read before the file's status, so that a later checkpoint of another process counts as a
+        # change at the next check.
         state = self._state()
         status = self._look(self._database)
         known = self._content
@@ -151,7 +153,7 @@ class OpenFiles:
         return self._is_copied_by_others or state.was_copied_since(known)
 
     def _compare_log(self) -> None:
-        """Hold the log's size and beginning against its index."""
+        """Compare the log's size and header with its index."""
         state = self._state()
         try:
             with self._log.open("rb") as file:
@@ -159,7 +161,7 @@ class OpenFiles:
                 size = os.fstat(file.fileno()).st_size
         except OSError:
             return
-        # A log that started from its beginning in the meantime has other salts.
+        # If the log was restarted in the meantime, its salts differ.
         if state is None or not state.log_bytes or state != self._state():
             return
         if size < state.log_bytes:
@@ -180,7 +182,7 @@ class OpenFiles:
         except OSError as error:
             if known is not None and error.errno == errno.ELOOP:
                 raise FilesReplaced(f"{path} was replaced while it was in use{_ADVICE}") from None
-            # It can't be looked at, which says nothing about the file that is open.
+            # The path can't be checked, which says nothing about the open file.
             return None
         if known is not None and known != (status.st_dev, status.st_ino):
             raise FilesReplaced(f"{path} was replaced while it was in use{_ADVICE}")

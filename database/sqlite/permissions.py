@@ -1,4 +1,4 @@
-"""Which file of a database keeps this process from reading or writing it."""
+"""Finding the file of a database that this process may not read or write."""
 
 import os
 import stat
@@ -7,10 +7,10 @@ from pathlib import Path
 
 
 def access_problem(database: Path, *, writing: bool) -> str | None:
-    """The first file that this process may not use, with its mode and owner; `None` when it may
-    use all that are there. A file that is not there is not asked about.
+    """A description of the first file that this process may not use, with its mode and owner;
+    `None` when it may use all of them. Missing files are ignored.
 
-    The log and its index count: they keep the owner of the process that made them.
+    The log and its index are checked too, because they belong to the user whose process made them.
     """
     for file in _files(database):
         wanted = os.R_OK | (os.W_OK if writing else 0)

@@ -1,4 +1,4 @@
-"""One process owns the database file: a lock on a file beside it."""
+"""The lock that lets only one process own a database, on a file beside it."""
 
 import contextlib
 import fcntl
@@ -10,45 +10,46 @@ from pathlib import Path
 from database.errors import DatabaseUnavailable, ProcessLockHeld
 from database.sqlite.lock_holders import owners
 
-# Whoever only asks who holds the lock has it for a moment.
+# A process that only asks for the holder holds the lock for a moment, so taking it is retried.
 ATTEMPTS = 10
 PAUSE_SECONDS = 0.01
 OUSTED_SECONDS = 3.0
-"""How long a process whose lock file was removed may take to notice and to end."""
+"""How long a process may take to notice that its lock file was removed, and to end."""
 
 
 def in_use(pid: int | None, directory: Path) -> str:
-    """The beginning of a sentence about a process that has the directory; its id may be unknown."""
+    """The beginning of a message about the process that uses the directory; `pid` may be None."""
     holder = f"process {pid}" if pid else "another process"
     return f"{holder} is using the data directory {directory}"
 
 
 class ProcessLock:
-    """An exclusive lock that ends with its process, however that ends.
+    """An exclusive lock that ends with its process, even after a crash.
 
-    A process may hold it once: a second `ProcessLock` on the same database is refused there too.
-    While it is held, and after an end without order, the file has the process's id in it.
+    A process can hold it only once: a second `ProcessLock` on the same database is refused. The
+    file contains the process's id while the lock is held, and after an unclean end.
     """
 
     def __init__(self, database: Path) -> None:
         self.path = database.with_name(database.name + ".lock")
         self.in_order = False
-        """Whether the last one who had the lock released it in order, and this one is to do so."""
+        """Whether the last holder released the lock cleanly. `release` marks a clean end only if
+        this is set."""
         self._database = database
         self._descriptor: int | None = None
         self._close: weakref.finalize[..., ProcessLock] | None = None
 
     def acquire(self) -> None:
-        """Take the lock; nothing happens when this object has it.
+        """Take the lock. Does nothing when this object already has it.
 
-        Raises `ProcessLockHeld`, naming the holder, when somebody else has it, and
+        Raises `ProcessLockHeld`, naming the holder, when another one has it, and
         `DatabaseUnavailable` when the lock file can't be used.
         """
         if self._descriptor is not None:
             return
         is_new = not self.path.exists()
         try:
-            # Not through a link: what is written here would end up in another file.
+            # Don't follow a link, because the process id would be written to another file.
             flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
             descriptor = os.open(self.path, flags, 0o600)
         except OSError as error:
@@ -65,8 +66,8 @@ class ProcessLock:
             os.close(descriptor)
             raise
         self._descriptor = descriptor
-        # A lock that nobody released ends with its object, but at the end of the process with
-        # the process, whose threads may be writing until then.
+        # A lock that was not released ends with its object. When the process exits, it lasts until
+        # the process has ended, because threads may be writing until then.
         self._close = weakref.finalize(self, os.close, descriptor)
         self._close.atexit = False
 
@@ -87,8 +88,8 @@ class ProcessLock:
         """Wait for the end of a process that has the database open and lost its lock file."""
         index, log = (Path(f"{self._database}{suffix}") for suffix in ("-shm", "-wal"))
         if not index.exists() and not log.exists():
-            # Nobody has it open: SQLite removes both with the last connection. Reading the list of
-            # all locks takes longer than the rest of a start.
+            # No process has it open, because SQLite removes both files with the last connection.
+            # Reading the list of all locks takes longer than the rest of a start.
             return
         until = time.monotonic() + OUSTED_SECONDS
         while others := owners(self._database):
@@ -125,10 +126,10 @@ class ProcessLock:
         return False
 
     def release(self) -> None:
-        """Give the lock back; nothing happens when it is not held."""
-        # The file stays: removing it would let two processes lock two files of one name.
+        """Release the lock. Does nothing when it is not held."""
+        # The file stays. If it were removed, two processes could lock two files of the same name.
         if self._descriptor is not None and self.in_order:
-            # Should it not work, the next start looks through the database, and that is all.
+            # If this fails, the next start checks the database; nothing else follows.
             with contextlib.suppress(OSError):
                 os.ftruncate(self._descriptor, 0)
         if self._close is not None:
@@ -136,12 +137,13 @@ class ProcessLock:
         self._descriptor = None
 
     def holder(self) -> int | None:
-        """Process id of somebody else who holds the lock, 0 when it can't be read; `None` when
-        the lock is free or ours. Raises `DatabaseUnavailable` when that can't be found out."""
+        """The process id of another holder of the lock, 0 when it can't be read; `None` when the
+        lock is free or this object holds it. Raises `DatabaseUnavailable` when the lock file can't
+        be used."""
         if self._descriptor is not None:
             return None
         try:
-            # A pipe of this name is not waited for.
+            # Don't block if the file is a named pipe.
             descriptor = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except FileNotFoundError:
             return None

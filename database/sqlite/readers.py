@@ -1,4 +1,4 @@
-"""Reading: what waits goes together in one hop, and a slow statement holds back nobody."""
+"""Reading: waiting reads share a hop, and a slow statement does not delay the others."""
 
 import asyncio
 import contextlib
@@ -30,12 +30,12 @@ from database.sqlite.transaction import Work, drive
 T = TypeVar("T")
 logger = logging.getLogger("strongroom.database")
 
-# A hop hands its answers over after this time; what waits still is the next hop's.
+# After this time a hop delivers its answers, and the next hop takes the waiting jobs.
 HOP_SECONDS = 0.002
-# Pauses between attempts to open a reader again, doubled up to the longest.
+# Pauses between attempts to reopen a reader, doubled each time up to the longest.
 FIRST_PAUSE = 0.05
 LONGEST_PAUSE = 1.0
-# A function may start another statement after one was interrupted.
+# Interrupts are repeated, because a function may start another statement after an interrupted one.
 INTERRUPT_SECONDS = 0.02
 
 
@@ -49,19 +49,19 @@ class ReaderStats:
     stalls: int = 0
     """Hops that took so long that another reader took over the queue."""
     reopened: int = 0
-    """Connections replaced after a failure of the file or the disk."""
+    """Connections that were replaced after a failure of the file or the disk."""
     wait_total: float = 0.0
     """Time that queries spent in the queue."""
 
 
 class _Hop:
-    """One trip of a reader: what it has answered so far, readable from the event loop."""
+    """One hop of a reader, and its finished jobs, which the event loop can read."""
 
     __slots__ = ("began", "done", "jobs", "reader", "stalled", "timer", "waited")
 
     def __init__(self, reader: HopConnection) -> None:
         self.began = time.monotonic()
-        """When its job began that runs now."""
+        """When its current job began."""
         self.reader = reader
         self.done: deque[Job[Any]] = deque()
         self.jobs = 0
@@ -71,10 +71,10 @@ class _Hop:
 
 
 class Readers:
-    """Several reading connections over one queue.
+    """Several reading connections that share a queue.
 
-    One of them, at any time, is the one that drains the queue. When its hop stalls, because a
-    statement is slow, its finished answers are delivered and another reader drains the queue.
+    At any time, one of them drains the queue. When its hop stalls because a statement is slow, its
+    finished answers are delivered, and another reader drains the queue.
     """
 
     def __init__(self, config: ConnectionConfig, connections: list[HopConnection]) -> None:
@@ -104,11 +104,11 @@ class Readers:
         )
 
     async def fetch_while(self, sql: str, params: Params, takes: Callable[[Row], bool]) -> None:
-        """Give rows to `takes` until it refuses one."""
+        """Call `takes` with each row until it returns False."""
         await self.queue.submit(lambda raw: fetch_while(raw, sql, params, takes), None, self._wake)
 
     async def run_unit(self, work: Work[T], *, urgent: bool = False) -> T:
-        """The result of a unit of work that only reads: its statements see one snapshot."""
+        """Run a unit of work that only reads, in one snapshot, and return its result."""
         return await self.queue.submit(
             lambda raw: _in_snapshot(work, raw, self._config),
             copy_context(),
@@ -117,12 +117,12 @@ class Readers:
         )
 
     async def run(self, function: Callable[[sqlite3.Connection], T]) -> T:
-        """What `function` returns, called with a reading connection on its thread."""
+        """Call `function` with a reading connection on its thread, and return its result."""
         return await self.queue.submit(function, copy_context(), self._wake)
 
     def _wake(self) -> None:
-        # While somebody drains the queue there is nothing to do: that hop takes the job along,
-        # or starts the next hop when it ends, or is found stalled.
+        # While a hop drains the queue, there is nothing to do. It takes the job, or starts the next
+        # hop when it ends or stalls.
         if self._draining is None and self._idle:
             hop = _Hop(self._idle.pop())
             self._draining = hop
@@ -161,10 +161,10 @@ class Readers:
             await self._reopen(hop.reader)
 
     def _drain(self, hop: _Hop, pause: LoopPause, raw: sqlite3.Connection) -> bool:
-        """On the reader's thread: answer what waits; whether the connection must be replaced.
+        """On the reader's thread: run waiting jobs. Returns whether to replace the connection.
 
-        The pause is for what is urgent, and comes first. Raises `DatabaseError` when the connection
-        can't even be asked.
+        Urgent jobs come first, and the pause lasts only for them. Raises `DatabaseError` when the
+        connection can't be used.
         """
         try:
             return self._answer(hop, pause, raw)
@@ -188,18 +188,18 @@ class Readers:
             if job.error is not None and concerns_connection(job.error):
                 return True
             if raw.in_transaction:
-                # It would keep its snapshot, and with it the write-ahead log, for ever.
+                # An open transaction would keep its snapshot, and so pin the write-ahead log.
                 roll_back(raw)
             now = time.monotonic()
             if hop.stalled or now >= until:
                 return False
 
     def is_reading(self) -> bool:
-        """Whether there is a read now. For any thread."""
+        """Whether a read is running. Callable on any thread."""
         return bool(self._running)
 
     def interrupt(self, before: float) -> None:
-        """Make the statements of reads that began before this moment fail with `DatabaseBusy`. For
+        """Interrupt reads that began before this time; they fail with `DatabaseBusy`. Callable on
         any thread."""
         for hop in tuple(self._running):
             if hop.began < before:
@@ -209,7 +209,7 @@ class Readers:
         hop.timer = self._loop.call_later(self._config.stall_seconds, self._stalled, hop)
 
     def _stalled(self, hop: _Hop) -> None:
-        """The hop takes long: hand over what it has, and let another reader go on."""
+        """A hop takes too long: deliver its finished answers, and let another reader take over."""
         if not hop.stalled:
             hop.stalled = True
             self.stats.stalls += 1
@@ -225,12 +225,12 @@ class Readers:
             hop.done.popleft().deliver()
 
     async def _reopen(self, broken: HopConnection) -> None:
-        """Put a new connection in the place of one whose file access failed."""
+        """Replace a connection whose file access failed."""
         self._all.discard(broken)
         try:
             await broken.close()
         except sqlite3.Error as error:
-            # It was beyond closing; its replacement is what matters.
+            # It could not even be closed, which does not prevent its replacement.
             logger.warning("a broken reader did not close: %s", type(error).__name__)
         pause = FIRST_PAUSE
         while not self._closing.is_set():
@@ -251,8 +251,8 @@ class Readers:
             return
 
     async def close(self, grace: float) -> None:
-        """Refuse what waits, give running statements `grace` seconds, interrupt them, and close
-        every connection."""
+        """Refuse waiting jobs, interrupt running statements after `grace` seconds, and close every
+        connection."""
         self.queue.close()
         self._closing.set()
         running = set(self._hops)
@@ -269,7 +269,7 @@ class Readers:
 
     @property
     def alive(self) -> int:
-        """Connections that can be used."""
+        """The number of usable connections."""
         return len(self._all)
 
 

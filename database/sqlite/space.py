@@ -1,7 +1,7 @@
-"""How much room a database file takes, and giving back what it does not need.
+"""The space that a database file takes, and freeing unused space.
 
-Removed rows leave free pages, which new rows use first; the file itself only shrinks when it is
-written anew. Functions for a connection, on its thread, outside a transaction.
+Removed rows leave free pages, which new rows use first. The file itself shrinks only when it is
+rewritten. Call these functions on the connection's thread, outside a transaction.
 """
 
 import os
@@ -17,13 +17,13 @@ class Space:
     """Sizes in bytes."""
 
     file: int
-    """The database file, with what the write-ahead log will add to it."""
+    """The size of the database file after the next complete checkpoint."""
     free: int
-    """What of it is free for new rows."""
+    """The part of it that is free for new rows."""
 
 
 def space(connection: sqlite3.Connection) -> Space:
-    """The room that the file takes."""
+    """The space that the file takes."""
     sizes = {
         name: _number(connection, f"PRAGMA {name}")
         for name in ("page_size", "page_count", "freelist_count")
@@ -35,12 +35,12 @@ def space(connection: sqlite3.Connection) -> Space:
 
 
 LEAST_ROOM_BYTES = 1024 * 1024
-"""A disk with less room than that is full: writes are about to fail, if they do not yet."""
+"""A disk with less space counts as full, because writes fail now or soon."""
 
 
 def disk_problem(path: Path) -> str | None:
-    """Why the file system of `path` takes no writes: `full` or `read-only`; `None` when it does, or
-    can't be asked."""
+    """Why the file system of `path` refuses writes: `full` or `read-only`; `None` when it accepts
+    them, or when that is unknown."""
     try:
         status = os.statvfs(path)
     except OSError:
@@ -51,13 +51,13 @@ def disk_problem(path: Path) -> str | None:
 
 
 def compact(connection: sqlite3.Connection) -> None:
-    """Write the file anew without free pages. It needs as much room again on the disk meanwhile.
+    """Rewrite the file without free pages. Temporarily needs as much disk space again.
 
-    Nobody else can write until it is done. Raises `DatabaseFull` when the disk has no room: the
-    file is as before then.
+    Other writers wait until it is done. Raises `DatabaseFull`, and leaves the file unchanged, when
+    the disk has too little space.
     """
     control(connection, "VACUUM")
-    # The new file is in the log until it is copied.
+    # The new content is in the log until a checkpoint copies it.
     control(connection, "PRAGMA wal_checkpoint(TRUNCATE)")
 
 

@@ -1,7 +1,7 @@
-"""Running statements on the driver's connection, for every way of running one.
+"""All ways of running statements on the driver's connection.
 
-Each function raises `DatabaseError` and nothing of the driver's. A cursor never outlives its
-function: one left open keeps the write-ahead log from being reset.
+Each function raises `DatabaseError`, never an exception of the driver. No function leaves a cursor
+open, because an open cursor prevents a reset of the write-ahead log.
 """
 
 import contextlib
@@ -65,8 +65,8 @@ def fetch_within(
 def fetch_while(
     connection: sqlite3.Connection, sql: str, params: Params, takes: Callable[[Row], bool]
 ) -> None:
-    """Give the statement's rows to `takes`, one after the other, until it refuses one: what comes
-    after that one is not read."""
+    """Call `takes` with each row of the statement until it returns False. Later rows are not
+    read."""
     try:
         cursor = connection.execute(sql, params)
         try:
@@ -80,7 +80,7 @@ def fetch_while(
 
 
 def execute(connection: sqlite3.Connection, sql: str, params: Params) -> int:
-    """The number of rows that the statement changed."""
+    """Run a statement. Returns the number of rows that it changed."""
     try:
         cursor = connection.execute(sql, params)
         changed = cursor.rowcount
@@ -91,9 +91,9 @@ def execute(connection: sqlite3.Connection, sql: str, params: Params) -> int:
 
 
 def insert(connection: sqlite3.Connection, sql: str, params: Params, *, rows: int) -> range:
-    """The ids of the rows that the statement inserted, as many as `rows`, in their order.
+    """Run an INSERT of `rows` rows. Returns their ids in order.
 
-    One connection writes, so that ids which SQLite gives within a statement follow one another.
+    Only one connection writes, so the ids that SQLite assigns in one statement are consecutive.
     """
     try:
         cursor = connection.execute(sql, params)
@@ -101,15 +101,15 @@ def insert(connection: sqlite3.Connection, sql: str, params: Params, *, rows: in
         cursor.close()
     except STATEMENT_ERRORS as error:
         raise translate(error) from None
-    assert last is not None  # noqa: S101 - what inserted rows has the last one's id
+    assert last is not None  # noqa: S101 - an INSERT sets the last row's id
     return range(last - rows + 1, last + 1)
 
 
 def execute_many(connection: sqlite3.Connection, sql: str, rows: Sequence[Params]) -> int:
-    """The number of rows that the statement changed over all `rows`; all of them or none.
+    """Run a statement for all `rows`, atomically. Returns the total number of changed rows.
 
-    A statement that has its parameters in one `VALUES (?, …)`, and no others, takes many rows at
-    a time there; any other is run for each. Only inside a transaction.
+    If all parameters of the statement are in one `VALUES (?, …)`, it takes many rows at a time.
+    Otherwise it runs once for each row. Must be called inside a transaction.
     """
     if len(rows) == 1:
         return execute(connection, sql, rows[0])
@@ -117,7 +117,7 @@ def execute_many(connection: sqlite3.Connection, sql: str, rows: Sequence[Params
     if around is None:
         return atomically(connection, lambda raw: _execute_each(raw, sql, rows), "many")
     if 1 < len(rows) <= _ROWS_AT_ONCE:
-        # One statement is atomic by itself.
+        # A single statement is atomic without a savepoint.
         return _execute_wide(connection, around, rows)
     parts = [rows[at : at + _ROWS_AT_ONCE] for at in range(0, len(rows), _ROWS_AT_ONCE)]
     return atomically(
@@ -144,16 +144,16 @@ def _execute_wide(
 
 
 _ROWS_AT_ONCE = 16
-"""Rows of one statement, which is compiled and kept for each number of rows. Ten rows take two
-thirds of the time of ten statements, and hand over the interpreter lock once; more in one would
-hardly be faster."""
+"""The most rows of one statement, which is compiled and cached for each number of rows. Ten rows
+take two thirds of the time of ten statements, and release the interpreter lock only once. More rows
+would hardly be faster."""
 _VALUES = re.compile(r"(?<=VALUES )\(\?(?:, \?)*\)")
 
 
 @lru_cache(maxsize=256)
 def _around_values(sql: str) -> tuple[str, str, str] | None:
-    """What is before the parameters of the statement's VALUES, these, and what is behind them;
-    `None` for one that has none, or further parameters."""
+    """The statement's text before, in and after the parameters of its VALUES; `None` without
+    VALUES, or with parameters elsewhere."""
     found = _VALUES.search(sql)
     if found is None or found[0].count("?") != sql.count("?"):
         return None
@@ -161,7 +161,7 @@ def _around_values(sql: str) -> tuple[str, str, str] | None:
 
 
 def control(connection: sqlite3.Connection, statement: str) -> None:
-    """Run a statement that returns nothing: BEGIN, SAVEPOINT and their like."""
+    """Run a statement without a result, such as BEGIN or SAVEPOINT."""
     try:
         connection.execute(statement).close()
     except STATEMENT_ERRORS as error:
@@ -171,10 +171,10 @@ def control(connection: sqlite3.Connection, statement: str) -> None:
 def atomically(
     connection: sqlite3.Connection, function: Callable[[sqlite3.Connection], T], savepoint: str
 ) -> T:
-    """What `function` returns, called inside a savepoint of the open transaction.
+    """Call `function` inside a savepoint of the open transaction, and return its result.
 
-    When it raises, what it did is undone. Raises `TransactionLost` when the transaction has ended
-    under it.
+    When it raises, its changes are undone. Raises `TransactionLost` when the transaction ended
+    during the call.
     """
     control(connection, f"SAVEPOINT {savepoint}")
     try:
@@ -187,13 +187,13 @@ def atomically(
 
 
 def release(connection: sqlite3.Connection, savepoint: str) -> None:
-    """Keep what was done since the savepoint, as part of what surrounds it."""
+    """Keep the changes since the savepoint, as part of the surrounding transaction."""
     require_transaction(connection)
     control(connection, f"RELEASE {savepoint}")
 
 
 def undo(connection: sqlite3.Connection, savepoint: str, *, keep: bool = False) -> None:
-    """Undo what was done since the savepoint, and drop it unless it is to be kept."""
+    """Undo the changes since the savepoint, and release it unless `keep` is set."""
     if not connection.in_transaction:
         return
     try:
@@ -201,28 +201,28 @@ def undo(connection: sqlite3.Connection, savepoint: str, *, keep: bool = False) 
         if not keep:
             control(connection, f"RELEASE {savepoint}")
     except DatabaseError:
-        # What can't be undone alone must not be committed with the rest either.
+        # If these changes can't be undone, the whole transaction must not be committed.
         control(connection, "ROLLBACK")
         raise
 
 
 def require_transaction(connection: sqlite3.Connection) -> None:
-    """Raises `TransactionLost` when the connection is not inside a transaction (any more)."""
+    """Raises `TransactionLost` when the connection is not, or no longer, inside a transaction."""
     if not connection.in_transaction:
-        # SQLITE_FULL, IOERR, NOMEM and INTERRUPT can end the whole transaction; what follows
-        # would commit by itself.
+        # SQLITE_FULL, IOERR, NOMEM and INTERRUPT can end the whole transaction. Later statements
+        # would autocommit.
         raise TransactionLost("the transaction was rolled back by an earlier failure")
 
 
 def commit(connection: sqlite3.Connection) -> None:
-    """Make the open transaction durable, or roll it back and raise why.
+    """Commit the open transaction durably. On failure, roll it back and raise the error.
 
-    Raises `CommitOutcomeUnknown` when it may be on the disk all the same.
+    Raises `CommitOutcomeUnknown` when it may be on the disk nevertheless.
     """
     try:
         control(connection, "COMMIT")
     except DatabaseError as error:
-        # Should this fail too, `in_transaction` shows it to whoever uses the connection next.
+        # If this fails too, `in_transaction` shows it to the next user of the connection.
         with contextlib.suppress(DatabaseError):
             roll_back(connection)
         if isinstance(error, DatabaseUnavailable):
@@ -231,13 +231,13 @@ def commit(connection: sqlite3.Connection) -> None:
 
 
 def roll_back(connection: sqlite3.Connection) -> None:
-    """End the transaction, if there is one, without keeping anything of it."""
+    """Roll back the transaction, if there is one."""
     if connection.in_transaction:
         control(connection, "ROLLBACK")
 
 
 def still_open(connection: sqlite3.Connection) -> bool:
-    """Whether the connection is inside a transaction; one that was closed is not."""
+    """Whether the connection is inside a transaction; False for a closed connection."""
     try:
         return connection.in_transaction
     except sqlite3.Error:

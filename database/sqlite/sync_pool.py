@@ -1,4 +1,4 @@
-"""Connections for code that is not asynchronous: commands, migrations, scripts, tests."""
+"""Connections for synchronous code: commands, migrations, scripts, tests."""
 
 import contextlib
 import sqlite3
@@ -12,10 +12,10 @@ from database.sqlite.write_lock import WriteLock
 
 
 class ConnectionPool:
-    """Connections handed out to one thread at a time; idle ones are kept for the next user.
+    """Lends each connection to one thread at a time, and keeps idle connections for reuse.
 
-    Transactions of all threads, and the asynchronous writer's batches, take turns on
-    `write_lock`, so that no two connections of this process write or checkpoint at once.
+    Transactions of all threads and the asynchronous writer's batches share `write_lock`, so that
+    no two connections of this process write or checkpoint at once.
     """
 
     def __init__(self, config: ConnectionConfig, write_lock: WriteLock) -> None:
@@ -31,9 +31,8 @@ class ConnectionPool:
     def connection(self, *, read_only: bool = False) -> Iterator[sqlite3.Connection]:
         """A connection for the block, in autocommit mode; a transaction left open is rolled back.
 
-        Where others may write at the same time, write in `transaction()`. The driver's errors
-        pass through; use `DatabaseManager` to have them translated. Raises `DatabaseClosed` after
-        `close()`.
+        If others may write at the same time, write in `transaction()`. The driver's errors are not
+        translated; `DatabaseManager` does that. Raises `DatabaseClosed` after `close()`.
         """
         connection = self._take(read_only)
         keep = False
@@ -50,9 +49,9 @@ class ConnectionPool:
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """A writing transaction: committed when the block ends, rolled back when it raises.
 
-        Raises `DatabaseBusy` when others write for too long, and another `DatabaseError` when it
-        can't begin or commit. An error of a statement that ended the whole transaction, which
-        SQLITE_FULL can, must not be caught inside the block: what followed would commit by itself.
+        Raises `DatabaseBusy` when it waits too long for other writers, and another `DatabaseError`
+        when it can't begin or commit. Don't catch an error that may have ended the whole
+        transaction, such as SQLITE_FULL, inside the block: later statements would autocommit.
         """
         if not self._write_lock.acquire(self._config.queue_timeout):
             raise DatabaseBusy("other programs have been writing to the database for too long")
@@ -67,12 +66,12 @@ class ConnectionPool:
             self._write_lock.release()
 
     def open(self) -> None:
-        """Hand out connections (again). A new pool is open."""
+        """Lend connections again after `close`. A new pool is open."""
         with self._guard:
             self._closed = False
 
     def close(self) -> None:
-        """Close idle connections now, and each of the others when it comes back."""
+        """Close idle connections now, and lent ones when they are returned."""
         with self._guard:
             self._closed = True
             idle = [connection for some in self._idle.values() for connection in some]
@@ -82,12 +81,12 @@ class ConnectionPool:
 
     @property
     def in_use(self) -> int:
-        """Connections that are handed out."""
+        """The number of lent connections."""
         return self._in_use
 
     @property
     def reading(self) -> int:
-        """Those of them that only read."""
+        """The number of lent connections that only read."""
         return self._reading
 
     def _take(self, read_only: bool) -> sqlite3.Connection:
@@ -113,7 +112,7 @@ class ConnectionPool:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK").close()
             except sqlite3.Error:
-                # The failure that led here is the one to tell; this connection is not used again.
+                # The block's own error is the one to report. This connection is not used again.
                 keep = False
         with self._guard:
             self._in_use -= 1

@@ -1,8 +1,8 @@
-"""What commits change: so that an answer can be kept exactly as long as it is true.
+"""Counting the commits that change tables, so that a cached answer is used only while it is valid.
 
-Every write of a database goes through one process, one commit at a time. A `TableVersion`
-counts the commits that change some tables, twice: before the COMMIT and after it. An answer that
-was read while the count stood still on an even number shows what is there until it moves.
+All writes of a database go through one process, one commit at a time. A `TableVersion` counts each
+commit that changes its tables twice: before the COMMIT and after it. An answer that was read while
+the count stayed at one even number is valid until the count changes.
 """
 
 import sqlite3
@@ -13,14 +13,14 @@ from typing import Any
 from database.changes import Change, Kind, TableVersion
 
 ANYTHING: Change = ("", "update")
-"""Stands for what can't be known."""
+"""Stands for unknown changes, and so for all of them."""
 _ACTIONS: dict[int, Kind] = {
     sqlite3.SQLITE_INSERT: "insert",
     sqlite3.SQLITE_UPDATE: "update",
     sqlite3.SQLITE_DELETE: "delete",
 }
 _MAX_LEARNED = 1024
-# Statements that change no row; whatever else there is, SQLite is asked about.
+# Statements that change no row. For all others, SQLite reports the changes.
 _HARMLESS = frozenset(
     {"SELECT", "BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE", "PRAGMA", "EXPLAIN"}
 )
@@ -30,7 +30,7 @@ class TableVersions:
     """The versions of one database's tables."""
 
     def __init__(self) -> None:
-        # Replaced, never changed: the writer's thread goes through them meanwhile.
+        # Replaced and never modified, because the writer's thread may be iterating over it.
         self._all: frozenset[TableVersion] = frozenset()
         self._by_change: dict[Change, frozenset[TableVersion]] = {}
 
@@ -43,11 +43,11 @@ class TableVersions:
         return version
 
     def committing(self, connection: sqlite3.Connection) -> AbstractContextManager[None]:
-        """Around the COMMIT of what `connection` has changed, whether it succeeds or not."""
+        """Wrap the COMMIT of the changes of `connection`, whether it succeeds or not."""
         return _counted(self._concerned(connection))
 
     def anything(self) -> AbstractContextManager[None]:
-        """Around what may commit changes to whatever it likes."""
+        """Wrap code that may commit changes to any table."""
         return _counted(self._all)
 
     def _concerned(self, connection: sqlite3.Connection) -> Collection[TableVersion]:
@@ -80,9 +80,9 @@ _cursor = sqlite3.Connection.cursor
 
 
 class ObservedConnection(sqlite3.Connection):
-    """A connection that knows which tables its statements change, by triggers and cascades too.
+    """A connection that records which tables its statements change, also by triggers and cascades.
 
-    It counts what was undone as well, so that it may name too much and never too little.
+    It includes changes that were rolled back, so it may report too many tables, but never too few.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -91,22 +91,22 @@ class ObservedConnection(sqlite3.Connection):
         self._changes: set[Change] = set()
 
     def take_changes(self) -> set[Change]:
-        """What was changed since the last call."""
+        """The changes since the last call."""
         taken, self._changes = self._changes, set()
         return taken
 
     def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
-        """What sqlite3 does."""
+        """Like `sqlite3.Connection.execute`."""
         changes = self._learned.get(sql)
         if changes is None:
             changes = self._learn(sql, parameters)
         if changes:
             self._changes |= changes
-        # As sqlite3 does it, but for looking up `cursor`, which is for others.
+        # Like sqlite3, but without calling this class's `cursor`, which is for other callers.
         return _cursor(self).execute(sql, parameters)
 
     def executemany(self, sql: str, parameters: Any, /) -> sqlite3.Cursor:
-        """What sqlite3 does."""
+        """Like `sqlite3.Connection.executemany`."""
         rows = parameters if isinstance(parameters, list) else list(parameters)
         changes = self._learned.get(sql)
         if changes is None and rows:
@@ -116,12 +116,12 @@ class ObservedConnection(sqlite3.Connection):
         return _cursor(self).executemany(sql, rows)
 
     def cursor(self, *arguments: Any, **options: Any) -> Any:
-        """What sqlite3 does. What a cursor does that is not the connection's own is not known."""
+        """Like `sqlite3.Connection.cursor`. The statements of such a cursor are not observed."""
         self._changes.add(ANYTHING)
         return super().cursor(*arguments, **options)
 
     def executescript(self, _: str, /) -> sqlite3.Cursor:
-        """Refused: it commits, and nobody would know what."""
+        """Refused, because it commits without the changes being known."""
         raise sqlite3.ProgrammingError("executescript can't be used on an observed connection")
 
     def _learn(self, sql: str, parameters: Any) -> frozenset[Change]:
@@ -132,7 +132,7 @@ class ObservedConnection(sqlite3.Connection):
             try:
                 changes = self._explain(sql, parameters)
             except sqlite3.Error:
-                # It will fail in the same way, unless there is a reason that nobody knows.
+                # The statement will probably fail in the same way. If not, its changes are unknown.
                 return frozenset({ANYTHING})
         if len(self._learned) >= _MAX_LEARNED:
             self._learned.clear()
@@ -140,7 +140,7 @@ class ObservedConnection(sqlite3.Connection):
         return changes
 
     def _explain(self, sql: str, parameters: Any) -> frozenset[Change]:
-        """What the statement may change, as SQLite says when it compiles it."""
+        """The changes that the statement may make, as SQLite reports while it compiles it."""
         found: set[Change] = set()
 
         def authorize(action: int, table: str | None, *_: object) -> int:
@@ -151,11 +151,11 @@ class ObservedConnection(sqlite3.Connection):
 
         self.set_authorizer(authorize)
         try:
-            # Compiled for itself, whatever the driver's cache has of the statement.
+            # EXPLAIN is compiled even if the driver has cached the statement.
             _cursor(self).execute(f"EXPLAIN {sql}", parameters).close()
         finally:
             self.set_authorizer(None)
         if "REPLACE" in sql.upper():
-            # SQLite does not say that the rows which are replaced are deleted.
+            # SQLite does not report the deletion of replaced rows.
             found |= {(table, "delete") for table, kind in found if kind == "insert"}
         return frozenset(found)

@@ -1,4 +1,4 @@
-"""A transaction as its body sees it: on a database thread, or a hop a statement."""
+"""The transaction objects for blocks: on a database thread, or with one hop for each statement."""
 
 import contextlib
 import sqlite3
@@ -28,11 +28,11 @@ from database.sqlite.statements import (
 T = TypeVar("T")
 Statement = Callable[[sqlite3.Connection, str, Any], T]
 Work = Callable[[], Coroutine[Any, Any, T]]
-"""Makes the coroutine of a unit of work; called once for each run."""
+"""Makes the coroutine of a unit of work. It is called once for each run."""
 
 
 class InlineTransaction:
-    """A transaction on the thread it is used on: its coroutines never suspend."""
+    """A transaction on the current thread. Its coroutines never suspend."""
 
     __slots__ = ("_connection",)
 
@@ -66,8 +66,8 @@ class InlineTransaction:
         return self.call(fetch_all, sql, params)
 
     def call(self, statement: Statement[T], sql: str, argument: Any) -> T:
-        """What the statement gives. Raises `DatabaseError`, and `TransactionLost` when the
-        transaction has ended under an earlier one."""
+        """The result of the statement. Raises `DatabaseError`, and `TransactionLost` when an
+        earlier statement has ended the transaction."""
         connection = self._connection
         if connection is None:
             raise UnitOfWorkError("a transaction can't be used after its block")
@@ -75,12 +75,12 @@ class InlineTransaction:
         return statement(connection, sql, argument)
 
     def end(self) -> None:
-        """Refuse what comes after."""
+        """Refuse later statements."""
         self._connection = None
 
 
 class HoppingTransaction:
-    """A transaction that goes to the connection's thread for each statement."""
+    """A transaction that hops to the connection's thread for each statement."""
 
     __slots__ = ("_connection",)
 
@@ -121,7 +121,7 @@ class HoppingTransaction:
         )
 
     def end(self) -> None:
-        """Refuse what comes after."""
+        """Refuse later statements."""
         self._connection = None
 
 
@@ -140,10 +140,10 @@ class _Unit:
 async def unit_transaction(owner: object = None) -> AsyncIterator[Transaction]:
     """The transaction of the unit of work that the caller runs in.
 
-    The block is atomic in itself: when it raises, what it did is undone, and the unit may catch
-    the error outside the block and go on. Raises `UnitOfWorkError` outside a unit, and inside one
-    of another `owner`; `TransactionLost` when the unit's transaction has ended under an earlier
-    block.
+    The block is atomic on its own: when it raises, its changes are undone, and the unit may catch
+    the error outside the block and continue. Raises `UnitOfWorkError` outside a unit and in a unit
+    of another `owner`, and `TransactionLost` when an earlier block has ended the unit's
+    transaction.
     """
     unit = unit_of_work.get()
     if not isinstance(unit, _Unit):
@@ -151,10 +151,10 @@ async def unit_transaction(owner: object = None) -> AsyncIterator[Transaction]:
     if owner is not None and unit.owner is not None and owner is not unit.owner:
         raise UnitOfWorkError("a unit of work can't use another database")
     connection = unit.connection
-    # The unit's own savepoint serves its first block: nothing happened in between.
+    # The first block uses the unit's own savepoint, because nothing has happened since.
     first, unit.fresh = unit.fresh, False
     if not first:
-        # Without a transaction around it a savepoint would be one, and its release a commit.
+        # Outside a transaction, a savepoint would begin one, and its release would commit.
         require_transaction(connection)
         control(connection, "SAVEPOINT block")
     transaction = InlineTransaction(connection)
@@ -172,10 +172,10 @@ async def unit_transaction(owner: object = None) -> AsyncIterator[Transaction]:
 def drive(work: Work[T], connection: sqlite3.Connection, owner: object = None) -> T:
     """Run a unit of work to its end on the calling thread, within the open transaction.
 
-    `owner` stands for the database: the unit may have transactions of no other.
-    It is atomic: when it raises, what it did is undone. Raises what the work raises,
+    `owner` identifies the database: the unit can't use transactions of another one. The unit is
+    atomic: when it raises, its changes are undone. Raises the errors of the work,
     `UnitOfWorkError` when it awaits anything but its statements, and `TransactionLost` when it
-    went on after an error that ended the transaction.
+    continued after an error that ended the transaction.
     """
     return atomically(connection, partial(_run, work, owner), "unit")
 
@@ -195,7 +195,7 @@ def _run(work: Work[T], owner: object, connection: sqlite3.Connection) -> T:
         try:
             coroutine.close()
         except Exception as error:
-            # It went on instead of ending, or failed while it cleaned up.
+            # The coroutine continued instead of ending, or its clean-up failed.
             raise _awaited_something_else() from error
         raise _awaited_something_else()
     finally:

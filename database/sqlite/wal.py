@@ -1,4 +1,4 @@
-"""The write-ahead log: when it is copied into the database file, and how large it may become."""
+"""Checkpoints: when the write-ahead log is copied into the database file, and its largest size."""
 
 import logging
 import sqlite3
@@ -15,15 +15,15 @@ from database.sqlite.statements import control, fetch_all
 logger = logging.getLogger("strongroom.database")
 
 WAIT_MS = 50
-"""How long a checkpoint between batches waits for readers: writers wait as long."""
+"""How long a checkpoint between batches waits for readers. Writers wait for as long."""
 RETRY_SECONDS = 1.0
-"""How long a log that a reader keeps from being emptied is left alone."""
+"""The wait before the next checkpoint while a reader pins the log."""
 FRAME_BYTES = 4096 + 24
-"""A page and what the log says of it."""
+"""The size of a frame: a page and its header."""
 
 
 def wal_bytes(config: ConnectionConfig) -> int:
-    """Size of the write-ahead log in bytes; 0 when there is none."""
+    """The size of the write-ahead log in bytes; 0 when it does not exist."""
     try:
         return config.wal_path.stat().st_size
     except FileNotFoundError:
@@ -31,22 +31,23 @@ def wal_bytes(config: ConnectionConfig) -> int:
 
 
 class OwnReaders(Protocol):
-    """The reads of this process, asked about from any thread."""
+    """The reads of this process. Callable on any thread."""
 
     def is_reading(self) -> bool:
-        """Whether there is one now."""
+        """Whether a read is running."""
         ...
 
     def interrupt(self, before: float) -> None:
-        """Make the statements of those that began before this moment fail with `DatabaseBusy`."""
+        """Interrupt reads that began before this time; they fail with `DatabaseBusy`."""
         ...
 
 
 class Checkpointer:
-    """Checkpoints on the writer's thread, while the write lock is held.
+    """Makes checkpoints on the writer's thread, while the write lock is held.
 
-    A log that was copied whole is written again from its beginning, and its file keeps its size:
-    so it is due again once the file grows. Its size is what the log holds at most.
+    A log that was copied completely is overwritten from its beginning, and its file keeps its size.
+    So the next checkpoint is due once the file grows. The file's size is an upper bound on the
+    log's content.
     """
 
     def __init__(
@@ -56,11 +57,11 @@ class Checkpointer:
         own: OwnReaders,
         reads_elsewhere: Callable[[], bool],
     ) -> None:
-        """`reads_elsewhere` tells of reads of this process that `own` does not know."""
+        """`reads_elsewhere` returns whether this process has reads that `own` does not include."""
         self.checkpoints = 0
         self.truncations = 0
         self.is_pinned = False
-        """Whether another process kept the log from being emptied when that was last due."""
+        """Whether another process prevented the log from being emptied when that was last due."""
         self._config = config
         self._files = files
         self._own = own
@@ -71,9 +72,9 @@ class Checkpointer:
         self._told_bytes = config.wal_limit_bytes
 
     def run_if_due(self, raw: sqlite3.Connection, size: int) -> None:
-        """Checkpoint if a log of `size` bytes is large enough for that.
+        """Make a checkpoint if a log of `size` bytes is large enough.
 
-        Raises `DatabaseError` when reading or writing a file failed, or others wrote it.
+        Raises `DatabaseError` when a file can't be read or written, or another program wrote it.
         """
         if not self._config.checkpoint_frames:
             self._warn_if_growing(size)
@@ -82,9 +83,10 @@ class Checkpointer:
             self._attempt(raw, size)
 
     def make_room(self, raw: sqlite3.Connection) -> None:
-        """Checkpoint now, as the disk has no room for a longer log: it may begin anew then.
+        """Make a checkpoint now, because the disk has no space for a longer log. The log can then
+        restart from its beginning.
 
-        Raises `DatabaseError` when reading or writing a file failed, or others wrote it.
+        Raises `DatabaseError` when a file can't be read or written, or another program wrote it.
         """
         if self._config.checkpoint_frames and time.monotonic() >= self._due_at:
             self._attempt(raw, 0)
@@ -99,12 +101,12 @@ class Checkpointer:
         except DatabaseError as error:
             if concerns_connection(error) or isinstance(error, FilesReplaced):
                 raise
-            # A full disk: the log keeps everything, and a later checkpoint tries again.
+            # The disk is full. The log keeps all commits, and a later checkpoint tries again.
             logger.warning("a checkpoint failed: %s", error)
             self._due_at = time.monotonic() + RETRY_SECONDS
 
     def truncate(self, raw: sqlite3.Connection) -> bool:
-        """Copy everything and empty the log, waiting for readers; whether it is empty now. Raises
+        """Copy the whole log and empty it, waiting for readers. Returns whether it is empty. Raises
         `DatabaseError`."""
         if not self._checkpoint(raw, "TRUNCATE"):
             self.checkpoints += 1
@@ -116,7 +118,7 @@ class Checkpointer:
     def _run(self, raw: sqlite3.Connection, size: int) -> None:
         limit = self._config.wal_limit_bytes
         if size > min(2 * self._step, limit):
-            # It grew past what is written between two checkpoints.
+            # The log is longer than the writes between two checkpoints.
             if self.truncate(raw) or (size > limit and self._evict(raw)):
                 return
             if self.is_pinned:
@@ -130,19 +132,19 @@ class Checkpointer:
         self._due_at = time.monotonic() + RETRY_SECONDS if size > limit else 0.0
 
     def _checkpoint(self, raw: sqlite3.Connection, mode: str) -> bool:
-        """Whether all of the log is copied and no reader uses it any more."""
+        """Make a checkpoint. Returns whether the whole log was copied and no reader uses it."""
         with self._files.checkpointing():
             busy, _, _ = fetch_all(raw, f"PRAGMA wal_checkpoint({mode})", ())[0]
         return not busy
 
     def _evict(self, raw: sqlite3.Connection) -> bool:
-        """Empty the log although somebody reads; whether it is empty now.
+        """Empty the log despite running reads. Returns whether it is empty.
 
-        Reads of our own that take long are interrupted. Those that begin once all of the log is
-        copied do not use it, as nothing is written meanwhile.
+        Long reads of this process are interrupted. Reads that begin after the whole log was copied
+        don't use it, because nothing is written in the meantime.
         """
         if self.is_pinned or self._reads_elsewhere():
-            # Waiting for our own would not help.
+            # Waiting for this process's reads would not help.
             return False
         patience = self._config.evict_seconds
         until = time.monotonic() + 2 * patience
@@ -152,7 +154,7 @@ class Checkpointer:
                 return True
         if self.truncate(raw):
             return True
-        # Reads of our own that can't be interrupted are nobody else's.
+        # If reads of this process could not be interrupted, they pin the log, and no other process.
         self.is_pinned = bool(self._others()) or not self._own.is_reading()
         return False
 
@@ -166,11 +168,11 @@ class Checkpointer:
         self._told_bytes = self._config.wal_limit_bytes
 
     def _others(self) -> str:
-        """The processes that have the log's index open, as far as the system tells."""
+        """The processes that have the log's index open, as far as the system shows them."""
         return ", ".join(map(str, lock_holders(self._config.shm_path)))
 
     def _tell_of_another(self, size: int) -> None:
-        """Tell once, and again whenever the log has become twice as large."""
+        """Warn once, and again whenever the log has doubled in size."""
         if size < self._told_bytes:
             return
         self._told_bytes = 2 * size
@@ -183,7 +185,7 @@ class Checkpointer:
         )
 
     def _warn_if_growing(self, size: int) -> None:
-        """Tell when the log grows although another process should be copying it."""
+        """Warn when the log grows although another process should make checkpoints."""
         if size > self._told_bytes:
             self._told_bytes = 2 * size
             logger.warning(

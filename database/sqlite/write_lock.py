@@ -1,4 +1,4 @@
-"""Turns at writing, for everything in this process that writes the database."""
+"""The lock that all writers of the database in this process share."""
 
 import sqlite3
 import threading
@@ -10,27 +10,27 @@ from database.sqlite.table_versions import TableVersions
 
 
 class WriteLock:
-    """A lock that is handed over in the order in which it was asked for.
+    """A fair lock: threads get it in the order in which they asked for it.
 
-    With an ordinary lock a thread that writes in a loop would take it again before anyone who
-    waits has woken up. It may be released by another thread than the one that took it.
+    With an ordinary lock, a thread that writes in a loop would take it again before a waiting
+    thread wakes up. A thread may release the lock that another thread took.
     """
 
     def __init__(self) -> None:
         self.table_versions = TableVersions()
-        """The versions of the tables that those transactions change."""
+        """The versions of the tables that the writers change."""
         self._guard = threading.Lock()
         self._held = False
         self._turns: deque[threading.Lock] = deque()
 
     @contextmanager
     def committing(self, connection: sqlite3.Connection) -> Iterator[None]:
-        """For the holder, around each COMMIT: what it changes is told."""
+        """Wrap each COMMIT of the holder, so that its changes are counted."""
         with self.table_versions.committing(connection):
             yield
 
     def acquire(self, timeout: float) -> bool:
-        """Wait for the lock, at most `timeout` seconds; whether the caller has it now."""
+        """Wait for the lock, at most `timeout` seconds. Returns whether the caller has it."""
         with self._guard:
             if not self._held:
                 self._held = True
@@ -41,14 +41,14 @@ class WriteLock:
         if turn.acquire(timeout=timeout):
             return True
         with self._guard:
-            # It may have been handed over since.
+            # The lock may have been handed over after the timeout.
             if turn.acquire(blocking=False):
                 return True
             self._turns.remove(turn)
             return False
 
     def release(self) -> None:
-        """Hand the lock to whoever has waited longest."""
+        """Hand the lock to the thread that has waited longest."""
         with self._guard:
             if self._turns:
                 self._turns.popleft().release()

@@ -1,4 +1,4 @@
-"""The one writer: every unit of work that waits, in one hop and one COMMIT."""
+"""The only writer: it runs all waiting units of work in one hop and one COMMIT."""
 
 import asyncio
 import contextlib
@@ -33,17 +33,17 @@ T = TypeVar("T")
 logger = logging.getLogger("strongroom.database")
 
 FULL_SECONDS = 5.0
-"""How long a disk counts as full after it refused a write, unless it takes another."""
+"""How long a disk counts as full after it refused a write, unless it accepts a later one."""
 UNTOLD_SECONDS = 2.0
-"""After how long callers hear that nobody knows where their commit went; a server has ended by
-then, and has told them nothing."""
+"""The wait before callers are answered whose commit may be in replaced files. A server has ended by
+then, without an answer."""
 
 
 class Writer:
-    """Runs writing work on one connection; a batch of it to a COMMIT.
+    """Runs writing work on one connection, with one COMMIT for each batch.
 
-    A COMMIT whose outcome is unknown, and files that were removed or replaced, poison the writer:
-    `poisoned` holds the error, `on_poison` is called once, and all later work is refused.
+    A COMMIT with an unknown outcome and removed or replaced files poison the writer: `poisoned`
+    holds the error, `on_poison` is called once, and all later work is refused.
     """
 
     def __init__(
@@ -74,23 +74,24 @@ class Writer:
 
     @property
     def stats(self) -> WriterStats:
-        """The counters as they are now."""
+        """The current counters."""
         return self._batches.stats
 
     @property
     def is_full(self) -> bool:
-        """Whether the disk has no room, or a write was refused for that a moment ago."""
+        """Whether the disk is full, or refused a write in the last `FULL_SECONDS`."""
         refused_at = self._batches.refused_at
         if refused_at is not None and time.monotonic() - refused_at < FULL_SECONDS:
             return True
         return disk_problem(self._config.path.parent) == "full"
 
     async def run_unit(self, work: Work[T], *, urgent: bool = False) -> T:
-        """The result of a unit of work, once it is durable."""
+        """Run a unit of work, and return its result once it is durable."""
         return await self._submit(lambda raw: drive(work, raw, self._config), urgent=urgent)
 
     async def run_statement(self, function: Callable[[sqlite3.Connection], T]) -> T:
-        """What `function` returned for its one statement, once that is durable."""
+        """Run `function`, which executes one statement, and return its result once it is
+        durable."""
         return await self._submit(lambda raw: atomically(raw, function, "statement"))
 
     async def _submit(
@@ -124,11 +125,11 @@ class Writer:
                 self._wake()
 
     def _serve(self, pause: LoopPause, raw: sqlite3.Connection) -> None:
-        """On the writer's thread: run one batch, while the event loop pauses for its statements."""
+        """On the writer's thread: run one batch. The event loop pauses for its statements."""
         try:
             if not self._write_lock.acquire(0):
                 pause.end()
-                # What waits stays in the queue meanwhile, where it can expire or be cancelled.
+                # Waiting jobs stay in the queue, where they can expire or be cancelled.
                 if not self._write_lock.acquire(self._timeout):
                     return
             try:
@@ -140,7 +141,7 @@ class Writer:
 
     def _answer(self, batch: Batch) -> None:
         if isinstance(self.poisoned, FilesReplaced):
-            # It is committed, and may be found where the files are now.
+            # The batch is committed, and may be in the moved files.
             self._loop.call_soon_threadsafe(self._loop.call_later, UNTOLD_SECONDS, _deliver, batch)
         else:
             self._loop.call_soon_threadsafe(_deliver, batch)
@@ -156,12 +157,12 @@ class Writer:
         if self.poisoned is None:
             self.poisoned = error
             if not isinstance(error, FilesReplaced):
-                # That one says what happened by itself.
+                # `FilesReplaced` is reported elsewhere with its own message.
                 logger.critical("the writer stopped: %s", error)
             self._loop.call_soon_threadsafe(self._poisoned_on_loop, error)
 
     def _poisoned_on_loop(self, error: DatabaseError) -> None:
-        # The writer's thread and the event loop may both have found something.
+        # The writer's thread and the event loop may both have poisoned the writer.
         if not self._told:
             self._told = True
             self.queue.close()
@@ -169,10 +170,11 @@ class Writer:
 
     @contextlib.asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
-        """A transaction that holds the writer, a hop a statement, and commits at the end.
+        """A transaction that holds the writer, with one hop for each statement, and commits when
+        the block ends.
 
-        Other writes wait meanwhile. Rolled back when the block raises or is cancelled. Raises
-        `DatabaseError` when it can't begin or commit.
+        Other writes wait until then. It is rolled back when the block raises or is cancelled.
+        Raises `DatabaseError` when it can't begin or commit.
         """
         async with self._alone():
             transaction = HoppingTransaction(self._connection)
@@ -181,7 +183,7 @@ class Writer:
                 yield transaction
             except BaseException:
                 transaction.end()
-                # A pool that was closed meanwhile has rolled it back.
+                # If the pool was closed in the meantime, that has rolled it back.
                 with contextlib.suppress(DatabaseClosed):
                     await finish(self._connection.run(roll_back))
                 raise
@@ -189,8 +191,8 @@ class Writer:
             await finish(self._connection.run(self._batches.commit_alone))
 
     async def run_alone(self, function: Callable[[sqlite3.Connection], T]) -> T:
-        """What `function` returns, called between batches on the writer's connection, outside any
-        transaction; one that it leaves open is rolled back."""
+        """Call `function` between batches with the writer's connection, outside any transaction,
+        and return its result. A transaction that it leaves open is rolled back."""
 
         def run(raw: sqlite3.Connection) -> T:
             try:
@@ -204,7 +206,7 @@ class Writer:
 
     @contextlib.asynccontextmanager
     async def _alone(self) -> AsyncIterator[None]:
-        """The writer to oneself. Raises `DatabaseBusy` when that takes too long."""
+        """Exclusive use of the writer. Raises `DatabaseBusy` when the wait is too long."""
         self._require_usable()
         try:
             async with asyncio.timeout(self._timeout):
@@ -238,17 +240,17 @@ class Writer:
         return DatabaseBusy("the work waited too long for the database")
 
     async def checkpoint(self) -> bool:
-        """Copy the write-ahead log into the database file and empty it; whether it is empty now,
-        which a reader in the middle of a statement can prevent."""
+        """Copy the write-ahead log into the database file and empty it. Returns whether it is
+        empty; a reader in the middle of a statement can prevent that."""
         return await self.run_alone(self._batches.truncate_wal)
 
     def refuse(self) -> None:
-        """Refuse new work and what waits; what runs keeps its answer."""
+        """Refuse new and waiting work. Running work is still answered."""
         self._closing = True
         self.queue.close()
 
     async def close(self, grace: float) -> None:
-        """Let what runs finish and close the connection.
+        """Wait for running work, and close the connection.
 
         An interactive transaction gets `grace` seconds to end; then it is rolled back.
         """

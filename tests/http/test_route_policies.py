@@ -42,6 +42,16 @@ def test_what_a_row_says_of_queues_and_tokens_goes_with_its_method() -> None:
     assert [path for (_, path), row in POLICIES.items() if row.is_streamed] == ["/api/audit/export"]
 
 
+def test_no_other_route_is_open_than_those_that_need_to_be() -> None:
+    assert {key for key, policy in POLICIES.items() if policy.scope is OPEN} == {
+        ("GET", "/"),
+        ("GET", "/health"),
+        ("GET", "/ready"),
+        # A signature stands in for the token.
+        ("POST", "/api/webhooks/{webhook_id}/deliveries/github"),
+    }
+
+
 def test_a_route_without_a_row_is_refused_when_it_is_declared() -> None:
     router = GuardedRouter(
         tag="test", prefix=PATH, policies={("GET", PATH): reads(Scope.PROJECTS_READ)}

@@ -1,6 +1,6 @@
-"""Tokens that were recognised lately, so that a request needs no look-up; and when they were used.
+"""Recently recognised tokens, so that most requests need no look-up, and when they were used.
 
-Belongs to the event loop's thread, but for `is_settled`, which any thread may ask.
+Belongs to the event loop's thread, except `is_settled`, which any thread may call.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ class KnownToken:
 
 
 class TokenCache:
-    """Known tokens by a digest, so that the memory holds no token for long."""
+    """Known tokens by their digests, so that no token stays in memory for long."""
 
     def __init__(self) -> None:
         self._known: dict[bytes, KnownToken] = {}
@@ -31,14 +31,14 @@ class TokenCache:
 
     @property
     def generation(self) -> int:
-        """Changes with each `clear`: what was looked up before may not be kept after."""
+        """Changes with each `clear`. A token that was looked up before may not be kept after."""
         return self._generation
 
     def is_settled(self, generation: int) -> bool:
-        """Whether no token was revoked since this generation, and none is being revoked.
+        """Whether no token was revoked since this generation, and no revocation is under way.
 
-        Else a token that was looked up in it has to be looked up again: in a transaction, so that
-        a revocation that shares its COMMIT counts.
+        If not, a token of this generation must be looked up again, in a transaction, so that a
+        revocation in the same COMMIT counts.
         """
         return not self._revocations and generation == self._generation
 
@@ -52,7 +52,7 @@ class TokenCache:
         self.clear()
 
     def get(self, token: str) -> KnownToken | None:
-        """The token, if it is kept."""
+        """The token, or None if it is not in the cache."""
         return self._known.get(_digest(token))
 
     def keep(self, token: str, known: KnownToken, generation: int) -> None:
@@ -65,7 +65,7 @@ class TokenCache:
         self._known[_digest(token)] = known
 
     def clear(self) -> None:
-        """Keep nothing, so that every token is looked up anew."""
+        """Empty the cache, so that every token is looked up again."""
         self._generation += 1
         self._known.clear()
 
@@ -74,7 +74,7 @@ class TokenCache:
         self._used[token_id] = now
 
     def last_use(self, token_id: int) -> datetime | None:
-        """When the token was last used, if that was noted since the last `take_uses`."""
+        """When the token was last used since the last `take_uses`; None if it was not."""
         return self._used.get(token_id)
 
     def take_uses(self) -> dict[int, datetime]:

@@ -1,4 +1,4 @@
-"""API tokens: making, recognising and revoking them. Only a MAC of a token's secret is stored."""
+"""Use cases for API tokens. Only a MAC of a token's secret is stored."""
 
 import hmac
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from database.errors import DatabaseError
 
 
 class Tokens(UseCases):
-    """Everything about tokens."""
+    """Creating, recognising, listing and revoking tokens."""
 
     def __init__(self, kit: Kit) -> None:
         super().__init__(kit)
@@ -26,10 +26,11 @@ class Tokens(UseCases):
         self._cache = TokenCache()
 
     async def create_first(self, keep: Callable[[str], None]) -> bool:
-        """Make an admin token if none was ever made, and give it to `keep`; whether one was made.
+        """Create an admin token if there never was a token, and pass it to `keep`. Returns whether
+        one was created.
 
-        The token counts once `keep` has returned: a crash in between leaves none behind that
-        nobody knows.
+        The token is committed after `keep` has returned, so that a crash leaves no token behind
+        that was not kept.
         """
         async with self.transaction() as repositories:
             if await repositories.tokens.count():
@@ -40,13 +41,13 @@ class Tokens(UseCases):
 
     @unit_of_work
     async def create(self, request: TokenCreate) -> TokenCreated:
-        """A new token, which nobody can be shown again. Raises `ValidationFailed`."""
+        """A new token. It can't be shown again. Raises `ValidationFailed`."""
         async with self.transaction() as repositories:
             return await self._make_token(repositories, request)
 
     async def hand_out(self, request: TokenCreate, show: Callable[[TokenCreated], None]) -> None:
-        """Give a new token to `show`, for commands. There is none when `show` raises: nobody has
-        seen it. Raises `ValidationFailed`, and what `show` raises."""
+        """Create a token and pass it to `show`, for commands. If `show` raises, the token is not
+        created, because it was not seen. Raises `ValidationFailed`, and what `show` raises."""
         async with self.transaction() as repositories:
             show(await self._make_token(repositories, request))
 
@@ -56,7 +57,7 @@ class Tokens(UseCases):
         return TokenCreated(**self._info(stored).model_dump(), token=token)
 
     async def get(self, token_id: int) -> TokenInfo:
-        """The token, a revoked one too. Raises `TokenNotFound`."""
+        """The token, also when it is revoked. Raises `TokenNotFound`."""
         stored = await self.repositories.tokens.get(token_id)
         if stored is None:
             raise TokenNotFound
@@ -65,7 +66,7 @@ class Tokens(UseCases):
     async def page(
         self, *, revoked: bool = False, limit: int = 50, cursor: str | None = None
     ) -> TokenList:
-        """One page of tokens, newest first; with `revoked` those too that are. Raises
+        """One page of tokens, newest first, including revoked ones with `revoked`. Raises
         `BadCursor`."""
         listing = self.kit.listing("tokens", revoked, cursor=cursor)
         page = await self.repositories.tokens.page(
@@ -74,13 +75,13 @@ class Tokens(UseCases):
         return listing.answer(TokenList, page, tokens=[self._info(item) for item in page.items])
 
     async def revoke(self, token_id: int) -> None:
-        """End the token: once this returns it opens nothing, and what was on its way with it has
-        no effect any more. Raises `TokenNotFound`."""
+        """Revoke the token. Once this returns, the token is refused, and pending requests with it
+        have no further effect. Raises `TokenNotFound`."""
         self._cache.begin_revocation()
         await shielded_then(self._revoke(token_id), self._cache.end_revocation)
 
     async def authenticate(self, token: str) -> Principal:
-        """The holder of the token. Raises `Unauthenticated` for any that is not valid now."""
+        """The principal of the token. Raises `Unauthenticated` unless the token is valid now."""
         known = self._cache.get(token)
         if known is None:
             generation = self._cache.generation
@@ -93,8 +94,8 @@ class Tokens(UseCases):
         return known.principal
 
     def may_have_ended(self, principal: Principal) -> bool:
-        """Whether the principal's token may have been revoked, or has expired, since it was
-        recognised: then `require_valid` finds out. It costs next to nothing, on any thread."""
+        """Whether the principal's token has expired, or may have been revoked, since it was
+        recognised. If so, call `require_valid`. Cheap, and callable on any thread."""
         if principal.token_id is None:
             return False
         expires_at = principal.expires_at
@@ -105,8 +106,8 @@ class Tokens(UseCases):
     async def require_valid(self, principal: Principal) -> None:
         """Raises `Unauthenticated` when the principal's token has ended since it was recognised.
 
-        In a unit of work its transaction is asked, so that a revocation before it counts, also
-        one of the same batch.
+        In a unit of work, it reads in the unit's transaction, so that an earlier revocation in the
+        same batch counts.
         """
         if principal.token_id is None or not self.may_have_ended(principal):
             return
@@ -121,8 +122,8 @@ class Tokens(UseCases):
             raise Unauthenticated
 
     async def store_uses(self) -> None:
-        """Store when tokens were last used, if any was since the last call: for background work
-        and the end of the service. Raises `DatabaseError`; nothing is forgotten then."""
+        """Store the last uses of tokens since the last call. Called in the background and when the
+        service stops. Raises `DatabaseError`, and then keeps the uses for the next call."""
         uses = self._cache.take_uses()
         if not uses:
             return
@@ -177,7 +178,7 @@ class Tokens(UseCases):
         token_id, secret = parsed
         stored = await self.repositories.tokens.get(token_id)
         mac = self._mac(token_id, secret)
-        # The comparison is made for an unknown id as well, so that both take the same time.
+        # Compared for an unknown id as well, so that both cases take the same time.
         known = stored.mac if stored is not None else "0" * len(mac)
         if not hmac.compare_digest(mac, known) or stored is None or stored.revoked_at is not None:
             raise Unauthenticated

@@ -1,4 +1,4 @@
-"""Reading the audit, and holding it against what was exported of it."""
+"""Reading the audit, and comparing it with its exported heads."""
 
 import json
 from collections.abc import AsyncIterator
@@ -23,7 +23,7 @@ class Audit(UseCases):
 
     @property
     def chain(self) -> AuditChain:
-        """What entries are chained with."""
+        """The chain that computes the MACs of entries."""
         return self.kit.audit.chain
 
     async def page(
@@ -35,8 +35,8 @@ class Audit(UseCases):
         limit: int = 50,
         cursor: str | None = None,
     ) -> AuditList:
-        """One page of the audit, newest first: of one project, of one action, of the actor of
-        this name. Raises `BadCursor`."""
+        """One page of the audit, newest first, filtered by project, action and the actor's name.
+        Raises `BadCursor`."""
         filter = AuditFilter(project_id, action, actor, current_principal().visible_ids)
         bound = (project_id, action, actor, filter.visible)
         listing = self.kit.listing("audit", *bound, cursor=cursor)
@@ -51,9 +51,9 @@ class Audit(UseCases):
         actor: str | None = None,
         after_id: int = 0,
     ) -> AsyncIterator[bytes]:
-        """The audit as JSON lines, oldest first, each with its MAC: what the caller may see when
-        this is called, from behind the entry `after_id`. It breaks off with `Unauthenticated`
-        when the caller's token ends meanwhile."""
+        """The audit after the entry `after_id` as JSON lines, oldest first, each with its MAC. It
+        has the entries that the caller may see when this is called. It raises `Unauthenticated`
+        if the caller's token ends before the last line."""
         principal = current_principal()
         filter = AuditFilter(project_id, action, actor, principal.visible_ids)
         return self._audit_lines(principal, filter, after_id)
@@ -61,9 +61,9 @@ class Audit(UseCases):
     async def _audit_lines(
         self, principal: Principal, filter: AuditFilter, after_id: int
     ) -> AsyncIterator[bytes]:
-        # Small reads, so that no snapshot keeps the log from being truncated.
+        # Small reads, so that no snapshot prevents the truncation of the write-ahead log.
         while rows := await self.repositories.audit.following(filter, after_id, _EXPORT_ROWS):
-            # After the read, which may have waited.
+            # Checked after the read, because the read may have waited.
             await self.kit.gate.require_valid(principal)
             yield b"".join([_exported(stored) for stored in rows])
             after_id = rows[-1].row.id
@@ -73,8 +73,8 @@ class Audit(UseCases):
         return await self.repositories.audit.head()
 
     async def find_loss(self, newest: ExportedHead) -> AuditProblem | None:
-        """What is missing of the audit up to `newest`, the newest head that was exported; `None`
-        when it is all there. What is found is recorded, once for each head."""
+        """The first problem of the audit up to `newest`, the newest exported head; `None` when it
+        is complete. A problem is recorded in the audit, once for each head."""
         head = await self.repositories.audit.head()
         found = await self.repositories.audit.mac_of(newest.id)
         problem = tail_problem(newest, found, head.id if head is not None else 0)

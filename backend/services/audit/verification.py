@@ -1,4 +1,4 @@
-"""Whether the audit is whole: every row as it was written, in its place, and none missing."""
+"""Verifying the audit: every row is unchanged and in its place, and no row is missing."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ _CHUNK = 500
 
 
 class ExportedHead(NamedTuple):
-    """The end of the chain as it was written outside of the database."""
+    """The end of the chain, as it was exported out of the database."""
 
     id: int
     mac: str
@@ -29,11 +29,11 @@ class ExportedHead(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class AuditProblem:
-    """The first thing that is wrong with the audit."""
+    """The first fault of the audit."""
 
     entry_id: int
     what: str
-    """One sentence without its end."""
+    """One sentence without a full stop."""
 
     def __str__(self) -> str:
         return self.what
@@ -42,11 +42,11 @@ class AuditProblem:
 def verify_audit(
     db_manager: DatabaseManager, chain: AuditChain, heads: Iterable[ExportedHead] = ()
 ) -> AuditProblem | None:
-    """The first entry that was changed, removed or moved, or the first that an exported head
-    proves missing; `None` when all is well.
+    """The first entry that was changed, removed or moved, or that an exported head proves missing;
+    `None` when the audit is whole.
 
-    Reads the whole audit in small steps, so that no snapshot keeps the log
-    from being truncated. Raises `DatabaseError` when it can't be read.
+    Reads the whole audit in small steps, so that no snapshot prevents the truncation of the
+    write-ahead log. Raises `DatabaseError` when the audit can't be read.
     """
     check = _ChainCheck(chain)
     while rows := _read_on(db_manager, check):
@@ -58,8 +58,8 @@ def verify_audit(
 
 
 def tail_problem(head: ExportedHead, found: str | None, last_id: int) -> AuditProblem | None:
-    """What is wrong when the entry that was exported as `head` has the MAC `found` (`None` when
-    there is no such entry) and the newest entry has the id `last_id`."""
+    """The problem that `head` proves; `None` if there is none. `found` is the MAC of its entry
+    now, `None` when there is no such entry, and `last_id` is the id of the newest entry."""
     if found is None and head.id > last_id:
         many = f"entries {last_id + 1} to {head.id} are" if head.id > last_id + 1 else None
         return AuditProblem(
@@ -88,7 +88,7 @@ class _ChainCheck:
         self._previous = ORIGIN
 
     def problem(self, stored: StoredAuditRow) -> AuditProblem | None:
-        """What is wrong with the next row."""
+        """What is wrong with the next row; `None` if nothing is."""
         row, mac = stored
         expected = self.last_id + 1
         if row.id != expected:
@@ -107,13 +107,13 @@ class _ChainCheck:
 
 
 def _read_on(db_manager: DatabaseManager, check: _ChainCheck) -> list[StoredAuditRow]:
-    """The next rows; none at the end, and before a row that can't be read."""
-    # Before the first one also ids that nobody gave out are looked for.
+    """The next rows; an empty list at the end, and before a row that can't be read."""
+    # The first read also finds forged rows with ids of 0 and below.
     after = check.last_id or -(2**63)
     try:
         return read_audit_rows(db_manager, after, _CHUNK)
     except DatabaseError:
-        # Text that is no text, or a damaged page: the rows before it are still to be judged.
+        # Malformed text or a damaged page. The rows before it can still be verified.
         rows: list[StoredAuditRow] = []
         for id in read_audit_ids(db_manager, after, _CHUNK):
             try:
@@ -133,7 +133,7 @@ def _heads_problem(
         found = read_audit_macs(db_manager, [head.id for head in chunk])
         for head in chunk:
             problem = tail_problem(head, found.get(head.id), last_id)
-            # Of those that tell of the same entry, the last one knows of the most.
+            # Of several heads that report the same entry, the last one covers the most entries.
             if problem is not None and (first is None or problem.entry_id <= first.entry_id):
                 first = problem
     return first

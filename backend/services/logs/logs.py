@@ -1,4 +1,4 @@
-"""Logs: taking many at once, and finding them again."""
+"""Use cases for logs: storing many at once, and listing them."""
 
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
@@ -29,12 +29,12 @@ class Logs(UseCases):
     """Storing and listing logs."""
 
     async def append(self, logs: LogEntry | Sequence[LogEntry]) -> int:
-        """Store all of `logs`, in their order, or none; how many they are.
+        """Store all of `logs`, in their order, or none. Returns their number.
 
         A log of a run belongs to the run's project. Raises `ProjectNotFound`, `AgentRunNotFound`
-        (also for a run of another project than the one named), and `ValidationFailed` for a log of
-        no project from a principal that sees certain projects only. Each names the places of the
-        logs that it is about.
+        (also when the run belongs to another project than the one named), and `ValidationFailed`
+        for a log without a project from a principal that is bound to projects. Each error names
+        the places of the logs that it concerns.
         """
         several = [logs] if isinstance(logs, LogEntry) else logs
         if several:
@@ -47,7 +47,7 @@ class Logs(UseCases):
 
     @unit_of_work
     async def append_own(self, logs: Sequence[LogEntry]) -> None:
-        """Store what the service itself logged, which belongs to no project."""
+        """Store the service's own logs, which belong to no project."""
         async with self.transaction() as repositories:
             rows = [_row(log, {(None, None): None}) for log in logs]
             await repositories.logs.append(rows, own=True)
@@ -98,7 +98,7 @@ class Logs(UseCases):
 
 
 def _visible(project_id: int | None) -> tuple[int, ...] | None:
-    """The projects whose logs are meant; `None` for all, and logs of no project as well."""
+    """The projects whose logs are listed; `None` for all logs, also those without a project."""
     principal = current_principal()
     if project_id is not None:
         return (project_id,) if principal.sees(project_id) else ()
@@ -106,18 +106,18 @@ def _visible(project_id: int | None) -> tuple[int, ...] | None:
 
 
 Wrong = type[ProjectNotFound | AgentRunNotFound] | None
-"""What is raised for an owner that is not there; `None` when there has to be one."""
+"""The error for an owner that does not exist; `None` when an owner is required but missing."""
 
 
 class _WrongOwner(Exception):
-    """Logs name owners that they can't have: what is wrong with each of these."""
+    """Logs name owners that they can't have, each with its error."""
 
     def __init__(self, wrong: dict[Owner, Wrong]) -> None:
         super().__init__()
         self._wrong = wrong
 
     def error_in(self, logs: LogEntry | Sequence[LogEntry]) -> StrongroomError:
-        """The error of the first log that is wrong, with the places of all that are so as well."""
+        """The error of the first wrong log, with the places of all logs with the same error."""
         if isinstance(logs, LogEntry):
             placed: list[tuple[tuple[str | int, ...], LogEntry]] = [((), logs)]
         else:
@@ -140,7 +140,7 @@ class _WrongOwner(Exception):
 async def _projects_of(
     repositories: Repositories, owners: Collection[Owner]
 ) -> dict[Owner, int | None]:
-    """For each pair of a project and a run, both as logs name them, the project they belong to.
+    """For each pair of a project and a run that logs name, the project that the logs belong to.
 
     Raises `_WrongOwner`.
     """

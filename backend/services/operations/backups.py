@@ -1,4 +1,4 @@
-"""One backup at a time, on a thread beside the requests."""
+"""Backups, one at a time, made on a thread of their own."""
 
 import asyncio
 import logging
@@ -15,25 +15,25 @@ from database.errors import DatabaseBusy
 logger = logging.getLogger("strongroom.backups")
 
 BUSY_SECONDS = 5
-"""After how long whoever came second may ask again."""
+"""`Retry-After` for a request while another backup runs."""
 
 
 class Backups(UseCases):
-    """What the database itself keeps of backups."""
+    """The audit rows of backups."""
 
     @unit_of_work
     async def record(self, name: str) -> None:
-        """Tell in the audit that everything was copied."""
+        """Record in the audit that the whole database was copied."""
         async with self.transaction() as repositories:
             await self.kit.audit.record(repositories, "backup.created", target=f"backups/{name}")
 
 
 class BackupStore(Protocol):
-    """Where backups are made and kept. Used on any thread."""
+    """Makes and stores backups. Callable on any thread."""
 
     def make(self, now: datetime, before_publishing: Callable[[str], None]) -> BackupCreated:
-        """Make a backup; `before_publishing` is called with its name when it is verified, and
-        nothing is left of it when that raises."""
+        """Make a backup. `before_publishing` is called with its name once it is verified; if that
+        raises, the backup is removed."""
         ...
 
     def after(self, name: str | None, limit: int) -> list[Backup]:
@@ -52,7 +52,7 @@ class BackupRunner:
     async def create(self) -> BackupCreated:
         """A new backup, verified, recorded and durable. It goes on when the caller is cancelled.
 
-        Raises `DatabaseBusy` while another one is made, and `DatabaseError`.
+        Raises `DatabaseBusy` while another backup runs, and `DatabaseError`.
         """
         if self._task.is_running():
             raise DatabaseBusy("another backup is running", retry_after=BUSY_SECONDS)
@@ -68,7 +68,7 @@ class BackupRunner:
         return listing.answer(BackupList, page, backups=page.items)
 
     async def stop(self) -> None:
-        """Wait for the backup that is being made."""
+        """Wait for the running backup."""
         await self._task.stop()
 
     async def _make(self) -> BackupCreated:

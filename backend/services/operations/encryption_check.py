@@ -1,4 +1,4 @@
-"""Looking through all that is encrypted: can it be read?"""
+"""Checking that all encrypted keys and values can be read."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -15,17 +15,17 @@ _VALUES_PER_STEP = 500
 
 @dataclass(frozen=True, slots=True)
 class CheckedPage:
-    """Rows that were looked at, and where to go on."""
+    """The result for some rows, and where the next page starts."""
 
     checked: int
     unreadable: tuple[str, ...]
-    """What could not be decrypted, as a person would call it."""
+    """Descriptions of the rows that could not be decrypted."""
     last_id: int | None
-    """The last project key's id; None when there was no key left."""
+    """The last project key's id; None when no key was left."""
 
 
 class EncryptionCheck(UseCases):
-    """Page by page, so that no look keeps the log from being truncated."""
+    """Checks page by page, so that no snapshot prevents the truncation of the write-ahead log."""
 
     @unit_of_work(read_only=True)
     async def project_keys(self, *, after_id: int, limit: int) -> CheckedPage:

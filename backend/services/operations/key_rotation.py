@@ -1,7 +1,7 @@
-"""Rotation of keys while serving: small units of work between everybody else's.
+"""Rotation of keys while the service runs, in small units of work between other writes.
 
-How far it is can be seen from the keys themselves, and its row says that it is not over: whatever
-interrupts it, it goes on from where it was.
+The keys show how far the rotation is, and its row shows that it is unfinished. So it continues
+after any interruption.
 """
 
 import time
@@ -23,24 +23,24 @@ from backend.services.projects.secret_sealing import SecretSealing, stored_key
 _KEYS_PER_UNIT = 50
 _VALUES_PER_STEP = 20
 _UNIT_SECONDS = 0.005
-"""After this a unit takes nothing more on, so that others wait little."""
+"""After this time a unit takes no more work, so that other writes don't wait long."""
 
 
 P = TypeVar("P")
 
 
 class RotationInterrupted(Exception):
-    """The rotation was asked to stop between two steps; a later call goes on."""
+    """The rotation was asked to stop between two steps; a later call continues it."""
 
 
 @dataclass(frozen=True, slots=True)
 class _ResumePoint:
-    """Where the emptying of keys goes on: at this key or the next one after it, with the values
-    of this kind that follow this id."""
+    """Where emptying retired keys continues: at this key or the next one, with the values of this
+    kind after this id."""
 
     key_id: int
     kind: int = 0
-    """Index in `SEALED_KINDS`; behind the last one the key itself is next."""
+    """Index in `SEALED_KINDS`; after the last kind, the key itself is next."""
     value_id: int = 0
 
 
@@ -52,8 +52,7 @@ class KeyRotation(UseCases):
         self._sealing = sealing
 
     async def status(self) -> KeyStatus:
-        """What is protected by which master key, the current one first, and the newest
-        rotation."""
+        """What each master key protects, the current one first, and the newest rotation."""
         usage = {item.key_id: item for item in await self.repositories.keys.usage()}
         configured = self.kit.vault.master_key_ids
         keys = []
@@ -77,8 +76,8 @@ class KeyRotation(UseCases):
 
     @unit_of_work
     async def begin(self, *, reencrypt: bool = False) -> RotationProgress:
-        """A new rotation, or the one that is running if it is of this kind; `run`
-        does the work. Raises `RotationRunning` when one of the other kind is."""
+        """A new rotation, or the running one if it is of the same kind; `run` does the work.
+        Raises `RotationRunning` when a rotation of the other kind is running."""
         async with self.transaction() as repositories:
             running = await repositories.rotations.running()
             if running is not None and running.reencrypt != reencrypt:
@@ -91,7 +90,7 @@ class KeyRotation(UseCases):
             return _progress(running)
 
     async def is_unfinished(self) -> bool:
-        """Whether `run` has something to do."""
+        """Whether a rotation is unfinished."""
         return await self.repositories.rotations.running() is not None
 
     async def run(
@@ -100,11 +99,11 @@ class KeyRotation(UseCases):
         go_on: Callable[[], bool] = lambda: True,
         on_step: Callable[[RotationProgress], None] | None = None,
     ) -> RotationProgress | None:
-        """Bring the running rotation to its end, which is returned; `None` when none is running.
+        """Finish the running rotation, and return its progress; `None` when none is running.
 
-        `go_on` is asked and `on_step` told between two steps. One call at a time: two would only
-        be in each other's way. Raises `RotationInterrupted` when it was stopped, and
-        `DatabaseError`; a later call goes on.
+        `go_on` and `on_step` are called between two steps; the rotation stops when `go_on` returns
+        False. Don't run two calls at once: they would slow each other down. Raises
+        `RotationInterrupted` when it was stopped, and `DatabaseError`; a later call continues.
         """
         rotation = await self.repositories.rotations.running()
         if rotation is None:
@@ -126,7 +125,7 @@ class KeyRotation(UseCases):
         if rotation.reencrypt:
             await repeat(partial(self._replace_keys, rotation), 0)
             await repeat(partial(self._empty_keys, rotation), _ResumePoint(0))
-        # Retired keys may not stay in the memory when they are gone from the database.
+        # Retired keys must not stay in memory after they were removed from the database.
         return await shielded_then(self._finish(rotation), self.kit.vault.forget)
 
     @unit_of_work
@@ -146,7 +145,7 @@ class KeyRotation(UseCases):
     async def _count(
         self, repositories: Repositories, rotation: StoredRotation, *, over: bool
     ) -> None:
-        """Set the counts by what there is; what is left when it is over has failed."""
+        """Set the counts from the keys; with `over`, keys that are left count as failed."""
         current = self.kit.vault.current_master_key_id
         pending = await repositories.rotations.pending(rotation, current)
         total = max(rotation.total, pending)
@@ -186,7 +185,7 @@ class KeyRotation(UseCases):
 
     @unit_of_work
     async def _replace_keys(self, rotation: StoredRotation, after_id: int) -> int | None:
-        """Give further projects new keys, under which nothing is encrypted yet."""
+        """Give the next projects new keys. Their values are encrypted again later."""
         async with self.transaction() as repositories:
             keys = await repositories.rotations.keys_to_replace(
                 rotation.last_old_key_id, after_id, _KEYS_PER_UNIT
@@ -204,8 +203,8 @@ class KeyRotation(UseCases):
 
     @unit_of_work
     async def _empty_keys(self, rotation: StoredRotation, at: _ResumePoint) -> _ResumePoint | None:
-        """Encrypt what is under further retired keys under their projects' current ones, and
-        remove the keys under which nothing is left."""
+        """Encrypt the values under the next retired keys again, under their projects' current
+        keys, and remove retired keys that no value needs."""
         deadline = time.monotonic() + _UNIT_SECONDS
         async with self.transaction() as repositories:
             while True:
@@ -232,7 +231,7 @@ class KeyRotation(UseCases):
         values = await repositories.sealed.under(kind, key.id, at.value_id, _VALUES_PER_STEP)
         if not values:
             return _ResumePoint(key.id, at.kind + 1)
-        # While there is a value there is its project, which a key can be made for.
+        # A value's project exists, so a key can be made for it.
         new_key = await self._sealing.current_key(repositories, key.project_id)
         for value in values:
             sealed = self._sealed_anew(stored_key(key), new_key, kind, value)

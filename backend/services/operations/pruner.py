@@ -1,4 +1,4 @@
-"""One removal of old data at a time, in a task beside the requests."""
+"""Removal of old data in a background task, one removal at a time."""
 
 import asyncio
 import logging
@@ -21,22 +21,22 @@ from database.errors import DatabaseBusy, DatabaseFull
 logger = logging.getLogger("strongroom.retention")
 
 STEP_SECONDS: Final = 0.02
-"""About what a step may take: other writes wait so long, at most."""
+"""About how long a step may take, because other writes wait for it."""
 ANSWER_SECONDS = 1.0
-"""How long who asks for a removal waits for its end."""
+"""How long a request for a removal waits for its end."""
 RETRY_SECONDS: Final = 5.0
-"""After how long a removal is tried again that met a full disk."""
+"""The wait before a removal is tried again after a full disk."""
 _WORTH_TIDYING: Final = 10_000
-"""Fewer removed logs leave nothing to speak of in the full-text index."""
+"""Fewer removed logs leave too little in the full-text index to rebuild it."""
 _TIDY_SHARE: Final = 3
-"""It is put together anew once this part of all logs, a third, is gone since the last time. Not
-later, since a step of it takes the longer the more of what it reads is gone."""
+"""The index is rebuilt once a third of all logs has been removed since the last rebuild. Not
+later, because a step takes longer the more removed logs it reads."""
 
 OnRemoved = Callable[[Removed], None]
 
 
 class Removals(Protocol):
-    """What is to be removed and how: see `Retention`, which is what offers it."""
+    """What to remove and how. `Retention` implements it."""
 
     @property
     def clock(self) -> Clock: ...
@@ -49,14 +49,14 @@ class Removals(Protocol):
 
 
 class Pace:
-    """How many rows a step takes, by how long the one before it took."""
+    """Chooses the number of rows of a step by how long the last step took."""
 
     def __init__(self, first: int, most: int) -> None:
         self.rows = first
         self._most = most
 
     def took(self, seconds: float) -> None:
-        """Tell how long the last step took."""
+        """Set the number of rows by the duration of the last step."""
         if seconds > STEP_SECONDS * 1.5:
             self.rows = max(1, self.rows // 2)
         elif seconds < STEP_SECONDS / 2:
@@ -64,10 +64,10 @@ class Pace:
 
 
 class Pruner:
-    """Removes what is beyond the limits. Belongs to one event loop.
+    """Removes data beyond the limits. Belongs to one event loop.
 
-    A considerate one rests after each step for as long as it took, which leaves the writer to
-    others for half of the time.
+    With `considerate` it rests after each step for as long as the step took, so that the writer
+    is free for others half of the time.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class Pruner:
     ) -> None:
         self.limits = limits
         self.progress: PruneProgress | None = None
-        """The newest removal; `None` before the first."""
+        """The progress of the newest removal; `None` before the first."""
         self._removals = removals
         self._considerate = considerate
         self._on_removed = on_removed
@@ -94,8 +94,8 @@ class Pruner:
         return RetentionStatus(limits=self.limits, would_remove=plan, prune=self.progress)
 
     async def prune(self) -> PruneProgress:
-        """How far a removal is that somebody asks for: at its end, or after a moment if it takes
-        longer, and then its status is `running`. Raises what broke it off, and `DatabaseError`."""
+        """Start a removal on request unless one runs, wait up to `ANSWER_SECONDS` for its end, and
+        return its progress. Raises the error that interrupted it, and `DatabaseError`."""
         await self._removals.record_prune()
         removal = await self._task.run_for(ANSWER_SECONDS)
         if removal.done():
@@ -105,8 +105,8 @@ class Pruner:
         return progress
 
     async def wake(self) -> None:
-        """Run a removal to its end, or the one that runs; a failure is logged. One that met a full
-        disk is begun again and again until there is room."""
+        """Run a removal to its end, joining one that runs. A failure is logged. After a full disk,
+        it is repeated until there is space."""
         while not self._stopping.is_set():
             removal = self.start()
             await asyncio.wait({removal})
@@ -115,12 +115,12 @@ class Pruner:
             await self._stopping.rest(RETRY_SECONDS)
 
     def start(self) -> "asyncio.Task[Removed]":
-        """The task of the removal that runs, or of one that begins now. It raises `DatabaseError`;
-        what it removed until then stays removed."""
+        """The task of the running removal, or of a new one. It raises `DatabaseError`; rows that
+        it removed before stay removed."""
         return self._task.start()
 
     async def stop(self) -> None:
-        """Stop between two steps; a later removal goes on."""
+        """Stop between two steps; a later removal continues."""
         await self._task.stop()
 
     async def _prune(self) -> Removed:
@@ -149,7 +149,7 @@ class Pruner:
             try:
                 count = await phase.remove(pace.rows)
             except DatabaseBusy as error:
-                # Others come first.
+                # Requests come first.
                 await self._stopping.rest(error.retry_after)
                 continue
             if count == 0:
@@ -169,7 +169,7 @@ class Pruner:
         return self._untidy * _TIDY_SHARE >= left + self._untidy
 
     async def tidy(self) -> None:
-        """Put the full-text index of logs together anew, step by step."""
+        """Rebuild the full-text index of logs, step by step."""
         begin = more = True
         while more and not self._stopping.is_set():
             began = time.monotonic()

@@ -10,7 +10,7 @@ from backend.services.single_task import SingleTask
 from database.errors import DatabaseClosed, DatabaseError
 
 _QUEUE_SHARE = 0.9
-"""A writer's queue this full is about to refuse work."""
+"""A writer queue filled beyond this share will soon refuse work."""
 
 
 _FULL = (
@@ -28,12 +28,12 @@ class ReadinessProbe(UseCases):
 
     async def check(self) -> Readiness:
         """Every check with its result; never raises a `DatabaseError`."""
-        # One check for all who ask meanwhile: it goes before the work of those who have a token,
-        # and whoever asks has none.
+        # Concurrent requests share one check. It runs before other work and its callers need no
+        # token, so many checks could delay authenticated clients.
         return await asyncio.shield(self._checking.start())
 
     async def _check_all(self) -> Readiness:
-        # Both at once, and before all that waits: it is asked when there is too much of that.
+        # Both run at once and before waiting work, because probes matter most under overload.
         writes = asyncio.ensure_future(self._writes())
         try:
             migrations, keys = await self._records()
@@ -67,7 +67,7 @@ class ReadinessProbe(UseCases):
 
     @unit_of_work(read_only=True, urgent=True)
     async def _records(self) -> tuple[str | None, str | None]:
-        """What is wrong with the migrations, and what with the keys."""
+        """What is wrong with the migrations, and with the keys; `None` if nothing is."""
         async with self.transaction() as repositories:
             return await _migrations(repositories), await self._keys(repositories)
 

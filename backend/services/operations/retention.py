@@ -1,7 +1,7 @@
-"""Keeping data as long as the limits say: what is beyond them, and its removal step by step.
+"""Retention: finding the data beyond the limits, and removing it step by step.
 
-Each step is a unit of work of its own, so that other writes come between. An unfinished run is
-never beyond a limit.
+Each step is a unit of work of its own, so that other writes run in between. Unfinished runs are
+never removed.
 """
 
 from collections.abc import Awaitable, Callable
@@ -22,28 +22,28 @@ from backend.services.base import UseCases, unit_of_work
 from database.base import time_text
 
 RemoveSome = Callable[[int], Awaitable[int]]
-"""Removes up to so many rows; how many they were, 0 when there are no more."""
+"""Removes up to the given number of rows. Returns how many were removed, 0 when none is left."""
 
 _LOG_OVERHEAD = 220
-"""Bytes that a log takes beside its texts and their index; measured."""
+"""Bytes that a log takes besides its texts and their index; measured."""
 _DELIVERY_OVERHEAD = 300
 _LOG_FACTOR = 1.4
-"""A log's words are in the full-text index as well."""
+"""Bytes for each character of a log; more than 1 because of the full-text index."""
 _COUNTED_RUNS = 500
-"""Runs that one statement looks at."""
+"""The number of runs in one counting statement."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cutoffs:
-    """Up to where data goes, as it was when a removal began."""
+    """The cutoffs of a removal, fixed when it begins. `None` keeps everything of a kind."""
 
     logs: Cutoff | None
     own_logs: Cutoff | None
     deliveries: Cutoff | None
     runs_before: str | None
-    """Runs that ended before this time go."""
+    """Runs that ended before this time are removed."""
     runs_kept: int | None
-    """So many runs of each project stay."""
+    """The number of runs of each project that stay."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,25 +53,25 @@ class RemovalPhase:
     kind: str
     remove: RemoveSome
     first: int
-    """How many rows the first step takes; later ones as many as take a moment."""
+    """The number of rows of the first step. Later steps adapt to the time that a step takes."""
     most: int
 
 
 class Retention(UseCases):
-    """Showing what is beyond the limits, and removing it."""
+    """Counting the data beyond the limits, and removing it."""
 
     @unit_of_work(read_only=True)
     async def plan(self, limits: RetentionLimits) -> RetentionPlan:
-        """What is beyond the limits now, counted, and measured by a sample. Logs of what is gone
-        still count among the newest."""
+        """The data beyond the limits now: rows are counted, sizes estimated from a sample. Logs of
+        removed projects and runs still count among the newest."""
         async with self.transaction() as repositories:
             cutoffs = await self._cutoffs(repositories.retention, limits)
             return await _plan(repositories.retention, cutoffs)
 
     @unit_of_work
     async def record_prune(self) -> None:
-        """Tell in the audit that somebody asked for a removal; for those that the service begins
-        by itself, the limits are reason enough."""
+        """Record in the audit that a client requested a removal. Removals that the service starts
+        itself are not recorded."""
         async with self.transaction() as repositories:
             await self.kit.audit.record(
                 repositories, "retention.applied", target="retention/limits"
@@ -79,14 +79,14 @@ class Retention(UseCases):
 
     @unit_of_work(read_only=True)
     async def removal(self, limits: RetentionLimits) -> list[RemovalPhase]:
-        """The phases of the removal of what is beyond the limits now, in their order."""
+        """The phases that remove the data beyond the limits now, in their order."""
         async with self.transaction() as repositories:
             cutoffs = await self._cutoffs(repositories.retention, limits)
         return self._phases(cutoffs)
 
     def orphaned_logs(self) -> RemovalPhase:
-        """The removal of the logs of projects and runs that are gone, whatever the limits. It
-        comes first, so that they do not count as logs that stay."""
+        """The phase that removes the logs of removed projects and runs, regardless of the limits.
+        It comes first, so that these logs do not count among those that stay."""
         return RemovalPhase("logs", self.remove_orphaned_logs, 500, 2000)
 
     def _phases(self, cutoffs: Cutoffs) -> list[RemovalPhase]:
@@ -135,15 +135,15 @@ class Retention(UseCases):
 
     @unit_of_work
     async def remove_logs(self, kept: Kept, cutoff: Cutoff, limit: int) -> int:
-        """Remove up to `limit` of the logs that go at `cutoff`, the oldest first; how many."""
+        """Remove at most `limit` logs up to `cutoff`, oldest first. Returns their number."""
         async with self.transaction() as repositories:
             ids = await repositories.retention.ids_until(kept, cutoff, limit)
             return await repositories.logs.remove(ids)
 
     @unit_of_work
     async def remove_orphaned_logs(self, limit: int) -> int:
-        """Remove up to `limit` logs of projects and runs that are gone; how many they were. 0 is
-        the answer only when there are none of them any more."""
+        """Remove up to `limit` logs of removed projects and runs. Returns their number, 0 only
+        when none is left."""
         async with self.transaction() as repositories:
             removed = 0
             while removed < limit:
@@ -155,15 +155,14 @@ class Retention(UseCases):
 
     @unit_of_work
     async def remove_deliveries(self, cutoff: Cutoff, limit: int) -> int:
-        """Remove up to `limit` of the deliveries that go at `cutoff`, the oldest first; how many
-        they were."""
+        """Remove at most `limit` deliveries up to `cutoff`, oldest first. Returns their number."""
         async with self.transaction() as repositories:
             ids = await repositories.retention.ids_until(DELIVERIES, cutoff, limit)
             return await repositories.retention.remove_deliveries(ids) if ids else 0
 
     @unit_of_work
     async def remove_runs_before(self, time: str, limit: int) -> int:
-        """Remove up to `limit` runs that ended before `time`; how many they were."""
+        """Remove up to `limit` runs that ended before `time`. Returns their number."""
         async with self.transaction() as repositories:
             ids = await repositories.retention.runs_finished_before(time, limit)
             return await repositories.retention.remove_finished_runs(ids) if ids else 0
@@ -171,7 +170,7 @@ class Retention(UseCases):
     @unit_of_work
     async def remove_runs_beyond(self, kept: int, limit: int) -> int:
         """Remove up to `limit` finished runs that are not among the newest `kept` of their
-        project; how many they were."""
+        project. Returns their number."""
         async with self.transaction() as repositories:
             for project_id in await repositories.retention.projects_with_more_runs(kept):
                 ids = await repositories.retention.finished_runs_beyond(project_id, kept, limit)
@@ -181,13 +180,13 @@ class Retention(UseCases):
 
     @unit_of_work
     async def tidy_log_index(self, *, begin: bool) -> bool:
-        """Put a part of the full-text index together anew; whether more is to be done. What
-        removed logs leave in it is freed on the way."""
+        """Rebuild a part of the full-text index. Returns whether more parts are left. This frees
+        the space that removed logs take in the index."""
         async with self.transaction() as repositories:
             return await repositories.logs.tidy_index(begin=begin)
 
     async def most_logs(self) -> int:
-        """A number that there are no more logs than, close to how many there are."""
+        """An upper bound on the number of logs, close to their number."""
         return await self.repositories.retention.span("system_logs")
 
 
@@ -218,7 +217,7 @@ def _removable_logs(rows: int, characters: float) -> Removable:
 
 
 async def _runs_beyond(data: RetentionRepository, cutoffs: Cutoffs) -> list[int]:
-    """The ids of all runs that are beyond one of the limits."""
+    """The ids of all runs beyond either limit."""
     everything = 2**62
     found: set[int] = set()
     if cutoffs.runs_before is not None:

@@ -1,4 +1,4 @@
-"""One rotation of keys at a time, in a task beside the requests."""
+"""Key rotation in a background task, one rotation at a time."""
 
 import asyncio
 import logging
@@ -11,37 +11,37 @@ from database.errors import DatabaseBusy, DatabaseError
 logger = logging.getLogger("strongroom.keys")
 
 ANSWER_SECONDS = 1.0
-"""How long who asks for a rotation waits for its end; most are over by then."""
+"""How long a request for a rotation waits for its end. Most rotations are finished by then."""
 RETRY_SECONDS = 2.0
-"""After how long a rotation goes on that met a full disk or another failure."""
+"""The wait before a rotation continues after a full disk or another failure."""
 
 
 class RotationRunner:
-    """Runs what `KeyRotation` has begun. Belongs to one event loop."""
+    """Runs the rotations that `KeyRotation` has begun. Belongs to one event loop."""
 
     def __init__(self, rotation: KeyRotation) -> None:
         self._rotation = rotation
         self._task = SingleTask("key rotation", self._run, by_service=True)
 
     def start(self) -> "asyncio.Task[None]":
-        """The task that brings the running rotation to its end, begun now unless it runs."""
+        """The task that finishes the rotation, started now unless it already runs."""
         return self._task.start()
 
     async def rotate(self, *, reencrypt: bool) -> RotationProgress:
-        """How far a rotation is that is begun now, or that was running: at its end, or after a
-        moment if it takes longer. Raises `RotationRunning` when one of the other kind is running,
-        and `DatabaseError`."""
+        """Begin a rotation or join the running one, wait up to `ANSWER_SECONDS` for its end, and
+        return its progress. Raises `RotationRunning` when one of the other kind is running, and
+        `DatabaseError`."""
         begun = await self._rotation.begin(reencrypt=reencrypt)
         await self._task.run_for(ANSWER_SECONDS)
         return (await self._rotation.status()).rotation or begun
 
     async def resume(self) -> None:
-        """Go on with a rotation that was interrupted. Raises `DatabaseError`."""
+        """Continue an interrupted rotation. Raises `DatabaseError`."""
         if await self._rotation.is_unfinished():
             self.start()
 
     async def stop(self) -> None:
-        """Stop between two steps; a later `resume` goes on."""
+        """Stop between two steps; a later `resume` continues."""
         await self._task.stop()
 
     async def _run(self) -> None:
@@ -54,7 +54,7 @@ class RotationRunner:
             except RotationInterrupted:
                 return
             except DatabaseBusy as error:
-                # Others come first.
+                # Requests come first.
                 await stopping.rest(error.retry_after)
             except DatabaseError as error:
                 if type(error) is not told:

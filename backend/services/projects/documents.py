@@ -1,4 +1,4 @@
-"""Project documents: a project with all that belongs to it, as one line of a file."""
+"""Project documents: a project with its settings and secrets, as one line of a file."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -42,21 +42,21 @@ class ExportedDocument:
     """A project as a document."""
 
     content: dict[str, Any] = field(repr=False)
-    """JSON-ready, in the shape of `ProjectDocument`; with values if they were asked for."""
+    """JSON-ready, in the shape of `ProjectDocument`; with secret values only after `reveal`."""
     unreadable: tuple[str, ...]
-    """Keys of the secrets whose values can't be decrypted; they stand in `secret_keys`."""
+    """Keys of the secrets whose values can't be decrypted. `content` has them in `secret_keys`."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExportPage:
-    """Documents in the order of their making, and where the next page starts."""
+    """Documents in the order of their projects' creation, and where the next page starts."""
 
     documents: list[ExportedDocument]
     next_position: Position | None
 
 
 class Documents(UseCases):
-    """Taking documents in and giving them out."""
+    """Importing and exporting documents."""
 
     def __init__(
         self, kit: Kit, sealing: SecretSealing, projects: Projects, secrets: Secrets
@@ -68,11 +68,11 @@ class Documents(UseCases):
 
     @unit_of_work
     async def import_one(self, document: ProjectDocument) -> ImportOutcome:
-        """Make the project of the document's repository, or change it where it differs.
+        """Create the project of the document's repository, or change it where it differs.
 
-        Fields that the document does not give, and secrets that it does not name, stay as they
-        are; all of it happens or nothing. Raises `SecretUnreadable` when the project's key can't
-        be read, and what making a project raises.
+        Fields and secrets that the document lacks stay unchanged. The import is atomic. Raises
+        `SecretUnreadable` when the project's key can't be read, and the errors of
+        `Projects.create`.
         """
         async with self.transaction() as repositories:
             current = await repositories.projects.get_by_github_repo(
@@ -108,13 +108,13 @@ class Documents(UseCases):
     async def _set_secrets(
         self, repositories: Repositories, project_id: int, document: ProjectDocument
     ) -> bool:
-        """Whether any was new or had another value."""
+        """Set the document's secrets. Returns whether any was new or had another value."""
         changed = False
         secrets = [
             SecretCreate.model_construct(key=key, value=value)
             for key, value in document.secrets.items()
         ]
-        # In parts, because a statement has a limited number of parameters.
+        # In parts, because the number of parameters of a statement is limited.
         for first in range(0, len(secrets), MAX_SECRETS_PER_REQUEST):
             part = secrets[first : first + MAX_SECRETS_PER_REQUEST]
             result = await self._secrets.set_all(repositories, project_id, part)
@@ -123,18 +123,18 @@ class Documents(UseCases):
 
     @unit_of_work(read_only=True)
     async def export(self, *, limit: int, after: Position | None) -> ExportPage:
-        """Up to `limit` projects that are not deleted, oldest first, each of one moment, with the
-        keys of their secrets.
+        """Up to `limit` projects that are not deleted, oldest first, with the keys of their
+        secrets, from one snapshot.
 
-        Start with `after` None and go on with the page's `next_position`.
+        Start with `after` None and continue with the page's `next_position`.
         """
         async with self.transaction() as repositories:
             return await self._documents(repositories, limit, after, reveal=False)
 
     @unit_of_work
     async def reveal(self, *, limit: int, after: Position | None) -> ExportPage:
-        """The same with the values of their secrets, once it is recorded of each of them that it
-        was revealed."""
+        """The same with the values of the secrets. The audit records each value as revealed in the
+        same transaction."""
         async with self.transaction() as repositories:
             return await self._documents(repositories, limit, after, reveal=True)
 
@@ -180,7 +180,7 @@ class Documents(UseCases):
 
 
 def merged(earlier: ProjectDocument, later: ProjectDocument) -> ProjectDocument:
-    """One document of the same effect as `earlier` and then `later`."""
+    """One document with the same effect as importing `earlier` and then `later`."""
     settings = later.settings or earlier.settings
     if earlier.settings is not None and later.settings is not None:
         settings = ProjectSettingsCreate.model_construct(
@@ -194,6 +194,6 @@ def merged(earlier: ProjectDocument, later: ProjectDocument) -> ProjectDocument:
 
 
 def _given(document: ProjectDocument) -> dict[str, Any]:
-    """The project's own fields, as far as the document gives them."""
+    """The project's own fields that the document contains."""
     given = document.model_fields_set
     return {name: getattr(document, name) for name in _PROJECT_FIELDS if name in given}

@@ -43,10 +43,10 @@ class Projects(UseCases):
 
     @unit_of_work
     async def create(self, project: ProjectCreate) -> Project:
-        """A new project with its settings and secrets: all of it, or nothing.
+        """Create a project with its settings and secrets, in one transaction.
 
-        Raises `ProjectExists` when its repository belongs to another project, and `Forbidden`
-        for a principal that is bound to projects, or that may not write the secrets it gives.
+        Raises `ProjectExists` when another project has the repository, and `Forbidden` for a
+        principal that is bound to projects, or that sends secrets and may not write them.
         """
         current_principal().require_all_projects("projects:write")
         if project.secrets:
@@ -84,14 +84,14 @@ class Projects(UseCases):
         return _json(await self.get(project_id))
 
     async def get_by_repo(self, owner: str, repo: str) -> Project:
-        """The project of a repository, unless it is deleted. Raises `ProjectNotFound`."""
+        """The project of a repository. Raises `ProjectNotFound`, also when it is deleted."""
         project = await self.repositories.projects.get_by_github_repo(owner, repo)
         if project is None or not current_principal().sees(project.id):
             raise ProjectNotFound
         return project
 
     async def twins(self) -> list[tuple[int, int]]:
-        """Pairs of projects that have one repository: see `ProjectRepository.twins`."""
+        """Pairs of projects that share a repository: see `ProjectRepository.twins`."""
         return await self.repositories.projects.twins()
 
     async def page(
@@ -104,8 +104,8 @@ class Projects(UseCases):
         limit: int = 50,
         cursor: str | None = None,
     ) -> ProjectList:
-        """One page of projects: those of `statuses` (without any all but deleted ones), of one
-        owner, with `text` in name, owner or repository; in the order of `sort`.
+        """One page of projects with one of `statuses`, of `owner`, with `text` in name, owner or
+        repository, in the order of `sort`. Without `statuses`, deleted projects are left out.
 
         Raises `BadCursor`.
         """
@@ -143,9 +143,9 @@ class Projects(UseCases):
     async def update(self, project_id: int, update: ProjectUpdate) -> Project:
         """The project with the given fields changed; the same as before when none differs.
 
-        Raises `ProjectNotFound`, `InvalidField` for the status `deleted`; `ProjectExists` when it
-        would take another one's repository; and `Forbidden` when a principal that is bound to
-        projects would change the repository.
+        Raises `ProjectNotFound`; `InvalidField` for the status `deleted`; `ProjectExists` when
+        another project has the new repository; and `Forbidden` when a principal that is bound to
+        projects changes the repository.
         """
         async with self.transaction() as repositories:
             project = await live_project(repositories, project_id)
@@ -157,7 +157,7 @@ class Projects(UseCases):
                     ("status",), "status_by_delete", "only DELETE can delete a project"
                 )
             if not _REPOSITORY.isdisjoint(changes):
-                # That a repository is taken would tell of a project that it does not see.
+                # "The repository is taken" would reveal a project that the principal can't see.
                 current_principal().require_all_projects("projects:write")
             updated = await repositories.projects.update(project_id, changes)
             if updated is None:
@@ -167,19 +167,19 @@ class Projects(UseCases):
 
     @unit_of_work
     async def delete(self, project_id: int) -> None:
-        """Mark the project deleted; a deleted one stays as it is. Raises `ProjectNotFound`."""
+        """Mark the project as deleted, unless it already is. Raises `ProjectNotFound`."""
         async with self.transaction() as repositories:
             await existing_project(repositories, project_id)
             if await repositories.projects.soft_delete(project_id):
                 await self._record(repositories, "project.deleted", project_id)
 
     async def purge(self, project_id: int) -> None:
-        """Remove the project, its key and all that belongs to it, its secrets too.
+        """Remove the project with its key, its secrets and everything else that belongs to it.
 
         Raises `ProjectNotFound`, and `Forbidden` for a principal that may not write secrets.
         """
         current_principal().require("secrets:write")
-        # Its key is not in the database any more, and may not stay in the memory either.
+        # The purge removes the key from the database, so it must not stay in memory either.
         await shielded_then(self._purge(project_id), self.kit.vault.forget)
 
     @unit_of_work
@@ -192,14 +192,14 @@ class Projects(UseCases):
 
     @unit_of_work
     async def restore(self, project_id: int) -> Project:
-        """The project, active again if it was deleted, else as it is.
+        """The project, active again if it was deleted, else unchanged.
 
-        Raises `ProjectNotFound`; `ProjectExists` when its repository was taken meanwhile; and
-        `Forbidden` for a principal that is bound to projects.
+        Raises `ProjectNotFound`; `ProjectExists` when another project has its repository by now;
+        and `Forbidden` for a principal that is bound to projects.
         """
         async with self.transaction() as repositories:
             project = await existing_project(repositories, project_id)
-            # That its repository is taken would tell of a project that it does not see.
+            # "The repository is taken" would reveal a project that the principal can't see.
             current_principal().require_all_projects("projects:write")
             restored = await repositories.projects.restore(project_id)
             if restored is not None:
@@ -207,7 +207,7 @@ class Projects(UseCases):
             return restored or project
 
     async def get_settings(self, project_id: int) -> ProjectSettings:
-        """The project's configuration, or the defaults. Raises `ProjectNotFound`."""
+        """The project's configuration, or its defaults. Raises `ProjectNotFound`."""
         if not current_principal().sees(project_id):
             raise ProjectNotFound
         settings = await self.repositories.settings.get_by_project_id(project_id)
@@ -256,7 +256,7 @@ class Projects(UseCases):
 
     @unit_of_work(read_only=True)
     async def get_full(self, project_id: int) -> ProjectFull:
-        """Project, settings and the metadata of its secrets, of one moment.
+        """The project, its settings and the metadata of its secrets, from one snapshot.
 
         Raises `ProjectNotFound`.
         """
@@ -277,13 +277,13 @@ class Projects(UseCases):
 
     @unit_of_work(read_only=True)
     async def _full_json(self, project_id: int) -> bytes:
-        # There may be very many secrets: the event loop need not write them.
+        # Encoded on the database thread, because very many secrets would block the event loop.
         return _json(await self.get_full(project_id))
 
     async def _answer(
         self, answers: ResponseCache, project_id: int, make: Callable[[int], Awaitable[bytes]]
     ) -> bytes:
-        # Here as well as in what reads: a kept answer was made for somebody else.
+        # `make` checks this too, but a cached answer may have been made for another principal.
         if not current_principal().sees(project_id):
             raise ProjectNotFound
         return await answers.of(project_id, lambda: make(project_id))

@@ -1,4 +1,4 @@
-"""Between the vault and the secrets' rows: which key, which context, readable or not."""
+"""Connects the vault with the rows of secrets: the key, the context, whether a row is readable."""
 
 from pydantic import SecretStr
 
@@ -14,7 +14,7 @@ from models import ProjectSecret, SecretStatus
 
 
 class SecretSealing:
-    """Steps that several use cases take inside their transactions."""
+    """Steps that several use cases share inside their transactions."""
 
     def __init__(self, kit: Kit) -> None:
         self.kit = kit
@@ -34,7 +34,7 @@ class SecretSealing:
     async def replace(
         self, repositories: Repositories, stored: StoredSecret, value: SecretStr
     ) -> ProjectSecret | None:
-        """Encrypt, store and record a new value; `None` when the secret has it already."""
+        """Encrypt, store and record a new value. Returns `None` when the value is unchanged."""
         secret = stored.secret
         if self.holds(stored.key, secret.key_name, secret.version, secret.ciphertext, value):
             return None
@@ -55,14 +55,14 @@ class SecretSealing:
     def sealed(
         self, project_key: StoredProjectKey, key: str, version: int, value: SecretStr
     ) -> SealedSecret:
-        """A value, encrypted to be stored as this version of the secret."""
+        """A value, encrypted as this version of the secret."""
         ciphertext = self.kit.vault.project(project_key).seal(key, version, value)
         return SealedSecret(key, version, project_key.id, ciphertext)
 
     def holds(
         self, key: ProjectKey, name: str, version: int, ciphertext: str, value: SecretStr
     ) -> bool:
-        """Whether this is the value of a stored secret; `False` when that is unreadable."""
+        """Whether a stored secret has this value; `False` when the secret is unreadable."""
         try:
             cipher = self.kit.vault.project(stored_key(key))
         except SecretUnreadable:
@@ -70,15 +70,12 @@ class SecretSealing:
         return cipher.holds(name, version, ciphertext, value)
 
     async def current_key(self, repositories: Repositories, project_id: int) -> StoredProjectKey:
-        """The key for new values of the project, made now if it has none.
-
-        Raises `SecretUnreadable` when it is wrapped under a master key that is not configured.
-        """
+        """The key for new values of the project, created if the project has none."""
         key = await repositories.keys.current_project_key(project_id)
         return stored_key(key) if key is not None else await self.new_key(repositories, project_id)
 
     async def new_key(self, repositories: Repositories, project_id: int) -> StoredProjectKey:
-        """A key for a project that has none."""
+        """Create a key for a project that has none."""
         key_id = await repositories.keys.next_project_key_id()
         key = ProjectKey(key_id, project_id, self.kit.vault.new_project_key(project_id, key_id))
         await repositories.keys.add_project_key(key, self.kit.vault.current_master_key_id)
@@ -91,12 +88,12 @@ class SecretSealing:
         )
 
     def metadata(self, stored: StoredSecret) -> SecretMetadata:
-        """What may be shown of a secret to everybody who may see its project."""
+        """The metadata of a secret, for every principal that may see its project."""
         readable = self.is_readable(stored)
         return metadata_of(stored.secret, SecretStatus.OK if readable else SecretStatus.UNREADABLE)
 
     def is_readable(self, stored: StoredSecret) -> bool:
-        """Whether `open` would give a value."""
+        """Whether `open` would return a value."""
         return self.kit.vault.is_readable(
             stored_key(stored.key), secret_context(stored.secret), stored.secret.ciphertext
         )
@@ -116,22 +113,22 @@ def metadata_of(secret: ProjectSecret, status: SecretStatus = SecretStatus.OK) -
 
 
 def secret_target(project_id: int, key: str) -> str:
-    """What the audit calls a secret."""
+    """The target of a secret's audit rows."""
     return f"projects/{project_id}/secrets/{key}"
 
 
 def secret_created(project_id: int, key: str) -> AuditEvent:
-    """What the audit says of a new secret."""
+    """The audit event for a new secret."""
     return AuditEvent("secret.created", secret_target(project_id, key), project_id, ("value",))
 
 
 def secret_updated(project_id: int, key: str) -> AuditEvent:
-    """What the audit says of a new value."""
+    """The audit event for a new value."""
     return AuditEvent("secret.updated", secret_target(project_id, key), project_id, ("value",))
 
 
 def secret_revealed(project_id: int, key: str) -> AuditEvent:
-    """What the audit says of a value that was read."""
+    """The audit event for a value that was revealed."""
     return AuditEvent("secret.revealed", secret_target(project_id, key), project_id)
 
 
@@ -141,5 +138,5 @@ def stored_key(key: ProjectKey) -> StoredProjectKey:
 
 
 def secret_context(secret: ProjectSecret) -> SecretContext:
-    """Where the secret's value belongs."""
+    """The context that the secret's value is bound to."""
     return SecretContext(secret.project_id, secret.key_name, secret.version)

@@ -43,7 +43,7 @@ from backend.services.projects.secret_sealing import (
 
 
 class GivenSecret(Protocol):
-    """A secret that a client gives with its value."""
+    """A secret that a client sends with its value."""
 
     @property
     def key(self) -> str: ...
@@ -60,7 +60,7 @@ class Secrets(UseCases):
 
     @unit_of_work
     async def create(self, project_id: int, secret: SecretCreate) -> SecretMetadata:
-        """A new secret's metadata. Raises `ProjectNotFound` and `SecretExists`."""
+        """Create a secret, and return its metadata. Raises `ProjectNotFound` and `SecretExists`."""
         async with self.transaction() as repositories:
             await require_live_project(repositories, project_id)
             return metadata_of(
@@ -71,9 +71,9 @@ class Secrets(UseCases):
     async def put(
         self, project_id: int, key: str, value: SecretStr | None
     ) -> tuple[SecretMetadata, bool]:
-        """The secret's metadata after its value was set, and whether it is new.
+        """Set the secret's value, and return its metadata and whether the secret is new.
 
-        Nothing changes when it has this value already, or without a value. Raises
+        Nothing changes without a value, or when the secret already has this value. Raises
         `ProjectNotFound`, and `InvalidField` when a new secret has no value.
         """
         async with self.transaction() as repositories:
@@ -94,8 +94,8 @@ class Secrets(UseCases):
     async def upsert(
         self, project_id: int, secrets: Sequence[SecretCreate | SecretUpsert]
     ) -> SecretUpsertResult:
-        """Set all of `secrets`, leave others, and those without a value; how many were new,
-        changed, and as they were.
+        """Set all of `secrets` that have a value; other secrets stay unchanged. Returns how many
+        were created, updated and unchanged.
 
         Raises `ProjectNotFound`, and `InvalidField` when a new secret has no value.
         """
@@ -114,7 +114,7 @@ class Secrets(UseCases):
         project_id: int,
         secrets: Sequence[SecretCreate | SecretUpsert],
     ) -> None:
-        """Raises `InvalidField` for the first secret without a value that there is not."""
+        """Raises `InvalidField` for the first secret that has no value and does not exist yet."""
         keys = [secret.key for secret in secrets if secret.value is None]
         present = await repositories.secrets.present_values(project_id, keys)
         for index, secret in enumerate(secrets):
@@ -172,12 +172,11 @@ class Secrets(UseCases):
         current: ProjectKey | None,
         present: Mapping[str, PresentValue],
     ) -> dict[int, ProjectCipher]:
-        """The ciphers that present values are under, by key id, but for keys that are
-        unreadable."""
+        """The ciphers of the present values, by key id, without unreadable keys."""
         keys = [current] if current is not None else []
         ids = {value.project_key_id for value in present.values()}
         if not ids.issubset(key.id for key in keys):
-            # A rotation has given the project a new key, and has not come to all values yet.
+            # A rotation has given the project a new key, and has not reached all values yet.
             keys = await repositories.keys.project_keys_of(project_id)
         ciphers = {}
         for key in keys:
@@ -202,7 +201,7 @@ class Secrets(UseCases):
 
     @unit_of_work
     async def reveal(self, project_id: int, key: str) -> SecretReveal:
-        """A secret's value, once it is recorded for good that it was revealed.
+        """A secret's value. The audit records the reveal durably before this returns.
 
         Raises `ProjectNotFound`, `SecretNotFound` and `SecretUnreadable`.
         """

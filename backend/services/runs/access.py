@@ -1,4 +1,4 @@
-"""The first steps of everything that is done with a run: is it there, and may it be written."""
+"""Checks before every action on a run: the run exists, and the caller may write to it."""
 
 import hashlib
 import hmac
@@ -13,8 +13,8 @@ from models import AgentRun
 
 
 async def existing_run(repositories: Repositories, run_id: int) -> AgentRun:
-    """The run. Raises `AgentRunNotFound`, also for one whose project the current principal may not
-    see."""
+    """The run. Raises `AgentRunNotFound`, also when the current principal may not see its
+    project."""
     run = await repositories.runs.get_by_id(run_id)
     if run is None or not current_principal().sees(run.project_id):
         raise AgentRunNotFound
@@ -24,10 +24,10 @@ async def existing_run(repositories: Repositories, run_id: int) -> AgentRun:
 async def writable_run(
     repositories: Repositories, run_id: int, lease_token: str | None
 ) -> AgentRun:
-    """The run, for who writes to it or to what belongs to it.
+    """The run, for a caller that writes to it or to its results, states and snapshots.
 
-    Without a lease token whoever may write to runs does. A token says who writes as a worker: it
-    has to be the one of the run's last claim, else the worker works on what was given to another.
+    Without a lease token, every principal that may write runs may write. With a lease token, it
+    must be the token of the run's last claim; any other means that another worker has the run.
     Raises `AgentRunNotFound` and `LeaseLost`.
     """
     run = await existing_run(repositories, run_id)
@@ -37,24 +37,24 @@ async def writable_run(
 
 
 def holds_lease(run: AgentRun, lease_token: str) -> bool:
-    """Whether this is the token of the run's present lease, even if its time is over: it counts
-    until the run is taken back."""
+    """Whether this is the token of the run's lease. An expired lease counts until the run is taken
+    back."""
     known = run.lease_token_hash
     return known is not None and hmac.compare_digest(known, lease_token_hash(lease_token))
 
 
 def extended_lease(run: AgentRun, now: datetime) -> str | None:
-    """Until when the run's lease lasts if it is extended now; `None` when it has none."""
+    """When the run's lease expires if it is extended now; `None` when it has no lease."""
     if run.lease_token_hash is None:
         return None
     return lease_end(now, run.lease_seconds)
 
 
 def lease_end(now: datetime, seconds: int | None) -> str:
-    """Until when a lease of so many seconds lasts; `None` is the usual number."""
+    """When a lease of this many seconds expires; `None` means the default duration."""
     return time_text(now + timedelta(seconds=seconds or DEFAULT_LEASE_SECONDS))
 
 
 def lease_token_hash(lease_token: str) -> str:
-    """What is stored of a lease token: it is random, so a plain digest can't be turned back."""
+    """The stored digest of a lease token. A plain digest is enough, because tokens are random."""
     return hashlib.sha256(lease_token.encode("utf-8", "surrogatepass")).hexdigest()

@@ -1,4 +1,4 @@
-"""How much work waits and is under way, for those who watch the service."""
+"""The number of pending and running runs, for metrics."""
 
 import asyncio
 from dataclasses import dataclass
@@ -11,18 +11,18 @@ from database.errors import DatabaseError
 from models import utc_datetime
 
 _PATIENCE: Final = 0.2
-"""Seconds that a reading may take; a later answer is for those who ask next."""
+"""Seconds to wait for a reading. A later result serves the next call."""
 _GOOD_FOR: Final = 60.0
-"""Seconds after which a reading tells nothing of the present."""
+"""Seconds after which a reading is too old to report."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunBacklog:
-    """Runs that wait for a worker, and runs that a worker has."""
+    """The runs that wait for a worker, and the runs that a worker has."""
 
     pending: int
     oldest_pending_at: str | None
-    """When the oldest of the pending runs was made."""
+    """When the oldest pending run was created."""
     leased: int
 
     def oldest_pending_seconds(self, now: datetime) -> float:
@@ -41,8 +41,8 @@ class Backlog(UseCases):
         self._last: tuple[float, RunBacklog] | None = None
 
     async def read(self) -> RunBacklog | None:
-        """The backlog as it is, or as it was a short time ago while the database is busy; `None`
-        when that is longer than a minute. Never raises a `DatabaseError`."""
+        """The current backlog, or the last reading while the database is busy; `None` when that is
+        older than a minute. Never raises a `DatabaseError`."""
         reading = await self._reading.run_for(_PATIENCE)
         if reading.done():
             reading.result()

@@ -1,4 +1,4 @@
-"""Giving runs to workers: claims, heartbeats, and what becomes of a run whose worker is gone."""
+"""Giving runs to workers: claims, heartbeats, and taking back runs whose lease has expired."""
 
 import asyncio
 import logging
@@ -30,28 +30,28 @@ LEASE_RAN_OUT: Final = (
     "the lease expired for the second time: no worker that claimed this run stayed alive"
 )
 _LEASES_AT_ONCE: Final = 100
-"""Leases taken back or renewed in one transaction, so that it stays short."""
+"""The number of leases taken back or renewed in one transaction, so that it stays short."""
 
 logger = logging.getLogger("strongroom.leases")
 
 
 class Claims(UseCases):
-    """Claiming runs and holding on to them."""
+    """Claiming runs and keeping their leases."""
 
     def __init__(self, kit: Kit) -> None:
         super().__init__(kit)
         self.expired_leases: Counter[str] = Counter()
-        """The leases that ran out since the start, by what became of their runs: `requeued` or
+        """Leases that expired since the start, by what happened to their runs: `requeued` or
         `failed`."""
         self.presence = Presence(kit.now)
-        """Whether the service has run all the time: for what serves, which notes it."""
+        """Whether the service has run without a gap. A server notes its presence here."""
 
     async def claim(self, claim: RunClaim) -> list[ClaimedRun]:
-        """As many pending runs as are asked for, or all there are, now running and leased to the
-        worker, each under a lease of its own. Fewer when their JSON passes that of a page.
+        """Up to the requested number of pending runs, now running and leased to the worker, each
+        under a lease of its own. Fewer when their JSON exceeds the limit of a page.
 
-        They are those that as many claims of one run would have given, in that order: the oldest
-        of a project, and of several projects the one served least recently.
+        The runs and their order are the same as from that many claims of one run: the oldest run
+        of a project, and the project that was served least recently.
         """
         self.presence.note_if_begun()
         claimed = await self._claim(claim, expire_first=True)
@@ -62,8 +62,8 @@ class Claims(UseCases):
 
     @unit_of_work
     async def _claim(self, claim: RunClaim, *, expire_first: bool) -> list[ClaimedRun] | None:
-        """The claimed runs; `None`, and nothing is claimed, when leases that ran out are to be
-        taken back first."""
+        """The claimed runs; `None`, without a claim, when expired leases must be taken back
+        first."""
         async with self.transaction() as repositories:
             if expire_first and await repositories.runs.has_expired_lease():
                 return None
@@ -93,12 +93,12 @@ class Claims(UseCases):
         return claimed
 
     async def heartbeat(self, run_id: int, beat: RunHeartbeat) -> LeasedRun:
-        """The run, its lease extended by the time that was asked for when it was claimed.
+        """The run, its lease extended by the duration that the claim asked for.
 
-        Raises `AgentRunNotFound`, and `LeaseLost` when the run is not this lease's any more, or
-        is finished.
+        Raises `AgentRunNotFound`, and `LeaseLost` when another lease has the run or the run is
+        finished.
         """
-        # The lease's end is told by a clock that may be set back before the next tick.
+        # The lease's end depends on a clock that may be set back before the next tick.
         self.presence.note_if_begun()
         return await self._extend(run_id, beat)
 
@@ -114,12 +114,12 @@ class Claims(UseCases):
         return LeasedRun.model_construct(**dict(extended))
 
     async def note_presence(self) -> None:
-        """The service is running now."""
+        """Note that the service is running now."""
         self.presence.note()
 
     async def check_leases(self) -> None:
-        """Take back the runs whose lease has run out. After an absence of the service all leases
-        have their whole time again first."""
+        """Take back the runs whose lease has expired. After an absence of the service, all leases
+        are first extended to their full time."""
         self.presence.note()
         if not self.presence.is_made_up_for:
             absences = self.presence.absences
@@ -128,13 +128,13 @@ class Claims(UseCases):
         try:
             await self.expire_leases()
         except DatabaseError:
-            # No heartbeat was stored either.
+            # Heartbeats could not be stored either, so this counts as an absence.
             self.presence.absences += 1
             raise
 
     async def renew_leases(self) -> int:
-        """Give each lease of a running run its whole time again, from now on; how many there
-        were. The runs don't change."""
+        """Extend each lease of a running run to its full time from now. Returns their number. The
+        runs don't change."""
         leases = await self.repositories.runs.running_leases()
         for start in range(0, len(leases), _LEASES_AT_ONCE):
             await self._renew_some(leases[start : start + _LEASES_AT_ONCE])
@@ -151,13 +151,13 @@ class Claims(UseCases):
             )
 
     async def expire_leases(self) -> int:
-        """Take back the runs whose lease has run out; how many there were.
+        """Take back the runs whose lease has expired. Returns their number.
 
-        The first time a run waits again, in its old place; the second time it fails. None is
-        taken back while an absence of the service is not made up for.
+        The first time, a run is pending again in its old place; the second time, it fails. No run
+        is taken back until an absence of the service is made up for.
         """
         total = 0
-        # Looked up on a reader, so that the writer has nothing to do when nothing is due.
+        # Checked on a reader, so that the writer has no work when no lease has expired.
         while await self.repositories.runs.has_expired_lease():
             expired = await self._expire_some()
             if not expired:
@@ -168,7 +168,7 @@ class Claims(UseCases):
     async def _expire_some(self) -> int:
         task = asyncio.ensure_future(self._take_back())
         task.add_done_callback(self._count_expired)
-        # A claim whose client goes away has taken them back all the same.
+        # The runs are taken back even if the claim's client disconnects.
         return (await asyncio.shield(task)).total()
 
     def _count_expired(self, task: "asyncio.Task[Counter[str]]") -> None:
@@ -177,11 +177,11 @@ class Claims(UseCases):
 
     @unit_of_work
     async def _take_back(self) -> Counter[str]:
-        """What became of the runs that were taken back."""
+        """Take back some runs, and count them by what happened to them."""
         outcomes: Counter[str] = Counter()
         if not self.presence.is_made_up_for:
             return outcomes
-        # Whoever claims or waits, it is the service itself that takes back.
+        # The audit names the service as the actor, whichever client's claim leads here.
         async with self.transaction() as repositories:
             with acting_as(SYSTEM):
                 for run in await repositories.runs.expire_leases(
@@ -210,7 +210,8 @@ class Claims(UseCases):
 
 
 def _claimable(asked: list[int] | None) -> tuple[int, ...] | None:
-    """The projects to take a run from: those asked for, as far as they are visible."""
+    """The projects to claim from: the requested ones that the principal may see; `None` for
+    all."""
     principal = current_principal()
     if asked is None:
         return principal.visible_ids

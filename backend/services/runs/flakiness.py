@@ -1,4 +1,4 @@
-"""What a test's results say over several runs."""
+"""The history of a test's results over several runs."""
 
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
@@ -21,11 +21,10 @@ def merge(
     *,
     with_results: bool = False,
 ) -> Page[TestHistory]:
-    """The histories of the first `limit` tests by type and name, or of as many as an answer may
-    hold.
+    """The histories of the first `limit` tests by type and name, or of as many as fit an answer.
 
-    `outcomes` has for each of `runs`, which come newest first, its first `limit` tests and one
-    more in that order; fewer where a page ends before.
+    `runs` is ordered newest first. `outcomes` has a page for each of them: its first `limit` + 1
+    tests by type and name, or fewer where the page ends earlier.
     """
     by_test: dict[tuple[str, str], list[_InRun]] = {}
     for run, of_run in zip(runs, outcomes, strict=True):
@@ -34,7 +33,7 @@ def merge(
     tests = sorted(by_test)
     ends = [page.next_position for page in outcomes if page.next_position is not None]
     if ends:
-        # What comes behind the first of them is not known of all runs.
+        # Tests after the earliest end are not known for all runs.
         end = min((str(test_type), str(test_name)) for test_type, test_name in ends)
         tests = [test for test in tests if test <= end]
     histories: list[TestHistory] = []
@@ -50,8 +49,8 @@ def merge(
 
 
 def flips(statuses: Iterable[str]) -> int:
-    """How often passing and failing follow one another. A test that was skipped, or is not through
-    yet, says neither."""
+    """How often the result changes between passed and failed. Runs in which the test was skipped
+    or is unfinished do not count."""
     decided = [status == _PASSED for status in statuses if status == _PASSED or status in _FAILED]
     return sum(first != second for first, second in pairwise(decided))
 

@@ -1,4 +1,4 @@
-"""Pipeline states: what a run's pipeline went through, and how long each step took."""
+"""Use cases for pipeline states: the history of a run's pipeline, and how long each state took."""
 
 from backend.repositories.pipeline_state_repository import TimedState
 from backend.schemas.runs import PipelineHistory, PipelineStateCreate, PipelineStateEntry
@@ -12,7 +12,7 @@ class PipelineStates(UseCases):
 
     @unit_of_work
     async def add(self, run_id: int, state: PipelineStateCreate) -> PipelineStateEntry:
-        """The new last state of the run, which names the one before it.
+        """Add a state at the end of the run's history, and return it with the state before it.
 
         Raises `AgentRunNotFound` and `LeaseLost`.
         """
@@ -30,14 +30,14 @@ class PipelineStates(UseCases):
 
     @unit_of_work(read_only=True)
     async def history(self, run_id: int, *, limit: int, cursor: str | None) -> PipelineHistory:
-        """The run and one page of its states, the first one first, of one moment.
+        """The run and one page of its states, oldest first, from one snapshot.
 
         Raises `AgentRunNotFound` and `BadCursor`.
         """
         listing = self.kit.listing("pipeline_states", run_id, cursor=cursor)
         async with self.transaction() as repositories:
             run = await existing_run(repositories, run_id)
-            # The run stands in the answer as well.
+            # The answer contains the run as well, so its bytes count.
             page = await repositories.pipeline_states.history(
                 run_id, limit=limit, after=listing.after, used=len(run.model_dump_json().encode())
             )
@@ -49,6 +49,6 @@ def _entry(timed: TimedState) -> PipelineStateEntry:
     duration = None
     if timed.next_at is not None:
         passed = utc_datetime(timed.next_at) - utc_datetime(timed.state.created_at)
-        # A clock that was set back in between would make it negative.
+        # It would be negative if the clock was set back in between.
         duration = max(0.0, passed.total_seconds())
     return PipelineStateEntry.model_construct(**dict(timed.state), duration_seconds=duration)

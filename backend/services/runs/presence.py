@@ -1,5 +1,5 @@
-"""Whether the service has run all the time: it is absent when it is stopped, when its machine is
-suspended, and when it can't write. Meanwhile workers can't send heartbeats."""
+"""Whether the service has run without a gap. It is absent while it is stopped, while its machine
+is suspended, and while it can't write. Workers can't send heartbeats during an absence."""
 
 from datetime import datetime, timedelta
 from typing import Final
@@ -7,9 +7,9 @@ from typing import Final
 from database.base import Clock
 
 TICK_SECONDS: Final = 0.5
-"""How often presence is to be noted."""
+"""The interval of presence notes."""
 _LONGEST_GAP: Final = timedelta(seconds=1.5)
-"""More between two notes is an absence. It is short, as leases may last a second."""
+"""A longer gap between two notes is an absence. It is short, because a lease may last a second."""
 
 
 class Presence:
@@ -23,32 +23,32 @@ class Presence:
         """The absences so far; the time before the start is the first one."""
 
     def begin(self) -> None:
-        """Start to count. Before that, no absence is known of."""
+        """Start to count. Absences before this are not noticed."""
         self._seen = self._clock()
         self.absences += 1
 
     def note(self) -> None:
-        """The service is running now."""
+        """Note that the service is running now."""
         now = self._clock()
         if self._is_gap(now):
             self.absences += 1
         self._seen = now
 
     def note_if_begun(self) -> None:
-        """The service is running now, if `begin` was called: where nothing serves, nothing would
-        make up for an absence."""
+        """Note that the service is running now, if `begin` was called. Without a server, nothing
+        would make up for an absence."""
         if self._seen is not None:
             self.note()
 
     def make_up_for(self, absences: int) -> None:
-        """Tell that what so many absences did has been made good."""
+        """Note that this many absences have been made up for."""
         self._made_up_for = absences
 
     @property
     def is_made_up_for(self) -> bool:
-        """Whether no absence is left to be made good, also none that was not noted yet."""
+        """Whether every absence has been made up for, including one that is not noted yet."""
         return self._made_up_for == self.absences and not self._is_gap(self._clock())
 
     def _is_gap(self, now: datetime) -> bool:
-        # A clock that is set, forward or back, tells nothing of how long a lease has lasted either.
+        # After the clock was set, forward or back, the age of a lease is unknown too.
         return self._seen is not None and abs(now - self._seen) > _LONGEST_GAP

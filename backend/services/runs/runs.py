@@ -1,4 +1,4 @@
-"""Agent runs: making, reading and changing them, and their way from status to status."""
+"""Use cases for agent runs: creating, reading and changing them, and their transitions."""
 
 from typing import Any, Final
 
@@ -26,8 +26,8 @@ from models import AgentRun, Project, RunStatus, RunType
 FIXED_WHEN_FINAL: Final = frozenset(
     {"target_text", "planning_statement", "run_type", "result", "error_message"}
 )
-"""What a finished run was told to do and what came of it. Its pull request, its validation and
-its metadata go on changing."""
+"""The task and the outcome of a finished run. Its pull request, its validation and its metadata
+can still change."""
 
 VERBS: Final = {
     RunStatus.RUNNING: "started",
@@ -36,7 +36,7 @@ VERBS: Final = {
     RunStatus.FAILED: "failed",
     RunStatus.CANCELLED: "cancelled",
 }
-"""What the audit calls the way to each status."""
+"""The audit's verb for the transition to each status."""
 
 
 class Runs(UseCases):
@@ -74,8 +74,8 @@ class Runs(UseCases):
         limit: int = 50,
         cursor: str | None = None,
     ) -> AgentRunList:
-        """One page of runs, newest first: those of one project, of `statuses`, of
-        `run_types`; all where nothing is given.
+        """One page of runs, newest first, filtered by project, `statuses` and `run_types`; a filter
+        that is not given allows all.
 
         Raises `BadCursor`.
         """
@@ -111,8 +111,8 @@ class Runs(UseCases):
     async def update(self, run_id: int, update: AgentRunUpdate) -> AgentRun:
         """The run with the given fields changed; the same as before when none differs.
 
-        Raises `AgentRunNotFound`, `LeaseLost`, `InvalidField` for another status, and
-        `InvalidTransition` for fields that a finished run keeps.
+        Raises `AgentRunNotFound`, `LeaseLost`, `InvalidField` when the status differs, and
+        `InvalidTransition` for fields that are fixed in a finished run.
         """
         async with self.transaction() as repositories:
             run = await writable_run(repositories, run_id, update.lease_token)
@@ -136,10 +136,10 @@ class Runs(UseCases):
 
     @unit_of_work
     async def transition(self, run_id: int, step: RunTransition) -> AgentRun:
-        """The run, now in the status `step.to`, with what came of it.
+        """The run, now in the status `step.to`, with its outcome.
 
         Raises `AgentRunNotFound`, `LeaseLost`, and `InvalidTransition` when its status does not
-        lead there.
+        allow this step.
         """
         return await self._step(run_id, step.to, step)
 
@@ -152,14 +152,14 @@ class Runs(UseCases):
         async with self.transaction() as repositories:
             run = await writable_run(repositories, run_id, outcome.lease_token)
             given = outcome.outcome()
-            # Decided by the update's own condition: of two that race one finds the run changed.
+            # The update's own condition decides, so that only one of two racing requests succeeds.
             moved = await repositories.runs.transition(
                 run_id,
                 target,
                 sources=sources(target),
                 final=target in FINAL,
                 outcome=given,
-                # Nothing runs out in a pause, and what goes on has its whole time again.
+                # A lease can't expire during a pause, and a resumed run has its full time again.
                 lease_expires_at=extended_lease(run, self.clock()),
             )
             if moved is None:
@@ -187,9 +187,9 @@ class Runs(UseCases):
 
 
 async def add_run(repositories: Repositories, project: Project, data: dict[str, Any]) -> AgentRun:
-    """Inside a transaction: a new pending run of the project, numbered and waiting to be claimed.
+    """Create a pending run of the project, numbered and queued, inside a transaction.
 
-    It merges by itself if its project does, and knows the version of the project's settings.
+    It takes `auto_merge_enabled` from the project, and notes the version of the settings.
     """
     settings = await repositories.settings.get_by_project_id(project.id)
     number = await repositories.run_queues.next_number(project.id)

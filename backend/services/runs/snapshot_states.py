@@ -1,4 +1,4 @@
-"""What can become of a snapshot: the one place where its states are said."""
+"""The transitions between the statuses of a snapshot."""
 
 from typing import Final
 
@@ -24,7 +24,7 @@ TRANSITIONS: Final[dict[SnapshotStatus, tuple[SnapshotStatus, ...]]] = {
     SnapshotStatus.FAILED: (SnapshotStatus.DESTROYED,),
     SnapshotStatus.DESTROYED: (),
 }
-"""For each status those that a snapshot may go to from it."""
+"""The statuses that a snapshot may go to from each status."""
 
 
 def sources(target: SnapshotStatus) -> tuple[SnapshotStatus, ...]:

@@ -1,4 +1,4 @@
-"""Grainchain snapshots: making, reading and changing them, along their life cycle."""
+"""Use cases for Grainchain snapshots."""
 
 from backend.errors import AgentRunNotFound, InvalidTransition, SnapshotNotFound
 from backend.repositories import Repositories
@@ -14,10 +14,10 @@ class Snapshots(UseCases):
 
     @unit_of_work
     async def create(self, run_id: int, snapshot: SnapshotCreate) -> GrainchainSnapshot:
-        """A new snapshot of the run's.
+        """A new snapshot of the run.
 
-        Raises `AgentRunNotFound`, `LeaseLost`, and `SnapshotExists` when the run has one with this
-        `snapshot_id`.
+        Raises `AgentRunNotFound`, `LeaseLost`, and `SnapshotExists` when the run already has a
+        snapshot with this `snapshot_id`.
         """
         async with self.transaction() as repositories:
             run = await writable_run(repositories, run_id, snapshot.lease_token)
@@ -53,14 +53,14 @@ class Snapshots(UseCases):
         """The snapshot with the given fields changed; the same as before when none differs.
 
         Raises `SnapshotNotFound`, `LeaseLost`, and `InvalidTransition` when its status does not
-        lead to the one that is wanted.
+        allow the requested one.
         """
         async with self.transaction() as repositories:
             snapshot, run = await _with_run(repositories, snapshot_id, update.lease_token)
             changes = differing(snapshot, update.given_fields())
             if not changes:
                 return snapshot
-            # Decided by the update's own condition: of two that race one finds it changed.
+            # The update's own condition decides, so that only one of two racing requests succeeds.
             target: SnapshotStatus | None = changes.get("status")
             allowed = sources(target) if target is not None else tuple(SnapshotStatus)
             changed = await repositories.snapshots.change_from(
@@ -88,7 +88,7 @@ async def _with_run(
     try:
         return snapshot, await writable_run(repositories, snapshot.agent_run_id, lease_token)
     except AgentRunNotFound:
-        # Its run is another project's, so that the snapshot is not there either.
+        # The principal may not see the run's project, so the snapshot answers as missing too.
         raise SnapshotNotFound from None
 
 

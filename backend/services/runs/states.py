@@ -1,4 +1,4 @@
-"""What can become of a run: the one place where its states are said."""
+"""The transitions between the statuses of a run."""
 
 from typing import Final
 
@@ -17,14 +17,14 @@ TRANSITIONS: Final[dict[RunStatus, tuple[RunStatus, ...]]] = {
     RunStatus.FAILED: (),
     RunStatus.CANCELLED: (),
 }
-"""For each status those that a client may take a run to from it.
+"""The statuses that a client may move a run to from each status.
 
-Beside these a claim takes a run from pending to running, and a lease that runs out takes it from
-running to pending the first time, and to failed the second.
+In addition, a claim moves a run from pending to running, and an expired lease moves it from
+running to pending the first time and to failed the second time.
 """
 
 FINAL: Final = frozenset(status for status, targets in TRANSITIONS.items() if not targets)
-"""What a run never leaves."""
+"""The statuses that a run never leaves."""
 
 
 def sources(target: RunStatus) -> tuple[RunStatus, ...]:

@@ -1,4 +1,4 @@
-"""Test results: taking them in, and what they say within a run and over many."""
+"""Use cases for test results: storing them, and reading them for one run or over many."""
 
 from backend.repositories import Repositories
 from backend.repositories.test_result_repository import HistoryFilter, ResultFilter
@@ -15,7 +15,7 @@ from backend.services.runs.flakiness import merge
 from models import AgentRun, TestResult, TestStatus
 
 _HISTORY_BYTES = 32 * 1024 * 1024
-"""Results of all runs together that a page of a history is made from."""
+"""The most bytes of results, over all runs, that a page of a history is made from."""
 
 
 class TestResults(UseCases):
@@ -23,7 +23,7 @@ class TestResults(UseCases):
 
     @unit_of_work
     async def add(self, run_id: int, upload: TestResultUpload) -> TestResult:
-        """The stored result; it takes the place of the run's earlier one of the same test.
+        """Store a result, and return it. It replaces the run's earlier result of the same test.
 
         Raises `AgentRunNotFound` and `LeaseLost`.
         """
@@ -40,8 +40,8 @@ class TestResults(UseCases):
 
     @unit_of_work
     async def add_all(self, run_id: int, batch: TestResultBatch) -> TestResultCounts:
-        """How many results were new, changed an earlier one, and were there already the same: all
-        are stored, or none. Of two of the same test the later one counts.
+        """Store all results, or none. Returns how many were created, updated and unchanged. If a
+        test occurs twice, the later result counts.
 
         Raises `AgentRunNotFound` and `LeaseLost`.
         """
@@ -70,7 +70,7 @@ class TestResults(UseCases):
         limit: int = 50,
         cursor: str | None = None,
     ) -> TestResultList:
-        """One page of a run's results, newest first, and the summary of all of them, of one moment.
+        """One page of a run's results, newest first, and the summary of all, from one snapshot.
 
         Raises `AgentRunNotFound` and `BadCursor`.
         """
@@ -94,8 +94,8 @@ class TestResults(UseCases):
         limit: int = 50,
         cursor: str | None = None,
     ) -> TestHistoryList:
-        """One page of the tests in the project's last `runs` runs, by type and name, each with how
-        it went in them; run by run if `test_name` is given.
+        """One page of the tests in the project's last `runs` runs, by type and name, each with its
+        history in these runs. With `test_name`, the history lists the result in each run.
 
         Raises `ProjectNotFound` and `BadCursor`.
         """
@@ -105,8 +105,8 @@ class TestResults(UseCases):
         async with self.transaction() as repositories:
             await existing_project(repositories, project_id)
             looked_at = await repositories.test_results.last_runs(project_id, runs)
-            # A page of each run holds all tests of the page of them all, so that a page costs the
-            # same at any depth, however many tests there are.
+            # The first tests of each run include all tests of the page, so that a page costs the
+            # same at any depth and for any number of tests.
             outcomes = [
                 await repositories.test_results.outcomes(
                     run.id,

@@ -1,4 +1,4 @@
-"""Which pending runs are next: the oldest of each project, and projects in turn."""
+"""The order in which pending runs are claimed: projects in turn, and the oldest run of each."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -8,7 +8,7 @@ from backend.repositories.run_queue_repository import QueueHead
 
 
 class Turn(NamedTuple):
-    """A project's turn, and the run that it is for."""
+    """A project's turn, and the run that it gets."""
 
     project_id: int
     run_id: int
@@ -17,14 +17,14 @@ class Turn(NamedTuple):
 async def next_turns(
     repositories: Repositories, project_ids: Sequence[int] | None, count: int
 ) -> list[Turn]:
-    """The next turns in their order, `count` or as many as there are pending runs.
+    """The next turns in their order: `count`, or fewer if fewer runs are pending.
 
-    With `project_ids` only these projects are looked at.
+    With `project_ids`, only runs of these projects.
     """
     heads = await _heads(repositories, project_ids, count)
     runs = {head.project_id: [head.next_run_id] for head in heads}
     left = count - len(heads)
-    # Where projects are fewer than runs are wanted, all that wait are known, and take turns.
+    # If fewer projects wait than runs are wanted, all waiting projects are known and take turns.
     active = list(runs)
     while left and active:
         most = max(1, left // len(active))
@@ -47,8 +47,8 @@ async def next_turns(
 
 
 async def end_turns(repositories: Repositories, turns: Sequence[Turn]) -> None:
-    """Put the projects behind all others, in the order of their last turns, which are over now
-    that the runs are not pending any more."""
+    """Move the projects of these turns to the end of the queue, in the order of their last turns.
+    Their runs must not be pending any more."""
     last = {turn.project_id: number for number, turn in enumerate(turns)}
     for project_id in sorted(last, key=last.__getitem__):
         following = await repositories.runs.oldest_pending(project_id)
@@ -65,7 +65,7 @@ async def _heads(
         for head in heads:
             oldest = await repositories.runs.oldest_pending(head.project_id)
             if oldest != head.next_run_id:
-                # Runs were cancelled while they waited: now it may be another project's turn.
+                # The queued run was cancelled, so another project's turn may come first.
                 await repositories.run_queues.set_next(head.project_id, oldest)
                 right = False
         if right:

@@ -1,4 +1,4 @@
-"""What senders deliver to webhooks: taking it in, once, and showing it."""
+"""Use cases for webhook deliveries: receiving each one once, and reading them."""
 
 import secrets
 from dataclasses import dataclass, field
@@ -15,13 +15,13 @@ from backend.services.projects.secret_sealing import stored_key
 from backend.services.webhooks.webhooks import existing_webhook, token_context
 from models import WebhookDelivery
 
-# The same for one that is missing, inactive, or in a deleted project.
+# The same message for a webhook that is missing, inactive, or in a deleted project.
 _CLOSED = "no active webhook has this id"
 
 
 @dataclass(frozen=True, slots=True)
 class DeliveryTarget:
-    """A webhook that takes deliveries, as it was when one began to come in."""
+    """The webhook of a delivery, as it was when the delivery began to arrive."""
 
     webhook_id: int
     secret_version: int
@@ -30,25 +30,25 @@ class DeliveryTarget:
 
 @dataclass(frozen=True, slots=True)
 class IncomingDelivery:
-    """A delivery whose signature was right."""
+    """A delivery with a valid signature."""
 
     guid: str
     event: str
     action: str | None
     payload: str = field(repr=False)
-    """The body as it came: the text of a JSON object."""
+    """The body as it was sent: the text of a JSON object."""
     payload_bytes: int
 
 
 class Deliveries(UseCases):
-    """Receiving and reading deliveries. They are what others sent, not changes by somebody with a
-    token, so the audit has no row for them: they are their own record."""
+    """Receiving and reading deliveries. Each delivery is its own record: the audit has no rows for
+    them, because no token holder made them."""
 
     async def target(self, webhook_id: int) -> DeliveryTarget:
-        """The webhook that a delivery is for, be it open or closed.
+        """The webhook that a delivery is for, whether it is open or closed.
 
-        Where there is no webhook, or none whose secret token can be read, it is one whose token
-        nobody knows: only those who can sign are told what there is.
+        If the webhook does not exist or its secret token can't be read, the target has a random
+        token. So a sender without the token can't find out which webhooks exist.
         """
         sealed = await self.repositories.webhooks.get_sealed_token(webhook_id)
         if sealed is not None:
@@ -58,12 +58,12 @@ class Deliveries(UseCases):
                 return DeliveryTarget(webhook_id, sealed.version, token)
             except SecretUnreadable:
                 pass
-        # Opened as a real one is, so that it takes as long.
+        # Decrypted like a real token, so that it takes the same time.
         return DeliveryTarget(webhook_id, 0, self.kit.vault.open(*self._unknown_token))
 
     @cached_property
     def _unknown_token(self) -> tuple[StoredProjectKey, SecretContext, str]:
-        """A sealed token of no webhook."""
+        """A sealed token that belongs to no webhook."""
         key = StoredProjectKey(0, 0, self.kit.vault.new_project_key(0, 0))
         context = token_context(0, 0, 0)
         token = SecretStr(secrets.token_urlsafe(32))
@@ -75,8 +75,8 @@ class Deliveries(UseCases):
     ) -> tuple[WebhookDelivery, bool]:
         """The stored delivery, and whether it is new: a repeated one has no effect.
 
-        Raises `WebhookNotFound` and `BadSignature` when the webhook was closed, or given another
-        secret token, while the delivery came in.
+        Raises `WebhookNotFound` when the webhook is closed, and `BadSignature` when its secret
+        token was changed while the delivery arrived.
         """
         async with self.transaction() as repositories:
             stored = await repositories.webhooks.get_stored(target.webhook_id)
@@ -123,7 +123,7 @@ class Deliveries(UseCases):
 
     @unit_of_work(read_only=True)
     async def get(self, webhook_id: int, delivery_id: int) -> tuple[WebhookDelivery, str]:
-        """A delivery and its payload, the JSON exactly as it came.
+        """A delivery and its payload, the JSON exactly as it was sent.
 
         Raises `WebhookNotFound` and `DeliveryNotFound`.
         """
@@ -135,8 +135,8 @@ class Deliveries(UseCases):
         return found
 
     async def get_json(self, webhook_id: int, delivery_id: int) -> bytes:
-        """The same as the JSON of a `WebhookDeliveryFull`. The payload stands in it byte for byte
-        as it came: reading it and writing it anew would change numbers that no double holds."""
+        """The same as the JSON of a `WebhookDeliveryFull`. It contains the payload byte for byte,
+        because decoding and encoding would change numbers that a double can't hold."""
         delivery, payload = await self.get(webhook_id, delivery_id)
         head = delivery.model_dump_json().removesuffix("}")
         return f'{head},"payload":{payload}}}'.encode()

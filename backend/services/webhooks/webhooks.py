@@ -1,4 +1,4 @@
-"""The use cases of webhooks. A secret token comes in and never goes out."""
+"""Use cases for webhooks. A secret token is never returned to a client."""
 
 import hmac
 from collections.abc import Collection
@@ -94,8 +94,8 @@ class Webhooks(UseCases):
 
     @unit_of_work
     async def delete(self, webhook_id: int) -> None:
-        """Remove the webhook and all that was sent to it. Raises `WebhookNotFound`, and
-        `ProjectNotFound` when its project is deleted."""
+        """Remove the webhook and its deliveries. Raises `WebhookNotFound`, and `ProjectNotFound`
+        when its project is deleted."""
         async with self.transaction() as repositories:
             stored = await self._changeable_webhook(repositories, webhook_id)
             await repositories.webhooks.delete(webhook_id)
@@ -125,7 +125,7 @@ class Webhooks(UseCases):
     ) -> dict[str, Any]:
         if token is not None:
             return await self._sealed_token(repositories, webhook, token)
-        # The version counts on, so that what is being checked against the old token is told.
+        # A new version, so that deliveries that are being checked against the old token notice.
         version = webhook.secret_version + 1
         return {"secret_ciphertext": None, "project_key_id": None, "secret_version": version}
 
@@ -169,8 +169,8 @@ class Webhooks(UseCases):
 
 
 async def existing_webhook(repositories: Repositories, webhook_id: int) -> Webhook:
-    """The webhook. Raises `WebhookNotFound`, also for one whose project the current principal may
-    not see."""
+    """The webhook. Raises `WebhookNotFound`, also when the current principal may not see its
+    project."""
     webhook = await repositories.webhooks.get_by_id(webhook_id)
     if webhook is None or not current_principal().sees(webhook.project_id):
         raise WebhookNotFound
@@ -178,5 +178,5 @@ async def existing_webhook(repositories: Repositories, webhook_id: int) -> Webho
 
 
 def token_context(project_id: int, webhook_id: int, version: int) -> SecretContext:
-    """Where a webhook's secret token belongs."""
+    """The context that a webhook's secret token is bound to."""
     return SecretContext(project_id, str(webhook_id), version, "webhook")

@@ -1,0 +1,140 @@
+"""A copy of the repository with a made-up table, `notes`, added by the steps of CONTRIBUTING.md."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+from xml.etree import ElementTree as ET
+
+ROOT = Path(__file__).parents[2]
+FILES = Path(__file__).parent / "notes"
+"""The new table's own files, each at its path, with `.txt` after its name."""
+FOLDERS = ("backend", "bench", "config", "database", "docs", "migrations", "strongroom", "tests")
+
+ENTITY = """
+
+class Note(VersionedDBModel):
+    project_id: int
+    title: str
+    text: str
+"""
+ERROR = """
+
+class NoteNotFound(NotFound):
+    code = "note_not_found"
+
+    def __init__(self) -> None:
+        super().__init__("no note with this id")
+"""
+CLASSES: Final = {"models.py": ENTITY, "backend/errors.py": ERROR}
+"""The text to append to each file."""
+LINES: Final = {
+    "backend/errors.py": [
+        ('    "webhook_not_found":', '    "note_not_found": (404, "The note does not exist"),'),
+    ],
+    "backend/repositories/__init__.py": [
+        (
+            "from backend.repositories.pipeline_state_repository",
+            "from backend.repositories.note_repository import NoteRepository",
+        ),
+        ("    webhooks = ", "    notes = _Table(NoteRepository)"),
+    ],
+    "backend/services/database_service.py": [
+        (
+            "from backend.services.projects.projects",
+            "from backend.services.projects.notes import Notes",
+        ),
+        ("        self.webhooks = ", "        self.notes = Notes(kit)"),
+    ],
+    "backend/routes/__init__.py": [
+        ("    pipeline_states,", "    notes,"),
+        ("    webhooks.router,", "    notes.router,"),
+    ],
+}
+"""For each list: the lines to add, imports first, and the beginning of the line that follows."""
+
+
+class RepositoryCopy:
+    """The repository with the table `notes`, in a directory of its own."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.mkdir()
+        for folder in FOLDERS:
+            shutil.copytree(ROOT / folder, path / folder)
+        for file in ROOT.iterdir():
+            if file.is_file() and not file.name.startswith(".coverage"):
+                shutil.copy2(file, path)
+        shutil.copytree(ROOT / ".github", path / ".github")
+        self._add_files()
+        for name, text in CLASSES.items():
+            self.write(name, self.read(name) + text)
+        for name, lines in LINES.items():
+            for following, line in lines:
+                self.replace(name, f"\n{following}", f"\n{line}\n{following}")
+
+    def _add_files(self) -> None:
+        number = len(list((ROOT / "migrations").glob("[0-9]*.sql"))) + 1
+        for file in FILES.rglob("*.txt"):
+            name = file.relative_to(FILES).with_suffix("")
+            if name.suffix == ".sql":
+                name = name.with_name(f"{number:04}_{name.name}")
+            self.write(str(name), file.read_text(encoding="utf-8"))
+
+    def read(self, name: str) -> str:
+        """The text of a file."""
+        return (self.path / name).read_text(encoding="utf-8")
+
+    def write(self, name: str, text: str) -> None:
+        """Give a file this text."""
+        (self.path / name).write_text(text, encoding="utf-8")
+
+    def replace(self, name: str, old: str, new: str) -> None:
+        """Replace a text that a file has exactly once."""
+        text = self.read(name)
+        assert text.count(old) == 1, (name, old)
+        self.write(name, text.replace(old, new))
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run Python in the copy."""
+        # Also for the processes that the tests start.
+        environment = {**os.environ, "PYTHONPATH": str(self.path)}
+        for name in [name for name in environment if name.startswith(("PYTEST_", "COV_"))]:
+            del environment[name]
+        return subprocess.run(
+            (sys.executable, *arguments),
+            cwd=self.path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def make_schema(self) -> None:
+        """Do what `make schema` does."""
+        for module, file in (
+            (("database.migrator", "--dump-schema"), "database/schema.sql"),
+            (("backend.cli.openapi",), "openapi.json"),
+        ):
+            made = self.run("-m", *module)
+            assert made.returncode == 0, made.stderr
+            self.write(file, made.stdout)
+
+    def test(self, *tests: str) -> dict[str, str | None]:
+        """The failure of each test that ran, by its name; `None` for those that passed."""
+        report = self.path / "report.xml"
+        ran = self.run(
+            *("-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={report}", *tests)
+        )
+        assert ran.returncode in (0, 1), ran.stdout + ran.stderr
+        cases = ET.parse(report).iter("testcase")  # noqa: S314 - pytest has just written it
+        return {case.attrib["name"]: _failure(case) for case in cases}
+
+
+def _failure(case: ET.Element) -> str | None:
+    told = [case.find(kind) for kind in ("failure", "error", "skipped")]
+    return next(
+        (f"{found.get('message')}\n{found.text}" for found in told if found is not None), None
+    )
