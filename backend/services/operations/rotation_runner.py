@@ -21,7 +21,7 @@ class RotationRunner:
 
     def __init__(self, rotation: KeyRotation) -> None:
         self._rotation = rotation
-        self._task = SingleTask("key rotation", self._run, by_service=True)
+        self._task = SingleTask("key rotation", self._run, by_service=True, on_failure=_log_failure)
 
     def start(self) -> "asyncio.Task[None]":
         """The task that finishes the rotation, started now unless it already runs."""
@@ -29,8 +29,8 @@ class RotationRunner:
 
     async def rotate(self, *, reencrypt: bool) -> RotationProgress:
         """Begin a rotation or join the running one, wait up to `ANSWER_SECONDS` for its end, and
-        return its progress. Raises `RotationRunning` when one of the other kind is running, and
-        `DatabaseError`."""
+        return its progress. Raises `RotationRunning` when one of the other kind is running,
+        `SecretUnreadable` when the installation's key can't be read, and `DatabaseError`."""
         begun = await self._rotation.begin(reencrypt=reencrypt)
         await self._task.run_for(ANSWER_SECONDS)
         return (await self._rotation.status()).rotation or begun
@@ -61,3 +61,7 @@ class RotationRunner:
                     logger.warning("a key rotation was interrupted and will go on: %s", error)
                 told = type(error)
                 await stopping.rest(RETRY_SECONDS)
+
+
+def _log_failure(error: BaseException) -> None:
+    logger.error("a key rotation failed: %s: %s", type(error).__name__, error)
