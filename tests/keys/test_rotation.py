@@ -312,8 +312,9 @@ async def test_what_stops_a_rotation_for_good_is_logged_and_told(
         "UPDATE installation SET wrapped_key = ?", ("sr1:A256GCM:old:AAAA",)
     )
     runner = RotationRunner(runtime.service.rotation)
-    with pytest.raises(SecretUnreadable):
-        await runner.rotate(reencrypt=False)
+    for _ in range(2):
+        with pytest.raises(SecretUnreadable):
+            await runner.rotate(reencrypt=False)
     assert caplog.text.count("a key rotation failed: SecretUnreadable") == 1
     await runtime.stop()
 
