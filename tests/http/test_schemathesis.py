@@ -6,14 +6,13 @@ from collections.abc import Iterator
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import pytest
 from pydantic import SecretStr
 
 from backend.main import create_app
 from config.settings import Settings
 from models import NO_NUL_PATTERN
-from tests.support.clients import token_of_first_start
+from tests.support.clients import bearer, token_of_first_start
 from tests.support.routes import Call, all_calls, document, make_something_of_everything
 from tests.support.servers import RunningServer
 
@@ -110,14 +109,14 @@ def admin(tmp_path_factory: pytest.TempPathFactory, master_keys: str) -> Iterato
         master_keys=SecretStr(master_keys),
     )
     with RunningServer(create_app(settings)) as server:
-        headers = {"Authorization": f"Bearer {token_of_first_start(settings)}"}
+        token = token_of_first_start(settings)
 
         async def fill() -> None:
-            async with httpx.AsyncClient(base_url=server.url, headers=headers) as client:
+            async with server.async_client(token) as client:
                 await make_something_of_everything(client)
 
         asyncio.run(fill())
-        yield {"base_url": server.url, "headers": headers}
+        yield {"base_url": server.url, "headers": bearer(token)}
 
 
 @pytest.mark.parametrize("call", ALL, ids=str)

@@ -19,8 +19,9 @@ from backend.main import create_app
 from backend.routes import POLICIES
 from config.settings import Settings
 from tests.http.sentinels import Sentinels, files_in
+from tests.support.clients import async_client_at
 from tests.support.http import JSON
-from tests.support.processes import PATIENCE, Serving, environment, run
+from tests.support.processes import Serving, environment, run
 from tests.support.resources import Resources
 from tests.support.routes import Call, calls, send
 
@@ -163,8 +164,7 @@ def serving(tmp_path: Path) -> Iterator[Serving]:
 @pytest.fixture
 async def client(serving: Serving) -> AsyncIterator[httpx.AsyncClient]:
     """A client with the admin token."""
-    headers = {"Authorization": f"Bearer {serving.token}"}
-    async with httpx.AsyncClient(base_url=serving.url, headers=headers, timeout=PATIENCE) as client:
+    async with async_client_at(serving.url, serving.token) as client:
         yield client
 
 
