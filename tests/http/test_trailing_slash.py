@@ -32,7 +32,8 @@ async def test_open_paths_are_named_as_well(stranger: httpx.AsyncClient, path: s
 
 
 @pytest.mark.parametrize(
-    "path", ["/nowhere/", "/api/", "/api/sentinel/", "/api/projects/1/2/3/4/", "/api//"]
+    "path",
+    ["/nowhere/", "/api/", "/api/sentinel/", "/api/projects/1/2/3/4/", "/api//", "/openapi-json/"],
 )
 async def test_a_path_that_is_not_there_without_it_either_is_not_named(
     client: httpx.AsyncClient, path: str
