@@ -11,8 +11,8 @@ import httpx
 import pytest
 
 from backend.http.json_places import MAX_TOKENS
-from tests.http.calls import Call, all_calls, make_something_of_everything
 from tests.support.http import JSON, make_project, places, problem
+from tests.support.routes import Call, all_calls, make_something_of_everything
 
 ITEMS: dict[str, Any] = {
     "logs": {"level": "INFO", "message": "it happened"},

@@ -13,8 +13,8 @@ from pydantic import SecretStr
 from backend.main import create_app
 from config.settings import Settings
 from models import NO_NUL_PATTERN
-from tests.http.calls import Call, all_calls, document, make_something_of_everything
 from tests.support.clients import token_of_first_start
+from tests.support.routes import Call, all_calls, document, make_something_of_everything
 from tests.support.servers import RunningServer
 
 if TYPE_CHECKING:

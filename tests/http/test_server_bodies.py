@@ -11,10 +11,10 @@ import pytest
 
 from backend.cli.connections import ConnectionLimits
 from config.settings import Settings
-from tests.http.calls import Call, all_calls
 from tests.http.raw import Answer, Wire
 from tests.support.clients import token_of_first_start
 from tests.support.http import all_rows, manager_of, new_project
+from tests.support.routes import Call, all_calls
 from tests.support.servers import PATIENCE, RunningServer
 
 SENTINEL = b"hunter2-sentinel"

@@ -8,9 +8,8 @@ import pytest
 from fastapi import FastAPI
 
 from backend.routes import POLICIES
-from tests.http.calls import Call, all_calls, make_something_of_everything
 from tests.support.http import all_rows, make_project, manager_of, places, problem
-from tests.support.routes import hidden_routes
+from tests.support.routes import Call, all_calls, hidden_routes, make_something_of_everything
 
 CALLS = list(all_calls())
 STRICT = [call for call in CALLS if not POLICIES[call.method, call.template].is_probe]

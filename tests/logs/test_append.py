@@ -4,11 +4,12 @@ from typing import Any
 
 import pytest
 
-from tests.support.api import Api, Clock, Json, codes
+from tests.support.api import Api, Json, codes
+from tests.support.clocks import SetClock
 from tests.support.logs import found, log, messages, send
 
 
-async def test_one_log_comes_back_as_it_was_sent(api: Api, clock: Clock) -> None:
+async def test_one_log_comes_back_as_it_was_sent(api: Api, clock: SetClock) -> None:
     run = await api.new_run()
     body = log(
         "the clone took 40 s",
@@ -168,7 +169,7 @@ async def test_what_is_no_json_is_refused(api: Api, body: bytes) -> None:
     assert answer.json()["code"] == "malformed_json"
 
 
-async def test_times_never_go_back(api: Api, clock: Clock) -> None:
+async def test_times_never_go_back(api: Api, clock: SetClock) -> None:
     await send(api, log("first"))
     before = clock.text()
     clock.advance(-300)
@@ -179,7 +180,7 @@ async def test_times_never_go_back(api: Api, clock: Clock) -> None:
     assert (await found(api))[0]["created_at"] == clock.text()
 
 
-async def test_a_clock_that_was_far_ahead_is_not_followed(api: Api, clock: Clock) -> None:
+async def test_a_clock_that_was_far_ahead_is_not_followed(api: Api, clock: SetClock) -> None:
     clock.advance(86_400 * 365)
     await send(api, log("of next year"))
     clock.advance(-86_400 * 365)

@@ -5,7 +5,7 @@ from itertools import product
 
 import pytest
 
-from backend.repositories.log_blocks import BLOCK, note_blocks
+from backend.repositories.log_blocks import BLOCK, store_blocks
 from backend.repositories.system_log_repository import LogFilter, Removal, SystemLogRepository
 from models import LogLevel
 from tests.support.api import Api
@@ -117,7 +117,7 @@ async def test_nothing_else_about_logs_scans_or_sorts(api: Api, explaining: Expl
 
 
 async def test_noting_a_block_reads_its_rows_and_sorts_only_these(explaining: Explaining) -> None:
-    await note_blocks(explaining, 5 * BLOCK, noted=2)
+    await store_blocks(explaining, 5 * BLOCK, newest=2)
     assert explaining.steps() == [
         "SEARCH system_logs USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)",
         "USE TEMP B-TREE FOR GROUP BY",

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.api import Api, Clock, codes
+from tests.support.api import Api, codes
+from tests.support.clocks import SetClock
 
 FIELDS = {
     "id",
@@ -34,7 +35,7 @@ FIELDS = {
 }
 
 
-async def test_a_new_run_is_pending_and_numbered(api: Api, clock: Clock) -> None:
+async def test_a_new_run_is_pending_and_numbered(api: Api, clock: SetClock) -> None:
     body = {"project_id": 1, "target_text": "Add a dark mode"}
     response = await api.client.post("/api/agent-runs", json=body)
     assert response.status_code == 201
@@ -221,7 +222,7 @@ NULLABLE = [
 ]
 
 
-async def test_everything_but_the_status_can_be_patched(api: Api, clock: Clock) -> None:
+async def test_everything_but_the_status_can_be_patched(api: Api, clock: SetClock) -> None:
     run = await api.new_run()
     clock.advance(5)
     changed = await api.patch(f"/api/agent-runs/{run['id']}", EVERYTHING)

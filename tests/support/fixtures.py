@@ -15,7 +15,7 @@ from fastapi import FastAPI
 
 from backend.observability.log import configure_logging
 from config.settings import Settings
-from tests.support.api import Api, Clock, open_api
+from tests.support.api import Api, open_api
 from tests.support.clients import (
     AsToken,
     Caller,
@@ -23,6 +23,7 @@ from tests.support.clients import (
     new_token,
     token_of_first_start,
 )
+from tests.support.clocks import SetClock
 
 
 @pytest.fixture
@@ -58,13 +59,13 @@ async def as_token(application: FastAPI, client: httpx.AsyncClient) -> AsyncIter
 
 
 @pytest.fixture
-def clock() -> Clock:
+def clock() -> SetClock:
     """A clock that stands still until the test moves it."""
-    return Clock()
+    return SetClock()
 
 
 @pytest.fixture
-async def api(database_path: Path, clock: Clock) -> AsyncIterator[Api]:
+async def api(database_path: Path, clock: SetClock) -> AsyncIterator[Api]:
     """The API with one project, whose id is 1. No background work runs."""
     async with open_api(database_path, clock) as api:
         await api.new_project("payments")
@@ -82,7 +83,7 @@ def walker() -> Iterator[asyncio.Runner]:
 def walk_api(walker: asyncio.Runner, database_path: Path) -> Iterator[Api]:
     """The API on the loop of `walker`."""
     stack = AsyncExitStack()
-    yield walker.run(stack.enter_async_context(open_api(database_path, Clock())))
+    yield walker.run(stack.enter_async_context(open_api(database_path, SetClock())))
     walker.run(stack.aclose())
 
 
