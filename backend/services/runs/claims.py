@@ -4,6 +4,7 @@ import asyncio
 import logging
 import secrets
 from collections import Counter
+from datetime import datetime
 from typing import Final
 
 from pydantic_core import to_json
@@ -54,8 +55,10 @@ class Claims(UseCases):
         of a project, and of several projects the one served least recently.
         """
         self.presence.note_if_begun()
+        since = self.clock()
         claimed = await self._claim(claim, expire_first=True)
         if claimed is None:
+            self.presence.note_wait(since)
             await self._expire_some()
             claimed = await self._claim(claim, expire_first=False)
         return claimed or []
@@ -100,7 +103,11 @@ class Claims(UseCases):
         """
         # The lease's end is told by a clock that may be set back before the next tick.
         self.presence.note_if_begun()
-        return await self._extend(run_id, beat)
+        try:
+            return await self._extend(run_id, beat)
+        except DatabaseError:
+            self.presence.note_failure()
+            raise
 
     @unit_of_work
     async def _extend(self, run_id: int, beat: RunHeartbeat) -> LeasedRun:
@@ -129,7 +136,7 @@ class Claims(UseCases):
             await self.expire_leases()
         except DatabaseError:
             # No heartbeat was stored either.
-            self.presence.absences += 1
+            self.presence.note_failure()
             raise
 
     async def renew_leases(self) -> int:
@@ -166,7 +173,9 @@ class Claims(UseCases):
         return total
 
     async def _expire_some(self) -> int:
-        task = asyncio.ensure_future(self._take_back())
+        since = self.clock()
+        task = asyncio.ensure_future(self._take_back(since))
+        task.add_done_callback(lambda _: self.presence.note_wait(since))
         task.add_done_callback(self._count_expired)
         # A claim whose client goes away has taken them back all the same.
         return (await asyncio.shield(task)).total()
@@ -176,10 +185,11 @@ class Claims(UseCases):
             self.expired_leases.update(task.result())
 
     @unit_of_work
-    async def _take_back(self) -> Counter[str]:
-        """What became of the runs that were taken back."""
+    async def _take_back(self, since: datetime) -> Counter[str]:
+        """What became of the runs that were taken back: none, if an absence is not made up for, or
+        if the unit has waited for long since it was asked for."""
         outcomes: Counter[str] = Counter()
-        if not self.presence.is_made_up_for:
+        if not self.presence.is_made_up_for or self.presence.has_waited(since):
             return outcomes
         # Whoever claims or waits, it is the service itself that takes back.
         async with self.transaction() as repositories:
