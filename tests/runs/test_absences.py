@@ -1,5 +1,6 @@
 """A lease does not end because the service did not run, or could not write."""
 
+import asyncio
 import signal
 from contextlib import closing
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 from backend.schemas.runs import RunClaim
 from database.errors import DatabaseBusy
 from database.sqlite.connection import ConnectionConfig, open_connection
+from tests.access.test_ended_tokens import until
 from tests.support.api import Api, Json, open_api
 from tests.support.clocks import SetClock
 from tests.support.processes import Serving
@@ -110,6 +112,48 @@ async def test_leases_are_no_shorter_after_the_database_could_not_be_written(
     await serving.service.claims.check_leases()
     await serving.heartbeat(run["id"], run["lease_token"])
     assert await status_of(serving, run["id"]) == "running"
+
+
+async def test_a_heartbeat_that_could_not_be_stored_costs_no_lease(
+    serving: Api, clock: SetClock
+) -> None:
+    (run,) = await claim_all(serving, 1)
+    await pass_time(serving, clock, LEASE - 1)
+    manager = serving.service.db_manager
+    queue = manager.async_pool.writer.queue
+    queue._unanswered = manager.config.queue_limit
+    body = await serving.heartbeat(run["id"], run["lease_token"], 503)
+    assert body["code"] == "database_busy"
+    queue._unanswered = 0
+    await pass_time(serving, clock, 1)
+    # The lease has expired before any check could notice that nothing was stored.
+    await serving.claim_nothing()
+    await serving.service.claims.check_leases()
+    await serving.heartbeat(run["id"], run["lease_token"])
+    assert await status_of(serving, run["id"]) == "running"
+
+
+@pytest.mark.parametrize("look", ["check", "claim"])
+async def test_a_look_that_waited_for_the_database_takes_nothing_back(
+    serving: Api, clock: SetClock, look: str
+) -> None:
+    (run,) = await claim_all(serving, 1)
+    await pass_time(serving, clock, LEASE)
+    pool = serving.service.db_manager.async_pool
+    claims = serving.service.claims
+    async with pool.transaction():
+        waiting = asyncio.create_task(
+            claims.check_leases() if look == "check" else serving.claim_nothing()
+        )
+        await until(lambda: len(pool.writer.queue) == 1)
+        await pass_time(serving, clock, 2)
+    await waiting
+    await claims.check_leases()
+    # A heartbeat that waited meanwhile, perhaps for a slot, comes in time.
+    await serving.heartbeat(run["id"], run["lease_token"])
+    await pass_time(serving, clock, LEASE)
+    await claims.check_leases()
+    assert await status_of(serving, run["id"]) == "pending"
 
 
 async def test_a_start_gives_every_lease_its_whole_time(
