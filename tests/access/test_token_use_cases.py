@@ -24,13 +24,6 @@ from tests.support.clocks import SetClock
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
 
-@pytest.fixture
-def clock(service: DatabaseService) -> SetClock:
-    """The service's clock."""
-    service.clock = clock = SetClock()
-    return clock
-
-
 async def new_token(service: DatabaseService, **fields: object) -> TokenCreated:
     data = {"name": "test", "scopes": ["projects:read"], **fields}
     return await service.tokens.create(TokenCreate.model_validate(data))
