@@ -189,6 +189,7 @@ async def test_limits(client: httpx.AsyncClient, limit: str, accepted: bool) -> 
             assert places(response) == ["/query/limit"]
 
 
+@pytest.mark.shared
 @pytest.mark.parametrize(
     "query",
     ["sort=id", "sort=", "sort=--name", "sort=name%20desc", "status=x", "status=", "status=ACTIVE"],

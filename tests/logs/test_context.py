@@ -65,6 +65,7 @@ def test_any_context_comes_back_as_it_went_in(
     assert same(walker.run(send(walk_api, json.dumps(context))), context)
 
 
+@pytest.mark.shared
 @pytest.mark.parametrize(
     ("text", "code"),
     [

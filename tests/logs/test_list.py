@@ -134,6 +134,7 @@ async def test_a_time_may_be_of_any_zone(api: Api, clock: Clock) -> None:
     assert len(await found(api, until="2026-01-31T07:00:00-05:00")) == 1
 
 
+@pytest.mark.shared
 @pytest.mark.parametrize(
     ("params", "place"),
     [

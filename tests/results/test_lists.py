@@ -91,6 +91,7 @@ async def test_a_cursor_belongs_to_its_run_and_filters(
         problem(await client.get(path, params={**params, "cursor": cursor}), "bad_cursor")
 
 
+@pytest.mark.shared
 @pytest.mark.parametrize(
     ("query", "place"),
     [

@@ -133,6 +133,7 @@ async def test_a_run_needs_a_project_that_is_there(api: Api, deleted: bool) -> N
     assert (await api.post("/api/agent-runs", body, 404))["code"] == "project_not_found"
 
 
+@pytest.mark.shared
 @pytest.mark.parametrize(
     ("fields", "wrong"),
     [
@@ -164,6 +165,7 @@ async def test_a_wrong_field_of_a_new_run_is_told(
     assert codes(problem) == [wrong]
 
 
+@pytest.mark.shared
 @pytest.mark.parametrize("missing", ["project_id", "target_text"])
 async def test_a_new_run_needs_its_project_and_its_target(api: Api, missing: str) -> None:
     body = {"project_id": 1, "target_text": "Do it"}
@@ -171,6 +173,7 @@ async def test_a_new_run_needs_its_project_and_its_target(api: Api, missing: str
     assert codes(await api.post("/api/agent-runs", body, 422)) == [(f"/{missing}", "missing")]
 
 
+@pytest.mark.shared
 @pytest.mark.parametrize(
     ("method", "path", "body"),
     [
@@ -189,6 +192,7 @@ async def test_what_is_not_there_is_not_found(api: Api, method: str, path: str, 
     assert problem["type"] == "/problems/agent_run_not_found"
 
 
+@pytest.mark.shared
 async def test_an_id_that_no_run_can_have_is_told(api: Api) -> None:
     for id in ("0", "-1", str(2**63), "x"):
         problem = await api.get(f"/api/agent-runs/{id}", 422)
@@ -335,6 +339,7 @@ async def test_a_cursor_of_another_list_is_refused(api: Api) -> None:
         assert problem["code"] == "bad_cursor"
 
 
+@pytest.mark.shared
 @pytest.mark.parametrize("query", ["limit=0", "limit=501", "status=other", "project_id=0"])
 async def test_a_wrong_filter_is_told(api: Api, query: str) -> None:
     problem = await api.get(f"/api/agent-runs?{query}", 422)
