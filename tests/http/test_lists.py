@@ -176,6 +176,7 @@ LIMITS: list[tuple[str, bool]] = [
 ]
 
 
+@pytest.mark.shared
 @pytest.mark.parametrize(("limit", "accepted"), LIMITS)
 async def test_limits(client: httpx.AsyncClient, limit: str, accepted: bool) -> None:
     project = await make_project(client)

@@ -67,6 +67,7 @@ async def test_a_new_secret_is_answered_without_its_value(
     assert await revealed(client, path, "API_KEY") == "sentinel"
 
 
+@pytest.mark.shared
 @pytest.mark.parametrize(
     "value",
     [

@@ -109,6 +109,7 @@ async def test_many_unknown_names_make_no_long_answer(client: httpx.AsyncClient)
     assert len(answer.content) < 40_000
 
 
+@pytest.mark.shared
 @pytest.mark.parametrize(
     "query",
     [

@@ -28,6 +28,7 @@ async def send(api: Api, context: str) -> Any:
     return listed.json()["logs"][0]["context"]
 
 
+@pytest.mark.shared
 @pytest.mark.parametrize(
     "text",
     [

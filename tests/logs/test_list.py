@@ -158,6 +158,7 @@ async def test_a_wrong_filter_is_told(api: Api, params: dict[str, str], place: s
     assert [pointer for pointer, _ in codes(answer)] == [place]
 
 
+@pytest.mark.shared
 @pytest.mark.parametrize(
     "other",
     [

@@ -234,6 +234,7 @@ async def test_everything_but_the_status_can_be_patched(api: Api, clock: Clock) 
     assert await api.run(run["id"]) == changed
 
 
+@pytest.mark.shared
 @pytest.mark.parametrize("field", EVERYTHING)
 async def test_a_patch_of_one_field_leaves_the_others(api: Api, field: str) -> None:
     run = await api.new_run()
@@ -241,6 +242,7 @@ async def test_a_patch_of_one_field_leaves_the_others(api: Api, field: str) -> N
     assert changed == {**run, field: EVERYTHING[field], "version": 2}
 
 
+@pytest.mark.shared
 @pytest.mark.parametrize("field", EVERYTHING)
 async def test_null_clears_what_can_be_null(api: Api, field: str) -> None:
     run = await api.new_run()
@@ -270,6 +272,7 @@ async def test_what_was_read_can_be_sent_back_without_its_status(api: Api) -> No
     assert await api.patch(f"/api/agent-runs/{run['id']}", sent) == run
 
 
+@pytest.mark.shared
 @pytest.mark.parametrize(
     ("field", "value"),
     [
