@@ -220,6 +220,7 @@ async def test_every_route_with_a_body_refuses_a_compressed_one(
     assert all_rows(manager_of(application)) == before
 
 
+@pytest.mark.shared
 @pytest.mark.parametrize(
     ("encoding", "named"),
     [

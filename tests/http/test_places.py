@@ -34,10 +34,13 @@ BAD_TEXTS = {
 """Texts that are not valid JSON, with the code of the error."""
 
 
-@pytest.fixture(autouse=True)
-async def something(client: httpx.AsyncClient) -> None:
+pytestmark = pytest.mark.shared
+
+
+@pytest.fixture(autouse=True, scope="module")
+async def something(shared_client: httpx.AsyncClient) -> None:
     """Create one of everything."""
-    await make_something_of_everything(client)
+    await make_something_of_everything(shared_client)
 
 
 def shapes(call: Call) -> list[dict[str, Any]]:

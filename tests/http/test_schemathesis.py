@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 CONFIG: dict[str, Any] = {
     "generation": {
         "deterministic": True,
-        "max-examples": 8,
+        "max-examples": 4,
         "database": "none",
         # This replaces the pattern; see below.
         "allow-x00": False,
@@ -85,19 +85,22 @@ def valid_answers(
     The decorator `parametrize` would generate them whenever tests are collected, in every worker.
     """
 
+    import requests
     from schemathesis.checks import load_all_checks
     from schemathesis.core.result import Ok
     from schemathesis.pytest.lazy import get_all_tests
 
     def check(case: "schemathesis.Case[Any]") -> None:
-        case.call_and_validate(base_url=base_url, headers=headers)
+        case.call_and_validate(base_url=base_url, headers=headers, session=session)
 
     load_all_checks()
     one = made.include(method=call.method, path=call.template)
     (built,) = get_all_tests(schema=one, test_func=check, settings=None, given_kwargs=None)
     assert isinstance(built, Ok)
-    _, requests = built.ok()
-    requests()
+    _, generated = built.ok()
+    # One connection for all of them.
+    with requests.Session() as session:
+        generated()
 
 
 @pytest.fixture(scope="module")

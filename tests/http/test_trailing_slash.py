@@ -11,6 +11,7 @@ from tests.support.http import problem
 from tests.support.routes import calls
 
 
+@pytest.mark.shared
 async def test_every_route_with_a_slash_at_its_end_is_named_without_it(
     client: httpx.AsyncClient, application: FastAPI
 ) -> None:
@@ -31,6 +32,7 @@ async def test_open_paths_are_named_as_well(stranger: httpx.AsyncClient, path: s
     assert document["detail"].endswith(f" {path[:-1]}")
 
 
+@pytest.mark.shared
 @pytest.mark.parametrize(
     "path",
     ["/nowhere/", "/api/", "/api/sentinel/", "/api/projects/1/2/3/4/", "/api//", "/openapi-json/"],

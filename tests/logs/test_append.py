@@ -92,6 +92,7 @@ async def test_one_log_of_an_unknown_run_or_project_refuses_the_whole_batch(
     assert await messages(api) == []
 
 
+@pytest.mark.shared
 @pytest.mark.parametrize(
     ("change", "place", "code"),
     [
@@ -126,6 +127,7 @@ async def test_a_wrong_log_is_told_where_it_is_wrong(
     assert await messages(api) == []
 
 
+@pytest.mark.shared
 @pytest.mark.parametrize("missing", ["level", "message"])
 async def test_a_log_without_level_or_message_is_refused(api: Api, missing: str) -> None:
     body = log()
@@ -133,6 +135,7 @@ async def test_a_log_without_level_or_message_is_refused(api: Api, missing: str)
     assert codes(await api.post("/api/logs", body, 422)) == [(f"/{missing}", "missing")]
 
 
+@pytest.mark.shared
 @pytest.mark.parametrize(
     ("body", "place", "code"),
     [
@@ -151,6 +154,7 @@ async def test_a_body_that_is_neither_a_log_nor_logs_is_refused(
     assert codes(await api.post("/api/logs", body, 422)) == [(place, code)]
 
 
+@pytest.mark.shared
 async def test_every_wrong_log_of_a_batch_is_told(api: Api) -> None:
     logs = [log(), log(""), log(), log(level="bad", component="")]
     assert codes(await api.post("/api/logs", {"logs": logs}, 422)) == [
@@ -160,6 +164,7 @@ async def test_every_wrong_log_of_a_batch_is_told(api: Api) -> None:
     ]
 
 
+@pytest.mark.shared
 @pytest.mark.parametrize("body", [b"", b"{", b'{"level": NaN}', b'{"level": "INFO", "level": ""}'])
 async def test_what_is_no_json_is_refused(api: Api, body: bytes) -> None:
     answer = await api.client.post(
@@ -190,6 +195,7 @@ async def test_a_clock_that_was_far_ahead_is_not_followed(api: Api, clock: SetCl
     assert await messages(api, since=clock.text(1)) == ["of next year"]
 
 
+@pytest.mark.shared
 @pytest.mark.parametrize(
     "component",
     [

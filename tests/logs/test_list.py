@@ -135,6 +135,7 @@ async def test_a_time_may_be_of_any_zone(api: Api, clock: SetClock) -> None:
     assert len(await found(api, until="2026-01-31T07:00:00-05:00")) == 1
 
 
+@pytest.mark.shared
 @pytest.mark.parametrize(
     ("params", "place"),
     [
@@ -158,6 +159,7 @@ async def test_a_wrong_filter_is_told(api: Api, params: dict[str, str], place: s
     assert [pointer for pointer, _ in codes(answer)] == [place]
 
 
+@pytest.mark.shared
 @pytest.mark.parametrize(
     "other",
     [

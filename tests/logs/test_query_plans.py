@@ -62,6 +62,7 @@ FILTERS = [
 ]
 
 
+@pytest.mark.shared
 @pytest.mark.parametrize("after", [None, (10,)])
 async def test_no_page_of_logs_scans_or_sorts(
     api: Api, explaining: Explaining, after: tuple[int] | None
@@ -79,6 +80,7 @@ async def test_no_page_of_logs_scans_or_sorts(
     assert len(FILTERS) == 768
 
 
+@pytest.mark.shared
 async def test_a_single_trait_has_its_own_index(api: Api, explaining: Explaining) -> None:
     logs = SystemLogRepository(api.service.db_manager).using(explaining)
     for filter, index in (
@@ -92,6 +94,7 @@ async def test_a_single_trait_has_its_own_index(api: Api, explaining: Explaining
         assert explaining.steps()[0].startswith(index)
 
 
+@pytest.mark.shared
 async def test_a_token_of_very_many_projects_walks_the_rows_in_order(
     api: Api, explaining: Explaining
 ) -> None:
@@ -116,6 +119,7 @@ async def test_nothing_else_about_logs_scans_or_sorts(api: Api, explaining: Expl
     assert careless(explaining.steps()) == []
 
 
+@pytest.mark.shared
 async def test_noting_a_block_reads_its_rows_and_sorts_only_these(explaining: Explaining) -> None:
     await store_blocks(explaining, 5 * BLOCK, newest=2)
     assert explaining.steps() == [

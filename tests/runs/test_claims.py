@@ -116,6 +116,7 @@ async def test_runs_of_a_deleted_project_are_not_started(api: Api) -> None:
     assert (await api.claim())["id"] == 1
 
 
+@pytest.mark.shared
 @pytest.mark.parametrize(
     ("fields", "wrong"),
     [

@@ -145,6 +145,7 @@ async def test_a_finished_run_takes_the_states_of_what_comes_after_it(api: Api) 
     assert (await add(api, "completed"))["previous_state"] == "auto_merging"
 
 
+@pytest.mark.shared
 @pytest.mark.parametrize(
     ("body", "wrong"),
     [

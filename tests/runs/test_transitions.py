@@ -77,6 +77,7 @@ async def test_each_step_is_taken_or_refused_as_the_table_says(
         assert await api.run(run["id"]) == run
 
 
+@pytest.mark.shared
 @pytest.mark.parametrize("current", CONTRACT)
 async def test_cancel_is_short_for_cancelled(api: Api, current: str) -> None:
     run = await run_in(api, current)

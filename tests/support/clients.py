@@ -8,7 +8,7 @@ import httpx
 from fastapi import FastAPI
 
 from backend.runtime import TOKEN_FILE
-from config.settings import Settings
+from backend.runtime.installation import Configuration
 
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 """For clients of `http://`: the default of httpx reads all certificates, which takes 30 ms."""
@@ -26,7 +26,7 @@ def bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
-def token_of_first_start(settings: Settings) -> str:
+def token_of_first_start(settings: Configuration) -> str:
     """The admin token that the first start on this data directory wrote."""
     return (settings.data_dir / TOKEN_FILE).read_text(encoding="ascii").strip()
 

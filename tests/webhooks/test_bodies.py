@@ -68,6 +68,7 @@ async def test_a_body_past_the_limit_is_refused_whether_it_says_so_or_not(
     problem(await sender.post(path, content=pieces_of(LIMIT), headers=headers), "unauthenticated")
 
 
+@pytest.mark.shared
 @pytest.mark.parametrize(
     ("method", "path"),
     [
