@@ -184,11 +184,37 @@ def installed(
 
 
 @pytest.fixture
-async def application(installed: Settings) -> AsyncIterator[FastAPI]:
-    """The application, running; its service is `application.state.service`."""
+async def own_application(installed: Settings) -> AsyncIterator[FastAPI]:
+    """The test's application."""
     app = create_app(installed)
     async with app.router.lifespan_context(app):
         yield app
+
+
+@pytest.fixture(scope="module")
+async def shared_application(
+    tmp_path_factory: pytest.TempPathFactory, installation_template: Path, master_keys: str
+) -> AsyncIterator[FastAPI]:
+    """The application of all tests of the module that have the mark `shared`."""
+    directory = tmp_path_factory.mktemp("shared")
+    for file in installation_template.iterdir():
+        shutil.copy(file, directory)
+    app = create_app(_read_settings(master_keys).model_copy(update={"data_dir": directory}))
+    async with app.router.lifespan_context(app):
+        yield app
+
+
+@pytest.fixture
+def application(request: pytest.FixtureRequest) -> FastAPI:
+    """The application, running; its service is `application.state.service`.
+
+    It is the test's own. A test with the mark `shared` shares it with the others of its module that
+    have the mark: with refused requests and with reads, tests don't disturb each other.
+    """
+    is_shared = request.node.get_closest_marker("shared") is not None
+    app = request.getfixturevalue("shared_application" if is_shared else "own_application")
+    assert isinstance(app, FastAPI)
+    return app
 
 
 @pytest.fixture

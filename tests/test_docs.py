@@ -179,3 +179,11 @@ def test_every_decision_is_listed_and_has_its_number() -> None:
         assert name.startswith(f"{number:04}-")
         for part in ("## Context\n", "## Decision\n", "## Figures\n"):
             assert part in text, name
+
+
+def test_no_diagram_has_a_semicolon() -> None:
+    diagrams = re.findall(r"^```mermaid\n(.*?)^```", _text(), re.DOTALL | re.MULTILINE)
+    assert len(diagrams) >= 2
+    for diagram in diagrams:
+        # In Mermaid it ends the statement, and the rest of the line is a syntax error.
+        assert ";" not in diagram

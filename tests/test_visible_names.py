@@ -17,7 +17,7 @@ from backend.schemas.tokens import TokenCreate
 from models import NAME_PATTERN
 from tests.runs.test_json_fields import shapes
 from tests.support.model_errors import errors_of
-from tests.support.routes import smallest
+from tests.support.shapes import smallest
 
 BIDI = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 UNSEEN = (

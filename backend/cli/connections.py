@@ -5,20 +5,17 @@ but a body. This class counts the bytes that arrive, and `overdue()` finds slow 
 state that uvicorn keeps of the connection.
 """
 
-import re
-import sys
 from asyncio import Transport
 from collections import Counter
 from dataclasses import dataclass
-from enum import StrEnum
-from fcntl import ioctl
-from termios import TIOCOUTQ
 from typing import Any
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from backend.cli.client_time import ClientTime, Wait, unacknowledged_bytes
 from backend.cli.last_answers import TAIL_BYTES, LastAnswer, LastAnswers
+from backend.cli.request_target import read_target
 from backend.cli.upgrades import has_body, parser_behind_head, stand_in
 from backend.http.request_head import (
     FAULT,
@@ -29,9 +26,6 @@ from backend.http.request_head import (
     url_too_long,
 )
 
-_PATIENCE = 0.75
-"""The share of its time after which a client is overdue. A wait begins up to one check before it
-is seen, and ends up to one check late: the rest covers both, and a late timer."""
 TOO_MANY = "too_many"
 _NO_HTTP = "this is not an HTTP request"
 _PIECE_BYTES = 4096
@@ -40,7 +34,6 @@ head or a body."""
 _MAX_PIECE_BYTES = 32 * 1024
 _FRAME_BYTES = 16
 """The bytes that the frame of a chunk may have, in addition to twice its data."""
-_ABSOLUTE = re.compile(rb"https?://([^/?#]+)(.*)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,16 +54,6 @@ class ConnectionLimits:
     """A URL that is incomplete after this many bytes is answered 414."""
 
 
-class Wait(StrEnum):
-    """What the server waits for: a head, a body, or the reading of an answer. `IDLE` is a wait for
-    the next request when connections are crowded."""
-
-    HEAD = "head"
-    BODY = "body"
-    ANSWER = "answer"
-    IDLE = "idle"
-
-
 class Connection(HttpToolsProtocol):
     """A connection that limits its client."""
 
@@ -86,10 +69,7 @@ class Connection(HttpToolsProtocol):
         self._seen = seen
         self._last_answers = last_answers
         self._last_answer: LastAnswer | None = None
-        self._wait: tuple[Wait, object] | None = None
-        """The wait found by the last check, and a mark that changes with each new wait."""
-        self._done = 0
-        self._credit = 0.0
+        self._time = ClientTime(limits.seconds, limits.bytes_per_second)
         self._body_bytes = 0
         self._body_parts = 0
         self._head_bytes = 0
@@ -174,7 +154,7 @@ class Connection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Begin to serve the request."""
         if not self.url.startswith(b"/"):
-            self._take_authority()
+            self._read_target()
         if b"#" in self.url:
             self._note(Fault("bad_request", "leave the fragment out of the URL"))
         if len(self.url) > self._limits.url_bytes:
@@ -192,22 +172,16 @@ class Connection(HttpToolsProtocol):
         """Let the edge refuse the request."""
         self.scope[FAULT] = fault  # type: ignore[literal-required]
 
-    def _take_authority(self) -> None:
-        """Make an absolute URL a path. Its host replaces the `Host` header (RFC 9112, 3.2.2)."""
-        target = _ABSOLUTE.fullmatch(self.url)
-        if target is not None:
+    def _read_target(self) -> None:
+        """Take the path and the host from an absolute URL."""
+        target = read_target(self.url, self.parser.get_method())
+        self.url = target.url
+        if target.host is not None:
             self.headers[:] = [
-                (name, target[1] if name == b"host" else value) for name, value in self.headers
+                (name, target.host if name == b"host" else value) for name, value in self.headers
             ]
-            self.url = target[2] if target[2].startswith(b"/") else b"/" + target[2]
-        elif b"://" in self.url:
-            # A proxy that relies on the Host header would take it for another URL.
-            self._note(
-                Fault("bad_request", "an absolute URL must be http or https and have a host")
-            )
-        elif self.url == b"*" and self.parser.get_method() != b"OPTIONS":
-            self._note(Fault("bad_request", "the URL * is only for OPTIONS"))
-        # The URL parser refuses every other form.
+        if target.fault is not None:
+            self._note(target.fault)
 
     def _parse(self, piece: bytes | memoryview, data: bytes) -> None:
         """Parse a piece as uvicorn does, but without its warnings: clients could fill the log."""
@@ -277,18 +251,7 @@ class Connection(HttpToolsProtocol):
 
         Must be called regularly, with the seconds since the previous call.
         """
-        before, done_before = self._wait, self._done
-        self._wait, self._done = self._waiting(crowded=crowded)
-        if self._wait is None:
-            return None
-        patience = self._limits.seconds * _PATIENCE
-        if self._wait != before:
-            self._credit = patience
-            return None
-        # A client that does nothing is overdue after `patience`; one that keeps the rate never is.
-        earned = max(0, self._done - done_before) / self._limits.bytes_per_second
-        self._credit = min(patience, self._credit + earned) - elapsed
-        return self._wait[0] if self._credit <= 0 else None
+        return self._time.overdue(*self._waiting(crowded=crowded), elapsed)
 
     def _waiting(self, *, crowded: bool) -> tuple[tuple[Wait, object] | None, int]:
         """What the server waits for, or `None`, and a number that grows with the progress."""
@@ -299,7 +262,7 @@ class Connection(HttpToolsProtocol):
             return None, 0
         if unsent:
             # If new data was added, a pause shows it sooner or later: the client had read some.
-            return (Wait.ANSWER, self._pauses), -(unsent + self._unacknowledged())
+            return (Wait.ANSWER, self._pauses), -(unsent + unacknowledged_bytes(self.transport))
         cycle = self._last_request()
         if cycle is None or cycle.response_complete:
             # Any byte cancels uvicorn's own timer for idle connections.
@@ -312,18 +275,6 @@ class Connection(HttpToolsProtocol):
     def _last_request(self) -> RequestResponseCycle | None:
         # uvicorn's annotation omits that `cycle` is None at first.
         return self.cycle
-
-    def _unacknowledged(self) -> int:
-        """The bytes in the system's buffer that the client has not acknowledged.
-
-        The system accepts new bytes by the megabyte. Without this count, a slow client would seem
-        to read nothing in between.
-        """
-        try:
-            descriptor = self.transport.get_extra_info("socket").fileno()
-            return int.from_bytes(ioctl(descriptor, TIOCOUTQ, bytes(4)), sys.byteorder)
-        except OSError:
-            return 0
 
     def _reject(self, fault: Fault, data: bytes) -> None:
         """Stop reading, and close after the pending answers are sent."""

@@ -12,6 +12,7 @@ from backend.crypto.signed_body import SignedBody, claimed_mac
 from backend.errors import BadRequest, BadSignature, MalformedJson, RateLimited
 from backend.http.authentication import client_address
 from backend.http.inbound_budget import NO_ROOM, InboundBody, InboundLimits
+from backend.http.route_policy import Queue
 from backend.http.state import state_of
 from backend.http.strict_json import check_content_type, refuse_other_encoding
 from backend.services.webhooks.deliveries import Deliveries, IncomingDelivery
@@ -41,7 +42,7 @@ async def take_github_delivery(
             target = await deliveries.target(webhook_id)
             incoming = await read_github_delivery(request, head, target.secret_token, body, limits)
             # All senders together count as one client of the writing queue.
-            async with state.queues["writing"].slot("deliveries"):
+            async with state.queues[Queue.WRITING].slot("deliveries"):
                 return await deliveries.receive(target, incoming)
     except BadSignature:
         limits.refused["signature"] += 1

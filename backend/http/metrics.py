@@ -1,6 +1,6 @@
 """Counts requests, and writes everything that /metrics shows."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -86,7 +86,7 @@ class Sources:
     requests: RequestMetrics
     stats: Mapping[str, Any]
     """The result of `AsyncConnectionPool.stats`."""
-    queues: Mapping[str, FairQueue]
+    queues: Collection[FairQueue]
     inbound: InboundLimits
     backlog: RunBacklog | None
     expired_leases: Mapping[str, int]
@@ -98,7 +98,7 @@ class Sources:
 async def metrics_text(
     service: DatabaseService,
     requests: RequestMetrics,
-    queues: Mapping[str, FairQueue],
+    queues: Collection[FairQueue],
     inbound: InboundLimits,
 ) -> bytes:
     """The current metrics of the application and its service, as Prometheus text."""
@@ -127,12 +127,12 @@ class _ServiceCollector(Collector):
         yield GaugeMetricFamily(
             "strongroom_requests_waiting",
             "Requests waiting for a slot.",
-            sum(queue.waiting for queue in sources.queues.values()),
+            sum(queue.waiting for queue in sources.queues),
         )
         yield CounterMetricFamily(
             "strongroom_requests_refused",
             "Requests refused after waiting too long for a slot.",
-            sum(queue.refused for queue in sources.queues.values()),
+            sum(queue.refused for queue in sources.queues),
         )
         yield CounterMetricFamily(
             "strongroom_tokens_refused",

@@ -65,7 +65,7 @@ def without_token(*, is_probe: bool = False, body_limit: int = 0) -> RoutePolicy
 
 def paths_of(template: str) -> re.Pattern[str]:
     """A pattern for the paths of a template with names in braces."""
-    return re.compile(re.sub(r"\{[^}]*\}", "[^/]+", template))
+    return re.compile("[^/]+".join(map(re.escape, re.split(r"\{[^}]*\}", template))))
 
 
 class BodyLimits:

@@ -12,6 +12,7 @@ from backend.http.inbound_budget import InboundLimits
 from backend.http.metrics import RequestMetrics
 from backend.http.own_origin import OwnOrigin
 from backend.http.rate_limits import RequestLimits
+from backend.http.route_policy import Queue
 from backend.runtime import Configuration, Runtime
 from backend.services.database_service import DatabaseService
 
@@ -29,8 +30,7 @@ class AppState:
     cross_origin: CrossOrigin | None
     """`None` when no other origin is permitted."""
     limits: RequestLimits
-    queues: dict[str, FairQueue]
-    """The queues by the values of `Queue`."""
+    queues: dict[Queue, FairQueue]
     inbound: InboundLimits = field(default_factory=InboundLimits)
     runtime: Runtime | None = None
     """`None` until the lifespan has begun."""

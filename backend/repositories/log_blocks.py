@@ -17,10 +17,10 @@ MAX_RANGES: Final = 20
 """A search reads this many ranges one by one; the last one contains all remaining ids."""
 
 
-async def note_blocks(db: Executor, last_id: int, noted: int | None) -> None:
-    """Store the times of the blocks after `noted`, the last stored block, and before the block of
+async def store_blocks(db: Executor, last_id: int, newest: int | None) -> None:
+    """Store the times of the blocks after `newest`, the last stored block, and before the block of
     `last_id`, the greatest id."""
-    first, end = (noted + 1 if noted is not None else 0), last_id // BLOCK
+    first, end = (newest + 1 if newest is not None else 0), last_id // BLOCK
     if first < end:
         await db.execute(
             "INSERT INTO system_log_blocks (block, first_at, last_at)"
@@ -71,11 +71,11 @@ class IdRanges:
         """The next block that may contain such logs; `None` when no block is left."""
         if not self._begun:
             row = await self._db.fetch_one("SELECT max(block) AS block FROM system_log_blocks")
-            noted = row["block"] if row is not None else None
-            unnoted = noted + 1 if noted is not None else 0
-            if self._below > unnoted * BLOCK:
+            newest = row["block"] if row is not None else None
+            following = newest + 1 if newest is not None else 0
+            if self._below > following * BLOCK:
                 # The times after the last stored block are not known.
-                return int(unnoted)
+                return int(following)
             self._begun = True
         if self._below == 0:
             return None

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from itertools import chain
 from typing import Literal, cast
 
-from backend.repositories.log_blocks import IdRanges, forget_empty_blocks, note_blocks
+from backend.repositories.log_blocks import IdRanges, forget_empty_blocks, store_blocks
 from backend.repositories.paging import Page, PageReader, Position, Query, json_members
 from database.base import TableAccess, time_text
 from database.engine import Row, TextIndex, Value
@@ -78,11 +78,11 @@ class SystemLogRepository(TableAccess):
     async def append(self, logs: Sequence[NewLog], *, own: bool = False) -> None:
         """Insert `logs`, with ids and times in their order; `own` for the service's own logs."""
         last = await self.db.fetch_one(
-            "SELECT id, created_at, (SELECT max(block) FROM system_log_blocks) AS noted"
+            "SELECT id, created_at, (SELECT max(block) FROM system_log_blocks) AS newest_block"
             " FROM system_logs WHERE id = (SELECT max(id) FROM system_logs)"
         )
         if last is not None:
-            await note_blocks(self.db, last["id"], last["noted"])
+            await store_blocks(self.db, last["id"], last["newest_block"])
         now = _not_before(last["created_at"], self.clock()) if last is not None else self.now()
         ids: list[int] = []
         size = _LARGEST_INSERT

@@ -38,7 +38,7 @@ async def get_keys(service: Service) -> KeyStatus:
             "model": RotationProgress,
             "description": "The rotation is running: `GET /api/keys` shows its progress.",
         },
-        **problems("rotation_running", body=True),
+        **problems("rotation_running", "secret_unreadable", body=True),
     },
 )
 async def rotate_keys(

@@ -62,5 +62,5 @@ async def ready(service: Service, response: Response) -> Readiness:
 async def metrics(request: Request, service: Service) -> Response:
     """Counters and gauges as Prometheus text."""
     state = state_of(request.app)
-    text = await metrics_text(service, state.metrics, state.queues, state.inbound)
+    text = await metrics_text(service, state.metrics, state.queues.values(), state.inbound)
     return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")

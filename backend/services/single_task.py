@@ -68,10 +68,12 @@ class SingleTask(Generic[T]):
         return self._task
 
     async def run_for(self, seconds: float) -> "asyncio.Task[T]":
-        """Start the task unless it runs, wait up to this many seconds for its end, and return
-        it."""
+        """Start the task unless it runs, wait up to this many seconds for its end, and return it.
+        Raises what `work` raised by then."""
         task = self.start()
         await asyncio.wait({task}, timeout=seconds)
+        if task.done():
+            task.result()
         return task
 
     async def stop(self) -> None:

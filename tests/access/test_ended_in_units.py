@@ -17,13 +17,6 @@ from tests.support.clocks import SetClock
 from tests.support.http import new_project
 
 
-@pytest.fixture
-def clock(service: DatabaseService) -> SetClock:
-    """The service's clock."""
-    service.clock = clock = SetClock()
-    return clock
-
-
 async def known(service: DatabaseService, **fields: object) -> Principal:
     data = {"name": "test", "scopes": [Scope.ADMIN], **fields}
     made = await service.tokens.create(TokenCreate.model_validate(data))

@@ -57,6 +57,7 @@ async def test_the_head_of_the_audit_is_one_row(application: FastAPI, plans: Exp
     assert set(careless(plans)) <= IN_THE_ORDER_OF_IDS
 
 
+@pytest.mark.shared
 @pytest.mark.parametrize(
     ("filter", "index"),
     [

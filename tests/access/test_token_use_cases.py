@@ -19,26 +19,9 @@ from backend.services.principal import Principal
 from database.base import time_text
 from database.connection_manager import DatabaseManager
 from database.errors import DatabaseError
+from tests.support.clocks import SetClock
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
-
-
-class Clock:
-    """A clock that only the test sets."""
-
-    def __init__(self) -> None:
-        self.now = NOW
-
-    def __call__(self) -> datetime:
-        return self.now
-
-
-@pytest.fixture
-def clock(service: DatabaseService) -> Clock:
-    """The service's clock."""
-    clock = Clock()
-    service.clock = clock
-    return clock
 
 
 async def new_token(service: DatabaseService, **fields: object) -> TokenCreated:
@@ -59,7 +42,7 @@ async def new_token(service: DatabaseService, **fields: object) -> TokenCreated:
     ],
 )
 async def test_a_token_lives_as_long_as_it_was_made_for(
-    service: DatabaseService, clock: Clock, expires_in: object, lifetime: timedelta
+    service: DatabaseService, clock: SetClock, expires_in: object, lifetime: timedelta
 ) -> None:
     made = await new_token(service, expires_in=expires_in)
     assert made.expires_at == time_text(NOW + lifetime)
@@ -72,7 +55,7 @@ async def test_a_token_lives_as_long_as_it_was_made_for(
         await service.tokens.authenticate(made.token)
 
 
-async def test_a_token_may_end_at_a_moment(service: DatabaseService, clock: Clock) -> None:
+async def test_a_token_may_end_at_a_moment(service: DatabaseService, clock: SetClock) -> None:
     made = await new_token(service, expires_at="2026-02-01T01:00:00+01:00")
     assert made.expires_at == "2026-02-01T00:00:00.000000Z"
     clock.now = datetime(2026, 2, 1, tzinfo=UTC)
@@ -80,7 +63,7 @@ async def test_a_token_may_end_at_a_moment(service: DatabaseService, clock: Cloc
         await service.tokens.authenticate(made.token)
 
 
-async def test_a_token_without_an_end_has_none(service: DatabaseService, clock: Clock) -> None:
+async def test_a_token_without_an_end_has_none(service: DatabaseService, clock: SetClock) -> None:
     made = await new_token(service)
     assert made.expires_at is None
     clock.now = NOW + timedelta(days=36_500)
@@ -97,7 +80,7 @@ async def test_a_token_without_an_end_has_none(service: DatabaseService, clock: 
     ],
 )
 async def test_what_only_the_service_can_refuse(
-    service: DatabaseService, clock: Clock, fields: dict[str, object]
+    service: DatabaseService, clock: SetClock, fields: dict[str, object]
 ) -> None:
     assert clock() == NOW
     await service.projects.create(
@@ -217,7 +200,7 @@ async def test_a_list_goes_through_all_tokens_once(service: DatabaseService) -> 
 
 
 async def test_the_last_use_shows_at_once_and_is_stored_now_and_then(
-    service: DatabaseService, manager: DatabaseManager, clock: Clock
+    service: DatabaseService, manager: DatabaseManager, clock: SetClock
 ) -> None:
     def stored() -> object:
         rows = manager.execute_query("SELECT last_used_at FROM api_tokens WHERE id = ?", (made.id,))

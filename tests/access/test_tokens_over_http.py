@@ -49,6 +49,7 @@ async def test_a_revoked_token_shows_only_on_request(client: httpx.AsyncClient) 
     assert shown[0]["revoked_at"] is not None
 
 
+@pytest.mark.shared
 @pytest.mark.parametrize(
     ("changes", "pointer"),
     [
@@ -86,6 +87,7 @@ async def test_what_is_wrong_is_told_by_its_place(
     assert len((await client.get("/api/tokens")).json()["tokens"]) == 1
 
 
+@pytest.mark.shared
 @pytest.mark.parametrize(
     "name",
     [

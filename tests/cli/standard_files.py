@@ -1,5 +1,6 @@
 """The command with standard files that are closed, full, or limited to ASCII."""
 
+import io
 import os
 import sys
 import tempfile
@@ -8,14 +9,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from strongroom.__main__ import main
-from tests.support.forked import Forked
+from tests.support.forked import Forked, run_script
 from tests.support.processes import PATIENCE, Outcome
 
 
 def run_with(case: str, arguments: Sequence[str], cwd: Path, env: Mapping[str, str]) -> Outcome:
-    """Run the command to its end in a process with the standard files of `case`: `closed` or `full`
-    and the name of one file, `ascii`, or nothing."""
+    """Run the command to its end in a process with the standard files of `case`: `closed`, `full`
+    or `unbuffered full` and the name of one file, `ascii`, or nothing."""
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         function = partial(_run, case)
         with Forked(arguments, cwd=cwd, env=env, stdout=out, stderr=err, function=function) as run:
@@ -37,9 +37,12 @@ def _run(case: str, arguments: Sequence[str]) -> int:
         if case == f"closed {name}":
             os.close(number)
             standard[name] = None
-        if case == f"full {name}":
+        if case.endswith(f"full {name}"):
             os.dup2(os.open("/dev/full", os.O_WRONLY), number)
+        if case.startswith("unbuffered") and number:
+            # With PYTHONUNBUFFERED there is no buffer between the text and the file.
+            raw = io.FileIO(number, "w", closefd=False)
+            standard[name] = io.TextIOWrapper(raw, encoding=encoding, write_through=True)
         setattr(sys, name, standard[name])
         setattr(sys, f"__{name}__", standard[name])
-    sys.argv = ["strongroom", *arguments]
-    return main()
+    return run_script(arguments)

@@ -8,17 +8,11 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Command
-from tests.support.processes import (
-    PATIENCE,
-    STRONGROOM,
-    Outcome,
-    document,
-    environment,
-    write_documents,
-)
+from tests.cli.standard_files import run_with
+from tests.support.processes import PATIENCE, STRONGROOM, document, environment, write_documents
 
 CREATE = ("token", "create", "ci", "--scope", "admin")
-OUTPUTS = [">&-", ">/dev/full"]
+OUTPUTS = ["closed stdout", "full stdout"]
 
 
 @pytest.fixture
@@ -29,28 +23,13 @@ def installation(command: Command, directory: Path, tmp_path: Path) -> Path:
     return directory
 
 
-def run_with(output: str, *arguments: str | Path, cwd: Path, **variables: str) -> Outcome:
-    """Run the command with its standard output as a shell sets it up."""
-    done = subprocess.run(
-        ["sh", "-c", f'exec "$0" "$@" {output}', STRONGROOM, *arguments],  # noqa: S607
-        cwd=cwd,
-        env={**environment(), **variables},
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
-    return Outcome(done.returncode, done.stdout, done.stderr)
-
-
 @pytest.mark.parametrize("output", OUTPUTS)
 @pytest.mark.parametrize("options", [(), ("--json",)])
 def test_a_token_that_could_not_be_shown_is_not_made(
     command: Command, installation: Path, output: str, options: tuple[str, ...]
 ) -> None:
-    outcome = run_with(
-        output, *CREATE, *options, "--data-dir", installation, cwd=installation.parent
-    )
+    line = (*CREATE, *options, "--data-dir", str(installation))
+    outcome = run_with(output, line, installation.parent, environment())
     assert outcome.status == 1
     assert "standard output" in outcome.complaint
     listed = command("token", "list", "--revoked", "--json", "--data-dir", installation)
@@ -65,7 +44,7 @@ def test_a_token_that_could_not_be_shown_is_not_made(
 
 @pytest.mark.parametrize("output", OUTPUTS)
 def test_a_key_that_could_not_be_shown_is_reported(tmp_path: Path, output: str) -> None:
-    outcome = run_with(output, "keys", "generate", cwd=tmp_path)
+    outcome = run_with(output, ("keys", "generate"), tmp_path, environment())
     assert outcome.status == 1
     assert "standard output" in outcome.complaint
 
@@ -74,10 +53,26 @@ def test_a_key_that_could_not_be_shown_is_reported(tmp_path: Path, output: str) 
 def test_a_full_output_is_one_line_for_other_commands_too(
     installation: Path, arguments: tuple[str, ...]
 ) -> None:
-    place = () if arguments == ("-h",) else ("--data-dir", installation)
+    place = () if arguments == ("-h",) else ("--data-dir", str(installation))
     # As in containers.
     outcome = run_with(
-        ">/dev/full", *arguments, *place, cwd=installation.parent, PYTHONUNBUFFERED="1"
+        "unbuffered full stdout", (*arguments, *place), installation.parent, environment()
     )
     assert outcome.status == 1
     assert outcome.complaint.startswith("standard output can't be written (No space left")
+
+
+def test_a_shell_can_close_the_output_or_send_it_to_a_full_disk(tmp_path: Path) -> None:
+    done = subprocess.run(
+        ["sh", "-c", '"$0" keys generate >&-; exec "$0" -h >/dev/full', STRONGROOM],  # noqa: S607
+        cwd=tmp_path,
+        env={**environment(), "PYTHONUNBUFFERED": "1"},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    closed, full = done.stderr.splitlines()
+    assert (done.returncode, done.stdout) == (1, "")
+    assert closed.startswith("strongroom: standard output can't be written")
+    assert full.startswith("strongroom: standard output can't be written (No space left")

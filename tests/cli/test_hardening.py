@@ -12,12 +12,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
-import httpx
 import pytest
 
 from backend.crypto.keyring import generate_master_key
+from tests.support.clients import client_at
 from tests.support.forked import Forked
-from tests.support.processes import NO_TLS, PATIENCE, Serving, environment, run
+from tests.support.processes import PATIENCE, Serving, environment, run
 
 KEY = generate_master_key("first")
 ON_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="asks Linux about a process")
@@ -243,7 +243,7 @@ def test_settings_reach_the_server(tmp_path: Path) -> None:
     with Serving(tmp_path / "data", env=env) as serving:
         address = address_of(serving)
         with (
-            httpx.Client(base_url=serving.url, timeout=PATIENCE, verify=NO_TLS) as client,
+            client_at(serving.url) as client,
             closing(socket.create_connection(address, timeout=PATIENCE)),
         ):
             assert client.get("/health").status_code == 200

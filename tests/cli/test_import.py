@@ -2,9 +2,11 @@
 
 import json
 import os
+import resource
 import signal
-import subprocess
+from collections.abc import Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +18,12 @@ from backend.runtime import DataDirectory
 from backend.schemas.projects import ProjectFields
 from database.sqlite.process_lock import ProcessLock
 from tests.cli.conftest import Command
+from tests.cli.piped import piped
+from tests.support.forked import run_script
 from tests.support.processes import (
-    PATIENCE,
     REAL_DOCUMENTS,
-    STRONGROOM,
     Serving,
     document,
-    environment,
     read_documents,
     run,
     write_documents,
@@ -312,24 +313,15 @@ def test_an_import_makes_no_token_so_that_the_first_start_tells_of_it(
 def test_an_import_that_is_ended_leaves_whole_projects(
     command: Command, directory: Path, number: signal.Signals
 ) -> None:
-    lines = [json.dumps(document(n)) + "\n" for n in range(1000)]
-    with subprocess.Popen(
-        [STRONGROOM, "import", "-", "--data-dir", str(directory)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=environment(),
-        cwd=directory.parent,
-    ) as process:
-        assert process.stdin is not None
+    lines = [json.dumps(document(n)) + "\n" for n in range(600)]
+    with piped(directory.parent, ("import", "-", "--data-dir", directory)) as process:
         # A pipe holds far less than all lines: once they are written, most of them were read.
         process.stdin.write("".join(lines).encode())
-        process.stdin.flush()
-        process.send_signal(number)
-        _, told = process.communicate(timeout=PATIENCE)
-        expected = {signal.SIGKILL: -9, signal.SIGTERM: 143, signal.SIGINT: 130}
-        assert process.returncode == expected[number]
-        assert b"Traceback" not in told
+        process.process.send_signal(number)
+        ended = process.finish()
+    expected = {signal.SIGKILL: -9, signal.SIGTERM: 143, signal.SIGINT: 130}
+    assert ended.status == expected[number]
+    assert "Traceback" not in ended.err
     assert command("verify", "--data-dir", directory).status == 0
     kept = list(_exported(command, directory).values())
     assert kept
@@ -339,26 +331,22 @@ def test_an_import_that_is_ended_leaves_whole_projects(
     assert _counts(again.json) == (len(lines) - len(kept), 0, len(kept), 0)
 
 
+def _with_small_files(most: int, arguments: Sequence[str]) -> int:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+    return run_script(arguments)
+
+
 def test_a_file_that_can_not_grow_ends_the_import_and_it_goes_on_later(
     command: Command, directory: Path
 ) -> None:
-    documents = [document(n) for n in range(2000)]
+    documents = [document(n) for n in range(700)]
     file = write_documents(directory.parent / "in.jsonl", documents)
-    ended = subprocess.run(
-        # In units of 512 bytes: enough for a part of the documents.
-        [
-            *("/bin/sh", "-c", 'ulimit -f 6000; exec "$@"', "sh"),
-            *(STRONGROOM, "import", file, "--data-dir", directory),
-        ],
-        env=environment(),
-        cwd=directory.parent,
-        capture_output=True,
-        timeout=PATIENCE,
-        check=False,
-    )
-    assert ended.returncode == 1
-    assert ended.stdout == b""
-    told = ended.stderr.decode().splitlines()[-1]
+    # Enough for a part of the documents.
+    function = partial(_with_small_files, 1_500_000)
+    with piped(directory.parent, ("import", file, "--data-dir", directory), function) as process:
+        ended = process.finish()
+    assert (ended.status, ended.out) == (1, "")
+    told = ended.err.splitlines()[-1]
     assert "check the disk" in told
     stored = len(_exported(command, directory))
     assert f"; {stored} lines are stored; import the file again to go on" in told

@@ -1,57 +1,33 @@
 """Commands that a signal ends: one line, the exit status that shells expect, and no half-done
 work."""
 
-import os
 import signal
-import subprocess
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from backend.cli.failures import ended_by_signals, guarded, interrupted_at_once
 from tests.cli.conftest import Command
-from tests.support.processes import PATIENCE, STRONGROOM, environment
+from tests.cli.piped import piped
+from tests.support.processes import Outcome
 
 LOCK = "strongroom.db.lock"
 SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT]
 
 
-@contextmanager
-def started(cwd: Path, *arguments: str | Path) -> Iterator["subprocess.Popen[bytes]"]:
-    """The command as a process with a standard input."""
-    pipe = subprocess.PIPE
-    with subprocess.Popen(
-        [STRONGROOM, *arguments], cwd=cwd, env=environment(), stdin=pipe, stdout=pipe, stderr=pipe
-    ) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
-
-
-def wait_for(process: "subprocess.Popen[bytes]", there: Callable[[], bool]) -> None:
-    """Wait until `there` holds, as long as the process lives."""
-    while not there():
-        assert process.poll() is None
-        os.sched_yield()
-
-
 def test_an_interrupted_demo_leaves_an_empty_directory(
     command: Command, directory: Path, tmp_path: Path
 ) -> None:
-    with started(tmp_path, "demo", "--data-dir", directory) as process:
-        wait_for(process, lambda: any(directory.glob(".strongroom-*.partial/admin.token")))
+    with piped(tmp_path, ("demo", "--data-dir", directory)) as demo:
+        demo.wait_for(lambda: any(directory.glob(".strongroom-*.partial/admin.token")))
         # Until the command has finished, no other command takes this for an installation.
         assert not (directory / "strongroom.db").exists()
         for name in ("serve", "migrate"):
             refused = command(name, "--data-dir", directory)
             assert refused.status == 1
-            assert f"process {process.pid} is using the data directory" in refused.complaint
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=PATIENCE)
-    assert (process.returncode, out, err) == (130, b"", b"strongroom: interrupted\n")
+            assert f"process {demo.process.pid} is using the data directory" in refused.complaint
+        demo.process.send_signal(signal.SIGINT)
+        assert demo.finish() == Outcome(130, "", "strongroom: interrupted\n")
     assert [path.name for path in directory.iterdir()] == [LOCK]
     assert command("migrate", "--data-dir", directory).status == 0
 
@@ -59,8 +35,8 @@ def test_an_interrupted_demo_leaves_an_empty_directory(
 def test_a_demo_that_was_killed_is_no_installation(
     command: Command, directory: Path, tmp_path: Path
 ) -> None:
-    with started(tmp_path, "demo", "--data-dir", directory) as process:
-        wait_for(process, lambda: any(directory.glob(".strongroom-*.partial/admin.token")))
+    with piped(tmp_path, ("demo", "--data-dir", directory)) as demo:
+        demo.wait_for(lambda: any(directory.glob(".strongroom-*.partial/admin.token")))
     refused = command("migrate", "--data-dir", directory)
     assert refused.status == 1
     assert f"a demo or a restore into {directory} did not finish" in refused.complaint
@@ -70,13 +46,12 @@ def test_a_demo_that_was_killed_is_no_installation(
 def test_an_import_that_waits_for_its_pipe_is_interrupted_at_once(
     command: Command, directory: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
-    with started(tmp_path, "import", "-", "--data-dir", directory) as process:
-        wait_for(process, (directory / "strongroom.db-wal").exists)
-        process.send_signal(number)
-        out, err = process.communicate(timeout=PATIENCE)
-    assert (process.returncode, out) == (128 + number, b"")
-    assert err.startswith(b"strongroom: interrupted")
-    assert err.count(b"\n") == 1
+    with piped(tmp_path, ("import", "-", "--data-dir", directory)) as waiting:
+        waiting.wait_for((directory / "strongroom.db-wal").exists)
+        waiting.process.send_signal(number)
+        ended = waiting.finish()
+    assert (ended.status, ended.out) == (128 + number, "")
+    assert ended.complaint.startswith("interrupted")
     assert command("verify", "--data-dir", directory).status == 0
 
 

@@ -25,12 +25,10 @@ while True:
     if child == 0:
         connection = open_connection(ConnectionConfig(path))
         migrate(connection, known[:old])
-        left = statement
+        left = iter(range(statement - 1, -1, -1))
 
         def count(sql):
-            global left
-            left -= 1
-            if left == 0:
+            if next(left) == 0:
                 os.kill(os.getpid(), signal.SIGKILL)
 
         connection.set_trace_callback(count)

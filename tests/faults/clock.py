@@ -17,7 +17,8 @@ from tests.faults import clocked
 from tests.faults.damage import LOSS
 from tests.faults.site import Site, Tally
 from tests.faults.writes import Kind
-from tests.support.processes import NO_TLS, PATIENCE, Serving
+from tests.support.clients import NO_TLS
+from tests.support.processes import PATIENCE, Serving
 
 DAY = 86_400
 SCOPES = ["projects:read"]

@@ -11,7 +11,8 @@ import httpx
 
 from tests.faults.ledger import Ledger
 from tests.faults.writes import Fate, Kind, Write
-from tests.support.processes import NO_TLS, PATIENCE
+from tests.support.clients import NO_TLS
+from tests.support.processes import PATIENCE
 
 CLIENTS = 4
 

@@ -13,8 +13,8 @@ import pytest
 from fastapi import FastAPI
 
 from backend.errors import ERROR_TABLE
-from tests.http.calls import Call, all_calls, make_something_of_everything
 from tests.support.http import JSON, all_rows, manager_of, new_project, problem
+from tests.support.routes import Call, all_calls, make_something_of_everything
 
 SENTINEL = "hunter2-sentinel"
 MALFORMED, INVALID = frozenset({"malformed_json"}), frozenset({"validation_failed"})
@@ -220,6 +220,7 @@ async def test_every_route_with_a_body_refuses_a_compressed_one(
     assert all_rows(manager_of(application)) == before
 
 
+@pytest.mark.shared
 @pytest.mark.parametrize(
     ("encoding", "named"),
     [

@@ -7,8 +7,8 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from tests.http.calls import Call, all_calls, make_something_of_everything
 from tests.support.http import all_rows, manager_of, places, problem
+from tests.support.routes import Call, all_calls, make_something_of_everything
 
 SENTINEL = "hunter2-sentinel"
 NO_INTEGERS = (

@@ -15,10 +15,9 @@ from backend.http.guarded_route import GuardedRoute
 from backend.http.state import state_of
 from backend.main import create_app
 from config.settings import Settings
-from tests.http.calls import document
 from tests.support.clients import client_of, token_of_first_start
 from tests.support.resources import ABSENT, ABSENT_ID, Resources
-from tests.support.routes import Call, calls_of, send
+from tests.support.routes import Call, calls_of, document, send
 
 CHANGING = re.compile(
     r"""
@@ -53,7 +52,7 @@ class Way:
             absent = {name: ABSENT.get(name, ABSENT_ID) for name in call.names}
             wrong = dict.fromkeys(call.names, "0x")
             responses += [await send(self._client, call, names) for names in (absent, wrong)]
-        path = call.path.format(**self._names)
+        path = call.template.format(**self._names)
         headers = call.headers | {"Content-Type": "application/json"}
         for content in NO_BODIES if call.body is not None else ():
             responses.append(
@@ -106,7 +105,7 @@ async def test_every_route_answers_the_same_through_fastapi(ways: tuple[Way, Way
     # Deletions come last, and the deletion of the project after all others.
     routes = sorted(
         calls_of(document()),
-        key=lambda call: (call.method == "DELETE") + ((call.method, call.path) == MADE_LAST),
+        key=lambda call: (call.method == "DELETE") + ((call.method, call.template) == MADE_LAST),
     )
     successes = 0
     for call in routes:

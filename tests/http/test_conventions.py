@@ -17,12 +17,14 @@ def lines_of(log: io.StringIO) -> list[dict[str, Any]]:
     return [json.loads(line) for line in log.getvalue().splitlines()]
 
 
+@pytest.mark.shared
 async def test_a_request_id_that_fits_is_echoed(client: httpx.AsyncClient) -> None:
     for given in ("a", "A-b_c.9", "x" * 64):
         response = await client.get("/health", headers={"X-Request-ID": given})
         assert response.headers["x-request-id"] == given
 
 
+@pytest.mark.shared
 async def test_an_invalid_request_id_is_replaced(client: httpx.AsyncClient) -> None:
     for given in ("", " ", "x" * 65, "a b", "a/b", "a;b", "\u00e9", "a\tb", "<b>", "a,b", "a\n"):
         response = await client.get("/health", headers={b"X-Request-ID": given.encode()})
@@ -31,6 +33,7 @@ async def test_an_invalid_request_id_is_replaced(client: httpx.AsyncClient) -> N
         assert REQUEST_ID.fullmatch(made)
 
 
+@pytest.mark.shared
 async def test_no_two_requests_have_one_made_id(client: httpx.AsyncClient) -> None:
     ids = [(await client.get("/health")).headers["x-request-id"] for _ in range(50)]
     assert len(set(ids)) == 50
@@ -69,6 +72,7 @@ async def test_an_unknown_method_is_neither_logged_nor_counted_by_name(
     assert "SENTINEL" not in (await client.get("/metrics")).text
 
 
+@pytest.mark.shared
 async def test_an_unknown_path_is_not_found(client: httpx.AsyncClient) -> None:
     for path in ("/api", "/api/projects/", "/api/projects/1/", "/nowhere", "/api/%00", "/api/%ff"):
         problem(await client.get(path), "not_found")
@@ -90,6 +94,7 @@ ALLOWED: list[tuple[str, str, set[str]]] = [
 ]
 
 
+@pytest.mark.shared
 async def test_a_method_that_a_path_does_not_have_is_told_those_it_has(
     client: httpx.AsyncClient,
 ) -> None:
@@ -137,6 +142,7 @@ async def test_an_unexpected_error_is_internal_and_says_nothing(
     assert {line["request_id"] for line in lines} == {"look-me-up"}
 
 
+@pytest.mark.shared
 async def test_every_answer_forbids_guessing_its_type(client: httpx.AsyncClient) -> None:
     for path in ("/health", "/nowhere", "/api/projects/0", "/docs"):
         assert (await client.get(path)).headers["x-content-type-options"] == "nosniff"
@@ -165,6 +171,7 @@ async def test_a_request_id_reaches_the_lines_of_the_writer(
     assert entries == [{"request_id": "deleting"}]
 
 
+@pytest.mark.shared
 async def test_made_request_ids_have_the_form_that_is_taken(client: httpx.AsyncClient) -> None:
     made = (await client.get("/health")).headers["x-request-id"]
     assert re.fullmatch(r"[A-Za-z0-9._-]{1,64}", made)

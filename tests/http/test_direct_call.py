@@ -35,6 +35,7 @@ from backend.http.fast_path.direct_call import (
     application,
     is_ordinary,
 )
+from tests.support.clients import client_of
 
 Number = Annotated[int, Path(ge=1)]
 
@@ -110,10 +111,7 @@ def make(route_class: type[APIRoute]) -> FastAPI:
 def clients() -> tuple[httpx.AsyncClient, httpx.AsyncClient]:
     """A client of the direct application, and one of the application that uses FastAPI's
     handler."""
-    direct, usual = (
-        httpx.AsyncClient(transport=httpx.ASGITransport(make(kind)), base_url="http://test")
-        for kind in (Direct, APIRoute)
-    )
+    direct, usual = (client_of(make(kind), raising=True) for kind in (Direct, APIRoute))
     return direct, usual
 
 

@@ -33,7 +33,7 @@ class Waiters:
         return asyncio.create_task(have_it())
 
 
-async def test_as_many_as_there_are_seats_work_at_once() -> None:
+async def test_as_many_as_there_are_slots_work_at_once() -> None:
     queue = FairQueue(2, LONG)
     assert [queue.take("a") for _ in range(3)] == [True, True, False]
     queue.give_back("a")
@@ -57,7 +57,7 @@ async def test_clients_take_turns_however_many_requests_they_have() -> None:
     assert (queue.free, len(tasks)) == (1, 7)
 
 
-async def test_clients_that_have_something_to_do_share_the_seats() -> None:
+async def test_clients_that_have_something_to_do_share_the_slots() -> None:
     queue = FairQueue(5, LONG, linger=LONG)
     waiters = Waiters(queue)
     assert [queue.take("a") for _ in range(5)] == [True] * 5
@@ -81,7 +81,7 @@ async def test_clients_that_have_something_to_do_share_the_seats() -> None:
     assert [queue.take("b") for _ in range(3)] == [True, True, False]
 
 
-async def test_of_more_clients_than_seats_each_may_have_one() -> None:
+async def test_of_more_clients_than_slots_each_may_have_one() -> None:
     queue = FairQueue(2, LONG)
     waiters = Waiters(queue)
     assert queue.take("a")
@@ -95,7 +95,7 @@ async def test_of_more_clients_than_seats_each_may_have_one() -> None:
     await asyncio.gather(*tasks)
 
 
-async def test_many_clients_with_little_to_do_leave_half_of_the_seats_to_others() -> None:
+async def test_many_clients_with_little_to_do_leave_half_of_the_slots_to_others() -> None:
     queue = FairQueue(8, LONG, linger=LONG)
     for client in range(50):
         assert queue.take(client)
@@ -200,7 +200,7 @@ async def test_a_waiter_cancelled_while_it_is_refused_hands_on_nothing() -> None
 
 
 @pytest.mark.parametrize("seed", range(5))
-async def test_after_any_mixture_all_seats_are_there(seed: int) -> None:
+async def test_after_any_mixture_all_slots_are_there(seed: int) -> None:
     chance = random.Random(seed)  # noqa: S311
     queue = FairQueue(4, 0.02)
     working = most = 0

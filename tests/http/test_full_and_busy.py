@@ -176,7 +176,7 @@ class TestTurns:
         queue.give_back("another")
         assert (await task).status_code == 200
 
-    async def test_a_request_that_fails_gives_its_seat_back(
+    async def test_a_request_that_fails_gives_its_slot_back(
         self, client: httpx.AsyncClient, application: FastAPI
     ) -> None:
         for _ in range(3):

@@ -108,6 +108,7 @@ async def with_more(service: Service, fixed: int) -> dict[str, Any]:
     return {"service": id(service), "fixed": fixed}
 
 
+@pytest.mark.shared
 @pytest.mark.parametrize(
     "endpoint",
     [
@@ -128,6 +129,7 @@ async def test_every_endpoint_with_a_service_is_given_the_one_that_runs(
     assert response.json()["service"] == id(application.state.service)
 
 
+@pytest.mark.shared
 @pytest.mark.parametrize("length", [None, 0, 5])
 async def test_the_body_limit_of_a_route_is_kept_as_fastapi_keeps_it(
     length: int | None, client: httpx.AsyncClient, application: FastAPI

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from backend.http.strict_json import parse_json
 from backend.schemas.base import RequestModel
 from backend.schemas.json_numbers import UNKEPT, read_decimal
-from tests.http.calls import Call, all_calls, make_something_of_everything
 from tests.runs.test_metadata import same
 from tests.support.http import JSON, new_project, places
+from tests.support.routes import Call, all_calls, make_something_of_everything
 
 UNKEPT_NUMBERS = (
     *("1e400", "-1e400", "1e-400", "-1E-400", "1e999999999999999999999", "1e-99999999999999999999"),

@@ -176,6 +176,7 @@ LIMITS: list[tuple[str, bool]] = [
 ]
 
 
+@pytest.mark.shared
 @pytest.mark.parametrize(("limit", "accepted"), LIMITS)
 async def test_limits(client: httpx.AsyncClient, limit: str, accepted: bool) -> None:
     project = await make_project(client)
@@ -189,6 +190,7 @@ async def test_limits(client: httpx.AsyncClient, limit: str, accepted: bool) -> 
             assert places(response) == ["/query/limit"]
 
 
+@pytest.mark.shared
 @pytest.mark.parametrize(
     "query",
     ["sort=id", "sort=", "sort=--name", "sort=name%20desc", "status=x", "status=", "status=ACTIVE"],

@@ -8,8 +8,8 @@ import pytest
 
 from database.base import encode
 from database.errors import InvalidValue
-from tests.http.calls import all_calls, make_something_of_everything
 from tests.runs.test_json_fields import shapes
+from tests.support.routes import all_calls, make_something_of_everything
 from tests.test_visible_names import short_texts
 
 NEVER_STORED = {"lease_token"}

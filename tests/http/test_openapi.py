@@ -16,7 +16,7 @@ from backend.main import create_app
 from backend.routes import POLICIES
 from backend.schemas.problems import Problem
 from config.settings import Settings
-from tests.http.calls import Call, all_calls, document
+from tests.support.routes import Call, all_calls, document
 
 ROOT = Path(__file__).parent.parent.parent
 CALLS = list(all_calls())

@@ -12,8 +12,8 @@ from fastapi import FastAPI
 
 from backend.repositories.paging import MAX_PAGE_BYTES
 from database.engine import Value
-from tests.http.calls import all_calls, make_something_of_everything
 from tests.support.http import make_project, manager_of
+from tests.support.routes import all_calls, make_something_of_everything
 
 PAGE = 4 * 1024 * 1024
 NOW = "2026-01-31T12:00:00.000000Z"

@@ -11,8 +11,8 @@ import httpx
 import pytest
 
 from backend.http.json_places import MAX_TOKENS
-from tests.http.calls import Call, all_calls, make_something_of_everything
 from tests.support.http import JSON, make_project, places, problem
+from tests.support.routes import Call, all_calls, make_something_of_everything
 
 ITEMS: dict[str, Any] = {
     "logs": {"level": "INFO", "message": "it happened"},
@@ -34,10 +34,13 @@ BAD_TEXTS = {
 """Texts that are not valid JSON, with the code of the error."""
 
 
-@pytest.fixture(autouse=True)
-async def something(client: httpx.AsyncClient) -> None:
+pytestmark = pytest.mark.shared
+
+
+@pytest.fixture(autouse=True, scope="module")
+async def something(shared_client: httpx.AsyncClient) -> None:
     """Create one of everything."""
-    await make_something_of_everything(client)
+    await make_something_of_everything(shared_client)
 
 
 def shapes(call: Call) -> list[dict[str, Any]]:

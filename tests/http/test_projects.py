@@ -195,6 +195,7 @@ async def test_a_wrong_value_is_named_by_its_place_and_stores_nothing(
     assert all_rows(manager_of(application)) == before
 
 
+@pytest.mark.shared
 async def test_all_that_is_wrong_is_told_at_once(client: httpx.AsyncClient) -> None:
     body = {
         "name": "",
@@ -214,6 +215,7 @@ async def test_all_that_is_wrong_is_told_at_once(client: httpx.AsyncClient) -> N
     ]
 
 
+@pytest.mark.shared
 async def test_an_unknown_name_is_not_repeated(client: httpx.AsyncClient) -> None:
     for name in ("sentinel value", "sentinel/~", "sentinel" * 20, "\u00e4sentinel", "9sentinel"):
         response = await client.post("/api/projects", json=new_project(**{name: 1}))
@@ -221,11 +223,13 @@ async def test_an_unknown_name_is_not_repeated(client: httpx.AsyncClient) -> Non
         assert "sentinel" not in response.text
 
 
+@pytest.mark.shared
 async def test_thousands_of_errors_are_not_all_told(client: httpx.AsyncClient) -> None:
     body = {f"field_{number}": 1 for number in range(5000)}
     assert len(places(await client.post("/api/projects", json=body))) == 100
 
 
+@pytest.mark.shared
 async def test_an_unused_id_is_not_found(client: httpx.AsyncClient) -> None:
     for id in ("1", "999", str(2**63 - 1)):
         path = f"/api/projects/{id}"

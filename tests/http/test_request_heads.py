@@ -23,8 +23,10 @@ async def test_an_encoded_slash_is_refused_on_every_route(
 ) -> None:
     before = all_rows(manager_of(application))
     for call in calls(application):
-        paths = [re.sub(r"\{\w+\}", text, call.path) for text in NO_NAMES]
-        paths.append(re.sub(r"\{\w+\}", "1", call.path.replace("/", "%2f").replace("%2f", "/", 1)))
+        paths = [re.sub(r"\{\w+\}", text, call.template) for text in NO_NAMES]
+        paths.append(
+            re.sub(r"\{\w+\}", "1", call.template.replace("/", "%2f").replace("%2f", "/", 1))
+        )
         for path in (path for path in paths if "%" in path):
             for sender in (client, stranger):
                 response = await sender.request(call.method, path)
@@ -203,7 +205,7 @@ def test_a_bad_chunk_is_answered_and_the_connection_closed(
 def test_a_bad_chunk_is_answered_on_every_route(server: RunningServer, token: str) -> None:
     before = all_rows(manager_of(server.app))
     for call in calls(server.app):
-        path = re.sub(r"\{\w+\}", "1", call.path)
+        path = re.sub(r"\{\w+\}", "1", call.template)
         with Wire(server, token) as wire:
             wire.head(call.method, path, "Content-Type: application/json", *_CHUNKED)
             wire.send(b"zz\r\n")

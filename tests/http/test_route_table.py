@@ -51,6 +51,7 @@ def paths() -> Iterator[str]:
             yield from (path, path + "/", path + "\n", path + "/x", "/" + path, path[:-1], path[1:])
 
 
+@pytest.mark.shared
 def test_it_finds_the_first_route_that_matches(application: FastAPI) -> None:
     table, others = table_of(application)
     found = set()
@@ -69,6 +70,7 @@ def test_it_finds_the_first_route_that_matches(application: FastAPI) -> None:
     assert found == set(POLICIES)
 
 
+@pytest.mark.shared
 def test_it_finds_every_route_that_a_plain_path_has(application: FastAPI) -> None:
     table, others = table_of(application)
     for method, template in POLICIES:
@@ -76,6 +78,7 @@ def test_it_finds_every_route_that_a_plain_path_has(application: FastAPI) -> Non
         assert table.matches(scope)[1]["route"] is first(others, scope)
 
 
+@pytest.mark.shared
 def test_below_a_path_of_the_proxy_it_finds_nothing_wrong(application: FastAPI) -> None:
     table, others = table_of(application)
     for root in ("/strongroom", "/api", "/api/projects", "/a/b"):
@@ -86,6 +89,7 @@ def test_below_a_path_of_the_proxy_it_finds_nothing_wrong(application: FastAPI) 
                 assert child_scope["route"] is first(others, scope)
 
 
+@pytest.mark.shared
 def test_it_takes_no_web_socket(application: FastAPI) -> None:
     table, _ = table_of(application)
     assert table.matches({"type": "websocket", "path": "/api/projects"}) == (Match.NONE, {})

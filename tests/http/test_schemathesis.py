@@ -6,15 +6,14 @@ from collections.abc import Iterator
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import pytest
 from pydantic import SecretStr
 
 from backend.main import create_app
 from config.settings import Settings
 from models import NO_NUL_PATTERN
-from tests.http.calls import Call, all_calls, document, make_something_of_everything
-from tests.support.clients import token_of_first_start
+from tests.support.clients import bearer, token_of_first_start
+from tests.support.routes import Call, all_calls, document, make_something_of_everything
 from tests.support.servers import RunningServer
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 CONFIG: dict[str, Any] = {
     "generation": {
         "deterministic": True,
-        "max-examples": 8,
+        "max-examples": 4,
         "database": "none",
         # This replaces the pattern; see below.
         "allow-x00": False,
@@ -86,19 +85,22 @@ def valid_answers(
     The decorator `parametrize` would generate them whenever tests are collected, in every worker.
     """
 
+    import requests
     from schemathesis.checks import load_all_checks
     from schemathesis.core.result import Ok
     from schemathesis.pytest.lazy import get_all_tests
 
     def check(case: "schemathesis.Case[Any]") -> None:
-        case.call_and_validate(base_url=base_url, headers=headers)
+        case.call_and_validate(base_url=base_url, headers=headers, session=session)
 
     load_all_checks()
     one = made.include(method=call.method, path=call.template)
     (built,) = get_all_tests(schema=one, test_func=check, settings=None, given_kwargs=None)
     assert isinstance(built, Ok)
-    _, requests = built.ok()
-    requests()
+    _, generated = built.ok()
+    # One connection for all of them.
+    with requests.Session() as session:
+        generated()
 
 
 @pytest.fixture(scope="module")
@@ -110,14 +112,14 @@ def admin(tmp_path_factory: pytest.TempPathFactory, master_keys: str) -> Iterato
         master_keys=SecretStr(master_keys),
     )
     with RunningServer(create_app(settings)) as server:
-        headers = {"Authorization": f"Bearer {token_of_first_start(settings)}"}
+        token = token_of_first_start(settings)
 
         async def fill() -> None:
-            async with httpx.AsyncClient(base_url=server.url, headers=headers) as client:
+            async with server.async_client(token) as client:
                 await make_something_of_everything(client)
 
         asyncio.run(fill())
-        yield {"base_url": server.url, "headers": headers}
+        yield {"base_url": server.url, "headers": bearer(token)}
 
 
 @pytest.mark.parametrize("call", ALL, ids=str)

@@ -19,6 +19,7 @@ FORMS: tuple[Form, ...] = ("NFC", "NFD")
 TEXTS = ("Café", "GRÖẞE", "한글", "がぎ", "Ấn Độ", "Ǆ ὀδυσσεύς", "Å\u212b")
 
 
+@pytest.mark.shared
 @pytest.mark.parametrize("text", TEXTS)
 async def test_a_name_is_found_in_any_form_and_case(client: httpx.AsyncClient, text: str) -> None:
     made = {form: await make_project(client, name=normalize(form, text)) for form in FORMS}
@@ -82,6 +83,7 @@ async def test_the_parts_of_a_search_follow_a_change(client: httpx.AsyncClient) 
         assert [found["id"] for found in page["projects"]] == [project["id"]]
 
 
+@pytest.mark.shared
 @pytest.mark.parametrize("text", TEXTS)
 async def test_a_word_of_a_log_is_found_in_any_form(client: httpx.AsyncClient, text: str) -> None:
     for form in FORMS:

@@ -67,6 +67,7 @@ async def test_a_new_secret_is_answered_without_its_value(
     assert await revealed(client, path, "API_KEY") == "sentinel"
 
 
+@pytest.mark.shared
 @pytest.mark.parametrize(
     "value",
     [
@@ -106,6 +107,7 @@ WRONG_KEYS = ["", "9", "a-b", "a b", "A" * 101, "\u00e4", "a\n", "a\0", "a.b"]
 WRONG_VALUES: list[Any] = ["", "x" * 65_537, "\u00e9" * 32_769, "a\0b", None, 5, ["v"], {"v": 1}]
 
 
+@pytest.mark.shared
 async def test_other_keys_are_refused(
     client: httpx.AsyncClient, application: FastAPI, path: str
 ) -> None:
@@ -118,6 +120,7 @@ async def test_other_keys_are_refused(
     assert all_rows(manager_of(application)) == before
 
 
+@pytest.mark.shared
 async def test_a_path_with_another_key_is_refused(
     client: httpx.AsyncClient, application: FastAPI, path: str
 ) -> None:
@@ -237,6 +240,7 @@ async def test_an_upsert_counts_and_leaves_others(client: httpx.AsyncClient, pat
     ]
 
 
+@pytest.mark.shared
 async def test_an_upsert_of_nothing_does_nothing(
     client: httpx.AsyncClient, application: FastAPI, path: str
 ) -> None:
@@ -246,6 +250,7 @@ async def test_an_upsert_of_nothing_does_nothing(
     assert all_rows(manager_of(application)) == before
 
 
+@pytest.mark.shared
 @pytest.mark.parametrize(
     ("body", "place"),
     [
@@ -293,6 +298,7 @@ async def test_a_deleted_secret_is_gone(client: httpx.AsyncClient, path: str) ->
     assert (again.status_code, again.json()["version"]) == (201, 1)
 
 
+@pytest.mark.shared
 async def test_secrets_of_no_project(client: httpx.AsyncClient) -> None:
     path = "/api/projects/77/secrets"
     secret = {"key": "A", "value": "v"}

@@ -10,7 +10,6 @@ import pytest
 from fastapi import FastAPI
 
 from models import ProjectStatus, RunStatus, SnapshotStatus
-from tests.http.calls import Call, all_calls
 from tests.runs.test_json_fields import shapes
 from tests.support.http import (
     JSON,
@@ -22,6 +21,7 @@ from tests.support.http import (
     problem,
 )
 from tests.support.resources import Resources
+from tests.support.routes import Call, all_calls
 
 DOCS = Path(__file__).parents[2] / "docs" / "api.md"
 CALLS = list(all_calls())

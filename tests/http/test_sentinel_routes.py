@@ -19,8 +19,9 @@ from backend.main import create_app
 from backend.routes import POLICIES
 from config.settings import Settings
 from tests.http.sentinels import Sentinels, files_in
+from tests.support.clients import async_client_at
 from tests.support.http import JSON
-from tests.support.processes import PATIENCE, Serving, environment, run
+from tests.support.processes import Serving, environment, run
 from tests.support.resources import Resources
 from tests.support.routes import Call, calls, send
 
@@ -93,7 +94,7 @@ class Tour:
     async def visit(self, call: Call) -> None:
         """Send every possible value to this route."""
         new = self.hidden.new
-        self.visited.add((call.method, call.path))
+        self.visited.add((call.method, call.template))
         self._keep(call, await send(self._client, call, self._names))
         for name in call.names:
             names = self._names | {name: quote(new(f"{call} path {name}"), safe="")}
@@ -110,7 +111,7 @@ class Tour:
 
     async def _visit_with_bodies(self, call: Call) -> None:
         new = self.hidden.new
-        path = call.path.format(**self._names)
+        path = call.template.format(**self._names)
         raw = new(f"{call} no JSON").encode()
         headers = call.headers | JSON
         request = self._client.build_request(call.method, path, content=raw, headers=headers)
@@ -139,10 +140,10 @@ class Tour:
     def _keep(self, call: Call, response: httpx.Response) -> None:
         assert response.status_code != 500, str(call)
         if response.is_success:
-            self.answered.add((call.method, call.path))
+            self.answered.add((call.method, call.template))
         for name, value in response.headers.raw:
             self.answers += name + b": " + value + b"\n"
-        if not (call.path == REVEALING and response.is_success):
+        if not (call.template == REVEALING and response.is_success):
             self.answers += response.content + b"\n"
 
 
@@ -163,8 +164,7 @@ def serving(tmp_path: Path) -> Iterator[Serving]:
 @pytest.fixture
 async def client(serving: Serving) -> AsyncIterator[httpx.AsyncClient]:
     """A client with the admin token."""
-    headers = {"Authorization": f"Bearer {serving.token}"}
-    async with httpx.AsyncClient(base_url=serving.url, headers=headers, timeout=PATIENCE) as client:
+    async with async_client_at(serving.url, serving.token) as client:
         yield client
 
 

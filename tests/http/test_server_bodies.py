@@ -11,10 +11,10 @@ import pytest
 
 from backend.cli.connections import ConnectionLimits
 from config.settings import Settings
-from tests.http.calls import Call, all_calls
 from tests.http.raw import Answer, Wire
 from tests.support.clients import token_of_first_start
 from tests.support.http import all_rows, manager_of, new_project
+from tests.support.routes import Call, all_calls
 from tests.support.servers import PATIENCE, RunningServer
 
 SENTINEL = b"hunter2-sentinel"
@@ -39,9 +39,7 @@ def token(server: RunningServer, settings: Settings) -> str:
 @pytest.fixture
 def client(server: RunningServer, token: str) -> Iterator[httpx.Client]:
     """A client of the server with the admin token, and a project with a secret."""
-    with httpx.Client(
-        base_url=server.url, headers={"Authorization": f"Bearer {token}"}, timeout=PATIENCE
-    ) as client:
+    with server.client(token) as client:
         body = new_project(secrets=[{"key": "KEY", "value": "v"}])
         assert client.post("/api/projects", json=body).json()["id"] == 1
         yield client
@@ -111,7 +109,7 @@ def test_a_client_that_leaves_in_the_middle_of_a_body_did_nothing_and_is_no_erro
         _abandon(server, token, call)
     # When all abandoned requests are counted, each one has its log line.
     until = time.monotonic() + PATIENCE
-    with httpx.Client(base_url=server.url, timeout=PATIENCE) as client:
+    with server.client() as client:
         metrics = client.get("/metrics").text
         while len(ABANDONED.findall(metrics)) < len(calls):
             assert time.monotonic() < until

@@ -13,7 +13,6 @@ import threading
 from collections.abc import Iterator
 from dataclasses import replace
 
-import httpx
 import pytest
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -297,7 +296,7 @@ def test_an_answer_that_takes_the_server_long_is_not_the_clients_fault(
 def test_an_idle_connection_stays_while_there_are_few(
     server: RunningServer, clock: TickingClock
 ) -> None:
-    with httpx.Client(base_url=server.url, timeout=PATIENCE) as client:
+    with server.client() as client:
         assert client.get("/health").status_code == 200
         for _ in range(10):
             clock.advance(60)
@@ -318,7 +317,7 @@ class TestFew:
         self, server: RunningServer, clock: TickingClock
     ) -> None:
         with contextlib.ExitStack() as stack:
-            known = stack.enter_context(httpx.Client(base_url=server.url, timeout=PATIENCE))
+            known = stack.enter_context(server.client())
             assert known.get("/health").status_code == 200
             for _ in range(3):
                 stack.enter_context(connected(server, b"GET /health HT"))
@@ -329,7 +328,7 @@ class TestFew:
                 assert known.get("/health").status_code == 200
                 clock.advance(1)
             assert server.open_connections == 1
-            new = stack.enter_context(httpx.Client(base_url=server.url, timeout=PATIENCE))
+            new = stack.enter_context(server.client())
             assert new.get("/health").status_code == 200
 
     def test_one_more_is_told_to_come_again(

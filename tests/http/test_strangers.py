@@ -105,8 +105,7 @@ def test_what_strangers_send_is_counted_and_writes_no_row(
     server: RunningServer, settings: Settings, clock: TickingClock, log: io.StringIO
 ) -> None:
     log.truncate(0)
-    headers = {"Authorization": f"Bearer {token_of_first_start(settings)}"}
-    with httpx.Client(base_url=server.url, headers=headers) as client:
+    with server.client(token_of_first_start(settings)) as client:
         for _ in range(3):
             for data in (*NO_HTTP.values(), *UPGRADES.values(), *REFUSED.values()):
                 send(server, data)

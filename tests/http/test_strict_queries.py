@@ -8,9 +8,8 @@ import pytest
 from fastapi import FastAPI
 
 from backend.routes import POLICIES
-from tests.http.calls import Call, all_calls, make_something_of_everything
 from tests.support.http import all_rows, make_project, manager_of, places, problem
-from tests.support.routes import hidden_routes
+from tests.support.routes import Call, all_calls, hidden_routes, make_something_of_everything
 
 CALLS = list(all_calls())
 STRICT = [call for call in CALLS if not POLICIES[call.method, call.template].is_probe]
@@ -59,6 +58,7 @@ async def test_every_route_refuses_a_parameter_given_twice(
     assert all_rows(manager_of(application)) == before
 
 
+@pytest.mark.shared
 async def test_all_that_is_wrong_with_a_query_is_told_at_once(client: httpx.AsyncClient) -> None:
     answer = await client.get("/api/projects?limit=1&limit=1&x=1&q=a&y=1&x=2&limit=1")
     assert places(answer) == ["/query/limit", "/query/x", "/query/y"]
@@ -67,6 +67,7 @@ async def test_all_that_is_wrong_with_a_query_is_told_at_once(client: httpx.Asyn
     assert "cursor, limit, owner, q, sort, status" in answer.json()["errors"][1]["message"]
 
 
+@pytest.mark.shared
 @pytest.mark.parametrize(
     ("query", "pointer"),
     [
@@ -99,6 +100,7 @@ async def test_an_unknown_name_is_told_if_it_can_be_one(
     assert places(await client.get(f"/api/projects?{query}")) == [pointer]
 
 
+@pytest.mark.shared
 async def test_many_unknown_names_make_no_long_answer(client: httpx.AsyncClient) -> None:
     query = "&".join(f"name_{number}={number}" for number in range(2000))
     answer = await client.get(f"/api/projects?{query}")
@@ -106,6 +108,7 @@ async def test_many_unknown_names_make_no_long_answer(client: httpx.AsyncClient)
     assert len(answer.content) < 40_000
 
 
+@pytest.mark.shared
 @pytest.mark.parametrize(
     "query",
     [
@@ -120,6 +123,7 @@ async def test_a_mistyped_purge_deletes_nothing(client: httpx.AsyncClient, query
     assert (await client.get(f"/api/projects/{project['id']}")).json() == project
 
 
+@pytest.mark.shared
 async def test_a_boolean_is_true_or_false_wherever_a_query_has_one(
     client: httpx.AsyncClient,
 ) -> None:
@@ -142,6 +146,7 @@ async def test_empty_parts_of_a_query_are_none(client: httpx.AsyncClient) -> Non
     assert (await client.get("/api/projects?&limit=1&&q=&")).status_code == 200
 
 
+@pytest.mark.shared
 async def test_an_empty_limit_or_cursor_is_no_default(client: httpx.AsyncClient) -> None:
     assert places(await client.get("/api/projects?limit=")) == ["/query/limit"]
     problem(await client.get("/api/projects?cursor="), "bad_cursor")
@@ -164,6 +169,7 @@ async def test_the_query_is_looked_at_after_the_token_and_before_the_rest(
     assert places(await client.post("/api/projects?x=1", content=b"{")) == ["/query/x"]
 
 
+@pytest.mark.shared
 async def test_head_is_as_strict_as_get(client: httpx.AsyncClient) -> None:
     assert (await client.head("/api/projects?x=1")).status_code == 422
 
@@ -188,6 +194,7 @@ async def test_the_document_is_strict_too(stranger: httpx.AsyncClient) -> None:
     assert (await stranger.get("/openapi.json?")).status_code == 200
 
 
+@pytest.mark.shared
 def test_only_probes_may_ignore_their_query(application: FastAPI) -> None:
     lenient = {path for (_, path), policy in POLICIES.items() if policy.is_probe}
     assert lenient == {"/health", "/ready"}
@@ -229,6 +236,7 @@ async def test_projects_of_any_of_several_statuses(client: httpx.AsyncClient) ->
             assert all(project["github_owner"] == "o1" for project in page["projects"])
 
 
+@pytest.mark.shared
 async def test_one_wrong_value_of_several_is_told_by_the_parameter(
     client: httpx.AsyncClient,
 ) -> None:

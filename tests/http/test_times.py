@@ -13,8 +13,8 @@ from pydantic_core import PydanticCustomError
 
 from database.base import time_text
 from models import read_moment
-from tests.http.calls import Call, all_calls, make_something_of_everything
 from tests.support.http import places
+from tests.support.routes import Call, all_calls, make_something_of_everything
 
 TIMES = ("date-time", "date", "time", "duration")
 """The formats that pydantic uses for all kinds of times."""

@@ -189,7 +189,7 @@ def behind_itself(settings: Settings) -> Iterator[RunningServer]:
 
 
 def test_the_product_s_own_server_leaves_it_to_the_setting(behind_itself: RunningServer) -> None:
-    with httpx.Client(base_url=behind_itself.url) as client:
+    with behind_itself.client() as client:
         for address in ("203.0.113.9", "203.0.113.10"):
             headers = {**WRONG, "X-Forwarded-For": address}
             statuses = [client.get("/api/projects", headers=headers).status_code for _ in range(4)]
@@ -197,7 +197,7 @@ def test_the_product_s_own_server_leaves_it_to_the_setting(behind_itself: Runnin
 
 
 def test_without_the_setting_no_proxy_is_trusted(server: RunningServer) -> None:
-    with httpx.Client(base_url=server.url) as client:
+    with server.client() as client:
         statuses = [
             client.get(
                 "/api/projects", headers={**WRONG, "X-Forwarded-For": f"203.0.113.{number}"}

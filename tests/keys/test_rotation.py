@@ -302,6 +302,23 @@ async def test_a_rotation_goes_on_soon_after_room_was_made(
     await runtime.stop()
 
 
+async def test_what_stops_a_rotation_for_good_is_logged_and_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    runtime = await started(tmp_path, OLD)
+    await runtime.stop()
+    runtime = await started(tmp_path, NEW, OLD)
+    await runtime.manager.async_execute_command(
+        "UPDATE installation SET wrapped_key = ?", ("sr1:A256GCM:old:AAAA",)
+    )
+    runner = RotationRunner(runtime.service.rotation)
+    for _ in range(2):
+        with pytest.raises(SecretUnreadable):
+            await runner.rotate(reencrypt=False)
+    assert caplog.text.count("a key rotation failed: SecretUnreadable") == 1
+    await runtime.stop()
+
+
 async def test_a_purge_destroys_the_project_s_keys(tmp_path: Path) -> None:
     runtime = await started(tmp_path, OLD)
     service = runtime.service

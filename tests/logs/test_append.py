@@ -4,11 +4,12 @@ from typing import Any
 
 import pytest
 
-from tests.support.api import Api, Clock, Json, codes
+from tests.support.api import Api, Json, codes
+from tests.support.clocks import SetClock
 from tests.support.logs import found, log, messages, send
 
 
-async def test_one_log_comes_back_as_it_was_sent(api: Api, clock: Clock) -> None:
+async def test_one_log_comes_back_as_it_was_sent(api: Api, clock: SetClock) -> None:
     run = await api.new_run()
     body = log(
         "the clone took 40 s",
@@ -91,6 +92,7 @@ async def test_one_log_of_an_unknown_run_or_project_refuses_the_whole_batch(
     assert await messages(api) == []
 
 
+@pytest.mark.shared
 @pytest.mark.parametrize(
     ("change", "place", "code"),
     [
@@ -125,6 +127,7 @@ async def test_a_wrong_log_is_told_where_it_is_wrong(
     assert await messages(api) == []
 
 
+@pytest.mark.shared
 @pytest.mark.parametrize("missing", ["level", "message"])
 async def test_a_log_without_level_or_message_is_refused(api: Api, missing: str) -> None:
     body = log()
@@ -132,6 +135,7 @@ async def test_a_log_without_level_or_message_is_refused(api: Api, missing: str)
     assert codes(await api.post("/api/logs", body, 422)) == [(f"/{missing}", "missing")]
 
 
+@pytest.mark.shared
 @pytest.mark.parametrize(
     ("body", "place", "code"),
     [
@@ -150,6 +154,7 @@ async def test_a_body_that_is_neither_a_log_nor_logs_is_refused(
     assert codes(await api.post("/api/logs", body, 422)) == [(place, code)]
 
 
+@pytest.mark.shared
 async def test_every_wrong_log_of_a_batch_is_told(api: Api) -> None:
     logs = [log(), log(""), log(), log(level="bad", component="")]
     assert codes(await api.post("/api/logs", {"logs": logs}, 422)) == [
@@ -159,6 +164,7 @@ async def test_every_wrong_log_of_a_batch_is_told(api: Api) -> None:
     ]
 
 
+@pytest.mark.shared
 @pytest.mark.parametrize("body", [b"", b"{", b'{"level": NaN}', b'{"level": "INFO", "level": ""}'])
 async def test_what_is_no_json_is_refused(api: Api, body: bytes) -> None:
     answer = await api.client.post(
@@ -168,7 +174,7 @@ async def test_what_is_no_json_is_refused(api: Api, body: bytes) -> None:
     assert answer.json()["code"] == "malformed_json"
 
 
-async def test_times_never_go_back(api: Api, clock: Clock) -> None:
+async def test_times_never_go_back(api: Api, clock: SetClock) -> None:
     await send(api, log("first"))
     before = clock.text()
     clock.advance(-300)
@@ -179,7 +185,7 @@ async def test_times_never_go_back(api: Api, clock: Clock) -> None:
     assert (await found(api))[0]["created_at"] == clock.text()
 
 
-async def test_a_clock_that_was_far_ahead_is_not_followed(api: Api, clock: Clock) -> None:
+async def test_a_clock_that_was_far_ahead_is_not_followed(api: Api, clock: SetClock) -> None:
     clock.advance(86_400 * 365)
     await send(api, log("of next year"))
     clock.advance(-86_400 * 365)
@@ -189,6 +195,7 @@ async def test_a_clock_that_was_far_ahead_is_not_followed(api: Api, clock: Clock
     assert await messages(api, since=clock.text(1)) == ["of next year"]
 
 
+@pytest.mark.shared
 @pytest.mark.parametrize(
     "component",
     [

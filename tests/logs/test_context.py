@@ -28,6 +28,7 @@ async def send(api: Api, context: str) -> Any:
     return listed.json()["logs"][0]["context"]
 
 
+@pytest.mark.shared
 @pytest.mark.parametrize(
     "text",
     [
@@ -65,6 +66,7 @@ def test_any_context_comes_back_as_it_went_in(
     assert same(walker.run(send(walk_api, json.dumps(context))), context)
 
 
+@pytest.mark.shared
 @pytest.mark.parametrize(
     ("text", "code"),
     [

@@ -7,7 +7,8 @@ import pytest
 from backend.repositories.system_log_repository import NewLog, SystemLogRepository
 from backend.services.base import UnitsOfWork, unit_of_work
 from database.connection_manager import DatabaseManager
-from tests.support.api import Api, Clock
+from tests.support.api import Api
+from tests.support.clocks import SetClock
 from tests.support.logs import log, messages, send
 
 ROW: NewLog = ("INFO", 20, "words of a row", "part", "{}", "c-1", None, None)
@@ -188,7 +189,7 @@ async def test_a_run_that_is_removed_takes_its_logs_and_no_others(api: Api) -> N
     assert await messages(api) == ["of another run", "of the project"]
 
 
-async def test_tidying_the_index_changes_nothing(api: Api, clock: Clock) -> None:
+async def test_tidying_the_index_changes_nothing(api: Api, clock: SetClock) -> None:
     for number in range(30):
         await send(api, *(log(f"word{number % 7} text") for _ in range(20)))
         clock.advance(1)

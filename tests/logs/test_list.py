@@ -7,7 +7,8 @@ from urllib.parse import urlencode
 
 import pytest
 
-from tests.support.api import Api, Clock, Json, codes
+from tests.support.api import Api, Json, codes
+from tests.support.clocks import SetClock
 from tests.support.logs import found, log, messages, send
 
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
@@ -108,7 +109,7 @@ async def test_pages_leave_nothing_out_and_repeat_nothing(
     assert seen == [item for item in logs if is_meant(item, wanted)]
 
 
-async def test_a_list_of_a_span_of_time_has_its_ends(api: Api, clock: Clock) -> None:
+async def test_a_list_of_a_span_of_time_has_its_ends(api: Api, clock: SetClock) -> None:
     for number in range(5):
         await send(api, log(f"{number} a"), log(f"{number} b", "ERROR", component="x"))
         clock.advance(60)
@@ -126,7 +127,7 @@ async def test_a_list_of_a_span_of_time_has_its_ends(api: Api, clock: Clock) -> 
     assert await messages(api, since=clock.text(-61)) == ["4 b", "4 a"]
 
 
-async def test_a_time_may_be_of_any_zone(api: Api, clock: Clock) -> None:
+async def test_a_time_may_be_of_any_zone(api: Api, clock: SetClock) -> None:
     await send(api, log())
     assert clock.text() == "2026-01-31T12:00:00.000000Z"
     assert len(await found(api, since="2026-01-31T13:00:00+01:00")) == 1
@@ -134,6 +135,7 @@ async def test_a_time_may_be_of_any_zone(api: Api, clock: Clock) -> None:
     assert len(await found(api, until="2026-01-31T07:00:00-05:00")) == 1
 
 
+@pytest.mark.shared
 @pytest.mark.parametrize(
     ("params", "place"),
     [
@@ -157,6 +159,7 @@ async def test_a_wrong_filter_is_told(api: Api, params: dict[str, str], place: s
     assert [pointer for pointer, _ in codes(answer)] == [place]
 
 
+@pytest.mark.shared
 @pytest.mark.parametrize(
     "other",
     [

@@ -5,7 +5,7 @@ from itertools import product
 
 import pytest
 
-from backend.repositories.log_blocks import BLOCK, note_blocks
+from backend.repositories.log_blocks import BLOCK, store_blocks
 from backend.repositories.system_log_repository import LogFilter, Removal, SystemLogRepository
 from models import LogLevel
 from tests.support.api import Api
@@ -62,6 +62,7 @@ FILTERS = [
 ]
 
 
+@pytest.mark.shared
 @pytest.mark.parametrize("after", [None, (10,)])
 async def test_no_page_of_logs_scans_or_sorts(
     api: Api, explaining: Explaining, after: tuple[int] | None
@@ -79,6 +80,7 @@ async def test_no_page_of_logs_scans_or_sorts(
     assert len(FILTERS) == 768
 
 
+@pytest.mark.shared
 async def test_a_single_trait_has_its_own_index(api: Api, explaining: Explaining) -> None:
     logs = SystemLogRepository(api.service.db_manager).using(explaining)
     for filter, index in (
@@ -92,6 +94,7 @@ async def test_a_single_trait_has_its_own_index(api: Api, explaining: Explaining
         assert explaining.steps()[0].startswith(index)
 
 
+@pytest.mark.shared
 async def test_a_token_of_very_many_projects_walks_the_rows_in_order(
     api: Api, explaining: Explaining
 ) -> None:
@@ -116,8 +119,9 @@ async def test_nothing_else_about_logs_scans_or_sorts(api: Api, explaining: Expl
     assert careless(explaining.steps()) == []
 
 
+@pytest.mark.shared
 async def test_noting_a_block_reads_its_rows_and_sorts_only_these(explaining: Explaining) -> None:
-    await note_blocks(explaining, 5 * BLOCK, noted=2)
+    await store_blocks(explaining, 5 * BLOCK, newest=2)
     assert explaining.steps() == [
         "SEARCH system_logs USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)",
         "USE TEMP B-TREE FOR GROUP BY",

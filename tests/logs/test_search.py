@@ -18,11 +18,11 @@ EXAMPLES = settings(
 )
 
 
-@pytest.fixture
-async def searched(api: Api) -> Api:
+@pytest.fixture(scope="module")
+async def searched(shared_api: Api) -> Api:
     """The API with messages to search."""
     await send(
-        api,
+        shared_api,
         log("Connection to db-01.internal:5432 refused", component="refused", correlation_id="p1"),
         log("connection refused after 3 retries"),
         log("GET /api/projects/7 took 40 ms"),
@@ -31,7 +31,7 @@ async def searched(api: Api) -> Api:
         log("日本語 のログ"),
         log('say "hello" to NEAR and OR'),
     )
-    return api
+    return shared_api
 
 
 @pytest.mark.parametrize(

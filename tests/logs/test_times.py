@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from backend.repositories import log_blocks
-from tests.support.api import Api, Clock, Json
+from tests.support.api import Api, Json
+from tests.support.clocks import SetClock
 from tests.support.logs import found, log, messages, send
 
 HOUR = 3600.0
@@ -22,7 +23,7 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(log_blocks, "BLOCK", 5)
 
 
-async def test_what_came_after_the_clock_was_set_back_is_found(api: Api, clock: Clock) -> None:
+async def test_what_came_after_the_clock_was_set_back_is_found(api: Api, clock: SetClock) -> None:
     await send(api, log("before"))
     clock.advance(2 * HOUR)
     await send(api, log("ahead"))
@@ -37,22 +38,22 @@ async def test_what_came_after_the_clock_was_set_back_is_found(api: Api, clock: 
     assert await messages(api, since=clock.text()) == ["ahead"]
 
 
-def correct(clock: Clock, _chance: random.Random) -> None:
+def correct(clock: SetClock, _chance: random.Random) -> None:
     clock.advance(1)
 
 
-def set_back_and_forth(clock: Clock, chance: random.Random) -> None:
+def set_back_and_forth(clock: SetClock, chance: random.Random) -> None:
     clock.advance(chance.choice([1, 1, 1, 60, -HOUR, HOUR, -400 * DAY, 399 * DAY]))
 
 
-def of_several_machines(clock: Clock, chance: random.Random) -> None:
+def of_several_machines(clock: SetClock, chance: random.Random) -> None:
     clock.advance(chance.choice([2, 900, -895]))
 
 
 @pytest.mark.usefixtures("small_blocks")
 @pytest.mark.parametrize("tick", [correct, set_back_and_forth, of_several_machines])
 async def test_any_range_is_exact_for_any_clock(
-    api: Api, clock: Clock, tick: Callable[[Clock, random.Random], None]
+    api: Api, clock: SetClock, tick: Callable[[SetClock, random.Random], None]
 ) -> None:
     chance = random.Random(13)  # noqa: S311
     number = 0
@@ -108,7 +109,7 @@ async def walk(api: Api, given: dict[str, Any]) -> list[int]:
 
 
 @pytest.mark.usefixtures("small_blocks")
-async def test_more_ranges_than_are_looked_at_one_by_one(api: Api, clock: Clock) -> None:
+async def test_more_ranges_than_are_looked_at_one_by_one(api: Api, clock: SetClock) -> None:
     times = spans(clock)
     for number in range(4 * log_blocks.MAX_RANGES):
         clock.now = next(times)
@@ -118,7 +119,7 @@ async def test_more_ranges_than_are_looked_at_one_by_one(api: Api, clock: Clock)
     assert early == [str(number) for number in evens for _ in range(5)]
 
 
-def spans(clock: Clock) -> Iterator[datetime]:
+def spans(clock: SetClock) -> Iterator[datetime]:
     """Times that jump forward and back by two months."""
     for number in range(1000):
         yield clock.now.replace(month=1 + number % 2 * 2)

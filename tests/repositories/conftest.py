@@ -1,4 +1,4 @@
-"""Repositories over the test's database, and their clock."""
+"""Repositories over the test's database."""
 
 import pytest
 
@@ -6,12 +6,6 @@ from backend.repositories import Repositories
 from database.connection_manager import DatabaseManager
 from models import Project
 from tests.support.clocks import SetClock
-
-
-@pytest.fixture
-def clock() -> SetClock:
-    """The repositories' clock."""
-    return SetClock()
 
 
 @pytest.fixture

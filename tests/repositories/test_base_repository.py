@@ -25,7 +25,7 @@ async def test_a_created_row_has_its_times_and_its_first_version(
     project = await repositories.projects.create(fields())
     assert isinstance(project, Project)
     assert (project.id, project.version) == (1, 1)
-    assert project.created_at == project.updated_at == clock.text == "2026-01-31T12:00:00.000000Z"
+    assert project.created_at == project.updated_at == clock.text() == "2026-01-31T12:00:00.000000Z"
     assert await repositories.projects.get_by_id(1) == project
 
 

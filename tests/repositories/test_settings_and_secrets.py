@@ -24,7 +24,7 @@ async def test_settings_are_made_and_changed_by_the_same_call(
     settings = repositories.settings
     made = await settings.upsert(project.id, {"planning_statement": "p"})
     assert (made.planning_statement, made.branch_name, made.version) == ("p", "main", 1)
-    assert made.created_at == made.updated_at == clock.text
+    assert made.created_at == made.updated_at == clock.text()
     assert await settings.get_by_project_id(project.id) == made
     later = clock.advance()
     changed = await settings.upsert(project.id, {"setup_commands": "s", "branch_name": "b"})
@@ -116,7 +116,7 @@ async def test_many_are_replaced_whichever_key_they_were_under(
     for name in ("A", "B", "C", "D"):
         await add(repositories, key_id, name)
     await repositories.executor.execute(
-        "UPDATE project_keys SET retired_at = ? WHERE id = ?", (clock.text, key_id)
+        "UPDATE project_keys SET retired_at = ? WHERE id = ?", (clock.text(), key_id)
     )
     new = await add_key(repositories, 1, "master")
     later = clock.advance()
@@ -189,7 +189,7 @@ async def test_no_project_key_has_the_id_of_another_one(
     with pytest.raises(UniqueViolation):
         await add_key(repositories, project.id, "master")
     await repositories.executor.execute(
-        "UPDATE project_keys SET retired_at = ? WHERE id = ?", (clock.text, first)
+        "UPDATE project_keys SET retired_at = ? WHERE id = ?", (clock.text(), first)
     )
     second = await add_key(repositories, project.id, "master")
     assert await keys.current_project_key(project.id) == (second, project.id, "wrapped")

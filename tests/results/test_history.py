@@ -97,6 +97,7 @@ async def test_no_more_runs_are_looked_at_than_asked_for(
     assert (await history(client, project_id, runs=100))["runs"] == 5
 
 
+@pytest.mark.shared
 @pytest.mark.parametrize(
     ("params", "found"),
     [

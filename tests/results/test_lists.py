@@ -47,6 +47,7 @@ async def filled(client: httpx.AsyncClient, run_id: int) -> list[Json]:
     return found
 
 
+@pytest.mark.shared
 @pytest.mark.parametrize("status", [None, *STATUSES])
 async def test_a_list_has_what_its_filters_say_newest_first(
     client: httpx.AsyncClient,
@@ -91,6 +92,7 @@ async def test_a_cursor_belongs_to_its_run_and_filters(
         problem(await client.get(path, params={**params, "cursor": cursor}), "bad_cursor")
 
 
+@pytest.mark.shared
 @pytest.mark.parametrize(
     ("query", "place"),
     [

@@ -39,6 +39,7 @@ def careless(plans: Explaining) -> list[str]:
     return [step for step in plans.steps() if is_careless(step)]
 
 
+@pytest.mark.shared
 async def test_no_statement_about_results_scans_or_sorts(
     of_results: TestResultRepository, plans: Explaining, run_id: int
 ) -> None:
@@ -63,6 +64,7 @@ async def test_a_test_that_comes_twice_is_in_two_upserts(
         assert result.status == status
 
 
+@pytest.mark.shared
 @pytest.mark.parametrize("statuses", [(), (TestStatus.PASSED,), tuple(TestStatus)])
 @pytest.mark.parametrize("test_type", [None, "e2e"])
 @pytest.mark.parametrize("after", [None, (99,)])
@@ -79,6 +81,7 @@ async def test_no_list_of_results_scans_or_sorts(
     assert careless(plans) == []
 
 
+@pytest.mark.shared
 @pytest.mark.parametrize("test_name", [None, "a"])
 @pytest.mark.parametrize("test_type", [None, "unit"])
 @pytest.mark.parametrize("after", [None, ("", "")])

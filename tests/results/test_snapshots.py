@@ -68,6 +68,7 @@ async def test_a_run_has_each_snapshot_once(client: httpx.AsyncClient, run_id: i
     assert (await make(client, other["id"]))["id"] != made["id"]
 
 
+@pytest.mark.shared
 @pytest.mark.parametrize("current", ALL)
 @pytest.mark.parametrize("target", ALL)
 async def test_every_step_is_taken_or_refused_as_the_table_says(
@@ -159,6 +160,7 @@ async def test_a_destroyed_snapshot_keeps_its_time(client: httpx.AsyncClient, ru
     assert changed["error_message"] == "late news"
 
 
+@pytest.mark.shared
 @pytest.mark.parametrize(
     ("change", "place"),
     [

@@ -129,6 +129,7 @@ async def test_a_batch_counts_as_if_its_results_came_one_by_one(
     ]
 
 
+@pytest.mark.shared
 async def test_a_batch_may_be_empty_and_not_more_than_a_thousand(
     client: httpx.AsyncClient, run_id: int, application: FastAPI
 ) -> None:
@@ -143,6 +144,7 @@ async def test_a_batch_may_be_empty_and_not_more_than_a_thousand(
     assert row_counts(manager_of(application))["test_results"] == 0
 
 
+@pytest.mark.shared
 @pytest.mark.parametrize(
     ("change", "place"),
     [
@@ -186,6 +188,7 @@ async def test_a_wrong_value_is_told_by_its_place_and_nothing_is_stored(
     assert row_counts(manager_of(application))["test_results"] == 0
 
 
+@pytest.mark.shared
 @pytest.mark.parametrize(
     ("body", "place"),
     [
@@ -208,6 +211,7 @@ async def test_a_body_is_one_result_or_a_batch(
     assert places(answer)[0] == place
 
 
+@pytest.mark.shared
 async def test_numbers_that_no_double_holds_are_refused(
     client: httpx.AsyncClient, run_id: int
 ) -> None:

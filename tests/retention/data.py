@@ -4,7 +4,8 @@ from typing import Any
 
 from backend.schemas.retention import Limit, RetentionLimits
 from database.connection_manager import DatabaseManager
-from tests.support.api import Api, Clock, Json
+from tests.support.api import Api, Json
+from tests.support.clocks import SetClock
 from tests.support.logs import log, send
 
 DAY = 86_400.0
@@ -18,7 +19,7 @@ def limits(**parts: tuple[int | None, int | None]) -> RetentionLimits:
     return RetentionLimits.model_validate({**endless, **given})
 
 
-async def logs_of_days(api: Api, clock: Clock, days: int, each: int = 3) -> None:
+async def logs_of_days(api: Api, clock: SetClock, days: int, each: int = 3) -> None:
     """`each` logs on each of `days` days; the last day is today."""
     for day in range(days):
         await send(api, *(log(f"day {day} log {number}") for number in range(each)))

@@ -15,7 +15,8 @@ from tests.retention.data import (
     rows,
     webhook,
 )
-from tests.support.api import Api, Clock
+from tests.support.api import Api
+from tests.support.clocks import SetClock
 from tests.support.logs import log, messages, send
 
 
@@ -54,7 +55,7 @@ def counts(plan: RetentionPlan) -> Removed:
     ],
 )
 async def test_logs_go_by_age_and_by_number(
-    api: Api, clock: Clock, days: int | None, newest: int | None, left: int
+    api: Api, clock: SetClock, days: int | None, newest: int | None, left: int
 ) -> None:
     await logs_of_days(api, clock, 5)
     before = await messages(api)
@@ -65,7 +66,7 @@ async def test_logs_go_by_age_and_by_number(
 
 @pytest.mark.parametrize("limit", [(30, None), (None, 2)])
 async def test_a_clock_that_was_behind_takes_nothing_along(
-    api: Api, clock: Clock, limit: tuple[int | None, int | None]
+    api: Api, clock: SetClock, limit: tuple[int | None, int | None]
 ) -> None:
     await send(api, log("old"))
     clock.advance(50 * DAY)
@@ -82,7 +83,7 @@ async def test_a_clock_that_was_behind_takes_nothing_along(
     assert await messages(api) == []
 
 
-async def test_a_clock_that_was_ahead_holds_nothing_up(api: Api, clock: Clock) -> None:
+async def test_a_clock_that_was_ahead_holds_nothing_up(api: Api, clock: SetClock) -> None:
     clock.advance(1000 * DAY)
     await send(api, log("old, and dated in a far future"))
     clock.advance(-1000 * DAY)
@@ -94,7 +95,7 @@ async def test_a_clock_that_was_ahead_holds_nothing_up(api: Api, clock: Clock) -
 
 
 @pytest.mark.parametrize("days", [10, 29])
-async def test_what_is_dated_ahead_keeps_nothing_else(api: Api, clock: Clock, days: int) -> None:
+async def test_what_is_dated_ahead_keeps_nothing_else(api: Api, clock: SetClock, days: int) -> None:
     clock.advance(days * DAY)
     await send(api, log("dated ahead"))
     clock.advance(-days * DAY)
@@ -110,7 +111,7 @@ async def test_what_is_dated_ahead_keeps_nothing_else(api: Api, clock: Clock, da
 
 @pytest.mark.parametrize(("logs", "own"), [(5, 200), (200, 5), (150, 150)])
 async def test_the_services_own_logs_and_those_of_clients_do_not_push_each_other_out(
-    api: Api, clock: Clock, logs: int, own: int
+    api: Api, clock: SetClock, logs: int, own: int
 ) -> None:
     line = OwnLogEntry.model_validate(log("own", "WARNING", component="strongroom.test"))
     for number in range(max(logs, own)):
@@ -129,7 +130,7 @@ async def test_the_services_own_logs_and_those_of_clients_do_not_push_each_other
     assert (removed.own_logs, removed.logs) == (min(own, 50), 0)
 
 
-async def test_all_logs_may_go(api: Api, clock: Clock) -> None:
+async def test_all_logs_may_go(api: Api, clock: SetClock) -> None:
     await logs_of_days(api, clock, 2)
     clock.advance(10 * DAY)
     assert (await prune(api, limits(logs=(5, None))))[1] == Removed(logs=6)
@@ -137,7 +138,7 @@ async def test_all_logs_may_go(api: Api, clock: Clock) -> None:
     assert (await prune(api, limits(logs=(5, 1))))[1] == Removed()
 
 
-async def test_holes_in_the_ids_do_not_count(api: Api, clock: Clock) -> None:
+async def test_holes_in_the_ids_do_not_count(api: Api, clock: SetClock) -> None:
     second = await api.new_project("second")
     await send(api, *(log(f"{n}", project_id=1 + n % 2) for n in range(20)))
     await api.call("DELETE", f"/api/projects/{second}?purge=true", status=204)
@@ -160,7 +161,7 @@ async def test_logs_of_what_is_gone_always_go(api: Api) -> None:
     assert await rows(api.service.db_manager, "system_log_removals") == []
 
 
-async def test_runs_go_by_the_time_since_their_end(api: Api, clock: Clock) -> None:
+async def test_runs_go_by_the_time_since_their_end(api: Api, clock: SetClock) -> None:
     old = await finished_run(api)
     long_running = await api.new_run()
     await api.step(long_running["id"], "running")
@@ -178,7 +179,7 @@ async def test_runs_go_by_the_time_since_their_end(api: Api, clock: Clock) -> No
 
 
 @pytest.mark.parametrize("status", ["pending", "running", "paused"])
-async def test_a_run_that_has_not_ended_stays(api: Api, clock: Clock, status: str) -> None:
+async def test_a_run_that_has_not_ended_stays(api: Api, clock: SetClock, status: str) -> None:
     run = await api.new_run()
     for step in {"pending": [], "running": ["running"], "paused": ["running", "paused"]}[status]:
         await api.step(run["id"], step)
@@ -193,7 +194,7 @@ async def test_a_run_that_has_not_ended_stays(api: Api, clock: Clock, status: st
 
 
 @pytest.mark.parametrize("status", ["completed", "failed", "cancelled"])
-async def test_however_a_run_ended_it_goes(api: Api, clock: Clock, status: str) -> None:
+async def test_however_a_run_ended_it_goes(api: Api, clock: SetClock, status: str) -> None:
     await finished_run(api, status=status)
     clock.advance(2 * DAY)
     assert (await prune(api, limits(runs=(1, None))))[1].runs == 1
@@ -210,7 +211,7 @@ async def test_each_project_keeps_its_newest_runs(api: Api) -> None:
     assert await rows(api.service.db_manager, "agent_runs") == expected
 
 
-async def test_run_numbers_go_on_after_all_runs_are_gone(api: Api, clock: Clock) -> None:
+async def test_run_numbers_go_on_after_all_runs_are_gone(api: Api, clock: SetClock) -> None:
     for _ in range(3):
         await finished_run(api)
     clock.advance(2 * DAY)
@@ -218,7 +219,7 @@ async def test_run_numbers_go_on_after_all_runs_are_gone(api: Api, clock: Clock)
     assert (await api.new_run())["run_number"] == 4
 
 
-async def test_both_limits_of_runs_count_a_run_once(api: Api, clock: Clock) -> None:
+async def test_both_limits_of_runs_count_a_run_once(api: Api, clock: SetClock) -> None:
     for _ in range(4):
         await finished_run(api)
     clock.advance(2 * DAY)
@@ -232,7 +233,7 @@ async def test_both_limits_of_runs_count_a_run_once(api: Api, clock: Clock) -> N
     [(None, None, 6), (1, None, 4), (None, 3, 3), (1, 5, 4), (0, 3, 2), (None, 1, 1)],
 )
 async def test_deliveries_go_by_age_and_by_number(
-    api: Api, clock: Clock, days: int | None, newest: int | None, left: int
+    api: Api, clock: SetClock, days: int | None, newest: int | None, left: int
 ) -> None:
     hook = await webhook(api)
     for day in range(3):
@@ -246,7 +247,7 @@ async def test_deliveries_go_by_age_and_by_number(
         assert (6 - left) * 5000 < plan.deliveries.bytes < (6 - left) * 6000
 
 
-async def test_the_rest_is_never_touched(api: Api, clock: Clock) -> None:
+async def test_the_rest_is_never_touched(api: Api, clock: SetClock) -> None:
     await api.post("/api/projects/1/secrets", {"key": "K", "value": "v"}, 201)
     await finished_run(api)
     manager = api.service.db_manager

@@ -11,7 +11,8 @@ from backend.services.operations.pruner import STEP_SECONDS, Pace, Pruner
 from backend.services.operations.retention import RemovalPhase
 from database.errors import DatabaseBusy, DatabaseFull
 from tests.retention.data import finished_run, limits, logs_of_days
-from tests.support.api import Api, Clock
+from tests.support.api import Api
+from tests.support.clocks import SetClock
 from tests.support.logs import log, messages, send
 
 NOTHING_KEPT = limits(logs=(None, 1))
@@ -29,7 +30,7 @@ def test_a_slow_step_makes_the_next_one_smaller_and_a_quick_one_larger() -> None
     assert pace.rows == 1
 
 
-async def test_others_write_between_two_steps(api: Api, clock: Clock) -> None:
+async def test_others_write_between_two_steps(api: Api, clock: SetClock) -> None:
     await logs_of_days(api, clock, 1, each=900)
     seen: list[int] = []
     tasks: list[asyncio.Task[None]] = []
@@ -49,7 +50,7 @@ async def test_others_write_between_two_steps(api: Api, clock: Clock) -> None:
     assert len(await messages(api, limit=500)) == 10 + len(seen)
 
 
-async def test_one_removal_runs_at_a_time(api: Api, clock: Clock) -> None:
+async def test_one_removal_runs_at_a_time(api: Api, clock: SetClock) -> None:
     await logs_of_days(api, clock, 1, each=100)
     pruner = Pruner(api.service.retention, NOTHING_KEPT)
     first = pruner.start()
@@ -64,7 +65,9 @@ async def test_one_removal_runs_at_a_time(api: Api, clock: Clock) -> None:
     assert await second == Removed()
 
 
-async def test_it_stops_between_two_steps_and_another_one_goes_on(api: Api, clock: Clock) -> None:
+async def test_it_stops_between_two_steps_and_another_one_goes_on(
+    api: Api, clock: SetClock
+) -> None:
     await logs_of_days(api, clock, 3, each=900)
     stopping: list[asyncio.Task[None]] = []
 
@@ -93,7 +96,7 @@ class Steps:
     """Removals whose steps are the test's functions."""
 
     def __init__(self, *steps: Callable[[], int]) -> None:
-        self.clock = Clock()
+        self.clock = SetClock()
         self._steps = list(steps)
 
     def orphaned_logs(self) -> RemovalPhase:

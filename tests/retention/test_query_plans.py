@@ -12,7 +12,8 @@ from backend.repositories.retention_repository import (
     RetentionRepository,
 )
 from tests.retention.data import deliveries, finished_run, logs_of_days, webhook
-from tests.support.api import Api, Clock
+from tests.support.api import Api
+from tests.support.clocks import SetClock
 from tests.support.plans import Explaining, is_careless
 
 TIME = "2099-01-01T00:00:00.000000Z"
@@ -24,7 +25,7 @@ INDEXES = {
 
 
 @pytest.fixture
-async def explaining(api: Api, clock: Clock) -> Explaining:
+async def explaining(api: Api, clock: SetClock) -> Explaining:
     """An executor over a database with rows of every kind."""
     await logs_of_days(api, clock, 3)
     for _ in range(3):

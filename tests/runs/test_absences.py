@@ -1,5 +1,6 @@
 """A lease does not end because the service did not run, or could not write."""
 
+import asyncio
 import signal
 from contextlib import closing
 from pathlib import Path
@@ -9,7 +10,9 @@ import pytest
 from backend.schemas.runs import RunClaim
 from database.errors import DatabaseBusy
 from database.sqlite.connection import ConnectionConfig, open_connection
-from tests.support.api import Api, Clock, Json, open_api
+from tests.access.test_ended_tokens import until
+from tests.support.api import Api, Json, open_api
+from tests.support.clocks import SetClock
 from tests.support.processes import Serving
 
 LEASE = 60
@@ -30,7 +33,7 @@ async def serving(api: Api) -> Api:
     return api
 
 
-async def pass_time(api: Api, clock: Clock, seconds: int) -> None:
+async def pass_time(api: Api, clock: SetClock, seconds: int) -> None:
     """Let time pass while the service runs."""
     for _ in range(seconds):
         clock.advance(1)
@@ -41,7 +44,7 @@ async def status_of(api: Api, id: int) -> str:
     return str((await api.run(id))["status"])
 
 
-async def test_while_the_service_runs_leases_run_out(serving: Api, clock: Clock) -> None:
+async def test_while_the_service_runs_leases_run_out(serving: Api, clock: SetClock) -> None:
     (run,) = await claim_all(serving, 1)
     await pass_time(serving, clock, LEASE - 1)
     await serving.service.claims.check_leases()
@@ -52,7 +55,7 @@ async def test_while_the_service_runs_leases_run_out(serving: Api, clock: Clock)
 
 
 async def test_a_clock_that_is_set_and_set_back_between_two_looks_costs_no_lease(
-    serving: Api, clock: Clock
+    serving: Api, clock: SetClock
 ) -> None:
     (run,) = await claim_all(serving, 1)
     clock.advance(-(10**6))
@@ -65,7 +68,7 @@ async def test_a_clock_that_is_set_and_set_back_between_two_looks_costs_no_lease
 
 @pytest.mark.parametrize("away", [2, LEASE, 10**6, -(10**6)], ids=str)
 async def test_after_the_process_stood_still_leases_have_their_whole_time(
-    serving: Api, clock: Clock, away: int
+    serving: Api, clock: SetClock, away: int
 ) -> None:
     (run,) = await claim_all(serving, 1)
     before = await serving.run(run["id"])
@@ -86,7 +89,7 @@ async def test_after_the_process_stood_still_leases_have_their_whole_time(
 
 
 async def test_a_look_that_an_absence_interrupts_takes_nothing_back(
-    serving: Api, clock: Clock
+    serving: Api, clock: SetClock
 ) -> None:
     (run,) = await claim_all(serving, 1)
     clock.advance(LEASE + 1)
@@ -96,7 +99,7 @@ async def test_a_look_that_an_absence_interrupts_takes_nothing_back(
 
 
 async def test_leases_are_no_shorter_after_the_database_could_not_be_written(
-    serving: Api, clock: Clock
+    serving: Api, clock: SetClock
 ) -> None:
     (run,) = await claim_all(serving, 1)
     await pass_time(serving, clock, LEASE)
@@ -111,7 +114,51 @@ async def test_leases_are_no_shorter_after_the_database_could_not_be_written(
     assert await status_of(serving, run["id"]) == "running"
 
 
-async def test_a_start_gives_every_lease_its_whole_time(database_path: Path, clock: Clock) -> None:
+async def test_a_heartbeat_that_could_not_be_stored_costs_no_lease(
+    serving: Api, clock: SetClock
+) -> None:
+    (run,) = await claim_all(serving, 1)
+    await pass_time(serving, clock, LEASE - 1)
+    manager = serving.service.db_manager
+    queue = manager.async_pool.writer.queue
+    queue._unanswered = manager.config.queue_limit
+    body = await serving.heartbeat(run["id"], run["lease_token"], 503)
+    assert body["code"] == "database_busy"
+    queue._unanswered = 0
+    await pass_time(serving, clock, 1)
+    # The lease has expired before any check could notice that nothing was stored.
+    await serving.claim_nothing()
+    await serving.service.claims.check_leases()
+    await serving.heartbeat(run["id"], run["lease_token"])
+    assert await status_of(serving, run["id"]) == "running"
+
+
+@pytest.mark.parametrize("look", ["check", "claim"])
+async def test_a_look_that_waited_for_the_database_takes_nothing_back(
+    serving: Api, clock: SetClock, look: str
+) -> None:
+    (run,) = await claim_all(serving, 1)
+    await pass_time(serving, clock, LEASE)
+    pool = serving.service.db_manager.async_pool
+    claims = serving.service.claims
+    async with pool.transaction():
+        waiting = asyncio.create_task(
+            claims.check_leases() if look == "check" else serving.claim_nothing()
+        )
+        await until(lambda: len(pool.writer.queue) == 1)
+        await pass_time(serving, clock, 2)
+    await waiting
+    await claims.check_leases()
+    # A heartbeat that waited meanwhile, perhaps for a slot, comes in time.
+    await serving.heartbeat(run["id"], run["lease_token"])
+    await pass_time(serving, clock, LEASE)
+    await claims.check_leases()
+    assert await status_of(serving, run["id"]) == "pending"
+
+
+async def test_a_start_gives_every_lease_its_whole_time(
+    database_path: Path, clock: SetClock
+) -> None:
     async with open_api(database_path, clock) as api:
         await api.new_project("payments")
         held = await claim_all(api, 107)
@@ -144,7 +191,7 @@ async def test_a_start_gives_every_lease_its_whole_time(database_path: Path, clo
 
 
 async def test_a_lease_whose_length_was_not_stored_has_the_usual_time(
-    api: Api, clock: Clock
+    api: Api, clock: SetClock
 ) -> None:
     (run,) = await claim_all(api, 1)
     await api.service.db_manager.async_pool.execute("UPDATE agent_runs SET lease_seconds = NULL")

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.api import Api, Clock, codes
+from tests.support.api import Api, codes
+from tests.support.clocks import SetClock
 
 FIELDS = {
     "id",
@@ -34,7 +35,7 @@ FIELDS = {
 }
 
 
-async def test_a_new_run_is_pending_and_numbered(api: Api, clock: Clock) -> None:
+async def test_a_new_run_is_pending_and_numbered(api: Api, clock: SetClock) -> None:
     body = {"project_id": 1, "target_text": "Add a dark mode"}
     response = await api.client.post("/api/agent-runs", json=body)
     assert response.status_code == 201
@@ -133,6 +134,7 @@ async def test_a_run_needs_a_project_that_is_there(api: Api, deleted: bool) -> N
     assert (await api.post("/api/agent-runs", body, 404))["code"] == "project_not_found"
 
 
+@pytest.mark.shared
 @pytest.mark.parametrize(
     ("fields", "wrong"),
     [
@@ -164,6 +166,7 @@ async def test_a_wrong_field_of_a_new_run_is_told(
     assert codes(problem) == [wrong]
 
 
+@pytest.mark.shared
 @pytest.mark.parametrize("missing", ["project_id", "target_text"])
 async def test_a_new_run_needs_its_project_and_its_target(api: Api, missing: str) -> None:
     body = {"project_id": 1, "target_text": "Do it"}
@@ -171,6 +174,7 @@ async def test_a_new_run_needs_its_project_and_its_target(api: Api, missing: str
     assert codes(await api.post("/api/agent-runs", body, 422)) == [(f"/{missing}", "missing")]
 
 
+@pytest.mark.shared
 @pytest.mark.parametrize(
     ("method", "path", "body"),
     [
@@ -189,6 +193,7 @@ async def test_what_is_not_there_is_not_found(api: Api, method: str, path: str, 
     assert problem["type"] == "/problems/agent_run_not_found"
 
 
+@pytest.mark.shared
 async def test_an_id_that_no_run_can_have_is_told(api: Api) -> None:
     for id in ("0", "-1", str(2**63), "x"):
         problem = await api.get(f"/api/agent-runs/{id}", 422)
@@ -221,7 +226,7 @@ NULLABLE = [
 ]
 
 
-async def test_everything_but_the_status_can_be_patched(api: Api, clock: Clock) -> None:
+async def test_everything_but_the_status_can_be_patched(api: Api, clock: SetClock) -> None:
     run = await api.new_run()
     clock.advance(5)
     changed = await api.patch(f"/api/agent-runs/{run['id']}", EVERYTHING)
@@ -230,6 +235,7 @@ async def test_everything_but_the_status_can_be_patched(api: Api, clock: Clock) 
     assert await api.run(run["id"]) == changed
 
 
+@pytest.mark.shared
 @pytest.mark.parametrize("field", EVERYTHING)
 async def test_a_patch_of_one_field_leaves_the_others(api: Api, field: str) -> None:
     run = await api.new_run()
@@ -237,6 +243,7 @@ async def test_a_patch_of_one_field_leaves_the_others(api: Api, field: str) -> N
     assert changed == {**run, field: EVERYTHING[field], "version": 2}
 
 
+@pytest.mark.shared
 @pytest.mark.parametrize("field", EVERYTHING)
 async def test_null_clears_what_can_be_null(api: Api, field: str) -> None:
     run = await api.new_run()
@@ -266,6 +273,7 @@ async def test_what_was_read_can_be_sent_back_without_its_status(api: Api) -> No
     assert await api.patch(f"/api/agent-runs/{run['id']}", sent) == run
 
 
+@pytest.mark.shared
 @pytest.mark.parametrize(
     ("field", "value"),
     [
@@ -335,6 +343,7 @@ async def test_a_cursor_of_another_list_is_refused(api: Api) -> None:
         assert problem["code"] == "bad_cursor"
 
 
+@pytest.mark.shared
 @pytest.mark.parametrize("query", ["limit=0", "limit=501", "status=other", "project_id=0"])
 async def test_a_wrong_filter_is_told(api: Api, query: str) -> None:
     problem = await api.get(f"/api/agent-runs?{query}", 422)

@@ -9,7 +9,8 @@ import pytest
 
 from database.migrator import load_migrations, migrate
 from tests.database.rows import NOW, insert, query
-from tests.support.api import Api, Clock
+from tests.support.api import Api
+from tests.support.clocks import SetClock
 
 COUNTED = (
     "SELECT q.project_id, q.pending_runs, (SELECT count(*) FROM agent_runs AS r"
@@ -24,7 +25,7 @@ async def assert_right(api: Api) -> None:
 
 @pytest.mark.parametrize("seed", range(4))
 async def test_whatever_happens_to_runs_their_number_is_right(
-    api: Api, clock: Clock, seed: int
+    api: Api, clock: SetClock, seed: int
 ) -> None:
     chance = random.Random(seed)  # noqa: S311 - it makes examples
     projects = [1, await api.new_project("second"), await api.new_project("third")]

@@ -6,7 +6,8 @@ import pytest
 
 from backend.schemas.runs import RunClaim
 from backend.services.principal import Principal, acting_as
-from tests.support.api import Api, Clock, codes
+from tests.support.api import Api, codes
+from tests.support.clocks import SetClock
 
 
 async def claimed_ids(api: Api, count: int, **fields: Any) -> list[int]:
@@ -14,7 +15,7 @@ async def claimed_ids(api: Api, count: int, **fields: Any) -> list[int]:
     return [(await api.claim(**fields))["id"] for _ in range(count)]
 
 
-async def test_a_claim_starts_the_run_and_leases_it(api: Api, clock: Clock) -> None:
+async def test_a_claim_starts_the_run_and_leases_it(api: Api, clock: SetClock) -> None:
     run = await api.new_run()
     clock.advance(5)
     claimed = await api.claim(worker="agent-7", lease_seconds=90)
@@ -33,7 +34,7 @@ async def test_a_claim_starts_the_run_and_leases_it(api: Api, clock: Clock) -> N
     assert await api.run(run["id"]) == claimed
 
 
-async def test_a_lease_lasts_a_minute_unless_told_otherwise(api: Api, clock: Clock) -> None:
+async def test_a_lease_lasts_a_minute_unless_told_otherwise(api: Api, clock: SetClock) -> None:
     for _ in range(3):
         await api.new_run()
     assert (await api.claim())["lease_expires_at"] == clock.text(60)
@@ -115,6 +116,7 @@ async def test_runs_of_a_deleted_project_are_not_started(api: Api) -> None:
     assert (await api.claim())["id"] == 1
 
 
+@pytest.mark.shared
 @pytest.mark.parametrize(
     ("fields", "wrong"),
     [

@@ -9,8 +9,9 @@ import pytest
 from fastapi import FastAPI
 
 from backend.schemas.runs import MAX_CLAIM_COUNT
-from tests.support.api import Api, Clock, Json, open_api
+from tests.support.api import Api, Json, open_api
 from tests.support.clients import client_of
+from tests.support.clocks import SetClock
 
 
 async def claim_many(api: Api, count: int, **fields: Any) -> list[Json]:
@@ -25,7 +26,7 @@ def ids(runs: list[Json]) -> list[int]:
     return [run["id"] for run in runs]
 
 
-async def test_each_run_has_a_lease_of_its_own(api: Api, clock: Clock) -> None:
+async def test_each_run_has_a_lease_of_its_own(api: Api, clock: SetClock) -> None:
     made = [await api.new_run(metadata={"n": n}) for n in range(5)]
     clock.advance(5)
     claimed = await claim_many(api, 3, worker="agent-7", lease_seconds=90)
@@ -95,7 +96,7 @@ async def test_a_worker_may_keep_to_some_projects(api: Api) -> None:
     assert ids(await claim_many(api, 10, project_ids=[second, 1, 99])) == [1, 3]
 
 
-async def test_runs_that_ran_out_are_claimed_in_their_old_place(api: Api, clock: Clock) -> None:
+async def test_runs_that_ran_out_are_claimed_in_their_old_place(api: Api, clock: SetClock) -> None:
     for _ in range(4):
         await api.new_run()
     await claim_many(api, 2, lease_seconds=30)
@@ -130,7 +131,7 @@ async def claim_one_by_one(api: Api, count: int) -> list[int]:
 
 @pytest.mark.parametrize("seed", range(12))
 async def test_it_gives_what_single_claims_give(
-    database_path: Path, another_path: Path, clock: Clock, seed: int
+    database_path: Path, another_path: Path, clock: SetClock, seed: int
 ) -> None:
     chance = random.Random(seed)  # noqa: S311 - it makes examples
     async with open_api(database_path, clock) as api:

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from backend.services.runs.claims import LEASE_RAN_OUT
-from tests.support.api import Api, Clock, Json, open_api
+from tests.support.api import Api, Json, open_api
+from tests.support.clocks import SetClock
 
 
 async def claim_one(api: Api, **fields: Any) -> tuple[int, str]:
@@ -18,7 +19,7 @@ async def claim_one(api: Api, **fields: Any) -> tuple[int, str]:
 
 
 async def test_a_heartbeat_extends_the_lease_and_changes_nothing_else(
-    api: Api, clock: Clock
+    api: Api, clock: SetClock
 ) -> None:
     id, token = await claim_one(api, lease_seconds=30)
     run = await api.run(id)
@@ -34,7 +35,7 @@ async def test_a_heartbeat_extends_the_lease_and_changes_nothing_else(
 
 
 async def test_a_heartbeat_after_the_time_counts_while_the_run_was_not_given_away(
-    api: Api, clock: Clock
+    api: Api, clock: SetClock
 ) -> None:
     id, token = await claim_one(api, lease_seconds=30)
     clock.advance(31)
@@ -43,7 +44,7 @@ async def test_a_heartbeat_after_the_time_counts_while_the_run_was_not_given_awa
     assert (await api.run(id))["status"] == "running"
 
 
-async def test_a_run_given_to_another_is_lost_to_the_first(api: Api, clock: Clock) -> None:
+async def test_a_run_given_to_another_is_lost_to_the_first(api: Api, clock: SetClock) -> None:
     id, old = await claim_one(api, lease_seconds=30)
     clock.advance(30)
     # The claim itself takes the expired run back: nothing ran in the background.
@@ -56,7 +57,7 @@ async def test_a_run_given_to_another_is_lost_to_the_first(api: Api, clock: Cloc
 
 
 async def test_a_lease_that_runs_out_sends_the_run_back_once_and_then_fails_it(
-    api: Api, clock: Clock
+    api: Api, clock: SetClock
 ) -> None:
     id, _ = await claim_one(api, lease_seconds=30)
     clock.advance(30)
@@ -84,7 +85,7 @@ async def test_a_lease_that_runs_out_sends_the_run_back_once_and_then_fails_it(
     ]
 
 
-async def test_a_claim_is_not_the_actor_of_expired_leases(api: Api, clock: Clock) -> None:
+async def test_a_claim_is_not_the_actor_of_expired_leases(api: Api, clock: SetClock) -> None:
     await claim_one(api, lease_seconds=30)
     clock.advance(30)
     await api.claim()
@@ -94,7 +95,7 @@ async def test_a_claim_is_not_the_actor_of_expired_leases(api: Api, clock: Clock
     ]
 
 
-async def test_a_run_that_comes_back_has_its_old_place(api: Api, clock: Clock) -> None:
+async def test_a_run_that_comes_back_has_its_old_place(api: Api, clock: SetClock) -> None:
     id, _ = await claim_one(api, lease_seconds=30)
     younger = await api.new_run()
     clock.advance(30)
@@ -102,7 +103,7 @@ async def test_a_run_that_comes_back_has_its_old_place(api: Api, clock: Clock) -
     assert (await api.claim())["id"] == younger["id"]
 
 
-async def test_many_leases_run_out_at_once(api: Api, clock: Clock) -> None:
+async def test_many_leases_run_out_at_once(api: Api, clock: SetClock) -> None:
     for _ in range(230):
         await api.new_run()
         await api.claim(lease_seconds=30)
@@ -112,7 +113,7 @@ async def test_many_leases_run_out_at_once(api: Api, clock: Clock) -> None:
     assert (await api.claim())["id"] == 1
 
 
-async def test_a_run_without_a_lease_never_runs_out(api: Api, clock: Clock) -> None:
+async def test_a_run_without_a_lease_never_runs_out(api: Api, clock: SetClock) -> None:
     await api.new_run()
     await api.step(1, "running")
     clock.advance(10**6)
@@ -121,7 +122,7 @@ async def test_a_run_without_a_lease_never_runs_out(api: Api, clock: Clock) -> N
     assert (await api.heartbeat(1, "x" * 43, 409))["code"] == "lease_lost"
 
 
-async def test_nothing_runs_out_in_a_pause(api: Api, clock: Clock) -> None:
+async def test_nothing_runs_out_in_a_pause(api: Api, clock: SetClock) -> None:
     id, token = await claim_one(api, lease_seconds=30)
     await api.step(id, "paused")
     clock.advance(1000)
@@ -159,7 +160,9 @@ WRITES = ["patch", "transition", "cancel", "pipeline-states"]
 
 
 @pytest.mark.parametrize("what", WRITES)
-async def test_a_late_write_with_an_old_lease_is_refused(api: Api, clock: Clock, what: str) -> None:
+async def test_a_late_write_with_an_old_lease_is_refused(
+    api: Api, clock: SetClock, what: str
+) -> None:
     id, old = await claim_one(api, lease_seconds=30)
     clock.advance(30)
     _, new = await claim_one(api, lease_seconds=30)
@@ -174,7 +177,7 @@ async def test_a_late_write_with_an_old_lease_is_refused(api: Api, clock: Clock,
 
 @pytest.mark.parametrize("what", WRITES)
 async def test_a_lease_whose_run_waits_again_writes_nothing(
-    api: Api, clock: Clock, what: str
+    api: Api, clock: SetClock, what: str
 ) -> None:
     id, old = await claim_one(api, lease_seconds=30)
     clock.advance(30)
@@ -197,7 +200,7 @@ async def test_a_lease_token_for_a_run_that_has_none_is_refused(api: Api, what: 
     assert (await write(api, 1, what, "any", 409))["code"] == "lease_lost"
 
 
-async def test_a_worker_hands_in_the_rest_after_the_end(api: Api, clock: Clock) -> None:
+async def test_a_worker_hands_in_the_rest_after_the_end(api: Api, clock: SetClock) -> None:
     id, token = await claim_one(api, lease_seconds=30)
     await api.step(id, "completed", lease_token=token)
     clock.advance(1000)
@@ -222,7 +225,7 @@ async def test_a_heartbeat_says_which_lease_it_is_for(api: Api) -> None:
         assert await api.post(f"/api/agent-runs/{id}/heartbeat", body, 422)
 
 
-async def test_leases_outlive_the_process(database_path: Path, clock: Clock) -> None:
+async def test_leases_outlive_the_process(database_path: Path, clock: SetClock) -> None:
     async with open_api(database_path, clock) as api:
         await api.new_project("payments")
         held = await claim_one(api, worker="held", lease_seconds=100)
@@ -245,7 +248,7 @@ async def test_leases_outlive_the_process(database_path: Path, clock: Clock) -> 
 
 
 async def test_a_heartbeat_right_after_the_restart_saves_the_run(
-    database_path: Path, clock: Clock
+    database_path: Path, clock: SetClock
 ) -> None:
     async with open_api(database_path, clock) as api:
         await api.new_project("payments")

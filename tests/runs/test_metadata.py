@@ -53,6 +53,7 @@ async def send(api: Api, metadata: str) -> Any:
     return found[0]
 
 
+@pytest.mark.shared
 @pytest.mark.parametrize(
     "text",
     [

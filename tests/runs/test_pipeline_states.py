@@ -7,7 +7,8 @@ import pytest
 
 from database.errors import InvalidValue
 from models import PipelineStateName
-from tests.support.api import Api, Clock, Json, codes
+from tests.support.api import Api, Json, codes
+from tests.support.clocks import SetClock
 
 ALL = [
     "created",
@@ -39,7 +40,7 @@ async def test_a_new_run_has_no_history(api: Api) -> None:
     assert await api.get(PATH) == {"agent_run": run, "pipeline_states": [], "next_cursor": None}
 
 
-async def test_each_state_names_the_one_before_it_by_itself(api: Api, clock: Clock) -> None:
+async def test_each_state_names_the_one_before_it_by_itself(api: Api, clock: SetClock) -> None:
     await api.new_run()
     assert set(ALL) == {state.value for state in PipelineStateName}
     previous = None
@@ -77,7 +78,7 @@ async def test_histories_of_runs_are_apart(api: Api) -> None:
 
 
 async def test_one_call_gives_the_run_with_its_history_and_durations(
-    api: Api, clock: Clock
+    api: Api, clock: SetClock
 ) -> None:
     await api.new_run()
     for state, seconds in (("created", 0.25), ("agent_running", 3600), ("testing", 12.000001)):
@@ -98,7 +99,9 @@ async def test_one_call_gives_the_run_with_its_history_and_durations(
     ]
 
 
-async def test_a_clock_that_was_set_back_makes_no_negative_duration(api: Api, clock: Clock) -> None:
+async def test_a_clock_that_was_set_back_makes_no_negative_duration(
+    api: Api, clock: SetClock
+) -> None:
     await api.new_run()
     await add(api, "created")
     clock.advance(-60)
@@ -107,7 +110,7 @@ async def test_a_clock_that_was_set_back_makes_no_negative_duration(api: Api, cl
     assert [state["duration_seconds"] for state in states] == [0, None]
 
 
-async def test_pages_join_and_know_the_durations_at_their_ends(api: Api, clock: Clock) -> None:
+async def test_pages_join_and_know_the_durations_at_their_ends(api: Api, clock: SetClock) -> None:
     await api.new_run()
     for state in ALL[:7]:
         await add(api, state)
@@ -142,6 +145,7 @@ async def test_a_finished_run_takes_the_states_of_what_comes_after_it(api: Api) 
     assert (await add(api, "completed"))["previous_state"] == "auto_merging"
 
 
+@pytest.mark.shared
 @pytest.mark.parametrize(
     ("body", "wrong"),
     [

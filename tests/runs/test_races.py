@@ -16,7 +16,7 @@ from config.settings import Settings
 from tests.runs.contender import main
 from tests.support.clients import token_of_first_start
 from tests.support.forked import Forked
-from tests.support.servers import PATIENCE, RunningServer
+from tests.support.servers import RunningServer
 
 ROOT = Path(__file__).parent.parent.parent
 PROCESSES, TASKS = 2, 32
@@ -25,8 +25,7 @@ PROCESSES, TASKS = 2, 32
 @pytest.fixture
 def admin(server: RunningServer, settings: Settings) -> Iterator[httpx.Client]:
     """A client of the server with the admin token, and the projects 1 and 2."""
-    headers = {"Authorization": f"Bearer {token_of_first_start(settings)}"}
-    with httpx.Client(base_url=server.url, headers=headers, timeout=PATIENCE) as client:
+    with server.client(token_of_first_start(settings)) as client:
         for name in ("first", "second"):
             body = {"name": name, "github_owner": "acme", "github_repo": name}
             assert client.post("/api/projects", json=body).status_code == 201

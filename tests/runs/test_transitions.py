@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from backend.services.runs.states import FINAL, TRANSITIONS, sources
 from models import RunStatus
-from tests.support.api import Api, Clock, codes
+from tests.support.api import Api, codes
+from tests.support.clocks import SetClock
 
 # Copied from the contract, not from the code.
 CONTRACT = {
@@ -52,7 +53,7 @@ def test_the_table_is_the_contracts() -> None:
 @pytest.mark.parametrize("current", CONTRACT)
 @pytest.mark.parametrize("to", CONTRACT)
 async def test_each_step_is_taken_or_refused_as_the_table_says(
-    api: Api, clock: Clock, current: str, to: str
+    api: Api, clock: SetClock, current: str, to: str
 ) -> None:
     run = await run_in(api, current)
     clock.advance(10)
@@ -76,6 +77,7 @@ async def test_each_step_is_taken_or_refused_as_the_table_says(
         assert await api.run(run["id"]) == run
 
 
+@pytest.mark.shared
 @pytest.mark.parametrize("current", CONTRACT)
 async def test_cancel_is_short_for_cancelled(api: Api, current: str) -> None:
     run = await run_in(api, current)

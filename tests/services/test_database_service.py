@@ -25,10 +25,10 @@ async def test_a_project_is_made_with_its_settings(timed: DatabaseService, clock
     )
     assert isinstance(project, Project)
     assert (project.id, project.auto_merge_enabled) == (1, True)
-    assert project.created_at == project.updated_at == clock.text
+    assert project.created_at == project.updated_at == clock.text()
     settings = await timed.projects.get_settings(1)
     assert (settings.planning_statement, settings.branch_name) == ("p", "b")
-    assert settings.created_at == clock.text
+    assert settings.created_at == clock.text()
 
 
 async def test_all_that_is_wrong_with_a_project_is_told(service: DatabaseService) -> None:
@@ -107,7 +107,7 @@ async def test_wrong_secrets_change_nothing(service: DatabaseService) -> None:
 async def test_a_change_has_the_time_it_was_made_at(
     timed: DatabaseService, clock: SetClock
 ) -> None:
-    made_at = clock.text
+    made_at = clock.text()
     await timed.create_project_with_settings(PROJECT, {})
     later = clock.advance()
     changed = await timed.projects.update(1, ProjectUpdate(name="Other"))
@@ -120,7 +120,7 @@ async def test_a_change_has_the_time_it_was_made_at(
     clock.advance()
     await timed.projects.delete(1)
     deleted = await timed.projects.get(1)
-    assert (deleted.status, deleted.updated_at) == (ProjectStatus.DELETED, clock.text)
+    assert (deleted.status, deleted.updated_at) == (ProjectStatus.DELETED, clock.text())
 
 
 async def test_every_change_and_no_refusal_is_in_the_audit(
@@ -141,7 +141,7 @@ async def test_every_change_and_no_refusal_is_in_the_audit(
     await timed.projects.restore(1)
     await timed.projects.purge(1)
     rows = timed.db_manager.execute_query(
-        "SELECT action, actor, at FROM audit_entries WHERE at = ? ORDER BY id", (clock.text,)
+        "SELECT action, actor, at FROM audit_entries WHERE at = ? ORDER BY id", (clock.text(),)
     )
     assert {row["actor"] for row in rows} == {"system"}
     assert [row["action"] for row in rows] == [

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from backend.crypto.service_keys import ServiceKeys
 from backend.errors import ProjectNotFound
 from backend.schemas.projects import ProjectCreate, ProjectSettingsUpdate, ProjectUpdate
 from backend.schemas.secrets import SecretCreate, SecretsUpsert
@@ -20,6 +19,7 @@ from backend.services.response_cache import MAX_ANSWERS, ResponseCache
 from database.changes import any_change
 from database.connection_manager import DatabaseManager
 from database.sqlite.table_versions import TableVersions
+from tests.support.api import KEYS
 
 
 class Counting:
@@ -124,8 +124,7 @@ def project(number: int, **fields: Any) -> ProjectCreate:
 
 def cold(service: DatabaseService) -> DatabaseService:
     """The same service with an empty cache."""
-    keys = ServiceKeys(cursors=b"c" * 32, token_macs=b"t" * 32, audit_chain=b"a" * 32)
-    return DatabaseService(Kit(service.db_manager, service.kit.vault, keys))
+    return DatabaseService(Kit(service.db_manager, service.kit.vault, KEYS))
 
 
 async def everything(service: DatabaseService, ids: list[int]) -> list[object]:

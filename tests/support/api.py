@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,28 +18,10 @@ from backend.services.database_service import DatabaseService
 from config.settings import Settings
 from database.connection_manager import ConnectionConfig, DatabaseManager
 from tests.support.clients import client_of
+from tests.support.clocks import SetClock
 
 Json = dict[str, Any]
 KEYS = ServiceKeys(cursors=b"c" * 32, token_macs=b"t" * 32, audit_chain=b"a" * 32)
-
-
-class Clock:
-    """The present time, as the test sets it."""
-
-    def __init__(self) -> None:
-        self.now = datetime(2026, 1, 31, 12, 0, 0, tzinfo=UTC)
-
-    def __call__(self) -> datetime:
-        return self.now
-
-    def advance(self, seconds: float) -> None:
-        """Let this much time pass."""
-        self.now += timedelta(seconds=seconds)
-
-    def text(self, seconds: float = 0) -> str:
-        """The time in this many seconds, as answers contain it."""
-        moment = (self.now + timedelta(seconds=seconds)).replace(tzinfo=None)
-        return moment.isoformat(timespec="microseconds") + "Z"
 
 
 @dataclass
@@ -118,7 +99,7 @@ def _read_settings() -> Settings:
 
 
 @asynccontextmanager
-async def open_api(path: Path, clock: Clock) -> AsyncIterator[Api]:
+async def open_api(path: Path, clock: SetClock) -> AsyncIterator[Api]:
     """The API over the database at `path`, without authentication; closed at the end of the
     block."""
     async with DatabaseManager(ConnectionConfig(path, readers=2)) as manager:

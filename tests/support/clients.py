@@ -1,5 +1,6 @@
-"""Clients of an application without a network, and their tokens."""
+"""Clients of an application without a network and of servers, and their tokens."""
 
+import ssl
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -7,7 +8,12 @@ import httpx
 from fastapi import FastAPI
 
 from backend.runtime import TOKEN_FILE
-from config.settings import Settings
+from backend.runtime.installation import Configuration
+
+NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""For clients of `http://`: the default of httpx reads all certificates, which takes 30 ms."""
+_ANSWER_SECONDS = 60.0
+"""How long a client of a server waits for an answer."""
 
 AsToken = Callable[..., Awaitable[httpx.AsyncClient]]
 """Makes a client whose token has these scopes, and is bound to `project_ids` if they are given."""
@@ -20,7 +26,7 @@ def bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
-def token_of_first_start(settings: Settings) -> str:
+def token_of_first_start(settings: Configuration) -> str:
     """The admin token that the first start on this data directory wrote."""
     return (settings.data_dir / TOKEN_FILE).read_text(encoding="ascii").strip()
 
@@ -40,6 +46,18 @@ def client_of(
         base_url=base_url,
         headers=None if token is None else bearer(token),
     )
+
+
+def client_at(url: str, token: str | None = None) -> httpx.Client:
+    """A client of a real server."""
+    headers = None if token is None else bearer(token)
+    return httpx.Client(base_url=url, headers=headers, timeout=_ANSWER_SECONDS, verify=NO_TLS)
+
+
+def async_client_at(url: str, token: str | None = None) -> httpx.AsyncClient:
+    """The same for coroutines."""
+    headers = None if token is None else bearer(token)
+    return httpx.AsyncClient(base_url=url, headers=headers, timeout=_ANSWER_SECONDS, verify=NO_TLS)
 
 
 async def new_token(client: httpx.AsyncClient, *scopes: str, **fields: Any) -> str:

@@ -3,25 +3,26 @@
 import threading
 from datetime import UTC, datetime, timedelta
 
+from database.base import time_text
+
 
 class SetClock:
     """Returns the time that it was set to."""
 
     def __init__(self) -> None:
-        self.time = datetime(2026, 1, 31, 12, 0, 0, 0, tzinfo=UTC)
+        self.now = datetime(2026, 1, 31, 12, 0, 0, tzinfo=UTC)
 
     def __call__(self) -> datetime:
-        return self.time
+        return self.now
 
     def advance(self, seconds: float = 1) -> str:
-        """Advance the clock. Returns the new time as it is stored."""
-        self.time += timedelta(seconds=seconds)
-        return self.text
+        """Let time pass. Returns the new time as it is stored."""
+        self.now += timedelta(seconds=seconds)
+        return self.text()
 
-    @property
-    def text(self) -> str:
-        """The time as it is stored."""
-        return self.time.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    def text(self, seconds: float = 0) -> str:
+        """The time in this many seconds, as it is stored and as answers contain it."""
+        return time_text(self.now + timedelta(seconds=seconds))
 
 
 class TickingClock:

@@ -4,6 +4,7 @@ and the log."""
 import asyncio
 import io
 import logging
+import shutil
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -13,9 +14,9 @@ import pytest
 import structlog
 from fastapi import FastAPI
 
+from backend.http.state import state_of
 from backend.observability.log import configure_logging
-from config.settings import Settings
-from tests.support.api import Api, Clock, open_api
+from tests.support.api import Api, open_api
 from tests.support.clients import (
     AsToken,
     Caller,
@@ -23,12 +24,22 @@ from tests.support.clients import (
     new_token,
     token_of_first_start,
 )
+from tests.support.clocks import SetClock
+
+
+@pytest.fixture(scope="module")
+async def shared_client(shared_application: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of `shared_application`, for what all tests with the mark `shared` find there."""
+    token = token_of_first_start(state_of(shared_application).settings)
+    async with client_of(shared_application, token) as client:
+        yield client
 
 
 @pytest.fixture
-async def client(application: FastAPI, settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
+async def client(application: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
     """A client of `application` with the admin's token."""
-    async with client_of(application, token_of_first_start(settings)) as client:
+    token = token_of_first_start(state_of(application).settings)
+    async with client_of(application, token) as client:
         yield client
 
 
@@ -58,17 +69,39 @@ async def as_token(application: FastAPI, client: httpx.AsyncClient) -> AsyncIter
 
 
 @pytest.fixture
-def clock() -> Clock:
+def clock() -> SetClock:
     """A clock that stands still until the test moves it."""
-    return Clock()
+    return SetClock()
 
 
 @pytest.fixture
-async def api(database_path: Path, clock: Clock) -> AsyncIterator[Api]:
-    """The API with one project, whose id is 1. No background work runs."""
+async def own_api(database_path: Path, clock: SetClock) -> AsyncIterator[Api]:
+    """The test's API."""
     async with open_api(database_path, clock) as api:
         await api.new_project("payments")
         yield api
+
+
+@pytest.fixture(scope="module")
+async def shared_api(
+    database_template: Path, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Api]:
+    """The API of all tests of the module that have the mark `shared`. Its clock stands still."""
+    path = tmp_path_factory.mktemp("shared") / database_template.name
+    shutil.copyfile(database_template, path)
+    async with open_api(path, SetClock()) as api:
+        await api.new_project("payments")
+        yield api
+
+
+@pytest.fixture
+def api(request: pytest.FixtureRequest) -> Api:
+    """The API with one project, whose id is 1. No background work runs. See `application` about the
+    mark `shared`; a test with it can't set the clock."""
+    is_shared = request.node.get_closest_marker("shared") is not None
+    api = request.getfixturevalue("shared_api" if is_shared else "own_api")
+    assert isinstance(api, Api)
+    return api
 
 
 @pytest.fixture
@@ -82,7 +115,7 @@ def walker() -> Iterator[asyncio.Runner]:
 def walk_api(walker: asyncio.Runner, database_path: Path) -> Iterator[Api]:
     """The API on the loop of `walker`."""
     stack = AsyncExitStack()
-    yield walker.run(stack.enter_async_context(open_api(database_path, Clock())))
+    yield walker.run(stack.enter_async_context(open_api(database_path, SetClock())))
     walker.run(stack.aclose())
 
 

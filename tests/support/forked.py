@@ -59,6 +59,14 @@ def run_strongroom(arguments: Sequence[str]) -> int:
     return main(arguments)
 
 
+def run_script(arguments: Sequence[str]) -> int:
+    """Do in this process what the script `strongroom` does. Returns the exit status."""
+    from strongroom.__main__ import main
+
+    sys.argv = ["strongroom", *arguments]
+    return main()
+
+
 def _begin(
     function: Program,
     arguments: Sequence[str],

@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import signal
-import ssl
 import subprocess
 import sys
 import tempfile
@@ -18,14 +17,13 @@ from typing import Any, Self
 import httpx
 
 from config.settings import PREFIX
+from tests.support.clients import client_at
 from tests.support.forked import Forked, Program, run_strongroom
 
 STRONGROOM = Path(sys.executable).with_name("strongroom")
 REAL_DOCUMENTS = Path(__file__).parents[3] / "shared" / "data" / "projects.jsonl"
 PATIENCE = 60.0
 """Seconds after which a silent process counts as failed."""
-NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-"""For clients of `http://`: the default of httpx reads all certificates, which takes 30 ms."""
 
 
 @dataclass(frozen=True)
@@ -163,12 +161,7 @@ class Serving:
 
     def client(self) -> httpx.Client:
         """A client with the admin token."""
-        return httpx.Client(
-            base_url=self.url,
-            headers={"Authorization": f"Bearer {self.token}"},
-            timeout=PATIENCE,
-            verify=NO_TLS,
-        )
+        return client_at(self.url, self.token)
 
     def end(self, number: signal.Signals = signal.SIGTERM, within: float = PATIENCE) -> int:
         """Send a signal, and return the exit status. Then `lines` has the rest of the output."""

@@ -42,7 +42,7 @@ class Resources:
 
     async def path(self, call: Call) -> str:
         """The path of a call, for these resources."""
-        return call.path.format(**{name: await self.get(name) for name in call.names})
+        return call.template.format(**{name: await self.get(name) for name in call.names})
 
     async def all(self) -> dict[str, Any]:
         """A value for every name."""
@@ -72,12 +72,12 @@ def creating(name: str) -> Call:
     found = {
         match[1]
         for call in all_calls()
-        if (match := re.search(rf"(/[\w-]+)/{{{name}}}$", call.path)) is not None
+        if (match := re.search(rf"(/[\w-]+)/{{{name}}}$", call.template)) is not None
     }
     calls = [
         call
         for call in all_calls()
-        if call.method == "POST" and any(call.path.endswith(noun) for noun in found)
+        if call.method == "POST" and any(call.template.endswith(noun) for noun in found)
     ]
     assert len(calls) == 1, f"say in MAKERS how {name} is made"
     return calls[0]

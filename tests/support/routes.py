@@ -1,13 +1,13 @@
-"""Every route, and the smallest request for each that its shape permits.
+"""Every route, and requests for it, built from the OpenAPI document.
 
-Routes are found in the OpenAPI document, so that tests cover a new one without a change here.
+Routes are found in that document, so that tests cover a new one without a change here.
 """
 
 import json
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 import httpx
@@ -18,31 +18,112 @@ from backend.http.fast_path.route_table import RouteTable
 from backend.main import create_app
 from backend.routes import POLICIES
 from config.settings import Settings
+from tests.support.http import make_project
+from tests.support.shapes import about, smallest
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Call:
-    """A route, and the parts of a request for it."""
+    """One operation of the document; `str()` names it."""
 
     method: str
-    path: str
-    scope: str | None
-    """The scope that it requires; `None` when it needs no token."""
-    body: Any
-    """The smallest body that its shape permits; `None` when it reads no body."""
-    headers: dict[str, str]
-    query: frozenset[str]
-    """The names of its query parameters."""
+    template: str
+    operation: dict[str, Any]
+    components: dict[str, Any]
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.template}"
+
+    @property
+    def scope(self) -> str | None:
+        """The scope that it requires; `None` when it needs no token."""
+        return POLICIES[self.method, self.template].scope
 
     @property
     def names(self) -> list[str]:
         """The names in its path."""
-        return re.findall(r"\{(\w+)\}", self.path)
+        return re.findall(r"\{(\w+)\}", self.template)
 
-    def __str__(self) -> str:
-        return f"{self.method} {self.path}"
+    @property
+    def takes_body(self) -> bool:
+        """Whether it reads a body."""
+        return "requestBody" in self.operation
+
+    @cached_property
+    def body(self) -> Any:
+        """The smallest body that its shape permits; `None` when it reads no JSON."""
+        content = self.operation.get("requestBody", {}).get("content", {})
+        shape = content.get("application/json", {}).get("schema")
+        return None if shape is None else smallest(shape, self.components["schemas"])
+
+    @cached_property
+    def headers(self) -> dict[str, str]:
+        """The headers that it requires."""
+        return {
+            parameter["name"]: str(smallest(parameter["schema"], self.components["schemas"]))
+            for parameter in self.parameters("header")
+            if parameter.get("required")
+        }
+
+    @cached_property
+    def query(self) -> frozenset[str]:
+        """The names of its query parameters."""
+        return frozenset(parameter["name"] for parameter in self.parameters("query"))
+
+    @property
+    def needs_body(self) -> bool:
+        """Whether it requires a body."""
+        return bool(self.operation.get("requestBody", {}).get("required"))
+
+    @property
+    def body_schema(self) -> dict[str, Any]:
+        """The schema of the object that it reads."""
+        schema = self.operation["requestBody"]["content"]["application/json"]["schema"]
+        for option in schema.get("anyOf", [schema]):
+            if "$ref" in option:
+                return self.resolved(option)
+        return self.resolved(schema)
+
+    @property
+    def example(self) -> dict[str, Any]:
+        """A valid body, from the document's examples."""
+        found: dict[str, Any] = self.body_schema["examples"][0]
+        return found
+
+    def resolved(self, schema: dict[str, Any]) -> dict[str, Any]:
+        """The schema, with a reference replaced by its target."""
+        reference = schema.get("$ref")
+        found: dict[str, Any] = (
+            self.components["schemas"][reference.rpartition("/")[2]] if reference else schema
+        )
+        return found
+
+    @property
+    def responses(self) -> dict[str, dict[str, Any]]:
+        """Its possible responses by status, without references."""
+        shared = self.components["responses"]
+        return {
+            status: shared[response["$ref"].rpartition("/")[2]] if "$ref" in response else response
+            for status, response in self.operation["responses"].items()
+        }
+
+    def parameters(self, place: str) -> list[dict[str, Any]]:
+        """Its parameters in `path`, `query` or `header`."""
+        return [p for p in self.operation.get("parameters", []) if p["in"] == place]
+
+    def path(self, **values: object) -> str:
+        """The path with these values. By default it names the first resource of each kind, and the
+        secret KEY."""
+        known: dict[str, object] = {
+            **dict.fromkeys(self.names, 1),
+            "key": "KEY",
+            "owner": "acme",
+            "repo": "first",
+            **values,
+        }
+        return self.template.format(**known)
 
 
 _documents: dict[frozenset[str], dict[str, Any]] = {}
@@ -62,9 +143,15 @@ def document_of(app: FastAPI) -> dict[str, Any]:
 
 
 @cache
+def document() -> dict[str, Any]:
+    """The OpenAPI document of an application with the default settings."""
+    return document_of(create_app(Settings(_env_file=None)))
+
+
+@cache
 def all_calls() -> tuple[Call, ...]:
     """Every route of an application with the default settings."""
-    return tuple(calls(create_app(Settings(_env_file=None))))
+    return tuple(calls_of(document()))
 
 
 def calls(app: FastAPI) -> list[Call]:
@@ -74,22 +161,10 @@ def calls(app: FastAPI) -> list[Call]:
 
 def calls_of(document: dict[str, Any]) -> list[Call]:
     """Every route of an OpenAPI document, in its order."""
-    schemas = document["components"]["schemas"]
     return [
-        Call(
-            method=method.upper(),
-            path=path,
-            scope=POLICIES[method.upper(), path].scope,
-            body=_body(operation, schemas),
-            headers=_headers(operation, schemas),
-            query=frozenset(
-                parameter["name"]
-                for parameter in operation.get("parameters", [])
-                if parameter["in"] == "query"
-            ),
-        )
-        for path, item in document["paths"].items()
-        for method, operation in item.items()
+        Call(method.upper(), template, operation, document["components"])
+        for template, operations in document["paths"].items()
+        for method, operation in operations.items()
     ]
 
 
@@ -119,7 +194,7 @@ async def send(
     """The answer to a request for the route, with `names` in its path, and with `project_id`
     wherever its body names a project. With `between` the request is sent in two parts, even if the
     route reads no body, and `between` runs after the first part."""
-    path = re.sub(r"\{(\w+)\}", lambda match: str(names[match[1]]), call.path)
+    path = re.sub(r"\{(\w+)\}", lambda match: str(names[match[1]]), call.template)
     sent = {**call.headers, **(headers or {})}
     if token is not None:
         sent["Authorization"] = f"Bearer {token}"
@@ -144,51 +219,15 @@ async def _in_two_parts(
     yield content[-1:]
 
 
-def about(body: Any, project_id: int) -> Any:
-    """The body with this project id in place of each project id."""
-    if isinstance(body, list):
-        return [about(item, project_id) for item in body]
-    if not isinstance(body, dict):
-        return body
-    named = {"project_id": project_id, "project_ids": [project_id]}
-    return {name: named.get(name) or about(value, project_id) for name, value in body.items()}
-
-
-def _body(operation: dict[str, Any], schemas: dict[str, Any]) -> Any:
-    content = operation.get("requestBody", {}).get("content", {})
-    shape = content.get("application/json", {}).get("schema")
-    return None if shape is None else smallest(shape, schemas)
-
-
-def _headers(operation: dict[str, Any], schemas: dict[str, Any]) -> dict[str, str]:
-    return {
-        parameter["name"]: str(smallest(parameter["schema"], schemas))
-        for parameter in operation.get("parameters", [])
-        if parameter["in"] == "header" and parameter.get("required")
-    }
-
-
-def smallest(shape: dict[str, Any], schemas: dict[str, Any]) -> Any:
-    """A value of this shape: its example if it has one, otherwise the smallest valid value."""
-    if "$ref" in shape:
-        return smallest(schemas[shape["$ref"].rpartition("/")[2]], schemas)
-    for word in ("examples", "enum"):
-        if shape.get(word):
-            return shape[word][0]
-    for word in ("anyOf", "oneOf", "allOf"):
-        if word in shape:
-            return smallest(shape[word][0], schemas)
-    if shape.get("type") == "object":
-        required = shape.get("required", [])
-        return {name: smallest(shape["properties"][name], schemas) for name in required}
-    if shape.get("type") == "array":
-        return [smallest(shape["items"], schemas)] * shape.get("minItems", 0)
-    return _plain(shape)
-
-
-def _plain(shape: dict[str, Any]) -> Any:
-    if "const" in shape:
-        return shape["const"]
-    kinds: dict[str, Any] = {"integer": 1, "number": 1, "boolean": False, "null": None}
-    kind = shape.get("type", "string")
-    return shape.get("minimum", kinds[kind]) if kind in kinds else "a" * shape.get("minLength", 1)
+async def make_something_of_everything(client: httpx.AsyncClient) -> None:
+    """Create the resources that `Call.path` names by default."""
+    project = await make_project(
+        client,
+        github_repo="first",
+        settings={"planning_statement": "p"},
+        secrets=[{"key": "KEY", "value": "v"}],
+    )
+    run = await client.post(
+        "/api/agent-runs", json={"project_id": project["id"], "target_text": "t"}
+    )
+    assert (project["id"], run.json()["id"]) == (1, 1)

@@ -8,12 +8,14 @@ from concurrent.futures import Future
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+import httpx
 import uvloop
 from fastapi import FastAPI
 
 from backend.cli.all_connections import Connections
 from backend.cli.connections import ConnectionLimits
 from backend.cli.server import Server
+from tests.support.clients import async_client_at, client_at
 
 T = TypeVar("T")
 
@@ -50,6 +52,14 @@ class RunningServer:
     def open_connections(self) -> int:
         """The number of open connections."""
         return len(self._server.server_state.connections)
+
+    def client(self, token: str | None = None) -> httpx.Client:
+        """A client over a real connection."""
+        return client_at(self.url, token)
+
+    def async_client(self, token: str | None = None) -> httpx.AsyncClient:
+        """The same for coroutines."""
+        return async_client_at(self.url, token)
 
     def submit(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
         """Run a coroutine on the server's loop."""

@@ -68,6 +68,7 @@ async def test_a_body_past_the_limit_is_refused_whether_it_says_so_or_not(
     problem(await sender.post(path, content=pieces_of(LIMIT), headers=headers), "unauthenticated")
 
 
+@pytest.mark.shared
 @pytest.mark.parametrize(
     ("method", "path"),
     [
@@ -127,7 +128,7 @@ async def test_what_is_wrong_with_the_encoding_of_a_delivery_is_named(
         assert named in problem(answer, "malformed_json")["detail"]
 
 
-class TestNoSeat:
+class TestNoSlot:
     """All slots for writes are in use."""
 
     @pytest.fixture
@@ -156,10 +157,9 @@ class TestNoSeat:
 @pytest.fixture
 def made(server: RunningServer, settings: Settings) -> int:
     """A webhook on a real server."""
-    headers = {"Authorization": f"Bearer {token_of_first_start(settings)}"}
 
     async def make() -> int:
-        async with httpx.AsyncClient(base_url=server.url, headers=headers) as client:
+        async with server.async_client(token_of_first_start(settings)) as client:
             return int((await make_webhook(client))["id"])
 
     return asyncio.run(make())
@@ -210,7 +210,7 @@ def test_a_sender_that_goes_away_in_the_middle_leaves_nothing(
         assert connection.recv(65_536) == b""
 
     async def deliver_again() -> httpx.Response:
-        async with httpx.AsyncClient(base_url=server.url) as sender:
+        async with server.async_client() as sender:
             return await deliver(sender, made)
 
     assert asyncio.run(deliver_again()).status_code == 202

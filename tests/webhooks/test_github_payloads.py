@@ -63,8 +63,7 @@ class TestSignedByGithubsLibrary:
     @pytest.fixture
     def caller(self, server: RunningServer, settings: Settings) -> Iterator[httpx.Client]:
         """An administrator's client of a real server with webhook 1."""
-        headers = {"Authorization": f"Bearer {token_of_first_start(settings)}"}
-        with httpx.Client(base_url=server.url, headers=headers) as caller:
+        with server.client(token_of_first_start(settings)) as caller:
             caller.post("/api/projects", json=new_project())
             body = {"webhook_type": "github_pr", "secret_token": TOKEN}
             assert caller.post("/api/projects/1/webhooks", json=body).status_code == 201

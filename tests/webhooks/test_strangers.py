@@ -262,10 +262,9 @@ async def test_a_body_that_comes_too_slowly_is_given_up(
 @pytest.fixture
 def made(server: RunningServer, settings: Settings) -> int:
     """A webhook on a real server."""
-    headers = {"Authorization": f"Bearer {token_of_first_start(settings)}"}
 
     async def make() -> int:
-        async with httpx.AsyncClient(base_url=server.url, headers=headers) as client:
+        async with server.async_client(token_of_first_start(settings)) as client:
             return int((await make_webhook(client))["id"])
 
     return asyncio.run(make())
@@ -299,7 +298,7 @@ def test_four_bodies_of_25_mib_keep_no_signed_delivery_out(
     server: RunningServer, made: int, attack: list[socket.socket]
 ) -> None:
     async def deliver_all() -> list[int]:
-        async with httpx.AsyncClient(base_url=server.url, timeout=PATIENCE) as github:
+        async with server.async_client() as github:
             large = b'{"x":"' + b"y" * (25 * 1024 * 1024 - 8) + b'"}'
             answers = [await deliver(github, made, guid=f"g-{n}") for n in range(10)]
             answers.append(await deliver(github, made, large, guid="large"))

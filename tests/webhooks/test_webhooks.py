@@ -58,6 +58,7 @@ async def test_all_but_the_type_may_be_left_out(client: httpx.AsyncClient) -> No
     assert places(await client.post(path, json={})) == ["/webhook_type"]
 
 
+@pytest.mark.shared
 @pytest.mark.parametrize(
     ("change", "place"),
     [

@@ -21,7 +21,11 @@ class RotationRunner:
 
     def __init__(self, rotation: KeyRotation) -> None:
         self._rotation = rotation
-        self._task = SingleTask("key rotation", self._run, by_service=True)
+        self._task = SingleTask(
+            "key rotation", self._run, by_service=True, on_failure=self._log_failure
+        )
+        self._failed_with: type[BaseException] | None = None
+        """The kind of the last failure; `None` after a run to the end."""
 
     def start(self) -> "asyncio.Task[None]":
         """The task that finishes the rotation, started now unless it already runs."""
@@ -29,8 +33,8 @@ class RotationRunner:
 
     async def rotate(self, *, reencrypt: bool) -> RotationProgress:
         """Begin a rotation or join the running one, wait up to `ANSWER_SECONDS` for its end, and
-        return its progress. Raises `RotationRunning` when one of the other kind is running, and
-        `DatabaseError`."""
+        return its progress. Raises `RotationRunning` when one of the other kind is running,
+        `SecretUnreadable` when the installation's key can't be read, and `DatabaseError`."""
         begun = await self._rotation.begin(reencrypt=reencrypt)
         await self._task.run_for(ANSWER_SECONDS)
         return (await self._rotation.status()).rotation or begun
@@ -50,6 +54,7 @@ class RotationRunner:
         while not stopping.is_set():
             try:
                 await self._rotation.run(go_on=lambda: not stopping.is_set())
+                self._failed_with = None
                 return
             except RotationInterrupted:
                 return
@@ -61,3 +66,9 @@ class RotationRunner:
                     logger.warning("a key rotation was interrupted and will go on: %s", error)
                 told = type(error)
                 await stopping.rest(RETRY_SECONDS)
+
+    def _log_failure(self, error: BaseException) -> None:
+        # `resume` starts the rotation again and again.
+        if type(error) is not self._failed_with:
+            logger.error("a key rotation failed: %s: %s", type(error).__name__, error)
+        self._failed_with = type(error)

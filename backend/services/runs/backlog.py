@@ -43,9 +43,7 @@ class Backlog(UseCases):
     async def read(self) -> RunBacklog | None:
         """The current backlog, or the last reading while the database is busy; `None` when that is
         older than a minute. Never raises a `DatabaseError`."""
-        reading = await self._reading.run_for(_PATIENCE)
-        if reading.done():
-            reading.result()
+        await self._reading.run_for(_PATIENCE)
         if self._last is None:
             return None
         at, backlog = self._last

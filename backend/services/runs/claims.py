@@ -4,6 +4,7 @@ import asyncio
 import logging
 import secrets
 from collections import Counter
+from datetime import datetime
 from typing import Final
 
 from pydantic_core import to_json
@@ -55,8 +56,10 @@ class Claims(UseCases):
         of a project, and the project that was served least recently.
         """
         self.presence.note_if_begun()
+        since = self.clock()
         claimed = await self._claim(claim, expire_first=True)
         if claimed is None:
+            self.presence.note_wait(since)
             await self._expire_some()
             claimed = await self._claim(claim, expire_first=False)
         return claimed or []
@@ -105,7 +108,11 @@ class Claims(UseCases):
         """
         # The lease's end depends on a clock that may be set back before the next tick.
         self.presence.note_if_begun()
-        return await self._extend(run_id, beat)
+        try:
+            return await self._extend(run_id, beat)
+        except DatabaseError:
+            self.presence.note_failure()
+            raise
 
     @unit_of_work
     async def _extend(self, run_id: int, beat: RunHeartbeat) -> LeasedRun:
@@ -134,7 +141,7 @@ class Claims(UseCases):
             await self.expire_leases()
         except DatabaseError:
             # Heartbeats could not be stored either, so this counts as an absence.
-            self.presence.absences += 1
+            self.presence.note_failure()
             raise
 
     async def renew_leases(self) -> int:
@@ -171,7 +178,9 @@ class Claims(UseCases):
         return total
 
     async def _expire_some(self) -> int:
-        task = asyncio.ensure_future(self._take_back())
+        since = self.clock()
+        task = asyncio.ensure_future(self._take_back(since))
+        task.add_done_callback(lambda _: self.presence.note_wait(since))
         task.add_done_callback(self._count_expired)
         # The runs are taken back even if the claim's client disconnects.
         return (await asyncio.shield(task)).total()
@@ -181,10 +190,11 @@ class Claims(UseCases):
             self.expired_leases.update(task.result())
 
     @unit_of_work
-    async def _take_back(self) -> Counter[str]:
-        """Take back some runs, and count them by what happened to them."""
+    async def _take_back(self, since: datetime) -> Counter[str]:
+        """Take back some runs, and count them by what happened to them. None are taken back before
+        an absence is made up for, or when the unit has waited for long since `since`."""
         outcomes: Counter[str] = Counter()
-        if not self.presence.is_made_up_for:
+        if not self.presence.is_made_up_for or self.presence.has_waited(since):
             return outcomes
         # The audit names the service as the actor, whichever client's claim leads here.
         async with self.transaction() as repositories:

@@ -40,6 +40,21 @@ class Presence:
         if self._seen is not None:
             self.note()
 
+    def note_failure(self) -> None:
+        """A write failed, so the service is absent, if `begin` was called."""
+        if self._seen is not None:
+            self.absences += 1
+
+    def note_wait(self, since: datetime) -> None:
+        """A write that was asked for at `since` has ended; a long wait is an absence."""
+        if self.has_waited(since):
+            self.absences += 1
+
+    def has_waited(self, since: datetime) -> bool:
+        """Whether a write that was asked for at `since` has waited for long, and heartbeats with
+        it. Where nothing serves, none has."""
+        return self._seen is not None and abs(self._clock() - since) > _LONGEST_GAP
+
     def make_up_for(self, absences: int) -> None:
         """Note that this many absences have been made up for."""
         self._made_up_for = absences
