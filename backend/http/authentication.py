@@ -25,15 +25,6 @@ def client_address(request: Request) -> str:
     return request.client.host if request.client is not None else ""
 
 
-def bearer_token(request: Request) -> str | None:
-    """The token that the request sends, valid or not; `None` without one."""
-    header = request.headers.get("authorization")
-    if header is None:
-        return None
-    scheme, _, token = header.partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else None
-
-
 async def authenticate(request: Request) -> Principal:
     """The principal that sends the request. Raises `Unauthenticated`, `RateLimited` and the errors
     of `running_service`."""
@@ -41,11 +32,14 @@ async def authenticate(request: Request) -> Principal:
     state = state_of(request.app)
     if not state.auth_required:
         return EVERYBODY
-    token = bearer_token(request)
-    if token is None:
+    header = request.headers.get("authorization")
+    if header is None:
+        raise Unauthenticated
+    scheme, _, token = header.partition(" ")
+    if scheme.lower() != "bearer":
         raise Unauthenticated
     try:
-        principal = await service.tokens.authenticate(token)
+        principal = await service.tokens.authenticate(token.strip())
     except Unauthenticated:
         service.unknown_tokens.count(current_client_address())
         state.limits.count_failure(client_address(request))
