@@ -4,6 +4,7 @@ the other format."""
 # ruff: noqa: S608 - the statements are the damage
 
 import hmac
+import json
 import shutil
 import sqlite3
 from collections.abc import Callable
@@ -13,13 +14,20 @@ from pathlib import Path
 import pytest
 
 from backend.crypto.audit_chain import ORIGIN, AuditChain
+from backend.main import create_app
 from backend.repositories import Repositories, initialize_database
+from backend.runtime import Runtime
+from backend.schemas.projects import ProjectCreate
 from backend.services.audit.verification import verify_audit
 from backend.services.kinds import Kind
 from backend.services.recording import AuditEvent, Recorder
+from config.settings import Settings
 from database.base import utc_now
 from database.connection_manager import DatabaseManager
 from database.migrator import load_migrations, migrate
+from tests.audit.test_verification import documented_macs
+from tests.support.clients import client_of, token_of_first_start
+from tests.support.http import make_project, manager_of, new_project, service_of
 
 KEY = b"a" * 32
 EXTEND_AUDIT = 11
@@ -38,7 +46,7 @@ COLUMNS = (
 AT = "2026-01-31T12:00:00.000000Z"
 
 
-def earlier_mac(previous: str, *values: str | int | None) -> str:
+def earlier_mac(previous: str, *values: str | int | None, key: bytes = KEY) -> str:
     """The MAC of a row as earlier versions computed it, without our code."""
 
     def field(value: str | int | None) -> bytes:
@@ -48,7 +56,7 @@ def earlier_mac(previous: str, *values: str | int | None) -> str:
         return len(data).to_bytes(4, "big") + data
 
     message = b"".join(map(field, ("sa1", previous, *values)))
-    return hmac.new(KEY, message, "sha256").hexdigest()
+    return hmac.new(key, message, "sha256").hexdigest()
 
 
 def insert_earlier(connection: sqlite3.Connection, id: int, previous: str) -> str:
@@ -165,3 +173,44 @@ def test_no_entry_of_the_earlier_format_may_follow_one_of_the_present_format(
 def test_an_entry_at_the_border_that_was_removed_is_missed(damage: Damage, gone: int) -> None:
     problem = damage(f"DELETE FROM audit_entries WHERE id = {gone}")
     assert problem == f"audit entry {gone} is missing: it was removed or renumbered"
+
+
+def make_earlier(path: Path, key: bytes) -> None:
+    """Make an installation's database one of the version before `EXTEND_AUDIT`."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        mac = ORIGIN
+        names = ", ".join(COLUMNS)
+        for row in connection.execute(f"SELECT {names} FROM audit_entries ORDER BY id").fetchall():
+            mac = earlier_mac(mac, *row, key=key)
+            connection.execute("UPDATE audit_entries SET mac = ? WHERE id = ?", (mac, row[0]))
+        for column in ("version", "digest", "address"):
+            connection.execute(f"ALTER TABLE audit_entries DROP COLUMN {column}")
+        connection.execute("DELETE FROM schema_migrations WHERE version >= ?", (EXTEND_AUDIT,))
+
+
+async def test_an_installation_of_the_earlier_version_goes_on_with_its_chain(
+    settings: Settings,
+) -> None:
+    runtime = await Runtime.start(settings)
+    await runtime.service.projects.create(ProjectCreate.model_validate(new_project()))
+    key = runtime.service.kit.keys.audit_chain
+    await runtime.stop()
+    runtime.heads.path.unlink()
+    make_earlier(runtime.manager.config.path, key)
+    app = create_app(settings)
+    async with (
+        app.router.lifespan_context(app),
+        client_of(app, token_of_first_start(settings)) as client,
+    ):
+        await make_project(client)
+        entries = (await client.get("/api/audit")).json()["entries"]
+        chain = service_of(app).audit.chain
+        assert verify_audit(manager_of(app), chain) is None
+        exported = (await client.get("/api/audit/export")).text.splitlines()
+    assert [(entry["action"], entry["version"], entry["address"]) for entry in entries] == [
+        ("project.created", 1, "127.0.0.1"),
+        ("project.created", None, None),
+        ("token.created", None, None),
+    ]
+    macs = list(documented_macs(key, exported))
+    assert macs == [json.loads(line)["mac"] for line in exported]
