@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
-from models import MAX_INT64, NO_NUL_PATTERN, name_rules
+from models import MAX_INT64, NO_NUL_PATTERN, is_visible, name_rules
 
 
 def unset() -> Any:
@@ -24,12 +24,8 @@ def as_seen(name: str) -> str:
     """What people see of a name, in whatever letters, width and blanks it is written: what they
     would take for the service must not be a client's."""
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
-    seen = "".join(c for c in folded if unicodedata.category(c) not in _UNSEEN)
+    seen = "".join(c for c in folded if is_visible(c) or unicodedata.category(c)[0] == "Z")
     return " ".join(seen.split())
-
-
-_UNSEEN = frozenset({"Cc", "Cf", "Mn", "Me"})
-"""Kinds of characters that are not there to the eye, or are marks on others."""
 
 
 NO_NUL = (AfterValidator(_check_no_nul), Field(json_schema_extra={"pattern": NO_NUL_PATTERN}))
