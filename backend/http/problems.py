@@ -90,8 +90,8 @@ def problem_of(request_id: str, error: Exception) -> Response | None:
         if isinstance(error, DatabaseBusy):
             headers["Retry-After"] = str(error.retry_after)
         # A path of the server is for its operator, who finds it in the log.
-        detail = _FILES_REPLACED if isinstance(error, FilesReplaced) else str(error)
-        return problem(request_id, error.code, detail, headers=headers)
+        text = _FILES_REPLACED if isinstance(error, FilesReplaced) else str(error)
+        return problem(request_id, error.code, text, headers=headers)
     return None
 
 
