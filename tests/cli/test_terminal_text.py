@@ -13,7 +13,7 @@ import pytest
 
 from backend.cli import common, terminal
 from backend.cli.report import ImportReport
-from tests.cli.conftest import Command
+from tests.cli.conftest import Command, Install
 from tests.support.processes import document, write_documents
 
 WILD = "a\x1b]0;owned\x07\x9b31m\r\nb\u202eevil\u2066\u200b\t\U000e0041é日"
@@ -25,11 +25,10 @@ def is_harmless(text: str) -> bool:
 
 
 @pytest.fixture
-def installation(command: Command, directory: Path, tmp_path: Path) -> Path:
+def installation(command: Command, install: Install) -> Path:
     """A data directory with control characters in the names of a token and a project, as older
     versions accepted them."""
-    documents = write_documents(tmp_path / "documents.jsonl", [document(1)])
-    assert command("import", documents, "--data-dir", directory).status == 0
+    directory = install([document(1)])
     made = command("token", "create", "wild", "--scope", "admin", "--data-dir", directory)
     assert made.status == 0
     with closing(sqlite3.connect(directory / "strongroom.db")) as connection, connection:
