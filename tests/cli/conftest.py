@@ -14,6 +14,9 @@ import structlog
 from backend.cli import main
 from tests.support.processes import Outcome, write_documents
 
+# Typer reads this when it makes the command, which is once for all tests of a process.
+os.environ["_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION"] = "1"
+
 Command = Callable[..., Outcome]
 Install = Callable[[Sequence[Any]], Path]
 
