@@ -7,7 +7,7 @@ import httpx
 from fastapi import FastAPI
 
 from backend.runtime import TOKEN_FILE
-from config.settings import Settings
+from backend.runtime.installation import Configuration
 
 AsToken = Callable[..., Awaitable[httpx.AsyncClient]]
 """Makes a client whose token has these scopes, and is bound to `project_ids` if they are given."""
@@ -20,7 +20,7 @@ def bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
-def token_of_first_start(settings: Settings) -> str:
+def token_of_first_start(settings: Configuration) -> str:
     """The admin token that the first start on this data directory wrote."""
     return (settings.data_dir / TOKEN_FILE).read_text(encoding="ascii").strip()
 
