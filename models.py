@@ -132,7 +132,8 @@ included, because they may be newer than Python's tables."""
 _HIDDEN = re.compile(f"[{_INVISIBLE}\\ufdd0-\\ufdef\\U0001d159\\U000e0000-\\U000e0fff]")
 
 
-def _is_visible(character: str) -> bool:
+def is_visible(character: str) -> bool:
+    """Whether the character shows something by itself."""
     return (
         category(character) not in _HIDDEN_CATEGORIES
         and not _HIDDEN.match(character)
@@ -156,7 +157,7 @@ def name_rules(code: str, *, may_be_empty: bool = False) -> tuple[AfterValidator
         if text.isascii() and text.isprintable() and not text.isspace():
             is_name = may_be_empty or text != ""
         else:
-            is_name = readable.fullmatch(text) is not None and any(map(_is_visible, text))
+            is_name = readable.fullmatch(text) is not None and any(map(is_visible, text))
         if not is_name:
             raise PydanticCustomError(code, message)
         return text
@@ -174,7 +175,7 @@ def _check_github_name(name: str) -> str:
     only."""
     if name.isascii():
         return name
-    shown = any(map(_is_visible, name))
+    shown = any(map(is_visible, name))
     if not shown or any(category(c) in _GITHUB_REFUSED or _HIDDEN.match(c) for c in name):
         raise _NO_GITHUB_NAME
     return name

@@ -123,6 +123,11 @@ class Dialect(Protocol):
         """
         ...
 
+    def utf8(self, column: str) -> str:
+        """The expression that gives the text of `column` as bytes in UTF-8. For large texts that
+        are only passed on: bytes are copied, but a string has to be decoded and encoded again."""
+        ...
+
     def text_index(self, name: str, source: str, text: str, labels: str) -> "TextIndex":
         """The full-text index `name` over two columns of `source`, whose `id` is the row's id. The
         column `text` is what people search; `labels` has words made from other columns."""

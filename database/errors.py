@@ -33,6 +33,9 @@ class DatabaseClosed(DatabaseBusy):
 class FilesReplaced(DatabaseClosed):
     """A file of the open database was removed or replaced, so that further writes would be lost."""
 
+    is_committed = False
+    """Whether it was noticed only after a COMMIT, which may be found where the files are now."""
+
 
 class DatabaseUnavailable(DatabaseError):
     """Reading or writing the file failed in a way that this connection can't repair."""

@@ -75,12 +75,21 @@ def pytest_collection(session: pytest.Session) -> Iterator[None]:  # noqa: ARG00
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Spread the slowest tests over the list so that each worker begins with some of them: at first
-    each worker gets an equal part of the list."""
+    """Spread the slowest tests over the list. At first each worker gets an equal part of the list:
+    in its first half it runs some of them, with others between, because they mostly wait."""
     long = [item for item in items if item.nodeid.startswith(FIRST)]
     items[:] = [item for item in items if not item.nodeid.startswith(FIRST)]
-    for number, item in enumerate(long):
-        items.insert(number * len(items) // len(long), item)
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    part = len(items) // workers
+    turns = -(-len(long) // workers)
+    places = [
+        worker * part + turn * part // (2 * turns)
+        for turn in range(turns)
+        for worker in range(workers)
+    ]
+    # From the end, so that the other places stay the same.
+    for place, item in sorted(zip(places, long, strict=False), key=lambda pair: -pair[0]):
+        items.insert(place, item)
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,9 @@
 """The command `strongroom`: one module for each group of commands."""
 
 from collections.abc import Sequence
+from functools import cache
 from importlib.metadata import version
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from typer.main import get_command
@@ -77,7 +78,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     # Nearly every command holds keys or values in memory.
     forbid_core_dumps(traceable=True)
-    command = get_command(app)
+    command = _command()
     return guarded(
         lambda: command.main(args=arguments, prog_name="strongroom", standalone_mode=False)
     )
+
+
+@cache
+def _command() -> Any:
+    # Made once, also for a process that runs many command lines: it takes longer than most of them.
+    return get_command(app)

@@ -71,6 +71,7 @@ def _check(settings: Settings, *, as_json: bool) -> None:
 
 def _pending(settings: Settings) -> list[str]:
     directory = DataDirectory(settings.data_dir)
+    directory.require_kinds()
     if not directory.database.exists():
         if directory.path.is_dir():
             directory.require_whole(settings.master_keys_file)

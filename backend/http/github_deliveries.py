@@ -14,7 +14,7 @@ from backend.http.authentication import client_address
 from backend.http.inbound_budget import NO_ROOM, InboundBody, InboundLimits
 from backend.http.route_policy import Queue
 from backend.http.state import state_of
-from backend.http.strict_json import check_content_type, refuse_other_encoding
+from backend.http.strict_json import check_content_type, parse_json, refuse_other_encoding
 from backend.services.webhooks.deliveries import Deliveries, IncomingDelivery
 from models import WebhookDelivery
 
@@ -23,6 +23,8 @@ _EVENT = re.compile(r"[a-z0-9_]{1,100}")
 _GUID = re.compile(r"[A-Za-z0-9._-]{1,100}")
 _ACTION = re.compile(r"[^\x00-\x1f\x7f]{1,100}")
 _NOT_JSON = "the payload is not JSON in UTF-8"
+_EXPLAINED_BYTES = 1_000_000
+"""What is wrong in a larger payload is not looked for, because the search blocks the event loop."""
 
 
 async def take_github_delivery(
@@ -142,6 +144,8 @@ def _action(body: bytearray) -> str | None:
     try:
         payload = from_json(body, allow_inf_nan=False)
     except ValueError:
+        if len(body) <= _EXPLAINED_BYTES:
+            parse_json(bytes(body), "the payload")
         refuse_other_encoding(body, "the payload")
         # The parser's message may repeat submitted text.
         raise MalformedJson(_NOT_JSON) from None

@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 
 from backend.errors import ERROR_TABLE, NotFound, StrongroomError, ValidationFailed
 from backend.http.missing_paths import MissingPaths
-from database.errors import DatabaseBusy, DatabaseError, InvalidValue
+from database.errors import DatabaseBusy, DatabaseError, FilesReplaced, InvalidValue
 
 PROBLEM_JSON = "application/problem+json"
 
@@ -89,10 +89,13 @@ def problem_of(request_id: str, error: Exception) -> Response | None:
         headers = {}
         if isinstance(error, DatabaseBusy):
             headers["Retry-After"] = str(error.retry_after)
-        return problem(request_id, error.code, str(error), headers=headers)
+        # A path of the server is for its operator, who finds it in the log.
+        text = _FILES_REPLACED if isinstance(error, FilesReplaced) else str(error)
+        return problem(request_id, error.code, text, headers=headers)
     return None
 
 
+_FILES_REPLACED = "a file of the database was removed or replaced: the service is ending"
 _HTTP_CODES = {
     400: ("bad_request", "the request can't be understood"),
     405: ("method_not_allowed", "see the Allow header"),

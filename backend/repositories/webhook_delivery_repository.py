@@ -62,10 +62,11 @@ class WebhookDeliveryRepository(BaseRepository[WebhookDelivery]):
 
     async def get_with_payload(
         self, webhook_id: int, id: int
-    ) -> tuple[WebhookDelivery, str] | None:
+    ) -> tuple[WebhookDelivery, bytes] | None:
         """A delivery of this webhook and its payload, or `None`."""
         row = await self.db.fetch_one(
-            f"SELECT {_COLUMNS}, payload FROM webhook_deliveries WHERE id = ? AND webhook_id = ?",
+            f"SELECT {_COLUMNS}, {self.db.dialect.utf8('payload')} AS payload"
+            " FROM webhook_deliveries WHERE id = ? AND webhook_id = ?",
             (id, webhook_id),
         )
         return (self.model(row), row["payload"]) if row is not None else None

@@ -15,6 +15,7 @@ from backend.runtime.file_kinds import kind_problem
 from backend.schemas.retention import Limit, RetentionLimits
 from database.sqlite.backup import is_leftover, sync
 from database.sqlite.connection import ConnectionConfig
+from database.sqlite.permissions import search_problem
 
 logger = get_logger("strongroom.start")
 
@@ -123,7 +124,14 @@ class DataDirectory:
         return file.name in names and file.parent.resolve() == self.path.resolve()
 
     def require_kinds(self) -> None:
-        """Raises `StartRefused` unless the path is a directory and its files are ordinary ones."""
+        """Raises `StartRefused` unless the path is a directory that can be searched, and its files
+        are ordinary ones."""
+        unsearchable = search_problem(self.path)
+        if unsearchable is not None:
+            raise StartRefused(
+                f"{unsearchable}: let that user search it (chmod u+x), or choose another data "
+                "directory with --data-dir"
+            )
         # Nothing reads the token's file, so only the first start checks its path.
         problem = kind_problem(self.database, (self.master_key, self.audit_heads))
         if problem is not None:

@@ -112,6 +112,7 @@ class Runtime:
         directory = DataDirectory(settings.data_dir)
         manager = manager or DatabaseManager(connection_config(settings))
         try:
+            directory.require_kinds()
             if issue_first_token and not directory.database.exists():
                 # Checked before anything is created that would be left behind.
                 directory.require_not_lost(settings.master_keys_file)

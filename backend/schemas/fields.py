@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
-from models import MAX_INT64, NO_NUL_PATTERN, name_rules
+from models import MAX_INT64, NO_NUL_PATTERN, is_visible, name_rules
 
 
 def unset() -> Any:
@@ -24,12 +24,8 @@ def as_seen(name: str) -> str:
     """A name as people see it, independent of case, width and white space. It is compared with
     reserved names, so that a client can't choose a name that looks like the service's."""
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
-    seen = "".join(c for c in folded if unicodedata.category(c) not in _UNSEEN)
+    seen = "".join(c for c in folded if is_visible(c) or unicodedata.category(c)[0] == "Z")
     return " ".join(seen.split())
-
-
-_UNSEEN = frozenset({"Cc", "Cf", "Mn", "Me"})
-"""Categories of invisible characters, and of marks on other characters."""
 
 
 NO_NUL = (AfterValidator(_check_no_nul), Field(json_schema_extra={"pattern": NO_NUL_PATTERN}))

@@ -191,19 +191,23 @@ class BatchRunner:
             raise
 
     def _commit(self, raw: sqlite3.Connection) -> None:
+        is_committed = False
         try:
-            self._require_log(raw)
+            self._require_files(raw)
             with self._write_lock.committing(raw):
                 commit(raw)
+            is_committed = True
             self._log_bytes = self._files.after_commit()
         except DatabaseError as error:
             self._stats.failed_commits += 1
+            if isinstance(error, FilesReplaced):
+                error.is_committed = is_committed
             if isinstance(error, (CommitOutcomeUnknown, FilesReplaced)):
                 self._poison(error)
             raise
         self._stats.commits += 1
 
-    def _require_log(self, raw: sqlite3.Connection) -> None:
+    def _require_files(self, raw: sqlite3.Connection) -> None:
         try:
             self._files.before_commit()
         except FilesReplaced:

@@ -12,6 +12,10 @@ class SqliteDialect:
 
     fetch_json_page = staticmethod(fetch_json_page)
 
+    def utf8(self, column: str) -> str:
+        """The bytes of the text in `column`, which SQLite keeps in UTF-8."""
+        return f"CAST({column} AS BLOB)"
+
     @cache  # noqa: B019 - there is one dialect, and one index
     def text_index(self, name: str, source: str, text: str, labels: str) -> FullTextIndex:
         """The full-text index `name` over the columns `text` and `labels` of the view `source`."""

@@ -33,10 +33,10 @@ async def fetch_json_page(
         return await _row_by_row(executor, _rows(select, members, keys), params, limit, most_bytes)
     if row is None or row[0] is None:
         return [], None
-    objects = str(row[0]).encode().split(_SEPARATOR)
+    objects = _bytes(row[0]).split(_SEPARATOR)
     if len(objects) <= limit:
         return objects, None
-    return objects[:limit], _position(str(row[1]).encode().split(_SEPARATOR)[limit - 1])
+    return objects[:limit], _position(_bytes(row[1]).split(_SEPARATOR)[limit - 1])
 
 
 async def _row_by_row(
@@ -50,8 +50,7 @@ async def _row_by_row(
 
     def takes(row: Row) -> bool:
         nonlocal last, room, more
-        # Encoded on the reader's thread, so that the event loop does not copy it.
-        object_ = str(row[0]).encode()
+        object_ = _bytes(row[0])
         # One more byte for the comma.
         room -= len(object_) + 1
         more = bool(objects) and (room < 0 or len(objects) == limit)
@@ -64,6 +63,13 @@ async def _row_by_row(
     return objects, _position(last) if more else None
 
 
+def _bytes(value: Value) -> bytes:
+    """A BLOB. A string would be built with the interpreter lock held, and an emoji in it makes each
+    of its characters take four bytes."""
+    assert isinstance(value, bytes)  # noqa: S101 - SQLite was told to make one
+    return value
+
+
 def _position(keys: str | bytes) -> tuple[Value, ...]:
     values: list[Value] = json.loads(keys)
     return tuple(values)
@@ -73,8 +79,8 @@ def _whole(select: str, members: Mapping[str, JsonKind], keys: Sequence[str]) ->
     # The inner query has its own ORDER BY and LIMIT, so SQLite does not merge it into the outer
     # query, and the rows are aggregated in its order.
     return (
-        f"SELECT group_concat({_object(members)}, char(30)),"  # noqa: S608
-        f" group_concat(json_array({', '.join(keys)}), char(30)) FROM ({select})"
+        f"SELECT CAST(group_concat({_object(members)}, char(30)) AS BLOB),"  # noqa: S608
+        f" CAST(group_concat(json_array({', '.join(keys)}), char(30)) AS BLOB) FROM ({select})"
     )
 
 
@@ -88,7 +94,10 @@ def _no_large_row(large: Sequence[str], limit: int) -> str:
 
 
 def _rows(select: str, members: Mapping[str, JsonKind], keys: Sequence[str]) -> str:
-    return f"SELECT {_object(members)}, json_array({', '.join(keys)}) FROM ({select})"  # noqa: S608
+    return (
+        f"SELECT CAST({_object(members)} AS BLOB), json_array({', '.join(keys)})"  # noqa: S608
+        f" FROM ({select})"
+    )
 
 
 def _object(members: Mapping[str, JsonKind]) -> str:

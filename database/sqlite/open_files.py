@@ -86,8 +86,10 @@ class OpenFiles:
             self._compare_log()
 
     def before_commit(self) -> None:
-        """Raises `FilesReplaced` when the log was shortened since the last commit. The next commit
-        would extend it again, with a hole in it."""
+        """Raises `FilesReplaced` when the database or the log was removed or replaced, or the log
+        was shortened since the last commit. The next commit would extend it again, with a hole.
+        """
+        self._look(self._database)
         status = self._look(self._log)
         if status is not None and status.st_size < self._log_bytes:
             self._compare_log()

@@ -16,9 +16,22 @@ def access_problem(database: Path, *, writing: bool) -> str | None:
         wanted = os.R_OK | (os.W_OK if writing else 0)
         if file.is_dir():
             wanted |= os.X_OK
-        if not os.access(file, wanted, effective_ids=os.access in os.supports_effective_ids):
+        if not _may(file, wanted):
             return _described(file, "written" if writing else "read")
     return None
+
+
+def search_problem(directory: Path) -> str | None:
+    """The directory or the parent in which this process may not look for files, with its mode and
+    owner; `None` when it may look in all that are there."""
+    for folder in (*reversed(directory.absolute().parents), directory):
+        if not _may(folder, os.X_OK):
+            return _described(folder, "searched") if folder.is_dir() else None
+    return None
+
+
+def _may(file: Path, wanted: int) -> bool:
+    return os.access(file, wanted, effective_ids=os.access in os.supports_effective_ids)
 
 
 def _files(database: Path) -> Iterator[Path]:

@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextvars import copy_context
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from database.engine import Transaction
 from database.errors import (
@@ -20,7 +20,7 @@ from database.errors import (
 )
 from database.sqlite.batches import Batch, BatchRunner, WriterStats
 from database.sqlite.connection import ConnectionConfig, HopConnection, finish
-from database.sqlite.jobs import JobQueue
+from database.sqlite.jobs import Job, JobQueue
 from database.sqlite.journal import Journal
 from database.sqlite.loop_pause import LoopPause
 from database.sqlite.open_files import OpenFiles
@@ -145,7 +145,7 @@ class Writer:
             pause.end()
 
     def _answer(self, batch: Batch) -> None:
-        if isinstance(self.poisoned, FilesReplaced):
+        if isinstance(self.poisoned, FilesReplaced) and any(map(_may_be_found, batch)):
             # The batch is committed, and may be in the moved files.
             self._loop.call_soon_threadsafe(self._loop.call_later, UNTOLD_SECONDS, _deliver, batch)
         else:
@@ -271,3 +271,7 @@ class Writer:
 def _deliver(batch: Batch) -> None:
     for job in batch:
         job.deliver()
+
+
+def _may_be_found(job: Job[Any]) -> bool:
+    return job.error is None or (isinstance(job.error, FilesReplaced) and job.error.is_committed)

@@ -101,6 +101,13 @@ async def test_what_is_wrong_is_told_by_its_place(
         "\ufeffsystem",
         "\uff53\uff59\uff53\uff54\uff45\uff4d",
         "\u017fystem",
+        # Fillers and blanks that are letters or symbols.
+        "system\u115f",
+        "sys\u3164tem",
+        "anonymous\uffa0",
+        "\u2800system",
+        "system\U0001d159",
+        "anonymous\U000e0fff",
     ],
 )
 async def test_a_token_can_not_be_called_what_the_audit_calls_the_service(

@@ -2,17 +2,23 @@
 
 import logging
 import os
+import shutil
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import structlog
 
 from backend.cli import main
-from tests.support.processes import Outcome
+from tests.support.processes import Outcome, write_documents
+
+# Typer reads this when it makes the command, which is once for all tests of a process.
+os.environ["_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION"] = "1"
 
 Command = Callable[..., Outcome]
+Install = Callable[[Sequence[Any]], Path]
 
 
 @pytest.fixture
@@ -52,3 +58,26 @@ def command(
     logging.captureWarnings(capture=False)
     logging.getLogger("uvicorn.access").propagate = True
     structlog.configure(**config)
+
+
+@pytest.fixture(scope="module")
+def first_installation(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where `install` keeps a copy of its first data directory."""
+    return tmp_path_factory.mktemp("first") / "data"
+
+
+@pytest.fixture
+def install(command: Command, directory: Path, tmp_path: Path, first_installation: Path) -> Install:
+    """Makes the test's data directory by an import of `in.jsonl`, which it writes. All tests of a
+    module pass the same documents, so that later ones get a copy: an import takes longer."""
+
+    def make(documents: Sequence[Any]) -> Path:
+        file = write_documents(tmp_path / "in.jsonl", documents)
+        if first_installation.exists():
+            shutil.copytree(first_installation, directory)
+        else:
+            assert command("import", file, "--data-dir", directory).status == 0
+            shutil.copytree(directory, first_installation)
+        return directory
+
+    return make

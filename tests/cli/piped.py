@@ -2,7 +2,7 @@
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -38,9 +38,16 @@ class Piped:
 
 @contextmanager
 def piped(
-    cwd: Path, arguments: Sequence[str | Path], function: Program = run_script
+    cwd: Path,
+    arguments: Sequence[str | Path],
+    function: Program = run_script,
+    *,
+    env: Mapping[str, str] | None = None,
+    stdout: IO[bytes] | None = None,
+    stderr: IO[bytes] | None = None,
 ) -> Iterator[Piped]:
-    """A process that reads a pipe; it is killed at the end of the block."""
+    """A process that reads a pipe; it is killed at the end of the block. The outcome has only the
+    output without a file of its own."""
     read, write = os.pipe()
     with (
         os.fdopen(read, "rb") as stdin,
@@ -52,10 +59,10 @@ def piped(
         process = Forked(
             arguments,
             cwd=cwd,
-            env=environment(),
+            env=env or environment(),
             stdin=stdin,
-            stdout=out,
-            stderr=err,
+            stdout=stdout or out,
+            stderr=stderr or err,
             function=function,
         )
         # From now on only the process reads.

@@ -12,7 +12,7 @@ from sqlite3 import connect
 import pytest
 
 from backend.crypto.keyring import generate_master_key
-from tests.cli.conftest import Command
+from tests.cli.conftest import Command, Install
 from tests.support.forked import Forked
 from tests.support.processes import (
     PATIENCE,
@@ -21,7 +21,6 @@ from tests.support.processes import (
     document,
     environment,
     run,
-    write_documents,
 )
 
 KEY = generate_master_key("first")
@@ -29,14 +28,10 @@ FILE = "strongroom.db"
 
 
 @pytest.fixture
-def installation(
-    command: Command, directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Path:
+def installation(install: Install, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A data directory with some projects under the key `first`."""
     monkeypatch.setenv("STRONGROOM_MASTER_KEYS", KEY)
-    file = write_documents(tmp_path / "in.jsonl", [document(n) for n in range(10)])
-    assert command("import", file, "--data-dir", directory).status == 0
-    return directory
+    return install([document(n) for n in range(10)])
 
 
 @pytest.fixture

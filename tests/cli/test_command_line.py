@@ -1,6 +1,6 @@
 """The command line in general: help, wrong use, and unexpected errors."""
 
-import subprocess
+import os
 from pathlib import Path
 
 import pytest
@@ -19,7 +19,8 @@ from database.errors import (
     DatabaseUnavailable,
 )
 from tests.cli.conftest import Command
-from tests.support.processes import PATIENCE, STRONGROOM, environment, write_documents
+from tests.cli.piped import piped
+from tests.support.processes import Outcome, write_documents
 
 NOTHING: dict[str, str] = {}
 COMMANDS = tuple(typer.main.get_group(app).commands)
@@ -147,16 +148,11 @@ def test_a_reader_that_has_seen_enough_is_no_error(command: Command, directory: 
     ]
     file = write_documents(directory.parent / "in.jsonl", documents)
     assert command("import", file, "--data-dir", directory).status == 0
-    with subprocess.Popen(
-        [STRONGROOM, "export", "-", "--data-dir", str(directory)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=environment(),
-        cwd=directory.parent,
-    ) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        assert process.stdout.readline().startswith(b"{")
-        process.stdout.close()
-        assert process.wait(PATIENCE) == 1
-        assert process.stderr.read() == b""
+    read, write = os.pipe()
+    with os.fdopen(read, "rb") as reader, os.fdopen(write, "wb") as output:
+        line = ("export", "-", "--data-dir", directory)
+        with piped(directory.parent, line, stdout=output) as process:
+            output.close()
+            assert reader.readline().startswith(b"{")
+            reader.close()
+            assert process.finish() == Outcome(1, "", "")

@@ -348,10 +348,7 @@ def test_a_shell_can_complete(
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_the_completion_of_each_shell_can_be_shown(
-    command: Command, monkeypatch: pytest.MonkeyPatch, shell: str
-) -> None:
-    monkeypatch.setenv("_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION", "1")
+def test_the_completion_of_each_shell_can_be_shown(command: Command, shell: str) -> None:
     shown = command("--show-completion", shell)
     assert (shown.status, shown.err) == (0, "")
     assert "_STRONGROOM_COMPLETE=complete_" + shell in shown.out

@@ -10,18 +10,17 @@ from sqlite3 import connect
 import pytest
 
 from backend.cli.exporting import encoded
-from tests.cli.conftest import Command
-from tests.support.processes import Serving, document, read_documents, write_documents
+from tests.cli.conftest import Command, Install
+from tests.support.processes import Serving, document, read_documents
 
 DOCUMENTS = [document(n, status=("active", "inactive", "archived")[n % 3]) for n in range(120)]
 
 
 @pytest.fixture
-def installation(command: Command, directory: Path, tmp_path: Path) -> Path:
+def installation(install: Install, tmp_path: Path) -> Path:
     """A data directory with `DOCUMENTS` in it."""
-    file = write_documents(tmp_path / "in.jsonl", DOCUMENTS)
-    assert command("import", file, "--data-dir", directory).status == 0
-    file.unlink()
+    directory = install(DOCUMENTS)
+    (tmp_path / "in.jsonl").unlink()
     return directory
 
 

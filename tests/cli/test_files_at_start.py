@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import socket
 import sqlite3
 import stat
 import subprocess
@@ -101,6 +102,30 @@ def test_a_file_that_can_not_be_written_is_named_with_its_mode_at_the_start(
     assert f"{file} can't be written" in outcome.complaint
     assert f"{mode:04o}" in outcome.complaint
     assert f"user {owner}" in outcome.complaint
+
+
+@AS_ROOT
+@pytest.mark.parametrize(
+    "call", [("serve", "--port", "0"), ("migrate",), ("migrate", "--check"), ("verify",)]
+)
+@pytest.mark.parametrize("place", [".", ".."])
+def test_a_directory_that_can_not_be_searched_is_named_with_its_mode(
+    command: Command, tmp_path: Path, place: str, call: tuple[str, ...]
+) -> None:
+    directory = tmp_path / "parent" / "data"
+    assert command("migrate", "--data-dir", directory).status == 0
+    # These import what the fork needs, because the fork may not read the interpreter's files.
+    command("verify", "--data-dir", directory)
+    socket.getaddrinfo("localhost", 0)
+    give_away(directory)
+    folder = Path(os.path.normpath(directory / place))
+    os.chown(folder, OTHER, OTHER)
+    folder.chmod(0o600)
+    outcome = as_another_user(*call, "--data-dir", directory, said=tmp_path / "said")
+    assert outcome.status == 1
+    assert f"{folder} can't be searched" in outcome.complaint
+    assert "0600" in outcome.complaint
+    assert f"user {OTHER}" in outcome.complaint
 
 
 @AS_ROOT

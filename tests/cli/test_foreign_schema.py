@@ -13,8 +13,8 @@ import pytest
 from backend.crypto.keyring import generate_master_key
 from database.migrator import load_migrations, migrate
 from tests.cli.commands import CALLS, call
-from tests.cli.conftest import Command
-from tests.support.processes import document, write_documents
+from tests.cli.conftest import Command, Install
+from tests.support.processes import document
 
 KEY = generate_master_key("first")
 FILE = "strongroom.db"
@@ -133,14 +133,10 @@ TAMPERINGS = {
 
 
 @pytest.fixture
-def installation(
-    command: Command, directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Path:
+def installation(install: Install, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A data directory with a project under the key `first`."""
     monkeypatch.setenv("STRONGROOM_MASTER_KEYS", KEY)
-    file = write_documents(tmp_path / "in.jsonl", [document(1)])
-    assert command("import", file, "--data-dir", directory).status == 0
-    return directory
+    return install([document(1)])
 
 
 def _tamper(file: Path, tampering: Tampering) -> None:

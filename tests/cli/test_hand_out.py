@@ -7,20 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Command
+from tests.cli.conftest import Command, Install
 from tests.cli.standard_files import run_with
-from tests.support.processes import PATIENCE, STRONGROOM, document, environment, write_documents
+from tests.support.processes import PATIENCE, STRONGROOM, document, environment
 
 CREATE = ("token", "create", "ci", "--scope", "admin")
 OUTPUTS = ["closed stdout", "full stdout"]
 
 
 @pytest.fixture
-def installation(command: Command, directory: Path, tmp_path: Path) -> Path:
+def installation(install: Install) -> Path:
     """A data directory without a server."""
-    documents = write_documents(tmp_path / "documents.jsonl", [document(1)])
-    assert command("import", documents, "--data-dir", directory).status == 0
-    return directory
+    return install([document(1)])
 
 
 @pytest.mark.parametrize("output", OUTPUTS)

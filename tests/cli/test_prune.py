@@ -1,11 +1,8 @@
 """`strongroom prune`: the plan, the removal, and a directory with a running server."""
 
-import os
-import pty
 import re
 import shutil
 import signal
-import subprocess
 from contextlib import closing
 from pathlib import Path
 from sqlite3 import connect
@@ -14,8 +11,9 @@ import pytest
 
 from backend.cli.prune import shown_size
 from tests.cli.conftest import Command
-from tests.cli.test_terminal import Terminal
-from tests.support.processes import PATIENCE, STRONGROOM, Serving, environment, run
+from tests.cli.piped import piped
+from tests.cli.test_terminal import TERMINAL, open_terminal
+from tests.support.processes import Serving, environment, run
 
 BATCH = [{"level": "INFO", "message": f"message {n} with some words"} for n in range(1000)]
 
@@ -151,45 +149,33 @@ def test_an_interrupted_one_goes_on(installation: Path) -> None:
     with Serving(installation) as serving:
         fill(serving, 12)
         assert serving.end() == 0
-    process = subprocess.Popen(
-        [STRONGROOM, "prune", "--data-dir", installation],
-        cwd=installation.parent,
-        env=env,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    # The work begins as soon as the process has the lock.
     lock = installation / "strongroom.db.lock"
-    while process.poll() is None and lock.read_text(encoding="ascii").strip() != str(process.pid):
-        continue
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 130
-    assert err == (
-        "strongroom: interrupted: what was removed is gone; run the same command again to go on\n"
+    with piped(installation.parent, ("prune", "--data-dir", installation), env=env) as pruning:
+        # The work begins as soon as the process has the lock.
+        pid = str(pruning.process.pid)
+        pruning.wait_for(lambda: lock.read_text(encoding="ascii").strip() == pid)
+        pruning.process.send_signal(signal.SIGINT)
+        ended = pruning.finish()
+    assert ended.status == 130
+    assert ended.complaint == (
+        "interrupted: what was removed is gone; run the same command again to go on"
     )
     assert run("prune", "--data-dir", installation, cwd=installation.parent, env=env).status == 0
     assert stored(installation) == 1
 
 
 def test_at_a_terminal_it_shows_how_far_it_is(installation: Path) -> None:
-    ours, theirs = pty.openpty()
+    env = environment(KEEP_LOGS="1") | TERMINAL
+    line = ("prune", "--data-dir", installation)
     with (
-        closing(os.fdopen(ours, "rb", buffering=0)) as screen,
-        subprocess.Popen(
-            [STRONGROOM, "prune", "--data-dir", installation],
-            stdout=subprocess.PIPE,
-            stderr=theirs,
-            env=environment(KEEP_LOGS="1") | {"TERM": "xterm-256color", "COLUMNS": "80"},
-            cwd=installation.parent,
-        ) as process,
+        open_terminal() as terminal,
+        piped(installation.parent, line, env=env, stderr=terminal.end) as process,
     ):
-        shown = "\n".join(Terminal(theirs, screen).lines())
-        told, _ = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 0
+        shown = "\n".join(terminal.lines())
+        ended = process.finish()
+    assert ended.status == 0
     assert re.search(r"removing .*2999/2999", shown)
-    assert told.startswith(b"2999 logs, 0 runs and 0 deliveries removed\n")
+    assert ended.out.startswith("2999 logs, 0 runs and 0 deliveries removed\n")
 
 
 @pytest.mark.parametrize(

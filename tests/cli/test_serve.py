@@ -12,12 +12,15 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
+from typing import IO
 
 import httpx
 import pytest
 
 from backend.crypto.keyring import generate_master_key
 from tests.cli.conftest import Command
+from tests.cli.piped import piped
+from tests.support.forked import Forked
 from tests.support.processes import PATIENCE, STRONGROOM, Serving, environment
 
 NO_LONGER = 10.0
@@ -189,7 +192,7 @@ def _free_port() -> int:
         return int(free.getsockname()[1])
 
 
-def _healthy(process: "subprocess.Popen[bytes]", port: int) -> bool:
+def _healthy(process: "subprocess.Popen[bytes] | Forked", port: int) -> bool:
     """Wait for the first answer. Returns whether it was a success."""
     while process.poll() is None:
         with suppress(httpx.ConnectError):
@@ -198,7 +201,7 @@ def _healthy(process: "subprocess.Popen[bytes]", port: int) -> bool:
 
 
 @pytest.fixture
-def full_pipe() -> Iterator[int]:
+def full_pipe() -> Iterator[IO[bytes]]:
     """The writing end of a pipe that is full and never read."""
     read_end, write_end = os.pipe()
     os.set_blocking(write_end, False)
@@ -206,31 +209,23 @@ def full_pipe() -> Iterator[int]:
         while True:
             os.write(write_end, b"x" * 512)
     os.set_blocking(write_end, True)
-    yield write_end
-    os.close(read_end)
-    os.close(write_end)
+    with os.fdopen(read_end, "rb"), os.fdopen(write_end, "wb", buffering=0) as full:
+        yield full
 
 
-def test_a_refusal_that_is_not_read_ends_the_connection(directory: Path, full_pipe: int) -> None:
-    with subprocess.Popen(
-        [STRONGROOM, "serve", "--port", "0", "--host", "192.0.2.1", "--data-dir", str(directory)],
-        cwd=directory.parent,
-        env=environment(),
-        stdout=full_pipe,
-        stderr=full_pipe,
-    ) as process:
-        assert process.wait(NO_LONGER) == 1
+def test_a_refusal_that_is_not_read_ends_the_connection(
+    directory: Path, full_pipe: IO[bytes]
+) -> None:
+    line = ("serve", "--port", "0", "--host", "192.0.2.1", "--data-dir", directory)
+    with piped(directory.parent, line, stdout=full_pipe, stderr=full_pipe) as serving:
+        assert serving.process.wait(NO_LONGER) == 1
 
 
-def test_output_that_is_not_read_stops_nothing(directory: Path, full_pipe: int) -> None:
+def test_output_that_is_not_read_stops_nothing(directory: Path, full_pipe: IO[bytes]) -> None:
     port = _free_port()
-    with subprocess.Popen(
-        [STRONGROOM, "serve", "--port", str(port), "--data-dir", str(directory)],
-        cwd=directory.parent,
-        env=environment(),
-        stdout=full_pipe,
-        stderr=full_pipe,
-    ) as process:
+    line = ("serve", "--port", str(port), "--data-dir", directory)
+    with piped(directory.parent, line, stdout=full_pipe, stderr=full_pipe) as serving:
+        process = serving.process
         assert _healthy(process, port)
         token = (directory / "admin.token").read_text(encoding="ascii").strip()
         url = f"http://127.0.0.1:{port}/api/projects"

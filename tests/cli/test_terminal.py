@@ -4,28 +4,31 @@ import os
 import pty
 import re
 import signal
-import subprocess
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 import pytest
 
-from tests.support.processes import PATIENCE, STRONGROOM, document, environment, write_documents
+from tests.cli.piped import piped
+from tests.support.processes import document, environment, write_documents
+
+TERMINAL = {"TERM": "xterm-256color", "COLUMNS": "80"}
+"""The variables of a process at a terminal."""
 
 
 @dataclass
 class Terminal:
     """A terminal of 80 columns: what a process writes to `end` can be read from `screen`."""
 
-    end: int
+    end: IO[bytes]
     screen: IO[bytes]
 
     def lines(self) -> Iterator[str]:
         """The lines as they look, until the process has ended."""
-        os.close(self.end)
+        self.end.close()
         while True:
             try:
                 line = self.screen.readline()
@@ -37,45 +40,47 @@ class Terminal:
             yield re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", line.decode()).strip("\r\n")
 
 
+@contextmanager
+def open_terminal() -> Iterator[Terminal]:
+    """An empty terminal."""
+    ours, theirs = pty.openpty()
+    with (
+        os.fdopen(ours, "rb", buffering=0) as screen,
+        os.fdopen(theirs, "wb", buffering=0) as end,
+    ):
+        yield Terminal(end, screen)
+
+
 @pytest.fixture
 def terminal() -> Iterator[Terminal]:
     """An empty terminal."""
-    ours, theirs = pty.openpty()
-    with closing(os.fdopen(ours, "rb", buffering=0)) as screen:
-        yield Terminal(theirs, screen)
+    with open_terminal() as terminal:
+        yield terminal
 
 
 def test_an_import_shows_how_far_it_is(directory: Path, terminal: Terminal) -> None:
     file = write_documents(directory.parent / "in.jsonl", [document(n) for n in range(300)])
-    with subprocess.Popen(
-        [STRONGROOM, "import", str(file), "--data-dir", str(directory)],
-        stdout=subprocess.PIPE,
-        stderr=terminal.end,
-        env=environment() | {"TERM": "xterm-256color", "COLUMNS": "80"},
-        cwd=directory.parent,
-    ) as process:
+    line = ("import", file, "--data-dir", directory)
+    env = environment() | TERMINAL
+    with piped(directory.parent, line, env=env, stderr=terminal.end) as process:
         shown = "\n".join(terminal.lines())
-        told, _ = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 0
+        ended = process.finish()
+    assert ended.status == 0
     assert re.search(r"importing .*100%", shown)
-    assert told == b"300 created, 0 updated, 0 unchanged, 0 rejected\n"
+    assert ended.out == "300 created, 0 updated, 0 unchanged, 0 rejected\n"
 
 
 def test_a_long_call_stays_on_one_line(directory: Path, terminal: Terminal) -> None:
     deep = directory / ("long" * 30) / "[bold]data"
-    with subprocess.Popen(
-        [STRONGROOM, "serve", "--port", "0", "--data-dir", str(deep)],
-        stdout=terminal.end,
-        stderr=subprocess.DEVNULL,
-        env=environment() | {"TERM": "xterm-256color", "COLUMNS": "80"},
-        cwd=directory.parent,
-    ) as process:
+    call = ("serve", "--port", "0", "--data-dir", deep)
+    env = environment() | TERMINAL
+    with piped(directory.parent, call, env=env, stdout=terminal.end) as serving:
         lines: list[str] = []
         for line in terminal.lines():
             lines.append(line)
             if line.startswith("curl "):
-                process.send_signal(signal.SIGTERM)
-        assert process.wait(PATIENCE) == 0
+                serving.process.send_signal(signal.SIGTERM)
+        assert serving.finish().status == 0
     url = lines[0].removeprefix("Strongroom is running at ")
     token = deep / "admin.token"
     assert lines[1:] == [

@@ -13,10 +13,12 @@ import pytest
 
 from backend.cli import common, terminal
 from backend.cli.report import ImportReport
-from tests.cli.conftest import Command
+from tests.cli.conftest import Command, Install
 from tests.support.processes import document, write_documents
 
 WILD = "a\x1b]0;owned\x07\x9b31m\r\nb\u202eevil\u2066\u200b\t\U000e0041é日"
+EDGES = "\ue000\uf8ff\ufffe\uffff\U000f0000\U000ffffd\U0010fffd\U0010ffff"
+"""The first and last codes of private use, and codes that are never characters."""
 PLAIN = r"a\x1b]0;owned\x07\x9b31m\r\nb\u202eevil\u2066\u200b\t\U000e0041é日"
 
 
@@ -25,11 +27,10 @@ def is_harmless(text: str) -> bool:
 
 
 @pytest.fixture
-def installation(command: Command, directory: Path, tmp_path: Path) -> Path:
+def installation(command: Command, install: Install) -> Path:
     """A data directory with control characters in the names of a token and a project, as older
     versions accepted them."""
-    documents = write_documents(tmp_path / "documents.jsonl", [document(1)])
-    assert command("import", documents, "--data-dir", directory).status == 0
+    directory = install([document(1)])
     made = command("token", "create", "wild", "--scope", "admin", "--data-dir", directory)
     assert made.status == 0
     with closing(sqlite3.connect(directory / "strongroom.db")) as connection, connection:
@@ -95,7 +96,9 @@ def test_a_report_and_a_complaint_are_harmless(command: Command, directory: Path
 
 
 def test_every_character_is_harmless_once_it_is_shown() -> None:
-    text = "".join(map(chr, range(0x110000)))
+    # All that Unicode assigns, and some of the many codes without a character.
+    assigned = (c for c in map(chr, range(0x110000)) if unicodedata.category(c) not in "CnCo")
+    text = "".join([*assigned, *map(chr, range(0, 0x110000, 101)), *EDGES])
     assert is_harmless(terminal.printable(text))
     assert "\n" not in terminal.printable(text)
     # JSON readers would join two adjacent surrogates into one character.

@@ -12,16 +12,14 @@ from backend.errors import Unauthenticated
 from backend.runtime import Runtime
 from backend.services.principal import Principal
 from config.settings import Settings
-from tests.cli.conftest import Command
-from tests.support.processes import Serving, document, run, write_documents
+from tests.cli.conftest import Command, Install
+from tests.support.processes import Serving, document, run
 
 
 @pytest.fixture
-def installation(command: Command, directory: Path, tmp_path: Path) -> Path:
+def installation(install: Install) -> Path:
     """A data directory with a project that has secrets, and no server."""
-    documents = write_documents(tmp_path / "documents.jsonl", [document(1)])
-    assert command("import", documents, "--data-dir", directory).status == 0
-    return directory
+    return install([document(1)])
 
 
 def holder(directory: Path, token: str) -> Principal:

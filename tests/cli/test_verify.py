@@ -15,22 +15,18 @@ from backend.schemas.webhooks import WebhookCreate
 from config.loading import load_settings
 from database.migrator import load_migrations
 from database.sqlite.integrity import has_wal_reset_defect
-from tests.cli.conftest import Command
-from tests.support.processes import document, write_documents
+from tests.cli.conftest import Command, Install
+from tests.support.processes import document
 
 KEY = generate_master_key("first")
 FILE = "strongroom.db"
 
 
 @pytest.fixture
-def installation(
-    command: Command, directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Path:
+def installation(install: Install, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A data directory with some projects under the key `first`."""
     monkeypatch.setenv("STRONGROOM_MASTER_KEYS", KEY)
-    file = write_documents(tmp_path / "in.jsonl", [document(n) for n in range(20)])
-    assert command("import", file, "--data-dir", directory).status == 0
-    return directory
+    return install([document(n) for n in range(20)])
 
 
 def _change(installation: Path, statement: str) -> None:

@@ -157,6 +157,55 @@ async def test_the_next_commit_after_a_change_of_files_is_not_acknowledged(
             await refused
 
 
+SEEN_BEFORE_A_COMMIT = [
+    *((change, suffix) for change in (removed, replaced, looped) for suffix in ("", "-wal")),
+    *((change, "-wal") for change in (emptied, halved)),
+    *((change, "") for change in (directory_renamed, directory_replaced, directory_removed)),
+]
+
+
+@pytest.mark.parametrize(("change", "suffix"), SEEN_BEFORE_A_COMMIT)
+async def test_a_write_to_files_that_are_gone_is_refused_at_once(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch, change: Callable[[Path], None], suffix: str
+) -> None:
+    # The answer to a commit with an unknown outcome would never come.
+    monkeypatch.setattr(writer, "UNTOLD_SECONDS", 10**6)
+    change(watched.path.with_name(NAME + suffix))
+    async with asyncio.timeout(60):
+        with pytest.raises(FilesReplaced):
+            await watched.pool.run_unit(adding(watched.pool, "after"))
+    assert watched.manager.async_pool.writer.stats.commits == 1
+
+
+async def test_a_write_to_files_that_are_gone_has_no_effect_on_them(watched: Watched) -> None:
+    directory_renamed(watched.path)
+    with pytest.raises(FilesReplaced):
+        await watched.pool.run_unit(adding(watched.pool, "after"))
+    moved = watched.path.parent.with_name("renamed") / NAME
+    with closing(sqlite3.connect(moved)) as connection:
+        assert connection.execute("SELECT name FROM items").fetchall() == [("before",)]
+
+
+async def test_a_write_that_was_committed_before_the_files_were_gone_stays_untold(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "UNTOLD_SECONDS", 10**6)
+    files = watched.pool.writer._files
+    look = files.after_commit
+
+    def remove_and_look() -> int:
+        watched.path.unlink()
+        return look()
+
+    monkeypatch.setattr(files, "after_commit", remove_and_look)
+    write = asyncio.create_task(watched.pool.run_unit(adding(watched.pool, "after")))
+    async with asyncio.timeout(60):
+        while not watched.errors:
+            await asyncio.sleep(0.001)
+    assert not write.done()
+    write.cancel()
+
+
 @pytest.mark.parametrize(
     ("change", "suffix"),
     [

@@ -134,7 +134,7 @@ def _chain_as_before(connection: sqlite3.Connection, chain: AuditChain) -> Audit
     names = ", ".join(AuditRow._fields[:9])
     rows = connection.execute(f"SELECT {names} FROM main.audit_entries ORDER BY id")  # noqa: S608
     for columns in rows.fetchall():
-        row = AuditRow(*columns, None, None, None)
+        row = AuditRow._make((*columns, None, None, None))
         mac = chain.earlier_mac(head.mac, row)
         assert mac is not None
         connection.execute("UPDATE main.audit_entries SET mac = ? WHERE id = ?", (mac, row.id))

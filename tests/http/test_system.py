@@ -137,6 +137,8 @@ async def test_metrics_count_requests_by_template(client: httpx.AsyncClient) -> 
     assert found["strongroom_wal_pinned"].samples[0].value == 0
 
 
+# By name, so that pytest makes a case of the class for each of its values.
+@pytest.mark.usefixtures("settings")
 class TestWhoMaySeeMetrics:
     """In development every client on this machine may see metrics, otherwise only tokens with the
     scope."""

@@ -209,6 +209,8 @@ async def test_a_clock_that_was_far_ahead_is_not_followed(api: Api, clock: SetCl
         "strong\u200broom.error",
         "\uff53trongroom.error",
         "\u017ftrongroom",
+        "strongroom\u115f.audit",
+        "\u2800strongroom",
     ],
 )
 async def test_the_service_s_own_component_is_not_for_clients(api: Api, component: str) -> None:

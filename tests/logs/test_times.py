@@ -57,7 +57,7 @@ async def test_any_range_is_exact_for_any_clock(
 ) -> None:
     chance = random.Random(13)  # noqa: S311
     number = 0
-    while number < 150:
+    while number < 100:
         size = chance.choice([1, 1, 2, 7, 12])
         await send(
             api,
@@ -71,7 +71,7 @@ async def test_any_range_is_exact_for_any_clock(
     logs = await found(api, limit=500)
     assert len(logs) == number
     times = sorted({item["created_at"] for item in logs})
-    edges = [None, *chance.sample(times, 5), times[0], times[-1], shifted(times[0], -1)]
+    edges = [None, *chance.sample(times, 3), times[0], times[-1], shifted(times[0], -1)]
     for since, until in product(edges, repeat=2):
         for wanted in ({}, {"level": "ERROR"}, {"q": "even"}, {"q": "odd", "level": "ERROR"}):
             expected = [item["id"] for item in logs if belongs(item, since, until, wanted)]
@@ -96,7 +96,7 @@ def belongs(item: Json, since: str | None, until: str | None, wanted: Json) -> b
 async def walk(api: Api, given: dict[str, Any]) -> list[int]:
     """The ids of all pages of a list."""
     params = {name: value for name, value in given.items() if value is not None}
-    query = f"limit={7 if len(params) < 3 else 60}"
+    query = f"limit={9 if len(params) < 3 else 60}"
     query += "".join(f"&{name}={value}" for name, value in params.items())
     ids: list[int] = []
     cursor = ""

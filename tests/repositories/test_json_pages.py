@@ -3,6 +3,7 @@
 import json
 import re
 import sqlite3
+import tracemalloc
 from collections.abc import Callable
 
 import pytest
@@ -126,7 +127,7 @@ class Counting(Explaining):
 
     async def fetch_while(self, sql: str, params: Params, takes: Callable[[Row], bool]) -> None:
         def counted(row: Row) -> bool:
-            self.read += sum(len(value) for value in row if isinstance(value, str))
+            self.read += sum(len(value) for value in row if isinstance(value, str | bytes))
             return takes(row)
 
         await super().fetch_while(sql, params, counted)
@@ -159,3 +160,23 @@ async def test_no_more_is_read_than_a_page_has(manager: DatabaseManager, limit: 
     assert counting.read < 6_000_000
     # Reading all forty rows takes more than twenty-five operations.
     assert operations < 15
+
+
+async def test_a_large_item_takes_the_memory_of_its_bytes(manager: DatabaseManager) -> None:
+    repositories = Repositories(manager)
+    await repositories.projects.create({"name": "P", "github_owner": "o", "github_repo": "p"})
+    # Six bytes of JSON for each character; as a string, the emoji makes them twenty-four.
+    text = "\U0001f511" + "\x1b" * 900_000
+    for number in (1, 2):
+        await repositories.runs.create(
+            {"project_id": 1, "run_number": number, "target_text": "t", "result": text}
+        )
+    tracemalloc.start()
+    try:
+        page = await repositories.runs.json_page(RunFilter(), limit=5, after=None)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    (item,) = page.items
+    # The item, and the one that was read to find that it no longer fits.
+    assert peak < 3 * len(item)

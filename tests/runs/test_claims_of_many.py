@@ -107,7 +107,7 @@ async def test_runs_that_ran_out_are_claimed_in_their_old_place(api: Api, clock:
 async def make_backlog(api: Api, chance: random.Random) -> None:
     """Projects with runs of every status; some projects were served before."""
     projects = [1, *[await api.new_project(f"p{n}") for n in range(chance.randint(0, 6))]]
-    for _ in range(chance.randint(5, 60)):
+    for _ in range(chance.randint(11, 30)):
         await api.new_run(chance.choice(projects))
     for _ in range(chance.randint(0, 10)):
         await api.claim()
@@ -138,7 +138,7 @@ async def test_it_gives_what_single_claims_give(
         await api.new_project("payments")
         await make_backlog(api, chance)
     shutil.copyfile(database_path, another_path)
-    counts = [chance.randint(1, 25) for _ in range(4)]
+    counts = [chance.randint(1, 12) for _ in range(4)]
     many = []
     async with open_api(database_path, clock) as api:
         single = [await claim_one_by_one(api, count) for count in counts]

@@ -128,6 +128,27 @@ async def test_what_is_wrong_with_the_encoding_of_a_delivery_is_named(
         assert named in problem(answer, "malformed_json")["detail"]
 
 
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        (b'{"action":"cut \\ud83d"}', "unpaired_surrogate"),
+        (b'{"commits":[{},{"message":"\\uDE00 cut"}]}', "unpaired_surrogate"),
+        (b'{"commits":[{},{"message":"\xe9"}]}', "not_utf8"),
+        (b'{"number":NaN}', "not_a_number"),
+        (b'{"number":7,"action":}', "not_json"),
+        pytest.param(b"[" * 100_000, "json_depth", id="deep"),
+    ],
+)
+async def test_what_is_wrong_with_a_payload_is_named(
+    sender: httpx.AsyncClient, webhook_id: int, body: bytes, code: str
+) -> None:
+    # The names of its members are the sender's, and are not repeated.
+    [error] = problem(await deliver(sender, webhook_id, body), "malformed_json")["errors"]
+    assert error["code"] == code
+    padded = body + b" " * 1_000_000
+    assert "errors" not in problem(await deliver(sender, webhook_id, padded), "malformed_json")
+
+
 class TestNoSlot:
     """All slots for writes are in use."""
 

@@ -1,6 +1,7 @@
 """The parts of a delivery: GitHub's headers, and payloads byte for byte."""
 
 import json
+import tracemalloc
 from typing import Any
 
 import httpx
@@ -112,3 +113,20 @@ async def test_a_payload_comes_back_byte_for_byte(
     shown = await client.get(answer.headers["location"])
     assert shown.content.endswith(b',"payload":' + body + b"}")
     assert shown.json()["payload"] == json.loads(body)
+
+
+async def test_a_large_payload_takes_the_memory_of_its_bytes(
+    client: httpx.AsyncClient, sender: httpx.AsyncClient, webhook_id: int
+) -> None:
+    # As a string, the emoji makes each of its characters take four bytes.
+    body = f'{{"a":"\U0001f511{"x" * 4_000_000}"}}'.encode()
+    location = (await deliver(sender, webhook_id, body)).headers["location"]
+    tracemalloc.start()
+    try:
+        shown = await client.get(location)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert body in shown.content
+    # The row, the answer, and what the client keeps of it.
+    assert peak < 6 * len(body)

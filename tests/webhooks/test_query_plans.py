@@ -80,7 +80,7 @@ async def test_a_delivery_is_found_by_its_id_or_guid(application: FastAPI, webho
     )
     assert added is not None
     assert await deliveries.get_by_guid(webhook_id, "g") == added
-    assert await deliveries.get_with_payload(webhook_id, added.id) == (added, "{}")
+    assert await deliveries.get_with_payload(webhook_id, added.id) == (added, b"{}")
     assert careless(plans) == []
 
 

@@ -130,8 +130,9 @@ class Deliveries(UseCases):
         return listing.answer(WebhookDeliveryList, page, deliveries=page.items)
 
     @unit_of_work(read_only=True)
-    async def get(self, webhook_id: int, delivery_id: int) -> tuple[WebhookDelivery, str]:
-        """A delivery and its payload, the JSON exactly as it was sent.
+    async def get_json(self, webhook_id: int, delivery_id: int) -> bytes:
+        """A delivery as the JSON of a `WebhookDeliveryFull`. It contains the payload byte for byte,
+        because decoding and encoding would change numbers that a double can't hold.
 
         Raises `WebhookNotFound` and `DeliveryNotFound`.
         """
@@ -140,11 +141,7 @@ class Deliveries(UseCases):
             found = await repositories.deliveries.get_with_payload(webhook_id, delivery_id)
         if found is None:
             raise DeliveryNotFound
-        return found
-
-    async def get_json(self, webhook_id: int, delivery_id: int) -> bytes:
-        """The same as the JSON of a `WebhookDeliveryFull`. It contains the payload byte for byte,
-        because decoding and encoding would change numbers that a double can't hold."""
-        delivery, payload = await self.get(webhook_id, delivery_id)
+        delivery, payload = found
         head = delivery.model_dump_json().removesuffix("}")
-        return f'{head},"payload":{payload}}}'.encode()
+        # On the reader's thread, so that the event loop need not copy it.
+        return b"".join((head.encode(), b',"payload":', payload, b"}"))
