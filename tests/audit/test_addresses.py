@@ -29,32 +29,31 @@ async def newest(client: httpx.AsyncClient) -> str | None:
     return address
 
 
-@pytest.mark.parametrize(
-    ("peer", "forwarded", "recorded"),
-    [
-        ("203.0.113.7", None, "203.0.113.7"),
-        ("2001:db8::7", None, "2001:db8::7"),
-        ("fe80::7%eth0", None, "fe80::7"),
-        # Only a trusted proxy is believed.
-        ("203.0.113.7", "192.0.2.1", "203.0.113.7"),
-        (PROXY, "192.0.2.1", "192.0.2.1"),
-        (PROXY, "198.51.100.1, 192.0.2.1", "192.0.2.1"),
-        (PROXY, "unknown", PROXY),
-        (PROXY, "fe80::1%" + "x" * 500, "fe80::1"),
-        (PROXY, None, PROXY),
-    ],
-)
-async def test_an_entry_has_the_address_that_is_believed(
-    installed: Settings, peer: str, forwarded: str | None, recorded: str
-) -> None:
+BELIEVED = [
+    ("203.0.113.7", None, "203.0.113.7"),
+    ("2001:db8::7", None, "2001:db8::7"),
+    ("fe80::7%eth0", None, "fe80::7"),
+    # Only a trusted proxy is believed.
+    ("203.0.113.7", "192.0.2.1", "203.0.113.7"),
+    (PROXY, "192.0.2.1", "192.0.2.1"),
+    (PROXY, "198.51.100.1, 192.0.2.1", "192.0.2.1"),
+    (PROXY, "unknown", PROXY),
+    (PROXY, "fe80::1%" + "x" * 500, "fe80::1"),
+    (PROXY, None, PROXY),
+]
+"""The address of the connection, `X-Forwarded-For`, and what is recorded."""
+
+
+async def test_an_entry_has_the_address_that_is_believed(installed: Settings) -> None:
     proxies = (ip_network("10.0.0.0/8"),)
     app = create_app(installed.model_copy(update={"trusted_proxies": proxies}))
+    token = token_of_first_start(installed)
     async with app.router.lifespan_context(app):
-        token = token_of_first_start(installed)
-        headers = {} if forwarded is None else {"X-Forwarded-For": forwarded}
-        async with client_of(app, token, address=peer) as client:
-            await client.post("/api/projects", json=new_project(), headers=headers)
-            assert await newest(client) == recorded
+        for peer, forwarded, recorded in BELIEVED:
+            headers = {} if forwarded is None else {"X-Forwarded-For": forwarded}
+            async with client_of(app, token, address=peer) as client:
+                await client.post("/api/projects", json=new_project(), headers=headers)
+                assert await newest(client) == recorded, (peer, forwarded)
 
 
 async def test_what_the_service_does_itself_has_no_address(
