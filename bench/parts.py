@@ -40,8 +40,9 @@ from bench.asgi import Call, answer_nothing, call
 from bench.timed_sqlite import TimedConnection, timed_copy
 from bench.workloads import LOG_BODY, SECRETS_BODY, project_body
 from config.loading import load_settings
+from database.sqlite.journal import Journal
 from database.sqlite.table_versions import TableVersions
-from database.sqlite.transaction import InlineTransaction, drive
+from database.sqlite.transaction import InlineTransaction, drive, write_entries
 
 WAITING = 64
 SEEDED = 60
@@ -78,6 +79,7 @@ class Parts:
         # The parts below HTTP are timed without cached answers, which would also yield to the loop.
         kit.answers = _nothing_kept()
         self._bound = DatabaseService(kit)
+        self._journal = Journal(kit.audit.write)
         self._rounds = rounds
 
     async def measure(self, kind: Kind) -> dict[str, float]:
@@ -141,7 +143,8 @@ class Parts:
             self._copy.seconds = 0.0
             began = time.perf_counter()
             for argument in arguments:
-                drive(partial(kind.use_case, self._bound, argument), self._copy)
+                self._run(kind, argument)
+            write_entries(self._journal, self._copy)
             taken = time.perf_counter() - began
             sqlite = self._copy.seconds
             self._copy.execute("COMMIT").close()
@@ -155,10 +158,14 @@ class Parts:
                 best[name] = min(best.get(name, float("inf")), seconds * 1_000_000)
         return best
 
+    def _run(self, kind: Kind, argument: Any) -> None:
+        drive(partial(kind.use_case, self._bound, argument), self._copy, journal=self._journal)
+
     def _commit(self, kind: Kind) -> float:
         """Seconds for the COMMIT of one unit of work."""
         self._copy.execute("BEGIN IMMEDIATE").close()
-        drive(partial(kind.use_case, self._bound, kind.argument()), self._copy)
+        self._run(kind, kind.argument())
+        write_entries(self._journal, self._copy)
         began = time.perf_counter()
         self._copy.execute("COMMIT").close()
         return time.perf_counter() - began

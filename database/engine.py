@@ -1,6 +1,6 @@
 """The interface that every database engine offers to the code above it."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any, Literal, Protocol, TypeAlias
 
@@ -77,12 +77,23 @@ class Executor(Protocol):
         """Run a writing statement with RETURNING. Returns its rows."""
         ...
 
+    async def append(self, entries: Sequence[Any]) -> None:
+        """Append entries to the transaction. The function that the engine was given for them
+        writes those of all units of a batch together, before the COMMIT. If the unit fails, its
+        entries are dropped; if they can't be written, the whole batch fails."""
+        ...
+
 
 class Transaction(Executor, Protocol):
     """The executor inside a transaction. Statements see the changes of earlier ones.
 
     Usable only within its block: afterwards every method raises `UnitOfWorkError`.
     """
+
+
+WriteEntries: TypeAlias = Callable[[Executor, Sequence[Any]], Coroutine[Any, Any, None]]
+"""Writes the entries that the units of a batch appended, in the order of the units. It awaits only
+statements of the executor."""
 
 
 class Dialect(Protocol):

@@ -103,7 +103,7 @@ CREATE TABLE audit_entries (
     fields TEXT NOT NULL DEFAULT '[]',
     request_id TEXT CHECK (length(request_id) BETWEEN 1 AND 64),
     mac TEXT NOT NULL CHECK (length(mac) = 64)
-) STRICT;
+, version INTEGER CHECK (version >= 1), digest TEXT CHECK (length(digest) BETWEEN 1 AND 100), address TEXT CHECK (length(address) BETWEEN 1 AND 100)) STRICT;
 
 CREATE INDEX audit_entries_action ON audit_entries (action, id);
 

@@ -4,6 +4,7 @@ from fastapi import Request
 
 from backend.errors import NotRunning, Unauthenticated
 from backend.http.state import state_of
+from backend.observability.request_ids import current_client_address
 from backend.services.database_service import DatabaseService
 from backend.services.principal import EVERYBODY, Principal
 
@@ -40,6 +41,7 @@ async def authenticate(request: Request) -> Principal:
     try:
         principal = await service.tokens.authenticate(token.strip())
     except Unauthenticated:
+        service.unknown_tokens.count(current_client_address())
         state.limits.count_failure(client_address(request))
         raise
     state.limits.count_request(principal.token_id)

@@ -90,7 +90,7 @@ class Edge:
         exchange = _Exchange(
             scope, receive, send, self._max_body_bytes, self._body_limits, self._cross_origin
         )
-        token = enter_request(exchange.request_id)
+        token = enter_request(exchange.request_id, exchange.scope)
         try:
             answer = self._answer(exchange)
             if answer is None:

@@ -2,7 +2,7 @@
 
 import functools
 import inspect
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from copy import copy
 from typing import Annotated, Any, ClassVar, Self, get_args, get_origin
 
@@ -15,6 +15,7 @@ from starlette.requests import ClientDisconnect
 from backend.errors import Refused
 from backend.http.authentication import authenticate, client_address, running_service
 from backend.http.fast_path.direct_call import DirectCall, Handler, application, is_ordinary
+from backend.http.refused_reveals import Work, recording_refusals
 from backend.http.request_head import read_head
 from backend.http.route_policy import OPEN, Policies, Queue, RoutePolicy
 from backend.http.state import state_of
@@ -27,6 +28,7 @@ from backend.http.token_checks import (
 )
 from backend.services.database_service import DatabaseService
 from backend.services.principal import EVERYBODY, Principal, acting_as
+from models import Scope
 
 PATIENCE_SECONDS = 1.0
 """After this wait, the client is asked whether it is still connected."""
@@ -91,13 +93,18 @@ class GuardedRoute(APIRoute):
         recognise = _recognise_on_loopback if policy.is_open_on_loopback else authenticate
         work = _in_its_turn(handle, policy)
 
-        async def guarded(request: Request) -> Response:
-            principal = await recognise(request)
+        async def checked(request: Request, principal: Principal) -> Response:
             principal.require(scope)
             check_query(request)
             await read_body(request, principal, required=required)
             # The slot is taken only now, so that a slowly arriving body holds none.
             return await work(request, principal)
+
+        reveals = scope is Scope.SECRETS_REVEAL
+        all_work: Work = recording_refusals(checked) if reveals else checked
+
+        async def guarded(request: Request) -> Response:
+            return await all_work(request, await recognise(request))
 
         return guarded
 
@@ -118,9 +125,6 @@ class GuardedRouter(APIRouter):
     def guarded_routes(self) -> Iterator[GuardedRoute]:
         """The router's routes, in the order in which they were added."""
         return (route for route in self.routes if isinstance(route, GuardedRoute))
-
-
-Work = Callable[[Request, Principal], Awaitable[Response]]
 
 
 def _in_its_turn(handle: Handler, policy: RoutePolicy) -> Work:

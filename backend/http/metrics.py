@@ -90,6 +90,8 @@ class Sources:
     inbound: InboundLimits
     backlog: RunBacklog | None
     expired_leases: Mapping[str, int]
+    refused_tokens: int
+    refused_reveals: int
     now: datetime
 
 
@@ -108,6 +110,8 @@ async def metrics_text(
             queues=queues,
             inbound=inbound,
             expired_leases=service.claims.expired_leases,
+            refused_tokens=service.unknown_tokens.refused,
+            refused_reveals=service.refused_reveals.refused,
             now=service.clock(),
         )
     )
@@ -129,6 +133,16 @@ class _ServiceCollector(Collector):
             "strongroom_requests_refused",
             "Requests refused after waiting too long for a slot.",
             sum(queue.refused for queue in sources.queues),
+        )
+        yield CounterMetricFamily(
+            "strongroom_tokens_refused",
+            "Requests refused because their token is unknown, revoked or expired.",
+            sources.refused_tokens,
+        )
+        yield CounterMetricFamily(
+            "strongroom_reveals_refused",
+            "Reveals of a secret refused to a valid token.",
+            sources.refused_reveals,
         )
         yield CounterMetricFamily(
             "strongroom_log_lines_dropped",

@@ -11,10 +11,9 @@ from database.engine import Row
 from database.portable_sql import among
 
 
-class AuditRow(NamedTuple):
-    """A row of the table without its MAC."""
+class UnnumberedRow(NamedTuple):
+    """A row of the table without its id and its MAC, which depend on the rows before it."""
 
-    id: int
     at: str
     actor: str
     actor_token_id: int | None
@@ -24,6 +23,29 @@ class AuditRow(NamedTuple):
     fields: str
     """The names of the changed fields: a JSON list, sorted, without spaces."""
     request_id: str | None
+    version: int | None = None
+    """The version that the resource now has; `None` when it has none."""
+    digest: str | None = None
+    """The keyed digest of the guarded row as it now is; `None` when it is not guarded."""
+    address: str | None = None
+    """The client's address; `None` for commands and the service itself."""
+
+
+class AuditRow(NamedTuple):
+    """A row of the table without its MAC: an id and the columns of `UnnumberedRow`."""
+
+    id: int
+    at: str
+    actor: str
+    actor_token_id: int | None
+    action: str
+    target: str
+    project_id: int | None
+    fields: str
+    request_id: str | None
+    version: int | None
+    digest: str | None
+    address: str | None
 
 
 class AuditHead(NamedTuple):
@@ -60,8 +82,13 @@ class AuditRepository(TableAccess):
         row = await self.db.fetch_one("SELECT id, mac FROM audit_entries ORDER BY id DESC LIMIT 1")
         return AuditHead(row[0], row[1]) if row is not None else None
 
-    async def append(self, rows: Sequence[StoredAuditRow]) -> None:
-        """Add rows. Raises `UniqueViolation` when an id is taken."""
+    async def append(self, rows: Sequence[UnnumberedRow]) -> None:
+        """Append rows to the transaction, or in one of their own. They get their ids and MACs, and
+        are stored, when the transaction is committed."""
+        await self.db.append(rows)
+
+    async def insert(self, rows: Sequence[tuple[AuditRow, str]]) -> None:
+        """Store rows with their MACs. Raises `UniqueViolation` when an id is taken."""
         await self.db.execute_many(_INSERT, [(*row, mac) for row, mac in rows])
 
     async def mac_of(self, id: int) -> str | None:
@@ -122,13 +149,12 @@ _INSERT = (
 
 def read_audit_rows(db_manager: DatabaseManager, after_id: int, limit: int) -> list[StoredAuditRow]:
     """Up to `limit` rows with greater ids than `after_id`, in order. Raises `DatabaseError`."""
+    # In a backup of an earlier version, the last columns don't exist yet.
     rows = db_manager.execute_query(
-        f"SELECT {', '.join(_COLUMNS)} FROM audit_entries WHERE id > ? ORDER BY id LIMIT ?",
-        (after_id, limit),
+        "SELECT * FROM audit_entries WHERE id > ? ORDER BY id LIMIT ?", (after_id, limit)
     )
     return [
-        StoredAuditRow(AuditRow(*(row[name] for name in AuditRow._fields)), row["mac"])
-        for row in rows
+        StoredAuditRow(AuditRow._make(map(row.get, AuditRow._fields)), row["mac"]) for row in rows
     ]
 
 

@@ -142,12 +142,11 @@ class ProjectRepository(BaseRepository[Project]):
         query, keys = _page_query(filter, sort=sort, limit=limit, after=after)
         return await fetch_json(self.db, query, limit, keys, _MEMBERS)
 
-    async def soft_delete(self, project_id: int) -> bool:
-        """Mark the project as deleted. `False` when it does not exist or is already deleted."""
-        deleted = await self.change(
+    async def soft_delete(self, project_id: int) -> Project | None:
+        """Mark the project as deleted. `None` when it does not exist or is already deleted."""
+        return await self.change(
             project_id, _DELETED, where=Sql("status <> 'deleted'"), computed=_NO_TWIN
         )
-        return deleted is not None
 
     async def restore(self, project_id: int) -> Project | None:
         """Make a deleted project active; `None` when no deleted project has this id.

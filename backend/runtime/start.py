@@ -52,6 +52,8 @@ ROTATION_CHECK_SECONDS = 60.0
 """How often the server looks for an interrupted key rotation; first at the start."""
 TOKEN_USES_SECONDS = 60.0
 """How often the last uses of tokens are stored."""
+UNKNOWN_TOKENS_SECONDS = 60.0
+"""How often the audit gets an entry if there were requests with tokens that are not valid."""
 RETENTION_SECONDS = 600.0
 """How often data beyond the retention limits is removed; first at the start."""
 OWN_LOGS_SECONDS = 1.0
@@ -141,6 +143,9 @@ class Runtime:
         self.background.every(seconds, "audit heads", self.heads.export)
         self.background.every(ROTATION_CHECK_SECONDS, "key rotation", self.rotation.resume)
         self.background.every(TOKEN_USES_SECONDS, "token uses", self.service.tokens.store_uses)
+        self.background.every(
+            UNKNOWN_TOKENS_SECONDS, "unknown tokens", self.service.unknown_tokens.record
+        )
         self.own_logs.begin()
         self.background.every(RETENTION_SECONDS, "retention", self.pruner.wake)
         self.background.every(OWN_LOGS_SECONDS, "own logs", self.own_logs.store_waiting)
@@ -154,6 +159,7 @@ class Runtime:
         await self.backups.stop()
         for last_step in (
             self.service.tokens.store_uses,
+            self.service.unknown_tokens.record,
             self.heads.export,
             self.own_logs.store_waiting,
         ):

@@ -19,6 +19,13 @@ class AuditEntry(BaseModel):
     project_id: int | None
     fields: list[str] = Field(description="The names of the changed fields; never a value.")
     request_id: str | None
+    version: int | None = Field(
+        description="The version that the target got; null where it has none."
+    )
+    address: str | None = Field(
+        description="The client's address; null for commands and the service itself.",
+        examples=["203.0.113.7"],
+    )
 
 
 class AuditList(BaseModel):
@@ -29,4 +36,5 @@ class AuditList(BaseModel):
 class ExportedAuditEntry(AuditEntry):
     """An entry with the MAC that proves it."""
 
+    digest: str | None
     mac: str

@@ -94,7 +94,8 @@ class Kit(UnitsOfWork):
         self.keys = keys
         self.answers = ResponseCaches(db_manager.async_pool.table_versions)
         self._cursors = CursorCodec(keys.cursors)
-        self.audit = Recorder(AuditChain(keys.audit_chain), self.now)
+        self.audit = Recorder(AuditChain(keys.audit_chain), self.now, self.repositories.audit)
+        db_manager.async_pool.journal.write_entries = self.audit.write
 
     def now(self) -> datetime:
         """The time of `clock`, also after `clock` was replaced."""

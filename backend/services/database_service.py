@@ -10,6 +10,7 @@ from backend.schemas.base import RequestModel
 from backend.schemas.projects import ProjectCreate
 from backend.schemas.secrets import SecretsUpsert
 from backend.services.access.tokens import Tokens
+from backend.services.access.unknown_tokens import UnknownTokens
 from backend.services.audit.audit import Audit
 from backend.services.base import Kit, UseCases
 from backend.services.logs.logs import Logs
@@ -20,6 +21,7 @@ from backend.services.operations.readiness import ReadinessProbe
 from backend.services.operations.retention import Retention
 from backend.services.projects.documents import Documents
 from backend.services.projects.projects import Projects
+from backend.services.projects.refused_reveals import RefusedReveals
 from backend.services.projects.secret_sealing import SecretSealing
 from backend.services.projects.secrets import Secrets
 from backend.services.runs.backlog import Backlog
@@ -47,6 +49,7 @@ class DatabaseService(UseCases):
         self.sealing = SecretSealing(kit)
         self.projects = Projects(kit, self.sealing)
         self.secrets = Secrets(kit, self.sealing)
+        self.refused_reveals = RefusedReveals(kit)
         self.documents = Documents(kit, self.sealing, self.projects, self.secrets)
         self.runs = Runs(kit)
         self.claims = Claims(kit)
@@ -59,6 +62,7 @@ class DatabaseService(UseCases):
         self.logs = Logs(kit)
         self.retention = Retention(kit)
         self.tokens = Tokens(kit)
+        self.unknown_tokens = UnknownTokens(kit)
         self.encryption_check = EncryptionCheck(kit)
         self.rotation = KeyRotation(kit, self.sealing)
         self.audit = Audit(kit)

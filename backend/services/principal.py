@@ -57,6 +57,9 @@ class Principal:
 EVERYBODY = Principal("anonymous", frozenset({ADMIN}))
 """The principal of every request when authentication is off."""
 
+SENDER = Principal("anonymous", frozenset())
+"""The sender of a delivery, whose signature took the place of a token."""
+
 SYSTEM = Principal("system", frozenset({ADMIN}))
 """The service itself: commands, background work, and code that calls it directly."""
 

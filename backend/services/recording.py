@@ -6,70 +6,101 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from backend.crypto.audit_chain import ORIGIN, AuditChain
-from backend.observability.request_ids import current_request_id
+from backend.observability.request_ids import current_client_address, current_request_id
 from backend.repositories import Repositories
-from backend.repositories.audit_repository import AuditRow, StoredAuditRow
-from backend.services.principal import current_principal
+from backend.repositories.audit_repository import (
+    AuditRepository,
+    AuditRow,
+    UnnumberedRow,
+)
+from backend.services.kinds import Kind
+from backend.services.principal import SYSTEM, current_principal
 from database.base import Clock, time_text
+from database.engine import Executor
 
 
 class AuditEvent(NamedTuple):
-    """A change: its action, `<thing>.<verb in past tense>`, and its target, `<things>/<id>`."""
+    """A change: what happened, and its target, `<things>/<id>`."""
 
-    action: str
+    kind: Kind
     target: str
     project_id: int | None = None
     fields: Collection[str] = ()
     """Names of the changed fields, never values."""
+    version: int | None = None
+    """The version that the target now has; `None` when it has none."""
+    address: str | None = None
+    """The client's address; `None` for the address of the current request."""
 
 
 class Recorder:
     """Adds the audit rows of every use case that changes or reveals something."""
 
-    def __init__(self, chain: AuditChain, clock: Clock) -> None:
+    def __init__(self, chain: AuditChain, clock: Clock, audit: AuditRepository) -> None:
         self.chain = chain
         self._clock = clock
+        self._audit = audit
 
     async def record(
         self,
         repositories: Repositories,
-        action: str,
+        kind: Kind,
         *,
         target: str,
         project_id: int | None = None,
         fields: Collection[str] = (),
+        version: int | None = None,
     ) -> None:
-        """Add a row to the audit, inside the transaction of the change.
+        """Append a row for a change to the transaction of the change.
 
-        The arguments are those of `AuditEvent`. The row names the current principal and request.
+        The arguments are those of `AuditEvent`. The row names the current principal, request and
+        client.
         """
-        await self.record_all(repositories, [AuditEvent(action, target, project_id, fields)])
+        event = AuditEvent(kind, target, project_id, fields, version)
+        await self.record_all(repositories, [event])
 
     async def record_all(self, repositories: Repositories, events: Sequence[AuditEvent]) -> None:
-        """Add a row for each event, in their order."""
+        """Append a row for each event, in their order."""
         if not events:
             return
-        head = await repositories.audit.head()
-        last_id, mac = head if head is not None else (0, ORIGIN)
         principal = current_principal()
+        name, token_id = principal.name, principal.token_id
         at = time_text(self._clock())
         request_id = current_request_id()
-        rows = []
-        for id, (action, target, project_id, fields) in enumerate(events, last_id + 1):
-            row = AuditRow(
-                id,
-                at,
-                principal.name,
-                principal.token_id,
-                action,
-                target,
-                project_id,
-                _names(tuple(fields)),
-                request_id,
-            )
+        # What the service does itself, no client did, even if its request was the occasion.
+        address = current_client_address() if principal is not SYSTEM else None
+        await repositories.audit.append(
+            [
+                UnnumberedRow(
+                    at,
+                    name,
+                    token_id,
+                    kind.value,
+                    target,
+                    project_id,
+                    _names(tuple(fields)),
+                    request_id,
+                    version,
+                    None,
+                    client or address,
+                )
+                for kind, target, project_id, fields, version, client in events
+            ]
+        )
+
+    async def write(self, executor: Executor, rows: Sequence[UnnumberedRow]) -> None:
+        """Store the rows of a batch at the end of the chain. Called by the engine before the
+        COMMIT."""
+        audit = self._audit.using(executor)
+        # Read each time, because other connections may write to the table between two batches.
+        head = await audit.head()
+        last_id, mac = head if head is not None else (0, ORIGIN)
+        stored = []
+        for id, columns in enumerate(rows, last_id + 1):
+            row = AuditRow._make((id, *columns))
             mac = self.chain.mac(mac, row)
-            rows.append(StoredAuditRow(row, mac))
-        await repositories.audit.append(rows)
+            stored.append((row, mac))
+        await audit.insert(stored)
 
 
 @lru_cache(maxsize=1024)

@@ -11,6 +11,7 @@ from database.engine import Params, Row, Transaction, in_unit_of_work
 from database.errors import DatabaseClosed, DatabaseError, WrongEventLoop
 from database.sqlite.connection import ConnectionConfig, HopConnection, finish
 from database.sqlite.dialect import SQLITE
+from database.sqlite.journal import Journal
 from database.sqlite.open_files import OpenFiles
 from database.sqlite.readers import Readers
 from database.sqlite.statements import execute, execute_many, fetch_all, fetch_one, insert
@@ -57,6 +58,8 @@ class AsyncConnectionPool:
         self._on_poison = on_poison
         self._reads_elsewhere = reads_elsewhere
         self._close_others = close_others
+        self.journal = Journal()
+        """Set its `write_entries` before a unit appends the first entry."""
         self._checkpointer: Checkpointer | None = None
         self._files: OpenFiles | None = None
         self._open: tuple[Writer, Readers] | None = None
@@ -101,7 +104,13 @@ class AsyncConnectionPool:
         readers = Readers(self._config, opened[1:])
         checkpointer = Checkpointer(self._config, files, readers, self._reads_elsewhere)
         writer = Writer(
-            self._config, opened[0], self._write_lock, self._on_poison, files, checkpointer
+            self._config,
+            opened[0],
+            self._write_lock,
+            self._on_poison,
+            files,
+            checkpointer,
+            self.journal,
         )
         self._checkpointer = checkpointer
         self._files = files
@@ -183,6 +192,15 @@ class AsyncConnectionPool:
     async def execute_returning(self, sql: str, params: Params = ()) -> list[Row]:
         """Run a writing statement with RETURNING. Returns its rows once they are durable."""
         return await self._parts()[0].run_statement(lambda raw: fetch_all(raw, sql, params))
+
+    async def append(self, entries: Sequence[Any]) -> None:
+        """Append entries in a unit of their own. Returns once they are durable."""
+
+        async def work() -> None:
+            async with self.transaction() as tx:
+                await tx.append(entries)
+
+        await self.run_unit(work)
 
     async def run_unit(self, work: Work[T], *, read_only: bool = False, urgent: bool = False) -> T:
         """Run a unit of work to its end on a database thread, and return its result.

@@ -1,5 +1,6 @@
 """Group commit on the writer's thread: many units of work in one transaction."""
 
+import contextlib
 import copy
 import sqlite3
 import time
@@ -20,6 +21,7 @@ from database.errors import (
 )
 from database.sqlite.connection import ConnectionConfig
 from database.sqlite.jobs import Job, JobQueue
+from database.sqlite.journal import Journal
 from database.sqlite.loop_pause import LoopPause
 from database.sqlite.open_files import OpenFiles
 from database.sqlite.statements import (
@@ -29,6 +31,7 @@ from database.sqlite.statements import (
     roll_back,
     still_open,
 )
+from database.sqlite.transaction import write_entries
 from database.sqlite.wal import Checkpointer
 from database.sqlite.write_lock import WriteLock
 
@@ -69,6 +72,7 @@ class BatchRunner:
         poison: Callable[[DatabaseError], None],
         files: OpenFiles,
         checkpointer: Checkpointer,
+        journal: Journal,
     ) -> None:
         self._stats = WriterStats()
         self._config = config
@@ -77,6 +81,7 @@ class BatchRunner:
         self._poison = poison
         self._files = files
         self._checkpointer = checkpointer
+        self._journal = journal
         self._log_bytes = 0
         self.refused_at: float | None = None
         """When a full disk last refused a write, on the monotonic clock; `None` once a later write
@@ -147,8 +152,9 @@ class BatchRunner:
             if job is not None:
                 batch.append(job)
         self._stats.largest_batch = max(self._stats.largest_batch, len(batch))
-        pause.end()
         try:
+            self._write_entries(raw)
+            pause.end()
             self._commit(raw)
         except DatabaseError as error:
             alone = sum(job.error is None for job in batch) == 1
@@ -163,6 +169,8 @@ class BatchRunner:
 
     def begin(self, raw: sqlite3.Connection) -> None:
         """Begin a writing transaction."""
+        # A transaction that was rolled back may have left entries.
+        self._journal.cut(0)
         try:
             control(raw, "BEGIN IMMEDIATE")
         except StatementError as error:
@@ -170,6 +178,17 @@ class BatchRunner:
             unusable = DatabaseUnavailable(f"the writer's connection can't be used: {error}")
             self._poison(unusable)
             raise unusable from None
+
+    def _write_entries(self, raw: sqlite3.Connection) -> None:
+        """Write what the units appended. On failure, roll everything back and raise the error."""
+        try:
+            write_entries(self._journal, raw)
+            require_transaction(raw)
+        except DatabaseError:
+            # If this fails too, `in_transaction` shows it to the next user of the connection.
+            with contextlib.suppress(DatabaseError):
+                roll_back(raw)
+            raise
 
     def _commit(self, raw: sqlite3.Connection) -> None:
         is_committed = False
@@ -199,6 +218,7 @@ class BatchRunner:
         """Commit a transaction that belongs to one caller."""
         try:
             require_transaction(raw)
+            self._write_entries(raw)
             self._commit(raw)
         except DatabaseError:
             self._stats.failed_units += 1

@@ -1,15 +1,17 @@
 """The transaction objects for blocks: on a database thread, or with one hop for each statement."""
 
 import contextlib
+import logging
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any, TypeVar, cast
 
 from database.engine import Params, Row, Transaction, unit_of_work
-from database.errors import UnitOfWorkError
+from database.errors import DatabaseError, TransactionLost, UnitOfWorkError
 from database.sqlite.connection import HopConnection
 from database.sqlite.dialect import SQLITE
+from database.sqlite.journal import Journal
 from database.sqlite.statements import (
     atomically,
     control,
@@ -25,6 +27,8 @@ from database.sqlite.statements import (
     undo,
 )
 
+logger = logging.getLogger("strongroom.database")
+
 T = TypeVar("T")
 Statement = Callable[[sqlite3.Connection, str, Any], T]
 Work = Callable[[], Coroutine[Any, Any, T]]
@@ -34,12 +38,13 @@ Work = Callable[[], Coroutine[Any, Any, T]]
 class InlineTransaction:
     """A transaction on the current thread. Its coroutines never suspend."""
 
-    __slots__ = ("_connection",)
+    __slots__ = ("_connection", "_journal")
 
     dialect = SQLITE
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, journal: Journal | None = None) -> None:
         self._connection: sqlite3.Connection | None = connection
+        self._journal = journal
 
     async def fetch_all(self, sql: str, params: Params = ()) -> list[Row]:
         return self.call(fetch_all, sql, params)
@@ -65,6 +70,13 @@ class InlineTransaction:
     async def execute_returning(self, sql: str, params: Params = ()) -> list[Row]:
         return self.call(fetch_all, sql, params)
 
+    async def append(self, entries: Sequence[Any]) -> None:
+        if self._connection is None:
+            raise UnitOfWorkError("a transaction can't be used after its block")
+        if self._journal is None:
+            raise UnitOfWorkError("only a unit of work that writes can append entries")
+        self._journal.append(entries)
+
     def call(self, statement: Statement[T], sql: str, argument: Any) -> T:
         """The result of the statement. Raises `DatabaseError`, and `TransactionLost` when an
         earlier statement has ended the transaction."""
@@ -82,12 +94,13 @@ class InlineTransaction:
 class HoppingTransaction:
     """A transaction that hops to the connection's thread for each statement."""
 
-    __slots__ = ("_connection",)
+    __slots__ = ("_connection", "_journal")
 
     dialect = SQLITE
 
-    def __init__(self, connection: HopConnection) -> None:
+    def __init__(self, connection: HopConnection, journal: Journal) -> None:
         self._connection: HopConnection | None = connection
+        self._journal = journal
 
     async def fetch_all(self, sql: str, params: Params = ()) -> list[Row]:
         return await self._call(fetch_all, sql, params)
@@ -113,6 +126,11 @@ class HoppingTransaction:
     async def execute_returning(self, sql: str, params: Params = ()) -> list[Row]:
         return await self._call(fetch_all, sql, params)
 
+    async def append(self, entries: Sequence[Any]) -> None:
+        if self._connection is None:
+            raise UnitOfWorkError("a transaction can't be used after its block")
+        self._journal.append(entries)
+
     async def _call(self, statement: Statement[T], sql: str, argument: Any) -> T:
         if self._connection is None:
             raise UnitOfWorkError("a transaction can't be used after its block")
@@ -128,11 +146,14 @@ class HoppingTransaction:
 class _Unit:
     """The unit of work that runs on this thread."""
 
-    __slots__ = ("connection", "fresh", "owner")
+    __slots__ = ("connection", "fresh", "journal", "owner")
 
-    def __init__(self, connection: sqlite3.Connection, owner: object) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, owner: object, journal: Journal | None
+    ) -> None:
         self.connection = connection
         self.owner = owner
+        self.journal = journal
         self.fresh = True
 
 
@@ -150,56 +171,97 @@ async def unit_transaction(owner: object = None) -> AsyncIterator[Transaction]:
         raise UnitOfWorkError("there is no unit of work here")
     if owner is not None and unit.owner is not None and owner is not unit.owner:
         raise UnitOfWorkError("a unit of work can't use another database")
-    connection = unit.connection
+    connection, journal = unit.connection, unit.journal
+    appended = len(journal) if journal is not None else 0
     # The first block uses the unit's own savepoint, because nothing has happened since.
     first, unit.fresh = unit.fresh, False
     if not first:
         # Outside a transaction, a savepoint would begin one, and its release would commit.
         require_transaction(connection)
         control(connection, "SAVEPOINT block")
-    transaction = InlineTransaction(connection)
+    transaction = InlineTransaction(connection, journal)
     try:
         yield transaction
         if not first:
             release(connection, "block")
     except BaseException:
+        if journal is not None:
+            journal.cut(appended)
         undo(connection, "unit" if first else "block", keep=first)
         raise
     finally:
         transaction.end()
 
 
-def drive(work: Work[T], connection: sqlite3.Connection, owner: object = None) -> T:
+def drive(
+    work: Work[T],
+    connection: sqlite3.Connection,
+    owner: object = None,
+    journal: Journal | None = None,
+) -> T:
     """Run a unit of work to its end on the calling thread, within the open transaction.
 
     `owner` identifies the database: the unit can't use transactions of another one. The unit is
-    atomic: when it raises, its changes are undone. Raises the errors of the work,
-    `UnitOfWorkError` when it awaits anything but its statements, and `TransactionLost` when it
-    continued after an error that ended the transaction.
+    atomic: when it raises, its changes are undone, and its entries dropped from `journal`. Without
+    a journal it can't append entries. Raises the errors of the work, `UnitOfWorkError` when it
+    awaits anything but its statements, and `TransactionLost` when it continued after an error that
+    ended the transaction.
     """
-    return atomically(connection, partial(_run, work, owner), "unit")
-
-
-def _run(work: Work[T], owner: object, connection: sqlite3.Connection) -> T:
-    token = unit_of_work.set(_Unit(connection, owner))
+    appended = len(journal) if journal is not None else 0
     try:
-        coroutine = work()
-        try:
-            coroutine.send(None)
-        except StopIteration as stop:
-            return cast(T, stop.value)
-        except RuntimeError as error:
-            if error.args == ("no running event loop",):
-                raise _awaited_something_else() from error
-            raise
-        try:
-            coroutine.close()
-        except Exception as error:
-            # The coroutine continued instead of ending, or its clean-up failed.
-            raise _awaited_something_else() from error
-        raise _awaited_something_else()
+        return atomically(connection, partial(_run, work, owner, journal), "unit")
+    except BaseException:
+        if journal is not None:
+            journal.cut(appended)
+        raise
+
+
+def _run(
+    work: Work[T], owner: object, journal: Journal | None, connection: sqlite3.Connection
+) -> T:
+    token = unit_of_work.set(_Unit(connection, owner, journal))
+    try:
+        return _run_to_its_end(work())
     finally:
         unit_of_work.reset(token)
+
+
+def write_entries(journal: Journal, connection: sqlite3.Connection) -> None:
+    """Write all entries of the journal, and remove them from it. Raises `DatabaseError`; roll the
+    transaction back then."""
+    entries, write = journal.take(), journal.write_entries
+    if not entries or write is None:
+        return
+    transaction = InlineTransaction(connection)
+    try:
+        _run_to_its_end(write(transaction, entries))
+    except DatabaseError:
+        raise
+    except Exception as error:
+        # A fault of the function. It must fail this transaction only, and not the writer.
+        logger.exception("the entries of a transaction could not be written")
+        raise TransactionLost(
+            f"the entries of the transaction could not be written: {type(error).__name__}"
+        ) from None
+    finally:
+        transaction.end()
+
+
+def _run_to_its_end(coroutine: Coroutine[Any, Any, T]) -> T:
+    try:
+        coroutine.send(None)
+    except StopIteration as stop:
+        return cast(T, stop.value)
+    except RuntimeError as error:
+        if error.args == ("no running event loop",):
+            raise _awaited_something_else() from error
+        raise
+    try:
+        coroutine.close()
+    except Exception as error:
+        # The coroutine continued instead of ending, or its clean-up failed.
+        raise _awaited_something_else() from error
+    raise _awaited_something_else()
 
 
 def _awaited_something_else() -> UnitOfWorkError:

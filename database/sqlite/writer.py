@@ -21,6 +21,7 @@ from database.errors import (
 from database.sqlite.batches import Batch, BatchRunner, WriterStats
 from database.sqlite.connection import ConnectionConfig, HopConnection, finish
 from database.sqlite.jobs import Job, JobQueue
+from database.sqlite.journal import Journal
 from database.sqlite.loop_pause import LoopPause
 from database.sqlite.open_files import OpenFiles
 from database.sqlite.space import disk_problem
@@ -54,6 +55,7 @@ class Writer:
         on_poison: Callable[[DatabaseError], None],
         files: OpenFiles,
         checkpointer: Checkpointer,
+        journal: Journal,
     ) -> None:
         self.queue = JobQueue(limit=config.queue_limit, timeout=config.queue_timeout)
         self.poisoned: DatabaseError | None = None
@@ -63,8 +65,9 @@ class Writer:
         self._write_lock = write_lock
         self._on_poison = on_poison
         self._files = files
+        self._journal = journal
         self._batches = BatchRunner(
-            config, write_lock, self._answer, self._poison, files, checkpointer
+            config, write_lock, self._answer, self._poison, files, checkpointer, journal
         )
         self._loop = asyncio.get_running_loop()
         self._hop: asyncio.Task[None] | None = None
@@ -87,7 +90,9 @@ class Writer:
 
     async def run_unit(self, work: Work[T], *, urgent: bool = False) -> T:
         """Run a unit of work, and return its result once it is durable."""
-        return await self._submit(lambda raw: drive(work, raw, self._config), urgent=urgent)
+        return await self._submit(
+            lambda raw: drive(work, raw, self._config, self._journal), urgent=urgent
+        )
 
     async def run_statement(self, function: Callable[[sqlite3.Connection], T]) -> T:
         """Run `function`, which executes one statement, and return its result once it is
@@ -177,7 +182,7 @@ class Writer:
         Raises `DatabaseError` when it can't begin or commit.
         """
         async with self._alone():
-            transaction = HoppingTransaction(self._connection)
+            transaction = HoppingTransaction(self._connection, self._journal)
             try:
                 await finish(self._connection.run(self._batches.begin))
                 yield transaction

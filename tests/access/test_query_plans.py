@@ -9,6 +9,7 @@ from backend.repositories.audit_repository import (
     AuditRepository,
     AuditRow,
     StoredAuditRow,
+    UnnumberedRow,
 )
 from backend.repositories.key_rotation_repository import KeyRotationRepository
 from backend.repositories.sealed_repository import SEALED_KINDS, SealedRepository, SealedValue
@@ -48,8 +49,9 @@ async def test_the_head_of_the_audit_is_one_row(application: FastAPI, plans: Exp
     audit = AuditRepository(manager_of(application)).using(plans)
     head = await audit.head()
     assert head is not None
-    row = AuditRow(head.id + 1, NOW, "a", None, "test.done", "tests/1", None, "[]", None)
-    await audit.append([StoredAuditRow(row, "0" * 64)])
+    columns = UnnumberedRow(NOW, "a", None, "test.done", "tests/1", None, "[]", None)
+    row = AuditRow(head.id + 1, *columns)
+    await audit.insert([StoredAuditRow(row, "0" * 64)])
     assert await audit.mac_of(head.id) == head.mac
     assert await audit.has("test.done", "tests/1")
     assert set(careless(plans)) <= IN_THE_ORDER_OF_IDS

@@ -22,7 +22,7 @@ from backend.services.database_service import DatabaseService
 from backend.services.principal import Principal, acting_as
 from config.settings import Settings
 from database.connection_manager import DatabaseManager
-from database.errors import DatabaseError
+from database.errors import DatabaseError, TransactionLost
 from tests.support.clients import client_of
 from tests.support.http import all_rows, make_project, manager_of, new_project
 from tests.support.resources import Resources
@@ -271,7 +271,7 @@ async def test_changes_at_once_make_one_chain(
     assert verify_audit(manager, service.audit.chain) is None
 
 
-async def test_a_row_that_can_not_be_written_undoes_its_unit_alone(
+async def test_a_row_that_can_not_be_written_undoes_all_units_of_its_batch(
     service: DatabaseService, manager: DatabaseManager
 ) -> None:
     manager.execute_command(
@@ -279,15 +279,21 @@ async def test_a_row_that_can_not_be_written_undoes_its_unit_alone(
         " WHEN new.action = 'project.created' BEGIN SELECT RAISE(ABORT, 'no audit'); END"
     )
     token = {"name": "t", "scopes": ["projects:read"]}
+    commits = manager.async_pool.writer.stats.commits
     results = await asyncio.gather(
         service.projects.create(ProjectCreate.model_validate(NEW)),
         service.tokens.create(TokenCreate.model_validate(token)),
-        service.projects.create(ProjectCreate.model_validate(NEW)),
+        service.projects.create(ProjectCreate.model_validate({**NEW, "github_repo": "r2"})),
         return_exceptions=True,
     )
-    assert [isinstance(result, DatabaseError) for result in results] == [True, False, True]
+    assert [type(result) for result in results] == [TransactionLost] * 3
+    assert manager.async_pool.writer.stats.commits == commits
     assert await service.repositories.projects.count() == 0
+    assert [entry["action"] for entry in entries(manager)] == ["token.created"]
+    # The next batch goes on where the record ends.
+    await service.tokens.create(TokenCreate.model_validate(token))
     assert [entry["action"] for entry in entries(manager)] == ["token.created"] * 2
+    assert verify_audit(manager, service.audit.chain) is None
 
 
 async def test_values_that_can_not_be_recorded_are_not_exported(

@@ -10,16 +10,18 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fastapi import FastAPI
 from httpx import AsyncClient
 
 from backend.crypto.audit_chain import ORIGIN, AuditChain
-from backend.repositories.audit_repository import AuditRow
+from backend.repositories.audit_repository import AuditRow, UnnumberedRow
 from backend.schemas.projects import ProjectCreate, ProjectUpdate
 from backend.services.audit.verification import ExportedHead, verify_audit
 from backend.services.database_service import DatabaseService
+from backend.services.kinds import Kind
 from database.connection_manager import DatabaseManager
 from tests.support.http import make_project, manager_of, service_of
 
@@ -81,6 +83,9 @@ CHANGES = {
     "project_id": "2",
     "fields": "'[]'",
     "request_id": "'other'",
+    "version": "77",
+    "digest": "'a digest'",
+    "address": "'192.0.2.1'",
     "mac": "substr(mac, 2) || 'f'",
 }
 
@@ -99,9 +104,11 @@ def test_every_column_was_tried() -> None:
     assert {"id", *CHANGES} == {*AuditRow._fields, "mac"}
 
 
-@pytest.mark.parametrize("column", ["actor_token_id", "project_id", "request_id"])
+@pytest.mark.parametrize(
+    "column", ["actor_token_id", "project_id", "request_id", "version", "digest", "address"]
+)
 def test_null_is_not_the_same_as_nothing(damage: Damage, column: str) -> None:
-    value = "0" if column != "request_id" else "''"
+    value = "0" if column in ("actor_token_id", "project_id", "version") else "''"
     found = damage(f"UPDATE audit_entries SET {column} = {value} WHERE id = 1", exported=[])
     assert found is not None
 
@@ -200,7 +207,8 @@ async def test_an_older_copy_that_was_written_on_is_proved_by_a_head(
 
 def test_threads_that_share_a_chain_do_not_disturb_one_another() -> None:
     chain = AuditChain(b"k" * 32)
-    rows = [AuditRow(id, "t", "a", None, "b", "x" * id, None, "[]", None) for id in range(1, 2_001)]
+    columns = UnnumberedRow("t", "a", None, "b", "c", None, "[]", None)
+    rows = [AuditRow(id, *columns._replace(target="x" * id)) for id in range(1, 2_001)]
     expected = [chain.mac(ORIGIN, row) for row in rows]
     with ThreadPoolExecutor(4) as threads:
         for macs in threads.map(lambda _: [chain.mac(ORIGIN, row) for row in rows], range(8)):
@@ -221,7 +229,7 @@ async def test_many_rows_are_checked_to_the_last(
 ) -> None:
     async with service.transaction() as repositories:
         for _ in range(1300):
-            await service.kit.audit.record(repositories, "test.done", target="tests/1")
+            await service.kit.audit.record(repositories, Kind.PROJECT_UPDATED, target="projects/1")
     assert verify_audit(manager, service.audit.chain) is None
     head = await service.audit.head()
     assert head is not None
@@ -252,12 +260,24 @@ def documented_macs(key: bytes, lines: list[str]) -> Iterator[str]:
         "project_id",
         "fields",
         "request_id",
+        "version",
+        "digest",
+        "address",
     )
-    previous = "0" * 64
+
+    def mac(label: str, previous: str, entry: dict[str, Any], names: tuple[str, ...]) -> str:
+        message = b"".join(field(entry[name]) for name in names)
+        return hmac.new(key, field(label) + field(previous) + message, "sha256").hexdigest()
+
+    previous, is_earlier = "0" * 64, True
     for line in lines:
         entry = json.loads(line)
-        message = b"".join(field(entry[name]) for name in columns)
-        previous = hmac.new(key, field("sa1") + field(previous) + message, "sha256").hexdigest()
+        if is_earlier and entry["mac"] == mac("sa1", previous, entry, columns[:9]):
+            assert [entry[name] for name in columns[9:]] == [None] * 3
+            previous = entry["mac"]
+        else:
+            is_earlier = False
+            previous = mac("sa2", previous, entry, columns)
         yield previous
 
 

@@ -48,6 +48,16 @@ LINES: Final = {
         ),
         ("        self.webhooks = ", "        self.notes = Notes(kit)"),
     ],
+    "backend/services/kinds.py": [
+        (
+            "    TOKEN_CREATED = ",
+            (
+                '    NOTE_CREATED = "note.created", Scope.PROJECTS_READ\n'
+                '    NOTE_UPDATED = "note.updated", Scope.PROJECTS_READ\n'
+                '    NOTE_DELETED = "note.deleted", Scope.PROJECTS_READ'
+            ),
+        ),
+    ],
     "backend/routes/__init__.py": [
         ("    pipeline_states,", "    notes,"),
         ("    webhooks.router,", "    notes.router,"),

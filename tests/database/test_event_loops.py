@@ -43,6 +43,7 @@ USES: dict[str, Callable[[AsyncConnectionPool], Awaitable[object]]] = {
     "execute_many": lambda pool: pool.execute_many("DELETE FROM items WHERE id = ?", [(1,)]),
     "insert": lambda pool: pool.insert("INSERT INTO items (name) VALUES (?)", ("a",), 1),
     "execute_returning": lambda pool: pool.execute_returning("DELETE FROM items RETURNING id"),
+    "append": lambda pool: pool.append(["an entry"]),
     "run_unit": lambda pool: pool.run_unit(adding(pool, "elsewhere")),
     "run_read": lambda pool: pool.run_read(lambda raw: raw.in_transaction),
     "run_alone": lambda pool: pool.run_alone(lambda raw: raw.in_transaction),

@@ -16,9 +16,10 @@ from typing import Any
 
 import database.sqlite.batches
 import database.sqlite.connection
-from backend.observability.request_ids import current_request_id
 from backend.repositories import Repositories
+from backend.repositories.audit_repository import UnnumberedRow
 from backend.services.recording import AuditEvent, Recorder
+from database.engine import Executor
 from database.errors import DatabaseError
 from database.sqlite.batches import BatchRunner
 from database.sqlite.jobs import Job
@@ -75,23 +76,18 @@ def loses_units() -> None:
 
 def splits_units() -> None:
     """A unit's changes are committed some time before their audit entry."""
-    record = Recorder.record_all
+    write = Recorder.write
 
-    async def mutated(
-        self: Recorder, repositories: Repositories, events: Sequence[AuditEvent]
-    ) -> None:
-        if current_request_id() is None:
-            # The changes during a start belong to no request.
-            await record(self, repositories, events)
-            return
-        transaction: Any = repositories.audit.db
-        transaction._connection.execute("COMMIT")
-        time.sleep(0.005)  # noqa: ASYNC251 - the writer's thread has no loop
-        transaction._connection.execute("BEGIN IMMEDIATE")
-        transaction._connection.execute("SAVEPOINT unit")
-        await record(self, repositories, events)
+    async def mutated(self: Recorder, executor: Executor, rows: Sequence[UnnumberedRow]) -> None:
+        # The changes during a start belong to no request.
+        if any(row.request_id is not None for row in rows):
+            transaction: Any = executor
+            transaction._connection.execute("COMMIT")
+            time.sleep(0.005)  # noqa: ASYNC251 - the writer's thread has no loop
+            transaction._connection.execute("BEGIN IMMEDIATE")
+        await write(self, executor, rows)
 
-    Recorder.record_all = mutated  # type: ignore[method-assign]
+    Recorder.write = mutated  # type: ignore[method-assign]
 
 
 def ignores_commits_that_fail() -> None:

@@ -13,9 +13,12 @@ from pathlib import Path
 
 import httpx
 
+from backend.crypto.audit_chain import ORIGIN, AuditChain
 from backend.crypto.keyring import generate_master_key
-from backend.runtime import Runtime
+from backend.repositories.audit_repository import AuditHead, AuditRow
+from backend.runtime import HeadsFile, Runtime, find_keyring, inspection
 from backend.schemas.logs import LogEntry
+from backend.services.audit.verification import ExportedHead
 from config.settings import Settings
 from database.base import time_text
 from database.migrator import dump_schema, load_migrations, migrate
@@ -69,10 +72,14 @@ def migration(directory: Path, tally: Tally, rounds: int, seed: int) -> None:
         serving.process.kill()
         serving.finish()
     site.check()
+    chain = asyncio.run(_chain(site))
     for _ in range(rounds):
         version = site.chance.randrange(2, len(load_migrations()))
         database = site.directory / "strongroom.db"
-        _make_older(database, version)
+        head = _make_older(database, version, chain)
+        heads = HeadsFile(site.directory / "audit.heads")
+        heads.path.unlink()
+        heads.append(head)
         log = database.with_name("strongroom.db-wal")
         with running("migrate", "--data-dir", site.directory) as process:
             tally.note(kill_once(process, log.exists, site, 0.15))
@@ -85,8 +92,15 @@ def migration(directory: Path, tally: Tally, rounds: int, seed: int) -> None:
     site.done()
 
 
-def _make_older(database: Path, version: int) -> None:
-    """Move the database's rows, and some more, into a database with an older schema."""
+async def _chain(site: Site) -> AuditChain:
+    settings = Settings(_env_file=None, data_dir=site.directory)
+    async with inspection(settings, find_keyring(settings)) as opened:
+        return opened.service.audit.chain
+
+
+def _make_older(database: Path, version: int, chain: AuditChain) -> ExportedHead:
+    """Move the database's rows, and some more, into a database with an older schema. Returns the
+    head of its audit."""
     older = database.with_name("older.db")
     connection = open_connection(ConnectionConfig(older))
     migrate(connection, load_migrations()[:version])
@@ -102,6 +116,7 @@ def _make_older(database: Path, version: int) -> None:
         if table != "schema_migrations":
             _copy_table(connection, table)
     now = time_text(datetime.now(UTC))
+    head = _chain_as_before(connection, chain)
     connection.executemany(LOG, ((f"filler {n}", now) for n in range(FILLER)))
     connection.execute("COMMIT")
     assert dump_schema(connection) == schema
@@ -109,6 +124,22 @@ def _make_older(database: Path, version: int) -> None:
     for name in ("strongroom.db-wal", "strongroom.db-shm"):
         database.with_name(name).unlink(missing_ok=True)
     older.replace(database)
+    return ExportedHead(*head, now)
+
+
+def _chain_as_before(connection: sqlite3.Connection, chain: AuditChain) -> AuditHead:
+    """Give the rows of the audit the MACs of the versions that had fewer columns. Returns the
+    head."""
+    head = AuditHead(0, ORIGIN)
+    names = ", ".join(AuditRow._fields[:9])
+    rows = connection.execute(f"SELECT {names} FROM main.audit_entries ORDER BY id")  # noqa: S608
+    for columns in rows.fetchall():
+        row = AuditRow._make((*columns, None, None, None))
+        mac = chain.earlier_mac(head.mac, row)
+        assert mac is not None
+        connection.execute("UPDATE main.audit_entries SET mac = ? WHERE id = ?", (mac, row.id))
+        head = AuditHead(row.id, mac)
+    return head
 
 
 def _copy_table(connection: sqlite3.Connection, table: str) -> None:

@@ -94,9 +94,9 @@ async def test_marking_deleted_and_back(
     projects = repositories.projects
     assert await projects.restore(project.id) is None
     deleted_at = clock.advance()
-    assert await projects.soft_delete(project.id) is True
-    assert await projects.soft_delete(project.id) is False
-    deleted = await projects.get_by_id(project.id)
+    deleted = await projects.soft_delete(project.id)
+    assert await projects.soft_delete(project.id) is None
+    assert deleted == await projects.get_by_id(project.id)
     assert deleted == project.model_copy(
         update={"status": ProjectStatus.DELETED, "updated_at": deleted_at, "version": 2}
     )
@@ -105,7 +105,7 @@ async def test_marking_deleted_and_back(
         update={"status": ProjectStatus.ACTIVE, "updated_at": restored_at, "version": 3}
     )
     assert await projects.restore(project.id) is None
-    assert await projects.soft_delete(99) is False
+    assert await projects.soft_delete(99) is None
     assert await projects.restore(99) is None
 
 

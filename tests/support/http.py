@@ -88,11 +88,16 @@ def row_counts(manager: DatabaseManager) -> Mapping[str, int]:
 
 
 def all_rows(manager: DatabaseManager) -> Mapping[str, list[dict[str, Any]]]:
-    """All stored rows by table."""
-    return {
+    """All stored rows by table, without the audit's entries for what was refused: those are no
+    effects of a request."""
+    rows = {
         name: manager.execute_query(f'SELECT * FROM "{name}" ORDER BY 1')  # noqa: S608
         for name in row_counts(manager)
     }
+    rows["audit_entries"] = [
+        row for row in rows.get("audit_entries", []) if not row["action"].endswith("_refused")
+    ]
+    return rows
 
 
 async def pages(

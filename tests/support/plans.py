@@ -1,6 +1,7 @@
 """How the database finds the rows of a statement."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from database.engine import Executor, Params, Row
 
@@ -44,6 +45,9 @@ class Explaining:
     async def execute_returning(self, sql: str, params: Params = ()) -> list[Row]:
         await self._explain(sql, params)
         return await self._executor.execute_returning(sql, params)
+
+    async def append(self, entries: Sequence[Any]) -> None:
+        await self._executor.append(entries)
 
     async def _explain(self, sql: str, params: Params) -> None:
         rows = await self._executor.fetch_all(f"EXPLAIN QUERY PLAN {sql}", params)

@@ -11,6 +11,7 @@ import pytest
 from fastapi import FastAPI
 
 from database.sqlite.connection import ConnectionConfig, open_connection
+from tests.support.clients import Caller
 from tests.support.http import TIME, manager_of, problem, row_counts
 from tests.support.webhooks import (
     PAYLOAD,
@@ -21,6 +22,8 @@ from tests.support.webhooks import (
     make_webhook,
     signature,
 )
+
+SIGNATURE = "X-Hub-Signature-256"
 
 
 async def test_a_delivery_is_stored_as_it_came(
@@ -104,12 +107,21 @@ async def test_the_webhook_tells_when_it_was_last_delivered_to(
     assert after == {**before, "last_triggered_at": delivery["created_at"]}
 
 
-async def test_deliveries_are_no_changes_that_the_audit_records(
-    client: httpx.AsyncClient, sender: httpx.AsyncClient, webhook_id: int
+async def test_the_audit_records_each_delivery_once(
+    client: httpx.AsyncClient, caller: Caller, webhook_id: int
 ) -> None:
-    before = (await client.get("/api/audit")).json()
-    assert (await deliver(sender, webhook_id)).status_code == 202
-    assert (await client.get("/api/audit")).json() == before
+    webhook = (await client.get(f"/api/webhooks/{webhook_id}")).json()
+    async with caller("192.30.252.1") as github:
+        delivery = (await deliver(github, webhook_id)).json()
+        assert (await deliver(github, webhook_id)).status_code == 200
+        forged = await deliver(github, webhook_id, changes={SIGNATURE: "sha256=" + "0" * 64})
+        assert forged.status_code == 401
+    answer = await client.get("/api/audit", params={"action": "delivery.received"})
+    [entry] = answer.json()["entries"]
+    assert entry["target"] == f"webhooks/{webhook_id}/deliveries/{delivery['id']}"
+    assert (entry["project_id"], entry["version"]) == (webhook["project_id"], None)
+    assert (entry["actor"], entry["actor_token_id"]) == ("anonymous", None)
+    assert (entry["address"], entry["fields"]) == ("192.30.252.1", [])
 
 
 # Signatures

@@ -11,6 +11,7 @@ from backend.repositories.api_token_repository import NewToken, StoredToken
 from backend.schemas.tokens import TokenCreate, TokenCreated, TokenInfo, TokenList
 from backend.services.access.token_cache import KnownToken, TokenCache
 from backend.services.base import Kit, UseCases, shielded_then, unit_of_work
+from backend.services.kinds import Kind
 from backend.services.principal import ADMIN, Principal
 from database.base import time_text
 from database.engine import in_unit_of_work
@@ -140,7 +141,9 @@ class Tokens(UseCases):
         async with self.transaction() as repositories:
             if not await repositories.tokens.revoke(token_id):
                 raise TokenNotFound
-            await self.kit.audit.record(repositories, "token.revoked", target=f"tokens/{token_id}")
+            await self.kit.audit.record(
+                repositories, Kind.TOKEN_REVOKED, target=f"tokens/{token_id}"
+            )
 
     def _new_token(self, request: TokenCreate) -> NewToken:
         if request.expires_in is not None and request.expires_at is not None:
@@ -165,7 +168,7 @@ class Tokens(UseCases):
         given = {"project_ids": new.project_ids, "expires_at": new.expires_at}
         await self.kit.audit.record(
             repositories,
-            "token.created",
+            Kind.TOKEN_CREATED,
             target=f"tokens/{token_id}",
             fields=["name", "scopes", *(name for name, value in given.items() if value)],
         )

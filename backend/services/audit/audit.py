@@ -13,6 +13,7 @@ from backend.repositories.audit_repository import (
 from backend.schemas.audit import AuditEntry, AuditList, ExportedAuditEntry
 from backend.services.audit.verification import AuditProblem, ExportedHead, tail_problem
 from backend.services.base import UseCases, unit_of_work
+from backend.services.kinds import Kind
 from backend.services.principal import Principal, current_principal
 
 _EXPORT_ROWS = 500
@@ -85,12 +86,14 @@ class Audit(UseCases):
     @unit_of_work
     async def _record_loss(self, target: str) -> None:
         async with self.transaction() as repositories:
-            if not await repositories.audit.has("audit.loss_found", target):
-                await self.kit.audit.record(repositories, "audit.loss_found", target=target)
+            if not await repositories.audit.has(Kind.AUDIT_LOSS_FOUND.value, target):
+                await self.kit.audit.record(repositories, Kind.AUDIT_LOSS_FOUND, target=target)
 
 
 def _entry(row: AuditRow) -> AuditEntry:
-    return AuditEntry(**{**row._asdict(), "fields": json.loads(row.fields)})
+    columns = {**row._asdict(), "fields": json.loads(row.fields)}
+    del columns["digest"]
+    return AuditEntry(**columns)
 
 
 def _exported(stored: StoredAuditRow) -> bytes:

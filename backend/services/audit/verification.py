@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from backend.crypto.audit_chain import ORIGIN, AuditChain
 from backend.repositories.audit_repository import (
+    AuditRow,
     StoredAuditRow,
     read_audit_ids,
     read_audit_macs,
@@ -86,6 +87,9 @@ class _ChainCheck:
         self.unreadable: AuditProblem | None = None
         self._chain = chain
         self._previous = ORIGIN
+        self._may_be_earlier = True
+        """Whether the next row may have the earlier format: no row before it has the present
+        one."""
 
     def problem(self, stored: StoredAuditRow) -> AuditProblem | None:
         """What is wrong with the next row; `None` if nothing is."""
@@ -96,7 +100,7 @@ class _ChainCheck:
                 expected,
                 f"audit entry {expected} is missing: it was removed or renumbered",
             )
-        if self._chain.mac(self._previous, row) != mac:
+        if not self._fits(row, mac):
             return AuditProblem(
                 row.id,
                 f"audit entry {row.id} is not as it was written: it was changed or moved, or the "
@@ -104,6 +108,13 @@ class _ChainCheck:
             )
         self.last_id, self._previous = row.id, mac
         return None
+
+    def _fits(self, row: AuditRow, mac: str) -> bool:
+        if self._may_be_earlier:
+            if self._chain.earlier_mac(self._previous, row) == mac:
+                return True
+            self._may_be_earlier = False
+        return self._chain.mac(self._previous, row) == mac
 
 
 def _read_on(db_manager: DatabaseManager, check: _ChainCheck) -> list[StoredAuditRow]:

@@ -9,6 +9,7 @@ from typing import Protocol
 from backend.repositories.paging import Page
 from backend.schemas.backups import Backup, BackupCreated, BackupList
 from backend.services.base import UseCases, unit_of_work
+from backend.services.kinds import Kind
 from backend.services.single_task import SingleTask
 from database.errors import DatabaseBusy
 
@@ -25,7 +26,7 @@ class Backups(UseCases):
     async def record(self, name: str) -> None:
         """Record in the audit that the whole database was copied."""
         async with self.transaction() as repositories:
-            await self.kit.audit.record(repositories, "backup.created", target=f"backups/{name}")
+            await self.kit.audit.record(repositories, Kind.BACKUP_CREATED, target=f"backups/{name}")
 
 
 class BackupStore(Protocol):

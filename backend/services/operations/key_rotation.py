@@ -18,6 +18,7 @@ from backend.repositories.keys_repository import ProjectKey
 from backend.repositories.sealed_repository import SEALED_KINDS, SealedKind, SealedValue
 from backend.schemas.keys import KeyStatus, MasterKeyStatus, RotationProgress
 from backend.services.base import Kit, UseCases, shielded_then, unit_of_work
+from backend.services.kinds import Kind
 from backend.services.projects.secret_sealing import SecretSealing, stored_key
 
 _KEYS_PER_UNIT = 50
@@ -86,7 +87,7 @@ class KeyRotation(UseCases):
                 running = await repositories.rotations.begin(
                     reencrypt=reencrypt, total=await repositories.rotations.wrapped_keys()
                 )
-                await self._record_rotation(repositories, "keys.rotation_started", running)
+                await self._record_rotation(repositories, Kind.KEYS_ROTATION_STARTED, running)
             return _progress(running)
 
     async def is_unfinished(self) -> bool:
@@ -138,7 +139,7 @@ class KeyRotation(UseCases):
         async with self.transaction() as repositories:
             await self._count(repositories, rotation, over=True)
             await repositories.rotations.finish(rotation.id)
-            await self._record_rotation(repositories, "keys.rotation_finished", rotation)
+            await self._record_rotation(repositories, Kind.KEYS_ROTATION_FINISHED, rotation)
             latest = await repositories.rotations.latest()
             return _progress(latest or rotation)
 
@@ -255,11 +256,11 @@ class KeyRotation(UseCases):
             return None
 
     async def _record_rotation(
-        self, repositories: Repositories, action: str, rotation: StoredRotation
+        self, repositories: Repositories, kind: Kind, rotation: StoredRotation
     ) -> None:
         await self.kit.audit.record(
             repositories,
-            action,
+            kind,
             target=f"keys/rotations/{rotation.id}",
             fields=["reencrypt"] if rotation.reencrypt else [],
         )

@@ -19,6 +19,7 @@ from backend.repositories.retention_repository import (
 )
 from backend.schemas.retention import Limit, Removable, RetentionLimits, RetentionPlan
 from backend.services.base import UseCases, unit_of_work
+from backend.services.kinds import Kind
 from database.base import time_text
 
 RemoveSome = Callable[[int], Awaitable[int]]
@@ -74,7 +75,7 @@ class Retention(UseCases):
         itself are not recorded."""
         async with self.transaction() as repositories:
             await self.kit.audit.record(
-                repositories, "retention.applied", target="retention/limits"
+                repositories, Kind.RETENTION_APPLIED, target="retention/limits"
             )
 
     @unit_of_work(read_only=True)

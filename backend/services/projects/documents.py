@@ -171,7 +171,7 @@ class Documents(UseCases):
             except SecretUnreadable:
                 unreadable.append(key)
             else:
-                events.append(secret_revealed(item.secret.project_id, key))
+                events.append(secret_revealed(item.secret))
         await self.kit.audit.record_all(repositories, events)
         content["secrets"] = values
         if unreadable:

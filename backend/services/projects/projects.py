@@ -24,6 +24,7 @@ from backend.services.base import (
     shielded_then,
     unit_of_work,
 )
+from backend.services.kinds import Kind
 from backend.services.principal import current_principal
 from backend.services.projects.secret_sealing import SecretSealing, secret_created
 from backend.services.recording import AuditEvent
@@ -58,7 +59,15 @@ class Projects(UseCases):
             settings = project.settings.given_fields() if project.settings is not None else {}
             await repositories.settings.add(created.id, settings)
             changed = [*(project.model_fields_set - _NEW_ONLY), *map(_settings_field, settings)]
-            events = [AuditEvent("project.created", f"projects/{created.id}", created.id, changed)]
+            events = [
+                AuditEvent(
+                    Kind.PROJECT_CREATED,
+                    f"projects/{created.id}",
+                    created.id,
+                    changed,
+                    created.version,
+                )
+            ]
             if project.secrets:
                 project_key = await self._sealing.new_key(repositories, created.id)
                 await repositories.secrets.add_all(
@@ -68,7 +77,7 @@ class Projects(UseCases):
                         for item in project.secrets
                     ],
                 )
-                events += [secret_created(created.id, item.key) for item in project.secrets]
+                events += [secret_created(created.id, item.key, 1) for item in project.secrets]
             await self.kit.audit.record_all(repositories, events)
             return created
 
@@ -162,7 +171,7 @@ class Projects(UseCases):
             updated = await repositories.projects.update(project_id, changes)
             if updated is None:
                 raise ProjectNotFound
-            await self._record(repositories, "project.updated", project_id, fields=changes)
+            await self._record(repositories, Kind.PROJECT_UPDATED, updated, fields=changes)
             return updated
 
     @unit_of_work
@@ -170,8 +179,9 @@ class Projects(UseCases):
         """Mark the project as deleted, unless it already is. Raises `ProjectNotFound`."""
         async with self.transaction() as repositories:
             await existing_project(repositories, project_id)
-            if await repositories.projects.soft_delete(project_id):
-                await self._record(repositories, "project.deleted", project_id)
+            deleted = await repositories.projects.soft_delete(project_id)
+            if deleted is not None:
+                await self._record(repositories, Kind.PROJECT_DELETED, deleted)
 
     async def purge(self, project_id: int) -> None:
         """Remove the project with its key, its secrets and everything else that belongs to it.
@@ -188,7 +198,12 @@ class Projects(UseCases):
             await existing_project(repositories, project_id)
             if not await repositories.projects.purge(project_id):
                 raise ProjectNotFound
-            await self._record(repositories, "project.purged", project_id)
+            await self.kit.audit.record(
+                repositories,
+                Kind.PROJECT_PURGED,
+                target=f"projects/{project_id}",
+                project_id=project_id,
+            )
 
     @unit_of_work
     async def restore(self, project_id: int) -> Project:
@@ -203,7 +218,7 @@ class Projects(UseCases):
             current_principal().require_all_projects("projects:write")
             restored = await repositories.projects.restore(project_id)
             if restored is not None:
-                await self._record(repositories, "project.restored", project_id)
+                await self._record(repositories, Kind.PROJECT_RESTORED, restored)
             return restored or project
 
     async def get_settings(self, project_id: int) -> ProjectSettings:
@@ -247,10 +262,11 @@ class Projects(UseCases):
         changed = await repositories.settings.upsert(project_id, changes)
         await self.kit.audit.record(
             repositories,
-            "settings.updated",
+            Kind.SETTINGS_UPDATED,
             target=f"projects/{project_id}/configuration",
             project_id=project_id,
             fields=changes,
+            version=changed.version,
         )
         return changed
 
@@ -291,13 +307,17 @@ class Projects(UseCases):
     async def _record(
         self,
         repositories: Repositories,
-        action: str,
-        project_id: int,
+        kind: Kind,
+        project: Project,
         fields: Collection[str] = (),
     ) -> None:
-        target = f"projects/{project_id}"
         await self.kit.audit.record(
-            repositories, action, target=target, project_id=project_id, fields=fields
+            repositories,
+            kind,
+            target=f"projects/{project.id}",
+            project_id=project.id,
+            fields=fields,
+            version=project.version,
         )
 
 

@@ -9,6 +9,7 @@ from backend.repositories.keys_repository import ProjectKey
 from backend.repositories.project_secrets_repository import SealedSecret, StoredSecret
 from backend.schemas.secrets import SecretMetadata
 from backend.services.base import Kit
+from backend.services.kinds import Kind
 from backend.services.recording import AuditEvent
 from models import ProjectSecret, SecretStatus
 
@@ -28,7 +29,9 @@ class SecretSealing:
         added = await repositories.secrets.add(
             project_id, key, project_key_id=sealed.project_key_id, ciphertext=sealed.ciphertext
         )
-        await self.kit.audit.record_all(repositories, [secret_created(project_id, key)])
+        await self.kit.audit.record_all(
+            repositories, [secret_created(project_id, key, added.version)]
+        )
         return added
 
     async def replace(
@@ -48,7 +51,7 @@ class SecretSealing:
         )
         if replaced is not None:
             await self.kit.audit.record_all(
-                repositories, [secret_updated(secret.project_id, secret.key_name)]
+                repositories, [secret_updated(secret.project_id, secret.key_name, replaced.version)]
             )
         return replaced
 
@@ -117,19 +120,22 @@ def secret_target(project_id: int, key: str) -> str:
     return f"projects/{project_id}/secrets/{key}"
 
 
-def secret_created(project_id: int, key: str) -> AuditEvent:
+def secret_created(project_id: int, key: str, version: int) -> AuditEvent:
     """The audit event for a new secret."""
-    return AuditEvent("secret.created", secret_target(project_id, key), project_id, ("value",))
+    target = secret_target(project_id, key)
+    return AuditEvent(Kind.SECRET_CREATED, target, project_id, ("value",), version)
 
 
-def secret_updated(project_id: int, key: str) -> AuditEvent:
+def secret_updated(project_id: int, key: str, version: int) -> AuditEvent:
     """The audit event for a new value."""
-    return AuditEvent("secret.updated", secret_target(project_id, key), project_id, ("value",))
+    target = secret_target(project_id, key)
+    return AuditEvent(Kind.SECRET_UPDATED, target, project_id, ("value",), version)
 
 
-def secret_revealed(project_id: int, key: str) -> AuditEvent:
+def secret_revealed(secret: ProjectSecret) -> AuditEvent:
     """The audit event for a value that was revealed."""
-    return AuditEvent("secret.revealed", secret_target(project_id, key), project_id)
+    target = secret_target(secret.project_id, secret.key_name)
+    return AuditEvent(Kind.SECRET_REVEALED, target, secret.project_id, (), secret.version)
 
 
 def stored_key(key: ProjectKey) -> StoredProjectKey:

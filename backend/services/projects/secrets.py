@@ -30,6 +30,7 @@ from backend.services.base import (
     require_live_project,
     unit_of_work,
 )
+from backend.services.kinds import Kind
 from backend.services.principal import current_principal
 from backend.services.projects.secret_sealing import (
     SecretSealing,
@@ -153,10 +154,10 @@ class Secrets(UseCases):
             sealed = SealedSecret(key, version, project_key.id, text)
             if stored is None:
                 new.append(sealed)
-                events.append(secret_created(project_id, key))
+                events.append(secret_created(project_id, key, version))
             else:
                 replaced.append(sealed)
-                events.append(secret_updated(project_id, key))
+                events.append(secret_updated(project_id, key, version))
         if new:
             await repositories.secrets.add_all(project_id, new)
             result.created = len(new)
@@ -208,7 +209,7 @@ class Secrets(UseCases):
         async with self.transaction() as repositories:
             stored = await existing_secret(repositories, project_id, key)
             value = self._sealing.open(stored)
-            await self.kit.audit.record_all(repositories, [secret_revealed(project_id, key)])
+            await self.kit.audit.record_all(repositories, [secret_revealed(stored.secret)])
             return SecretReveal(
                 key=stored.secret.key_name,
                 value=value.get_secret_value(),
@@ -224,7 +225,7 @@ class Secrets(UseCases):
                 raise SecretNotFound
             await self.kit.audit.record(
                 repositories,
-                "secret.deleted",
+                Kind.SECRET_DELETED,
                 target=secret_target(project_id, key),
                 project_id=project_id,
             )

@@ -14,6 +14,7 @@ from backend.repositories.agent_run_repository import Lease, RunningLease
 from backend.repositories.paging import MAX_PAGE_BYTES
 from backend.schemas.runs import ClaimedRun, LeasedRun, RunClaim, RunHeartbeat
 from backend.services.base import Kit, UseCases, unit_of_work
+from backend.services.kinds import Kind
 from backend.services.principal import SYSTEM, acting_as, current_principal
 from backend.services.recording import AuditEvent
 from backend.services.runs.access import (
@@ -88,7 +89,11 @@ class Claims(UseCases):
                 repositories,
                 [
                     AuditEvent(
-                        "agent_run.claimed", f"agent_runs/{run.id}", run.project_id, ("status",)
+                        Kind.AGENT_RUN_CLAIMED,
+                        f"agent_runs/{run.id}",
+                        run.project_id,
+                        ("status",),
+                        run.version,
                     )
                     for run in claimed
                 ],
@@ -202,10 +207,11 @@ class Claims(UseCases):
                         await repositories.run_queues.enqueue(run.project_id, run.id)
                     await self.kit.audit.record(
                         repositories,
-                        "agent_run.failed" if failed else "agent_run.requeued",
+                        Kind.AGENT_RUN_FAILED if failed else Kind.AGENT_RUN_REQUEUED,
                         target=f"agent_runs/{run.id}",
                         project_id=run.project_id,
                         fields=("status", "error_message") if failed else ("status",),
+                        version=run.version,
                     )
                     outcomes["failed" if failed else "requeued"] += 1
         return outcomes

@@ -3,6 +3,7 @@
 from backend.repositories.pipeline_state_repository import TimedState
 from backend.schemas.runs import PipelineHistory, PipelineStateCreate, PipelineStateEntry
 from backend.services.base import UseCases, unit_of_work
+from backend.services.kinds import Kind
 from backend.services.runs.access import existing_run, writable_run
 from models import utc_datetime
 
@@ -21,10 +22,11 @@ class PipelineStates(UseCases):
             added = await repositories.pipeline_states.append(run_id, state.state, state.metadata)
             await self.kit.audit.record(
                 repositories,
-                "pipeline_state.added",
+                Kind.PIPELINE_STATE_ADDED,
                 target=f"agent_runs/{run_id}",
                 project_id=run.project_id,
                 fields=state.model_fields_set - {"lease_token"},
+                version=run.version,
             )
         return _entry(TimedState(added, next_at=None))
 

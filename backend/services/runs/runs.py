@@ -18,6 +18,7 @@ from backend.schemas.runs import (
     RunTransition,
 )
 from backend.services.base import UseCases, differing, live_project, unit_of_work
+from backend.services.kinds import Kind
 from backend.services.principal import current_principal
 from backend.services.runs.access import existing_run, extended_lease, writable_run
 from backend.services.runs.states import FINAL, TRANSITIONS, sources
@@ -29,14 +30,14 @@ FIXED_WHEN_FINAL: Final = frozenset(
 """The task and the outcome of a finished run. Its pull request, its validation and its metadata
 can still change."""
 
-VERBS: Final = {
-    RunStatus.RUNNING: "started",
-    RunStatus.PAUSED: "paused",
-    RunStatus.COMPLETED: "completed",
-    RunStatus.FAILED: "failed",
-    RunStatus.CANCELLED: "cancelled",
+KINDS: Final = {
+    RunStatus.RUNNING: Kind.AGENT_RUN_STARTED,
+    RunStatus.PAUSED: Kind.AGENT_RUN_PAUSED,
+    RunStatus.COMPLETED: Kind.AGENT_RUN_COMPLETED,
+    RunStatus.FAILED: Kind.AGENT_RUN_FAILED,
+    RunStatus.CANCELLED: Kind.AGENT_RUN_CANCELLED,
 }
-"""The audit's verb for the transition to each status."""
+"""What the audit calls the transition to each status."""
 
 
 class Runs(UseCases):
@@ -54,10 +55,11 @@ class Runs(UseCases):
             created = await add_run(repositories, project, data)
             await self.kit.audit.record(
                 repositories,
-                "agent_run.created",
+                Kind.AGENT_RUN_CREATED,
                 target=f"agent_runs/{created.id}",
                 project_id=project.id,
                 fields=run.model_fields_set - {"project_id"},
+                version=created.version,
             )
             return created
 
@@ -131,7 +133,7 @@ class Runs(UseCases):
             updated = await repositories.runs.update(run_id, changes)
             if updated is None:
                 raise AgentRunNotFound
-            await self._record_run(repositories, "updated", run, changes)
+            await self._record_run(repositories, Kind.AGENT_RUN_UPDATED, updated, changes)
             return updated
 
     @unit_of_work
@@ -166,23 +168,24 @@ class Runs(UseCases):
                 current = await existing_run(repositories, run_id)
                 raise _refusal(current, f"a run can't go from {current.status} to {target}")
             resumed = run.status is RunStatus.PAUSED and target is RunStatus.RUNNING
-            verb = "resumed" if resumed else VERBS[target]
-            await self._record_run(repositories, verb, run, {"status", *given})
+            kind = Kind.AGENT_RUN_RESUMED if resumed else KINDS[target]
+            await self._record_run(repositories, kind, moved, {"status", *given})
             return moved
 
     async def _record_run(
         self,
         repositories: Repositories,
-        verb: str,
+        kind: Kind,
         run: AgentRun,
         fields: "set[str] | dict[str, Any]",
     ) -> None:
         await self.kit.audit.record(
             repositories,
-            f"agent_run.{verb}",
+            kind,
             target=f"agent_runs/{run.id}",
             project_id=run.project_id,
             fields=fields,
+            version=run.version,
         )
 
 

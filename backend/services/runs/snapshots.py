@@ -4,6 +4,7 @@ from backend.errors import AgentRunNotFound, InvalidTransition, SnapshotNotFound
 from backend.repositories import Repositories
 from backend.schemas.snapshots import SnapshotCreate, SnapshotList, SnapshotUpdate
 from backend.services.base import UseCases, differing, unit_of_work
+from backend.services.kinds import Kind
 from backend.services.runs.access import existing_run, writable_run
 from backend.services.runs.snapshot_states import TRANSITIONS, sources
 from models import AgentRun, GrainchainSnapshot, SnapshotStatus
@@ -25,10 +26,11 @@ class Snapshots(UseCases):
             created = await repositories.snapshots.create({**data, "agent_run_id": run_id})
             await self.kit.audit.record(
                 repositories,
-                "snapshot.created",
+                Kind.SNAPSHOT_CREATED,
                 target=f"snapshots/{created.id}",
                 project_id=run.project_id,
                 fields=snapshot.model_fields_set - {"lease_token"},
+                version=created.version,
             )
             return created
 
@@ -71,10 +73,11 @@ class Snapshots(UseCases):
                 raise _refusal(current, target)
             await self.kit.audit.record(
                 repositories,
-                "snapshot.updated",
+                Kind.SNAPSHOT_UPDATED,
                 target=f"snapshots/{snapshot_id}",
                 project_id=run.project_id,
                 fields=changes,
+                version=changed.version,
             )
             return changed
 

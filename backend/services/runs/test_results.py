@@ -10,6 +10,7 @@ from backend.schemas.results import (
     TestResultUpload,
 )
 from backend.services.base import UseCases, existing_project, unit_of_work
+from backend.services.kinds import Kind
 from backend.services.runs.access import existing_run, writable_run
 from backend.services.runs.flakiness import merge
 from models import AgentRun, TestResult, TestStatus
@@ -123,7 +124,7 @@ class TestResults(UseCases):
     async def _record_results(self, repositories: Repositories, run: AgentRun) -> None:
         await self.kit.audit.record(
             repositories,
-            "test_results.stored",
+            Kind.TEST_RESULTS_STORED,
             target=f"agent_runs/{run.id}/test_results",
             project_id=run.project_id,
             fields=["test_results"],

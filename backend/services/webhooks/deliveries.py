@@ -11,6 +11,8 @@ from backend.errors import BadSignature, DeliveryNotFound, SecretUnreadable, Web
 from backend.repositories.webhook_delivery_repository import DeliveryFilter
 from backend.schemas.webhooks import WebhookDeliveryList
 from backend.services.base import UseCases, unit_of_work
+from backend.services.kinds import Kind
+from backend.services.principal import SENDER, acting_as
 from backend.services.projects.secret_sealing import stored_key
 from backend.services.webhooks.webhooks import existing_webhook, token_context
 from models import WebhookDelivery
@@ -41,8 +43,7 @@ class IncomingDelivery:
 
 
 class Deliveries(UseCases):
-    """Receiving and reading deliveries. Each delivery is its own record: the audit has no rows for
-    them, because no token holder made them."""
+    """Receiving and reading deliveries."""
 
     async def target(self, webhook_id: int) -> DeliveryTarget:
         """The webhook that a delivery is for, whether it is open or closed.
@@ -94,6 +95,13 @@ class Deliveries(UseCases):
             )
             if added is not None:
                 await repositories.webhooks.set_triggered(target.webhook_id, added.created_at)
+                with acting_as(SENDER):
+                    await self.kit.audit.record(
+                        repositories,
+                        Kind.DELIVERY_RECEIVED,
+                        target=f"webhooks/{target.webhook_id}/deliveries/{added.id}",
+                        project_id=stored.webhook.project_id,
+                    )
                 return added, True
             known = await repositories.deliveries.get_by_guid(target.webhook_id, delivery.guid)
             assert known is not None  # noqa: S101 - it is what kept the new one out

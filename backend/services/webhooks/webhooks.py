@@ -19,6 +19,7 @@ from backend.services.base import (
     require_live_project,
     unit_of_work,
 )
+from backend.services.kinds import Kind
 from backend.services.principal import current_principal
 from backend.services.projects.secret_sealing import SecretSealing, stored_key
 from models import Webhook
@@ -49,7 +50,7 @@ class Webhooks(UseCases):
                     ciphertext=sealed["secret_ciphertext"],
                 )
             await self._record_webhook(
-                repositories, "webhook.created", created, webhook.model_fields_set
+                repositories, Kind.WEBHOOK_CREATED, created, webhook.model_fields_set
             )
             return created
 
@@ -89,7 +90,7 @@ class Webhooks(UseCases):
             updated = await repositories.webhooks.update(webhook_id, changes)
             if updated is None:
                 raise WebhookNotFound
-            await self._record_webhook(repositories, "webhook.updated", updated, fields)
+            await self._record_webhook(repositories, Kind.WEBHOOK_UPDATED, updated, fields)
             return updated
 
     @unit_of_work
@@ -99,7 +100,12 @@ class Webhooks(UseCases):
         async with self.transaction() as repositories:
             stored = await self._changeable_webhook(repositories, webhook_id)
             await repositories.webhooks.delete(webhook_id)
-            await self._record_webhook(repositories, "webhook.deleted", stored.webhook)
+            await self.kit.audit.record(
+                repositories,
+                Kind.WEBHOOK_DELETED,
+                target=f"webhooks/{webhook_id}",
+                project_id=stored.webhook.project_id,
+            )
 
     def open_token(self, stored: StoredWebhook) -> SecretStr | None:
         """The webhook's secret token; `None` when it has none. Raises `SecretUnreadable`."""
@@ -155,16 +161,17 @@ class Webhooks(UseCases):
     async def _record_webhook(
         self,
         repositories: Repositories,
-        action: str,
+        kind: Kind,
         webhook: Webhook,
-        fields: Collection[str] = (),
+        fields: Collection[str],
     ) -> None:
         await self.kit.audit.record(
             repositories,
-            action,
+            kind,
             target=f"webhooks/{webhook.id}",
             project_id=webhook.project_id,
             fields=fields,
+            version=webhook.version,
         )
 
 
