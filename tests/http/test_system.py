@@ -148,6 +148,8 @@ class TestWhoMaySeeMetrics:
         """Settings with guarded metrics."""
         return settings.model_copy(update=request.param)
 
+    # By its name, because `application` asks for it only when the test runs.
+    @pytest.mark.usefixtures("settings")
     async def test_elsewhere_metrics_need_the_scope(
         self, client: httpx.AsyncClient, stranger: httpx.AsyncClient
     ) -> None:
