@@ -269,12 +269,20 @@ def _kill_when(arguments: list[str], folder: Path, size: int) -> None:
     try:
         while process.poll() is None:
             files = [file for path in _leftovers(folder) for file in (path, *path.glob("*.db"))]
-            if files and sum(file.stat().st_size for file in files[1:]) >= size:
+            if files and sum(map(_size, files[1:])) >= size:
                 process.send_signal(signal.SIGKILL)
                 break
     finally:
         process.communicate(timeout=PATIENCE)
     assert process.returncode == -signal.SIGKILL
+
+
+def _size(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except FileNotFoundError:
+        # The process has finished it since.
+        return 0
 
 
 UNSHARE = shutil.which("unshare")
