@@ -2,8 +2,9 @@
 
 PYTHON  ?= python3
 ARGS    ?=
-# One more than there are processors: some tests wait for a process or a time limit.
-WORKERS ?= $(shell expr `getconf _NPROCESSORS_ONLN` + 1)
+# More than there are processors, because some tests wait for a process or a time limit.
+WORKERS ?= $(shell expr `getconf _NPROCESSORS_ONLN` + 2)
+SLOW    := tests/contributing tests/faults/test_faults.py
 
 VENV := .venv
 BIN  := $(VENV)/bin
@@ -20,7 +21,7 @@ endif
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: FORCE help run test indirect faults coverage check format lint types schema bench lock clean
+.PHONY: FORCE help run test slow indirect faults coverage check format lint types schema bench lock clean
 
 help: ## list the targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -29,7 +30,10 @@ run: $(VENV)/.run ## start the server, by default on http://127.0.0.1:8000 with 
 	@exec $(BIN)/strongroom serve $(ARGS)
 
 test: $(VENV)/.dev ## run the whole test suite (ARGS="-k name" for a part of it)
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --ignore tests/contributing $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(SLOW:%=--ignore %) $(ARGS)
+
+slow: $(VENV)/.dev ## run the tests that take long: a short form of each fault, and the steps of CONTRIBUTING
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(SLOW) $(ARGS)
 
 indirect: $(VENV)/.dev ## run the HTTP tests with FastAPI's own handlers instead of direct calls
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --through-fastapi $(ARGS) tests/http tests/access
@@ -38,12 +42,12 @@ faults: $(VENV)/.dev ## break servers under load, and check what they promised (
 	@$(BIN)/python -m tests.faults $(ARGS)
 
 coverage: $(VENV)/.dev ## run the suite, and fail below 95 % of repositories, services and database
-	@$(BIN)/python -m pytest --cov --cov-report= --ignore tests/contributing $(ARGS)
+	@$(BIN)/python -m pytest --cov --cov-report= $(SLOW:%=--ignore %) $(ARGS)
 	@$(BIN)/python -m coverage report --fail-under=95 \
 	  --include='backend/repositories/*,backend/services/*,database/*'
 
 check: $(VENV)/.dev lint types ## lint, type check, and the tests of the architecture and of the docs
-	@$(BIN)/python -m pytest -q tests/test_architecture.py tests/test_docs.py tests/test_wording.py tests/contributing
+	@$(BIN)/python -m pytest -q tests/test_architecture.py tests/test_docs.py tests/test_wording.py
 
 format: $(VENV)/.dev ## format every file
 	@$(BIN)/ruff format .
