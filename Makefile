@@ -2,8 +2,8 @@
 
 PYTHON  ?= python3
 ARGS    ?=
-# More than there are processors, because some tests wait for a process or a time limit.
-WORKERS ?= $(shell expr `getconf _NPROCESSORS_ONLN` + 2)
+# One more than there are processors, because some tests wait for a process or a time limit.
+WORKERS ?= $(shell expr `getconf _NPROCESSORS_ONLN` + 1)
 SLOW    := tests/contributing tests/faults/test_faults.py
 
 VENV := .venv
