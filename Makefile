@@ -29,7 +29,7 @@ help: ## list the targets
 run: $(VENV)/.run ## start the server, by default on http://127.0.0.1:8000 with its data in ./data
 	@exec $(BIN)/strongroom serve $(ARGS)
 
-test: $(VENV)/.dev ## run the whole test suite (ARGS="-k name" for a part of it)
+test: $(VENV)/.dev ## run the test suite but for `make slow` (ARGS="-k name" for a part of it)
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(SLOW:%=--ignore %) $(ARGS)
 
 slow: $(VENV)/.dev ## run the tests that take long: a short form of each fault, and the steps of CONTRIBUTING
