@@ -183,7 +183,9 @@ def make_earlier(path: Path, key: bytes) -> None:
         for row in connection.execute(f"SELECT {names} FROM audit_entries ORDER BY id").fetchall():
             mac = earlier_mac(mac, *row, key=key)
             connection.execute("UPDATE audit_entries SET mac = ? WHERE id = ?", (mac, row[0]))
-        for column in ("version", "digest", "address"):
+        connection.execute("DROP INDEX audit_entries_guarded")
+        connection.execute("DROP TABLE audit_anchor")
+        for column in ("version", "digest", "address", "previous_mac"):
             connection.execute(f"ALTER TABLE audit_entries DROP COLUMN {column}")
         connection.execute("DELETE FROM schema_migrations WHERE version >= ?", (EXTEND_AUDIT,))
 
