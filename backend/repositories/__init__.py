@@ -7,6 +7,7 @@ from backend.repositories.agent_run_repository import AgentRunRepository
 from backend.repositories.api_token_repository import ApiTokenRepository
 from backend.repositories.audit_repository import AuditRepository
 from backend.repositories.grainchain_snapshot_repository import GrainchainSnapshotRepository
+from backend.repositories.guarded_rows import GuardedRowsRepository
 from backend.repositories.key_rotation_repository import KeyRotationRepository
 from backend.repositories.keys_repository import KeysRepository
 from backend.repositories.pipeline_state_repository import PipelineStateRepository
@@ -55,6 +56,7 @@ class Repositories:
     keys = _Table(KeysRepository)
     tokens = _Table(ApiTokenRepository)
     audit = _Table(AuditRepository)
+    guarded_rows = _Table(GuardedRowsRepository)
     rotations = _Table(KeyRotationRepository)
     sealed = _Table(SealedRepository)
     runs = _Table(AgentRunRepository)

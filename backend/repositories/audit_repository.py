@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from backend.repositories.guarded_rows import GuardedRow
 from backend.repositories.paging import Page, Position, Query, fetch_page
 from database.base import TableAccess
 from database.connection_manager import DatabaseManager
@@ -12,7 +13,8 @@ from database.portable_sql import among
 
 
 class UnnumberedRow(NamedTuple):
-    """A row of the table without its id and its MAC, which depend on the rows before it."""
+    """A row of the table without its id and its MAC, which depend on the rows before it, and
+    without its digest, which depends on the whole batch."""
 
     at: str
     actor: str
@@ -25,14 +27,14 @@ class UnnumberedRow(NamedTuple):
     request_id: str | None
     version: int | None = None
     """The version that the resource now has; `None` when it has none."""
-    digest: str | None = None
-    """The keyed digest of the guarded row as it now is; `None` when it is not guarded."""
     address: str | None = None
     """The client's address; `None` for commands and the service itself."""
+    row: GuardedRow | None = None
+    """The guarded row that was created, changed or deleted."""
 
 
 class AuditRow(NamedTuple):
-    """A row of the table without its MAC: an id and the columns of `UnnumberedRow`."""
+    """A row of the table without its MAC."""
 
     id: int
     at: str
@@ -45,6 +47,8 @@ class AuditRow(NamedTuple):
     request_id: str | None
     version: int | None
     digest: str | None
+    """The digest of the guarded row as the change left it; `None` when none was changed, and when
+    a later entry of the same transaction has it."""
     address: str | None
 
 
@@ -86,6 +90,10 @@ class AuditRepository(TableAccess):
         """Append rows to the transaction, or in one of their own. They get their ids and MACs, and
         are stored, when the transaction is committed."""
         await self.db.append(rows)
+
+    def waiting(self) -> Sequence[UnnumberedRow]:
+        """The rows that were appended to the open transaction so far."""
+        return self.db.waiting_entries()
 
     async def insert(self, rows: Sequence[tuple[AuditRow, str]]) -> None:
         """Store rows with their MACs. Raises `UniqueViolation` when an id is taken."""

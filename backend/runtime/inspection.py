@@ -25,7 +25,7 @@ from database.connection_manager import DatabaseManager
 from database.migrator import pending
 from database.sqlite.backup import row_counts
 
-_NO_SERVICE_KEYS = ServiceKeys(cursors=b"", token_macs=b"", audit_chain=b"")
+_NO_SERVICE_KEYS = ServiceKeys(cursors=b"", token_macs=b"", audit_chain=b"", row_digests=b"")
 
 
 @dataclass(frozen=True, slots=True)

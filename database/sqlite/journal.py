@@ -23,6 +23,11 @@ class Journal:
     def __len__(self) -> int:
         return len(self._entries)
 
+    @property
+    def entries(self) -> Sequence[Any]:
+        """All entries, in their order."""
+        return self._entries
+
     def append(self, entries: Sequence[Any]) -> None:
         """Add entries. Raises `UnitOfWorkError` when there is no function to write them."""
         if self.write_entries is None:

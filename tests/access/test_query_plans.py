@@ -9,7 +9,6 @@ from backend.repositories.audit_repository import (
     AuditRepository,
     AuditRow,
     StoredAuditRow,
-    UnnumberedRow,
 )
 from backend.repositories.key_rotation_repository import KeyRotationRepository
 from backend.repositories.sealed_repository import SEALED_KINDS, SealedRepository, SealedValue
@@ -49,8 +48,9 @@ async def test_the_head_of_the_audit_is_one_row(application: FastAPI, plans: Exp
     audit = AuditRepository(manager_of(application)).using(plans)
     head = await audit.head()
     assert head is not None
-    columns = UnnumberedRow(NOW, "a", None, "test.done", "tests/1", None, "[]", None)
-    row = AuditRow(head.id + 1, *columns)
+    row = AuditRow(
+        head.id + 1, NOW, "a", None, "test.done", "tests/1", None, "[]", None, None, None, None
+    )
     await audit.insert([StoredAuditRow(row, "0" * 64)])
     assert await audit.mac_of(head.id) == head.mac
     assert await audit.has("test.done", "tests/1")
@@ -97,7 +97,7 @@ async def test_rotations(application: FastAPI, plans: Explaining) -> None:
     sealed = SealedRepository(manager_of(application)).using(plans)
     for kind in SEALED_KINDS:
         await sealed.under(kind, 1, 5, 10)
-        await sealed.move(kind, SealedValue(1, 1, "a", 1, "x"), 1, "y")
+        await sealed.move(kind, SealedValue(1, 1, "a", 1, 1, "x"), 1, "y")
     await rotations.finish(begun.id)
     assert careless(plans) == []
     await rotations.running()

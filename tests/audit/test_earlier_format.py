@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from backend.crypto.audit_chain import ORIGIN, AuditChain
+from backend.crypto.row_digests import RowDigests
 from backend.main import create_app
 from backend.repositories import Repositories, initialize_database
 from backend.runtime import Runtime
@@ -91,7 +92,7 @@ async def continued(before: Path, tmp_path: Path) -> Path:
     initialize_database(manager)
     async with manager:
         repositories = Repositories(manager)
-        recorder = Recorder(AuditChain(KEY), utc_now, repositories.audit)
+        recorder = Recorder(AuditChain(KEY), RowDigests(KEY), utc_now, repositories)
         manager.async_pool.journal.write_entries = recorder.write
         for version in range(1, LATER + 1):
             event = AuditEvent(Kind.PROJECT_UPDATED, "projects/1", 1, ("name",), version)

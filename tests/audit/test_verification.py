@@ -17,7 +17,7 @@ from fastapi import FastAPI
 from httpx import AsyncClient
 
 from backend.crypto.audit_chain import ORIGIN, AuditChain
-from backend.repositories.audit_repository import AuditRow, UnnumberedRow
+from backend.repositories.audit_repository import AuditRow
 from backend.schemas.projects import ProjectCreate, ProjectUpdate
 from backend.services.audit.verification import ExportedHead, verify_audit
 from backend.services.database_service import DatabaseService
@@ -207,8 +207,8 @@ async def test_an_older_copy_that_was_written_on_is_proved_by_a_head(
 
 def test_threads_that_share_a_chain_do_not_disturb_one_another() -> None:
     chain = AuditChain(b"k" * 32)
-    columns = UnnumberedRow("t", "a", None, "b", "c", None, "[]", None)
-    rows = [AuditRow(id, *columns._replace(target="x" * id)) for id in range(1, 2_001)]
+    first = AuditRow(1, "t", "a", None, "b", "x", None, "[]", None, None, None, None)
+    rows = [first._replace(id=id, target="x" * id) for id in range(1, 2_001)]
     expected = [chain.mac(ORIGIN, row) for row in rows]
     with ThreadPoolExecutor(4) as threads:
         for macs in threads.map(lambda _: [chain.mac(ORIGIN, row) for row in rows], range(8)):

@@ -1,6 +1,7 @@
 """Use cases for API tokens. Only a MAC of a token's secret is stored."""
 
 import hmac
+import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -8,14 +9,18 @@ from backend.crypto.token_format import new_secret, parse_token, token_text
 from backend.errors import InvalidField, TokenNotFound, Unauthenticated
 from backend.repositories import Repositories
 from backend.repositories.api_token_repository import NewToken, StoredToken
+from backend.repositories.guarded_rows import TOKENS, GuardedRow
 from backend.schemas.tokens import TokenCreate, TokenCreated, TokenInfo, TokenList
 from backend.services.access.token_cache import KnownToken, TokenCache
 from backend.services.base import Kit, UseCases, shielded_then, unit_of_work
+from backend.services.guard import Forgery
 from backend.services.kinds import Kind
 from backend.services.principal import ADMIN, Principal
 from database.base import time_text
 from database.engine import in_unit_of_work
 from database.errors import DatabaseError
+
+logger = logging.getLogger("strongroom.tokens")
 
 
 class Tokens(UseCases):
@@ -25,6 +30,8 @@ class Tokens(UseCases):
         super().__init__(kit)
         self._token_key = kit.keys.token_macs
         self._cache = TokenCache()
+        self._told: set[int] = set()
+        """Tokens whose forgery was logged."""
 
     async def create_first(self, keep: Callable[[str], None]) -> bool:
         """Create an admin token if there never was a token, and pass it to `keep`. Returns whether
@@ -142,7 +149,10 @@ class Tokens(UseCases):
             if not await repositories.tokens.revoke(token_id):
                 raise TokenNotFound
             await self.kit.audit.record(
-                repositories, Kind.TOKEN_REVOKED, target=f"tokens/{token_id}"
+                repositories,
+                Kind.TOKEN_REVOKED,
+                target=f"tokens/{token_id}",
+                row=GuardedRow(TOKENS, token_id),
             )
 
     def _new_token(self, request: TokenCreate) -> NewToken:
@@ -171,6 +181,7 @@ class Tokens(UseCases):
             Kind.TOKEN_CREATED,
             target=f"tokens/{token_id}",
             fields=["name", "scopes", *(name for name, value in given.items() if value)],
+            row=GuardedRow(TOKENS, token_id),
         )
         return stored, token_text(token_id, secret)
 
@@ -179,13 +190,36 @@ class Tokens(UseCases):
         if parsed is None:
             raise Unauthenticated
         token_id, secret = parsed
-        stored = await self.repositories.tokens.get(token_id)
+        stored, forgery = await self._stored(token_id)
         mac = self._mac(token_id, secret)
         # Compared for an unknown id as well, so that both cases take the same time.
         known = stored.mac if stored is not None else "0" * len(mac)
-        if not hmac.compare_digest(mac, known) or stored is None or stored.revoked_at is not None:
+        if not hmac.compare_digest(mac, known) or stored is None:
+            raise Unauthenticated
+        if forgery is not None:
+            self._tell(token_id, forgery)
+            raise Unauthenticated
+        if stored.revoked_at is not None:
             raise Unauthenticated
         return _known(stored, generation)
+
+    @unit_of_work(read_only=True)
+    async def _stored(self, token_id: int) -> tuple[StoredToken | None, Forgery | None]:
+        """The token, and how it differs from the record, from one snapshot."""
+        async with self.transaction() as repositories:
+            stored = await repositories.tokens.get(token_id)
+            forged = await self.kit.guard.forged(repositories, TOKENS, [token_id])
+            return stored, forged.get(token_id)
+
+    def _tell(self, token_id: int, forgery: Forgery) -> None:
+        if token_id not in self._told:
+            self._told.add(token_id)
+            logger.error(
+                "token %d is refused: it was %s in the database file by something other than the "
+                "service; run strongroom verify, and revoke it",
+                token_id,
+                forgery.value,
+            )
 
     def _mac(self, token_id: int, secret: str) -> str:
         message = f"{token_id}:{secret}".encode()

@@ -126,7 +126,8 @@ class Documents(UseCases):
         """Up to `limit` projects that are not deleted, oldest first, with the keys of their
         secrets, from one snapshot.
 
-        Start with `after` None and continue with the page's `next_position`.
+        Start with `after` None and continue with the page's `next_position`. Raises
+        `ChangedOutside`.
         """
         async with self.transaction() as repositories:
             return await self._documents(repositories, limit, after, reveal=False)
@@ -145,7 +146,7 @@ class Documents(UseCases):
         page = await repositories.projects.page(filter, sort="created_at", limit=limit, after=after)
         documents = []
         for project in page.items:
-            settings = await repositories.settings.get_by_project_id(project.id)
+            settings = await self.kit.guard.configuration(repositories, project.id)
             settings = settings or ProjectSettings.defaults(project)
             content = project.model_dump(mode="json", include=set(_PROJECT_FIELDS))
             content["settings"] = {name: getattr(settings, name) for name in _SETTINGS_FIELDS}
@@ -167,7 +168,7 @@ class Documents(UseCases):
         for item in stored:
             key = item.secret.key_name
             try:
-                values[key] = self._sealing.open(item).get_secret_value()
+                values[key] = (await self._sealing.open(repositories, item)).get_secret_value()
             except SecretUnreadable:
                 unreadable.append(key)
             else:
