@@ -1,6 +1,7 @@
 """Every route with every kind of token that is not sufficient, and with a sufficient one."""
 
 import json
+from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -12,8 +13,10 @@ from backend.http.route_policy import OPEN
 from backend.routes import POLICIES
 from backend.services.principal import ADMIN
 from config.settings import Settings
+from database.base import utc_now
 from models import Scope
-from tests.support.http import all_rows, manager_of, new_project, problem
+from tests.support.clocks import SetClock
+from tests.support.http import all_rows, manager_of, new_project, problem, service_of
 from tests.support.resources import ABSENT, ABSENT_ID, SENTINEL, Resources, make
 from tests.support.routes import Call, calls, hidden_routes, send
 
@@ -80,15 +83,15 @@ async def test_no_route_answers_without_a_token_that_is_valid_now(
     application: FastAPI,
     resources: Resources,
 ) -> None:
-    manager = manager_of(application)
+    service = service_of(application)
     valid = await new_token(client, ADMIN)
     parsed = parse_token(valid)
     assert parsed is not None
     token_id, secret = parsed
-    expired = await new_token(client, ADMIN)
-    manager.execute_command(
-        "UPDATE api_tokens SET expires_at = created_at WHERE id = ?", (token_id + 1,)
-    )
+    service.clock = clock = SetClock()
+    clock.now = utc_now() - timedelta(days=1)
+    expired = await new_token(client, ADMIN, expires_in="1h")
+    service.clock = utc_now
     revoked = await new_token(client, ADMIN)
     assert (await client.delete(f"/api/tokens/{token_id + 2}")).status_code == 204
     wrong = {

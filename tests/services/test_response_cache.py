@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from backend.errors import ProjectNotFound
+from backend.errors import ChangedOutside, ProjectNotFound
 from backend.schemas.projects import ProjectCreate, ProjectSettingsUpdate, ProjectUpdate
 from backend.schemas.secrets import SecretCreate, SecretsUpsert
 from backend.services.base import Kit
@@ -141,7 +141,7 @@ async def everything(service: DatabaseService, ids: list[int]) -> list[object]:
     for ask in asked:
         try:
             answer = json.loads(await ask())
-        except ProjectNotFound as error:
+        except (ProjectNotFound, ChangedOutside) as error:
             answer = error.code
         if isinstance(answer, dict):
             # Each service encrypts its cursors with its own key.
