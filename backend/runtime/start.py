@@ -24,6 +24,7 @@ from backend.runtime.file_checks import (
     require_whole_file,
     try_write,
 )
+from backend.runtime.guarding import guard_rows
 from backend.runtime.installation import (
     Configuration,
     DataDirectory,
@@ -35,6 +36,7 @@ from backend.runtime.installation import (
 from backend.runtime.keys import check_keys, load_keyring
 from backend.runtime.own_logs import OwnLogs
 from backend.runtime.schema import require_own_schema
+from backend.services.audit.guarding import guarding_is_due
 from backend.services.base import Kit, UnitsOfWork, unit_of_work
 from backend.services.database_service import DatabaseService
 from backend.services.operations.backups import BackupRunner
@@ -120,6 +122,7 @@ class Runtime:
             await manager.open()
             service = await _open_service(manager, keyring, clock)
             runtime = cls(settings, manager, keyring, service)
+            await guard_rows(service, directory)
             if issue_first_token and await service.tokens.create_first(
                 lambda token: _keep_first_token(directory.admin_token, token)
             ):
@@ -215,9 +218,23 @@ def migrate_installation(settings: Configuration) -> list[str]:
     """
     manager = DatabaseManager(connection_config(settings))
     try:
-        return _prepare(settings, manager)[1]
+        keyring, applied = _prepare(settings, manager)
+        if guarding_is_due(manager):
+            asyncio.run(_open_and_guard(settings, manager, keyring))
+        return applied
     finally:
         asyncio.run(manager.close())
+
+
+async def _open_and_guard(
+    settings: Configuration, manager: DatabaseManager, keyring: Keyring
+) -> None:
+    await manager.open()
+    try:
+        service = await _open_service(manager, keyring, utc_now)
+        await guard_rows(service, DataDirectory(settings.data_dir))
+    finally:
+        await manager.close()
 
 
 def _prepare(settings: Configuration, manager: DatabaseManager) -> tuple[Keyring, list[str]]:
