@@ -199,10 +199,10 @@ class GuardedRowsRepository(TableAccess):
         return found
 
     async def recorded_of(self, kind: GuardedKind, project_ids: Sequence[int]) -> list[RecordedRow]:
-        """The same for the rows of these projects, of a kind that belongs to projects."""
+        """The same for the rows of these projects, of a kind that belongs to projects, in any
+        order."""
         rows = await self.db.fetch_all(
-            f"{_SELECTS[kind.name]} WHERE {among('t.project_id', project_ids)} ORDER BY t.id",
-            tuple(project_ids),
+            f"{_SELECTS[kind.name]} WHERE {among('t.project_id', project_ids)}", tuple(project_ids)
         )
         return [_recorded(row) for row in rows]
 

@@ -111,7 +111,7 @@ async def test_a_head_is_exported_when_it_has_moved(settings: Settings) -> None:
     await runtime.stop()
     # The stop exports the heads that were not exported yet.
     exported = list(file.heads())
-    assert [one.id for one in exported][:2] == [1, 4]
+    assert [one.id for one in exported][:2] == [1, 7]
     manager = DatabaseManager(settings.data_dir / "strongroom.db")
     rows = manager.execute_query("SELECT id, mac FROM audit_entries")
     manager.sync_pool.close()
@@ -122,11 +122,11 @@ async def test_a_head_is_exported_when_it_has_moved(settings: Settings) -> None:
 async def test_a_stop_exports_the_end(settings: Settings) -> None:
     runtime = await Runtime.start(settings)
     await make_projects(runtime, 2)
-    assert await runtime.service.audit.head() == AuditHead(3, (await _newest(runtime)).mac)
+    assert await runtime.service.audit.head() == AuditHead(5, (await _newest(runtime)).mac)
     await runtime.stop()
     newest = HeadsFile(settings.data_dir / "audit.heads").newest()
     assert newest is not None
-    assert newest.id == 3
+    assert newest.id == 5
 
 
 async def _newest(runtime: Runtime) -> AuditHead:
@@ -155,17 +155,17 @@ async def test_an_older_copy_is_noticed_at_the_start_once_and_for_all(
     shutil.copyfile(tmp_path / "older.db", settings.data_dir / "strongroom.db")
     for _ in range(2):
         runtime = await Runtime.start(settings)
-        assert await losses(runtime) == ["audit/6"]
+        assert await losses(runtime) == ["audit/11"]
         await make_projects(runtime, 4)
         assert (await runtime.service.readiness.check()).status == "ready"
         await runtime.stop()
     # The loss is reported at each start until it is accepted.
     (settings.data_dir / "audit.heads").rename(tmp_path / "audit.heads.old")
     runtime = await Runtime.start(settings)
-    assert await losses(runtime) == ["audit/6"]
+    assert await losses(runtime) == ["audit/11"]
     await runtime.stop()
     runtime = await Runtime.start(settings)
-    assert await losses(runtime) == ["audit/6"]
+    assert await losses(runtime) == ["audit/11"]
     await runtime.stop()
 
 
@@ -190,7 +190,7 @@ def test_a_log_that_is_deleted_after_a_kill_is_noticed(tmp_path: Path) -> None:
         for number in range(2, 7):
             assert client.post("/api/projects", json=project(number)).status_code == 201
         deadline = time.monotonic() + PATIENCE
-        while (newest := file.newest()) is None or newest.id < 7:
+        while (newest := file.newest()) is None or newest.id < 13:
             assert time.monotonic() < deadline
             time.sleep(0.01)
         serving.end(signal.SIGKILL)
@@ -201,12 +201,12 @@ def test_a_log_that_is_deleted_after_a_kill_is_noticed(tmp_path: Path) -> None:
     (directory / "strongroom.db-shm").unlink(missing_ok=True)
     outcome = run("verify", "--data-dir", directory, cwd=tmp_path)
     assert outcome.status == 1
-    assert "audit entries 3 to 7 are missing at the end" in outcome.complaint
+    assert "audit entries 4 to 13 are missing at the end" in outcome.complaint
     with Serving(directory, env=env) as serving, serving.client() as client:
         assert len(client.get("/api/projects").json()["projects"]) == 1
         [entry] = client.get("/api/audit?action=audit.loss_found").json()["entries"]
-        assert (entry["target"], entry["actor"]) == ("audit/7", "system")
+        assert (entry["target"], entry["actor"]) == ("audit/13", "system")
         assert client.get("/ready").status_code == 200
         assert serving.end() == 0
         assert "the audit has lost entries" in serving.err
-        assert "audit entries 3 to 7 are missing at the end" in serving.err
+        assert "audit entries 4 to 13 are missing at the end" in serving.err
