@@ -1,7 +1,6 @@
 """An installation that each test may write to from outside."""
 
 import shutil
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,7 @@ from tests.guard.world import DATABASE, World, fill
 @pytest.fixture(scope="module")
 async def made_world(
     tmp_path_factory: pytest.TempPathFactory, installation_template: Path, master_keys: str
-) -> AsyncIterator[World]:
+) -> World:
     """The installation of the module's tests. Copy it."""
     directory = tmp_path_factory.mktemp("world") / "data"
     shutil.copytree(installation_template, directory)
@@ -27,7 +26,7 @@ async def made_world(
     world = World(settings)
     await fill(world)
     assert not (directory / f"{DATABASE}-wal").exists()
-    yield world
+    return world
 
 
 @pytest.fixture

@@ -87,6 +87,9 @@ def replay(manager: DatabaseManager, key: bytes) -> Replay:
             if entry is None:
                 faults.append(f"{target} has no entry")
                 continue
+            project = newest.get(f"projects/{row.get('project_id')}")
+            if project is not None and _is_tombstone(key, project, "projects"):
+                faults.append(f"{target} belongs to a project that was purged")
             values = [row[name] for name in columns.split()]
             if entry["digest"] != digest(key, entry, table, values):
                 faults.append(f"{target} is not as entry {entry['id']} left it")
@@ -97,7 +100,7 @@ def replay(manager: DatabaseManager, key: bytes) -> Replay:
         if target in present:
             continue
         gone += 1
-        if not _is_gone(key, manager, entry, newest):
+        if not _is_gone(key, entry, newest):
             faults.append(f"{target} is gone without a tombstone")
     return Replay(rows, gone, faults)
 
@@ -107,15 +110,20 @@ def faults_of(service: DatabaseService) -> list[str]:
     return replay(service.db_manager, service.kit.keys.row_digests).faults
 
 
-def _is_gone(key: bytes, manager: DatabaseManager, entry: Row, newest: Mapping[str, Row]) -> bool:
+def _is_gone(key: bytes, entry: Row, newest: Mapping[str, Row]) -> bool:
     target = entry["target"]
     table = table_of(target)
     assert table is not None, f"the entry of {target} has a digest"
-    if entry["digest"] == digest(key, entry, table, None):
+    if _is_tombstone(key, entry, table):
         return True
     # What belonged to a purged project has no tombstone of its own.
     project = newest.get(f"projects/{entry['project_id']}")
-    return project is not None and project["digest"] == digest(key, project, "projects", None)
+    return project is not None and _is_tombstone(key, project, "projects")
+
+
+def _is_tombstone(key: bytes, entry: Row, table: str) -> bool:
+    fits: bool = entry["digest"] == digest(key, entry, table, None)
+    return fits
 
 
 def _faults_of_versions(entries: list[Row]) -> list[str]:
