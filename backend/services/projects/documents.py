@@ -4,8 +4,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from backend.errors import SecretUnreadable
+from backend.errors import ChangedOutside, SecretUnreadable
 from backend.repositories import Repositories
+from backend.repositories.guarded_rows import PROJECTS
 from backend.repositories.paging import Position
 from backend.repositories.project_repository import ProjectFilter
 from backend.repositories.project_secrets_repository import StoredSecret
@@ -71,7 +72,7 @@ class Documents(UseCases):
         """Create the project of the document's repository, or change it where it differs.
 
         Fields and secrets that the document lacks stay unchanged. The import is atomic. Raises
-        `SecretUnreadable` when the project's key can't be read, and the errors of
+        `SecretUnreadable` when the project's key can't be read, `ChangedOutside`, and the errors of
         `Projects.create`.
         """
         async with self.transaction() as repositories:
@@ -80,6 +81,8 @@ class Documents(UseCases):
             )
             if current is None:
                 return await self._create(repositories, document)
+            # A project that was given this repository outside the service must get no secrets.
+            await self.kit.guard.require(repositories, PROJECTS, current.id)
             return await self._change(repositories, current, document)
 
     async def _create(self, repositories: Repositories, document: ProjectDocument) -> ImportOutcome:
@@ -144,6 +147,9 @@ class Documents(UseCases):
     ) -> ExportPage:
         filter = ProjectFilter(ids=current_principal().visible_ids)
         page = await repositories.projects.page(filter, sort="created_at", limit=limit, after=after)
+        ids = [project.id for project in page.items]
+        if await self.kit.guard.forged(repositories, PROJECTS, ids):
+            raise ChangedOutside(PROJECTS.name)
         documents = []
         for project in page.items:
             settings = await self.kit.guard.configuration(repositories, project.id)
