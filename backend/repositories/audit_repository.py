@@ -172,3 +172,10 @@ def read_audit_macs(db_manager: DatabaseManager, ids: Sequence[int]) -> dict[int
         f"SELECT id, mac FROM audit_entries WHERE {among('id', ids)}", tuple(ids)
     )
     return {row["id"]: row["mac"] for row in rows}
+
+
+def read_removed_id(db_manager: DatabaseManager) -> int:
+    """The id up to which retention has removed entries; 0 if it has removed none. Raises
+    `DatabaseError`."""
+    rows = db_manager.execute_query("SELECT last_id FROM audit_anchor")
+    return max((row["last_id"] for row in rows), default=0)

@@ -95,7 +95,9 @@ class Kit(UnitsOfWork):
         self.answers = ResponseCaches(db_manager.async_pool.table_versions)
         self._cursors = CursorCodec(keys.cursors)
         self.audit = Recorder(AuditChain(keys.audit_chain), self.now, self.repositories.audit)
-        db_manager.async_pool.journal.write_entries = self.audit.write
+        journal = db_manager.async_pool.journal
+        journal.write_entries = self.audit.write
+        journal.on_commit = self.audit.end.follow
 
     def now(self) -> datetime:
         """The time of `clock`, also after `clock` was replaced."""

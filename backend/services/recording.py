@@ -9,10 +9,12 @@ from backend.crypto.audit_chain import ORIGIN, AuditChain
 from backend.observability.request_ids import current_client_address, current_request_id
 from backend.repositories import Repositories
 from backend.repositories.audit_repository import (
+    AuditHead,
     AuditRepository,
     AuditRow,
     UnnumberedRow,
 )
+from backend.services.chain_end import ChainEnd
 from backend.services.kinds import Kind
 from backend.services.principal import SYSTEM, current_principal
 from database.base import Clock, time_text
@@ -38,6 +40,7 @@ class Recorder:
 
     def __init__(self, chain: AuditChain, clock: Clock, audit: AuditRepository) -> None:
         self.chain = chain
+        self.end = ChainEnd()
         self._clock = clock
         self._audit = audit
 
@@ -94,6 +97,8 @@ class Recorder:
         audit = self._audit.using(executor)
         # Read each time, because other connections may write to the table between two batches.
         head = await audit.head()
+        if self.end.is_cut(head):
+            rows = self.end.with_loss(rows, head, time_text(self._clock()))
         last_id, mac = head if head is not None else (0, ORIGIN)
         stored = []
         for id, columns in enumerate(rows, last_id + 1):
@@ -101,6 +106,7 @@ class Recorder:
             mac = self.chain.mac(mac, row)
             stored.append((row, mac))
         await audit.insert(stored)
+        self.end.written(AuditHead(last_id + len(stored), mac), rows)
 
 
 @lru_cache(maxsize=1024)

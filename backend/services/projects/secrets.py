@@ -41,6 +41,7 @@ from backend.services.projects.secret_sealing import (
     secret_updated,
     stored_key,
 )
+from backend.services.reveals import reveals
 
 
 class GivenSecret(Protocol):
@@ -200,11 +201,11 @@ class Secrets(UseCases):
         """A secret's metadata. Raises `ProjectNotFound` and `SecretNotFound`."""
         return self._sealing.metadata(await existing_secret(self.repositories, project_id, key))
 
-    @unit_of_work
+    @reveals
     async def reveal(self, project_id: int, key: str) -> SecretReveal:
         """A secret's value. The audit records the reveal durably before this returns.
 
-        Raises `ProjectNotFound`, `SecretNotFound` and `SecretUnreadable`.
+        Raises `ProjectNotFound`, `SecretNotFound`, `SecretUnreadable` and `NotRecorded`.
         """
         async with self.transaction() as repositories:
             stored = await existing_secret(repositories, project_id, key)
