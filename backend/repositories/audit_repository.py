@@ -209,3 +209,10 @@ def read_first_other(db_manager: DatabaseManager, after_id: int, action: str) ->
         "SELECT min(id) AS id FROM audit_entries WHERE id > ? AND action <> ?", (after_id, action)
     )
     return rows[0]["id"] if rows else None
+
+
+def read_removed_id(db_manager: DatabaseManager) -> int:
+    """The id up to which retention has removed entries; 0 if it has removed none. Raises
+    `DatabaseError`."""
+    rows = db_manager.execute_query("SELECT last_id FROM audit_anchor")
+    return max((row["last_id"] for row in rows), default=0)

@@ -14,7 +14,6 @@ from backend.errors import SecretUnreadable
 from backend.observability.log import get_logger
 from backend.repositories import initialize_database
 from backend.repositories.keys_repository import Installation, read_key_records
-from backend.runtime.audit_heads import HeadsExport, HeadsFile
 from backend.runtime.background import BackgroundWork
 from backend.runtime.backups import ServerBackups
 from backend.runtime.file_checks import (
@@ -25,6 +24,7 @@ from backend.runtime.file_checks import (
     try_write,
 )
 from backend.runtime.guarding import guard_rows
+from backend.runtime.heads_export import HeadsExport
 from backend.runtime.installation import (
     Configuration,
     DataDirectory,
@@ -62,6 +62,10 @@ OWN_LOGS_SECONDS = 1.0
 """How often the service's own warnings and errors are stored."""
 FILES_CHECK_SECONDS = 1.0
 """How often the server checks that the open files are still the database's."""
+HEADS_SECONDS = 1.0
+"""How often the end of the audit is compared, and written to `audit.heads` if it has changed."""
+SPARE_SECONDS = 60.0
+"""How often the server checks whether `audit.heads` has too many lines."""
 LEASE_CHECK_SECONDS = 1.0
 """How often the server looks for expired leases; a claim looks too."""
 
@@ -88,9 +92,7 @@ class Runtime:
         self.backups = BackupRunner(
             service.backups, ServerBackups(manager, keyring, DataDirectory(settings.data_dir))
         )
-        self.heads = HeadsExport(
-            HeadsFile(DataDirectory(settings.data_dir).audit_heads), service.audit
-        )
+        self.heads = HeadsExport(DataDirectory(settings.data_dir).audit_heads, service.audit)
         self.own_logs = OwnLogs(service.logs.append_own)
         self.pruner = Pruner(service.retention, retention_limits(settings))
         self.first_token: Path | None = None
@@ -142,8 +144,8 @@ class Runtime:
         self.service.claims.presence.begin()
         self.background.every(TICK_SECONDS, "presence", self.service.claims.note_presence)
         self.background.every(LEASE_CHECK_SECONDS, "leases", self.service.claims.check_leases)
-        seconds = self.settings.audit_heads_seconds
-        self.background.every(seconds, "audit heads", self.heads.export)
+        self.background.every(HEADS_SECONDS, "audit heads", self.heads.export)
+        self.background.every(SPARE_SECONDS, "lines of audit.heads", self.heads.spare)
         self.background.every(ROTATION_CHECK_SECONDS, "key rotation", self.rotation.resume)
         self.background.every(TOKEN_USES_SECONDS, "token uses", self.service.tokens.store_uses)
         self.background.every(
@@ -174,6 +176,7 @@ class Runtime:
                 )
         self.own_logs.end()
         await self.manager.close()
+        self.heads.close()
 
     async def _look_for_audit_loss(self) -> None:
         try:
