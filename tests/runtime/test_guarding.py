@@ -118,6 +118,18 @@ async def test_the_command_migrate_guards_too(earlier: Settings) -> None:
     assert "rows.guarding_finished" in actions(earlier)
 
 
+async def test_a_guarding_that_was_interrupted_is_pending(earlier: Settings) -> None:
+    command("migrate", settings=earlier)
+    change(earlier, "DELETE FROM audit_entries WHERE action = 'rows.guarding_finished'")
+    (earlier.data_dir / "audit.heads").unlink(missing_ok=True)
+    for words in (("migrate", "--check"), ("token", "list")):
+        ran = run(*words, cwd=earlier.data_dir, env=variables(earlier))
+        assert ran.status == 1
+    assert "strongroom migrate" in ran.complaint
+    command("migrate", settings=earlier)
+    command("migrate", "--check", settings=earlier)
+
+
 async def test_a_new_installation_needs_no_guarding(settings: Settings) -> None:
     runtime = await Runtime.start(settings)
     await fill(runtime.service)
