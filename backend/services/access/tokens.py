@@ -20,6 +20,9 @@ from database.base import time_text
 from database.engine import in_unit_of_work
 from database.errors import DatabaseError
 
+_FIRST_ID = 1
+"""The id of the first token of every installation."""
+
 logger = logging.getLogger("strongroom.tokens")
 
 
@@ -35,13 +38,19 @@ class Tokens(UseCases):
 
     async def create_first(self, keep: Callable[[str], None]) -> bool:
         """Create an admin token if there never was a token, and pass it to `keep`. Returns whether
-        one was created.
+        one was created. Tokens that were deleted outside the service count.
 
         The token is committed after `keep` has returned, so that a crash leaves no token behind
         that was not kept.
         """
         async with self.transaction() as repositories:
             if await repositories.tokens.count():
+                return False
+            if await repositories.guarded_rows.newest(_target(_FIRST_ID)) is not None:
+                logger.error(
+                    "all tokens were deleted from the database file by something other than the "
+                    "service; create one with: strongroom token create"
+                )
                 return False
             _, token = await self._issue(repositories, NewToken("admin", frozenset({ADMIN})))
             keep(token)
@@ -62,7 +71,7 @@ class Tokens(UseCases):
     async def _make_token(self, repositories: Repositories, request: TokenCreate) -> TokenCreated:
         await _check_projects(repositories, request.project_ids)
         stored, token = await self._issue(repositories, self._new_token(request))
-        return TokenCreated(**self._info(stored).model_dump(), token=token)
+        return TokenCreated(**dict(self._info(stored)), token=token)
 
     async def get(self, token_id: int) -> TokenInfo:
         """The token, also when it is revoked. Raises `TokenNotFound`."""
@@ -84,7 +93,10 @@ class Tokens(UseCases):
 
     async def revoke(self, token_id: int) -> None:
         """Revoke the token. Once this returns, the token is refused, and pending requests with it
-        have no further effect. Raises `TokenNotFound`."""
+        have no further effect.
+
+        Raises `TokenNotFound`, also when it is already revoked. A token that was changed or deleted
+        outside the service can be revoked again, which settles it."""
         self._cache.begin_revocation()
         await shielded_then(self._revoke(token_id), self._cache.end_revocation)
 
@@ -146,14 +158,22 @@ class Tokens(UseCases):
     @unit_of_work
     async def _revoke(self, token_id: int) -> None:
         async with self.transaction() as repositories:
-            if not await repositories.tokens.revoke(token_id):
+            if not await repositories.tokens.revoke(token_id) and not await self._is_unsettled(
+                repositories, token_id
+            ):
                 raise TokenNotFound
             await self.kit.audit.record(
                 repositories,
                 Kind.TOKEN_REVOKED,
-                target=f"tokens/{token_id}",
+                target=_target(token_id),
                 row=GuardedRow(TOKENS, token_id),
             )
+
+    async def _is_unsettled(self, repositories: Repositories, token_id: int) -> bool:
+        """Whether the token's row was changed or deleted outside the service."""
+        if await repositories.tokens.get(token_id) is None:
+            return await self.kit.guard.must_exist(repositories, TOKENS, _target(token_id))
+        return not await self.kit.guard.is_genuine(repositories, TOKENS, token_id)
 
     def _new_token(self, request: TokenCreate) -> NewToken:
         if request.expires_in is not None and request.expires_at is not None:
@@ -179,7 +199,7 @@ class Tokens(UseCases):
         await self.kit.audit.record(
             repositories,
             Kind.TOKEN_CREATED,
-            target=f"tokens/{token_id}",
+            target=_target(token_id),
             fields=["name", "scopes", *(name for name, value in given.items() if value)],
             row=GuardedRow(TOKENS, token_id),
         )
@@ -227,7 +247,8 @@ class Tokens(UseCases):
 
     def _info(self, stored: StoredToken) -> TokenInfo:
         last_use = self._cache.last_use(stored.id)
-        return TokenInfo(
+        # Not validated, so that a row that was damaged in the file can be seen and revoked.
+        return TokenInfo.model_construct(
             id=stored.id,
             name=stored.name,
             scopes=sorted(stored.scopes),
@@ -237,6 +258,11 @@ class Tokens(UseCases):
             last_used_at=time_text(last_use) if last_use is not None else stored.last_used_at,
             revoked_at=stored.revoked_at,
         )
+
+
+def _target(token_id: int) -> str:
+    """The target of a token's entries in the record."""
+    return f"tokens/{token_id}"
 
 
 async def _check_projects(repositories: Repositories, project_ids: list[int] | None) -> None:

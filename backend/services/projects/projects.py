@@ -173,13 +173,15 @@ class Projects(UseCases):
         projects changes the repository; and `ChangedOutside`, unless all fields are given.
         """
         async with self.transaction() as repositories:
-            project = await live_project(repositories, project_id)
+            project = await existing_project(repositories, project_id)
             given = update.given_fields()
-            changes = differing(project, given)
-            if not await self.kit.guard.is_genuine(repositories, PROJECTS, project_id):
+            forged = not await self.kit.guard.is_genuine(repositories, PROJECTS, project_id)
+            if forged:
                 if not given.keys() >= _ALL_FIELDS:
                     raise ChangedOutside(PROJECTS.name)
-                changes = given
+            elif project.status is ProjectStatus.DELETED:
+                raise ProjectNotFound
+            changes = given if forged else differing(project, given)
             if not changes:
                 return project
             if changes.get("status") == ProjectStatus.DELETED:
@@ -189,6 +191,9 @@ class Projects(UseCases):
             if not _REPOSITORY.isdisjoint(changes):
                 # "The repository is taken" would reveal a project that the principal can't see.
                 current_principal().require_all_projects("projects:write")
+            if forged:
+                last = await self.kit.guard.last_version(repositories, f"projects/{project_id}")
+                await repositories.projects.set_version(project_id, max(last, 1))
             updated = await repositories.projects.update(project_id, changes)
             if updated is None:
                 raise ProjectNotFound

@@ -13,6 +13,7 @@ from pydantic_core import to_json
 from backend.errors import LeaseLost
 from backend.repositories import Repositories
 from backend.repositories.agent_run_repository import Lease, RunningLease
+from backend.repositories.guarded_rows import PROJECTS
 from backend.repositories.paging import MAX_PAGE_BYTES
 from backend.schemas.runs import ClaimedRun, LeasedRun, RunClaim, RunHeartbeat
 from backend.services.base import Kit, UseCases, unit_of_work
@@ -50,7 +51,7 @@ class Claims(UseCases):
         self.presence = Presence(kit.now)
         """Whether the service has run without a gap. A server notes its presence here."""
         self._told: set[int] = set()
-        """Projects with a forged configuration that was logged."""
+        """Projects whose forgery, or that of their configuration, was logged."""
 
     async def claim(self, claim: RunClaim) -> list[ClaimedRun]:
         """Up to the requested number of pending runs, now running and leased to the worker, each
@@ -81,7 +82,7 @@ class Claims(UseCases):
                 turns = await next_turns(
                     repositories, _claimable(claim.project_ids), claim.count or 1
                 )
-                forged = await self._with_forged_configuration(repositories, turns)
+                forged = await self._forged_projects(repositories, turns)
                 claimed = await self._claim_turns(repositories, claim, turns, forged)
                 if forged <= passed_over:
                     break
@@ -128,16 +129,16 @@ class Claims(UseCases):
         await end_turns(repositories, ended)
         return claimed
 
-    async def _with_forged_configuration(
-        self, repositories: Repositories, turns: Sequence[Turn]
-    ) -> set[int]:
-        """The projects of these turns whose configuration no agent may follow."""
+    async def _forged_projects(self, repositories: Repositories, turns: Sequence[Turn]) -> set[int]:
+        """The projects of these turns that no agent may follow, because they or their
+        configurations are not as the record left them."""
         project_ids = list({turn.project_id for turn in turns})
         forged = await self.kit.guard.with_forged_configuration(repositories, project_ids)
+        forged.update(await self.kit.guard.forged(repositories, PROJECTS, project_ids))
         for project_id in forged - self._told:
             logger.error(
-                "runs of project %d are not given to workers: its configuration was changed in "
-                "the database file by something other than the service",
+                "runs of project %d are not given to workers: it or its configuration was changed "
+                "in the database file by something other than the service",
                 project_id,
             )
         self._told |= forged

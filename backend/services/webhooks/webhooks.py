@@ -82,8 +82,10 @@ class Webhooks(UseCases):
             webhook = stored.webhook
             given = update.given_fields()
             forged = not await self.kit.guard.is_genuine(repositories, WEBHOOKS, webhook_id)
-            if forged and not given.keys() >= _ALL_FIELDS:
-                raise ChangedOutside(WEBHOOKS.name)
+            if forged:
+                if not given.keys() >= _ALL_FIELDS:
+                    raise ChangedOutside(WEBHOOKS.name)
+                webhook = await self._with_right_versions(repositories, webhook_id)
             token_given = _TOKEN in given
             token: SecretStr | None = given.pop(_TOKEN, None)
             changes = given if forged else differing(webhook, given)
@@ -113,6 +115,12 @@ class Webhooks(UseCases):
                 project_id=stored.webhook.project_id,
                 row=GuardedRow(WEBHOOKS, webhook_id),
             )
+
+    async def _with_right_versions(self, repositories: Repositories, webhook_id: int) -> Webhook:
+        """The webhook, with versions that no earlier state of its row or its token exceeds."""
+        last = await self.kit.guard.last_version(repositories, f"webhooks/{webhook_id}")
+        # The token's version is never higher than that of the row.
+        return await repositories.webhooks.set_versions(webhook_id, max(last, 1))
 
     def open_token(self, stored: StoredWebhook) -> SecretStr | None:
         """The webhook's secret token; `None` when it has none. Raises `SecretUnreadable`."""
