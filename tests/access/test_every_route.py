@@ -245,11 +245,19 @@ async def test_the_audit_of_another_project_is_not_shown(
     bound = {"Authorization": f"Bearer {token}"}
     everything = (await client.get("/api/audit?limit=500")).json()["entries"]
     assert {entry["project_id"] for entry in everything} == {None, own, other}
-    for query in ("", f"?project_id={own}", "?action=project.created", "?actor=admin"):
+    created = ["project.created", "settings.created"]
+    for query, actions in {
+        "": created,
+        f"?project_id={own}": created,
+        "?action=project.created": created[:1],
+        "?actor=admin": created,
+    }.items():
+        shown = [(own, action) for action in actions]
         entries = (await stranger.get(f"/api/audit{query}", headers=bound)).json()["entries"]
-        assert [entry["project_id"] for entry in entries] == [own]
+        assert [(entry["project_id"], entry["action"]) for entry in reversed(entries)] == shown
         lines = (await stranger.get(f"/api/audit/export{query}", headers=bound)).text.splitlines()
-        assert [json.loads(line)["project_id"] for line in lines] == [own]
+        exported = [json.loads(line) for line in lines]
+        assert [(entry["project_id"], entry["action"]) for entry in exported] == shown
 
 
 async def test_a_token_that_is_bound_may_do_nothing_to_the_whole_installation(

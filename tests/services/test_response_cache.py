@@ -5,6 +5,7 @@ import contextlib
 import itertools
 import json
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -124,7 +125,8 @@ def project(number: int, **fields: Any) -> ProjectCreate:
 
 def cold(service: DatabaseService) -> DatabaseService:
     """The same service with an empty cache."""
-    return DatabaseService(Kit(service.db_manager, service.kit.vault, KEYS))
+    keys = replace(KEYS, row_digests=service.kit.keys.row_digests)
+    return DatabaseService(Kit(service.db_manager, service.kit.vault, keys))
 
 
 async def everything(service: DatabaseService, ids: list[int]) -> list[object]:
