@@ -5,7 +5,7 @@ import pytest
 from backend.services.audit.verification import verify_audit
 from backend.services.database_service import DatabaseService
 from tests.guard.operations import NAMES, Operations
-from tests.guard.replay import replay
+from tests.guard.replay import faults_of, replay
 
 
 async def replayed_after(service: DatabaseService, seed: int, number: int) -> Operations:
@@ -13,11 +13,11 @@ async def replayed_after(service: DatabaseService, seed: int, number: int) -> Op
     operations = Operations(service, seed)
     for _ in range(5):
         await operations.do(number // 5)
-        found = replay(service.db_manager, service.kit.keys.row_digests)
-        assert found.faults == [], f"seed {seed}, after {operations.done}"
+        assert faults_of(service) == [], f"seed {seed}, after {operations.done}"
     assert verify_audit(service.db_manager, service.audit.chain) is None
+    found = replay(service.db_manager, service.kit.keys.row_digests)
     assert found.rows > 10
-    assert found.gone > 10
+    assert found.gone > 5
     return operations
 
 
