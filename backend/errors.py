@@ -73,6 +73,19 @@ class NotRunning(RuntimeError):
         )
 
 
+class NotRecorded(StrongroomError):
+    """A secret is not revealed, because the reveal can't be recorded outside of the database."""
+
+    code = "database_busy"
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail, headers={"Retry-After": "1"})
+
+
+class NoRoomToRecord(NotRecorded):
+    code = "database_full"
+
+
 class MalformedJson(StrongroomError):
     code = "malformed_json"
 

@@ -49,9 +49,20 @@ def _tree(file: Path) -> ast.Module:
     return ast.parse(file.read_text(encoding="utf-8"), str(file))
 
 
-def _imports(module: str) -> Iterator[str]:
+@cache
+def _nodes(file: Path) -> tuple[ast.AST, ...]:
+    """Every part of a file. To walk through all files takes longer than most tests of them."""
+    return tuple(ast.walk(_tree(file)))
+
+
+@cache
+def _imports(module: str) -> tuple[str, ...]:
     """The dotted names of all modules that a module imports, at any place."""
-    for node in ast.walk(_tree(_modules()[module])):
+    return tuple(_imported(module))
+
+
+def _imported(module: str) -> Iterator[str]:
+    for node in _nodes(_modules()[module]):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -66,6 +77,7 @@ def _within(name: str, package: str) -> bool:
     return name == package or name.startswith(f"{package}.")
 
 
+@cache
 def _rule_of(module: str) -> str:
     rules = [rule for rule in ROOMS if _within(module, rule)]
     rule = max(rules, key=len, default="")
@@ -123,7 +135,7 @@ def test_nothing_calls_other_servers() -> None:
     for module, file in _modules().items():
         imported = set(_imports(module)) | {name.partition(".")[0] for name in _imports(module)}
         assert not imported & CLIENTS, module
-        names = {node.attr for node in ast.walk(_tree(file)) if isinstance(node, ast.Attribute)}
+        names = {node.attr for node in _nodes(file) if isinstance(node, ast.Attribute)}
         assert not names & CALLING, module
 
 
@@ -182,9 +194,7 @@ def test_a_route_awaits_one_call(module: str) -> None:
 
 @pytest.mark.parametrize("module", [m for m in _modules() if _within(m, "backend.services")])
 def test_a_task_that_outlives_its_caller_is_a_single_task(module: str) -> None:
-    made = {
-        node.attr for node in ast.walk(_tree(_modules()[module])) if isinstance(node, ast.Attribute)
-    }
+    made = {node.attr for node in _nodes(_modules()[module]) if isinstance(node, ast.Attribute)}
     assert "create_task" not in made or module == "backend.services.single_task"
 
 
@@ -198,7 +208,7 @@ def test_print_is_for_commands() -> None:
     for module, file in _modules().items():
         calls = [
             node.lineno
-            for node in ast.walk(_tree(file))
+            for node in _nodes(file)
             if isinstance(node, ast.Call)
             and isinstance(node.func, ast.Name)
             and node.func.id == "print"
@@ -210,9 +220,8 @@ def test_print_is_for_commands() -> None:
 
 def _strings(module: str) -> Iterator[tuple[int, str]]:
     """Every string of a module except docstrings, with `?` for the values in an f-string."""
-    tree = _tree(_modules()[module])
     skipped: set[int] = set()
-    for node in ast.walk(tree):
+    for node in _nodes(_modules()[module]):
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
             skipped.add(id(node.value))
         if isinstance(node, ast.JoinedStr):

@@ -180,3 +180,39 @@ def read_audit_macs(db_manager: DatabaseManager, ids: Sequence[int]) -> dict[int
         f"SELECT id, mac FROM audit_entries WHERE {among('id', ids)}", tuple(ids)
     )
     return {row["id"]: row["mac"] for row in rows}
+
+
+class GuardingState(NamedTuple):
+    """The entries that tell whether the rows of the database are guarded."""
+
+    finished_id: int | None
+    started_id: int | None
+    last_id: int | None
+    has_digest: bool
+
+
+def read_guarding_state(db_manager: DatabaseManager) -> GuardingState:
+    """The state of the guarding. Raises `DatabaseError`."""
+    newest = "(SELECT max(id) FROM audit_entries WHERE action = 'rows.guarding_{}')"
+    [row] = db_manager.execute_query(
+        f"SELECT {newest.format('finished')} AS finished, {newest.format('started')} AS started,"
+        " (SELECT max(id) FROM audit_entries) AS last,"
+        " EXISTS (SELECT 1 FROM audit_entries WHERE digest IS NOT NULL) AS has_digest"
+    )
+    return GuardingState(row["finished"], row["started"], row["last"], bool(row["has_digest"]))
+
+
+def read_first_other(db_manager: DatabaseManager, after_id: int, action: str) -> int | None:
+    """The first entry after `after_id` that has another action; `None` without one. Raises
+    `DatabaseError`."""
+    rows = db_manager.execute_query(
+        "SELECT min(id) AS id FROM audit_entries WHERE id > ? AND action <> ?", (after_id, action)
+    )
+    return rows[0]["id"] if rows else None
+
+
+def read_removed_id(db_manager: DatabaseManager) -> int:
+    """The id up to which retention has removed entries; 0 if it has removed none. Raises
+    `DatabaseError`."""
+    rows = db_manager.execute_query("SELECT last_id FROM audit_anchor")
+    return max((row["last_id"] for row in rows), default=0)

@@ -1,5 +1,6 @@
 """The guarded rows: those that decide who may do what, and what agents follow."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -22,6 +23,10 @@ class GuardedKind:
     table: str
     target: str
     """The SQL expression for the target of a row's entries in the record."""
+    targets: re.Pattern[str]
+    """The form of these targets. Its groups are the values of `found_by`."""
+    found_by: tuple[str, ...]
+    """The columns that the target is made of."""
     columns: tuple[str, ...]
     """The SQL expressions that a digest covers, in their order."""
     unguarded: frozenset[str]
@@ -46,6 +51,14 @@ class NewestEntry(NamedTuple):
     digest: str
 
 
+class TargetEntry(NamedTuple):
+    """The newest entry of a target, with the target."""
+
+    target: str
+    project_id: int | None
+    entry: NewestEntry
+
+
 class RecordedRow(NamedTuple):
     """A guarded row, and the entries that say whether it is genuine."""
 
@@ -66,6 +79,8 @@ TOKENS = GuardedKind(
     "token",
     "api_tokens",
     "'tokens/' || CAST(id AS TEXT)",
+    re.compile(r"tokens/(\d+)"),
+    ("id",),
     ("id", "name", "mac", "scopes", "project_ids", "created_at", "expires_at", "revoked_at"),
     frozenset({"last_used_at"}),
     in_project=False,
@@ -74,6 +89,8 @@ PROJECTS = GuardedKind(
     "project",
     "projects",
     "'projects/' || CAST(id AS TEXT)",
+    re.compile(r"projects/(\d+)"),
+    ("id",),
     (
         "id",
         "name",
@@ -94,6 +111,8 @@ CONFIGURATIONS = GuardedKind(
     "configuration",
     "project_settings",
     "'projects/' || CAST(project_id AS TEXT) || '/configuration'",
+    re.compile(r"projects/(\d+)/configuration"),
+    ("project_id",),
     (
         "id",
         "project_id",
@@ -111,6 +130,8 @@ SECRETS = GuardedKind(
     "secret",
     "project_secrets",
     "'projects/' || CAST(project_id AS TEXT) || '/secrets/' || key_name",
+    re.compile(r"projects/(\d+)/secrets/(.+)", re.DOTALL),
+    ("project_id", "key_name"),
     (
         "id",
         "project_id",
@@ -127,6 +148,8 @@ WEBHOOKS = GuardedKind(
     "webhook",
     "webhooks",
     "'webhooks/' || CAST(id AS TEXT)",
+    re.compile(r"webhooks/(\d+)"),
+    ("id",),
     (
         "id",
         "project_id",
@@ -176,10 +199,10 @@ class GuardedRowsRepository(TableAccess):
         return found
 
     async def recorded_of(self, kind: GuardedKind, project_ids: Sequence[int]) -> list[RecordedRow]:
-        """The same for the rows of these projects, of a kind that belongs to projects."""
+        """The same for the rows of these projects, of a kind that belongs to projects, in any
+        order."""
         rows = await self.db.fetch_all(
-            f"{_SELECTS[kind.name]} WHERE {among('t.project_id', project_ids)} ORDER BY t.id",
-            tuple(project_ids),
+            f"{_SELECTS[kind.name]} WHERE {among('t.project_id', project_ids)}", tuple(project_ids)
         )
         return [_recorded(row) for row in rows]
 
@@ -191,6 +214,37 @@ class GuardedRowsRepository(TableAccess):
             f"{_SELECTS[kind.name]} WHERE t.id > ? ORDER BY t.id LIMIT ?", (after_id, limit)
         )
         return [_recorded(row) for row in rows]
+
+    async def newest_after(self, after_id: int, limit: int) -> list[TargetEntry]:
+        """Up to `limit` newest entries of their targets after the entry `after_id`, by id."""
+        rows = await self.db.fetch_all(
+            "SELECT a.target, a.project_id, a.id, a.version, a.digest FROM audit_entries AS a"
+            " WHERE a.id > ? AND a.digest IS NOT NULL AND NOT EXISTS"
+            " (SELECT 1 FROM audit_entries AS n WHERE n.target = a.target"
+            " AND n.digest IS NOT NULL AND n.id > a.id) ORDER BY a.id LIMIT ?",
+            (after_id, limit),
+        )
+        return [TargetEntry(row[0], row[1], NewestEntry(row[2], row[3], row[4])) for row in rows]
+
+    async def present(self, kind: GuardedKind, found_by: Sequence[tuple[str, ...]]) -> set[str]:
+        """The targets of the rows with these values of the columns `kind.found_by`, as they stand
+        in targets."""
+        found: set[str] = set()
+        for start in range(0, len(found_by), _AT_ONCE):
+            some = [
+                value if name == "key_name" else int(value)
+                for values in found_by[start : start + _AT_ONCE]
+                for name, value in zip(kind.found_by, values, strict=True)
+            ]
+            row = f"({', '.join('?' * len(kind.found_by))})"
+            count = len(some) // len(kind.found_by)
+            rows = await self.db.fetch_all(
+                f"SELECT {kind.target} FROM {kind.table} WHERE ({', '.join(kind.found_by)})"
+                f" IN (VALUES {', '.join([row] * count)})",
+                some,
+            )
+            found.update(row[0] for row in rows)
+        return found
 
     async def newest(self, target: str) -> NewestEntry | None:
         """The newest entry of the target that has a digest, or `None`."""

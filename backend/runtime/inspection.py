@@ -19,6 +19,7 @@ from backend.runtime.installation import (
 )
 from backend.runtime.keys import NoKeys, check_keys
 from backend.runtime.schema import require_own_schema
+from backend.services.audit.guarding import guarding_is_due
 from backend.services.base import Kit
 from backend.services.database_service import DatabaseService
 from database.connection_manager import DatabaseManager
@@ -82,7 +83,7 @@ async def inspection(
         require_own_schema(manager)
         with manager.sync_pool.connection() as connection:
             waiting = pending(connection)
-        if waiting:
+        if waiting or guarding_is_due(manager):
             raise StartRefused(
                 f"{manager.config.path} is not up to date: run strongroom migrate or strongroom "
                 "serve"

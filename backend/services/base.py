@@ -99,7 +99,9 @@ class Kit(UnitsOfWork):
         self.guard = Guard(RowDigests(keys.row_digests))
         chain = AuditChain(keys.audit_chain)
         self.audit = Recorder(chain, self.guard.digests, self.now, self.repositories)
-        db_manager.async_pool.journal.write_entries = self.audit.write
+        journal = db_manager.async_pool.journal
+        journal.write_entries = self.audit.write
+        journal.on_commit = self.audit.end.follow
 
     def now(self) -> datetime:
         """The time of `clock`, also after `clock` was replaced."""

@@ -131,6 +131,11 @@ class Guard:
         return versions
 
 
+def project_target(project_id: int | None) -> str:
+    """The target of a project's own entries."""
+    return f"projects/{project_id}"
+
+
 def configuration_target(project_id: int) -> str:
     """The target of the entries of a project's configuration."""
     return f"projects/{project_id}/configuration"

@@ -55,6 +55,9 @@ class Kind(StrEnum):
     TOKEN_CREATED = "token.created", Scope.ADMIN
     TOKEN_REVOKED = "token.revoked", Scope.ADMIN
     TOKEN_UNKNOWN_REFUSED = "token.unknown_refused", Scope.ADMIN
+    ROWS_GUARDING_STARTED = "rows.guarding_started", Scope.ADMIN
+    ROWS_GUARDED = "rows.guarded", Scope.ADMIN
+    ROWS_GUARDING_FINISHED = "rows.guarding_finished", Scope.ADMIN
     KEYS_ROTATION_STARTED = "keys.rotation_started", Scope.ADMIN
     KEYS_ROTATION_FINISHED = "keys.rotation_finished", Scope.ADMIN
     BACKUP_CREATED = "backup.created", Scope.ADMIN

@@ -9,8 +9,9 @@ from backend.crypto.audit_chain import ORIGIN, AuditChain
 from backend.crypto.row_digests import RowDigests
 from backend.observability.request_ids import current_client_address, current_request_id
 from backend.repositories import Repositories
-from backend.repositories.audit_repository import AuditRow, UnnumberedRow
+from backend.repositories.audit_repository import AuditHead, AuditRow, UnnumberedRow
 from backend.repositories.guarded_rows import GuardedKind, GuardedRow
+from backend.services.chain_end import ChainEnd
 from backend.services.kinds import Kind
 from backend.services.principal import SYSTEM, current_principal
 from database.base import Clock, time_text
@@ -41,6 +42,7 @@ class Recorder:
     ) -> None:
         self.chain = chain
         self._digests = digests
+        self.end = ChainEnd()
         self._clock = clock
         self._repositories = repositories
 
@@ -98,6 +100,8 @@ class Recorder:
         repositories = self._repositories.using(executor)
         # Read each time, because other connections may write to the table between two batches.
         head = await repositories.audit.head()
+        if self.end.is_cut(head):
+            rows = self.end.with_loss(rows, head, time_text(self._clock()))
         last_id, mac = head if head is not None else (0, ORIGIN)
         digests = await self._row_digests(repositories, rows, last_id + 1)
         stored = []
@@ -107,6 +111,7 @@ class Recorder:
             mac = self.chain.mac(mac, row)
             stored.append((row, mac))
         await repositories.audit.insert(stored)
+        self.end.written(AuditHead(last_id + len(stored), mac), rows)
 
     async def _row_digests(
         self, repositories: Repositories, rows: Sequence[UnnumberedRow], first_id: int

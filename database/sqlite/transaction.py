@@ -241,6 +241,7 @@ def write_entries(journal: Journal, connection: sqlite3.Connection) -> None:
     transaction = InlineTransaction(connection)
     try:
         _run_to_its_end(write(transaction, entries))
+        journal.written()
     except DatabaseError:
         raise
     except Exception as error:

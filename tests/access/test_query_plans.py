@@ -10,6 +10,11 @@ from backend.repositories.audit_repository import (
     AuditRow,
     StoredAuditRow,
 )
+from backend.repositories.guarded_rows import (
+    GUARDED_KINDS,
+    GuardedKind,
+    GuardedRowsRepository,
+)
 from backend.repositories.key_rotation_repository import KeyRotationRepository
 from backend.repositories.sealed_repository import SEALED_KINDS, SealedRepository, SealedValue
 from tests.support.http import manager_of
@@ -81,6 +86,36 @@ async def test_lists_of_the_audit(
         assert all(index in step for step in steps if step.startswith("SEARCH"))
     await audit.page(filter, limit=10, after=None)
     assert set(careless(plans)) <= IN_THE_ORDER_OF_IDS
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("kind", GUARDED_KINDS, ids=lambda kind: kind.name)
+async def test_guarded_rows_with_their_newest_entries(
+    application: FastAPI, plans: Explaining, kind: GuardedKind
+) -> None:
+    rows = GuardedRowsRepository(manager_of(application)).using(plans)
+    await rows.values(kind, [1, 2])
+    assert careless(plans) == []
+    reads = [rows.recorded(kind, [1, 2]), rows.recorded_after(kind, 5, 10)]
+    if kind.in_project:
+        reads.append(rows.recorded_of(kind, [1, 2]))
+    for read in reads:
+        await read
+        steps = plans.steps()
+        assert [step for step in steps if is_careless(step)] == []
+        # The index finds the entry of the row, and that of its project.
+        found = [step for step in steps if "audit_entries_guarded (target=?)" in step]
+        assert len(found) == (2 if kind.in_project else 1)
+
+
+@pytest.mark.shared
+async def test_newest_entries_of_targets(application: FastAPI, plans: Explaining) -> None:
+    rows = GuardedRowsRepository(manager_of(application)).using(plans)
+    for read in (rows.newest("tokens/1"), rows.newest_of(["tokens/1", "tokens/2"])):
+        assert await read
+        steps = plans.steps()
+        assert [step for step in steps if is_careless(step)] == []
+        assert any("audit_entries_guarded (target=?)" in step for step in steps)
 
 
 async def test_rotations(application: FastAPI, plans: Explaining) -> None:

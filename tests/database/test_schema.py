@@ -42,9 +42,8 @@ ENUMS: list[tuple[str, str, type[StrEnum]]] = [
 
 
 @pytest.fixture
-def connection(tmp_path: Path) -> Iterator[sqlite3.Connection]:
-    with closing(open_connection(ConnectionConfig(tmp_path / "strongroom.db"))) as connection:
-        migrate(connection)
+def connection(database_path: Path) -> Iterator[sqlite3.Connection]:
+    with closing(open_connection(ConnectionConfig(database_path))) as connection:
         yield connection
 
 

@@ -20,8 +20,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
-PRELOADED = ("backend.cli", "backend.cli.server", "backend.main", "uvloop")
-"""The modules that each process would import itself."""
+PRELOADED = (
+    "anyio._backends._asyncio",
+    "backend.cli",
+    "backend.cli.server",
+    "backend.main",
+    "uvloop",
+    __name__,
+    "tests.support.frozen",
+)
+"""The modules that each process would import itself; the last one says why it is the last."""
 Program = Callable[[Sequence[str]], int]
 """A function that a process calls with its arguments, and that returns the exit status. It is
 passed by name."""
@@ -32,7 +40,7 @@ LIMITS = (resource.RLIMIT_NOFILE, resource.RLIMIT_FSIZE, resource.RLIMIT_CORE)
 @cache
 def _context() -> ForkServerContext:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([*PRELOADED, __name__])
+    context.set_forkserver_preload(list(PRELOADED))
     return context
 
 

@@ -13,6 +13,7 @@ from backend.repositories.audit_repository import (
 from backend.schemas.audit import AuditEntry, AuditList, ExportedAuditEntry
 from backend.services.audit.verification import AuditProblem, ExportedHead, tail_problem
 from backend.services.base import UseCases, unit_of_work
+from backend.services.chain_end import ChainEnd, loss_target
 from backend.services.kinds import Kind
 from backend.services.principal import Principal, current_principal
 
@@ -26,6 +27,11 @@ class Audit(UseCases):
     def chain(self) -> AuditChain:
         """The chain that computes the MACs of entries."""
         return self.kit.audit.chain
+
+    @property
+    def end(self) -> ChainEnd:
+        """The end of the chain as this process committed it."""
+        return self.kit.audit.end
 
     async def page(
         self,
@@ -80,8 +86,28 @@ class Audit(UseCases):
         found = await self.repositories.audit.mac_of(newest.id)
         problem = tail_problem(newest, found, head.id if head is not None else 0)
         if problem is not None:
-            await self._record_loss(f"audit/{newest.id}")
+            await self._record_loss(loss_target(newest.id))
         return problem
+
+    async def look_at_end(self) -> None:
+        """Find out, without a write, whether another program has cut or changed the end of the
+        audit. A loss is recorded as one that a write finds. The first call only takes the present
+        end as the right one."""
+        known = self.end.committed
+        head = await self.repositories.audit.head()
+        self.end.begin(head)
+        # If the end has moved on, writes are looking.
+        if self.end.committed is known and self.end.is_cut(head):
+            await self._record_cut()
+
+    @unit_of_work
+    async def _record_cut(self) -> None:
+        """Record the loss unless the entry that differed was committed in the meantime."""
+        async with self.transaction() as repositories:
+            known = self.end.committed
+            if known is not None and self.end.is_cut(await repositories.audit.head()):
+                target = loss_target(known.id)
+                await self.kit.audit.record(repositories, Kind.AUDIT_LOSS_FOUND, target=target)
 
     @unit_of_work
     async def _record_loss(self, target: str) -> None:

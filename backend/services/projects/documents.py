@@ -24,6 +24,7 @@ from backend.services.projects.projects import Projects
 from backend.services.projects.secret_sealing import SecretSealing, secret_revealed
 from backend.services.projects.secrets import Secrets
 from backend.services.recording import AuditEvent
+from backend.services.reveals import reveals
 from models import MAX_SECRETS_PER_REQUEST, Project, ProjectSettings
 
 _PROJECT_FIELDS = tuple(ProjectFields.model_fields)
@@ -135,10 +136,10 @@ class Documents(UseCases):
         async with self.transaction() as repositories:
             return await self._documents(repositories, limit, after, reveal=False)
 
-    @unit_of_work
+    @reveals
     async def reveal(self, *, limit: int, after: Position | None) -> ExportPage:
         """The same with the values of the secrets. The audit records each value as revealed in the
-        same transaction."""
+        same transaction. Raises `NotRecorded`."""
         async with self.transaction() as repositories:
             return await self._documents(repositories, limit, after, reveal=True)
 

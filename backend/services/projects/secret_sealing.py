@@ -14,6 +14,7 @@ from backend.schemas.secrets import SecretMetadata
 from backend.services.base import Kit
 from backend.services.kinds import Kind
 from backend.services.recording import AuditEvent
+from backend.services.reveals import require_revealing
 from models import ProjectSecret, SecretStatus
 
 
@@ -162,7 +163,8 @@ def secret_updated(project_id: int, key: str, version: int, id: int) -> AuditEve
 
 
 def secret_revealed(secret: ProjectSecret) -> AuditEvent:
-    """The audit event for a value that was revealed."""
+    """The audit event for a value that was revealed, in a method with `reveals`."""
+    require_revealing()
     target = secret_target(secret.project_id, secret.key_name)
     return AuditEvent(Kind.SECRET_REVEALED, target, secret.project_id, (), secret.version)
 

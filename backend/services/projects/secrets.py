@@ -42,6 +42,7 @@ from backend.services.projects.secret_sealing import (
     secret_updated,
     stored_key,
 )
+from backend.services.reveals import reveals
 
 _NO_ID = 0
 """The id of no row: the entry of a deleted secret is a tombstone."""
@@ -242,11 +243,11 @@ class Secrets(UseCases):
             await self._sealing.mark_forged(repositories, [metadata])
             return metadata
 
-    @unit_of_work
+    @reveals
     async def reveal(self, project_id: int, key: str) -> SecretReveal:
         """A secret's value. The audit records the reveal durably before this returns.
 
-        Raises `ProjectNotFound`, `SecretNotFound` and `SecretUnreadable`.
+        Raises `ProjectNotFound`, `SecretNotFound`, `SecretUnreadable` and `NotRecorded`.
         """
         async with self.transaction() as repositories:
             stored = await self._existing(repositories, project_id, key)
