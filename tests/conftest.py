@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from fastapi import FastAPI
+from fastapi._compat import v2 as _fastapi
 from pydantic import SecretStr
 
 from backend.crypto.keyring import generate_master_key
@@ -31,6 +32,8 @@ from tests.support.servers import RunningServer
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # Without this, httpx searches all of `sys.path` for it at each request, in vain.
 sys.modules["sniffio"] = None  # type: ignore[assignment]
+# Otherwise each OpenAPI document makes thousands of these again, which is half of its time.
+_fastapi.get_model_fields = cache(_fastapi.get_model_fields)
 
 pytest_plugins = ["tests.support.fixtures"]
 IN_MEMORY = Path("/dev/shm")  # noqa: S108 - pytest makes a private directory there
