@@ -1,9 +1,6 @@
-"""The program: `make faults`."""
+"""The program `make faults`, which `__main__.py` starts."""
 
 import argparse
-import os
-import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -117,19 +114,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="break promises on purpose, and fail when a fault does not notice",
     )
     parser.add_argument("--mutated", choices=MUTATIONS, help="break this one, whatever comes of it")
-    parser.add_argument("--mounts-of-its-own", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args(arguments)
-
-
-def _with_mounts_of_its_own(arguments: Sequence[str]) -> None:
-    """Restart the program in its own mount namespace, if the system allows it."""
-    unshare = shutil.which("unshare")
-    if unshare is None:
-        return
-    probe = [unshare, "-rm", "sh", "-c", "mount -t tmpfs tmpfs /mnt"]
-    if subprocess.run(probe, capture_output=True, check=False).returncode == 0:
-        program = [sys.executable, "-m", "tests.faults", *arguments, "--mounts-of-its-own"]
-        os.execv(unshare, [unshare, "-rm", *program])  # noqa: S606
 
 
 def _say(text: str) -> None:
@@ -176,10 +161,7 @@ def _all_noticed(rows: Sequence[tuple[str, str, int]], seed: int) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Try the requested faults. Returns the exit status: 1 when a promise was broken."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    options = _options(given)
-    if not options.mounts_of_its_own:
-        _with_mounts_of_its_own(given)
+    options = _options(arguments)
     if options.mutations:
         wanted = {options.mutated} if options.mutated else set(MUTATIONS)
         return _all_noticed(
@@ -211,7 +193,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if failed:
         return 1
     return SKIPPED if skipped == len(options.only) else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
