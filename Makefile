@@ -4,7 +4,7 @@ PYTHON  ?= python3
 ARGS    ?=
 # One more than there are processors, because some tests wait for a process or a time limit.
 WORKERS ?= $(shell expr `getconf _NPROCESSORS_ONLN` + 1)
-SLOW    := tests/contributing tests/faults/test_faults.py
+SLOW    := tests/contributing tests/faults/test_faults.py tests/guard/test_long_replay.py
 
 VENV := .venv
 BIN  := $(VENV)/bin
@@ -32,7 +32,7 @@ run: $(VENV)/.run ## start the server, by default on http://127.0.0.1:8000 with 
 test: $(VENV)/.dev ## run the test suite but for `make slow` (ARGS="-k name" for a part of it)
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(SLOW:%=--ignore %) $(ARGS)
 
-slow: $(VENV)/.dev ## run the tests that take long: a short form of each fault, and the steps of CONTRIBUTING
+slow: $(VENV)/.dev ## run the tests that take long: faults in short, the steps of CONTRIBUTING, random operations
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(SLOW) $(ARGS)
 
 indirect: $(VENV)/.dev ## run the HTTP tests with FastAPI's own handlers instead of direct calls

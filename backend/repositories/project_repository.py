@@ -162,11 +162,6 @@ class ProjectRepository(BaseRepository[Project]):
         query, keys = _page_query(filter, sort=sort, limit=limit, after=after)
         return await fetch_json(self.db, query, limit, keys, _MEMBERS)
 
-    async def set_version(self, project_id: int, version: int) -> None:
-        """Store a version, instead of one that was changed outside the service. The next change
-        counts on from it."""
-        await self.db.execute("UPDATE projects SET version = ? WHERE id = ?", (version, project_id))
-
     async def soft_delete(self, project_id: int) -> Project | None:
         """Mark the project as deleted. `None` when it does not exist or is already deleted."""
         return await self.change(

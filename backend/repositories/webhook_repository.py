@@ -95,15 +95,6 @@ class WebhookRepository(BaseRepository[Webhook]):
         )
         return self.model(rows[0])
 
-    async def set_versions(self, id: int, version: int) -> Webhook:
-        """Store a version for the webhook and its secret token, instead of ones that were changed
-        outside the service. The next change counts on from it."""
-        rows = await self.db.execute_returning(
-            "UPDATE webhooks SET version = ?, secret_version = ? WHERE id = ? RETURNING *",
-            (version, version, id),
-        )
-        return self.model(rows[0])
-
     async def page(self, project_id: int, *, limit: int, after: Position | None) -> Page[Webhook]:
         """Up to `limit` webhooks of a project, newest first, after the position `after`."""
         query = Query("SELECT * FROM webhooks")

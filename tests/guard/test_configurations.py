@@ -1,4 +1,4 @@
-"""A configuration whose row was written from outside is shown to nobody, and followed by nobody."""
+"""A configuration whose row was written from outside is not shown, and not followed by workers."""
 
 import io
 import sqlite3

@@ -150,7 +150,7 @@ async def _done(answer: httpx.Response) -> None:
 
 async def _projects(client: httpx.AsyncClient, world: World) -> None:
     for number, repo in enumerate(("first", "second", "purged", "deleted"), 1):
-        body = {
+        body: dict[str, Any] = {
             "name": repo,
             "github_owner": "acme",
             "github_repo": repo,

@@ -193,7 +193,7 @@ class Projects(UseCases):
                 current_principal().require_all_projects("projects:write")
             if forged:
                 last = await self.kit.guard.last_version(repositories, f"projects/{project_id}")
-                await repositories.projects.set_version(project_id, max(last, 1))
+                await repositories.projects.count_from(project_id, max(last, 1))
             updated = await repositories.projects.update(project_id, changes)
             if updated is None:
                 raise ProjectNotFound

@@ -85,7 +85,10 @@ class Webhooks(UseCases):
             if forged:
                 if not given.keys() >= _ALL_FIELDS:
                     raise ChangedOutside(WEBHOOKS.name)
-                webhook = await self._with_right_versions(repositories, webhook_id)
+                last = max(await self.kit.guard.last_version(repositories, _target(webhook_id)), 1)
+                await repositories.webhooks.count_from(webhook_id, last)
+                # The version of a token is never higher than that of its row.
+                webhook = webhook.model_copy(update={"secret_version": last})
             token_given = _TOKEN in given
             token: SecretStr | None = given.pop(_TOKEN, None)
             changes = given if forged else differing(webhook, given)
@@ -111,16 +114,10 @@ class Webhooks(UseCases):
             await self.kit.audit.record(
                 repositories,
                 Kind.WEBHOOK_DELETED,
-                target=f"webhooks/{webhook_id}",
+                target=_target(webhook_id),
                 project_id=stored.webhook.project_id,
                 row=GuardedRow(WEBHOOKS, webhook_id),
             )
-
-    async def _with_right_versions(self, repositories: Repositories, webhook_id: int) -> Webhook:
-        """The webhook, with versions that no earlier state of its row or its token exceeds."""
-        last = await self.kit.guard.last_version(repositories, f"webhooks/{webhook_id}")
-        # The token's version is never higher than that of the row.
-        return await repositories.webhooks.set_versions(webhook_id, max(last, 1))
 
     def open_token(self, stored: StoredWebhook) -> SecretStr | None:
         """The webhook's secret token; `None` when it has none. Raises `SecretUnreadable`."""
@@ -183,7 +180,7 @@ class Webhooks(UseCases):
         await self.kit.audit.record(
             repositories,
             kind,
-            target=f"webhooks/{webhook.id}",
+            target=_target(webhook.id),
             project_id=webhook.project_id,
             fields=fields,
             version=webhook.version,
@@ -198,6 +195,11 @@ async def existing_webhook(repositories: Repositories, webhook_id: int) -> Webho
     if webhook is None or not current_principal().sees(webhook.project_id):
         raise WebhookNotFound
     return webhook
+
+
+def _target(webhook_id: int) -> str:
+    """The target of a webhook's entries in the record."""
+    return f"webhooks/{webhook_id}"
 
 
 def token_context(project_id: int, webhook_id: int, version: int) -> SecretContext:
