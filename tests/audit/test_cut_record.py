@@ -1,7 +1,6 @@
 """A running service notices that another program has cut or changed the end of the record."""
 
 import asyncio
-import itertools
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import closing
@@ -13,7 +12,7 @@ from httpx import AsyncClient
 
 from backend.repositories.audit_repository import AuditHead
 from backend.runtime import HeadsFile, Runtime
-from backend.schemas.projects import ProjectCreate
+from backend.schemas.tokens import TokenCreate
 from backend.services.audit.verification import verify_audit
 from config.settings import Settings
 from database.errors import DatabaseError
@@ -38,7 +37,6 @@ CHANGES = {
     ],
 }
 """Changes of the four entries that `runtime` has."""
-_numbers = itertools.count()
 
 
 @pytest.fixture
@@ -54,9 +52,8 @@ async def runtime(settings: Settings) -> AsyncIterator[Runtime]:
 
 async def add(runtime: Runtime) -> None:
     """Make a change, which has one entry."""
-    number = next(_numbers)
-    fields = {"name": "a", "github_owner": "o", "github_repo": f"r{number}"}
-    await runtime.service.projects.create(ProjectCreate.model_validate(fields))
+    request = {"name": "a", "scopes": ["logs:read"]}
+    await runtime.service.tokens.create(TokenCreate.model_validate(request))
 
 
 def change(runtime: Runtime, *statements: str) -> None:
