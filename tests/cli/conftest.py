@@ -1,10 +1,13 @@
 """Commands that run in the tests' process, where a separate process would show nothing more."""
 
+import asyncio
 import logging
 import os
 import shutil
 import signal
+import sqlite3
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,9 @@ import pytest
 import structlog
 
 from backend.cli import main
+from backend.runtime import find_keyring, inspection
+from config.settings import Settings
+from tests.support.earlier import make_earlier
 from tests.support.processes import Outcome, write_documents
 
 # Typer reads this when it makes the command, which is once for all tests of a process.
@@ -19,6 +25,7 @@ os.environ["_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION"] = "1"
 
 Command = Callable[..., Outcome]
 Install = Callable[[Sequence[Any]], Path]
+ChangeEarlier = Callable[..., None]
 
 
 @pytest.fixture
@@ -81,3 +88,25 @@ def install(command: Command, directory: Path, tmp_path: Path, first_installatio
         return directory
 
     return make
+
+
+@pytest.fixture
+def change_earlier(command: Command) -> ChangeEarlier:
+    """Runs statements on an installation as if an earlier version had done so, before the update
+    that guards all rows."""
+
+    def change(directory: Path, *statements: tuple[str, Sequence[str | int]]) -> None:
+        settings = Settings(_env_file=None, data_dir=directory)
+
+        async def chain_key() -> bytes:
+            async with inspection(settings, find_keyring(settings)) as opened:
+                return opened.service.kit.keys.audit_chain
+
+        path = directory / "strongroom.db"
+        make_earlier(path, asyncio.run(chain_key()))
+        with closing(sqlite3.connect(path)) as connection, connection:
+            for statement, values in statements:
+                connection.execute(statement, values)
+        assert command("migrate", "--data-dir", directory).status == 0
+
+    return change

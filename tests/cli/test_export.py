@@ -117,6 +117,18 @@ def test_names_alone_are_exported_without_a_key(
     assert [file.name for file in tmp_path.glob("*.jsonl")] == ["out.jsonl"]
 
 
+def test_a_forged_configuration_is_not_exported_where_a_key_can_show_it(
+    command: Command, installation: Path
+) -> None:
+    with closing(connect(installation / "strongroom.db")) as connection, connection:
+        connection.execute("UPDATE project_settings SET setup_commands = 'forged' WHERE id = 1")
+    refused = command("export", "-", "--data-dir", installation)
+    assert (refused.status, refused.out) == (1, "")
+    assert refused.complaint.startswith("the configuration was changed in the database file")
+    (installation / "master.key").unlink()
+    assert command("export", "-", "--data-dir", installation).status == 0
+
+
 def test_deleted_projects_are_left_out(command: Command, installation: Path) -> None:
     with closing(connect(installation / "strongroom.db")) as connection, connection:
         connection.execute("UPDATE projects SET status = 'deleted' WHERE github_repo < 'project-5'")

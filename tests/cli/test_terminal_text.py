@@ -3,17 +3,16 @@
 import ast
 import json
 import re
-import sqlite3
 import sys
 import unicodedata
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from backend.cli import common, terminal
 from backend.cli.report import ImportReport
-from tests.cli.conftest import Command, Install
+from database.text_keys import text_key
+from tests.cli.conftest import ChangeEarlier, Command, Install
 from tests.support.processes import document, write_documents
 
 WILD = "a\x1b]0;owned\x07\x9b31m\r\nb\u202eevil\u2066\u200b\t\U000e0041é日"
@@ -27,15 +26,22 @@ def is_harmless(text: str) -> bool:
 
 
 @pytest.fixture
-def installation(command: Command, install: Install) -> Path:
+def installation(command: Command, install: Install, change_earlier: ChangeEarlier) -> Path:
     """A data directory with control characters in the names of a token and a project, as older
     versions accepted them."""
     directory = install([document(1)])
     made = command("token", "create", "wild", "--scope", "admin", "--data-dir", directory)
     assert made.status == 0
-    with closing(sqlite3.connect(directory / "strongroom.db")) as connection, connection:
-        connection.execute("UPDATE api_tokens SET name = ? WHERE name = 'wild'", (WILD,))
-        connection.execute("UPDATE projects SET name = ?", (WILD,))
+    key = text_key(WILD)
+    statement = (
+        "UPDATE projects SET name = ?, name_key = ?,"
+        " search_text = ? || char(10) || owner_key || '/' || repo_key"
+    )
+    change_earlier(
+        directory,
+        ("UPDATE api_tokens SET name = ? WHERE name = 'wild'", (WILD,)),
+        (statement, (WILD, key, key)),
+    )
     return directory
 
 

@@ -15,7 +15,8 @@ from backend.schemas.webhooks import WebhookCreate
 from config.loading import load_settings
 from database.migrator import load_migrations
 from database.sqlite.integrity import has_wal_reset_defect
-from tests.cli.conftest import Command, Install
+from database.text_keys import text_key
+from tests.cli.conftest import ChangeEarlier, Command, Install
 from tests.support.processes import document
 
 KEY = generate_master_key("first")
@@ -50,22 +51,30 @@ def test_all_is_well(command: Command, installation: Path) -> None:
         ("project keys", 20),
         ("secrets", 40),
         ("repositories", None),
-        ("audit", 60),
+        ("audit", 80),
+        ("guarded rows", 80),
     ]
     assert all(check["ok"] for check in report["checks"])
     plain = command("verify", "--data-dir", installation).out
     assert "secrets\tok (40 rows)\n" in plain
     assert f"SQLite {report['sqlite_version']}" in plain
-    assert plain.endswith("\nall is well: 9 checks, no problems found\n")
+    assert plain.endswith("\nall is well: 10 checks, no problems found\n")
 
 
 def test_projects_of_one_repository_are_named_and_nothing_is_wrong(
-    command: Command, installation: Path
+    command: Command, installation: Path, change_earlier: ChangeEarlier
 ) -> None:
-    _change(
+    statement = (
+        "UPDATE projects SET github_repo = ?, repo_key = ?, twin = ?,"
+        " search_text = name_key || char(10) || owner_key || '/' || ? WHERE id = ?"
+    )
+    twins = [(1, 0, "café"), (2, 2, "cafe\u0301"), (3, 3, "CAFÉ")]
+    change_earlier(
         installation,
-        "UPDATE projects SET twin = id, (owner_key, repo_key) ="
-        " (SELECT owner_key, repo_key FROM projects WHERE id = 1) WHERE id IN (2, 3)",
+        *(
+            (statement, (repo, text_key(repo), twin, text_key(repo), id))
+            for id, twin, repo in twins
+        ),
     )
     outcome = command("verify", "--json", "--data-dir", installation)
     assert outcome.status == 0

@@ -145,8 +145,8 @@ class RepositoryCopy:
             *("-k", cases, *tests),
         )
         assert ran.returncode in (0, 1), ran.stdout + ran.stderr
-        cases = ET.parse(report).iter("testcase")  # noqa: S314 - pytest has just written it
-        return {case.attrib["name"]: _failure(case) for case in cases}
+        ended = ET.parse(report).iter("testcase")  # noqa: S314 - pytest has just written it
+        return {case.attrib["name"]: _failure(case) for case in ended}
 
 
 def _case_of(file: str) -> str:
