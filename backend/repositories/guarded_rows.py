@@ -255,6 +255,15 @@ class GuardedRowsRepository(TableAccess):
         )
         return NewestEntry(*row) if row is not None else None
 
+    async def project_of(self, target: str) -> int | None:
+        """The project that the newest entry of the target with a digest belongs to, or `None`."""
+        row = await self.db.fetch_one(
+            "SELECT project_id FROM audit_entries"
+            " WHERE target = ? AND digest IS NOT NULL ORDER BY id DESC LIMIT 1",
+            (target,),
+        )
+        return row[0] if row is not None else None
+
     async def newest_of(self, targets: Sequence[str]) -> dict[str, NewestEntry]:
         """The same for several targets, by target, without those that have no such entry."""
         found: dict[str, NewestEntry] = {}

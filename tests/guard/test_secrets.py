@@ -150,7 +150,7 @@ async def _refused(service: Running, key: str) -> None:
     exported = page.documents[0].content
     assert exported["github_repo"] == "first"
     assert key not in exported["secrets"]
-    assert service.faults() != []
+    await service.check_verify()
 
 
 async def _settle_others(service: Running) -> None:

@@ -212,7 +212,8 @@ class Projects(UseCases):
                 await self._record(repositories, Kind.PROJECT_DELETED, deleted)
 
     async def purge(self, project_id: int) -> None:
-        """Remove the project with its key, its secrets and everything else that belongs to it.
+        """Remove the project with its key, its secrets and everything else that belongs to it, also
+        if its row was deleted outside the service.
 
         Raises `ProjectNotFound`, and `Forbidden` for a principal that may not write secrets.
         """
@@ -223,13 +224,17 @@ class Projects(UseCases):
     @unit_of_work
     async def _purge(self, project_id: int) -> None:
         async with self.transaction() as repositories:
-            await existing_project(repositories, project_id)
-            if not await repositories.projects.purge(project_id):
+            if not current_principal().sees(project_id):
+                raise ProjectNotFound
+            target = f"projects/{project_id}"
+            if not await repositories.projects.purge(project_id) and not (
+                await self.kit.guard.must_exist(repositories, PROJECTS, target)
+            ):
                 raise ProjectNotFound
             await self.kit.audit.record(
                 repositories,
                 Kind.PROJECT_PURGED,
-                target=f"projects/{project_id}",
+                target=target,
                 project_id=project_id,
                 row=GuardedRow(PROJECTS, project_id),
             )
