@@ -235,6 +235,9 @@ class Settings(BaseSettings):
     keep_deliveries: Count = 0
     """How many of the newest deliveries are kept."""
 
+    keep_audit_days: Days = 0
+    """How many days the audit's entries are kept; the newest of each guarded row always stays."""
+
     @property
     def is_production(self) -> bool:
         """Whether the strict rules of production apply."""

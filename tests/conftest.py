@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from fastapi import FastAPI
+from fastapi._compat import v2 as _fastapi
 from pydantic import SecretStr
 
 from backend.crypto.keyring import generate_master_key
@@ -31,13 +32,13 @@ from tests.support.servers import RunningServer
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # Without this, httpx searches all of `sys.path` for it at each request, in vain.
 sys.modules["sniffio"] = None  # type: ignore[assignment]
+# Otherwise each OpenAPI document makes thousands of these again, which is half of its time.
+_fastapi.get_model_fields = cache(_fastapi.get_model_fields)
 
 pytest_plugins = ["tests.support.fixtures"]
 IN_MEMORY = Path("/dev/shm")  # noqa: S108 - pytest makes a private directory there
 ENOUGH = 4 << 30
 """The free bytes that this requires."""
-FIRST = ("tests/faults/test_faults.py",)
-"""The slowest tests. If they began last, the other workers would wait for them."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -75,10 +76,11 @@ def pytest_collection(session: pytest.Session) -> Iterator[None]:  # noqa: ARG00
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Spread the slowest tests over the list. At first each worker gets an equal part of the list:
-    in its first half it runs some of them, with others between, because they mostly wait."""
-    long = [item for item in items if item.nodeid.startswith(FIRST)]
-    items[:] = [item for item in items if not item.nodeid.startswith(FIRST)]
+    """Spread the tests with the mark `long` over the list, because the other workers would wait for
+    them if they began last. At first each worker gets an equal part of the list: in its first half
+    it runs some of them, with others between, because they mostly wait."""
+    long = [item for item in items if item.get_closest_marker("long")]
+    items[:] = [item for item in items if not item.get_closest_marker("long")]
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     part = len(items) // workers
     turns = -(-len(long) // workers)

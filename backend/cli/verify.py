@@ -9,6 +9,7 @@ import typer
 
 from backend.cli.common import AsJson, DataDir, counted, print_json, print_table, quiet_settings
 from backend.cli.failures import FAILURE, complain, sentence
+from backend.cli.progress import progress_bar
 from backend.cli.terminal import say
 from backend.crypto.keyring import Keyring
 from backend.repositories.guarded_rows import GUARDED_KINDS
@@ -195,10 +196,18 @@ async def _repositories(opened: Inspection) -> Check:
 
 async def _audit(settings: Settings, opened: Inspection) -> Check:
     heads = HeadsFile(DataDirectory(settings.data_dir).audit_heads)
-    problem = verify_audit(opened.manager, opened.service.audit.chain, heads.heads())
-    head = await opened.service.audit.head()
+    chain, count = opened.service.audit.chain, await opened.service.audit.count()
+    checked = 0
+
+    def on_checked(rows: int) -> None:
+        nonlocal checked
+        checked = rows
+        bar.show(rows, max(rows, count))
+
+    with progress_bar("checking the audit", total=count) as bar:
+        problem = verify_audit(opened.manager, chain, heads.heads(), on_checked=on_checked)
     if problem is None:
-        return Check("audit", checked=head.id if head is not None else 0)
+        return Check("audit", checked=checked)
     return Check("audit", str(problem), "find out what happened, and restore a backup", failed=1)
 
 

@@ -6,6 +6,7 @@ from typing import Any, Generic, TypeVar
 from backend.repositories.agent_run_repository import AgentRunRepository
 from backend.repositories.api_token_repository import ApiTokenRepository
 from backend.repositories.audit_repository import AuditRepository
+from backend.repositories.audit_retention_repository import AuditRetentionRepository
 from backend.repositories.grainchain_snapshot_repository import GrainchainSnapshotRepository
 from backend.repositories.guarded_rows import GuardedRowsRepository
 from backend.repositories.key_rotation_repository import KeyRotationRepository
@@ -68,6 +69,7 @@ class Repositories:
     deliveries = _Table(WebhookDeliveryRepository)
     logs = _Table(SystemLogRepository)
     retention = _Table(RetentionRepository)
+    audit_retention = _Table(AuditRetentionRepository)
 
     def __init__(self, db_manager: DatabaseManager, clock: Clock = utc_now) -> None:
         self.executor: Executor = db_manager.async_pool

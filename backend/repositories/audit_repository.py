@@ -1,15 +1,12 @@
 """The audit: an append-only table."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from backend.repositories.guarded_rows import GuardedRow
 from backend.repositories.paging import Page, Position, Query, fetch_page
 from database.base import TableAccess
-from database.connection_manager import DatabaseManager
-from database.engine import Row
-from database.portable_sql import among
 
 
 class UnnumberedRow(NamedTuple):
@@ -66,6 +63,27 @@ class StoredAuditRow(NamedTuple):
     mac: str
 
 
+class LinkedAuditRow(NamedTuple):
+    """A row with its MAC, and the MAC of the row before it if that was removed for its age."""
+
+    row: AuditRow
+    mac: str
+    previous_mac: str | None
+
+
+class AuditAnchor(NamedTuple):
+    """Where the chain begins once old rows were removed."""
+
+    last_id: int
+    """The id of the last row that was passed."""
+    last_mac: str
+    """The MAC of that row."""
+    kept: int
+    """How many rows up to it have stayed."""
+    mac: str
+    """Keyed; covers the other values and the rows that have stayed."""
+
+
 @dataclass(frozen=True, slots=True)
 class AuditFilter:
     """The filters of a list of the audit; `None` for no filter."""
@@ -117,20 +135,22 @@ class AuditRepository(TableAccess):
         """Up to `limit` rows, newest first, after the position `after`."""
         query = _filtered(filter)
         query.keyset(("id",), after, descending=True, limit=limit)
-        return await fetch_page(self.db, query, limit, _audit_row, ("id",))
+        return await fetch_page(self.db, query, limit, AuditRow._make, ("id",))
 
-    async def following(self, filter: AuditFilter, id: int, limit: int) -> list[StoredAuditRow]:
+    async def following(self, filter: AuditFilter, id: int, limit: int) -> list[LinkedAuditRow]:
         """Up to `limit` rows with greater ids than `id`, oldest first."""
-        query = _filtered(filter)
+        query = _filtered(filter, _LINKED)
         query.keyset(("id",), (id,), descending=False, limit=limit - 1)
-        return [
-            StoredAuditRow(_audit_row(row), row["mac"])
-            for row in await self.db.fetch_all(*query.build())
-        ]
+        return [linked_row(row) for row in await self.db.fetch_all(*query.build())]
+
+    async def anchor(self) -> AuditAnchor | None:
+        """Where the chain begins; `None` before the first removal."""
+        row = await self.db.fetch_one(f"SELECT {', '.join(AuditAnchor._fields)} FROM audit_anchor")
+        return AuditAnchor(*row) if row is not None else None
 
 
-def _filtered(filter: AuditFilter) -> Query:
-    query = Query(f"SELECT {', '.join(_COLUMNS)} FROM audit_entries")
+def _filtered(filter: AuditFilter, columns: Sequence[str] = AuditRow._fields) -> Query:
+    query = Query(f"SELECT {', '.join(columns)} FROM audit_entries")
     if filter.project_id is not None:
         query.where("project_id = ?", filter.project_id)
     if filter.action is not None:
@@ -142,77 +162,19 @@ def _filtered(filter: AuditFilter) -> Query:
     return query
 
 
-def _audit_row(row: Row) -> AuditRow:
-    return AuditRow(*tuple(row)[:-1])
+def linked_row(row: Iterable[Any]) -> LinkedAuditRow:
+    """The row with the columns of `AuditRow`, `mac` and `previous_mac`."""
+    values = tuple(row)
+    return LinkedAuditRow(AuditRow._make(values[:-2]), values[-2], values[-1])
 
 
 _COLUMNS = (*AuditRow._fields, "mac")
+_PREVIOUS_MAC = (
+    # The predecessor of the first row after the anchor is gone as well.
+    "COALESCE(previous_mac, (SELECT last_mac FROM audit_anchor"
+    " WHERE id = 1 AND last_id = audit_entries.id - 1))"
+)
+_LINKED = (*_COLUMNS, _PREVIOUS_MAC)
 _INSERT = (
     f"INSERT INTO audit_entries ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"
 )
-
-
-# For commands on a database without a running server: synchronous, and in small reads.
-
-
-def read_audit_rows(db_manager: DatabaseManager, after_id: int, limit: int) -> list[StoredAuditRow]:
-    """Up to `limit` rows with greater ids than `after_id`, in order. Raises `DatabaseError`."""
-    # In a backup of an earlier version, the last columns don't exist yet.
-    rows = db_manager.execute_query(
-        "SELECT * FROM audit_entries WHERE id > ? ORDER BY id LIMIT ?", (after_id, limit)
-    )
-    return [
-        StoredAuditRow(AuditRow._make(map(row.get, AuditRow._fields)), row["mac"]) for row in rows
-    ]
-
-
-def read_audit_ids(db_manager: DatabaseManager, after_id: int, limit: int) -> list[int]:
-    """The ids of those rows. Raises `DatabaseError`."""
-    rows = db_manager.execute_query(
-        "SELECT id FROM audit_entries WHERE id > ? ORDER BY id LIMIT ?", (after_id, limit)
-    )
-    return [row["id"] for row in rows]
-
-
-def read_audit_macs(db_manager: DatabaseManager, ids: Sequence[int]) -> dict[int, str]:
-    """The MACs of the rows with these ids, by id, without missing rows. Raises `DatabaseError`."""
-    rows = db_manager.execute_query(
-        f"SELECT id, mac FROM audit_entries WHERE {among('id', ids)}", tuple(ids)
-    )
-    return {row["id"]: row["mac"] for row in rows}
-
-
-class GuardingState(NamedTuple):
-    """The entries that tell whether the rows of the database are guarded."""
-
-    finished_id: int | None
-    started_id: int | None
-    last_id: int | None
-    has_digest: bool
-
-
-def read_guarding_state(db_manager: DatabaseManager) -> GuardingState:
-    """The state of the guarding. Raises `DatabaseError`."""
-    newest = "(SELECT max(id) FROM audit_entries WHERE action = 'rows.guarding_{}')"
-    [row] = db_manager.execute_query(
-        f"SELECT {newest.format('finished')} AS finished, {newest.format('started')} AS started,"
-        " (SELECT max(id) FROM audit_entries) AS last,"
-        " EXISTS (SELECT 1 FROM audit_entries WHERE digest IS NOT NULL) AS has_digest"
-    )
-    return GuardingState(row["finished"], row["started"], row["last"], bool(row["has_digest"]))
-
-
-def read_first_other(db_manager: DatabaseManager, after_id: int, action: str) -> int | None:
-    """The first entry after `after_id` that has another action; `None` without one. Raises
-    `DatabaseError`."""
-    rows = db_manager.execute_query(
-        "SELECT min(id) AS id FROM audit_entries WHERE id > ? AND action <> ?", (after_id, action)
-    )
-    return rows[0]["id"] if rows else None
-
-
-def read_removed_id(db_manager: DatabaseManager) -> int:
-    """The id up to which retention has removed entries; 0 if it has removed none. Raises
-    `DatabaseError`."""
-    rows = db_manager.execute_query("SELECT last_id FROM audit_anchor")
-    return max((row["last_id"] for row in rows), default=0)

@@ -6,7 +6,8 @@ from itertools import islice
 from pathlib import Path
 
 from backend.observability.log import get_logger
-from backend.repositories.audit_repository import AuditHead, read_audit_macs, read_removed_id
+from backend.repositories.audit_reading import AuditReader
+from backend.repositories.audit_repository import AuditHead
 from backend.runtime.audit_heads import HeadsFile
 from backend.runtime.heads_writer import HeadsWriter
 from backend.services.audit.audit import Audit
@@ -83,9 +84,11 @@ def with_losses(
 ) -> Iterator[tuple[ExportedHead, bool]]:
     """Each head, and whether it proves a loss: its entry is not in the audit, and was not removed
     as an old one. Raises `DatabaseError`."""
+    reader = AuditReader(db_manager)
     while chunk := list(islice(heads, _CHUNK)):
-        macs = read_audit_macs(db_manager, [head.id for head in chunk])
-        removed = read_removed_id(db_manager)
+        macs = reader.macs([head.id for head in chunk])
+        anchor = reader.anchor()
+        removed = anchor.last_id if anchor is not None else 0
         for head in chunk:
             yield head, macs.get(head.id) != head.mac and head.id > removed
 

@@ -1,5 +1,6 @@
 """Writes `audit.heads`: the lines that `HeadsFile` reads."""
 
+import contextlib
 import errno
 import os
 import stat
@@ -30,7 +31,7 @@ Spared = Callable[[Iterable[ExportedHead]], Iterable[ExportedHead]]
 class HeadsWriter:
     """Adds heads to the file, which it keeps open. Any thread may call it.
 
-    The file may be removed, replaced or shortened at any time; then the head is written anew.
+    The file may be removed, replaced or changed at any time; then the newest head is written again.
     Methods raise `OSError`.
     """
 
@@ -100,7 +101,7 @@ class HeadsWriter:
         try:
             # Left by a process that was killed.
             new.unlink(missing_ok=True)
-            with os.fdopen(_new_file(new), "wb") as file:
+            with os.fdopen(_new_file(new, path.stat()), "wb") as file:
                 self._write_spared(file, path, size, spared)
                 with self._lock:
                     self._rewrite_at = max(REWRITE_BYTES, 2 * file.tell())
@@ -201,8 +202,13 @@ class HeadsWriter:
             os.close(self._left.pop())
 
 
-def _new_file(path: Path) -> int:
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+def _new_file(path: Path, like: os.stat_result) -> int:
+    """A new file at `path` that those can read who can read the one `like` describes."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with contextlib.suppress(PermissionError):
+        os.fchown(descriptor, like.st_uid, like.st_gid)
+        os.fchmod(descriptor, stat.S_IMODE(like.st_mode))
+    return descriptor
 
 
 def _sync_file(file: BinaryIO) -> None:

@@ -61,6 +61,8 @@ class Configuration(Protocol):
     @property
     def keep_deliveries(self) -> int: ...
     @property
+    def keep_audit_days(self) -> int: ...
+    @property
     def checkpoints(self) -> Literal["own", "litestream"]: ...
 
 
@@ -262,6 +264,7 @@ def retention_limits(settings: Configuration) -> RetentionLimits:
         own_logs=limit(settings.keep_logs_days, settings.keep_own_logs),
         runs=limit(settings.keep_runs_days, settings.keep_runs),
         deliveries=limit(settings.keep_deliveries_days, settings.keep_deliveries),
+        audit=limit(settings.keep_audit_days, 0),
     )
 
 

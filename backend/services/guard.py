@@ -73,16 +73,29 @@ class Guard:
         if not await self.is_genuine(repositories, kind, id):
             raise ChangedOutside(kind.name)
 
-    async def must_exist(self, repositories: Repositories, kind: GuardedKind, target: str) -> bool:
-        """Whether the record tells that a row exists. If it does not, it was deleted outside the
-        service."""
+    async def must_exist(
+        self,
+        repositories: Repositories,
+        kind: GuardedKind,
+        target: str,
+        project_id: int | None = None,
+    ) -> bool:
+        """Whether the record tells that a row exists, which belongs to this project if one is
+        given. If it does not exist, it was deleted outside the service."""
         if any(
             waiting.target == target and waiting.row for waiting in repositories.audit.waiting()
         ):
             # The transaction has deleted it itself.
             return False
         entry = await repositories.guarded_rows.newest(target)
-        return entry is not None and not self.is_tombstone(kind, target, entry)
+        if entry is None or self.is_tombstone(kind, target, entry):
+            return False
+        if project_id is None:
+            return True
+        # What belongs to a purged project went with it, without entries.
+        of_project = project_target(project_id)
+        project = await repositories.guarded_rows.newest(of_project)
+        return project is None or not self.is_tombstone(PROJECTS, of_project, project)
 
     async def configuration(
         self, repositories: Repositories, project_id: int
@@ -92,9 +105,13 @@ class Guard:
         settings = await repositories.settings.get_by_project_id(project_id)
         if settings is not None:
             await self.require(repositories, CONFIGURATIONS, settings.id)
-        elif await self.must_exist(repositories, CONFIGURATIONS, configuration_target(project_id)):
+        elif await self._misses_configuration(repositories, project_id):
             raise ChangedOutside(CONFIGURATIONS.name)
         return settings
+
+    async def _misses_configuration(self, repositories: Repositories, project_id: int) -> bool:
+        target = configuration_target(project_id)
+        return await self.must_exist(repositories, CONFIGURATIONS, target, project_id)
 
     async def with_forged_configuration(
         self, repositories: Repositories, project_ids: Sequence[int]
@@ -107,8 +124,7 @@ class Guard:
         for project_id in project_ids:
             row = of_project.get(project_id)
             if row is None:
-                target = configuration_target(project_id)
-                if await self.must_exist(repositories, CONFIGURATIONS, target):
+                if await self._misses_configuration(repositories, project_id):
                     found.add(project_id)
             elif row.id not in changed_here and self.forgery(CONFIGURATIONS, row) is not None:
                 found.add(project_id)
@@ -129,6 +145,23 @@ class Guard:
             if entry.row is not None and entry.target in wanted:
                 versions[entry.target] = entry.version or 0
         return versions
+
+
+class BlindGuard(Guard):
+    """Compares nothing: the guard of an installation that is read without its own key."""
+
+    def forgery(self, kind: GuardedKind, row: RecordedRow) -> None:
+        """Always `None`."""
+
+    async def must_exist(
+        self,
+        repositories: Repositories,  # noqa: ARG002
+        kind: GuardedKind,  # noqa: ARG002
+        target: str,  # noqa: ARG002
+        project_id: int | None = None,  # noqa: ARG002
+    ) -> bool:
+        """Always False."""
+        return False
 
 
 def project_target(project_id: int | None) -> str:

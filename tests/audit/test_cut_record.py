@@ -99,7 +99,7 @@ async def test_the_loss_is_told_counted_recorded_and_named_for_ever(
     assert await losses(runtime) == ["audit/4"]
     assert runtime.service.audit.end.losses == 1
     assert log.getvalue().count(TOLD) == 1
-    # The head is in the file although nobody had exported it before the cut.
+    # The head is in the file although it was not exported before the cut.
     assert before in [head[:2] for head in HeadsFile(runtime.heads.path).heads()]
     named = problem(runtime)
     assert named is not None

@@ -17,7 +17,7 @@ from backend.services.audit.verification import ExportedHead
 from config.settings import Settings
 from database.connection_manager import DatabaseManager
 from tests.support.clocks import SetClock
-from tests.support.processes import PATIENCE, Serving, environment, run
+from tests.support.processes import PATIENCE, Serving, run
 
 AT = "2026-01-31T12:00:00.000000Z"
 
@@ -209,15 +209,14 @@ async def test_a_file_that_can_not_be_read_stops_the_start(settings: Settings) -
 def test_a_log_that_is_deleted_after_a_kill_is_noticed(tmp_path: Path) -> None:
     directory = tmp_path / "data"
     file = HeadsFile(directory / "audit.heads")
-    env = environment()
 
     def project(number: int) -> dict[str, str]:
         return {"name": "a", "github_owner": "o", "github_repo": f"r{number}"}
 
-    with Serving(directory, env=env) as serving, serving.client() as client:
+    with Serving(directory) as serving, serving.client() as client:
         assert client.post("/api/projects", json=project(1)).status_code == 201
         assert serving.end() == 0
-    with Serving(directory, env=env) as serving, serving.client() as client:
+    with Serving(directory) as serving, serving.client() as client:
         for number in range(2, 7):
             assert client.post("/api/projects", json=project(number)).status_code == 201
         deadline = time.monotonic() + PATIENCE
@@ -233,7 +232,7 @@ def test_a_log_that_is_deleted_after_a_kill_is_noticed(tmp_path: Path) -> None:
     outcome = run("verify", "--data-dir", directory, cwd=tmp_path)
     assert outcome.status == 1
     assert "audit entries 4 to 13 are missing at the end" in outcome.complaint
-    with Serving(directory, env=env) as serving, serving.client() as client:
+    with Serving(directory) as serving, serving.client() as client:
         assert len(client.get("/api/projects").json()["projects"]) == 1
         [entry] = client.get("/api/audit?action=audit.loss_found").json()["entries"]
         assert (entry["target"], entry["actor"]) == ("audit/13", "system")

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from io import StringIO
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from backend.errors import NoRoomToRecord, NotRecorded
+from backend.repositories.audit_repository import AuditHead
 from backend.runtime import HeadsFile, Runtime
 from backend.runtime.start import HEADS_SECONDS
 from backend.schemas.projects import ProjectCreate
@@ -263,3 +264,19 @@ async def test_a_server_exports_the_head_by_itself(runtime: Runtime) -> None:
         async with asyncio.timeout(30):
             while newest(runtime) < head.id:
                 await asyncio.sleep(0.01)
+
+
+class Unready:
+    """A keeper of heads that fails in a way that is not expected."""
+
+    def keep(self, heads: Iterable[AuditHead]) -> None:
+        raise KeyError(heads)
+
+
+async def test_a_fault_while_the_head_is_kept_refuses_the_reveal(runtime: Runtime) -> None:
+    end = runtime.service.audit.end
+    keeper, end.keeper = end.keeper, Unready()
+    with pytest.raises(NotRecorded, match="unexpected failure"):
+        await runtime.service.secrets.reveal(1, KEYS[0])
+    end.keeper = keeper
+    await reveal(runtime)

@@ -61,6 +61,7 @@ class TestRewriting:
     def test_earlier_lines_are_thinned_out_and_the_last_ones_stay(
         self, path: Path, writer: HeadsWriter
     ) -> None:
+        path.chmod(0o640)
         before = path.read_bytes()
         heads = list(HeadsFile(path).heads())
         writer.rewrite_if_due(keeping_days)
@@ -71,7 +72,7 @@ class TestRewriting:
         number = len(left) - len(last_of_days(heads))
         assert left[-number:] == heads[-number:]
         assert last_of_days(left) == last_of_days(heads)
-        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert stat.S_IMODE(path.stat().st_mode) == 0o640
         assert [file.name for file in path.parent.iterdir()] == [path.name]
         # It is not due again.
         writer.rewrite_if_due(refusing)

@@ -73,14 +73,6 @@ def name_of(test: str) -> str:
     return test.rpartition("::")[2]
 
 
-@pytest.fixture(scope="module")
-def copy(tmp_path_factory: pytest.TempPathFactory) -> RepositoryCopy:
-    """The repository after the nine steps."""
-    copy = RepositoryCopy(tmp_path_factory.mktemp("contributing") / "repository")
-    copy.make_schema()
-    return copy
-
-
 def test_a_table_takes_its_own_files_and_a_line_in_each_of_five_lists() -> None:
     steps = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     steps = steps[steps.index("in nine steps") : steps.index("## A route")]
@@ -97,18 +89,18 @@ def test_a_table_takes_its_own_files_and_a_line_in_each_of_five_lists() -> None:
         assert re.search(rf"`{folder.removesuffix('/projects')}/", steps), folder
 
 
-def test_every_discovering_test_passes_with_the_table(copy: RepositoryCopy) -> None:
+@pytest.mark.long
+def test_every_discovering_test_passes_with_the_table(tmp_path: Path) -> None:
+    copy = RepositoryCopy(tmp_path / "repository")
+    copy.make_schema()
     failures = copy.test(*OTHERS, *(test for test, _, _ in FAULTS.values()))
     assert {name: failure for name, failure in failures.items() if failure is not None} == {}
     assert any("/api/notes/{note_id}" in name for name in failures)
 
 
-def test_a_fault_in_the_table_is_noticed_by_a_test_that_does_not_know_it(
-    copy: RepositoryCopy, tmp_path: Path
-) -> None:
+@pytest.mark.long
+def test_a_fault_in_the_table_is_noticed_by_a_test_that_does_not_know_it(tmp_path: Path) -> None:
     faulty = RepositoryCopy(tmp_path / "faulty")
-    for file in ("database/schema.sql", "openapi.json"):
-        faulty.write(file, copy.read(file))
     for _, _, (file, right, wrong) in FAULTS.values():
         faulty.replace(file, right, wrong)
     faulty.replace(ROUTES, "import reads, writes", "import reads, without_token, writes")

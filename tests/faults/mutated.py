@@ -3,7 +3,7 @@
     python -P mutated.py NAME STRONGROOM ARGUMENT…
 
 A fault that can't fail shows nothing. `make faults ARGS=--mutations` tries the pairs in `NOTICED`
-of `__main__.py`, and fails when a fault does not notice its mutation.
+of `program.py`, and fails when a fault does not notice its mutation.
 """
 
 import contextlib

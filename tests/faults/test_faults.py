@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.__main__ import FAULTS, NOTICED
 from tests.faults.mutated import MUTATIONS
+from tests.faults.program import FAULTS, NOTICED
 from tests.support.processes import environment
 
 ROOT = Path(__file__).parent.parent.parent
-GROUPS = 4
-"""Each fault is tried in its own process, because mounts and commands leave traces in a process."""
+GROUPS = 3
+"""The faults are tried in their own processes, because mounts and commands leave traces in a
+process. Each process takes two seconds to start."""
 
 
 def _faults(*arguments: str) -> "subprocess.CompletedProcess[str]":
@@ -28,6 +29,7 @@ def _faults(*arguments: str) -> "subprocess.CompletedProcess[str]":
     )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("group", range(GROUPS))
 def test_what_was_promised_holds_after_each_fault(group: int, subtests: pytest.Subtests) -> None:
     names = [fault.name for fault in FAULTS[group::GROUPS]]
@@ -40,6 +42,7 @@ def test_what_was_promised_holds_after_each_fault(group: int, subtests: pytest.S
                 pytest.skip(found[0])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("mutation", "fault"), [("answers-early", "sync-fails"), ("forgets-the-audit", "terminate")]
 )

@@ -8,11 +8,12 @@ from backend.repositories.audit_repository import (
     AuditFilter,
     AuditHead,
     AuditRow,
-    StoredAuditRow,
+    LinkedAuditRow,
 )
 from backend.schemas.audit import AuditEntry, AuditList, ExportedAuditEntry
-from backend.services.audit.verification import AuditProblem, ExportedHead, tail_problem
+from backend.services.audit.verification import ExportedHead, tail_problem
 from backend.services.base import UseCases, unit_of_work
+from backend.services.chain_check import AuditProblem
 from backend.services.chain_end import ChainEnd, loss_target
 from backend.services.kinds import Kind
 from backend.services.principal import Principal, current_principal
@@ -72,19 +73,28 @@ class Audit(UseCases):
         while rows := await self.repositories.audit.following(filter, after_id, _EXPORT_ROWS):
             # Checked after the read, because the read may have waited.
             await self.kit.gate.require_valid(principal)
-            yield b"".join([_exported(stored) for stored in rows])
+            yield b"".join([_exported(linked) for linked in rows])
             after_id = rows[-1].row.id
 
     async def head(self) -> AuditHead | None:
         """The newest entry that is durable, or `None` before the first one."""
         return await self.repositories.audit.head()
 
+    async def count(self) -> int:
+        """The number of entries, without counting them: no entry between two others is missing,
+        apart from those that were removed for their age."""
+        head = await self.repositories.audit.head()
+        anchor = await self.repositories.audit.anchor()
+        passed = anchor.last_id - anchor.kept if anchor is not None else 0
+        return head.id - passed if head is not None else 0
+
     async def find_loss(self, newest: ExportedHead) -> AuditProblem | None:
         """The first problem of the audit up to `newest`, the newest exported head; `None` when it
         is complete. A problem is recorded in the audit, once for each head."""
         head = await self.repositories.audit.head()
         found = await self.repositories.audit.mac_of(newest.id)
-        problem = tail_problem(newest, found, head.id if head is not None else 0)
+        anchor = await self.repositories.audit.anchor()
+        problem = tail_problem(newest, found, head.id if head is not None else 0, anchor)
         if problem is not None:
             await self._record_loss(loss_target(newest.id))
         return problem
@@ -122,7 +132,7 @@ def _entry(row: AuditRow) -> AuditEntry:
     return AuditEntry(**columns)
 
 
-def _exported(stored: StoredAuditRow) -> bytes:
-    columns = {**stored.row._asdict(), "fields": json.loads(stored.row.fields)}
-    entry = ExportedAuditEntry(**columns, mac=stored.mac)
+def _exported(linked: LinkedAuditRow) -> bytes:
+    columns = {**linked.row._asdict(), "fields": json.loads(linked.row.fields)}
+    entry = ExportedAuditEntry(**columns, mac=linked.mac, previous_mac=linked.previous_mac)
     return entry.model_dump_json().encode() + b"\n"

@@ -4,7 +4,7 @@ digest. From then on, a row without such an entry was inserted outside the servi
 from collections.abc import Iterable
 
 from backend.crypto.audit_chain import AuditChain
-from backend.repositories.audit_repository import read_first_other, read_guarding_state
+from backend.repositories.audit_reading import AuditReader
 from backend.repositories.guarded_rows import (
     GUARDED_KINDS,
     PROJECTS,
@@ -12,8 +12,9 @@ from backend.repositories.guarded_rows import (
     GuardedRow,
     RecordedRow,
 )
-from backend.services.audit.verification import AuditProblem, ExportedHead, verify_audit
+from backend.services.audit.verification import ExportedHead, verify_audit
 from backend.services.base import UseCases, unit_of_work
+from backend.services.chain_check import AuditProblem
 from backend.services.kinds import Kind
 from backend.services.recording import AuditEvent
 from database.connection_manager import DatabaseManager
@@ -29,7 +30,7 @@ def guarding_is_due(db_manager: DatabaseManager) -> bool:
     An audit without entries is that of a new database, or was emptied, and then nothing may make
     its rows genuine.
     """
-    state = read_guarding_state(db_manager)
+    state = AuditReader(db_manager).guarding_state()
     if state.finished_id is not None:
         return False
     if state.started_id is not None:
@@ -45,10 +46,11 @@ def guarding_problem(
     problem = verify_audit(db_manager, chain, heads)
     if problem is not None:
         return problem
-    state = read_guarding_state(db_manager)
+    reader = AuditReader(db_manager)
+    state = reader.guarding_state()
     if state.started_id is None:
         return None
-    other = read_first_other(db_manager, state.started_id, Kind.ROWS_GUARDED.value)
+    other = reader.first_other(state.started_id, Kind.ROWS_GUARDED.value)
     if other is None:
         return None
     return AuditProblem(other, f"audit entry {other} follows an unfinished guarding of rows")

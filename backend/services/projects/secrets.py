@@ -294,7 +294,7 @@ class Secrets(UseCases):
 
     async def _must_exist(self, repositories: Repositories, project_id: int, key: str) -> bool:
         target = secret_target(project_id, key)
-        return await self.kit.guard.must_exist(repositories, SECRETS, target)
+        return await self.kit.guard.must_exist(repositories, SECRETS, target, project_id)
 
 
 def _has_value(secret: SecretCreate | SecretUpsert) -> TypeGuard[GivenSecret]:
