@@ -120,7 +120,7 @@ class Running:
             return {"audit"}
         problems: list[str] = []
         for kind in GUARDED_KINDS:
-            page = await service.row_verification.rows(kind, after_id=0, limit=1000)
+            page = await service.row_verification.rows(kind, after_id=None, limit=1000)
             problems += page.problems
         page = await service.row_verification.entries(after_id=0, limit=1000)
         return {problem.split()[0] for problem in (*problems, *page.problems)}

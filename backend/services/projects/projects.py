@@ -57,9 +57,7 @@ class Projects(UseCases):
         if project.secrets:
             current_principal().require("secrets:write")
         async with self.transaction() as repositories:
-            created = await repositories.projects.create(
-                project.model_dump(exclude=set(_NEW_ONLY), mode="python")
-            )
+            created = await self._with_new_id(repositories, project)
             settings = project.settings.given_fields() if project.settings is not None else {}
             settings_id = await repositories.settings.add(created.id, settings)
             changed = [*(project.model_fields_set - _NEW_ONLY), *map(_settings_field, settings)]
@@ -96,6 +94,19 @@ class Projects(UseCases):
                 ]
             await self.kit.audit.record_all(repositories, events)
             return created
+
+    async def _with_new_id(self, repositories: Repositories, project: ProjectCreate) -> Project:
+        """A new row, with an id that no project had before.
+
+        If the counter of ids was turned back outside the service, rows of a purged project could be
+        put back into a new one.
+        """
+        data = project.model_dump(exclude=set(_NEW_ONLY), mode="python")
+        created = await repositories.projects.create(data)
+        while await repositories.guarded_rows.newest(f"projects/{created.id}") is not None:
+            await repositories.projects.delete(created.id)
+            created = await repositories.projects.create(data)
+        return created
 
     async def get(self, project_id: int) -> Project:
         """The project, deleted or not. Raises `ProjectNotFound`."""
