@@ -78,6 +78,10 @@ class RepositoryCopy:
             if file.is_file() and not file.name.startswith(".coverage"):
                 shutil.copy2(file, path)
         shutil.copytree(ROOT / ".github", path / ".github")
+        # Hypothesis keeps there what it has found out about Unicode and the code.
+        kept = ROOT / ".hypothesis"
+        kept.mkdir(exist_ok=True)
+        (path / kept.name).symlink_to(kept)
         self._add_files()
         for name, text in CLASSES.items():
             self.write(name, self.read(name) + text)
