@@ -24,6 +24,7 @@ ERROR_TABLE: dict[str, tuple[int, str]] = {
     "snapshot_exists": (409, "The run already has this snapshot"),
     "secret_exists": (409, "The secret already exists"),
     "secret_unreadable": (409, "The secret's value can't be decrypted"),
+    "changed_outside": (409, "The stored data was changed outside the service"),
     "invalid_transition": (409, "The current status does not allow this change"),
     "rotation_running": (409, "A key rotation is already running"),
     "lease_lost": (409, "Another worker holds the run's lease"),
@@ -70,6 +71,19 @@ class NotRunning(RuntimeError):
             "the application is not running: run its lifespan around all requests, with "
             "`async with app.router.lifespan_context(app):` or `with TestClient(app):`"
         )
+
+
+class NotRecorded(StrongroomError):
+    """A secret is not revealed, because the reveal can't be recorded outside of the database."""
+
+    code = "database_busy"
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail, headers={"Retry-After": "1"})
+
+
+class NoRoomToRecord(NotRecorded):
+    code = "database_full"
 
 
 class MalformedJson(StrongroomError):
@@ -234,8 +248,21 @@ class SecretUnreadable(StrongroomError):
 
     def __init__(self) -> None:
         super().__init__(
-            "the stored value can't be decrypted with the configured master keys: restore the "
-            "key or the database, or set the value again"
+            "the stored value can't be decrypted with the configured master keys, or was changed "
+            "outside the service: restore the key or the database, or set the value again"
+        )
+
+
+class ChangedOutside(StrongroomError):
+    """A guarded row is not as the record of changes left it."""
+
+    code = "changed_outside"
+
+    def __init__(self, thing: str) -> None:
+        """`thing` is the word for such a row."""
+        super().__init__(
+            f"the {thing} was changed in the database file by something other than the service: "
+            "restore a backup, or send all of its fields to replace it"
         )
 
 

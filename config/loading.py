@@ -15,10 +15,21 @@ from config.settings import PREFIX, Rule, Settings, SettingsError
 CLIENT_VARIABLES = frozenset({f"{PREFIX}TOKEN", f"{PREFIX}URL"})
 """Variables of clients, which a shell may have set. They are not settings, and not typos."""
 
+RETIRED_VARIABLES = frozenset({f"{PREFIX}AUDIT_HEADS_SECONDS"})
+"""Settings of earlier versions, which have no effect any more. They don't stop a start."""
+
 
 def variable_names() -> tuple[str, ...]:
     """The environment variables of all settings, in the order of the fields."""
     return tuple(PREFIX + field.upper() for field in Settings.model_fields)
+
+
+def retired_variables(*, dotenv: bool = False) -> list[str]:
+    """The retired variables that this process has, also from `.env` with `dotenv`. Raises
+    `SettingsError` as `read_dotenv` does."""
+    file = read_dotenv() if dotenv else NO_FILE
+    names = {name.upper() for name in (*os.environ, *file.variables)}
+    return sorted(names & RETIRED_VARIABLES)
 
 
 def load_settings(*, dotenv: bool = False, **overrides: Any) -> Settings:
@@ -73,8 +84,9 @@ def _is_path(field: str) -> bool:
 
 def _unknown_variables(names: Iterable[str]) -> Iterable[str]:
     known = variable_names()
+    others = CLIENT_VARIABLES | RETIRED_VARIABLES
     for name in sorted({name.upper() for name in names}):
-        if name.startswith(PREFIX) and name not in known and name not in CLIENT_VARIABLES:
+        if name.startswith(PREFIX) and name not in known and name not in others:
             near = difflib.get_close_matches(name, known, n=1)
             yield f"{name}: no such setting" + (f", did you mean {near[0]}?" if near else "")
 

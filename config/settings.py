@@ -177,13 +177,6 @@ class Settings(BaseSettings):
     """Requests without a valid token that each address may send in a minute; 0 for no limit. One
     more is answered 429 instead of 401. Requests with valid tokens are never counted."""
 
-    audit_heads_seconds: Annotated[
-        float,
-        Field(ge=0.1, le=3600, allow_inf_nan=False),
-        Rule("must be a number of seconds between 0.1 and 3600"),
-    ] = 10.0
-    """How often the end of the audit is written to `audit.heads`, if it has changed."""
-
     log_level: Annotated[
         Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"],
         BeforeValidator(values.upper),
@@ -241,6 +234,9 @@ class Settings(BaseSettings):
 
     keep_deliveries: Count = 0
     """How many of the newest deliveries are kept."""
+
+    keep_audit_days: Days = 0
+    """How many days the audit's entries are kept; the newest of each guarded row always stays."""
 
     @property
     def is_production(self) -> bool:

@@ -179,6 +179,13 @@ class BaseRepository(TableAccess, Generic[T]):
         )
         return [self.model(row) for row in rows]
 
+    async def count_from(self, id: int, version: int) -> None:
+        """Store a version, from which the next change counts on: for a row whose version was
+        changed outside the service."""
+        await self.db.execute(
+            f"UPDATE {self.table_name} SET version = ? WHERE id = ?", (version, id)
+        )
+
     async def delete(self, id: int) -> bool:
         """Remove the row and the rows that belong to it. Returns whether it existed."""
         return await self.db.execute(f"DELETE FROM {self.table_name} WHERE id = ?", (id,)) > 0

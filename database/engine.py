@@ -83,6 +83,11 @@ class Executor(Protocol):
         entries are dropped; if they can't be written, the whole batch fails."""
         ...
 
+    def waiting_entries(self) -> Sequence[Any]:
+        """The entries that the open transaction has so far, of all units of its batch; none outside
+        of a transaction."""
+        ...
+
 
 class Transaction(Executor, Protocol):
     """The executor inside a transaction. Statements see the changes of earlier ones.

@@ -92,6 +92,14 @@ CREATE TABLE api_tokens (
     revoked_at TEXT CHECK (revoked_at LIKE '____-__-__T__:__:__.______Z')
 ) STRICT;
 
+CREATE TABLE audit_anchor (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    last_id INTEGER NOT NULL CHECK (last_id >= 1),
+    last_mac TEXT NOT NULL CHECK (length(last_mac) = 64),
+    kept INTEGER NOT NULL CHECK (kept >= 0),
+    mac TEXT NOT NULL CHECK (length(mac) = 64)
+) STRICT;
+
 CREATE TABLE audit_entries (
     id INTEGER PRIMARY KEY CHECK (id >= 1),
     at TEXT NOT NULL CHECK (at LIKE '____-__-__T__:__:__.______Z'),
@@ -103,11 +111,13 @@ CREATE TABLE audit_entries (
     fields TEXT NOT NULL DEFAULT '[]',
     request_id TEXT CHECK (length(request_id) BETWEEN 1 AND 64),
     mac TEXT NOT NULL CHECK (length(mac) = 64)
-, version INTEGER CHECK (version >= 1), digest TEXT CHECK (length(digest) BETWEEN 1 AND 100), address TEXT CHECK (length(address) BETWEEN 1 AND 100)) STRICT;
+, version INTEGER CHECK (version >= 1), digest TEXT CHECK (length(digest) BETWEEN 1 AND 100), address TEXT CHECK (length(address) BETWEEN 1 AND 100), previous_mac TEXT CHECK (length(previous_mac) = 64)) STRICT;
 
 CREATE INDEX audit_entries_action ON audit_entries (action, id);
 
 CREATE INDEX audit_entries_actor ON audit_entries (actor, id);
+
+CREATE INDEX audit_entries_guarded ON audit_entries (target, id) WHERE digest IS NOT NULL;
 
 CREATE INDEX audit_entries_project ON audit_entries (project_id, id) WHERE project_id IS NOT NULL;
 

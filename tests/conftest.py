@@ -156,10 +156,11 @@ def settings(database_path: Path, master_keys: str, no_settings: None) -> Settin
 
 
 @pytest.fixture
-async def service(manager: DatabaseManager, settings: Settings) -> DatabaseService:
+async def service(manager: DatabaseManager, settings: Settings) -> AsyncIterator[DatabaseService]:
     """The service over `manager`."""
     runtime = await Runtime.start(settings, manager=manager)
-    return runtime.service
+    yield runtime.service
+    runtime.heads.close()
 
 
 @pytest.fixture(scope="session")

@@ -20,6 +20,7 @@ from backend.runtime import (
     read_only_manager,
     require_own_schema,
 )
+from backend.services.audit.guarding import guarding_is_due
 from config.settings import Settings
 from database.errors import ProcessLockHeld
 from database.migrator import load_migrations, pending
@@ -80,6 +81,8 @@ def _pending(settings: Settings) -> list[str]:
     try:
         require_own_schema(manager)
         with manager.sync_pool.connection() as connection:
-            return [migration.name for migration in pending(connection)]
+            names = [migration.name for migration in pending(connection)]
+        # Migrations are applied in their order, and the guarding follows the last one.
+        return names or (["guarding of rows"] if guarding_is_due(manager) else [])
     finally:
         manager.sync_pool.close()

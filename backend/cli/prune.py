@@ -39,7 +39,7 @@ def prune(
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """Remove logs, runs and deliveries beyond their limits.
+    """Remove logs, runs, deliveries and audit entries beyond their limits.
 
     The limits are the settings STRONGROOM_KEEP_…. A running server does this on its own.
     """
@@ -101,6 +101,7 @@ def _show(plan: RetentionPlan, *, as_json: bool) -> None:
             ("own logs", plan.own_logs),
             ("runs", plan.runs),
             ("deliveries", plan.deliveries),
+            ("audit", plan.audit),
         )
     ]
     print_table(
@@ -113,9 +114,9 @@ def _sentences(result: dict[str, Any]) -> Iterator[str]:
     removed = result["removed"]
     yield (
         f"{counted(removed['logs'] + removed['own_logs'], 'log')}, "
-        f"{counted(removed['runs'], 'run')} and "
-        f"{removed['deliveries']} {'delivery' if removed['deliveries'] == 1 else 'deliveries'} "
-        "removed"
+        f"{counted(removed['runs'], 'run')}, "
+        f"{counted(removed['deliveries'], 'delivery', 'deliveries')} and "
+        f"{counted(removed['audit'], 'audit entry', 'audit entries')} removed"
     )
     file, free = shown_size(result["file_bytes"]), shown_size(result["free_bytes"])
     yield f"the file has {file}, {free} of them free for new data"

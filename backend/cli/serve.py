@@ -16,11 +16,13 @@ from backend.cli.failures import CommandFailed, ended_at_once, tell
 from backend.cli.listening import PortInUse, open_sockets, url_of
 from backend.cli.never_waiting import never_waiting
 from backend.cli.process_limits import forbid_core_dumps
-from backend.observability.log import configure_logging
+from backend.observability.log import configure_logging, get_logger
 from backend.runtime import DataDirectory
-from config.loading import load_settings
+from config.loading import load_settings, retired_variables
 from config.settings import Settings
 from database.sqlite.process_lock import ProcessLock, in_use
+
+logger = get_logger("strongroom.start")
 
 
 def serve(
@@ -56,6 +58,8 @@ def _serve(host: str | None, port: int | None, data_dir: str | None) -> None:
     with ended_at_once():
         settings = load_settings(dotenv=True, host=host, port=port, data_dir=data_dir)
         configure_logging(settings.log_level, settings.log_format)
+        if retired := retired_variables(dotenv=True):
+            logger.warning("settings have no effect any more: remove them", settings=retired)
         make_files_private()
         if settings.is_production:
             forbid_core_dumps(traceable=False)

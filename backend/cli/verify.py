@@ -9,8 +9,10 @@ import typer
 
 from backend.cli.common import AsJson, DataDir, counted, print_json, print_table, quiet_settings
 from backend.cli.failures import FAILURE, complain, sentence
+from backend.cli.progress import progress_bar
 from backend.cli.terminal import say
 from backend.crypto.keyring import Keyring
+from backend.repositories.guarded_rows import GUARDED_KINDS
 from backend.runtime import (
     DataDirectory,
     HeadsFile,
@@ -35,6 +37,8 @@ from database.sqlite.integrity import (
 from database.sqlite.log_frames import lost_frames
 
 PAGE = 100
+ROWS_TOLD = 100
+"""The most rows that the result names."""
 
 _RESTORE = "restore a backup"
 
@@ -131,6 +135,9 @@ async def _content_checks(settings: Settings) -> list[Check]:
                 checks.append(await _all("secrets", service.encryption_check.values))
                 checks.append(await _repositories(opened))
                 checks.append(await _audit(settings, opened))
+                # Only a whole audit can tell which rows are genuine.
+                if checks[-1].problem is None:
+                    checks.append(await _guarded_rows(opened))
     except (DatabaseError, StartRefused) as error:
         checks.append(Check("content", sentence(error)))
     return checks
@@ -189,11 +196,47 @@ async def _repositories(opened: Inspection) -> Check:
 
 async def _audit(settings: Settings, opened: Inspection) -> Check:
     heads = HeadsFile(DataDirectory(settings.data_dir).audit_heads)
-    problem = verify_audit(opened.manager, opened.service.audit.chain, heads.heads())
-    head = await opened.service.audit.head()
+    chain, count = opened.service.audit.chain, await opened.service.audit.count()
+    checked = 0
+
+    def on_checked(rows: int) -> None:
+        nonlocal checked
+        checked = rows
+        bar.show(rows, max(rows, count))
+
+    with progress_bar("checking the audit", total=count) as bar:
+        problem = verify_audit(opened.manager, chain, heads.heads(), on_checked=on_checked)
     if problem is None:
-        return Check("audit", checked=head.id if head is not None else 0)
+        return Check("audit", checked=checked)
     return Check("audit", str(problem), "find out what happened, and restore a backup", failed=1)
+
+
+async def _guarded_rows(opened: Inspection) -> Check:
+    """Checks that each guarded row is as the audit left it, and that none is missing."""
+    verification = opened.service.row_verification
+    checked, problems = 0, list[str]()
+    for kind in GUARDED_KINDS:
+        after_id = 0
+        while (page := await verification.rows(kind, after_id=after_id, limit=PAGE)).last:
+            after_id = page.last
+            checked += page.checked
+            problems += page.problems
+    after_id = 0
+    while (page := await verification.entries(after_id=after_id, limit=PAGE)).last:
+        after_id = page.last
+        problems += page.problems
+    if not problems:
+        return Check("guarded rows", checked=checked)
+    more = len(problems) - ROWS_TOLD
+    return Check(
+        "guarded rows",
+        f"{counted(len(problems), 'row')} changed outside the service: "
+        + ", ".join(problems[:ROWS_TOLD])
+        + (f", and {more} more" if more > 0 else ""),
+        "find out what happened, and restore a backup",
+        checked,
+        len(problems),
+    )
 
 
 def _report(checks: list[Check], *, as_json: bool) -> None:

@@ -9,39 +9,86 @@ The MAC before the first row is 64 times `0`.
 
 Rows that an earlier version wrote have the format `sa1`, without the last three columns. Since each
 MAC covers its format and the MAC before it, a row of one format can't pass for one of the other.
+
+Once old rows were removed, the chain begins at an anchor: the id and the MAC of the last row that
+was passed. Some of the passed rows stay. The anchor covers them as a set, so that none can be
+removed, added, or replaced by an older one that was genuine once:
+
+    share(row) = HMAC-SHA256(key, field("sk1") || field(mac of the row))
+    mask       = HMAC-SHA256(key, field("sn1") || field(nonce) || field(last_id) || field(last_mac)
+                                  || field(kept))
+    mac        = nonce || (mask + the sum of the shares) mod 2^128
+
+The nonce is 16 random bytes, and of each HMAC the first 16 bytes count, as a number. A sum can be
+changed by one row without reading the others, and the mask hides it: sums in plain text would give
+the shares away one after the other. This is MSet-Add-Hash of Clarke et al., "Incremental Multiset
+Hash Functions and Their Application to Memory Integrity Checking" (2003).
 """
 
+import os
 from functools import lru_cache
 
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.hmac import HMAC
 
-from backend.repositories.audit_repository import AuditRow
+from backend.repositories.audit_repository import AuditAnchor, AuditRow
 
 FORMAT = "sa2"
 EARLIER_FORMAT = "sa1"
+_SHARE_FORMAT = "sk1"
+_ANCHOR_FORMAT = "sn1"
 ORIGIN = "0" * 64
 """The previous MAC of the first row."""
 
 _NULL = b"\xff\xff\xff\xff"
+_LENGTHS = [length.to_bytes(4, "big") for length in range(256)]
+_NONCE_BYTES = 16
+_SUM_BYTES = 16
+_MODULUS = 1 << 8 * _SUM_BYTES
 
 
 class AuditChain:
-    """Computes MACs of rows. Safe to use from any thread."""
+    """Computes MACs of rows and of anchors. Safe to use from any thread."""
 
-    __slots__ = ("_begun", "_begun_earlier")
+    __slots__ = ("_begun", "_begun_anchor", "_begun_earlier", "_begun_share")
 
     def __init__(self, key: bytes) -> None:
-        # Copying the state after the common prefix takes half the time of a new HMAC.
-        self._begun = HMAC(key, SHA256())
-        self._begun.update(_field(FORMAT))
-        self._begun_earlier = HMAC(key, SHA256())
-        self._begun_earlier.update(_field(EARLIER_FORMAT))
+        def begun(label: str) -> HMAC:
+            # Copying the state after the common prefix takes half the time of a new HMAC.
+            mac = HMAC(key, SHA256())
+            mac.update(_field(label))
+            return mac
+
+        self._begun = begun(FORMAT)
+        self._begun_earlier = begun(EARLIER_FORMAT)
+        self._begun_share = begun(_SHARE_FORMAT)
+        self._begun_anchor = begun(_ANCHOR_FORMAT)
 
     def mac(self, previous_mac: str, row: AuditRow) -> str:
         """The MAC of the row that follows the one with `previous_mac`, in hexadecimal."""
+        # Every write of the service waits for this. Only what many rows share is cached: a look-up
+        # that fails costs more than the field.
+        id, at, actor, token, action, target, project, fields, request, version, digest, ip = row
         mac = self._begun.copy()
-        mac.update(_first_columns(previous_mac, row) + _kept_fields(*row[9:]))
+        mac.update(
+            b"".join(
+                (
+                    _field(previous_mac),
+                    _field(id),
+                    _field(at),
+                    _kept_field(actor),
+                    _kept_field(token),
+                    _kept_field(action),
+                    _field(target),
+                    _kept_field(project),
+                    _kept_field(fields),
+                    _field(request),
+                    _kept_field(version),
+                    _field(digest),
+                    _kept_field(ip),
+                )
+            )
+        )
         return mac.finalize().hex()
 
     def earlier_mac(self, previous_mac: str, row: AuditRow) -> str | None:
@@ -50,35 +97,53 @@ class AuditChain:
         if row[9:] != (None, None, None):
             return None
         mac = self._begun_earlier.copy()
-        mac.update(_first_columns(previous_mac, row))
+        mac.update(b"".join(map(_field, (previous_mac, *row[:9]))))
         return mac.finalize().hex()
 
+    def share(self, mac: str) -> int:
+        """What a row that stays below the anchor adds to the sum of the anchor."""
+        return _number(self._begun_share, _field(mac))
 
-def _first_columns(previous_mac: str, row: AuditRow) -> bytes:
-    """The MAC before the row, and the nine columns that both formats have."""
-    # Every write of the service waits for this.
-    id, at, actor, actor_token_id, action, target, project_id, fields, request_id = row[:9]
-    return b"".join(
-        (
-            _field(previous_mac),
-            _field(id),
-            _field(at),
-            _kept_fields(actor, actor_token_id, action),
-            _field(target),
-            _kept_fields(project_id, fields),
-            _field(request_id),
-        )
-    )
+    def anchor(self, last_id: int, last_mac: str, kept: int, shares: int) -> AuditAnchor:
+        """The anchor after the row `last_id`, below which `kept` rows stay, whose shares have this
+        sum."""
+        nonce = os.urandom(_NONCE_BYTES).hex()
+        mask = self._mask(nonce, last_id, last_mac, kept)
+        total = (mask + shares) % _MODULUS
+        return AuditAnchor(last_id, last_mac, kept, f"{nonce}{total:0{2 * _SUM_BYTES}x}")
+
+    def shares(self, anchor: AuditAnchor) -> int:
+        """The sum of the shares of the rows that have stayed up to the anchor; any other number if
+        the anchor was not made with this key, or was changed."""
+        nonce, total = anchor.mac[: 2 * _NONCE_BYTES], anchor.mac[2 * _NONCE_BYTES :]
+        mask = self._mask(nonce, anchor.last_id, anchor.last_mac, anchor.kept)
+        try:
+            return (int(total, 16) - mask) % _MODULUS
+        except ValueError:
+            return -1
+
+    def covers(self, anchor: AuditAnchor, shares: int) -> bool:
+        """Whether the anchor is as it was made, for rows whose shares have this sum."""
+        return self.shares(anchor) == shares % _MODULUS
+
+    def _mask(self, nonce: str, last_id: int, last_mac: str, kept: int) -> int:
+        fields = (_field(nonce), _field(last_id), _field(last_mac), _field(kept))
+        return _number(self._begun_anchor, b"".join(fields))
 
 
-@lru_cache(maxsize=1024, typed=True)
-def _kept_fields(*values: str | int | None) -> bytes:
-    """Fields that many rows share, encoded once."""
-    return b"".join(map(_field, values))
+def _number(begun: HMAC, fields: bytes) -> int:
+    mac = begun.copy()
+    mac.update(fields)
+    return int.from_bytes(mac.finalize()[:_SUM_BYTES], "big")
 
 
 def _field(value: str | int | None) -> bytes:
     if value is None:
         return _NULL
     data = str(value).encode()
-    return len(data).to_bytes(4, "big") + data
+    length = len(data)
+    return (_LENGTHS[length] if length < 256 else length.to_bytes(4, "big")) + data
+
+
+_kept_field = lru_cache(maxsize=1024)(_field)
+"""For values that many rows have."""

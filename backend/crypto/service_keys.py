@@ -13,6 +13,7 @@ class ServiceKeys:
     cursors: bytes = field(repr=False)
     token_macs: bytes = field(repr=False)
     audit_chain: bytes = field(repr=False)
+    row_digests: bytes = field(repr=False)
 
     @classmethod
     def derived_from(cls, root: MasterKey) -> Self:
@@ -21,4 +22,5 @@ class ServiceKeys:
             cursors=root.derive("cursors"),
             token_macs=root.derive("token-macs"),
             audit_chain=root.derive("audit-chain"),
+            row_digests=root.derive("row-digests"),
         )

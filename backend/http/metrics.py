@@ -92,6 +92,7 @@ class Sources:
     expired_leases: Mapping[str, int]
     refused_tokens: int
     refused_reveals: int
+    audit_losses: int
     now: datetime
 
 
@@ -112,6 +113,7 @@ async def metrics_text(
             expired_leases=service.claims.expired_leases,
             refused_tokens=service.unknown_tokens.refused,
             refused_reveals=service.refused_reveals.refused,
+            audit_losses=service.audit.end.losses,
             now=service.clock(),
         )
     )
@@ -143,6 +145,11 @@ class _ServiceCollector(Collector):
             "strongroom_reveals_refused",
             "Reveals of a secret refused to a valid token.",
             sources.refused_reveals,
+        )
+        yield CounterMetricFamily(
+            "strongroom_audit_losses",
+            "Times that the end of the audit was cut or changed by another program.",
+            sources.audit_losses,
         )
         yield CounterMetricFamily(
             "strongroom_log_lines_dropped",

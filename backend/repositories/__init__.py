@@ -6,7 +6,9 @@ from typing import Any, Generic, TypeVar
 from backend.repositories.agent_run_repository import AgentRunRepository
 from backend.repositories.api_token_repository import ApiTokenRepository
 from backend.repositories.audit_repository import AuditRepository
+from backend.repositories.audit_retention_repository import AuditRetentionRepository
 from backend.repositories.grainchain_snapshot_repository import GrainchainSnapshotRepository
+from backend.repositories.guarded_rows import GuardedRowsRepository
 from backend.repositories.key_rotation_repository import KeyRotationRepository
 from backend.repositories.keys_repository import KeysRepository
 from backend.repositories.pipeline_state_repository import PipelineStateRepository
@@ -55,6 +57,7 @@ class Repositories:
     keys = _Table(KeysRepository)
     tokens = _Table(ApiTokenRepository)
     audit = _Table(AuditRepository)
+    guarded_rows = _Table(GuardedRowsRepository)
     rotations = _Table(KeyRotationRepository)
     sealed = _Table(SealedRepository)
     runs = _Table(AgentRunRepository)
@@ -66,6 +69,7 @@ class Repositories:
     deliveries = _Table(WebhookDeliveryRepository)
     logs = _Table(SystemLogRepository)
     retention = _Table(RetentionRepository)
+    audit_retention = _Table(AuditRetentionRepository)
 
     def __init__(self, db_manager: DatabaseManager, clock: Clock = utc_now) -> None:
         self.executor: Executor = db_manager.async_pool

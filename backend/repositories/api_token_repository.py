@@ -3,10 +3,13 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from backend.repositories.paging import Page, Position, Query, fetch_page
 from database.base import TableAccess
 from database.engine import Row
+
+T = TypeVar("T", str, int)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,15 +103,27 @@ class ApiTokenRepository(TableAccess):
 
 
 def _token(row: Row) -> StoredToken:
+    # A list that was damaged in the file opens nothing, and is no obstacle to listing and revoking.
     projects = row["project_ids"]
     return StoredToken(
         id=row["id"],
         name=row["name"],
         mac=row["mac"],
-        scopes=frozenset(json.loads(row["scopes"])),
-        project_ids=frozenset(json.loads(projects)) if projects is not None else None,
+        scopes=_members(row["scopes"], str),
+        project_ids=_members(projects, int) if projects is not None else None,
         created_at=row["created_at"],
         expires_at=row["expires_at"],
         last_used_at=row["last_used_at"],
         revoked_at=row["revoked_at"],
     )
+
+
+def _members(text: str, of: type[T]) -> frozenset[T]:
+    """The members of a JSON list, all of this type; none when the text is anything else."""
+    try:
+        members = json.loads(text)
+    except (ValueError, RecursionError):
+        return frozenset()
+    if not isinstance(members, list) or not all(type(member) is of for member in members):
+        return frozenset()
+    return frozenset(members)

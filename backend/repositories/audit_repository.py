@@ -1,18 +1,17 @@
 """The audit: an append-only table."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from backend.repositories.guarded_rows import GuardedRow
 from backend.repositories.paging import Page, Position, Query, fetch_page
 from database.base import TableAccess
-from database.connection_manager import DatabaseManager
-from database.engine import Row
-from database.portable_sql import among
 
 
 class UnnumberedRow(NamedTuple):
-    """A row of the table without its id and its MAC, which depend on the rows before it."""
+    """A row of the table without its id and its MAC, which depend on the rows before it, and
+    without its digest, which depends on the whole batch."""
 
     at: str
     actor: str
@@ -25,14 +24,14 @@ class UnnumberedRow(NamedTuple):
     request_id: str | None
     version: int | None = None
     """The version that the resource now has; `None` when it has none."""
-    digest: str | None = None
-    """The keyed digest of the guarded row as it now is; `None` when it is not guarded."""
     address: str | None = None
     """The client's address; `None` for commands and the service itself."""
+    row: GuardedRow | None = None
+    """The guarded row that was created, changed or deleted."""
 
 
 class AuditRow(NamedTuple):
-    """A row of the table without its MAC: an id and the columns of `UnnumberedRow`."""
+    """A row of the table without its MAC."""
 
     id: int
     at: str
@@ -45,6 +44,8 @@ class AuditRow(NamedTuple):
     request_id: str | None
     version: int | None
     digest: str | None
+    """The digest of the guarded row as the change left it; `None` when none was changed, and when
+    a later entry of the same transaction has it."""
     address: str | None
 
 
@@ -60,6 +61,27 @@ class StoredAuditRow(NamedTuple):
 
     row: AuditRow
     mac: str
+
+
+class LinkedAuditRow(NamedTuple):
+    """A row with its MAC, and the MAC of the row before it if that was removed for its age."""
+
+    row: AuditRow
+    mac: str
+    previous_mac: str | None
+
+
+class AuditAnchor(NamedTuple):
+    """Where the chain begins once old rows were removed."""
+
+    last_id: int
+    """The id of the last row that was passed."""
+    last_mac: str
+    """The MAC of that row."""
+    kept: int
+    """How many rows up to it have stayed."""
+    mac: str
+    """Keyed; covers the other values and the rows that have stayed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +109,10 @@ class AuditRepository(TableAccess):
         are stored, when the transaction is committed."""
         await self.db.append(rows)
 
+    def waiting(self) -> Sequence[UnnumberedRow]:
+        """The rows that were appended to the open transaction so far."""
+        return self.db.waiting_entries()
+
     async def insert(self, rows: Sequence[tuple[AuditRow, str]]) -> None:
         """Store rows with their MACs. Raises `UniqueViolation` when an id is taken."""
         await self.db.execute_many(_INSERT, [(*row, mac) for row, mac in rows])
@@ -109,20 +135,22 @@ class AuditRepository(TableAccess):
         """Up to `limit` rows, newest first, after the position `after`."""
         query = _filtered(filter)
         query.keyset(("id",), after, descending=True, limit=limit)
-        return await fetch_page(self.db, query, limit, _audit_row, ("id",))
+        return await fetch_page(self.db, query, limit, AuditRow._make, ("id",))
 
-    async def following(self, filter: AuditFilter, id: int, limit: int) -> list[StoredAuditRow]:
+    async def following(self, filter: AuditFilter, id: int, limit: int) -> list[LinkedAuditRow]:
         """Up to `limit` rows with greater ids than `id`, oldest first."""
-        query = _filtered(filter)
+        query = _filtered(filter, _LINKED)
         query.keyset(("id",), (id,), descending=False, limit=limit - 1)
-        return [
-            StoredAuditRow(_audit_row(row), row["mac"])
-            for row in await self.db.fetch_all(*query.build())
-        ]
+        return [linked_row(row) for row in await self.db.fetch_all(*query.build())]
+
+    async def anchor(self) -> AuditAnchor | None:
+        """Where the chain begins; `None` before the first removal."""
+        row = await self.db.fetch_one(f"SELECT {', '.join(AuditAnchor._fields)} FROM audit_anchor")
+        return AuditAnchor(*row) if row is not None else None
 
 
-def _filtered(filter: AuditFilter) -> Query:
-    query = Query(f"SELECT {', '.join(_COLUMNS)} FROM audit_entries")
+def _filtered(filter: AuditFilter, columns: Sequence[str] = AuditRow._fields) -> Query:
+    query = Query(f"SELECT {', '.join(columns)} FROM audit_entries")
     if filter.project_id is not None:
         query.where("project_id = ?", filter.project_id)
     if filter.action is not None:
@@ -134,41 +162,19 @@ def _filtered(filter: AuditFilter) -> Query:
     return query
 
 
-def _audit_row(row: Row) -> AuditRow:
-    return AuditRow(*tuple(row)[:-1])
+def linked_row(row: Iterable[Any]) -> LinkedAuditRow:
+    """The row with the columns of `AuditRow`, `mac` and `previous_mac`."""
+    values = tuple(row)
+    return LinkedAuditRow(AuditRow._make(values[:-2]), values[-2], values[-1])
 
 
 _COLUMNS = (*AuditRow._fields, "mac")
+_PREVIOUS_MAC = (
+    # The predecessor of the first row after the anchor is gone as well.
+    "COALESCE(previous_mac, (SELECT last_mac FROM audit_anchor"
+    " WHERE id = 1 AND last_id = audit_entries.id - 1))"
+)
+_LINKED = (*_COLUMNS, _PREVIOUS_MAC)
 _INSERT = (
     f"INSERT INTO audit_entries ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"
 )
-
-
-# For commands on a database without a running server: synchronous, and in small reads.
-
-
-def read_audit_rows(db_manager: DatabaseManager, after_id: int, limit: int) -> list[StoredAuditRow]:
-    """Up to `limit` rows with greater ids than `after_id`, in order. Raises `DatabaseError`."""
-    # In a backup of an earlier version, the last columns don't exist yet.
-    rows = db_manager.execute_query(
-        "SELECT * FROM audit_entries WHERE id > ? ORDER BY id LIMIT ?", (after_id, limit)
-    )
-    return [
-        StoredAuditRow(AuditRow._make(map(row.get, AuditRow._fields)), row["mac"]) for row in rows
-    ]
-
-
-def read_audit_ids(db_manager: DatabaseManager, after_id: int, limit: int) -> list[int]:
-    """The ids of those rows. Raises `DatabaseError`."""
-    rows = db_manager.execute_query(
-        "SELECT id FROM audit_entries WHERE id > ? ORDER BY id LIMIT ?", (after_id, limit)
-    )
-    return [row["id"] for row in rows]
-
-
-def read_audit_macs(db_manager: DatabaseManager, ids: Sequence[int]) -> dict[int, str]:
-    """The MACs of the rows with these ids, by id, without missing rows. Raises `DatabaseError`."""
-    rows = db_manager.execute_query(
-        f"SELECT id, mac FROM audit_entries WHERE {among('id', ids)}", tuple(ids)
-    )
-    return {row["id"]: row["mac"] for row in rows}

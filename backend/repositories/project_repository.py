@@ -1,6 +1,6 @@
 """Projects: look-ups, filtered and sorted pages, and deletion that can be undone."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,12 +89,18 @@ class ProjectRepository(BaseRepository[Project]):
     async def get_by_github_repo(self, owner: str, repo: str) -> Project | None:
         """The project of this repository that is not deleted, or `None`. Case is ignored. Of twins
         it is the one with exactly this spelling, else the first."""
+        keys = (text_key(owner), text_key(repo))
         rows = await self.db.fetch_all(
             "SELECT * FROM projects WHERE owner_key = ? AND repo_key = ? AND status <> 'deleted'"
             " ORDER BY twin",
-            (text_key(owner), text_key(repo)),
+            keys,
         )
-        projects = [self.model(row) for row in rows]
+        # Compared again, because nothing guards the key columns against changes in the file.
+        projects = [
+            one
+            for one in map(self.model, rows)
+            if (text_key(one.github_owner), text_key(one.github_repo)) == keys
+        ]
         exact = (one for one in projects if (one.github_owner, one.github_repo) == (owner, repo))
         return next(exact, None) or next(iter(projects), None)
 
@@ -108,6 +114,20 @@ class ProjectRepository(BaseRepository[Project]):
             " WHERE other.twin > 0 AND other.status <> 'deleted' ORDER BY other.twin"
         )
         return [(row[0], row[1]) for row in rows]
+
+    async def with_wrong_keys(self, ids: Sequence[int]) -> set[int]:
+        """Those of the projects whose key columns do not fit their names."""
+        rows = await self.db.fetch_all(
+            f"SELECT id, search_text, {', '.join((*_KEYS, *_KEYS.values()))} FROM projects"
+            f" WHERE {among('id', ids)}",
+            tuple(ids),
+        )
+        return {
+            row["id"]
+            for row in rows
+            if any(row[key] != text_key(row[name]) for key, name in _KEYS.items())
+            or row["search_text"] != "{}\n{}/{}".format(*(row[key] for key in _KEYS))
+        }
 
     async def is_live(self, project_id: int) -> bool:
         """Whether there is a project with this id that is not deleted."""

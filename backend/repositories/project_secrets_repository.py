@@ -11,9 +11,13 @@ from database.base import BaseRepository, Clock, utc_now
 from database.connection_manager import DatabaseManager
 from database.engine import Row
 from database.errors import UniqueViolation
+from database.portable_sql import among
 from models import ProjectSecret
 
 S = TypeVar("S")
+
+_INSERTED_AT_ONCE = 500
+"""The number of rows in one statement, whose parameters are limited."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,8 @@ class SealedSecret(NamedTuple):
 class PresentValue(NamedTuple):
     """The stored value of a secret, and the project key that encrypts it."""
 
+    id: int
+    """The id of the secret."""
     version: int
     ciphertext: str
     project_key_id: int
@@ -58,18 +64,21 @@ class ProjectSecretsRepository(BaseRepository[ProjectSecret]):
         super().__init__(ProjectSecret, "project_secrets", db_manager, clock=clock)
 
     async def add(
-        self, project_id: int, key: str, *, project_key_id: int, ciphertext: str
+        self, project_id: int, key: str, *, project_key_id: int, ciphertext: str, version: int = 1
     ) -> ProjectSecret:
-        """Insert a secret with version 1. Raises `SecretExists` when the project has the key."""
+        """Insert a secret. Raises `SecretExists` when the project has the key."""
+        now = self.now()
+        columns = self.columns(
+            {
+                "project_id": project_id,
+                "key_name": key,
+                "project_key_id": project_key_id,
+                "ciphertext": ciphertext,
+            }
+        )
+        columns |= {"version": version, "created_at": now, "updated_at": now}
         try:
-            return await self.create(
-                {
-                    "project_id": project_id,
-                    "key_name": key,
-                    "project_key_id": project_key_id,
-                    "ciphertext": ciphertext,
-                }
-            )
+            return self.model(await self.insert(columns))
         except UniqueViolation:
             raise SecretExists from None
 
@@ -83,18 +92,24 @@ class ProjectSecretsRepository(BaseRepository[ProjectSecret]):
         data = {"ciphertext": ciphertext, "project_key_id": project_key_id}
         return await self.change(id, data, expected=version - 1)
 
-    async def add_all(self, project_id: int, secrets: Sequence[SealedSecret]) -> None:
-        """Insert secrets. Raises `SecretExists` when the project has one of the keys."""
+    async def add_all(self, project_id: int, secrets: Sequence[SealedSecret]) -> Sequence[int]:
+        """Insert secrets. Returns their ids in order. Raises `SecretExists` when the project has
+        one of the keys."""
         now = self.now()
-        rows = [(project_id, *secret, now, now) for secret in secrets]
+        ids: list[int] = []
         try:
-            await self.db.execute_many(
-                "INSERT INTO project_secrets (project_id, key_name, version, project_key_id,"
-                " ciphertext, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
-                rows,
-            )
+            for start in range(0, len(secrets), _INSERTED_AT_ONCE):
+                some = secrets[start : start + _INSERTED_AT_ONCE]
+                ids += await self.db.insert(
+                    "INSERT INTO project_secrets (project_id, key_name, version, project_key_id,"
+                    " ciphertext, created_at, updated_at)"
+                    f" VALUES {', '.join(['(?, ?, ?, ?, ?, ?, ?)'] * len(some))}",
+                    [value for secret in some for value in (project_id, *secret, now, now)],
+                    len(some),
+                )
         except UniqueViolation:
             raise SecretExists from None
+        return ids
 
     async def replace_all(self, project_id: int, secrets: Sequence[SealedSecret]) -> int:
         """Replace values by new ones, each one version higher. Returns how many were replaced."""
@@ -129,12 +144,13 @@ class ProjectSecretsRepository(BaseRepository[ProjectSecret]):
         self, project_id: int, names: Sequence[str]
     ) -> dict[str, PresentValue]:
         """The stored values of the project's secrets with these names, by name."""
-        query = Query("SELECT key_name, version, ciphertext, project_key_id FROM project_secrets")
+        query = Query(
+            "SELECT key_name, id, version, ciphertext, project_key_id FROM project_secrets"
+        )
         query.where("project_id = ?", project_id)
         query.where_in("key_name", names)
         return {
-            name: PresentValue(version, ciphertext, key_id)
-            for name, version, ciphertext, key_id in await self.db.fetch_all(*query.build())
+            row[0]: PresentValue(*tuple(row)[1:]) for row in await self.db.fetch_all(*query.build())
         }
 
     async def page(
@@ -179,10 +195,14 @@ class ProjectSecretsRepository(BaseRepository[ProjectSecret]):
 
     async def remove(self, project_id: int, key: str) -> bool:
         """Delete the secret of this key. Returns whether it existed."""
+        return await self.remove_all(project_id, [key])
+
+    async def remove_all(self, project_id: int, keys: Sequence[str]) -> bool:
+        """Delete the secrets of these keys. Returns whether any existed."""
         return (
             await self.db.execute(
-                "DELETE FROM project_secrets WHERE project_id = ? AND key_name = ?",
-                (project_id, key),
+                f"DELETE FROM project_secrets WHERE project_id = ? AND {among('key_name', keys)}",
+                (project_id, *keys),
             )
             > 0
         )

@@ -27,15 +27,22 @@ class ProjectSettingsRepository(BaseRepository[ProjectSettings]):
         )
         return self.model(row) if row is not None else None
 
-    async def add(self, project_id: int, data: Mapping[str, Any]) -> None:
-        """Insert the settings of a project that has none: `data`, and defaults for the rest."""
+    async def add(self, project_id: int, data: Mapping[str, Any], *, version: int = 1) -> int:
+        """Insert the settings of a project that has none: `data`, and defaults for the rest.
+        Returns the id of the row."""
         now = self.now()
         columns = self.columns({**data, "project_id": project_id})
-        await self.db.execute(
-            f"INSERT INTO project_settings ({', '.join(columns)}, created_at, updated_at)"
-            f" VALUES ({'?, ' * len(columns)}?, ?)",
-            (*columns.values(), now, now),
+        [id] = await self.db.insert(
+            f"INSERT INTO project_settings ({', '.join(columns)}, created_at, updated_at, version)"
+            f" VALUES ({'?, ' * len(columns)}?, ?, ?)",
+            (*columns.values(), now, now, version),
+            1,
         )
+        return id
+
+    async def remove(self, project_id: int) -> None:
+        """Delete the settings of a project, if it has any."""
+        await self.db.execute("DELETE FROM project_settings WHERE project_id = ?", (project_id,))
 
     async def upsert(self, project_id: int, data: Mapping[str, Any]) -> ProjectSettings:
         """Set the columns in `data` and leave the others. Creates the row if the project has none.

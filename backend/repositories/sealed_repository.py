@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from backend.repositories.guarded_rows import SECRETS, WEBHOOKS, GuardedKind
 from database.base import TableAccess
 
 
@@ -17,11 +18,20 @@ class SealedKind:
     """The SQL expression for the name that it is bound to."""
     version: str
     """The column of the version that it is bound to."""
+    guarded: GuardedKind
+    """The kind of the rows."""
 
 
 SEALED_KINDS = (
-    SealedKind("secret", "project_secrets", "ciphertext", "key_name", "version"),
-    SealedKind("webhook", "webhooks", "secret_ciphertext", "CAST(id AS TEXT)", "secret_version"),
+    SealedKind("secret", "project_secrets", "ciphertext", "key_name", "version", SECRETS),
+    SealedKind(
+        "webhook",
+        "webhooks",
+        "secret_ciphertext",
+        "CAST(id AS TEXT)",
+        "secret_version",
+        WEBHOOKS,
+    ),
 )
 """Every table that refers to `project_keys`."""
 
@@ -34,6 +44,8 @@ class SealedValue:
     project_id: int
     name: str
     version: int
+    """The version that it is bound to."""
+    row_version: int
     ciphertext: str = field(repr=False)
 
 
@@ -46,7 +58,7 @@ class SealedRepository(TableAccess):
         """Up to `limit` values of a kind under this key after `after_id`, by id."""
         rows = await self.db.fetch_all(
             f"SELECT id, project_id, {kind.name} AS name, {kind.version} AS version,"
-            f" {kind.ciphertext} AS ciphertext FROM {kind.table}"
+            f" version AS row_version, {kind.ciphertext} AS ciphertext FROM {kind.table}"
             " WHERE project_key_id = ? AND id > ? ORDER BY id LIMIT ?",
             (project_key_id, after_id, limit),
         )

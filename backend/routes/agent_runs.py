@@ -110,7 +110,12 @@ async def patch_agent_run(run_id: RunId, update: AgentRunUpdate, service: Servic
     return await service.runs.update(run_id, update)
 
 
-@router.post("/{run_id}/transitions", responses=_CHANGED)
+@router.post(
+    "/{run_id}/transitions",
+    responses=problems(
+        "agent_run_not_found", "invalid_transition", "lease_lost", "changed_outside", body=True
+    ),
+)
 async def transition_agent_run(run_id: RunId, step: RunTransition, service: Service) -> AgentRun:
     """Move the run to another status; of two requests that race, exactly one succeeds."""
     return await service.runs.transition(run_id, step)

@@ -60,7 +60,9 @@ async def get_project(project_id: ProjectId, service: Service) -> Response:
 
 
 @router.get(
-    "/{project_id}/full", response_model=ProjectFull, responses=problems("project_not_found")
+    "/{project_id}/full",
+    response_model=ProjectFull,
+    responses=problems("project_not_found", "changed_outside"),
 )
 async def get_full(project_id: ProjectId, service: Service) -> Response:
     """The project, its configuration and the metadata of its secrets, read at one moment."""
@@ -70,7 +72,7 @@ async def get_full(project_id: ProjectId, service: Service) -> Response:
 @router.get(
     "/{project_id}/configuration",
     response_model=ProjectSettings,
-    responses=problems("project_not_found"),
+    responses=problems("project_not_found", "changed_outside"),
 )
 async def get_configuration(project_id: ProjectId, service: Service) -> Response:
     """The project's configuration, or the defaults."""
@@ -129,7 +131,7 @@ async def get_project_by_repo(owner: Owner, repo: Repo, service: Service) -> Pro
     return await service.projects.get_by_repo(owner, repo)
 
 
-_CHANGED = problems("project_not_found", "project_exists", body=True)
+_CHANGED = problems("project_not_found", "project_exists", "changed_outside", body=True)
 
 
 @router.put("/{project_id}", responses=_CHANGED)
@@ -147,7 +149,7 @@ async def patch_project(project_id: ProjectId, update: ProjectUpdate, service: S
 @router.delete(
     "/{project_id}",
     status_code=status.HTTP_204_NO_CONTENT,
-    responses=problems("project_not_found"),
+    responses=problems("project_not_found", "changed_outside"),
 )
 async def delete_project(
     project_id: ProjectId,
@@ -165,13 +167,16 @@ async def delete_project(
         await service.projects.delete(project_id)
 
 
-@router.post("/{project_id}/restore", responses=problems("project_not_found", "project_exists"))
+@router.post(
+    "/{project_id}/restore",
+    responses=problems("project_not_found", "project_exists", "changed_outside"),
+)
 async def restore_project(project_id: ProjectId, service: Service) -> Project:
     """Make a deleted project active again."""
     return await service.projects.restore(project_id)
 
 
-_CONFIGURED = problems("project_not_found", body=True)
+_CONFIGURED = problems("project_not_found", "changed_outside", body=True)
 
 
 @router.put("/{project_id}/configuration", responses=_CONFIGURED)

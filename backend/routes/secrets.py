@@ -87,7 +87,9 @@ async def put_secret(
     return metadata
 
 
-@router.get("/{key}", responses=_MISSING)
+@router.get(
+    "/{key}", responses=problems("project_not_found", "secret_not_found", "secret_unreadable")
+)
 async def get_secret(project_id: ProjectId, key: Key, service: Service) -> SecretMetadata:
     """A secret without its value."""
     return await service.secrets.get(project_id, key)
@@ -97,7 +99,7 @@ async def get_secret(project_id: ProjectId, key: Key, service: Service) -> Secre
     "/{key}/value",
     responses={
         200: {"headers": {"Cache-Control": {"required": True, "schema": {"const": "no-store"}}}},
-        **problems("project_not_found", "secret_not_found", "secret_unreadable"),
+        **problems("project_not_found", "secret_not_found", "secret_unreadable", "database_full"),
     },
 )
 async def reveal_secret(

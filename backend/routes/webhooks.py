@@ -55,7 +55,13 @@ async def get_webhook(webhook_id: WebhookId, service: Service) -> Webhook:
 
 @router.patch(
     "/api/webhooks/{webhook_id}",
-    responses=problems("webhook_not_found", "project_not_found", "secret_unreadable", body=True),
+    responses=problems(
+        "webhook_not_found",
+        "project_not_found",
+        "secret_unreadable",
+        "changed_outside",
+        body=True,
+    ),
 )
 async def patch_webhook(webhook_id: WebhookId, update: WebhookUpdate, service: Service) -> Webhook:
     """Change the given fields and leave the others; null removes the secret token."""

@@ -19,13 +19,15 @@ from backend.runtime.installation import (
 )
 from backend.runtime.keys import NoKeys, check_keys
 from backend.runtime.schema import require_own_schema
+from backend.services.audit.guarding import guarding_is_due
 from backend.services.base import Kit
 from backend.services.database_service import DatabaseService
+from backend.services.guard import BlindGuard
 from database.connection_manager import DatabaseManager
 from database.migrator import pending
 from database.sqlite.backup import row_counts
 
-_NO_SERVICE_KEYS = ServiceKeys(cursors=b"", token_macs=b"", audit_chain=b"")
+_NO_SERVICE_KEYS = ServiceKeys(cursors=b"", token_macs=b"", audit_chain=b"", row_digests=b"")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,15 +76,16 @@ async def inspection(
 ) -> AsyncIterator[Inspection]:
     """The installation, open for reading during the block. With `check` its keys must be right.
 
-    Without a keyring no value can be decrypted. Raises `StartRefused` when there is no database or
-    when its schema or keys do not fit this program and configuration, and `DatabaseError`.
+    Without a keyring no value can be decrypted, and guarded rows are not compared. Raises
+    `StartRefused` when there is no database or when its schema or keys do not fit this program and
+    configuration, and `DatabaseError`.
     """
     manager = read_only_manager(settings)
     try:
         require_own_schema(manager)
         with manager.sync_pool.connection() as connection:
             waiting = pending(connection)
-        if waiting:
+        if waiting or guarding_is_due(manager):
             raise StartRefused(
                 f"{manager.config.path} is not up to date: run strongroom migrate or strongroom "
                 "serve"
@@ -107,7 +110,10 @@ async def _opened(
     vault = Vault(keyring or NoKeys(), records.installation_id)
     root = await _root_key(manager, vault)
     keys = ServiceKeys.derived_from(root) if root is not None else _NO_SERVICE_KEYS
-    service = DatabaseService(Kit(manager, vault, keys))
+    kit = Kit(manager, vault, keys)
+    if root is None:
+        kit.guard = BlindGuard(kit.guard.digests)
+    service = DatabaseService(kit)
     return Inspection(manager, records, keyring, service, has_service_keys=root is not None)
 
 

@@ -14,7 +14,6 @@ from backend.errors import SecretUnreadable
 from backend.observability.log import get_logger
 from backend.repositories import initialize_database
 from backend.repositories.keys_repository import Installation, read_key_records
-from backend.runtime.audit_heads import HeadsExport, HeadsFile
 from backend.runtime.background import BackgroundWork
 from backend.runtime.backups import ServerBackups
 from backend.runtime.file_checks import (
@@ -24,6 +23,8 @@ from backend.runtime.file_checks import (
     require_whole_file,
     try_write,
 )
+from backend.runtime.guarding import guard_rows
+from backend.runtime.heads_export import HeadsExport
 from backend.runtime.installation import (
     Configuration,
     DataDirectory,
@@ -35,6 +36,7 @@ from backend.runtime.installation import (
 from backend.runtime.keys import check_keys, load_keyring
 from backend.runtime.own_logs import OwnLogs
 from backend.runtime.schema import require_own_schema
+from backend.services.audit.guarding import guarding_is_due
 from backend.services.base import Kit, UnitsOfWork, unit_of_work
 from backend.services.database_service import DatabaseService
 from backend.services.operations.backups import BackupRunner
@@ -60,6 +62,10 @@ OWN_LOGS_SECONDS = 1.0
 """How often the service's own warnings and errors are stored."""
 FILES_CHECK_SECONDS = 1.0
 """How often the server checks that the open files are still the database's."""
+HEADS_SECONDS = 1.0
+"""How often the end of the audit is compared, and written to `audit.heads` if it has changed."""
+SPARE_SECONDS = 60.0
+"""How often the server checks whether `audit.heads` has too many lines."""
 LEASE_CHECK_SECONDS = 1.0
 """How often the server looks for expired leases; a claim looks too."""
 
@@ -86,9 +92,7 @@ class Runtime:
         self.backups = BackupRunner(
             service.backups, ServerBackups(manager, keyring, DataDirectory(settings.data_dir))
         )
-        self.heads = HeadsExport(
-            HeadsFile(DataDirectory(settings.data_dir).audit_heads), service.audit
-        )
+        self.heads = HeadsExport(DataDirectory(settings.data_dir).audit_heads, service.audit)
         self.own_logs = OwnLogs(service.logs.append_own)
         self.pruner = Pruner(service.retention, retention_limits(settings))
         self.first_token: Path | None = None
@@ -120,6 +124,7 @@ class Runtime:
             await manager.open()
             service = await _open_service(manager, keyring, clock)
             runtime = cls(settings, manager, keyring, service)
+            await guard_rows(service, directory)
             if issue_first_token and await service.tokens.create_first(
                 lambda token: _keep_first_token(directory.admin_token, token)
             ):
@@ -139,8 +144,8 @@ class Runtime:
         self.service.claims.presence.begin()
         self.background.every(TICK_SECONDS, "presence", self.service.claims.note_presence)
         self.background.every(LEASE_CHECK_SECONDS, "leases", self.service.claims.check_leases)
-        seconds = self.settings.audit_heads_seconds
-        self.background.every(seconds, "audit heads", self.heads.export)
+        self.background.every(HEADS_SECONDS, "audit heads", self.heads.export)
+        self.background.every(SPARE_SECONDS, "lines of audit.heads", self.heads.spare)
         self.background.every(ROTATION_CHECK_SECONDS, "key rotation", self.rotation.resume)
         self.background.every(TOKEN_USES_SECONDS, "token uses", self.service.tokens.store_uses)
         self.background.every(
@@ -171,6 +176,7 @@ class Runtime:
                 )
         self.own_logs.end()
         await self.manager.close()
+        self.heads.close()
 
     async def _look_for_audit_loss(self) -> None:
         try:
@@ -215,9 +221,23 @@ def migrate_installation(settings: Configuration) -> list[str]:
     """
     manager = DatabaseManager(connection_config(settings))
     try:
-        return _prepare(settings, manager)[1]
+        keyring, applied = _prepare(settings, manager)
+        if guarding_is_due(manager):
+            asyncio.run(_open_and_guard(settings, manager, keyring))
+        return applied
     finally:
         asyncio.run(manager.close())
+
+
+async def _open_and_guard(
+    settings: Configuration, manager: DatabaseManager, keyring: Keyring
+) -> None:
+    await manager.open()
+    try:
+        service = await _open_service(manager, keyring, utc_now)
+        await guard_rows(service, DataDirectory(settings.data_dir))
+    finally:
+        await manager.close()
 
 
 def _prepare(settings: Configuration, manager: DatabaseManager) -> tuple[Keyring, list[str]]:

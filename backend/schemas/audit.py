@@ -38,3 +38,6 @@ class ExportedAuditEntry(AuditEntry):
 
     digest: str | None
     mac: str
+    previous_mac: str | None = Field(
+        description="The MAC of the entry before, if that was removed for its age; else null."
+    )

@@ -28,6 +28,9 @@ class RetentionLimits(BaseModel):
     )
     runs: Limit
     deliveries: Limit
+    audit: Limit = Field(
+        description="Only `days`. The newest entry of each guarded row stays, however old it is."
+    )
 
 
 class Removable(BaseModel):
@@ -44,6 +47,7 @@ class RetentionPlan(BaseModel):
     own_logs: Removable
     runs: Removable = Field(description="Runs, with their states, results and snapshots.")
     deliveries: Removable
+    audit: Removable
 
     @property
     def rows(self) -> int:
@@ -56,7 +60,7 @@ class RetentionPlan(BaseModel):
         return sum(part.bytes for part in self._parts())
 
     def _parts(self) -> tuple[Removable, ...]:
-        return self.logs, self.own_logs, self.runs, self.deliveries
+        return self.logs, self.own_logs, self.runs, self.deliveries, self.audit
 
 
 class Removed(BaseModel):
@@ -66,6 +70,7 @@ class Removed(BaseModel):
     own_logs: int = 0
     runs: int = 0
     deliveries: int = 0
+    audit: int = 0
 
 
 class PruneProgress(BaseModel):

@@ -12,10 +12,12 @@ from pydantic_core import to_json
 
 from backend.crypto.audit_chain import AuditChain
 from backend.crypto.cursors import CursorCodec
+from backend.crypto.row_digests import RowDigests
 from backend.crypto.service_keys import ServiceKeys
 from backend.crypto.vault import Vault
 from backend.errors import ProjectNotFound
 from backend.repositories import Repositories
+from backend.services.guard import Guard
 from backend.services.listing import Listing
 from backend.services.principal import Principal, current_principal
 from backend.services.recording import Recorder
@@ -94,8 +96,12 @@ class Kit(UnitsOfWork):
         self.keys = keys
         self.answers = ResponseCaches(db_manager.async_pool.table_versions)
         self._cursors = CursorCodec(keys.cursors)
-        self.audit = Recorder(AuditChain(keys.audit_chain), self.now, self.repositories.audit)
-        db_manager.async_pool.journal.write_entries = self.audit.write
+        self.guard = Guard(RowDigests(keys.row_digests))
+        chain = AuditChain(keys.audit_chain)
+        self.audit = Recorder(chain, self.guard.digests, self.now, self.repositories)
+        journal = db_manager.async_pool.journal
+        journal.write_entries = self.audit.write
+        journal.on_commit = self.audit.end.follow
 
     def now(self) -> datetime:
         """The time of `clock`, also after `clock` was replaced."""

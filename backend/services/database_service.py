@@ -12,6 +12,8 @@ from backend.schemas.secrets import SecretsUpsert
 from backend.services.access.tokens import Tokens
 from backend.services.access.unknown_tokens import UnknownTokens
 from backend.services.audit.audit import Audit
+from backend.services.audit.guarding import Guarding
+from backend.services.audit.row_verification import RowVerification
 from backend.services.base import Kit, UseCases
 from backend.services.logs.logs import Logs
 from backend.services.operations.backups import Backups
@@ -66,6 +68,8 @@ class DatabaseService(UseCases):
         self.encryption_check = EncryptionCheck(kit)
         self.rotation = KeyRotation(kit, self.sealing)
         self.audit = Audit(kit)
+        self.guarding = Guarding(kit)
+        self.row_verification = RowVerification(kit)
         self.backups = Backups(kit)
         self.readiness = ReadinessProbe(kit)
         # From now on, units check whether their token has ended.

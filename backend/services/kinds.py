@@ -25,9 +25,11 @@ class Kind(StrEnum):
     PROJECT_DELETED = "project.deleted", Scope.PROJECTS_READ
     PROJECT_RESTORED = "project.restored", Scope.PROJECTS_READ
     PROJECT_PURGED = "project.purged", Scope.PROJECTS_READ
+    SETTINGS_CREATED = "settings.created", Scope.PROJECTS_READ
     SETTINGS_UPDATED = "settings.updated", Scope.PROJECTS_READ
     SECRET_CREATED = "secret.created", Scope.PROJECTS_READ
     SECRET_UPDATED = "secret.updated", Scope.PROJECTS_READ
+    SECRET_REENCRYPTED = "secret.reencrypted", Scope.ADMIN
     SECRET_DELETED = "secret.deleted", Scope.PROJECTS_READ
     SECRET_REVEALED = "secret.revealed", Scope.AUDIT_READ
     SECRET_REVEAL_REFUSED = "secret.reveal_refused", Scope.AUDIT_READ
@@ -47,11 +49,15 @@ class Kind(StrEnum):
     SNAPSHOT_UPDATED = "snapshot.updated", Scope.RUNS_READ
     WEBHOOK_CREATED = "webhook.created", Scope.PROJECTS_READ
     WEBHOOK_UPDATED = "webhook.updated", Scope.PROJECTS_READ
+    WEBHOOK_REENCRYPTED = "webhook.reencrypted", Scope.ADMIN
     WEBHOOK_DELETED = "webhook.deleted", Scope.PROJECTS_READ
     DELIVERY_RECEIVED = "delivery.received", Scope.PROJECTS_READ
     TOKEN_CREATED = "token.created", Scope.ADMIN
     TOKEN_REVOKED = "token.revoked", Scope.ADMIN
     TOKEN_UNKNOWN_REFUSED = "token.unknown_refused", Scope.ADMIN
+    ROWS_GUARDING_STARTED = "rows.guarding_started", Scope.ADMIN
+    ROWS_GUARDED = "rows.guarded", Scope.ADMIN
+    ROWS_GUARDING_FINISHED = "rows.guarding_finished", Scope.ADMIN
     KEYS_ROTATION_STARTED = "keys.rotation_started", Scope.ADMIN
     KEYS_ROTATION_FINISHED = "keys.rotation_finished", Scope.ADMIN
     BACKUP_CREATED = "backup.created", Scope.ADMIN

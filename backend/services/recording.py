@@ -6,13 +6,12 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from backend.crypto.audit_chain import ORIGIN, AuditChain
+from backend.crypto.row_digests import RowDigests
 from backend.observability.request_ids import current_client_address, current_request_id
 from backend.repositories import Repositories
-from backend.repositories.audit_repository import (
-    AuditRepository,
-    AuditRow,
-    UnnumberedRow,
-)
+from backend.repositories.audit_repository import AuditHead, AuditRow, UnnumberedRow
+from backend.repositories.guarded_rows import GuardedKind, GuardedRow
+from backend.services.chain_end import ChainEnd
 from backend.services.kinds import Kind
 from backend.services.principal import SYSTEM, current_principal
 from database.base import Clock, time_text
@@ -31,15 +30,21 @@ class AuditEvent(NamedTuple):
     """The version that the target now has; `None` when it has none."""
     address: str | None = None
     """The client's address; `None` for the address of the current request."""
+    row: GuardedRow | None = None
+    """The guarded row that was created, changed or deleted, which is the target."""
 
 
 class Recorder:
     """Adds the audit rows of every use case that changes or reveals something."""
 
-    def __init__(self, chain: AuditChain, clock: Clock, audit: AuditRepository) -> None:
+    def __init__(
+        self, chain: AuditChain, digests: RowDigests, clock: Clock, repositories: Repositories
+    ) -> None:
         self.chain = chain
+        self._digests = digests
+        self.end = ChainEnd()
         self._clock = clock
-        self._audit = audit
+        self._repositories = repositories
 
     async def record(
         self,
@@ -50,13 +55,14 @@ class Recorder:
         project_id: int | None = None,
         fields: Collection[str] = (),
         version: int | None = None,
+        row: GuardedRow | None = None,
     ) -> None:
         """Append a row for a change to the transaction of the change.
 
         The arguments are those of `AuditEvent`. The row names the current principal, request and
         client.
         """
-        event = AuditEvent(kind, target, project_id, fields, version)
+        event = AuditEvent(kind, target, project_id, fields, version, row=row)
         await self.record_all(repositories, [event])
 
     async def record_all(self, repositories: Repositories, events: Sequence[AuditEvent]) -> None:
@@ -81,26 +87,55 @@ class Recorder:
                     _names(tuple(fields)),
                     request_id,
                     version,
-                    None,
                     client or address,
+                    row,
                 )
-                for kind, target, project_id, fields, version, client in events
+                for kind, target, project_id, fields, version, client, row in events
             ]
         )
 
     async def write(self, executor: Executor, rows: Sequence[UnnumberedRow]) -> None:
         """Store the rows of a batch at the end of the chain. Called by the engine before the
         COMMIT."""
-        audit = self._audit.using(executor)
+        repositories = self._repositories.using(executor)
         # Read each time, because other connections may write to the table between two batches.
-        head = await audit.head()
+        head = await repositories.audit.head()
+        if self.end.is_cut(head):
+            rows = self.end.with_loss(rows, head, time_text(self._clock()))
         last_id, mac = head if head is not None else (0, ORIGIN)
+        digests = await self._row_digests(repositories, rows, last_id + 1)
         stored = []
         for id, columns in enumerate(rows, last_id + 1):
-            row = AuditRow._make((id, *columns))
+            *most, address, _ = columns
+            row = AuditRow._make((id, *most, digests.get(id), address))
             mac = self.chain.mac(mac, row)
             stored.append((row, mac))
-        await audit.insert(stored)
+        await repositories.audit.insert(stored)
+        self.end.written(AuditHead(last_id + len(stored), mac), rows)
+
+    async def _row_digests(
+        self, repositories: Repositories, rows: Sequence[UnnumberedRow], first_id: int
+    ) -> dict[int, str]:
+        """The digests of the guarded rows that the batch leaves, by the id of the last entry of
+        each target."""
+        last = {
+            entry.target: (entry_id, entry.version, entry.row)
+            for entry_id, entry in enumerate(rows, first_id)
+            if entry.row is not None
+        }
+        ids: dict[GuardedKind, list[int]] = {}
+        for _, _, row in last.values():
+            ids.setdefault(row.kind, []).append(row.id)
+        values = {
+            kind: await repositories.guarded_rows.values(kind, row_ids)
+            for kind, row_ids in ids.items()
+        }
+        return {
+            entry_id: self._digests.of(
+                row.kind.table, entry_id, target, version, values[row.kind].get(row.id)
+            )
+            for target, (entry_id, version, row) in last.items()
+        }
 
 
 @lru_cache(maxsize=1024)

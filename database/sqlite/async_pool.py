@@ -202,6 +202,10 @@ class AsyncConnectionPool:
 
         await self.run_unit(work)
 
+    def waiting_entries(self) -> Sequence[Any]:
+        """None: there is no open transaction."""
+        return ()
+
     async def run_unit(self, work: Work[T], *, read_only: bool = False, urgent: bool = False) -> T:
         """Run a unit of work to its end on a database thread, and return its result.
 

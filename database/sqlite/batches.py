@@ -169,8 +169,7 @@ class BatchRunner:
 
     def begin(self, raw: sqlite3.Connection) -> None:
         """Begin a writing transaction."""
-        # A transaction that was rolled back may have left entries.
-        self._journal.cut(0)
+        self._journal.begin()
         try:
             control(raw, "BEGIN IMMEDIATE")
         except StatementError as error:
@@ -206,6 +205,7 @@ class BatchRunner:
                 self._poison(error)
             raise
         self._stats.commits += 1
+        self._journal.committed()
 
     def _require_files(self, raw: sqlite3.Connection) -> None:
         try:

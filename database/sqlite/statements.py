@@ -12,7 +12,7 @@ from functools import lru_cache
 from itertools import chain
 from typing import TypeVar
 
-from database.engine import Params, Row
+from database.engine import Params, Row, Value
 from database.errors import (
     STATEMENT_ERRORS,
     CommitOutcomeUnknown,
@@ -31,6 +31,21 @@ def fetch_all(connection: sqlite3.Connection, sql: str, params: Params) -> list[
         cursor = connection.execute(sql, params)
         try:
             return cursor.fetchall()
+        finally:
+            cursor.close()
+    except STATEMENT_ERRORS as error:
+        raise translate(error) from None
+
+
+def fetch_tuples(
+    connection: sqlite3.Connection, sql: str, params: Params
+) -> list[tuple[Value, ...]]:
+    """All rows of the statement, without the names of their columns."""
+    try:
+        cursor = connection.cursor()
+        cursor.row_factory = None
+        try:
+            return cursor.execute(sql, params).fetchall()
         finally:
             cursor.close()
     except STATEMENT_ERRORS as error:

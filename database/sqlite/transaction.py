@@ -77,6 +77,9 @@ class InlineTransaction:
             raise UnitOfWorkError("only a unit of work that writes can append entries")
         self._journal.append(entries)
 
+    def waiting_entries(self) -> Sequence[Any]:
+        return self._journal.entries if self._journal is not None else ()
+
     def call(self, statement: Statement[T], sql: str, argument: Any) -> T:
         """The result of the statement. Raises `DatabaseError`, and `TransactionLost` when an
         earlier statement has ended the transaction."""
@@ -130,6 +133,9 @@ class HoppingTransaction:
         if self._connection is None:
             raise UnitOfWorkError("a transaction can't be used after its block")
         self._journal.append(entries)
+
+    def waiting_entries(self) -> Sequence[Any]:
+        return self._journal.entries
 
     async def _call(self, statement: Statement[T], sql: str, argument: Any) -> T:
         if self._connection is None:
@@ -235,6 +241,7 @@ def write_entries(journal: Journal, connection: sqlite3.Connection) -> None:
     transaction = InlineTransaction(connection)
     try:
         _run_to_its_end(write(transaction, entries))
+        journal.written()
     except DatabaseError:
         raise
     except Exception as error:

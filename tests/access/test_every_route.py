@@ -1,6 +1,7 @@
 """Every route with every kind of token that is not sufficient, and with a sufficient one."""
 
 import json
+from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -12,8 +13,10 @@ from backend.http.route_policy import OPEN
 from backend.routes import POLICIES
 from backend.services.principal import ADMIN
 from config.settings import Settings
+from database.base import utc_now
 from models import Scope
-from tests.support.http import all_rows, manager_of, new_project, problem
+from tests.support.clocks import SetClock
+from tests.support.http import all_rows, manager_of, new_project, problem, service_of
 from tests.support.resources import ABSENT, ABSENT_ID, SENTINEL, Resources, make
 from tests.support.routes import Call, calls, hidden_routes, send
 
@@ -80,15 +83,15 @@ async def test_no_route_answers_without_a_token_that_is_valid_now(
     application: FastAPI,
     resources: Resources,
 ) -> None:
-    manager = manager_of(application)
+    service = service_of(application)
     valid = await new_token(client, ADMIN)
     parsed = parse_token(valid)
     assert parsed is not None
     token_id, secret = parsed
-    expired = await new_token(client, ADMIN)
-    manager.execute_command(
-        "UPDATE api_tokens SET expires_at = created_at WHERE id = ?", (token_id + 1,)
-    )
+    service.clock = clock = SetClock()
+    clock.now = utc_now() - timedelta(days=1)
+    expired = await new_token(client, ADMIN, expires_in="1h")
+    service.clock = utc_now
     revoked = await new_token(client, ADMIN)
     assert (await client.delete(f"/api/tokens/{token_id + 2}")).status_code == 204
     wrong = {
@@ -242,11 +245,19 @@ async def test_the_audit_of_another_project_is_not_shown(
     bound = {"Authorization": f"Bearer {token}"}
     everything = (await client.get("/api/audit?limit=500")).json()["entries"]
     assert {entry["project_id"] for entry in everything} == {None, own, other}
-    for query in ("", f"?project_id={own}", "?action=project.created", "?actor=admin"):
+    created = ["project.created", "settings.created"]
+    for query, actions in {
+        "": created,
+        f"?project_id={own}": created,
+        "?action=project.created": created[:1],
+        "?actor=admin": created,
+    }.items():
+        shown = [(own, action) for action in actions]
         entries = (await stranger.get(f"/api/audit{query}", headers=bound)).json()["entries"]
-        assert [entry["project_id"] for entry in entries] == [own]
+        assert [(entry["project_id"], entry["action"]) for entry in reversed(entries)] == shown
         lines = (await stranger.get(f"/api/audit/export{query}", headers=bound)).text.splitlines()
-        assert [json.loads(line)["project_id"] for line in lines] == [own]
+        exported = [json.loads(line) for line in lines]
+        assert [(entry["project_id"], entry["action"]) for entry in exported] == shown
 
 
 async def test_a_token_that_is_bound_may_do_nothing_to_the_whole_installation(

@@ -9,7 +9,11 @@ from backend.repositories.audit_repository import (
     AuditRepository,
     AuditRow,
     StoredAuditRow,
-    UnnumberedRow,
+)
+from backend.repositories.guarded_rows import (
+    GUARDED_KINDS,
+    GuardedKind,
+    GuardedRowsRepository,
 )
 from backend.repositories.key_rotation_repository import KeyRotationRepository
 from backend.repositories.sealed_repository import SEALED_KINDS, SealedRepository, SealedValue
@@ -49,8 +53,9 @@ async def test_the_head_of_the_audit_is_one_row(application: FastAPI, plans: Exp
     audit = AuditRepository(manager_of(application)).using(plans)
     head = await audit.head()
     assert head is not None
-    columns = UnnumberedRow(NOW, "a", None, "test.done", "tests/1", None, "[]", None)
-    row = AuditRow(head.id + 1, *columns)
+    row = AuditRow(
+        head.id + 1, NOW, "a", None, "test.done", "tests/1", None, "[]", None, None, None, None
+    )
     await audit.insert([StoredAuditRow(row, "0" * 64)])
     assert await audit.mac_of(head.id) == head.mac
     assert await audit.has("test.done", "tests/1")
@@ -78,9 +83,39 @@ async def test_lists_of_the_audit(
     steps = plans.steps()
     assert [step for step in steps if is_careless(step)] == []
     if index is not None:
-        assert all(index in step for step in steps if step.startswith("SEARCH"))
+        assert all(index in step for step in steps if step.startswith("SEARCH audit_entries"))
     await audit.page(filter, limit=10, after=None)
     assert set(careless(plans)) <= IN_THE_ORDER_OF_IDS
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("kind", GUARDED_KINDS, ids=lambda kind: kind.name)
+async def test_guarded_rows_with_their_newest_entries(
+    application: FastAPI, plans: Explaining, kind: GuardedKind
+) -> None:
+    rows = GuardedRowsRepository(manager_of(application)).using(plans)
+    await rows.values(kind, [1, 2])
+    assert careless(plans) == []
+    reads = [rows.recorded(kind, [1, 2]), rows.recorded_after(kind, 5, 10)]
+    if kind.in_project:
+        reads.append(rows.recorded_of(kind, [1, 2]))
+    for read in reads:
+        await read
+        steps = plans.steps()
+        assert [step for step in steps if is_careless(step)] == []
+        # The index finds the entry of the row, and that of its project.
+        found = [step for step in steps if "audit_entries_guarded (target=?)" in step]
+        assert len(found) == (2 if kind.in_project else 1)
+
+
+@pytest.mark.shared
+async def test_newest_entries_of_targets(application: FastAPI, plans: Explaining) -> None:
+    rows = GuardedRowsRepository(manager_of(application)).using(plans)
+    for read in (rows.newest("tokens/1"), rows.newest_of(["tokens/1", "tokens/2"])):
+        assert await read
+        steps = plans.steps()
+        assert [step for step in steps if is_careless(step)] == []
+        assert any("audit_entries_guarded (target=?)" in step for step in steps)
 
 
 async def test_rotations(application: FastAPI, plans: Explaining) -> None:
@@ -97,7 +132,7 @@ async def test_rotations(application: FastAPI, plans: Explaining) -> None:
     sealed = SealedRepository(manager_of(application)).using(plans)
     for kind in SEALED_KINDS:
         await sealed.under(kind, 1, 5, 10)
-        await sealed.move(kind, SealedValue(1, 1, "a", 1, "x"), 1, "y")
+        await sealed.move(kind, SealedValue(1, 1, "a", 1, 1, "x"), 1, "y")
     await rotations.finish(begun.id)
     assert careless(plans) == []
     await rotations.running()

@@ -70,7 +70,7 @@ async def test_what_the_service_does_itself_has_no_address(
     finally:
         leave_request(token)
     rows = manager.execute_query("SELECT address FROM audit_entries ORDER BY id")
-    assert [row["address"] for row in rows] == [None, None, None, "203.0.113.7"]
+    assert [row["address"] for row in rows] == [None, None, None, None, "203.0.113.7"]
 
 
 @pytest.mark.parametrize(
@@ -102,5 +102,6 @@ async def test_a_bound_token_sees_the_addresses_of_its_projects_alone(
     async with client_of(application, address="198.51.100.1") as auditor:
         listed = (await auditor.get("/api/audit", headers=bearer(token))).json()["entries"]
     assert [(entry["project_id"], entry["address"]) for entry in listed] == [
-        (mine["id"], "127.0.0.1")
+        (mine["id"], "127.0.0.1"),
+        (mine["id"], "127.0.0.1"),
     ]

@@ -3,7 +3,6 @@ the other format."""
 
 # ruff: noqa: S608 - the statements are the damage
 
-import hmac
 import json
 import shutil
 import sqlite3
@@ -14,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from backend.crypto.audit_chain import ORIGIN, AuditChain
+from backend.crypto.row_digests import RowDigests
 from backend.main import create_app
 from backend.repositories import Repositories, initialize_database
 from backend.runtime import Runtime
@@ -27,43 +27,19 @@ from database.connection_manager import DatabaseManager
 from database.migrator import load_migrations, migrate
 from tests.audit.test_verification import documented_macs
 from tests.support.clients import client_of, token_of_first_start
+from tests.support.earlier import EXTEND_AUDIT, SA1_COLUMNS, documented_mac, make_earlier
 from tests.support.http import make_project, manager_of, new_project, service_of
 
 KEY = b"a" * 32
-EXTEND_AUDIT = 11
 EARLIER, LATER = 5, 4
-COLUMNS = (
-    "id",
-    "at",
-    "actor",
-    "actor_token_id",
-    "action",
-    "target",
-    "project_id",
-    "fields",
-    "request_id",
-)
 AT = "2026-01-31T12:00:00.000000Z"
-
-
-def earlier_mac(previous: str, *values: str | int | None, key: bytes = KEY) -> str:
-    """The MAC of a row as earlier versions computed it, without our code."""
-
-    def field(value: str | int | None) -> bytes:
-        if value is None:
-            return b"\xff\xff\xff\xff"
-        data = str(value).encode()
-        return len(data).to_bytes(4, "big") + data
-
-    message = b"".join(map(field, ("sa1", previous, *values)))
-    return hmac.new(key, message, "sha256").hexdigest()
 
 
 def insert_earlier(connection: sqlite3.Connection, id: int, previous: str) -> str:
     """Add a row of the earlier format. Returns its MAC."""
     row = (id, AT, "ci", 7, "agent_run.created", f"agent_runs/{id}", 1, '["name"]', None)
-    mac = earlier_mac(previous, *row)
-    names = ", ".join((*COLUMNS, "mac"))
+    mac = documented_mac("sa1", previous, *row, key=KEY)
+    names = ", ".join((*SA1_COLUMNS, "mac"))
     connection.execute(
         f"INSERT INTO audit_entries ({names}) VALUES ({', '.join('?' * 10)})", (*row, mac)
     )
@@ -91,7 +67,7 @@ async def continued(before: Path, tmp_path: Path) -> Path:
     initialize_database(manager)
     async with manager:
         repositories = Repositories(manager)
-        recorder = Recorder(AuditChain(KEY), utc_now, repositories.audit)
+        recorder = Recorder(AuditChain(KEY), RowDigests(KEY), utc_now, repositories)
         manager.async_pool.journal.write_entries = recorder.write
         for version in range(1, LATER + 1):
             event = AuditEvent(Kind.PROJECT_UPDATED, "projects/1", 1, ("name",), version)
@@ -175,19 +151,6 @@ def test_an_entry_at_the_border_that_was_removed_is_missed(damage: Damage, gone:
     assert problem == f"audit entry {gone} is missing: it was removed or renumbered"
 
 
-def make_earlier(path: Path, key: bytes) -> None:
-    """Make an installation's database one of the version before `EXTEND_AUDIT`."""
-    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        mac = ORIGIN
-        names = ", ".join(COLUMNS)
-        for row in connection.execute(f"SELECT {names} FROM audit_entries ORDER BY id").fetchall():
-            mac = earlier_mac(mac, *row, key=key)
-            connection.execute("UPDATE audit_entries SET mac = ? WHERE id = ?", (mac, row[0]))
-        for column in ("version", "digest", "address"):
-            connection.execute(f"ALTER TABLE audit_entries DROP COLUMN {column}")
-        connection.execute("DELETE FROM schema_migrations WHERE version >= ?", (EXTEND_AUDIT,))
-
-
 async def test_an_installation_of_the_earlier_version_goes_on_with_its_chain(
     settings: Settings,
 ) -> None:
@@ -195,8 +158,7 @@ async def test_an_installation_of_the_earlier_version_goes_on_with_its_chain(
     await runtime.service.projects.create(ProjectCreate.model_validate(new_project()))
     key = runtime.service.kit.keys.audit_chain
     await runtime.stop()
-    runtime.heads.path.unlink()
-    make_earlier(runtime.manager.config.path, key)
+    make_earlier(runtime.manager.config.path, key, before=EXTEND_AUDIT)
     app = create_app(settings)
     async with (
         app.router.lifespan_context(app),
@@ -208,7 +170,14 @@ async def test_an_installation_of_the_earlier_version_goes_on_with_its_chain(
         assert verify_audit(manager_of(app), chain) is None
         exported = (await client.get("/api/audit/export")).text.splitlines()
     assert [(entry["action"], entry["version"], entry["address"]) for entry in entries] == [
+        ("settings.created", 1, "127.0.0.1"),
         ("project.created", 1, "127.0.0.1"),
+        # The start guarded a configuration, a project and a token.
+        ("rows.guarding_finished", None, None),
+        ("rows.guarded", 1, None),
+        ("rows.guarded", 1, None),
+        ("rows.guarded", None, None),
+        ("rows.guarding_started", None, None),
         ("project.created", None, None),
         ("token.created", None, None),
     ]

@@ -17,8 +17,9 @@ from fastapi import FastAPI
 from httpx import AsyncClient
 
 from backend.crypto.audit_chain import ORIGIN, AuditChain
-from backend.repositories.audit_repository import AuditRow, UnnumberedRow
+from backend.repositories.audit_repository import AuditRow
 from backend.schemas.projects import ProjectCreate, ProjectUpdate
+from backend.schemas.runs import AgentRunCreate
 from backend.services.audit.verification import ExportedHead, verify_audit
 from backend.services.database_service import DatabaseService
 from backend.services.kinds import Kind
@@ -35,8 +36,9 @@ async def audited(
     """A closed database with twelve entries, their chain, and every head that the chain has had."""
     project = ProjectCreate.model_validate({"name": "a", "github_owner": "o", "github_repo": "r"})
     await service.projects.create(project)
-    for number in range(ROWS - 2):
+    for number in range(ROWS - 4):
         await service.projects.update(1, ProjectUpdate(name=f"name {number}"))
+    await service.runs.create(AgentRunCreate(project_id=1, target_text="t"))
     rows = manager.execute_query("SELECT id, mac, at FROM audit_entries ORDER BY id")
     chain = service.audit.chain
     await manager.close()
@@ -109,7 +111,12 @@ def test_every_column_was_tried() -> None:
 )
 def test_null_is_not_the_same_as_nothing(damage: Damage, column: str) -> None:
     value = "0" if column in ("actor_token_id", "project_id", "version") else "''"
-    found = damage(f"UPDATE audit_entries SET {column} = {value} WHERE id = 1", exported=[])
+    # The first entry is about a token, which is guarded, and the last one about a run.
+    row = ROWS if column == "digest" else 1
+    found = damage(
+        f"UPDATE audit_entries SET {column} = {value} WHERE id = {row} AND {column} IS NULL",
+        exported=[],
+    )
     assert found is not None
 
 
@@ -188,27 +195,29 @@ async def test_an_older_copy_that_was_written_on_is_proved_by_a_head(
     client: AsyncClient, application: FastAPI
 ) -> None:
     project = await make_project(client)
+    body = {"project_id": project["id"], "target_text": "t"}
+    run = f"/api/agent-runs/{(await client.post('/api/agent-runs', json=body)).json()['id']}"
     manager, service = manager_of(application), service_of(application)
-    await client.patch(f"/api/projects/{project['id']}", json={"name": "before"})
+    await client.patch(run, json={"metadata": {"at": "before"}})
     before = await service.audit.head()
     assert before is not None
     heads = [ExportedHead(before.id, before.mac, "2026-01-31T12:00:00.000000Z")]
     # As if an older copy had been restored, and the service had continued from it.
     manager.execute_command("DELETE FROM audit_entries WHERE id = ?", (before.id,))
-    await client.patch(f"/api/projects/{project['id']}", json={"name": "after"})
+    await client.patch(run, json={"metadata": {"at": "after"}})
     assert verify_audit(manager, service.audit.chain) is None
     found = verify_audit(manager, service.audit.chain, heads)
     assert found is not None
     assert found.entry_id == before.id
     assert "an older copy" in str(found)
-    await client.patch(f"/api/projects/{project['id']}", json={"name": "and after"})
+    await client.patch(run, json={"metadata": {"at": "and after"}})
     assert str(verify_audit(manager, service.audit.chain, heads)) == str(found)
 
 
 def test_threads_that_share_a_chain_do_not_disturb_one_another() -> None:
     chain = AuditChain(b"k" * 32)
-    columns = UnnumberedRow("t", "a", None, "b", "c", None, "[]", None)
-    rows = [AuditRow(id, *columns._replace(target="x" * id)) for id in range(1, 2_001)]
+    first = AuditRow(1, "t", "a", None, "b", "x", None, "[]", None, None, None, None)
+    rows = [first._replace(id=id, target="x" * id) for id in range(1, 2_001)]
     expected = [chain.mac(ORIGIN, row) for row in rows]
     with ThreadPoolExecutor(4) as threads:
         for macs in threads.map(lambda _: [chain.mac(ORIGIN, row) for row in rows], range(8)):

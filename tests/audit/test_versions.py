@@ -33,6 +33,16 @@ async def version_of(client: httpx.AsyncClient, target: str) -> int | None:
     return version
 
 
+def last_version(manager: DatabaseManager, row: dict[str, Any]) -> int:
+    """The version in the entry before this one of its target."""
+    [before] = manager.execute_query(
+        "SELECT version FROM audit_entries WHERE target = ? AND id < ? ORDER BY id DESC LIMIT 1",
+        (row["target"], row["id"]),
+    )
+    version: int = before["version"]
+    return version
+
+
 async def test_the_entry_of_every_changing_route_has_the_version_that_the_resource_shows(
     client: httpx.AsyncClient, application: FastAPI
 ) -> None:
@@ -50,6 +60,10 @@ async def test_the_entry_of_every_changing_route_has_the_version_that_the_resour
         rows = manager.execute_query("SELECT * FROM audit_entries WHERE id > ?", (before,))
         for row in rows:
             shown = await version_of(client, row["target"])
+            if row["action"] == "secret.deleted":
+                # Its last one, from which a later secret of this key goes on.
+                assert shown is None
+                shown = last_version(manager, row)
             assert row["version"] == shown, (str(call), row)
             if shown is not None:
                 seen.update(WITH_VERSIONS.intersection(row["target"].split("/")))
@@ -84,5 +98,5 @@ async def test_versions_follow_one_another_without_a_gap(
         versions.setdefault(row["target"], []).append(row["version"])
     assert versions["projects/1"] == list(range(1, len(versions["projects/1"]) + 1))
     assert versions["projects/1/secrets/A"] == [1, 2, 3, 4, 5]
-    assert len(versions["projects/1/configuration"]) == 2
+    assert versions["projects/1/configuration"] == [1, 2, 3]
     assert [versions[f"agent_runs/{number}"] for number in (1, 2, 3)] == [[1, 2]] * 3

@@ -17,7 +17,7 @@ import pytest
 from backend.cli import main
 from database.sqlite.process_lock import ProcessLock
 from tests.cli.conftest import Command
-from tests.support.processes import Outcome, Serving, environment
+from tests.support.processes import Outcome, Serving
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user, as only root can")
 OTHER = 65534
@@ -257,10 +257,9 @@ def cut(content: bytes) -> bytes:
 def test_transactions_behind_a_broken_frame_are_told_by_verify_and_by_the_start(
     command: Command, directory: Path, damage: Callable[[bytes], bytes]
 ) -> None:
-    env = environment(AUDIT_HEADS_SECONDS="3600")
-    with Serving(directory, env=env) as serving:
+    with Serving(directory) as serving:
         assert serving.end() == 0
-    with Serving(directory, env=env) as serving, serving.client() as client:
+    with Serving(directory) as serving, serving.client() as client:
         for number in range(12):
             answer = client.post("/api/logs", json={"level": "INFO", "message": f"log {number}"})
             assert answer.status_code == 201
@@ -272,7 +271,7 @@ def test_transactions_behind_a_broken_frame_are_told_by_verify_and_by_the_start(
     assert outcome.status == 1
     assert outcome.complaint.startswith("log: frame 1 of the write-ahead log")
     assert "2 acknowledged transactions" in outcome.complaint
-    with Serving(directory, env=env) as serving:
+    with Serving(directory) as serving:
         assert "the write-ahead log is damaged" in serving.err
         assert (directory / "strongroom.db-wal.damaged").read_bytes() == damaged
         assert serving.end() == 0

@@ -94,6 +94,13 @@ def test_a_host_that_is_not_this_machine_is_refused(
     assert f"{host} {reason}" in outcome.complaint
 
 
+def test_a_setting_without_effect_is_told(directory: Path) -> None:
+    with Serving(directory, env=environment(AUDIT_HEADS_SECONDS="10")) as serving:
+        assert serving.end() == 0
+    assert "settings have no effect any more: remove them" in serving.err
+    assert "STRONGROOM_AUDIT_HEADS_SECONDS" in serving.err
+
+
 def test_flags_win_over_the_environment(directory: Path) -> None:
     env = environment(PORT="1", DATA_DIR="/nonexistent/elsewhere", HOST="192.0.2.1")
     with Serving(directory, "--host", "localhost", env=env) as serving:

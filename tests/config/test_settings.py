@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from config.loading import load_settings, variable_names
+from config.loading import RETIRED_VARIABLES, load_settings, retired_variables, variable_names
 from config.settings import PREFIX, Rule, Settings, SettingsError
 
 KEY = "k1:c2VjcmV0LWtleS1tYXRlcmlhbC0zMi1ieXRlcyEhISE="
@@ -227,6 +227,20 @@ def test_a_misspelt_variable_stops_the_start(
     monkeypatch.delenv("STRONGROOM_PROT")
     (tmp_path / ".env").write_text("STRONGROOM_ZZZZZZZZZZZZZZ=hunter2\n")
     assert _problem(dotenv=True) == "STRONGROOM_ZZZZZZZZZZZZZZ: no such setting"
+
+
+@pytest.mark.parametrize("name", sorted(RETIRED_VARIABLES))
+def test_a_setting_of_an_earlier_version_stops_no_start_and_can_be_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    assert name not in variable_names()
+    assert retired_variables(dotenv=True) == []
+    (tmp_path / ".env").write_text(f"{name}=10\n")
+    assert load_settings(dotenv=True) == load_settings()
+    assert (retired_variables(dotenv=True), retired_variables()) == ([name], [])
+    monkeypatch.setenv(name.lower(), "3600")
+    load_settings()
+    assert retired_variables() == [name]
 
 
 def test_what_a_client_keeps_in_the_same_shell_is_no_misspelling(

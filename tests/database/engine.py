@@ -2,9 +2,10 @@
 
 import asyncio
 import contextlib
+import resource
 import sqlite3
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeVar
@@ -146,3 +147,14 @@ def stored_names(path: Path) -> list[str]:
     """The names of all items, read through a separate connection."""
     with closing(sqlite3.connect(path)) as connection:
         return [row[0] for row in connection.execute("SELECT name FROM items ORDER BY name")]
+
+
+@contextlib.contextmanager
+def files_end_at(size: int) -> Iterator[None]:
+    """A write beyond `size` bytes of a file is an I/O error."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

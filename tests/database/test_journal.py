@@ -9,6 +9,7 @@ import pytest
 from database.engine import Executor
 from database.errors import (
     CheckViolation,
+    CommitOutcomeUnknown,
     DatabaseError,
     DatabaseFull,
     TransactionLost,
@@ -16,7 +17,7 @@ from database.errors import (
 )
 from database.sqlite.async_pool import AsyncConnectionPool
 from database.sqlite.transaction import Work
-from tests.database.engine import Gate, adding, adding_at, names, outcomes
+from tests.database.engine import Gate, adding, adding_at, files_end_at, names, outcomes
 
 
 class Written:
@@ -258,3 +259,78 @@ async def test_the_writing_function_awaits_only_its_statements(
     with pytest.raises(DatabaseError):
         await pool.run_unit(recording(pool, "a"))
     assert await names(pool) == []
+
+
+@pytest.fixture
+def followed(pool: AsyncConnectionPool, written: Written) -> list[list[str]]:
+    """The entries of each transaction that `on_commit` was called for."""
+    followed: list[list[str]] = []
+    pool.journal.on_commit = lambda: followed.append(written.batches[-1])
+    return followed
+
+
+async def test_a_commit_with_entries_is_followed_once_before_its_units_are_answered(
+    pool: AsyncConnectionPool, followed: list[list[str]]
+) -> None:
+    def then(unit: Work[None]) -> Work[None]:
+        async def work() -> None:
+            await unit()
+            seen.append(len(followed))
+
+        return work
+
+    seen: list[int] = []
+    await batch(pool, then(recording(pool, "a")), then(recording(pool, "b")))
+    assert seen == [0, 0]
+    assert followed == [["a", "b"]]
+    await pool.run_unit(recording(pool, "c"))
+    assert followed[1:] == [["c"]]
+    async with pool.transaction() as tx:
+        await tx.append(["d"])
+    assert followed[2:] == [["d"]]
+
+
+async def orphan(pool: AsyncConnectionPool) -> None:
+    """A unit whose COMMIT is refused."""
+    async with pool.transaction() as tx:
+        await tx.execute("INSERT INTO parts (body, item_id) VALUES ('orphan', 99)")
+        await tx.append(["orphan"])
+
+
+async def test_what_was_not_committed_is_not_followed_also_not_by_the_next_commit(
+    pool: AsyncConnectionPool, followed: list[list[str]]
+) -> None:
+    with pytest.raises(KeyError):
+        await pool.run_unit(recording(pool, "a", KeyError("mine")))
+    with pytest.raises(KeyError):
+        await lose(pool, "b")
+    with pytest.raises(DatabaseError):
+        await pool.run_unit(lambda: orphan(pool))
+    await pool.run_unit(adding(pool, "without an entry"))
+    assert followed == []
+    assert await names(pool) == ["without an entry"]
+
+
+async def test_a_commit_with_an_unknown_outcome_is_not_followed(
+    pool: AsyncConnectionPool, followed: list[list[str]]
+) -> None:
+    await pool.run_unit(recording(pool, "a"))
+    assert await pool.writer.checkpoint()
+    end_of_the_log = pool._config.wal_path.stat().st_size
+    with files_end_at(end_of_the_log), pytest.raises(CommitOutcomeUnknown):
+        await pool.run_unit(recording(pool, "b"))
+    assert followed == [["a"]]
+
+
+@pytest.mark.usefixtures("written")
+async def test_a_fault_after_a_commit_fails_no_unit(
+    pool: AsyncConnectionPool, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken() -> None:
+        raise KeyError
+
+    pool.journal.on_commit = broken
+    await pool.run_unit(recording(pool, "a"))
+    assert "the step that follows a commit failed" in caplog.text
+    assert await names(pool) == ["a"]
+    assert pool.stats()["poisoned"] is False

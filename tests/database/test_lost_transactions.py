@@ -2,8 +2,7 @@
 
 import asyncio
 import contextlib
-import resource
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from tests.database.engine import (
     adding,
     adding_at,
     assert_at_rest,
+    files_end_at,
     make_database,
     names,
     outcomes,
@@ -51,17 +51,6 @@ async def no_room(pool: AsyncConnectionPool) -> AsyncIterator[None]:
     )
     yield
     await pool.run_alone(lambda raw: raw.execute("PRAGMA max_page_count = 1000000").fetchone())
-
-
-@contextlib.contextmanager
-def files_end_at(size: int) -> Iterator[None]:
-    """A write beyond `size` bytes of a file is an I/O error."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 async def in_one_batch(

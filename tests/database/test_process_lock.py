@@ -18,8 +18,7 @@ from database.connection_manager import DatabaseManager
 from database.errors import DatabaseUnavailable, ProcessLockHeld
 from database.sqlite.connection import ConnectionConfig
 from database.sqlite.process_lock import ProcessLock
-from tests.database.engine import make_database
-from tests.database.test_lost_transactions import files_end_at
+from tests.database.engine import files_end_at, make_database
 
 HOLDER = """
 import asyncio, sys

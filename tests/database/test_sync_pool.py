@@ -22,8 +22,7 @@ from database.errors import (
     UniqueViolation,
 )
 from database.sqlite.connection import ConnectionConfig
-from tests.database.engine import LONG, adding, make_database, stored_names
-from tests.database.test_lost_transactions import files_end_at
+from tests.database.engine import LONG, adding, files_end_at, make_database, stored_names
 
 INSERT = "INSERT INTO items (name) VALUES (?)"
 

@@ -76,8 +76,7 @@ class Site:
     ) -> Iterator[Serving]:
         """A process that is ready and whose logs match the ledger."""
         began = time.monotonic()
-        # The audit's heads are exported often, so that faults interrupt this as well.
-        env = environment(**{"AUDIT_HEADS_SECONDS": "1", **(settings or {})})
+        env = environment(**(settings or {}))
         command = (*under, *self.under) if under else ()
         program = program or self.program
         with Serving(self.directory, env=env, under=command, function=program) as serving:

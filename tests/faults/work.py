@@ -16,7 +16,8 @@ import httpx
 from backend.crypto.audit_chain import ORIGIN, AuditChain
 from backend.crypto.keyring import generate_master_key
 from backend.repositories.audit_repository import AuditHead, AuditRow
-from backend.runtime import HeadsFile, Runtime, find_keyring, inspection
+from backend.runtime import Runtime, find_keyring, inspection
+from backend.runtime.audit_heads import line_of
 from backend.schemas.logs import LogEntry
 from backend.services.audit.verification import ExportedHead
 from config.settings import Settings
@@ -77,9 +78,7 @@ def migration(directory: Path, tally: Tally, rounds: int, seed: int) -> None:
         version = site.chance.randrange(2, len(load_migrations()))
         database = site.directory / "strongroom.db"
         head = _make_older(database, version, chain)
-        heads = HeadsFile(site.directory / "audit.heads")
-        heads.path.unlink()
-        heads.append(head)
+        (site.directory / "audit.heads").write_bytes(line_of(head))
         log = database.with_name("strongroom.db-wal")
         with running("migrate", "--data-dir", site.directory) as process:
             tally.note(kill_once(process, log.exists, site, 0.15))

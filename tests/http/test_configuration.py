@@ -65,7 +65,9 @@ async def test_a_project_without_settings_has_the_defaults(
 ) -> None:
     path, configuration = await make(client)
     manager = manager_of(application)
+    # As an earlier version left it, whose record does not tell of a configuration either.
     manager.execute_command("DELETE FROM project_settings")
+    manager.execute_command("DELETE FROM audit_entries WHERE action = 'settings.created'")
     defaults = (await client.get(path)).json()
     assert defaults.keys() == FIELDS
     for name in (*TEXTS, "branch_name", "project_id"):

@@ -1,8 +1,10 @@
 """A directly called route gives the same answer as one that FastAPI calls."""
 
 from dataclasses import dataclass, fields
+from datetime import datetime
+from enum import StrEnum
 from inspect import Parameter, Signature, signature
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import httpx
 import pytest
@@ -24,7 +26,7 @@ from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import ResponseValidationError
 from fastapi.routing import APIRoute, get_request_handler
 from fastapi.security import SecurityScopes
-from pydantic import BaseModel, Field, computed_field
+from pydantic import BaseModel, Field, Json, computed_field
 from starlette.requests import HTTPConnection
 from starlette.responses import PlainTextResponse
 
@@ -51,6 +53,11 @@ class Item(BaseModel):
     def count(self) -> int:
         """The number of sizes."""
         return len(self.sizes)
+
+
+class Colour(StrEnum):
+    RED = "red"
+    BLUE = "blue"
 
 
 class Direct(APIRoute):
@@ -87,6 +94,22 @@ def make(route_class: type[APIRoute]) -> FastAPI:
         response.set_cookie("two", "2")
         response.status_code = {7: 202, 8: 204, 9: 304}.get(number, 200)
         return {"item": item, "method": request.method, "text": text}
+
+    @router.get("/search/{number}")
+    async def search(
+        number: Number,
+        text: Annotated[str | None, Query(max_length=3)] = None,
+        flag: bool = False,
+        size: Annotated[int, Query(ge=1)] = 5,
+        share: float | None = None,
+        since: datetime | None = None,
+        colour: Colour = Colour.RED,
+        sort: Literal["up", "down"] = "up",
+        colours: Annotated[tuple[Colour, ...], Query()] = (),
+        sizes: Annotated[list[int], Query(max_length=2)] = (1,),  # type: ignore[assignment]
+    ) -> dict[str, Any]:
+        arguments = (number, text, flag, size, share, since, colour, sort, colours, sizes)
+        return {"types": [type(value).__name__ for value in arguments], "values": arguments}
 
     @router.post("/response", status_code=201, response_model=Item)
     async def plain(response: Response) -> Response:
@@ -136,6 +159,26 @@ GOOD = {"name": "a", "sizes": [1, 2], "remark": "b"}
         ("PUT", "/0/abcd", {"name": 1}, 422),
         ("PUT", "/0/abc", GOOD, 422),
         ("PUT", "/1/abcd", {"sizes": None}, 422),
+        ("GET", "/search/1", None, 200),
+        ("GET", "/search/1?", None, 200),
+        ("GET", "/search/1?text=&text=abc&unknown=1", None, 200),
+        (
+            "GET",
+            "/search/1?text=a%20b&flag=on&size=7&share=1.5&since=2026-01-31T12:00:00Z",
+            None,
+            200,
+        ),
+        (
+            "GET",
+            "/search/1?colour=blue&sort=down&colours=red&colours=blue&sizes=1&sizes=2",
+            None,
+            200,
+        ),
+        ("GET", "/search/1?sizes=7&size=1&size=2&colours=red", None, 200),
+        ("GET", "/search/1?text=abcd", None, 422),
+        ("GET", "/search/1?flag=&size=&share=&since=&colour=&sort=&colours=&sizes=", None, 422),
+        ("GET", "/search/0?size=0&sort=left&colour=green&sizes=1&sizes=x&sizes=3", None, 422),
+        ("GET", "/search/x?colours=red&colours=green&share=much&since=now", None, 422),
         ("POST", "/response", None, 203),
         ("POST", "/refused", None, 418),
     ],
@@ -200,10 +243,23 @@ def blocking() -> Item:
     "other",
     [
         endpoint(int),
-        endpoint(int, default=1),
+        endpoint(str | None),
         endpoint(Annotated[str, Header()]),
         endpoint(Annotated[str, Cookie()]),
         endpoint(Annotated[Item, Query()]),
+        endpoint(Annotated[Item | None, Query()], default=None),
+        endpoint(Annotated[int, Query(alias="n")], default=1),
+        endpoint(Annotated[int, Query(validation_alias="a")], default=1),
+        endpoint(Annotated[int, Query(default_factory=int)]),
+        endpoint(Annotated[int, Query(validate_default=True)], default=1),
+        endpoint(Annotated[list[int], Query()], default=[1]),
+        endpoint(Annotated[tuple[Any, ...], Query()], default=([1],)),
+        endpoint(Annotated[list[int], Query()]),
+        endpoint(Annotated[list, Query()], default=()),
+        endpoint(Annotated[set[int], Query()], default=()),
+        endpoint(Annotated[list[int] | None, Query()], default=None),
+        endpoint(Annotated[Json[int], Query()], default=1),
+        endpoint(Annotated[Any, Query()], default=None),
         endpoint(Annotated[None, Depends(nothing)]),
         endpoint(BackgroundTasks),
         endpoint(SecurityScopes),
@@ -221,6 +277,15 @@ def blocking() -> Item:
 def test_a_route_with_anything_else_is_not_ordinary(other: Any) -> None:
     assert is_ordinary(APIRoute("/", endpoint(Item), methods=["POST"]), {})
     assert not is_ordinary(APIRoute("/", other, methods=["POST"]), {})
+
+
+@pytest.mark.parametrize(
+    "annotation",
+    [int, str | None, bool, float | str, datetime | None, Colour, Literal[1, "a"], list[Colour]],
+)
+def test_a_query_of_simple_values_is_ordinary(annotation: Any) -> None:
+    parameter = Annotated[annotation, Query(description="optional")]
+    assert is_ordinary(APIRoute("/", endpoint(parameter, default=None)), {})
 
 
 def test_a_name_by_another_name_is_not_ordinary() -> None:
@@ -277,7 +342,6 @@ OTHER_PARTS = {
     "http_connection_param_name",
     "own_oauth_scopes",
     "parent_oauth_scopes",
-    "query_params",
     "security_scopes_param_name",
     "websocket_param_name",
 }

@@ -93,6 +93,13 @@ async def _(client: httpx.AsyncClient, app: FastAPI) -> httpx.Response:
     return await client.get(f"/api/projects/{project['id']}/secrets/A/value")
 
 
+@produces("changed_outside")
+async def _(client: httpx.AsyncClient, app: FastAPI) -> httpx.Response:
+    project = await make_project(client)
+    manager_of(app).execute_command("UPDATE project_settings SET branch_name = 'forged'")
+    return await client.get(f"/api/projects/{project['id']}/configuration")
+
+
 async def _make_run(client: httpx.AsyncClient) -> str:
     project = await make_project(client)
     body = {"project_id": project["id"], "target_text": "t"}

@@ -150,6 +150,9 @@ def test_the_routes_that_are_asked_most_are_called_directly() -> None:
     routes = [route for router in ROUTERS for route in router.guarded_routes]
     direct = {route.key for route in routes if route.is_direct}
     assert direct >= {
+        ("GET", "/api/agent-runs"),
+        ("GET", "/api/logs"),
+        ("GET", "/api/projects"),
         ("GET", "/api/projects/{project_id}"),
         ("GET", "/api/projects/{project_id}/configuration"),
         ("GET", "/api/projects/{project_id}/full"),

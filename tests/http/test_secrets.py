@@ -294,8 +294,10 @@ async def test_a_deleted_secret_is_gone(client: httpx.AsyncClient, path: str) ->
     problem(await client.get(f"{path}/A"), "secret_not_found")
     problem(await client.get(f"{path}/A/value"), "secret_not_found")
     problem(await client.delete(f"{path}/A"), "secret_not_found")
+    # No version is given twice.
     again = await client.put(f"{path}/A", json={"value": "three"})
-    assert (again.status_code, again.json()["version"]) == (201, 1)
+    assert (again.status_code, again.json()["version"]) == (201, 3)
+    assert await revealed(client, path, "A") == "three"
 
 
 @pytest.mark.shared

@@ -67,7 +67,7 @@ async def read_everything(service: DatabaseService) -> dict[str, str]:
     webhooks = [await repositories.webhooks.get_stored(row["id"]) for row in ids]
     for item in stored:
         where = f"{item.secret.project_id}/{item.secret.key_name}"
-        found[where] = service.sealing.open(item).get_secret_value()
+        found[where] = (await service.sealing.open(repositories, item)).get_secret_value()
     for webhook in webhooks:
         assert webhook is not None
         token = service.webhooks.open_token(webhook)

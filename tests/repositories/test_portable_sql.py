@@ -4,7 +4,7 @@ import pytest
 
 from backend.repositories import Repositories
 from backend.repositories.agent_run_repository import Lease
-from backend.repositories.audit_repository import read_audit_macs
+from backend.repositories.audit_reading import AuditReader
 from database.connection_manager import DatabaseManager
 from database.engine import Value
 from database.portable_sql import among, unindexed, with_ids
@@ -67,7 +67,7 @@ async def test_nothing_is_among_none(repositories: Repositories, manager: Databa
     assert await repositories.retention.remove_deliveries([]) == 0
     assert await repositories.retention.remove_finished_runs([]) == 0
     assert await repositories.logs.remove([]) == 0
-    assert read_audit_macs(manager, []) == {}
+    assert AuditReader(manager).macs([]) == {}
 
 
 @pytest.mark.usefixtures("projects")

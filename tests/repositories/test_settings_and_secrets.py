@@ -148,7 +148,7 @@ async def test_many_are_found_by_their_keys(repositories: Repositories, key_id: 
         await add(repositories, key_id, name)
     found = await repositories.secrets.present_values(1, ["C", "A", "absent"])
     assert sorted(found) == ["A", "C"]
-    assert found["C"] == (1, "sealed C", key_id)
+    assert found["C"] == (found["C"].id, 1, "sealed C", key_id)
     assert "sealed" not in repr(found)
 
 

@@ -18,7 +18,8 @@ PATH = "/api/retention"
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
     """Only five logs are kept."""
-    return settings.model_copy(update={"keep_logs": 5, "keep_runs": 7, "keep_runs_days": 3})
+    limits = {"keep_logs": 5, "keep_runs": 7, "keep_runs_days": 3, "keep_audit_days": 400}
+    return settings.model_copy(update=limits)
 
 
 async def send(client: httpx.AsyncClient, count: int) -> None:
@@ -50,11 +51,12 @@ async def test_the_limits_and_what_is_beyond_them_are_told(
         "own_logs": {"days": 30, "newest": 100_000},
         "runs": {"days": 3, "newest": 7},
         "deliveries": {"days": 30, "newest": None},
+        "audit": {"days": 400, "newest": None},
     }
     plan = told["would_remove"]
     assert plan["logs"]["rows"] == 7
     assert 7 * 200 < plan["logs"]["bytes"] < 7 * 500
-    assert plan["runs"] == plan["deliveries"] == {"rows": 0, "bytes": 0}
+    assert plan["runs"] == plan["deliveries"] == plan["audit"] == {"rows": 0, "bytes": 0}
     assert told["prune"]["status"] == "completed"
     assert told["prune"]["removed"] == dict.fromkeys(plan, 0)
 
@@ -67,7 +69,13 @@ async def test_a_removal_that_was_asked_for_is_recorded(
     answer = await client.post(f"{PATH}/prune")
     assert answer.status_code == 200
     assert answer.json()["status"] == "completed"
-    assert answer.json()["removed"] == {"logs": 7, "own_logs": 0, "runs": 0, "deliveries": 0}
+    assert answer.json()["removed"] == {
+        "logs": 7,
+        "own_logs": 0,
+        "runs": 0,
+        "deliveries": 0,
+        "audit": 0,
+    }
     assert (await status(client))["prune"] == answer.json()
     assert (await status(client))["would_remove"]["logs"]["rows"] == 0
     assert await rows(manager_of(application), "system_logs", "message") == [

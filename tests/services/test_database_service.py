@@ -146,6 +146,7 @@ async def test_every_change_and_no_refusal_is_in_the_audit(
     assert {row["actor"] for row in rows} == {"system"}
     assert [row["action"] for row in rows] == [
         "project.created",
+        "settings.created",
         "project.updated",
         "secret.created",
         "secret.revealed",

@@ -5,11 +5,12 @@ import contextlib
 import itertools
 import json
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from backend.errors import ProjectNotFound
+from backend.errors import ChangedOutside, ProjectNotFound
 from backend.schemas.projects import ProjectCreate, ProjectSettingsUpdate, ProjectUpdate
 from backend.schemas.secrets import SecretCreate, SecretsUpsert
 from backend.services.base import Kit
@@ -124,7 +125,8 @@ def project(number: int, **fields: Any) -> ProjectCreate:
 
 def cold(service: DatabaseService) -> DatabaseService:
     """The same service with an empty cache."""
-    return DatabaseService(Kit(service.db_manager, service.kit.vault, KEYS))
+    keys = replace(KEYS, row_digests=service.kit.keys.row_digests)
+    return DatabaseService(Kit(service.db_manager, service.kit.vault, keys))
 
 
 async def everything(service: DatabaseService, ids: list[int]) -> list[object]:
@@ -141,7 +143,7 @@ async def everything(service: DatabaseService, ids: list[int]) -> list[object]:
     for ask in asked:
         try:
             answer = json.loads(await ask())
-        except ProjectNotFound as error:
+        except (ProjectNotFound, ChangedOutside) as error:
             answer = error.code
         if isinstance(answer, dict):
             # Each service encrypts its cursors with its own key.

@@ -21,7 +21,9 @@ from tests.support.clients import client_of
 from tests.support.clocks import SetClock
 
 Json = dict[str, Any]
-KEYS = ServiceKeys(cursors=b"c" * 32, token_macs=b"t" * 32, audit_chain=b"a" * 32)
+KEYS = ServiceKeys(
+    cursors=b"c" * 32, token_macs=b"t" * 32, audit_chain=b"a" * 32, row_digests=b"d" * 32
+)
 
 
 @dataclass

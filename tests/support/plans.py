@@ -49,6 +49,9 @@ class Explaining:
     async def append(self, entries: Sequence[Any]) -> None:
         await self._executor.append(entries)
 
+    def waiting_entries(self) -> Sequence[Any]:
+        return self._executor.waiting_entries()
+
     async def _explain(self, sql: str, params: Params) -> None:
         rows = await self._executor.fetch_all(f"EXPLAIN QUERY PLAN {sql}", params)
         self.plans.append((sql, [row["detail"] for row in rows]))

@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 
-from tests.support.http import make_project
+from tests.support.http import make_project, problem
 
 Json = dict[str, Any]
 TOKEN = "a made-up secret token"
@@ -22,6 +22,15 @@ async def make_webhook(client: httpx.AsyncClient, **fields: Any) -> Json:
     assert response.status_code == 201, response.text
     webhook: Json = response.json()
     return webhook
+
+
+async def repair(client: httpx.AsyncClient, webhook_id: int, token: str) -> None:
+    """Replace a webhook that was changed outside the service, which takes all of its fields."""
+    path = f"/api/webhooks/{webhook_id}"
+    body = {"secret_token": token}
+    problem(await client.patch(path, json=body), "changed_outside")
+    answer = await client.patch(path, json={**(await client.get(path)).json(), **body})
+    assert answer.status_code == 200, answer.text
 
 
 def signature(body: bytes, token: str = TOKEN) -> str:

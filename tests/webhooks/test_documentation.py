@@ -49,5 +49,5 @@ def test_every_recorded_action_is_named() -> None:
         file.read_text(encoding="utf-8") for file in (ROOT / "backend/services").rglob("*.py")
     )
     recorded = set(re.findall(r'"((?:webhook|test_results|snapshot)\.[a-z_]+)"', code))
-    assert len(recorded) == 6
+    assert len(recorded) == 7
     assert recorded <= names(page("webhooks.md")) | names(page("test-results.md"))

@@ -14,6 +14,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from backend.http.fast_path.query_values import QueryValue, is_simple
+
 Handler = Callable[[Request], Awaitable[Response]]
 
 HONOURED_OPTIONS = frozenset(
@@ -46,6 +48,7 @@ HONOURED_PARTS = frozenset(
         "body_params",
         "call",
         "path_params",
+        "query_params",
         "request_param_name",
         "response_param_name",
         # These describe an endpoint as a dependency of another one.
@@ -68,6 +71,7 @@ class DirectCall:
         dependant = route.dependant
         # FastAPI's own validators, so that the errors for wrong values are the same.
         self._names = [(field.name, field.validate) for field in dependant.path_params]
+        self._query = [QueryValue(field) for field in dependant.query_params]
         self._body = route.body_field
         self._request = dependant.request_param_name
         self._response = dependant.response_param_name
@@ -78,11 +82,7 @@ class DirectCall:
     async def __call__(self, request: Request) -> Response:
         """The endpoint's answer. Raises `RequestValidationError`, `ResponseValidationError`, and
         the endpoint's own errors."""
-        arguments: dict[str, Any] = {}
-        wrong: list[Any] = []
-        for name, validate in self._names:
-            arguments[name], errors = validate(request.path_params[name], {}, loc=("path", name))
-            wrong += errors
+        arguments, wrong = self._parameters(request)
         if self._body is not None:
             value = await request.json()
             arguments[self._body.name], errors = self._body.validate(value, {}, loc=("body",))
@@ -111,6 +111,18 @@ class DirectCall:
             response.raw_headers += given.raw_headers
         return response
 
+    def _parameters(self, request: Request) -> tuple[dict[str, Any], list[Any]]:
+        """The values of the path and the query by name, and the errors that were found in them."""
+        arguments: dict[str, Any] = {}
+        wrong: list[Any] = []
+        for name, validate in self._names:
+            arguments[name], errors = validate(request.path_params[name], {}, loc=("path", name))
+            wrong += errors
+        for parameter in self._query:
+            arguments[parameter.name], errors = parameter.read(request.query_params)
+            wrong += errors
+        return arguments, wrong
+
 
 def application(handle: Handler) -> ASGIApp:
     """An ASGI application that sends the answer of `handle`. Errors go to the middleware around all
@@ -129,8 +141,9 @@ def application(handle: Handler) -> ASGIApp:
 
 def is_ordinary(route: APIRoute, options: Mapping[str, Any]) -> bool:
     """Whether a route with these options is simple enough for a `DirectCall`. Such a route takes
-    only path parameters, a required JSON body, the request, and the response for its headers and
-    status; and it answers with one model. FastAPI handles every other route."""
+    only path parameters, simple query parameters, a required JSON body, the request, and the
+    response for its headers and status; and it answers with one model. FastAPI handles every other
+    route."""
     dependant = route.dependant
     return (
         inspect.iscoroutinefunction(dependant.call)
@@ -139,6 +152,7 @@ def is_ordinary(route: APIRoute, options: Mapping[str, Any]) -> bool:
             part.name in HONOURED_PARTS or _is_empty(dependant, part) for part in fields(dependant)
         )
         and all(field.name in route.param_convertors for field in dependant.path_params)
+        and all(is_simple(field) for field in dependant.query_params)
         and _has_ordinary_body(route)
         and route.response_field is not None
     )

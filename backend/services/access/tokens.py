@@ -1,6 +1,7 @@
 """Use cases for API tokens. Only a MAC of a token's secret is stored."""
 
 import hmac
+import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -8,14 +9,21 @@ from backend.crypto.token_format import new_secret, parse_token, token_text
 from backend.errors import InvalidField, TokenNotFound, Unauthenticated
 from backend.repositories import Repositories
 from backend.repositories.api_token_repository import NewToken, StoredToken
+from backend.repositories.guarded_rows import TOKENS, GuardedRow
 from backend.schemas.tokens import TokenCreate, TokenCreated, TokenInfo, TokenList
 from backend.services.access.token_cache import KnownToken, TokenCache
 from backend.services.base import Kit, UseCases, shielded_then, unit_of_work
+from backend.services.guard import Forgery
 from backend.services.kinds import Kind
 from backend.services.principal import ADMIN, Principal
 from database.base import time_text
 from database.engine import in_unit_of_work
 from database.errors import DatabaseError
+
+_FIRST_ID = 1
+"""The id of the first token of every installation."""
+
+logger = logging.getLogger("strongroom.tokens")
 
 
 class Tokens(UseCases):
@@ -25,16 +33,24 @@ class Tokens(UseCases):
         super().__init__(kit)
         self._token_key = kit.keys.token_macs
         self._cache = TokenCache()
+        self._told: set[int] = set()
+        """Tokens whose forgery was logged."""
 
     async def create_first(self, keep: Callable[[str], None]) -> bool:
         """Create an admin token if there never was a token, and pass it to `keep`. Returns whether
-        one was created.
+        one was created. Tokens that were deleted outside the service count.
 
         The token is committed after `keep` has returned, so that a crash leaves no token behind
         that was not kept.
         """
         async with self.transaction() as repositories:
             if await repositories.tokens.count():
+                return False
+            if await repositories.guarded_rows.newest(_target(_FIRST_ID)) is not None:
+                logger.error(
+                    "all tokens were deleted from the database file by something other than the "
+                    "service; create one with: strongroom token create"
+                )
                 return False
             _, token = await self._issue(repositories, NewToken("admin", frozenset({ADMIN})))
             keep(token)
@@ -55,7 +71,7 @@ class Tokens(UseCases):
     async def _make_token(self, repositories: Repositories, request: TokenCreate) -> TokenCreated:
         await _check_projects(repositories, request.project_ids)
         stored, token = await self._issue(repositories, self._new_token(request))
-        return TokenCreated(**self._info(stored).model_dump(), token=token)
+        return TokenCreated(**dict(self._info(stored)), token=token)
 
     async def get(self, token_id: int) -> TokenInfo:
         """The token, also when it is revoked. Raises `TokenNotFound`."""
@@ -77,7 +93,10 @@ class Tokens(UseCases):
 
     async def revoke(self, token_id: int) -> None:
         """Revoke the token. Once this returns, the token is refused, and pending requests with it
-        have no further effect. Raises `TokenNotFound`."""
+        have no further effect.
+
+        Raises `TokenNotFound`, also when it is already revoked. A token that was changed or deleted
+        outside the service can be revoked again, which settles it."""
         self._cache.begin_revocation()
         await shielded_then(self._revoke(token_id), self._cache.end_revocation)
 
@@ -139,11 +158,22 @@ class Tokens(UseCases):
     @unit_of_work
     async def _revoke(self, token_id: int) -> None:
         async with self.transaction() as repositories:
-            if not await repositories.tokens.revoke(token_id):
+            if not await repositories.tokens.revoke(token_id) and not await self._is_unsettled(
+                repositories, token_id
+            ):
                 raise TokenNotFound
             await self.kit.audit.record(
-                repositories, Kind.TOKEN_REVOKED, target=f"tokens/{token_id}"
+                repositories,
+                Kind.TOKEN_REVOKED,
+                target=_target(token_id),
+                row=GuardedRow(TOKENS, token_id),
             )
+
+    async def _is_unsettled(self, repositories: Repositories, token_id: int) -> bool:
+        """Whether the token's row was changed or deleted outside the service."""
+        if await repositories.tokens.get(token_id) is None:
+            return await self.kit.guard.must_exist(repositories, TOKENS, _target(token_id))
+        return not await self.kit.guard.is_genuine(repositories, TOKENS, token_id)
 
     def _new_token(self, request: TokenCreate) -> NewToken:
         if request.expires_in is not None and request.expires_at is not None:
@@ -169,8 +199,9 @@ class Tokens(UseCases):
         await self.kit.audit.record(
             repositories,
             Kind.TOKEN_CREATED,
-            target=f"tokens/{token_id}",
+            target=_target(token_id),
             fields=["name", "scopes", *(name for name, value in given.items() if value)],
+            row=GuardedRow(TOKENS, token_id),
         )
         return stored, token_text(token_id, secret)
 
@@ -179,13 +210,36 @@ class Tokens(UseCases):
         if parsed is None:
             raise Unauthenticated
         token_id, secret = parsed
-        stored = await self.repositories.tokens.get(token_id)
+        stored, forgery = await self._stored(token_id)
         mac = self._mac(token_id, secret)
         # Compared for an unknown id as well, so that both cases take the same time.
         known = stored.mac if stored is not None else "0" * len(mac)
-        if not hmac.compare_digest(mac, known) or stored is None or stored.revoked_at is not None:
+        if not hmac.compare_digest(mac, known) or stored is None:
+            raise Unauthenticated
+        if forgery is not None:
+            self._tell(token_id, forgery)
+            raise Unauthenticated
+        if stored.revoked_at is not None:
             raise Unauthenticated
         return _known(stored, generation)
+
+    @unit_of_work(read_only=True)
+    async def _stored(self, token_id: int) -> tuple[StoredToken | None, Forgery | None]:
+        """The token, and how it differs from the record, from one snapshot."""
+        async with self.transaction() as repositories:
+            stored = await repositories.tokens.get(token_id)
+            forged = await self.kit.guard.forged(repositories, TOKENS, [token_id])
+            return stored, forged.get(token_id)
+
+    def _tell(self, token_id: int, forgery: Forgery) -> None:
+        if token_id not in self._told:
+            self._told.add(token_id)
+            logger.error(
+                "token %d is refused: it was %s in the database file by something other than the "
+                "service; run strongroom verify, and revoke it",
+                token_id,
+                forgery.value,
+            )
 
     def _mac(self, token_id: int, secret: str) -> str:
         message = f"{token_id}:{secret}".encode()
@@ -193,7 +247,8 @@ class Tokens(UseCases):
 
     def _info(self, stored: StoredToken) -> TokenInfo:
         last_use = self._cache.last_use(stored.id)
-        return TokenInfo(
+        # Not validated, so that a row that was damaged in the file can be seen and revoked.
+        return TokenInfo.model_construct(
             id=stored.id,
             name=stored.name,
             scopes=sorted(stored.scopes),
@@ -203,6 +258,11 @@ class Tokens(UseCases):
             last_used_at=time_text(last_use) if last_use is not None else stored.last_used_at,
             revoked_at=stored.revoked_at,
         )
+
+
+def _target(token_id: int) -> str:
+    """The target of a token's entries in the record."""
+    return f"tokens/{token_id}"
 
 
 async def _check_projects(repositories: Repositories, project_ids: list[int] | None) -> None:

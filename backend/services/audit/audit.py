@@ -8,11 +8,13 @@ from backend.repositories.audit_repository import (
     AuditFilter,
     AuditHead,
     AuditRow,
-    StoredAuditRow,
+    LinkedAuditRow,
 )
 from backend.schemas.audit import AuditEntry, AuditList, ExportedAuditEntry
-from backend.services.audit.verification import AuditProblem, ExportedHead, tail_problem
+from backend.services.audit.verification import ExportedHead, tail_problem
 from backend.services.base import UseCases, unit_of_work
+from backend.services.chain_check import AuditProblem
+from backend.services.chain_end import ChainEnd, loss_target
 from backend.services.kinds import Kind
 from backend.services.principal import Principal, current_principal
 
@@ -26,6 +28,11 @@ class Audit(UseCases):
     def chain(self) -> AuditChain:
         """The chain that computes the MACs of entries."""
         return self.kit.audit.chain
+
+    @property
+    def end(self) -> ChainEnd:
+        """The end of the chain as this process committed it."""
+        return self.kit.audit.end
 
     async def page(
         self,
@@ -66,22 +73,51 @@ class Audit(UseCases):
         while rows := await self.repositories.audit.following(filter, after_id, _EXPORT_ROWS):
             # Checked after the read, because the read may have waited.
             await self.kit.gate.require_valid(principal)
-            yield b"".join([_exported(stored) for stored in rows])
+            yield b"".join([_exported(linked) for linked in rows])
             after_id = rows[-1].row.id
 
     async def head(self) -> AuditHead | None:
         """The newest entry that is durable, or `None` before the first one."""
         return await self.repositories.audit.head()
 
+    async def count(self) -> int:
+        """The number of entries, without counting them: no entry between two others is missing,
+        apart from those that were removed for their age."""
+        head = await self.repositories.audit.head()
+        anchor = await self.repositories.audit.anchor()
+        passed = anchor.last_id - anchor.kept if anchor is not None else 0
+        return head.id - passed if head is not None else 0
+
     async def find_loss(self, newest: ExportedHead) -> AuditProblem | None:
         """The first problem of the audit up to `newest`, the newest exported head; `None` when it
         is complete. A problem is recorded in the audit, once for each head."""
         head = await self.repositories.audit.head()
         found = await self.repositories.audit.mac_of(newest.id)
-        problem = tail_problem(newest, found, head.id if head is not None else 0)
+        anchor = await self.repositories.audit.anchor()
+        problem = tail_problem(newest, found, head.id if head is not None else 0, anchor)
         if problem is not None:
-            await self._record_loss(f"audit/{newest.id}")
+            await self._record_loss(loss_target(newest.id))
         return problem
+
+    async def look_at_end(self) -> None:
+        """Find out, without a write, whether another program has cut or changed the end of the
+        audit. A loss is recorded as one that a write finds. The first call only takes the present
+        end as the right one."""
+        known = self.end.committed
+        head = await self.repositories.audit.head()
+        self.end.begin(head)
+        # If the end has moved on, writes are looking.
+        if self.end.committed is known and self.end.is_cut(head):
+            await self._record_cut()
+
+    @unit_of_work
+    async def _record_cut(self) -> None:
+        """Record the loss unless the entry that differed was committed in the meantime."""
+        async with self.transaction() as repositories:
+            known = self.end.committed
+            if known is not None and self.end.is_cut(await repositories.audit.head()):
+                target = loss_target(known.id)
+                await self.kit.audit.record(repositories, Kind.AUDIT_LOSS_FOUND, target=target)
 
     @unit_of_work
     async def _record_loss(self, target: str) -> None:
@@ -96,7 +132,7 @@ def _entry(row: AuditRow) -> AuditEntry:
     return AuditEntry(**columns)
 
 
-def _exported(stored: StoredAuditRow) -> bytes:
-    columns = {**stored.row._asdict(), "fields": json.loads(stored.row.fields)}
-    entry = ExportedAuditEntry(**columns, mac=stored.mac)
+def _exported(linked: LinkedAuditRow) -> bytes:
+    columns = {**linked.row._asdict(), "fields": json.loads(linked.row.fields)}
+    entry = ExportedAuditEntry(**columns, mac=linked.mac, previous_mac=linked.previous_mac)
     return entry.model_dump_json().encode() + b"\n"

@@ -13,13 +13,15 @@ from typing import TypeVar
 from backend.crypto.envelope import SecretContext, StoredProjectKey
 from backend.errors import RotationRunning, SecretUnreadable
 from backend.repositories import Repositories
+from backend.repositories.guarded_rows import SECRETS, GuardedRow
 from backend.repositories.key_rotation_repository import StoredRotation
 from backend.repositories.keys_repository import ProjectKey
 from backend.repositories.sealed_repository import SEALED_KINDS, SealedKind, SealedValue
 from backend.schemas.keys import KeyStatus, MasterKeyStatus, RotationProgress
 from backend.services.base import Kit, UseCases, shielded_then, unit_of_work
 from backend.services.kinds import Kind
-from backend.services.projects.secret_sealing import SecretSealing, stored_key
+from backend.services.projects.secret_sealing import SecretSealing, secret_target, stored_key
+from backend.services.recording import AuditEvent
 
 _KEYS_PER_UNIT = 50
 _VALUES_PER_STEP = 20
@@ -234,13 +236,21 @@ class KeyRotation(UseCases):
             return _ResumePoint(key.id, at.kind + 1)
         # A value's project exists, so a key can be made for it.
         new_key = await self._sealing.current_key(repositories, key.project_id)
+        forged = await self.kit.guard.forged(
+            repositories, kind.guarded, [value.id for value in values]
+        )
+        events: list[AuditEvent] = []
         for value in values:
-            sealed = self._sealed_anew(stored_key(key), new_key, kind, value)
+            sealed = None
+            if value.id not in forged:
+                sealed = self._sealed_anew(stored_key(key), new_key, kind, value)
             if sealed is not None:
                 await repositories.sealed.move(kind, value, new_key.id, sealed)
+                events.append(_reencrypted(kind, value))
             at = _ResumePoint(key.id, at.kind, value.id)
             if time.monotonic() > deadline:
                 break
+        await self.kit.audit.record_all(repositories, events)
         return at
 
     def _sealed_anew(
@@ -264,6 +274,17 @@ class KeyRotation(UseCases):
             target=f"keys/rotations/{rotation.id}",
             fields=["reencrypt"] if rotation.reencrypt else [],
         )
+
+
+def _reencrypted(kind: SealedKind, value: SealedValue) -> AuditEvent:
+    """The audit event for a value that was encrypted under another key. The row's version stays,
+    because the value does."""
+    row = GuardedRow(kind.guarded, value.id)
+    if kind.guarded is SECRETS:
+        target, what = secret_target(value.project_id, value.name), Kind.SECRET_REENCRYPTED
+    else:
+        target, what = f"webhooks/{value.id}", Kind.WEBHOOK_REENCRYPTED
+    return AuditEvent(what, target, value.project_id, version=value.row_version, row=row)
 
 
 def _progress(rotation: StoredRotation) -> RotationProgress:

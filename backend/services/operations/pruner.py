@@ -152,10 +152,11 @@ class Pruner:
                 continue
             if count == 0:
                 return
-            setattr(removed, phase.kind, getattr(removed, phase.kind) + count)
-            self._on_removed(removed)
+            if count is not None:
+                setattr(removed, phase.kind, getattr(removed, phase.kind) + count)
+                self._on_removed(removed)
             await self._after_step(began, pace)
-            if phase.kind in ("logs", "own_logs"):
+            if count is not None and phase.kind in ("logs", "own_logs"):
                 self._untidy += count
                 if await self._is_untidy():
                     await self.tidy()

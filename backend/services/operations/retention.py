@@ -14,20 +14,24 @@ from backend.repositories.retention_repository import (
     LOGS,
     OWN_LOGS,
     Cutoff,
+    Extent,
     Kept,
     RetentionRepository,
 )
 from backend.schemas.retention import Limit, Removable, RetentionLimits, RetentionPlan
-from backend.services.base import UseCases, unit_of_work
+from backend.services.base import Kit, UseCases, unit_of_work
 from backend.services.kinds import Kind
+from backend.services.operations.audit_retention import AuditRetention, SupersededEntries
 from database.base import time_text
 
-RemoveSome = Callable[[int], Awaitable[int]]
-"""Removes up to the given number of rows. Returns how many were removed, 0 when none is left."""
+RemoveSome = Callable[[int], Awaitable[int | None]]
+"""Removes up to the given number of rows. Returns how many were removed, 0 when none is left, and
+`None` when it removed none, but may remove some when called again."""
 
 _LOG_OVERHEAD = 220
 """Bytes that a log takes besides its texts and their index; measured."""
 _DELIVERY_OVERHEAD = 300
+_AUDIT_OVERHEAD = 300
 _LOG_FACTOR = 1.4
 """Bytes for each character of a log; more than 1 because of the full-text index."""
 _COUNTED_RUNS = 500
@@ -45,6 +49,8 @@ class Cutoffs:
     """Runs that ended before this time are removed."""
     runs_kept: int | None
     """The number of runs of each project that stay."""
+    audit_before: str | None
+    """Entries of the audit from before this time are removed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +67,18 @@ class RemovalPhase:
 class Retention(UseCases):
     """Counting the data beyond the limits, and removing it."""
 
+    def __init__(self, kit: Kit) -> None:
+        super().__init__(kit)
+        self._audit = AuditRetention(kit)
+
     @unit_of_work(read_only=True)
     async def plan(self, limits: RetentionLimits) -> RetentionPlan:
         """The data beyond the limits now: rows are counted, sizes estimated from a sample. Logs of
         removed projects and runs still count among the newest."""
         async with self.transaction() as repositories:
             cutoffs = await self._cutoffs(repositories.retention, limits)
-            return await _plan(repositories.retention, cutoffs)
+            audit = await self._audit.extent(repositories, cutoffs.audit_before)
+            return await _plan(repositories.retention, cutoffs, audit)
 
     @unit_of_work
     async def record_prune(self) -> None:
@@ -92,6 +103,7 @@ class Retention(UseCases):
 
     def _phases(self, cutoffs: Cutoffs) -> list[RemovalPhase]:
         phases: list[RemovalPhase] = []
+        remove: RemoveSome
         if cutoffs.deliveries is not None:
             remove = partial(self.remove_deliveries, cutoffs.deliveries)
             phases.append(RemovalPhase("deliveries", remove, 20, 500))
@@ -112,6 +124,12 @@ class Retention(UseCases):
         if cutoffs.own_logs is not None:
             remove = partial(self.remove_logs, OWN_LOGS, cutoffs.own_logs)
             phases.append(RemovalPhase("own_logs", remove, 500, 2000))
+        # Last, because damage ends it with an error.
+        if cutoffs.audit_before is not None:
+            remove = partial(self._audit.pass_old, cutoffs.audit_before)
+            phases.append(RemovalPhase("audit", remove, 100, 1000))
+            remove = SupersededEntries(self._audit).remove
+            phases.append(RemovalPhase("audit", remove, 100, 1000))
         return phases
 
     async def _cutoffs(self, data: RetentionRepository, limits: RetentionLimits) -> Cutoffs:
@@ -121,6 +139,7 @@ class Retention(UseCases):
             deliveries=await self._cutoff(data, DELIVERIES, limits.deliveries),
             runs_before=self._days_ago(limits.runs.days),
             runs_kept=limits.runs.newest,
+            audit_before=self._days_ago(limits.audit.days),
         )
 
     async def _cutoff(self, data: RetentionRepository, kept: Kept, limit: Limit) -> Cutoff | None:
@@ -191,7 +210,7 @@ class Retention(UseCases):
         return await self.repositories.retention.span("system_logs")
 
 
-async def _plan(data: RetentionRepository, cutoffs: Cutoffs) -> RetentionPlan:
+async def _plan(data: RetentionRepository, cutoffs: Cutoffs, audit: Extent) -> RetentionPlan:
     runs = await _runs_beyond(data, cutoffs)
     logs = await data.extent(LOGS, cutoffs.logs)
     own_logs = await data.extent(OWN_LOGS, cutoffs.own_logs)
@@ -209,6 +228,9 @@ async def _plan(data: RetentionRepository, cutoffs: Cutoffs) -> RetentionPlan:
         deliveries=Removable(
             rows=deliveries.rows,
             bytes=round(deliveries.rows * (_DELIVERY_OVERHEAD + deliveries.characters)),
+        ),
+        audit=Removable(
+            rows=audit.rows, bytes=round(audit.rows * (_AUDIT_OVERHEAD + audit.characters))
         ),
     )
 

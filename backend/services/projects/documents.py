@@ -4,8 +4,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from backend.errors import SecretUnreadable
+from backend.errors import ChangedOutside, SecretUnreadable
 from backend.repositories import Repositories
+from backend.repositories.guarded_rows import PROJECTS
 from backend.repositories.paging import Position
 from backend.repositories.project_repository import ProjectFilter
 from backend.repositories.project_secrets_repository import StoredSecret
@@ -23,6 +24,7 @@ from backend.services.projects.projects import Projects
 from backend.services.projects.secret_sealing import SecretSealing, secret_revealed
 from backend.services.projects.secrets import Secrets
 from backend.services.recording import AuditEvent
+from backend.services.reveals import reveals
 from models import MAX_SECRETS_PER_REQUEST, Project, ProjectSettings
 
 _PROJECT_FIELDS = tuple(ProjectFields.model_fields)
@@ -71,7 +73,7 @@ class Documents(UseCases):
         """Create the project of the document's repository, or change it where it differs.
 
         Fields and secrets that the document lacks stay unchanged. The import is atomic. Raises
-        `SecretUnreadable` when the project's key can't be read, and the errors of
+        `SecretUnreadable` when the project's key can't be read, `ChangedOutside`, and the errors of
         `Projects.create`.
         """
         async with self.transaction() as repositories:
@@ -80,6 +82,8 @@ class Documents(UseCases):
             )
             if current is None:
                 return await self._create(repositories, document)
+            # A project that was given this repository outside the service must get no secrets.
+            await self.kit.guard.require(repositories, PROJECTS, current.id)
             return await self._change(repositories, current, document)
 
     async def _create(self, repositories: Repositories, document: ProjectDocument) -> ImportOutcome:
@@ -126,15 +130,16 @@ class Documents(UseCases):
         """Up to `limit` projects that are not deleted, oldest first, with the keys of their
         secrets, from one snapshot.
 
-        Start with `after` None and continue with the page's `next_position`.
+        Start with `after` None and continue with the page's `next_position`. Raises
+        `ChangedOutside`.
         """
         async with self.transaction() as repositories:
             return await self._documents(repositories, limit, after, reveal=False)
 
-    @unit_of_work
+    @reveals
     async def reveal(self, *, limit: int, after: Position | None) -> ExportPage:
         """The same with the values of the secrets. The audit records each value as revealed in the
-        same transaction."""
+        same transaction. Raises `NotRecorded`."""
         async with self.transaction() as repositories:
             return await self._documents(repositories, limit, after, reveal=True)
 
@@ -143,9 +148,12 @@ class Documents(UseCases):
     ) -> ExportPage:
         filter = ProjectFilter(ids=current_principal().visible_ids)
         page = await repositories.projects.page(filter, sort="created_at", limit=limit, after=after)
+        ids = [project.id for project in page.items]
+        if await self.kit.guard.forged(repositories, PROJECTS, ids):
+            raise ChangedOutside(PROJECTS.name)
         documents = []
         for project in page.items:
-            settings = await repositories.settings.get_by_project_id(project.id)
+            settings = await self.kit.guard.configuration(repositories, project.id)
             settings = settings or ProjectSettings.defaults(project)
             content = project.model_dump(mode="json", include=set(_PROJECT_FIELDS))
             content["settings"] = {name: getattr(settings, name) for name in _SETTINGS_FIELDS}
@@ -167,7 +175,7 @@ class Documents(UseCases):
         for item in stored:
             key = item.secret.key_name
             try:
-                values[key] = self._sealing.open(item).get_secret_value()
+                values[key] = (await self._sealing.open(repositories, item)).get_secret_value()
             except SecretUnreadable:
                 unreadable.append(key)
             else:

@@ -5,8 +5,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from backend.errors import InvalidField, ProjectNotFound
+from backend.errors import ChangedOutside, InvalidField, ProjectNotFound
 from backend.repositories import Repositories
+from backend.repositories.guarded_rows import CONFIGURATIONS, PROJECTS, GuardedRow
 from backend.repositories.project_repository import ProjectFilter
 from backend.schemas.projects import (
     ProjectCreate,
@@ -24,6 +25,7 @@ from backend.services.base import (
     shielded_then,
     unit_of_work,
 )
+from backend.services.guard import configuration_target
 from backend.services.kinds import Kind
 from backend.services.principal import current_principal
 from backend.services.projects.secret_sealing import SecretSealing, secret_created
@@ -33,6 +35,8 @@ from models import Project, ProjectSettings, ProjectStatus
 
 _NEW_ONLY = frozenset({"settings", "secrets"})
 _REPOSITORY = frozenset({"github_owner", "github_repo"})
+_ALL_FIELDS = frozenset(ProjectUpdate.model_fields)
+_ALL_SETTINGS = frozenset(ProjectSettingsUpdate.model_fields)
 
 
 class Projects(UseCases):
@@ -57,7 +61,7 @@ class Projects(UseCases):
                 project.model_dump(exclude=set(_NEW_ONLY), mode="python")
             )
             settings = project.settings.given_fields() if project.settings is not None else {}
-            await repositories.settings.add(created.id, settings)
+            settings_id = await repositories.settings.add(created.id, settings)
             changed = [*(project.model_fields_set - _NEW_ONLY), *map(_settings_field, settings)]
             events = [
                 AuditEvent(
@@ -66,18 +70,30 @@ class Projects(UseCases):
                     created.id,
                     changed,
                     created.version,
-                )
+                    row=GuardedRow(PROJECTS, created.id),
+                ),
+                AuditEvent(
+                    Kind.SETTINGS_CREATED,
+                    configuration_target(created.id),
+                    created.id,
+                    settings,
+                    1,
+                    row=GuardedRow(CONFIGURATIONS, settings_id),
+                ),
             ]
             if project.secrets:
                 project_key = await self._sealing.new_key(repositories, created.id)
-                await repositories.secrets.add_all(
+                ids = await repositories.secrets.add_all(
                     created.id,
                     [
                         self._sealing.sealed(project_key, item.key, 1, item.value)
                         for item in project.secrets
                     ],
                 )
-                events += [secret_created(created.id, item.key, 1) for item in project.secrets]
+                events += [
+                    secret_created(created.id, item.key, 1, id)
+                    for id, item in zip(ids, project.secrets, strict=True)
+                ]
             await self.kit.audit.record_all(repositories, events)
             return created
 
@@ -153,12 +169,19 @@ class Projects(UseCases):
         """The project with the given fields changed; the same as before when none differs.
 
         Raises `ProjectNotFound`; `InvalidField` for the status `deleted`; `ProjectExists` when
-        another project has the new repository; and `Forbidden` when a principal that is bound to
-        projects changes the repository.
+        another project has the new repository; `Forbidden` when a principal that is bound to
+        projects changes the repository; and `ChangedOutside`, unless all fields are given.
         """
         async with self.transaction() as repositories:
-            project = await live_project(repositories, project_id)
-            changes = differing(project, update.given_fields())
+            project = await existing_project(repositories, project_id)
+            given = update.given_fields()
+            forged = not await self.kit.guard.is_genuine(repositories, PROJECTS, project_id)
+            if forged:
+                if not given.keys() >= _ALL_FIELDS:
+                    raise ChangedOutside(PROJECTS.name)
+            elif project.status is ProjectStatus.DELETED:
+                raise ProjectNotFound
+            changes = given if forged else differing(project, given)
             if not changes:
                 return project
             if changes.get("status") == ProjectStatus.DELETED:
@@ -168,6 +191,9 @@ class Projects(UseCases):
             if not _REPOSITORY.isdisjoint(changes):
                 # "The repository is taken" would reveal a project that the principal can't see.
                 current_principal().require_all_projects("projects:write")
+            if forged:
+                last = await self.kit.guard.last_version(repositories, f"projects/{project_id}")
+                await repositories.projects.count_from(project_id, max(last, 1))
             updated = await repositories.projects.update(project_id, changes)
             if updated is None:
                 raise ProjectNotFound
@@ -176,9 +202,11 @@ class Projects(UseCases):
 
     @unit_of_work
     async def delete(self, project_id: int) -> None:
-        """Mark the project as deleted, unless it already is. Raises `ProjectNotFound`."""
+        """Mark the project as deleted, unless it already is. Raises `ProjectNotFound` and
+        `ChangedOutside`."""
         async with self.transaction() as repositories:
             await existing_project(repositories, project_id)
+            await self.kit.guard.require(repositories, PROJECTS, project_id)
             deleted = await repositories.projects.soft_delete(project_id)
             if deleted is not None:
                 await self._record(repositories, Kind.PROJECT_DELETED, deleted)
@@ -203,6 +231,7 @@ class Projects(UseCases):
                 Kind.PROJECT_PURGED,
                 target=f"projects/{project_id}",
                 project_id=project_id,
+                row=GuardedRow(PROJECTS, project_id),
             )
 
     @unit_of_work
@@ -210,26 +239,30 @@ class Projects(UseCases):
         """The project, active again if it was deleted, else unchanged.
 
         Raises `ProjectNotFound`; `ProjectExists` when another project has its repository by now;
-        and `Forbidden` for a principal that is bound to projects.
+        `Forbidden` for a principal that is bound to projects; and `ChangedOutside`.
         """
         async with self.transaction() as repositories:
             project = await existing_project(repositories, project_id)
             # "The repository is taken" would reveal a project that the principal can't see.
             current_principal().require_all_projects("projects:write")
+            await self.kit.guard.require(repositories, PROJECTS, project_id)
             restored = await repositories.projects.restore(project_id)
             if restored is not None:
                 await self._record(repositories, Kind.PROJECT_RESTORED, restored)
             return restored or project
 
+    @unit_of_work(read_only=True)
     async def get_settings(self, project_id: int) -> ProjectSettings:
-        """The project's configuration, or its defaults. Raises `ProjectNotFound`."""
+        """The project's configuration, or its defaults. Raises `ProjectNotFound` and
+        `ChangedOutside`."""
         if not current_principal().sees(project_id):
             raise ProjectNotFound
-        settings = await self.repositories.settings.get_by_project_id(project_id)
-        if settings is None:
-            project = await existing_project(self.repositories, project_id)
-            return ProjectSettings.defaults(project)
-        return settings
+        async with self.transaction() as repositories:
+            settings = await self.kit.guard.configuration(repositories, project_id)
+            if settings is None:
+                project = await existing_project(repositories, project_id)
+                return ProjectSettings.defaults(project)
+            return settings
 
     async def get_settings_json(self, project_id: int) -> bytes:
         """The same as JSON."""
@@ -244,7 +277,7 @@ class Projects(UseCases):
     ) -> ProjectSettings:
         """The configuration with the given fields changed; the same as before when none differs.
 
-        Raises `ProjectNotFound`.
+        Raises `ProjectNotFound`, and `ChangedOutside` unless all fields are given.
         """
         async with self.transaction() as repositories:
             return await self.change_settings(repositories, project_id, update.given_fields())
@@ -254,32 +287,56 @@ class Projects(UseCases):
     ) -> ProjectSettings:
         """The same as a step of a larger transaction."""
         project = await live_project(repositories, project_id)
-        stored = await repositories.settings.get_by_project_id(project_id)
+        try:
+            stored = await self.kit.guard.configuration(repositories, project_id)
+        except ChangedOutside:
+            if not data.keys() >= _ALL_SETTINGS:
+                raise
+            return await self._replace_settings(repositories, project_id, data)
         current = stored or ProjectSettings.defaults(project)
         changes = differing(current, data)
         if not changes:
             return current
         changed = await repositories.settings.upsert(project_id, changes)
+        await self._record_settings(repositories, changed, changes)
+        return changed
+
+    async def _replace_settings(
+        self, repositories: Repositories, project_id: int, data: dict[str, Any]
+    ) -> ProjectSettings:
+        """Put a new row in the place of one that was changed outside the service."""
+        version = await self.kit.guard.last_version(repositories, configuration_target(project_id))
+        await repositories.settings.remove(project_id)
+        await repositories.settings.add(project_id, data, version=version + 1)
+        replaced = await repositories.settings.get_by_project_id(project_id)
+        assert replaced is not None  # noqa: S101 - it was just added
+        await self._record_settings(repositories, replaced, data)
+        return replaced
+
+    async def _record_settings(
+        self, repositories: Repositories, settings: ProjectSettings, fields: Collection[str]
+    ) -> None:
         await self.kit.audit.record(
             repositories,
             Kind.SETTINGS_UPDATED,
-            target=f"projects/{project_id}/configuration",
-            project_id=project_id,
-            fields=changes,
-            version=changed.version,
+            target=configuration_target(settings.project_id),
+            project_id=settings.project_id,
+            fields=fields,
+            version=settings.version,
+            row=GuardedRow(CONFIGURATIONS, settings.id),
         )
-        return changed
 
     @unit_of_work(read_only=True)
     async def get_full(self, project_id: int) -> ProjectFull:
         """The project, its settings and the metadata of its secrets, from one snapshot.
 
-        Raises `ProjectNotFound`.
+        Raises `ProjectNotFound` and `ChangedOutside`.
         """
         async with self.transaction() as repositories:
             project = await existing_project(repositories, project_id)
-            settings = await repositories.settings.get_by_project_id(project_id)
+            settings = await self.kit.guard.configuration(repositories, project_id)
             secrets = await repositories.secrets.each_of(project_id, self._sealing.metadata)
+            await self._sealing.mark_forged(repositories, secrets)
         return ProjectFull.model_construct(
             project=project,
             settings=settings or ProjectSettings.defaults(project),
@@ -318,6 +375,7 @@ class Projects(UseCases):
             project_id=project.id,
             fields=fields,
             version=project.version,
+            row=GuardedRow(PROJECTS, project.id),
         )
 
 

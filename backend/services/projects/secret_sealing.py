@@ -1,16 +1,20 @@
 """Connects the vault with the rows of secrets: the key, the context, whether a row is readable."""
 
+from collections.abc import Sequence
+
 from pydantic import SecretStr
 
 from backend.crypto.envelope import SecretContext, StoredProjectKey
 from backend.errors import SecretUnreadable
 from backend.repositories import Repositories
+from backend.repositories.guarded_rows import SECRETS, GuardedRow
 from backend.repositories.keys_repository import ProjectKey
 from backend.repositories.project_secrets_repository import SealedSecret, StoredSecret
 from backend.schemas.secrets import SecretMetadata
 from backend.services.base import Kit
 from backend.services.kinds import Kind
 from backend.services.recording import AuditEvent
+from backend.services.reveals import require_revealing
 from models import ProjectSecret, SecretStatus
 
 
@@ -25,20 +29,31 @@ class SecretSealing:
     ) -> ProjectSecret:
         """Encrypt, insert and record a secret. Raises `SecretExists`."""
         project_key = await self.current_key(repositories, project_id)
-        sealed = self.sealed(project_key, key, 1, value)
+        target = secret_target(project_id, key)
+        # No version is given twice, so that an earlier value never fits a later row.
+        version = await self.kit.guard.last_version(repositories, target) + 1
+        sealed = self.sealed(project_key, key, version, value)
         added = await repositories.secrets.add(
-            project_id, key, project_key_id=sealed.project_key_id, ciphertext=sealed.ciphertext
+            project_id,
+            key,
+            project_key_id=sealed.project_key_id,
+            ciphertext=sealed.ciphertext,
+            version=version,
         )
         await self.kit.audit.record_all(
-            repositories, [secret_created(project_id, key, added.version)]
+            repositories, [secret_created(project_id, key, version, added.id)]
         )
         return added
 
     async def replace(
         self, repositories: Repositories, stored: StoredSecret, value: SecretStr
     ) -> ProjectSecret | None:
-        """Encrypt, store and record a new value. Returns `None` when the value is unchanged."""
+        """Encrypt, store and record a new value. Returns `None` when the value is unchanged. A row
+        that was changed outside the service is replaced by a new one."""
         secret = stored.secret
+        if not await self.kit.guard.is_genuine(repositories, SECRETS, secret.id):
+            await repositories.secrets.remove(secret.project_id, secret.key_name)
+            return await self.add(repositories, secret.project_id, secret.key_name, value)
         if self.holds(stored.key, secret.key_name, secret.version, secret.ciphertext, value):
             return None
         project_key = await self.current_key(repositories, secret.project_id)
@@ -51,7 +66,8 @@ class SecretSealing:
         )
         if replaced is not None:
             await self.kit.audit.record_all(
-                repositories, [secret_updated(secret.project_id, secret.key_name, replaced.version)]
+                repositories,
+                [secret_updated(secret.project_id, secret.key_name, replaced.version, replaced.id)],
             )
         return replaced
 
@@ -84,14 +100,28 @@ class SecretSealing:
         await repositories.keys.add_project_key(key, self.kit.vault.current_master_key_id)
         return stored_key(key)
 
-    def open(self, stored: StoredSecret) -> SecretStr:
-        """The secret's value. Raises `SecretUnreadable`."""
+    async def open(self, repositories: Repositories, stored: StoredSecret) -> SecretStr:
+        """The secret's value. Raises `SecretUnreadable`, also when the row is not as the record
+        left it."""
+        if not await self.kit.guard.is_genuine(repositories, SECRETS, stored.secret.id):
+            raise SecretUnreadable
         return self.kit.vault.open(
             stored_key(stored.key), secret_context(stored.secret), stored.secret.ciphertext
         )
 
+    async def mark_forged(
+        self, repositories: Repositories, secrets: Sequence[SecretMetadata]
+    ) -> None:
+        """Set the status of those secrets whose rows are not as the record left them."""
+        ids = [secret.id for secret in secrets]
+        forged = await self.kit.guard.forged(repositories, SECRETS, ids)
+        for secret in secrets:
+            if secret.id in forged:
+                secret.status = SecretStatus.UNREADABLE
+
     def metadata(self, stored: StoredSecret) -> SecretMetadata:
-        """The metadata of a secret, for every principal that may see its project."""
+        """The metadata of a secret, for every principal that may see its project. `mark_forged`
+        must follow."""
         readable = self.is_readable(stored)
         return metadata_of(stored.secret, SecretStatus.OK if readable else SecretStatus.UNREADABLE)
 
@@ -120,20 +150,21 @@ def secret_target(project_id: int, key: str) -> str:
     return f"projects/{project_id}/secrets/{key}"
 
 
-def secret_created(project_id: int, key: str, version: int) -> AuditEvent:
-    """The audit event for a new secret."""
-    target = secret_target(project_id, key)
-    return AuditEvent(Kind.SECRET_CREATED, target, project_id, ("value",), version)
+def secret_created(project_id: int, key: str, version: int, id: int) -> AuditEvent:
+    """The audit event for a new secret, whose row has this id."""
+    target, row = secret_target(project_id, key), GuardedRow(SECRETS, id)
+    return AuditEvent(Kind.SECRET_CREATED, target, project_id, ("value",), version, row=row)
 
 
-def secret_updated(project_id: int, key: str, version: int) -> AuditEvent:
-    """The audit event for a new value."""
-    target = secret_target(project_id, key)
-    return AuditEvent(Kind.SECRET_UPDATED, target, project_id, ("value",), version)
+def secret_updated(project_id: int, key: str, version: int, id: int) -> AuditEvent:
+    """The audit event for a new value of the secret whose row has this id."""
+    target, row = secret_target(project_id, key), GuardedRow(SECRETS, id)
+    return AuditEvent(Kind.SECRET_UPDATED, target, project_id, ("value",), version, row=row)
 
 
 def secret_revealed(secret: ProjectSecret) -> AuditEvent:
-    """The audit event for a value that was revealed."""
+    """The audit event for a value that was revealed, in a method with `reveals`."""
+    require_revealing()
     target = secret_target(secret.project_id, secret.key_name)
     return AuditEvent(Kind.SECRET_REVEALED, target, secret.project_id, (), secret.version)
 

@@ -9,6 +9,7 @@ from pydantic import SecretStr
 from backend.crypto.project_cipher import ProjectCipher
 from backend.errors import InvalidField, ProjectNotFound, SecretNotFound, SecretUnreadable
 from backend.repositories import Repositories
+from backend.repositories.guarded_rows import SECRETS, GuardedRow
 from backend.repositories.keys_repository import ProjectKey
 from backend.repositories.project_secrets_repository import (
     PresentValue,
@@ -41,6 +42,10 @@ from backend.services.projects.secret_sealing import (
     secret_updated,
     stored_key,
 )
+from backend.services.reveals import reveals
+
+_NO_ID = 0
+"""The id of no row: the entry of a deleted secret is a tombstone."""
 
 
 class GivenSecret(Protocol):
@@ -83,7 +88,9 @@ class Secrets(UseCases):
             if value is None:
                 if stored is None:
                     raise _no_value("value")
-                return self._sealing.metadata(stored), False
+                metadata = self._sealing.metadata(stored)
+                await self._sealing.mark_forged(repositories, [metadata])
+                return metadata, False
             if stored is None:
                 return metadata_of(
                     await self._sealing.add(repositories, project_id, key, value)
@@ -127,6 +134,7 @@ class Secrets(UseCases):
     ) -> SecretUpsertResult:
         """The same as a step of a larger transaction."""
         present = await repositories.secrets.present_values(project_id, [s.key for s in secrets])
+        forged = await self._remove_forged(repositories, project_id, present)
         current = await repositories.keys.current_project_key(project_id)
         ciphers = await self._ciphers(repositories, project_id, current, present)
         result = SecretUpsertResult(created=0, updated=0, unchanged=0)
@@ -145,26 +153,55 @@ class Secrets(UseCases):
         else:
             project_key = stored_key(current)
         cipher = self.kit.vault.project(project_key)
+        last = await self._last_versions(
+            repositories, project_id, [s.key for s in changed if s.key not in present]
+        )
         new, replaced, events = [], [], []
         for secret in changed:
             key = secret.key
             stored = present.get(key)
-            version = 1 if stored is None else stored.version + 1
+            version = (last.get(key, 0) if stored is None else stored.version) + 1
             text = cipher.seal(key, version, secret.value)
             sealed = SealedSecret(key, version, project_key.id, text)
             if stored is None:
                 new.append(sealed)
-                events.append(secret_created(project_id, key, version))
             else:
                 replaced.append(sealed)
-                events.append(secret_updated(project_id, key, version))
+                events.append(secret_updated(project_id, key, version, stored.id))
         if new:
-            await repositories.secrets.add_all(project_id, new)
-            result.created = len(new)
+            ids = await repositories.secrets.add_all(project_id, new)
+            events += [
+                secret_created(project_id, key, version, id)
+                for id, (key, version, *_) in zip(ids, new, strict=True)
+            ]
+        result.created = len(new) - len(forged)
+        result.updated = len(forged)
         if replaced:
-            result.updated = await repositories.secrets.replace_all(project_id, replaced)
+            result.updated += await repositories.secrets.replace_all(project_id, replaced)
         await self.kit.audit.record_all(repositories, events)
         return result
+
+    async def _remove_forged(
+        self, repositories: Repositories, project_id: int, present: dict[str, PresentValue]
+    ) -> list[str]:
+        """Remove the rows that are not as the record left them, also from `present`. Returns their
+        keys."""
+        ids = [value.id for value in present.values()]
+        forged = await self.kit.guard.forged(repositories, SECRETS, ids) if ids else {}
+        keys = [key for key, value in present.items() if value.id in forged]
+        if keys:
+            await repositories.secrets.remove_all(project_id, keys)
+        for key in keys:
+            del present[key]
+        return keys
+
+    async def _last_versions(
+        self, repositories: Repositories, project_id: int, keys: Sequence[str]
+    ) -> dict[str, int]:
+        """The last versions of these keys, by key, without those that never had a secret."""
+        targets = {secret_target(project_id, key): key for key in keys}
+        versions = await self.kit.guard.last_versions(repositories, list(targets))
+        return {targets[target]: version for target, version in versions.items()}
 
     async def _ciphers(
         self,
@@ -194,21 +231,27 @@ class Secrets(UseCases):
             page = await repositories.secrets.page(
                 project_id, self._sealing.metadata, limit=limit, after=listing.after
             )
+            await self._sealing.mark_forged(repositories, page.items)
         return listing.answer(SecretList, page, secrets=page.items)
 
+    @unit_of_work(read_only=True)
     async def get(self, project_id: int, key: str) -> SecretMetadata:
-        """A secret's metadata. Raises `ProjectNotFound` and `SecretNotFound`."""
-        return self._sealing.metadata(await existing_secret(self.repositories, project_id, key))
+        """A secret's metadata. Raises `ProjectNotFound` and `SecretNotFound`; `SecretUnreadable`
+        when its row was deleted outside the service."""
+        async with self.transaction() as repositories:
+            metadata = self._sealing.metadata(await self._existing(repositories, project_id, key))
+            await self._sealing.mark_forged(repositories, [metadata])
+            return metadata
 
-    @unit_of_work
+    @reveals
     async def reveal(self, project_id: int, key: str) -> SecretReveal:
         """A secret's value. The audit records the reveal durably before this returns.
 
-        Raises `ProjectNotFound`, `SecretNotFound` and `SecretUnreadable`.
+        Raises `ProjectNotFound`, `SecretNotFound`, `SecretUnreadable` and `NotRecorded`.
         """
         async with self.transaction() as repositories:
-            stored = await existing_secret(repositories, project_id, key)
-            value = self._sealing.open(stored)
+            stored = await self._existing(repositories, project_id, key)
+            value = await self._sealing.open(repositories, stored)
             await self.kit.audit.record_all(repositories, [secret_revealed(stored.secret)])
             return SecretReveal(
                 key=stored.secret.key_name,
@@ -221,14 +264,37 @@ class Secrets(UseCases):
         """Remove a secret. Raises `ProjectNotFound` and `SecretNotFound`."""
         async with self.transaction() as repositories:
             await require_live_project(repositories, project_id)
-            if not await repositories.secrets.remove(project_id, key):
+            target = secret_target(project_id, key)
+            removed = await repositories.secrets.remove(project_id, key)
+            if not removed and not await self._must_exist(repositories, project_id, key):
                 raise SecretNotFound
             await self.kit.audit.record(
                 repositories,
                 Kind.SECRET_DELETED,
-                target=secret_target(project_id, key),
+                target=target,
                 project_id=project_id,
+                version=await self.kit.guard.last_version(repositories, target) or None,
+                row=GuardedRow(SECRETS, _NO_ID),
             )
+
+    async def _existing(
+        self, repositories: Repositories, project_id: int, key: str
+    ) -> StoredSecret:
+        """The project's secret of this key. Raises `ProjectNotFound` and `SecretNotFound`;
+        `SecretUnreadable` when its row was deleted outside the service."""
+        if not current_principal().sees(project_id):
+            raise ProjectNotFound
+        stored = await repositories.secrets.get(project_id, key)
+        if stored is None:
+            await existing_project(repositories, project_id)
+            if await self._must_exist(repositories, project_id, key):
+                raise SecretUnreadable
+            raise SecretNotFound
+        return stored
+
+    async def _must_exist(self, repositories: Repositories, project_id: int, key: str) -> bool:
+        target = secret_target(project_id, key)
+        return await self.kit.guard.must_exist(repositories, SECRETS, target, project_id)
 
 
 def _has_value(secret: SecretCreate | SecretUpsert) -> TypeGuard[GivenSecret]:
@@ -237,14 +303,3 @@ def _has_value(secret: SecretCreate | SecretUpsert) -> TypeGuard[GivenSecret]:
 
 def _no_value(*location: str | int) -> InvalidField:
     return InvalidField(location, "secret_value", "send a value: no secret has this key")
-
-
-async def existing_secret(repositories: Repositories, project_id: int, key: str) -> StoredSecret:
-    """The project's secret of this key. Raises `ProjectNotFound` and `SecretNotFound`."""
-    if not current_principal().sees(project_id):
-        raise ProjectNotFound
-    stored = await repositories.secrets.get(project_id, key)
-    if stored is None:
-        await existing_project(repositories, project_id)
-        raise SecretNotFound
-    return stored

@@ -4,13 +4,16 @@ import asyncio
 import logging
 import secrets
 from collections import Counter
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Final
 
 from pydantic_core import to_json
 
 from backend.errors import LeaseLost
+from backend.repositories import Repositories
 from backend.repositories.agent_run_repository import Lease, RunningLease
+from backend.repositories.guarded_rows import PROJECTS
 from backend.repositories.paging import MAX_PAGE_BYTES
 from backend.schemas.runs import ClaimedRun, LeasedRun, RunClaim, RunHeartbeat
 from backend.services.base import Kit, UseCases, unit_of_work
@@ -24,7 +27,7 @@ from backend.services.runs.access import (
     writable_run,
 )
 from backend.services.runs.presence import Presence
-from backend.services.runs.turns import end_turns, next_turns
+from backend.services.runs.turns import Turn, end_turns, next_turns
 from database.errors import DatabaseError
 from models import RunStatus
 
@@ -47,6 +50,8 @@ class Claims(UseCases):
         `failed`."""
         self.presence = Presence(kit.now)
         """Whether the service has run without a gap. A server notes its presence here."""
+        self._told: set[int] = set()
+        """Projects whose forgery, or that of their configuration, was logged."""
 
     async def claim(self, claim: RunClaim) -> list[ClaimedRun]:
         """Up to the requested number of pending runs, now running and leased to the worker, each
@@ -71,20 +76,18 @@ class Claims(UseCases):
         async with self.transaction() as repositories:
             if expire_first and await repositories.runs.has_expired_lease():
                 return None
-            turns = await next_turns(repositories, _claimable(claim.project_ids), claim.count or 1)
-            claimed, taken = [], []
-            room = MAX_PAGE_BYTES
-            for turn in turns:
-                token = secrets.token_urlsafe(32)
-                run = await repositories.runs.claim(turn.run_id, self._lease(claim, token))
-                if run is None:
-                    continue
-                taken.append(turn)
-                claimed.append(ClaimedRun.model_construct(**dict(run), lease_token=token))
-                room -= len(to_json(run))
-                if room <= 0:
+            claimed: list[ClaimedRun] = []
+            passed_over: set[int] = set()
+            while not claimed:
+                turns = await next_turns(
+                    repositories, _claimable(claim.project_ids), claim.count or 1
+                )
+                forged = await self._forged_projects(repositories, turns)
+                claimed = await self._claim_turns(repositories, claim, turns, forged)
+                if forged <= passed_over:
                     break
-            await end_turns(repositories, taken)
+                # Their turns have ended, so other projects come next.
+                passed_over |= forged
             await self.kit.audit.record_all(
                 repositories,
                 [
@@ -99,6 +102,47 @@ class Claims(UseCases):
                 ],
             )
         return claimed
+
+    async def _claim_turns(
+        self,
+        repositories: Repositories,
+        claim: RunClaim,
+        turns: Sequence[Turn],
+        forged: Collection[int],
+    ) -> list[ClaimedRun]:
+        """Claim the runs of these turns, but not of the projects in `forged`, and end the turns."""
+        claimed, ended = [], []
+        room = MAX_PAGE_BYTES
+        for turn in turns:
+            if turn.project_id in forged:
+                ended.append(turn)
+                continue
+            token = secrets.token_urlsafe(32)
+            run = await repositories.runs.claim(turn.run_id, self._lease(claim, token))
+            if run is None:
+                continue
+            ended.append(turn)
+            claimed.append(ClaimedRun.model_construct(**dict(run), lease_token=token))
+            room -= len(to_json(run))
+            if room <= 0:
+                break
+        await end_turns(repositories, ended)
+        return claimed
+
+    async def _forged_projects(self, repositories: Repositories, turns: Sequence[Turn]) -> set[int]:
+        """The projects of these turns that no agent may follow, because they or their
+        configurations are not as the record left them."""
+        project_ids = list({turn.project_id for turn in turns})
+        forged = await self.kit.guard.with_forged_configuration(repositories, project_ids)
+        forged.update(await self.kit.guard.forged(repositories, PROJECTS, project_ids))
+        for project_id in forged - self._told:
+            logger.error(
+                "runs of project %d are not given to workers: it or its configuration was changed "
+                "in the database file by something other than the service",
+                project_id,
+            )
+        self._told |= forged
+        return forged
 
     async def heartbeat(self, run_id: int, beat: RunHeartbeat) -> LeasedRun:
         """The run, its lease extended by the duration that the claim asked for.

@@ -10,6 +10,7 @@ from backend.errors import (
 )
 from backend.repositories import Repositories
 from backend.repositories.agent_run_repository import RunFilter
+from backend.repositories.guarded_rows import PROJECTS
 from backend.schemas.runs import (
     AgentRunCreate,
     AgentRunList,
@@ -140,8 +141,8 @@ class Runs(UseCases):
     async def transition(self, run_id: int, step: RunTransition) -> AgentRun:
         """The run, now in the status `step.to`, with its outcome.
 
-        Raises `AgentRunNotFound`, `LeaseLost`, and `InvalidTransition` when its status does not
-        allow this step.
+        Raises `AgentRunNotFound`, `LeaseLost`, `InvalidTransition` when its status does not allow
+        this step, and `ChangedOutside` when it can't start with its project or the configuration.
         """
         return await self._step(run_id, step.to, step)
 
@@ -153,6 +154,10 @@ class Runs(UseCases):
     async def _step(self, run_id: int, target: RunStatus, outcome: RunOutcome) -> AgentRun:
         async with self.transaction() as repositories:
             run = await writable_run(repositories, run_id, outcome.lease_token)
+            if run.status is RunStatus.PENDING and target is RunStatus.RUNNING:
+                # The run starts with the project and its configuration as they are now.
+                await self.kit.guard.require(repositories, PROJECTS, run.project_id)
+                await self.kit.guard.configuration(repositories, run.project_id)
             given = outcome.outcome()
             # The update's own condition decides, so that only one of two racing requests succeeds.
             moved = await repositories.runs.transition(

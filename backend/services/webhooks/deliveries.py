@@ -8,7 +8,9 @@ from pydantic import SecretStr
 
 from backend.crypto.envelope import SecretContext, StoredProjectKey
 from backend.errors import BadSignature, DeliveryNotFound, SecretUnreadable, WebhookNotFound
+from backend.repositories.guarded_rows import WEBHOOKS
 from backend.repositories.webhook_delivery_repository import DeliveryFilter
+from backend.repositories.webhook_repository import SealedToken
 from backend.schemas.webhooks import WebhookDeliveryList
 from backend.services.base import UseCases, unit_of_work
 from backend.services.kinds import Kind
@@ -48,10 +50,11 @@ class Deliveries(UseCases):
     async def target(self, webhook_id: int) -> DeliveryTarget:
         """The webhook that a delivery is for, whether it is open or closed.
 
-        If the webhook does not exist or its secret token can't be read, the target has a random
-        token. So a sender without the token can't find out which webhooks exist.
+        If the webhook does not exist, its secret token can't be read, or its row is not as the
+        record left it, the target has a random token. So a sender without the token can't find out
+        which webhooks exist.
         """
-        sealed = await self.repositories.webhooks.get_sealed_token(webhook_id)
+        sealed = await self._sealed_token(webhook_id)
         if sealed is not None:
             context = token_context(sealed.project_id, webhook_id, sealed.version)
             try:
@@ -61,6 +64,14 @@ class Deliveries(UseCases):
                 pass
         # Decrypted like a real token, so that it takes the same time.
         return DeliveryTarget(webhook_id, 0, self.kit.vault.open(*self._unknown_token))
+
+    @unit_of_work(read_only=True)
+    async def _sealed_token(self, webhook_id: int) -> SealedToken | None:
+        async with self.transaction() as repositories:
+            sealed = await repositories.webhooks.get_sealed_token(webhook_id)
+            if not await self.kit.guard.is_genuine(repositories, WEBHOOKS, webhook_id):
+                return None
+            return sealed
 
     @cached_property
     def _unknown_token(self) -> tuple[StoredProjectKey, SecretContext, str]:

@@ -7,8 +7,9 @@ from typing import Any
 from pydantic import SecretStr
 
 from backend.crypto.envelope import SecretContext
-from backend.errors import ProjectNotFound, SecretUnreadable, WebhookNotFound
+from backend.errors import ChangedOutside, ProjectNotFound, SecretUnreadable, WebhookNotFound
 from backend.repositories import Repositories
+from backend.repositories.guarded_rows import WEBHOOKS, GuardedRow
 from backend.repositories.webhook_repository import StoredWebhook
 from backend.schemas.webhooks import WebhookCreate, WebhookList, WebhookUpdate
 from backend.services.base import (
@@ -25,6 +26,7 @@ from backend.services.projects.secret_sealing import SecretSealing, stored_key
 from models import Webhook
 
 _TOKEN = "secret_token"  # noqa: S105 - a field's name
+_ALL_FIELDS = frozenset(WebhookUpdate.model_fields)
 
 
 class Webhooks(UseCases):
@@ -71,18 +73,27 @@ class Webhooks(UseCases):
     async def update(self, webhook_id: int, update: WebhookUpdate) -> Webhook:
         """The webhook with the given fields changed; the same as before when none differs.
 
-        Raises `WebhookNotFound`, `ProjectNotFound` when its project is deleted, and
-        `SecretUnreadable` when the project's key can't be used.
+        Raises `WebhookNotFound`, `ProjectNotFound` when its project is deleted,
+        `SecretUnreadable` when the project's key can't be used, and `ChangedOutside` unless all
+        fields are given.
         """
         async with self.transaction() as repositories:
             stored = await self._changeable_webhook(repositories, webhook_id)
             webhook = stored.webhook
             given = update.given_fields()
+            forged = not await self.kit.guard.is_genuine(repositories, WEBHOOKS, webhook_id)
+            if forged:
+                if not given.keys() >= _ALL_FIELDS:
+                    raise ChangedOutside(WEBHOOKS.name)
+                last = max(await self.kit.guard.last_version(repositories, _target(webhook_id)), 1)
+                await repositories.webhooks.count_from(webhook_id, last)
+                # The version of a token is never higher than that of its row.
+                webhook = webhook.model_copy(update={"secret_version": last})
             token_given = _TOKEN in given
             token: SecretStr | None = given.pop(_TOKEN, None)
-            changes = differing(webhook, given)
+            changes = given if forged else differing(webhook, given)
             fields = set(changes)
-            if token_given and not self._has_token(stored, token):
+            if token_given and (forged or not self._has_token(stored, token)):
                 fields.add(_TOKEN)
                 changes |= await self._token_columns(repositories, webhook, token)
             if not changes:
@@ -103,8 +114,9 @@ class Webhooks(UseCases):
             await self.kit.audit.record(
                 repositories,
                 Kind.WEBHOOK_DELETED,
-                target=f"webhooks/{webhook_id}",
+                target=_target(webhook_id),
                 project_id=stored.webhook.project_id,
+                row=GuardedRow(WEBHOOKS, webhook_id),
             )
 
     def open_token(self, stored: StoredWebhook) -> SecretStr | None:
@@ -168,10 +180,11 @@ class Webhooks(UseCases):
         await self.kit.audit.record(
             repositories,
             kind,
-            target=f"webhooks/{webhook.id}",
+            target=_target(webhook.id),
             project_id=webhook.project_id,
             fields=fields,
             version=webhook.version,
+            row=GuardedRow(WEBHOOKS, webhook.id),
         )
 
 
@@ -182,6 +195,11 @@ async def existing_webhook(repositories: Repositories, webhook_id: int) -> Webho
     if webhook is None or not current_principal().sees(webhook.project_id):
         raise WebhookNotFound
     return webhook
+
+
+def _target(webhook_id: int) -> str:
+    """The target of a webhook's entries in the record."""
+    return f"webhooks/{webhook_id}"
 
 
 def token_context(project_id: int, webhook_id: int, version: int) -> SecretContext:

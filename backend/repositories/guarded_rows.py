@@ -1,0 +1,317 @@
+"""The guarded rows: those that decide who may do what, and what agents follow."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from database.base import TableAccess
+from database.engine import Row, Value
+from database.portable_sql import among
+
+_AT_ONCE = 500
+"""The number of ids in one statement."""
+
+
+# Compared by identity, because several are looked up for each batch.
+@dataclass(frozen=True, slots=True, eq=False)
+class GuardedKind:
+    """A table whose rows are guarded."""
+
+    name: str
+    """The word for a row in messages."""
+    table: str
+    target: str
+    """The SQL expression for the target of a row's entries in the record."""
+    targets: re.Pattern[str]
+    """The form of these targets. Its groups are the values of `found_by`."""
+    found_by: tuple[str, ...]
+    """The columns that the target is made of."""
+    columns: tuple[str, ...]
+    """The SQL expressions that a digest covers, in their order."""
+    unguarded: frozenset[str]
+    """The columns that a digest leaves out: they change without an entry, or are computed from
+    others."""
+    in_project: bool = True
+    """Whether a row belongs to a project and goes with it."""
+
+
+class GuardedRow(NamedTuple):
+    """A guarded row's table and id."""
+
+    kind: GuardedKind
+    id: int
+
+
+class NewestEntry(NamedTuple):
+    """The newest entry of a target that has a digest."""
+
+    id: int
+    version: int | None
+    digest: str
+
+
+class TargetEntry(NamedTuple):
+    """The newest entry of a target, with the target."""
+
+    target: str
+    project_id: int | None
+    entry: NewestEntry
+
+
+class RecordedRow(NamedTuple):
+    """A guarded row, and the entries that say whether it is genuine."""
+
+    id: int
+    target: str
+    values: tuple[Value, ...]
+    """The values that a digest covers."""
+    entry: NewestEntry | None
+    """The newest entry of the row; `None` when there is none."""
+    project_id: int | None
+    """Its project; `None` when it belongs to none."""
+    project_target: str | None
+    project_entry: NewestEntry | None
+    """The newest entry of its project; `None` when it belongs to none or there is none."""
+
+
+TOKENS = GuardedKind(
+    "token",
+    "api_tokens",
+    "'tokens/' || CAST(id AS TEXT)",
+    re.compile(r"tokens/(\d+)"),
+    ("id",),
+    ("id", "name", "mac", "scopes", "project_ids", "created_at", "expires_at", "revoked_at"),
+    frozenset({"last_used_at"}),
+    in_project=False,
+)
+PROJECTS = GuardedKind(
+    "project",
+    "projects",
+    "'projects/' || CAST(id AS TEXT)",
+    re.compile(r"projects/(\d+)"),
+    ("id",),
+    (
+        "id",
+        "name",
+        "github_owner",
+        "github_repo",
+        "status",
+        "webhook_url",
+        "auto_merge_enabled",
+        "auto_confirm_plans",
+        "created_at",
+        "updated_at",
+        "version",
+    ),
+    frozenset({"name_key", "owner_key", "repo_key", "search_text", "twin"}),
+    in_project=False,
+)
+CONFIGURATIONS = GuardedKind(
+    "configuration",
+    "project_settings",
+    "'projects/' || CAST(project_id AS TEXT) || '/configuration'",
+    re.compile(r"projects/(\d+)/configuration"),
+    ("project_id",),
+    (
+        "id",
+        "project_id",
+        "planning_statement",
+        "repository_rules",
+        "setup_commands",
+        "branch_name",
+        "created_at",
+        "updated_at",
+        "version",
+    ),
+    frozenset(),
+)
+SECRETS = GuardedKind(
+    "secret",
+    "project_secrets",
+    "'projects/' || CAST(project_id AS TEXT) || '/secrets/' || key_name",
+    re.compile(r"projects/(\d+)/secrets/(.+)", re.DOTALL),
+    ("project_id", "key_name"),
+    (
+        "id",
+        "project_id",
+        "project_key_id",
+        "key_name",
+        "ciphertext",
+        "created_at",
+        "updated_at",
+        "version",
+    ),
+    frozenset(),
+)
+WEBHOOKS = GuardedKind(
+    "webhook",
+    "webhooks",
+    "'webhooks/' || CAST(id AS TEXT)",
+    re.compile(r"webhooks/(\d+)"),
+    ("id",),
+    (
+        "id",
+        "project_id",
+        "webhook_type",
+        "webhook_url",
+        "events",
+        "is_active",
+        "secret_ciphertext",
+        "project_key_id",
+        "secret_version",
+        "created_at",
+        "updated_at",
+        "version",
+    ),
+    frozenset({"last_triggered_at"}),
+)
+GUARDED_KINDS = (TOKENS, PROJECTS, CONFIGURATIONS, SECRETS, WEBHOOKS)
+"""All kinds; projects stand before what belongs to them."""
+
+
+class GuardedRowsRepository(TableAccess):
+    """The rows of all guarded tables, and their newest entries in the record."""
+
+    async def values(self, kind: GuardedKind, ids: Sequence[int]) -> dict[int, tuple[Value, ...]]:
+        """The guarded values of the rows with these ids, by id, without missing rows."""
+        found: dict[int, tuple[Value, ...]] = {}
+        for start in range(0, len(ids), _AT_ONCE):
+            some = ids[start : start + _AT_ONCE]
+            rows = await self.db.fetch_all(
+                f"SELECT {', '.join(kind.columns)} FROM {kind.table} WHERE {among('id', some)}",
+                tuple(some),
+            )
+            found.update((row[0], tuple(row)) for row in rows)
+        return found
+
+    async def recorded(self, kind: GuardedKind, ids: Sequence[int]) -> list[RecordedRow]:
+        """The rows with these ids with their newest entries, without missing rows, in the order of
+        their ids."""
+        found: list[RecordedRow] = []
+        ordered = sorted(ids)
+        for start in range(0, len(ordered), _AT_ONCE):
+            some = ordered[start : start + _AT_ONCE]
+            rows = await self.db.fetch_all(
+                f"{_SELECTS[kind.name]} WHERE {among('t.id', some)} ORDER BY t.id", tuple(some)
+            )
+            found += map(_recorded, rows)
+        return found
+
+    async def recorded_of(self, kind: GuardedKind, project_ids: Sequence[int]) -> list[RecordedRow]:
+        """The same for the rows of these projects, of a kind that belongs to projects, in any
+        order."""
+        rows = await self.db.fetch_all(
+            f"{_SELECTS[kind.name]} WHERE {among('t.project_id', project_ids)}", tuple(project_ids)
+        )
+        return [_recorded(row) for row in rows]
+
+    async def recorded_after(
+        self, kind: GuardedKind, after_id: int, limit: int
+    ) -> list[RecordedRow]:
+        """The same for up to `limit` rows with greater ids than `after_id`."""
+        rows = await self.db.fetch_all(
+            f"{_SELECTS[kind.name]} WHERE t.id > ? ORDER BY t.id LIMIT ?", (after_id, limit)
+        )
+        return [_recorded(row) for row in rows]
+
+    async def newest_after(self, after_id: int, limit: int) -> list[TargetEntry]:
+        """Up to `limit` newest entries of their targets after the entry `after_id`, by id."""
+        rows = await self.db.fetch_all(
+            "SELECT a.target, a.project_id, a.id, a.version, a.digest FROM audit_entries AS a"
+            " WHERE a.id > ? AND a.digest IS NOT NULL AND NOT EXISTS"
+            " (SELECT 1 FROM audit_entries AS n WHERE n.target = a.target"
+            " AND n.digest IS NOT NULL AND n.id > a.id) ORDER BY a.id LIMIT ?",
+            (after_id, limit),
+        )
+        return [TargetEntry(row[0], row[1], NewestEntry(row[2], row[3], row[4])) for row in rows]
+
+    async def present(self, kind: GuardedKind, found_by: Sequence[tuple[str, ...]]) -> set[str]:
+        """The targets of the rows with these values of the columns `kind.found_by`, as they stand
+        in targets."""
+        found: set[str] = set()
+        for start in range(0, len(found_by), _AT_ONCE):
+            some = [
+                value if name == "key_name" else int(value)
+                for values in found_by[start : start + _AT_ONCE]
+                for name, value in zip(kind.found_by, values, strict=True)
+            ]
+            row = f"({', '.join('?' * len(kind.found_by))})"
+            count = len(some) // len(kind.found_by)
+            rows = await self.db.fetch_all(
+                f"SELECT {kind.target} FROM {kind.table} WHERE ({', '.join(kind.found_by)})"
+                f" IN (VALUES {', '.join([row] * count)})",
+                some,
+            )
+            found.update(row[0] for row in rows)
+        return found
+
+    async def newest(self, target: str) -> NewestEntry | None:
+        """The newest entry of the target that has a digest, or `None`."""
+        row = await self.db.fetch_one(
+            "SELECT id, version, digest FROM audit_entries"
+            " WHERE target = ? AND digest IS NOT NULL ORDER BY id DESC LIMIT 1",
+            (target,),
+        )
+        return NewestEntry(*row) if row is not None else None
+
+    async def newest_of(self, targets: Sequence[str]) -> dict[str, NewestEntry]:
+        """The same for several targets, by target, without those that have no such entry."""
+        found: dict[str, NewestEntry] = {}
+        for start in range(0, len(targets), _AT_ONCE):
+            some = targets[start : start + _AT_ONCE]
+            rows = await self.db.fetch_all(
+                "SELECT a.target, a.id, a.version, a.digest FROM audit_entries AS a JOIN"
+                " (SELECT max(id) AS id FROM audit_entries"
+                f" WHERE {among('target', some)} AND digest IS NOT NULL GROUP BY target) AS newest"
+                " ON a.id = newest.id",
+                tuple(some),
+            )
+            found.update((row[0], NewestEntry(row[1], row[2], row[3])) for row in rows)
+        return found
+
+
+def _newest_id(target: str) -> str:
+    return (
+        f"(SELECT n.id FROM audit_entries AS n WHERE n.target = {target}"
+        " AND n.digest IS NOT NULL ORDER BY n.id DESC LIMIT 1)"
+    )
+
+
+def _select(kind: GuardedKind) -> str:
+    """Reads rows with their newest entries in one statement, and so from one snapshot."""
+    # In the joins, the names of a kind's columns would be ambiguous.
+    inner = (
+        f"SELECT {', '.join(kind.columns)}, {kind.target} AS target,"
+        f" {_PROJECT_TARGET if kind.in_project else 'NULL'} AS project_target,"
+        f" {'project_id' if kind.in_project else 'NULL'} AS its_project FROM {kind.table}"
+    )
+    columns = ", ".join(f"t.{name}" for name in kind.columns)
+    project = (
+        f" LEFT JOIN audit_entries AS p ON p.id = {_newest_id('t.project_target')}"
+        if kind.in_project
+        else " LEFT JOIN audit_entries AS p ON p.id = -1"
+    )
+    return (
+        "SELECT t.target, t.its_project, t.project_target, a.id, a.version, a.digest,"
+        f" p.id, p.version, p.digest, {columns} FROM ({inner}) AS t"
+        f" LEFT JOIN audit_entries AS a ON a.id = {_newest_id('t.target')}{project}"
+    )
+
+
+_PROJECT_TARGET = "'projects/' || CAST(project_id AS TEXT)"
+_SELECTS = {kind.name: _select(kind) for kind in GUARDED_KINDS}
+
+
+def _recorded(row: Row) -> RecordedRow:
+    target, project_id, project_target, *rest = row
+    entry, project, values = rest[:3], rest[3:6], tuple(rest[6:])
+    return RecordedRow(
+        values[0],
+        target,
+        values,
+        NewestEntry(*entry) if entry[0] is not None else None,
+        project_id,
+        project_target,
+        NewestEntry(*project) if project[0] is not None else None,
+    )
