@@ -4,7 +4,6 @@ PYTHON  ?= python3
 ARGS    ?=
 # One more than there are processors, because some tests wait for a process or a time limit.
 WORKERS ?= $(shell expr `getconf _NPROCESSORS_ONLN` + 1)
-SLOW    := tests/contributing tests/faults/test_faults.py tests/guard/test_long_replay.py
 
 VENV := .venv
 BIN  := $(VENV)/bin
@@ -21,7 +20,7 @@ endif
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: FORCE help run test slow indirect faults coverage check format lint types schema bench lock clean
+.PHONY: FORCE help run test indirect faults coverage check format lint types schema bench lock clean
 
 help: ## list the targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -29,11 +28,8 @@ help: ## list the targets
 run: $(VENV)/.run ## start the server, by default on http://127.0.0.1:8000 with its data in ./data
 	@exec $(BIN)/strongroom serve $(ARGS)
 
-test: $(VENV)/.dev ## run the test suite but for `make slow` (ARGS="-k name" for a part of it)
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(SLOW:%=--ignore %) $(ARGS)
-
-slow: $(VENV)/.dev ## run the tests that take long: faults in short, the steps of CONTRIBUTING, random operations
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(SLOW) $(ARGS)
+test: $(VENV)/.dev ## run the test suite (ARGS="-k name" for a part of it)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 indirect: $(VENV)/.dev ## run the HTTP tests with FastAPI's own handlers instead of direct calls
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --through-fastapi $(ARGS) tests/http tests/access
@@ -42,7 +38,7 @@ faults: $(VENV)/.dev ## break servers under load, and check what they promised (
 	@$(BIN)/python -m tests.faults $(ARGS)
 
 coverage: $(VENV)/.dev ## run the suite, and fail below 95 % of repositories, services and database
-	@$(BIN)/python -m pytest --cov --cov-report= $(SLOW:%=--ignore %) $(ARGS)
+	@$(BIN)/python -m pytest --cov --cov-report= --ignore tests/contributing $(ARGS)
 	@$(BIN)/python -m coverage report --fail-under=95 \
 	  --include='backend/repositories/*,backend/services/*,database/*'
 

@@ -216,14 +216,14 @@ async def _guarded_rows(opened: Inspection) -> Check:
     verification = opened.service.row_verification
     checked, problems = 0, list[str]()
     for kind in GUARDED_KINDS:
-        after_id = 0
-        while (page := await verification.rows(kind, after_id=after_id, limit=PAGE)).last:
-            after_id = page.last
+        after: int | None = None
+        while (page := await verification.rows(kind, after_id=after, limit=PAGE)).last is not None:
+            after = page.last
             checked += page.checked
             problems += page.problems
-    after_id = 0
-    while (page := await verification.entries(after_id=after_id, limit=PAGE)).last:
-        after_id = page.last
+    last = 0
+    while (page := await verification.entries(after_id=last, limit=PAGE)).last is not None:
+        last = page.last
         problems += page.problems
     if not problems:
         return Check("guarded rows", checked=checked)

@@ -7,7 +7,6 @@ to a bounded buffer. Lines that do not fit are dropped, counted and logged.
 import io
 import os
 import select
-import stat
 import threading
 import time
 from collections.abc import Iterator
@@ -18,17 +17,13 @@ LIMIT_BYTES = 4 * 1024 * 1024
 """The bytes that may wait in the buffer; as many again may be in the current write."""
 GATHERING_SECONDS = 0.01
 """How long a line waits for further lines: one write for each line would cost more."""
-BUSY_GATHERING_SECONDS = 0.05
-"""The same while lines keep coming, because each write interrupts the other threads."""
 STUCK_SECONDS = 1.0
 """`drain` gives up when the reader has accepted nothing for this long."""
 DRAIN_SECONDS = 3.0
 """`drain` gives up after this time in any case."""
 
+# A write of at most this size is never mixed with writes of other processes on the same pipe.
 _TOGETHER = select.PIPE_BUF
-"""A write of at most this size is never mixed with writes of other processes on the same pipe."""
-_TOGETHER_IN_FILES = 256 * 1024
-"""A file takes a write of any size as a whole."""
 
 logger = get_logger("strongroom.log")
 
@@ -47,11 +42,8 @@ class LogOutput:
         self._name = name
         self._has_log = has_log
         self._limit = limit
-        is_file = stat.S_ISREG(os.fstat(descriptor).st_mode)
-        self._together = _TOGETHER_IN_FILES if is_file else _TOGETHER
         # Reentrant, because a signal handler or the garbage collector may log a line.
-        self._lock = threading.RLock()
-        self._changed = threading.Condition(self._lock)
+        self._changed = threading.Condition()
         self._lines: list[bytes] = []
         self._size = 0
         self._sleeping = False
@@ -76,8 +68,7 @@ class LogOutput:
 
         After `close` the line is written at once, or dropped if earlier lines were left unwritten.
         """
-        # Every request logs a line, and the condition takes more than twice the time of its lock.
-        with self._lock:
+        with self._changed:
             if self._closed and self._ended:
                 self._write(line)
                 return
@@ -122,7 +113,7 @@ class LogOutput:
 
     def _run(self) -> None:
         while lines := self._gather():
-            taken = [self._write(chunk) for chunk in _chunks(lines, self._together)]
+            taken = [self._write(chunk) for chunk in _chunks(lines)]
             if taken[-1] or not self._has_log:
                 self._tell_of_dropped()
 
@@ -131,12 +122,11 @@ class LogOutput:
         with self._changed:
             self._writing = False
             self._changed.notify_all()
-            seconds = BUSY_GATHERING_SECONDS if self._lines else GATHERING_SECONDS
             while not self._lines and not self._closed:
                 self._sleeping = True
                 self._changed.wait()
             if self._lines and not (self._hurried or self._closed):
-                self._changed.wait(seconds)
+                self._changed.wait(GATHERING_SECONDS)
             lines, self._lines, self._size = self._lines, [], 0
             self._writing = bool(lines)
             return lines
@@ -234,12 +224,12 @@ class LineStream(io.TextIOBase):
         return os.isatty(self._descriptor)
 
 
-def _chunks(lines: list[bytes], limit: int) -> Iterator[bytes]:
-    """The lines, joined into chunks of up to `limit` bytes that one write takes as a whole."""
+def _chunks(lines: list[bytes]) -> Iterator[bytes]:
+    """The lines, joined into chunks that one write takes as a whole."""
     together: list[bytes] = []
     size = 0
     for line in lines:
-        if together and size + len(line) > limit:
+        if together and size + len(line) > _TOGETHER:
             yield b"".join(together)
             together, size = [], 0
         together.append(line)

@@ -11,6 +11,8 @@ from database.portable_sql import among
 
 _AT_ONCE = 500
 """The number of ids in one statement."""
+_LEAST_ID = -(2**63)
+"""The least id that a row can have."""
 
 
 # Compared by identity, because several are looked up for each batch.
@@ -40,7 +42,8 @@ class GuardedRow(NamedTuple):
     """A guarded row's table and id."""
 
     kind: GuardedKind
-    id: int
+    id: int | None
+    """`None` for a row that was deleted."""
 
 
 class NewestEntry(NamedTuple):
@@ -207,11 +210,13 @@ class GuardedRowsRepository(TableAccess):
         return [_recorded(row) for row in rows]
 
     async def recorded_after(
-        self, kind: GuardedKind, after_id: int, limit: int
+        self, kind: GuardedKind, after_id: int | None, limit: int
     ) -> list[RecordedRow]:
-        """The same for up to `limit` rows with greater ids than `after_id`."""
+        """The same for up to `limit` rows with greater ids than `after_id`; with `None`, from the
+        least id on."""
+        beyond, start = (">", after_id) if after_id is not None else (">=", _LEAST_ID)
         rows = await self.db.fetch_all(
-            f"{_SELECTS[kind.name]} WHERE t.id > ? ORDER BY t.id LIMIT ?", (after_id, limit)
+            f"{_SELECTS[kind.name]} WHERE t.id {beyond} ? ORDER BY t.id LIMIT ?", (start, limit)
         )
         return [_recorded(row) for row in rows]
 
@@ -254,6 +259,15 @@ class GuardedRowsRepository(TableAccess):
             (target,),
         )
         return NewestEntry(*row) if row is not None else None
+
+    async def project_of(self, target: str) -> int | None:
+        """The project that the newest entry of the target with a digest belongs to, or `None`."""
+        row = await self.db.fetch_one(
+            "SELECT project_id FROM audit_entries"
+            " WHERE target = ? AND digest IS NOT NULL ORDER BY id DESC LIMIT 1",
+            (target,),
+        )
+        return row[0] if row is not None else None
 
     async def newest_of(self, targets: Sequence[str]) -> dict[str, NewestEntry]:
         """The same for several targets, by target, without those that have no such entry."""

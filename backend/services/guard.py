@@ -64,8 +64,8 @@ class Guard:
         found = {row.id: forgery for row in rows if (forgery := self.forgery(kind, row))}
         if found:
             # The transaction has changed these rows itself; their entries follow at its end.
-            for id in _changed_here(repositories, kind):
-                found.pop(id, None)
+            for id in found.keys() & _changed_here(repositories, kind):
+                del found[id]
         return found
 
     async def require(self, repositories: Repositories, kind: GuardedKind, id: int) -> None:
@@ -174,6 +174,6 @@ def configuration_target(project_id: int) -> str:
     return f"projects/{project_id}/configuration"
 
 
-def _changed_here(repositories: Repositories, kind: GuardedKind) -> set[int]:
+def _changed_here(repositories: Repositories, kind: GuardedKind) -> set[int | None]:
     entries: Sequence[UnnumberedRow] = repositories.audit.waiting()
     return {entry.row.id for entry in entries if entry.row is not None and entry.row.kind is kind}

@@ -125,14 +125,19 @@ class Recorder:
         }
         ids: dict[GuardedKind, list[int]] = {}
         for _, _, row in last.values():
-            ids.setdefault(row.kind, []).append(row.id)
+            if row.id is not None:
+                ids.setdefault(row.kind, []).append(row.id)
         values = {
             kind: await repositories.guarded_rows.values(kind, row_ids)
             for kind, row_ids in ids.items()
         }
         return {
             entry_id: self._digests.of(
-                row.kind.table, entry_id, target, version, values[row.kind].get(row.id)
+                row.kind.table,
+                entry_id,
+                target,
+                version,
+                values[row.kind].get(row.id) if row.id is not None else None,
             )
             for target, (entry_id, version, row) in last.items()
         }

@@ -96,7 +96,11 @@ async def test_guarded_rows_with_their_newest_entries(
     rows = GuardedRowsRepository(manager_of(application)).using(plans)
     await rows.values(kind, [1, 2])
     assert careless(plans) == []
-    reads = [rows.recorded(kind, [1, 2]), rows.recorded_after(kind, 5, 10)]
+    reads = [
+        rows.recorded(kind, [1, 2]),
+        rows.recorded_after(kind, 5, 10),
+        rows.recorded_after(kind, None, 9),
+    ]
     if kind.in_project:
         reads.append(rows.recorded_of(kind, [1, 2]))
     for read in reads:

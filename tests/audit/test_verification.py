@@ -281,6 +281,7 @@ def documented_macs(key: bytes, lines: list[str]) -> Iterator[str]:
     previous, is_earlier = "0" * 64, True
     for line in lines:
         entry = json.loads(line)
+        previous = entry["previous_mac"] or previous
         if is_earlier and entry["mac"] == mac("sa1", previous, entry, columns[:9]):
             assert [entry[name] for name in columns[9:]] == [None] * 3
             previous = entry["mac"]

@@ -132,6 +132,7 @@ async def test_it_is_refused_and_not_followed_until_it_is_replaced(
         await _refused(client)
         with pytest.raises(ChangedOutside):
             await service_of(service.app).documents.export(limit=100, after=None)
+        await service.check_verify()
         others_forged = any(fault.startswith("projects/2/") for fault in service.faults())
         assert await _claimed(client) == ([] if others_forged else [2])
         started = await client.post("/api/agent-runs/1/transitions", json={"to": "running"})

@@ -1,12 +1,15 @@
-"""The long form of `test_replay.py`, for `make slow`."""
+"""The long form of `test_replay.py`."""
 
 import secrets
+
+import pytest
 
 from backend.services.database_service import DatabaseService
 from tests.guard.operations import NAMES
 from tests.guard.test_replay import replayed_after
 
 
+@pytest.mark.long
 async def test_the_record_gives_every_guarded_row_after_five_thousand_operations(
     service: DatabaseService,
 ) -> None:

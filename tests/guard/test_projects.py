@@ -94,6 +94,7 @@ async def test_it_can_not_be_changed_or_followed_until_it_is_replaced(
         write(db, world)
     async with running(world) as service:
         client = service.client
+        await service.check_verify()
         problem(await client.patch(PATH, json={"name": "new"}), "changed_outside")
         problem(await client.delete(PATH), "changed_outside")
         problem(await client.post(f"{PATH}/restore"), "changed_outside")
@@ -158,6 +159,21 @@ async def test_an_import_reaches_no_project_that_was_given_the_repository(world:
                 await service_of(service.app).documents.import_one(body)
             answer = await service.client.get("/api/projects/2/secrets")
             assert [secret["key"] for secret in answer.json()["secrets"]] == ["KEY"]
+
+
+async def test_a_project_that_is_not_in_the_table_any_more_can_be_purged(world: World) -> None:
+    with outside(world.database) as db:
+        db.execute("PRAGMA foreign_keys = ON")
+        db.execute("DELETE FROM projects WHERE id = 1")
+    async with running(world) as service:
+        problem(await service.client.get(PATH), "project_not_found")
+        assert await service.named_by_verify() >= {"projects/1", "projects/1/configuration"}
+        purged = await service.client.delete(PATH, params={"purge": "true"})
+        assert purged.status_code == 204
+        assert service.faults() == []
+        assert await service.named_by_verify() == set()
+        again = await service.client.delete(PATH, params={"purge": "true"})
+        problem(again, "project_not_found")
 
 
 async def test_an_inserted_project_can_be_purged(world: World) -> None:

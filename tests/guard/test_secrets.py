@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.guard.world import EARLIER, VALUES, Running, World, fill, outside, put, row_of, running
-from tests.support.http import problem, service_of
+from tests.support.http import new_project, problem, service_of
 
 Write = Callable[[sqlite3.Connection, World], None]
 SECRETS = "/api/projects/1/secrets"
@@ -150,7 +150,7 @@ async def _refused(service: Running, key: str) -> None:
     exported = page.documents[0].content
     assert exported["github_repo"] == "first"
     assert key not in exported["secrets"]
-    assert service.faults() != []
+    await service.check_verify()
 
 
 async def _settle_others(service: Running) -> None:
@@ -238,6 +238,32 @@ async def test_a_row_of_another_installation_is_unreadable(
             put(db, "audit_entries", dict(entry))
     async with running(world) as service:
         await _refused(service, "KEY")
+
+
+async def test_rows_of_a_purged_project_can_not_be_put_back_into_a_new_one(world: World) -> None:
+    with outside(world.database) as db:
+        db.execute("DELETE FROM projects WHERE id = 4")
+        db.execute("UPDATE sqlite_sequence SET seq = 2 WHERE name = 'projects'")
+    async with running(world) as service:
+        made = await service.client.post("/api/projects", json=new_project())
+        assert made.json()["id"] == 5
+        for project_id in (3, 5):
+            with outside(world.database) as db:
+                for table in ("project_keys", "project_secrets"):
+                    put(db, table, world.rows[f"purged {table}"], project_id=project_id)
+            answer = await service.client.get(f"/api/projects/{project_id}/secrets/KEY/value")
+            assert not answer.is_success
+            assert VALUES[5] not in answer.text
+
+
+async def test_a_row_with_the_id_zero_does_not_stand_for_deleted_ones(world: World) -> None:
+    with outside(world.database) as db:
+        _set("id", 0, "OTHER")(db, world)
+    async with running(world) as service:
+        path = f"{SECRETS}/KEY"
+        assert (await service.client.delete(path)).status_code == 204
+        problem(await service.client.get(path), "secret_not_found")
+        assert {fault.split()[0] for fault in service.faults()} == {"projects/1/secrets/OTHER"}
 
 
 async def test_a_purged_project_can_not_be_put_back(world: World, log: io.StringIO) -> None:

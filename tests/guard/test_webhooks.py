@@ -102,6 +102,7 @@ async def test_it_takes_no_delivery_until_it_is_replaced(
         if while_running:
             with outside(world.database) as db:
                 write(db, world)
+        await service.check_verify()
         for number, token in enumerate((TOKEN, NEW_TOKEN)):
             refused = await deliver(client, 1, guid=f"forged-{number}", token=token)
             problem(refused, "unauthenticated")
@@ -125,6 +126,25 @@ async def test_it_can_be_deleted(world: World, write: Write) -> None:
         assert (await service.client.delete(PATH)).status_code == 204
         assert [fault for fault in service.faults() if " after " not in fault] == []
         problem(await deliver(service.client, 1, token=NEW_TOKEN), "unauthenticated")
+
+
+async def test_a_webhook_that_is_not_in_the_table_any_more_can_be_deleted(world: World) -> None:
+    with outside(world.database) as db:
+        db.execute("DELETE FROM webhooks WHERE id = 1")
+    async with running(world) as service:
+        assert await service.named_by_verify() == {"webhooks/1"}
+        stranger = await service.with_token("narrow")
+        assert (await stranger.delete(PATH)).status_code == 403
+        assert (await service.client.delete(PATH)).status_code == 204
+        assert service.faults() == []
+        problem(await service.client.delete(PATH), "webhook_not_found")
+
+
+async def test_a_webhook_that_went_with_its_project_is_not_found(world: World) -> None:
+    async with running(world) as service:
+        await service.client.delete("/api/projects/1", params={"purge": "true"})
+        problem(await service.client.delete(PATH), "webhook_not_found")
+        assert service.faults() == []
 
 
 @pytest.mark.parametrize("id", [2, 77])

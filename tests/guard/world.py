@@ -17,6 +17,8 @@ import httpx
 from fastapi import FastAPI
 
 from backend.main import create_app
+from backend.repositories.guarded_rows import GUARDED_KINDS
+from backend.services.audit.verification import verify_audit
 from config.settings import Settings
 from tests.guard.replay import faults_of
 from tests.support.clients import client_of, new_token, token_of_first_start
@@ -110,6 +112,24 @@ class Running:
         """A client with one of the world's tokens."""
         client = client_of(self.app, self.world.tokens[name])
         return await self.stack.enter_async_context(client)
+
+    async def named_by_verify(self) -> set[str]:
+        """The targets that `strongroom verify` names; `audit` if the audit itself is not whole."""
+        service = service_of(self.app)
+        if verify_audit(service.db_manager, service.audit.chain) is not None:
+            return {"audit"}
+        problems: list[str] = []
+        for kind in GUARDED_KINDS:
+            page = await service.row_verification.rows(kind, after_id=None, limit=1000)
+            problems += page.problems
+        page = await service.row_verification.entries(after_id=0, limit=1000)
+        return {problem.split()[0] for problem in (*problems, *page.problems)}
+
+    async def check_verify(self) -> None:
+        """Check that `strongroom verify` names what `faults` has, and nothing else."""
+        named = await self.named_by_verify()
+        assert named
+        assert named in ({"audit"}, {fault.split()[0] for fault in self.faults()})
 
     def faults(self) -> list[str]:
         """How the guarded rows differ from the record."""

@@ -222,25 +222,6 @@ def test_a_line_after_the_end_is_written_at_once(pipes: Callable[..., Pipe]) -> 
     assert _numbers(reader.lines()) == [0]
 
 
-def test_a_file_gets_every_line_whole_and_in_order(tmp_path: Path) -> None:
-    path = tmp_path / "log"
-    # Two outputs append to one file, like two processes.
-    descriptors = [os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND) for _ in range(2)]
-    outputs = [LogOutput(d, "the file", has_log=True, limit=10_000_000) for d in descriptors]
-    for output in outputs:
-        output.start()
-    for count in range(ENOUGH):
-        outputs[count % 2].offer(b"line %d\n" % count)
-    assert [output.close() for output in outputs] == [True, True]
-    for descriptor in descriptors:
-        os.close(descriptor)
-    lines = path.read_text().splitlines()
-    numbers = _numbers(lines)
-    assert len(lines) == len(numbers) == ENOUGH
-    for first in range(2):
-        assert [n for n in numbers if n % 2 == first] == list(range(first, ENOUGH, 2))
-
-
 def test_a_stream_gives_whole_lines_to_its_output(pipes: Callable[..., Pipe]) -> None:
     pipe = pipes()
     reader = pipe.reader()

@@ -1,6 +1,7 @@
 """Old entries of the audit are removed, and what is left can still be verified."""
 
 import asyncio
+import hmac
 import json
 
 import pytest
@@ -10,9 +11,10 @@ from backend.repositories.audit_retention_repository import KEPT_ACTIONS
 from backend.schemas.retention import Removed
 from backend.services.audit.verification import ExportedHead, verify_audit
 from backend.services.operations.pruner import Pruner
+from tests.audit.test_verification import documented_macs
 from tests.retention.audit_data import add, ids, problem, prune
 from tests.retention.data import DAY, limits
-from tests.support.api import Api
+from tests.support.api import KEYS, Api
 from tests.support.clocks import SetClock
 
 
@@ -199,6 +201,31 @@ async def test_an_export_has_the_macs_of_missing_predecessors(
         begun + 4,
         begun + 5,
     ]
+
+
+async def test_what_is_left_can_be_checked_by_the_documents_alone(
+    api: Api, clock: SetClock
+) -> None:
+    await add(api.service, "a", "x!", "b", "y!", "x!")
+    clock.advance(100 * DAY)
+    await add(api.service, "end", "end")
+    await prune(api.service)
+    key = KEYS.audit_chain
+    lines = (await api.client.get("/api/audit/export")).text.splitlines()
+    macs = [json.loads(line)["mac"] for line in lines]
+    assert list(documented_macs(key, lines)) == macs
+
+    def number(*fields: object) -> int:
+        texts = [str(field).encode() for field in fields]
+        message = b"".join(len(text).to_bytes(4, "big") + text for text in texts)
+        return int.from_bytes(hmac.digest(key, message, "sha256")[:16], "big")
+
+    [row] = api.service.db_manager.execute_query("SELECT * FROM audit_anchor")
+    nonce = row["mac"][:32]
+    mask = number("sn1", nonce, row["last_id"], row["last_mac"], row["kept"])
+    shares = sum(number("sk1", mac) for mac in macs[: row["kept"]])
+    assert row["mac"] == f"{nonce}{(mask + shares) % 2**128:032x}"
+    assert row["kept"] == 2
 
 
 async def test_a_head_whose_entry_went_by_age_proves_no_loss(

@@ -2,6 +2,8 @@
 
 import pytest
 
+from backend.repositories.audit_repository import AuditAnchor
+from backend.repositories.audit_retention_repository import AuditRetentionRepository
 from backend.repositories.retention_repository import (
     DELIVERIES,
     KEPT,
@@ -11,6 +13,7 @@ from backend.repositories.retention_repository import (
     Kept,
     RetentionRepository,
 )
+from tests.retention.audit_data import add
 from tests.retention.data import deliveries, finished_run, logs_of_days, webhook
 from tests.support.api import Api
 from tests.support.clocks import SetClock
@@ -53,6 +56,39 @@ async def test_every_step_finds_its_rows_by_an_index(api: Api, explaining: Expla
     known = ("SCAN r USING COVERING INDEX sqlite_autoindex_system_log_removals", "SCAN sample")
     steps = [step for step in explaining.steps() if not step.startswith(known)]
     assert [step for step in steps if is_careless(step)] == []
+
+
+async def test_the_steps_of_the_audit_read_only_the_old_end_of_the_table(
+    api: Api, explaining: Explaining
+) -> None:
+    await add(api.service, "x!", "x!", "y!", "w", "v")
+    await api.service.db_manager.async_pool.execute(
+        "INSERT INTO audit_anchor VALUES (1, 1, ?, 0, ?)", ("0" * 64, "0" * 64)
+    )
+    data = AuditRetentionRepository(api.service.db_manager).using(explaining)
+    ids = [linked.row.id for linked in await data.after(1, 100)]
+    assert await data.end_of_old(1, TIME) == ids[-2]
+    assert (await data.extent(ids[-2])).rows > 0
+    assert (await data.superseded(1, ids[-1], 100))[0]
+    assert len(await data.linked(ids[::2])) == len(ids[::2])
+    # The newest of a target comes from the partial index, however many entries the target has.
+    assert [one.row.target for one in await data.newest_with_digest(ids[-5:])] == ["x", "y"]
+    await data.set_previous_macs([("0" * 64, ids[1]), ("0" * 64, ids[2])])
+    assert await data.remove_between(ids[0], ids[2]) == 1
+    assert await data.remove(ids[1:2]) == 1
+    await data.set_anchor(AuditAnchor(2, "0" * 64, 0, "0" * 64))
+    steps = explaining.steps()
+    # A sample has few rows, which an index found.
+    assert [step for step in steps if is_careless(step) and step != "SCAN sample"] == []
+    found = {step for step in steps if "audit_entries" in step}
+    assert all(
+        "USING INTEGER PRIMARY KEY (rowid" in step
+        or "USING INDEX audit_entries_guarded (target=?" in step
+        or "USING COVERING INDEX audit_entries_guarded (target=?" in step
+        # The largest id is at the end of the table.
+        or step == "SEARCH audit_entries"
+        for step in found
+    ), found
 
 
 @pytest.mark.parametrize("kept", KEPT, ids=lambda kept: INDEXES[kept])

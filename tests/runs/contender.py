@@ -13,6 +13,9 @@ from typing import Any
 
 import httpx
 
+# Without this, httpx searches all of `sys.path` for it at each request, in vain.
+sys.modules["sniffio"] = None  # type: ignore[assignment]
+
 Task = Callable[[httpx.AsyncClient, int], Awaitable[list[Any]]]
 
 

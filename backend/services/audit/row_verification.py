@@ -16,16 +16,17 @@ class CheckedRows:
     checked: int
     problems: tuple[str, ...]
     """A clause for each row that is not as the record left it, such as `tokens/3 was inserted`."""
-    last: int
-    """Where the next page starts; 0 at the end."""
+    last: int | None
+    """Where the next page starts; `None` at the end."""
 
 
 class RowVerification(UseCases):
     """Checks page by page, so that no snapshot prevents the truncation of the write-ahead log."""
 
     @unit_of_work(read_only=True)
-    async def rows(self, kind: GuardedKind, *, after_id: int, limit: int) -> CheckedRows:
-        """Compare up to `limit` rows after `after_id` with their newest entries."""
+    async def rows(self, kind: GuardedKind, *, after_id: int | None, limit: int) -> CheckedRows:
+        """Compare up to `limit` rows after `after_id` with their newest entries. `None` stands
+        before all rows: the service gives no id below 1, but the file may have one."""
         async with self.transaction() as repositories:
             rows = await repositories.guarded_rows.recorded_after(kind, after_id, limit)
             wrong_keys: set[int] = set()
@@ -39,7 +40,7 @@ class RowVerification(UseCases):
                 problems.append(f"{row.target} was {forgery}")
             elif row.id in wrong_keys:
                 problems.append(f"{row.target} has search keys that do not fit its names")
-        return CheckedRows(len(rows), tuple(problems), rows[-1].id if rows else 0)
+        return CheckedRows(len(rows), tuple(problems), rows[-1].id if rows else None)
 
     @unit_of_work(read_only=True)
     async def entries(self, *, after_id: int, limit: int) -> CheckedRows:
@@ -53,7 +54,7 @@ class RowVerification(UseCases):
         return CheckedRows(
             len(entries),
             tuple(f"{one.target} was deleted" for one in missing if one.project_id not in purged),
-            entries[-1].entry.id if entries else 0,
+            entries[-1].entry.id if entries else None,
         )
 
     async def _missing(

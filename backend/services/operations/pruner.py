@@ -67,7 +67,7 @@ class Pruner:
     """Removes data beyond the limits. Belongs to one event loop.
 
     With `considerate` it rests after each step for as long as the step took, so that the writer
-    is free for others half of the time.
+    is free for others half of the time, and logs a failure.
     """
 
     def __init__(
@@ -84,7 +84,9 @@ class Pruner:
         self._removals = removals
         self._considerate = considerate
         self._on_removed = on_removed
-        self._task = SingleTask("pruning", self._prune, by_service=True, on_failure=_log_failure)
+        # A command awaits the removal, and tells its failure itself.
+        on_failure = _log_failure if considerate else None
+        self._task = SingleTask("pruning", self._prune, by_service=True, on_failure=on_failure)
         self._stopping = self._task.stopping
         self._untidy = 0
 

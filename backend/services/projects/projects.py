@@ -57,9 +57,7 @@ class Projects(UseCases):
         if project.secrets:
             current_principal().require("secrets:write")
         async with self.transaction() as repositories:
-            created = await repositories.projects.create(
-                project.model_dump(exclude=set(_NEW_ONLY), mode="python")
-            )
+            created = await self._with_new_id(repositories, project)
             settings = project.settings.given_fields() if project.settings is not None else {}
             settings_id = await repositories.settings.add(created.id, settings)
             changed = [*(project.model_fields_set - _NEW_ONLY), *map(_settings_field, settings)]
@@ -96,6 +94,19 @@ class Projects(UseCases):
                 ]
             await self.kit.audit.record_all(repositories, events)
             return created
+
+    async def _with_new_id(self, repositories: Repositories, project: ProjectCreate) -> Project:
+        """A new row, with an id that no project had before.
+
+        If the counter of ids was turned back outside the service, rows of a purged project could be
+        put back into a new one.
+        """
+        data = project.model_dump(exclude=set(_NEW_ONLY), mode="python")
+        created = await repositories.projects.create(data)
+        while await repositories.guarded_rows.newest(f"projects/{created.id}") is not None:
+            await repositories.projects.delete(created.id)
+            created = await repositories.projects.create(data)
+        return created
 
     async def get(self, project_id: int) -> Project:
         """The project, deleted or not. Raises `ProjectNotFound`."""
@@ -212,7 +223,8 @@ class Projects(UseCases):
                 await self._record(repositories, Kind.PROJECT_DELETED, deleted)
 
     async def purge(self, project_id: int) -> None:
-        """Remove the project with its key, its secrets and everything else that belongs to it.
+        """Remove the project with its key, its secrets and everything else that belongs to it, also
+        if its row was deleted outside the service.
 
         Raises `ProjectNotFound`, and `Forbidden` for a principal that may not write secrets.
         """
@@ -223,13 +235,17 @@ class Projects(UseCases):
     @unit_of_work
     async def _purge(self, project_id: int) -> None:
         async with self.transaction() as repositories:
-            await existing_project(repositories, project_id)
-            if not await repositories.projects.purge(project_id):
+            if not current_principal().sees(project_id):
+                raise ProjectNotFound
+            target = f"projects/{project_id}"
+            if not await repositories.projects.purge(project_id) and not (
+                await self.kit.guard.must_exist(repositories, PROJECTS, target)
+            ):
                 raise ProjectNotFound
             await self.kit.audit.record(
                 repositories,
                 Kind.PROJECT_PURGED,
-                target=f"projects/{project_id}",
+                target=target,
                 project_id=project_id,
                 row=GuardedRow(PROJECTS, project_id),
             )

@@ -44,9 +44,6 @@ from backend.services.projects.secret_sealing import (
 )
 from backend.services.reveals import reveals
 
-_NO_ID = 0
-"""The id of no row: the entry of a deleted secret is a tombstone."""
-
 
 class GivenSecret(Protocol):
     """A secret that a client sends with its value."""
@@ -274,7 +271,7 @@ class Secrets(UseCases):
                 target=target,
                 project_id=project_id,
                 version=await self.kit.guard.last_version(repositories, target) or None,
-                row=GuardedRow(SECRETS, _NO_ID),
+                row=GuardedRow(SECRETS, None),
             )
 
     async def _existing(

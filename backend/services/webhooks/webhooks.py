@@ -106,18 +106,36 @@ class Webhooks(UseCases):
 
     @unit_of_work
     async def delete(self, webhook_id: int) -> None:
-        """Remove the webhook and its deliveries. Raises `WebhookNotFound`, and `ProjectNotFound`
-        when its project is deleted."""
+        """Remove the webhook and its deliveries, also if its row was deleted outside the service.
+        Raises `WebhookNotFound`, and `ProjectNotFound` when its project is deleted."""
         async with self.transaction() as repositories:
-            stored = await self._changeable_webhook(repositories, webhook_id)
+            project_id = await self._project_of(repositories, webhook_id)
             await repositories.webhooks.delete(webhook_id)
             await self.kit.audit.record(
                 repositories,
                 Kind.WEBHOOK_DELETED,
                 target=_target(webhook_id),
-                project_id=stored.webhook.project_id,
+                project_id=project_id,
                 row=GuardedRow(WEBHOOKS, webhook_id),
             )
+
+    async def _project_of(self, repositories: Repositories, webhook_id: int) -> int:
+        """The webhook's project: of its row, or of the record if the row was deleted outside the
+        service. Raises the errors of `delete`."""
+        target = _target(webhook_id)
+        if await repositories.webhooks.get_stored(webhook_id) is not None or not (
+            await self.kit.guard.must_exist(repositories, WEBHOOKS, target)
+        ):
+            stored = await self._changeable_webhook(repositories, webhook_id)
+            return stored.webhook.project_id
+        project_id = await repositories.guarded_rows.project_of(target)
+        # What belonged to a purged project has no tombstone of its own.
+        if project_id is None or not await repositories.projects.exists(project_id):
+            raise WebhookNotFound
+        if not current_principal().sees(project_id):
+            raise WebhookNotFound
+        await require_live_project(repositories, project_id)
+        return project_id
 
     def open_token(self, stored: StoredWebhook) -> SecretStr | None:
         """The webhook's secret token; `None` when it has none. Raises `SecretUnreadable`."""
