@@ -52,6 +52,8 @@ class ChainCheck:
         """What is wrong with a row apart from the others, given its predecessor's MAC; `None` if
         nothing is. It has the present format: no other row is kept up to the anchor."""
         row, mac, previous_mac = linked
+        if previous_mac is None and row.id == 1:
+            previous_mac = ORIGIN
         if previous_mac is None or self._chain.mac(previous_mac, row) != mac:
             return _changed(row.id)
         return None
