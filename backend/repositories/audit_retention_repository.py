@@ -10,7 +10,7 @@ from backend.repositories.audit_repository import (
     LinkedAuditRow,
     linked_row,
 )
-from backend.repositories.retention_repository import SAMPLE, Extent
+from backend.repositories.retention_repository import SAMPLE
 from database.base import TableAccess
 from database.portable_sql import among, with_ids
 
@@ -45,16 +45,23 @@ class AuditRetentionRepository(TableAccess):
         )
         return [linked_row(row) for row in rows]
 
-    async def end_of_old(self, after_id: int, before: str) -> int:
-        """The id of the last row before the first one after `after_id` that is not older than
-        `before`. The newest row always counts as not older."""
-        young = await self.db.fetch_one(
-            "SELECT id FROM audit_entries WHERE id > ? AND at >= ? ORDER BY id LIMIT 1",
-            (after_id, before),
+    async def end_of_page(self, after_id: int, rows: int) -> int | None:
+        """The id of the last of the next `rows` rows after `after_id`; `None` when there are
+        fewer."""
+        row = await self.db.fetch_one(
+            "SELECT id FROM audit_entries WHERE id > ? ORDER BY id LIMIT 1 OFFSET ?",
+            (after_id, rows - 1),
         )
-        last = await self.db.fetch_one("SELECT max(id) AS id FROM audit_entries")
-        ends = [row["id"] - 1 for row in (young, last) if row is not None and row["id"]]
-        return max(after_id, min(ends, default=0))
+        return row["id"] if row is not None else None
+
+    async def end_of_old(self, after_id: int, last_id: int, before: str) -> int:
+        """The last id up to `last_id` before the first row after `after_id` that is not older than
+        `before`."""
+        young = await self.db.fetch_one(
+            "SELECT id FROM audit_entries WHERE id > ? AND id <= ? AND at >= ? ORDER BY id LIMIT 1",
+            (after_id, last_id, before),
+        )
+        return young["id"] - 1 if young is not None else last_id
 
     async def linked(self, ids: Sequence[int]) -> list[LinkedAuditRow]:
         """The rows with these ids, in order."""
@@ -107,19 +114,22 @@ class AuditRetentionRepository(TableAccess):
         """Remove these rows. Returns their number."""
         return await self.db.execute(f"DELETE FROM audit_entries WHERE {among('id', ids)}", ids)
 
-    async def extent(self, last_id: int) -> Extent:
-        """The extent of the rows up to `last_id` that may go. Reads these rows."""
+    async def count_between(self, after_id: int, last_id: int) -> int:
+        """The number of rows after `after_id` up to `last_id` that may go. Reads these rows."""
         row = await self.db.fetch_one(
-            f"SELECT count(*) AS rows FROM audit_entries WHERE id <= ? AND {_MAY_GO}",
-            (last_id, *KEPT_ACTIONS),
+            f"SELECT count(*) AS rows FROM audit_entries WHERE id > ? AND id <= ? AND {_MAY_GO}",
+            (after_id, last_id, *KEPT_ACTIONS),
         )
-        sample = await self.db.fetch_one(
+        return row["rows"] if row is not None else 0
+
+    async def size(self) -> float:
+        """The average number of characters in a sample of the oldest rows."""
+        row = await self.db.fetch_one(
             f"SELECT avg(size) AS size FROM (SELECT {_SIZE} AS size FROM audit_entries"
-            " WHERE id <= ? ORDER BY id LIMIT ?) AS sample",
-            (last_id, SAMPLE),
+            " ORDER BY id LIMIT ?) AS sample",
+            (SAMPLE,),
         )
-        size = sample["size"] if sample is not None else None
-        return Extent(row["rows"] if row is not None else 0, size or 0.0)
+        return (row["size"] if row is not None else None) or 0.0
 
 
 _LINKED = ", ".join((*AuditRow._fields, "mac", "previous_mac"))

@@ -123,6 +123,20 @@ async def test_no_younger_entry_is_passed(api: Api, clock: SetClock, begun: int)
     assert problem(api.service) is None
 
 
+async def test_the_plan_counts_page_by_page(
+    api: Api, clock: SetClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("backend.services.operations.audit_retention._COUNTED", 7)
+    for number in range(10):
+        await add(api.service, *(f"t{(number * 3 + n) % 9}{'!' * (n % 2)}" for n in range(6)))
+        clock.advance(DAY)
+    for days in (9, 6, 3, 1, 0):
+        plan = await api.service.retention.plan(limits(audit=(days, None)))
+        assert plan.audit.rows > 0
+        assert (await prune(api.service, days)).audit == plan.audit.rows
+        assert (await api.service.retention.plan(limits(audit=(days, None)))).rows == 0
+
+
 async def test_between_two_steps_the_audit_is_whole(api: Api, clock: SetClock) -> None:
     for number in range(20):
         await add(api.service, *(f"t{(number * 7 + n) % 40}{'!' * (n % 2)}" for n in range(20)))

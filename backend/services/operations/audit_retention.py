@@ -5,6 +5,7 @@ a digest stays, because guarded rows are compared with it. What is passed is che
 otherwise a removal would also remove the traces of a change behind the service's back.
 """
 
+import sys
 from collections.abc import Iterator, Sequence
 
 from backend.crypto.audit_chain import ORIGIN
@@ -16,6 +17,8 @@ from backend.services.base import UseCases, unit_of_work
 from backend.services.chain_check import AuditProblem, ChainCheck
 from database.errors import DatabaseError
 
+_COUNTED = 10_000
+"""How many entries are counted in one read."""
 _LOOKED_AT = 1000
 """How many of the entries that stayed are looked at in one step."""
 
@@ -27,14 +30,35 @@ class AuditDamaged(DatabaseError):
 class AuditRetention(UseCases):
     """Counting and removing old entries of the audit."""
 
-    async def extent(self, repositories: Repositories, before: str | None) -> Extent:
-        """The extent of what a removal of the entries before this time would remove."""
+    async def extent(self, before: str | None) -> Extent:
+        """The extent of what a removal of the entries before this time would remove. They are
+        counted in many small reads."""
         if before is None:
             return Extent(0, 0.0)
-        data = repositories.audit_retention
-        anchor = await repositories.audit.anchor()
-        last_id = await data.end_of_old(anchor.last_id if anchor is not None else 0, before)
-        return await data.extent(last_id)
+        rows = 0
+        after: int | None = 0
+        while after is not None:
+            count, after = await self._count_some(after, before)
+            rows += count
+        return Extent(rows, await self.repositories.audit_retention.size() if rows else 0.0)
+
+    @unit_of_work(read_only=True)
+    async def _count_some(self, after_id: int, before: str) -> tuple[int, int | None]:
+        """The number of removable entries among the next ones after `after_id`, and the id of the
+        last of these; `None` at the end."""
+        async with self.transaction() as repositories:
+            data = repositories.audit_retention
+            anchor = await repositories.audit.anchor()
+            head = await repositories.audit.head()
+            end = await data.end_of_page(after_id, _COUNTED)
+            # The newest entry always stays.
+            last_id = min(end or sys.maxsize, head.id - 1 if head is not None else 0)
+            passed = max(after_id, anchor.last_id if anchor is not None else 0)
+            if last_id > passed:
+                old = await data.end_of_old(passed, last_id, before)
+                end = end if old == last_id else None
+                last_id = old
+            return await data.count_between(after_id, last_id), end
 
     @unit_of_work
     async def pass_old(self, before: str, limit: int) -> int | None:

@@ -71,13 +71,16 @@ class Retention(UseCases):
         super().__init__(kit)
         self._audit = AuditRetention(kit)
 
-    @unit_of_work(read_only=True)
     async def plan(self, limits: RetentionLimits) -> RetentionPlan:
         """The data beyond the limits now: rows are counted, sizes estimated from a sample. Logs of
         removed projects and runs still count among the newest."""
+        audit = await self._audit.extent(self._days_ago(limits.audit.days))
+        return await self._plan(limits, audit)
+
+    @unit_of_work(read_only=True)
+    async def _plan(self, limits: RetentionLimits, audit: Extent) -> RetentionPlan:
         async with self.transaction() as repositories:
             cutoffs = await self._cutoffs(repositories.retention, limits)
-            audit = await self._audit.extent(repositories, cutoffs.audit_before)
             return await _plan(repositories.retention, cutoffs, audit)
 
     @unit_of_work
