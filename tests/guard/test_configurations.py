@@ -178,6 +178,17 @@ async def test_one_that_is_in_the_cache_stays_what_it_was(world: World) -> None:
         assert answer.status_code == 409 or answer.json() == before
 
 
+async def test_a_paused_run_does_not_go_on(world: World) -> None:
+    async with running(world) as service:
+        steps = "/api/agent-runs/1/transitions"
+        for status in ("running", "paused"):
+            assert (await service.client.post(steps, json={"to": status})).is_success
+        with outside(world.database) as db:
+            _set("setup_commands", FORGED_TEXT)(db, world)
+        problem(await service.client.post(steps, json={"to": "running"}), "changed_outside")
+        assert (await service.client.post(steps, json={"to": "cancelled"})).is_success
+
+
 async def test_workers_get_the_runs_of_all_other_projects_in_turn(world: World) -> None:
     async with running(world) as service:
         client = service.client

@@ -25,7 +25,7 @@ from backend.services.base import (
     shielded_then,
     unit_of_work,
 )
-from backend.services.guard import configuration_target
+from backend.services.guard import configuration_target, project_target
 from backend.services.kinds import Kind
 from backend.services.principal import current_principal
 from backend.services.projects.secret_sealing import SecretSealing, secret_created
@@ -64,7 +64,7 @@ class Projects(UseCases):
             events = [
                 AuditEvent(
                     Kind.PROJECT_CREATED,
-                    f"projects/{created.id}",
+                    project_target(created.id),
                     created.id,
                     changed,
                     created.version,
@@ -96,14 +96,11 @@ class Projects(UseCases):
             return created
 
     async def _with_new_id(self, repositories: Repositories, project: ProjectCreate) -> Project:
-        """A new row, with an id that no project had before.
-
-        If the counter of ids was turned back outside the service, rows of a purged project could be
-        put back into a new one.
-        """
+        """A new row. Even if the counter of ids was turned back outside the service, no project had
+        its id before: rows of a purged project could be put back into it."""
         data = project.model_dump(exclude=set(_NEW_ONLY), mode="python")
         created = await repositories.projects.create(data)
-        while await repositories.guarded_rows.newest(f"projects/{created.id}") is not None:
+        while await repositories.guarded_rows.newest(project_target(created.id)) is not None:
             await repositories.projects.delete(created.id)
             created = await repositories.projects.create(data)
         return created
@@ -203,7 +200,7 @@ class Projects(UseCases):
                 # "The repository is taken" would reveal a project that the principal can't see.
                 current_principal().require_all_projects("projects:write")
             if forged:
-                last = await self.kit.guard.last_version(repositories, f"projects/{project_id}")
+                last = await self.kit.guard.last_version(repositories, project_target(project_id))
                 await repositories.projects.count_from(project_id, max(last, 1))
             updated = await repositories.projects.update(project_id, changes)
             if updated is None:
@@ -237,10 +234,9 @@ class Projects(UseCases):
         async with self.transaction() as repositories:
             if not current_principal().sees(project_id):
                 raise ProjectNotFound
-            target = f"projects/{project_id}"
-            if not await repositories.projects.purge(project_id) and not (
-                await self.kit.guard.must_exist(repositories, PROJECTS, target)
-            ):
+            target = project_target(project_id)
+            existed = await repositories.projects.purge(project_id)
+            if not existed and not await self.kit.guard.must_exist(repositories, PROJECTS, target):
                 raise ProjectNotFound
             await self.kit.audit.record(
                 repositories,
@@ -387,7 +383,7 @@ class Projects(UseCases):
         await self.kit.audit.record(
             repositories,
             kind,
-            target=f"projects/{project.id}",
+            target=project_target(project.id),
             project_id=project.id,
             fields=fields,
             version=project.version,

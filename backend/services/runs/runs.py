@@ -154,8 +154,8 @@ class Runs(UseCases):
     async def _step(self, run_id: int, target: RunStatus, outcome: RunOutcome) -> AgentRun:
         async with self.transaction() as repositories:
             run = await writable_run(repositories, run_id, outcome.lease_token)
-            if run.status is RunStatus.PENDING and target is RunStatus.RUNNING:
-                # The run starts with the project and its configuration as they are now.
+            if target is RunStatus.RUNNING:
+                # The run starts, or goes on, with the project and configuration as they are now.
                 await self.kit.guard.require(repositories, PROJECTS, run.project_id)
                 await self.kit.guard.configuration(repositories, run.project_id)
             given = outcome.outcome()
