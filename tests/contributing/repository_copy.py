@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from shutil import ignore_patterns
 from typing import Final
 from xml.etree import ElementTree as ET
 
@@ -73,7 +74,8 @@ class RepositoryCopy:
         self.path = path
         path.mkdir()
         for folder in FOLDERS:
-            shutil.copytree(ROOT / folder, path / folder)
+            # Other tests may be writing compiled modules, under such names until they are whole.
+            shutil.copytree(ROOT / folder, path / folder, ignore=ignore_patterns("*.pyc.*"))
         for file in ROOT.iterdir():
             if file.is_file() and not file.name.startswith(".coverage"):
                 shutil.copy2(file, path)
