@@ -39,7 +39,7 @@ def prune(
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """Remove logs, runs, deliveries and audit entries beyond their limits.
+    """Remove logs, runs, deliveries and old audit entries.
 
     The limits are the settings STRONGROOM_KEEP_…. A running server does this on its own.
     """

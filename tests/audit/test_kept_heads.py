@@ -249,9 +249,9 @@ def test_a_kill_right_after_a_reveal_leaves_its_head(tmp_path: Path) -> None:
             assert client.get("/api/projects/1/secrets/A/value").json()["value"] == VALUE
         serving.end(signal.SIGKILL)
     head = HeadsFile(directory / "audit.heads").newest()
-    # The token, the project and its secret come first.
+    # The token, the project, its configuration and its secret come first.
     assert head is not None
-    assert head.id == 3 + 20
+    assert head.id == 4 + 20
 
 
 async def test_a_server_exports_the_head_by_itself(runtime: Runtime) -> None:

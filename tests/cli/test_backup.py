@@ -228,7 +228,11 @@ def test_what_is_no_backup_is_refused(command: Command, backup: Path, tmp_path: 
 def large(installation: Path) -> Path:
     """`installation` with so many rows that copying takes a moment."""
     with closing(connect(installation / FILE)) as connection:
-        connection.execute("UPDATE project_settings SET planning_statement = hex(zeroblob(500000))")
+        connection.execute(
+            "INSERT INTO agent_runs (project_id, run_number, target_text, planning_statement,"
+            " created_at, updated_at) SELECT id, 1, 'x', hex(zeroblob(500000)), created_at,"
+            " updated_at FROM projects"
+        )
         connection.commit()
     return installation
 

@@ -126,7 +126,9 @@ class Site:
         ledger."""
         self.check_secrecy()
         status, out, err = command("verify", "--json", "--data-dir", str(self.directory))
-        assert status == 0, (out, err)
+        problems = [check["problem"] for check in json.loads(out)["checks"] if not check["ok"]]
+        assert status == 0, f"verify: {problems}, {err}"
+        assert not problems
         assert json.loads(out)["ok"] is True
         wrong = list(self.ledger.wrong_projects(self.documents()))
         assert not wrong, wrong[:10]
