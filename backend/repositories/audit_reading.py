@@ -61,8 +61,9 @@ class AuditReader:
         return [row[0] for row in found]
 
     def each_kept(self, takes: Callable[[AuditAnchor, LinkedAuditRow | None], bool]) -> None:
-        """Call `takes` with the anchor and each row up to it, in order, until it returns False;
-        with `None` when there is an anchor, but no such row. All show the same moment."""
+        """Call `takes` with the anchor and each row up to it until it returns False; with `None`
+        when there is an anchor, but no such row. All show the same moment. They are not sorted,
+        because that would read all of them first."""
         anchor = ", ".join(f"anchor.{name}" for name in AuditAnchor._fields)
         columns = ", ".join(f"kept.{name}" for name in _COLUMNS)
         split = len(AuditAnchor._fields)
@@ -74,7 +75,7 @@ class AuditReader:
 
         self._db.fetch_while(
             f"SELECT {anchor}, {columns} FROM audit_anchor AS anchor"
-            " LEFT JOIN audit_entries AS kept ON kept.id <= anchor.last_id ORDER BY kept.id",
+            " LEFT JOIN audit_entries AS kept ON kept.id <= anchor.last_id",
             (),
             take,
         )

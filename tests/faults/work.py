@@ -7,7 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from tests.faults.damage import LOSS
 from tests.faults.disks import wait_until
 from tests.faults.site import Site, Tally, command
 from tests.faults.writes import Kind
+from tests.retention.audit_data import add
 from tests.support.forked import Forked
 from tests.support.processes import PATIENCE, Serving, environment
 
@@ -40,10 +41,17 @@ OLD_DAYS = 40
 """The age of these logs in days."""
 
 
+OLD_ENTRIES = 20_000
+"""Entries of the audit that are to be removed."""
+GUARDED = 500
+"""The number of targets, of each of which the newest entry stays."""
+KEEP_AUDIT = {"KEEP_AUDIT_DAYS": str(OLD_DAYS - 10)}
+
+
 @contextlib.contextmanager
-def running(*arguments: str | Path) -> Iterator[Forked]:
+def running(*arguments: str | Path, settings: Mapping[str, str] | None = None) -> Iterator[Forked]:
     """A command as a process, which is killed at the end of the block."""
-    with Forked(arguments, cwd=Path.cwd(), env=environment()) as process:
+    with Forked(arguments, cwd=Path.cwd(), env=environment(**(settings or {}))) as process:
         try:
             yield process
         finally:
@@ -236,6 +244,58 @@ def prune(directory: Path, tally: Tally, rounds: int, seed: int) -> None:
         tally.rounds += 1
 
 
+def prune_audit(directory: Path, tally: Tally, rounds: int, seed: int) -> None:
+    """SIGKILL while old entries of the audit are removed: by a server under load, and by the
+    command."""
+    for number in range(rounds):
+        site = Site(directory / f"site-{number}", tally, seed + number)
+        asyncio.run(_add_old_entries(site))
+        if number % 2 == 0:
+            with site.serving(KEEP_AUDIT) as serving, site.load(serving) as load:
+                site.pause(1.0)
+                serving.process.kill()
+                load.wait()
+                assert serving.finish() == -signal.SIGKILL
+        else:
+            log = site.directory / "strongroom.db-wal"
+            arguments = ("prune", "--data-dir", site.directory)
+            with running(*arguments, settings=KEEP_AUDIT) as process:
+                tally.note(kill_once(process, log.exists, site, 0.8))
+        site.check()
+        left = _old_entries(site)
+        tally.note("old entries left" if left > GUARDED else "no old entries left")
+        with site.serving(KEEP_AUDIT) as serving:
+            with serving.client() as client:
+                # It joins the removal that began at the start, and waits a second for its end.
+                wait_until(lambda: _is_pruned(client), "old entries are never removed")
+                assert not _beyond_limits(client, "audit")
+            assert serving.end() == 0
+        assert _old_entries(site) <= GUARDED
+        site.done()
+        tally.rounds += 1
+
+
+async def _add_old_entries(site: Site) -> None:
+    then = datetime.now(UTC) - timedelta(days=OLD_DAYS)
+    settings = Settings(_env_file=None, data_dir=site.directory)
+    runtime = await Runtime.start(settings, clock=lambda: then)
+    for _ in range(0, OLD_ENTRIES, 1000):
+        await add(runtime.service, *(f"old/{n % GUARDED}{'!' * (n % 2)}" for n in range(1000)))
+    await runtime.stop()
+
+
+def _is_pruned(client: httpx.Client) -> bool:
+    answer = client.post("/api/retention/prune")
+    assert answer.status_code < 300, answer.text
+    return bool(answer.json()["status"] == "completed")
+
+
+def _old_entries(site: Site) -> int:
+    with contextlib.closing(sqlite3.connect(site.directory / "strongroom.db")) as connection:
+        query = "SELECT count(*) FROM audit_entries WHERE target LIKE 'old/%'"
+        return int(connection.execute(query).fetchone()[0])
+
+
 async def _add_old_logs(site: Site) -> None:
     then = datetime.now(UTC) - timedelta(days=OLD_DAYS)
     settings = Settings(_env_file=None, data_dir=site.directory)
@@ -255,8 +315,8 @@ def _goes_on(site: Site) -> None:
     assert not _old_logs(site)
 
 
-def _beyond_limits(client: httpx.Client) -> int:
-    return int(client.get("/api/retention").json()["would_remove"]["logs"]["rows"])
+def _beyond_limits(client: httpx.Client, kind: str = "logs") -> int:
+    return int(client.get("/api/retention").json()["would_remove"][kind]["rows"])
 
 
 def _old_logs(site: Site) -> int:

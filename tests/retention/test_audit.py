@@ -3,6 +3,7 @@
 import asyncio
 import hmac
 import json
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +15,7 @@ from backend.services.operations.pruner import Pruner
 from tests.audit.test_verification import documented_macs
 from tests.retention.audit_data import add, ids, problem, prune
 from tests.retention.data import DAY, limits
+from tests.retention.killed import opened
 from tests.support.api import KEYS, Api
 from tests.support.clocks import SetClock
 
@@ -74,6 +76,19 @@ async def test_of_each_target_the_newest_with_a_digest_stays(
     # x's second, y's second, and what is young.
     assert ids(api.service.db_manager) == [begun + n for n in (4, 7, 9, 10)]
     assert problem(api.service) is None
+
+
+async def test_the_very_first_entry_may_stay(database_path: Path, clock: SetClock) -> None:
+    async with opened(database_path, clock) as service:
+        await add(service, "x!", "w")
+        clock.advance(100 * DAY)
+        await add(service, "end")
+        assert (await prune(service)).audit == 1
+        assert ids(service.db_manager) == [1, 3]
+        await add(service, "x!")
+        assert (await prune(service)).audit == 1
+        assert ids(service.db_manager) == [3, 4]
+        assert problem(service) is None
 
 
 async def test_an_entry_that_stayed_goes_once_its_target_has_a_newer_one(

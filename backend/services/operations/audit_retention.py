@@ -127,7 +127,10 @@ class AuditRetention(UseCases):
         newest = await repositories.audit_retention.newest_with_digest(ids)
         check = ChainCheck(self.kit.audit.chain)
         for linked in newest:
-            _require(check.link_problem(linked))
+            is_first = linked.row.id == 1
+            _require(
+                check.link_problem(linked._replace(previous_mac=ORIGIN) if is_first else linked)
+            )
         return {linked.row.id for linked in newest}
 
     @unit_of_work(read_only=True)
