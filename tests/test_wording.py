@@ -100,3 +100,11 @@ def test_code_has_no_more_of_them_than_before() -> None:
         for name, files in _code().items()
     }
     assert {name: count for name, count in left.items() if count > ALLOWED.get(name, 0)} == {}
+
+
+def test_no_text_has_marks_of_an_unfinished_merge() -> None:
+    texts = [*_pages(), *(path for paths in _code().values() for path in paths)]
+    texts += [ROOT / "Makefile", ROOT / "pyproject.toml", *(ROOT / "migrations").glob("*.sql")]
+    marks = re.compile(r"^(<{7}|>{7}) ", re.MULTILINE)
+    assert len(texts) > 300
+    assert not [str(path) for path in texts if marks.search(path.read_text(encoding="utf-8"))]

@@ -59,6 +59,7 @@ FAULTS = [
     Fault("kill-backup", copies.backup, 20),
     Fault("kill-restore", copies.restore, 20),
     Fault("kill-prune", work.prune, 10),
+    Fault("kill-prune-audit", work.prune_audit, 10),
     Fault("disk-full", disks.disk_full, 5),
     Fault("file-limit", disks.file_limit, 5),
     Fault("sync-fails", injected.sync_fails, 10),
