@@ -20,8 +20,9 @@ from tests.cli.test_terminal import TERMINAL, open_terminal
 from tests.retention.audit_data import add
 from tests.support.processes import Serving, environment
 
-OLD, STAY = 40, 3
-"""The number of old entries, and of those that stay."""
+OLD, STAY = 40, 4
+"""The number of old entries, and of those that stay: the one of the first token, and the newest of
+each target."""
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +38,7 @@ async def installation(template: Path, directory: Path) -> Path:
         now = datetime.now(UTC)
         settings = Settings(_env_file=None, data_dir=template)
         runtime = await Runtime.start(settings, clock=lambda: now - timedelta(days=50))
-        await add(runtime.service, *(f"t{n % STAY}!" for n in range(OLD - 1)))
+        await add(runtime.service, *(f"t{n % (STAY - 1)}!" for n in range(OLD - 1)))
         await runtime.stop()
         runtime = await Runtime.start(settings)
         await add(runtime.service, "young")
@@ -86,7 +87,7 @@ def test_the_server_removes_them_and_goes_on(installation: Path, limited: Comman
             assert answer.status_code == 200
             assert client.get("/api/retention").json()["would_remove"]["audit"]["rows"] == 0
             listed = client.get("/api/audit").json()["entries"]
-            assert [one["id"] for one in listed[-STAY:]] == [OLD, OLD - 1, OLD - 2]
+            assert [one["id"] for one in listed[-STAY:]] == [OLD, OLD - 1, OLD - 2, 1]
             assert limited("verify", "--data-dir", installation).status == 0
         assert serving.end(signal.SIGKILL) == -signal.SIGKILL
     assert limited("verify", "--data-dir", installation).status == 0
