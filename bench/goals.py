@@ -124,6 +124,16 @@ GOALS = (
         over="engine.write.one_transaction",
         unit="x",
     ),
+    *(
+        Goal(
+            f"{title}: more with guarded rows than without",
+            f"guard.{name}.more",
+            Relation.AT_MOST,
+            bound,
+            unit="µs",
+        )
+        for title, name, bound in (("create", "create", 25.0), ("unkept reveal", "reveal", 30.0))
+    ),
     Goal(
         "page 1,000 of a million runs: cost against page 1",
         "depth.million.page1.per_second",

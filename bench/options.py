@@ -8,7 +8,7 @@ from pathlib import Path
 from bench import contestants
 from bench.workloads import WORKLOADS, Workload
 
-SECTIONS = ("engine", "depth", "memory", "import", "parts")
+SECTIONS = ("engine", "guard", "depth", "memory", "import", "parts")
 """The measurements of Strongroom alone, besides the workloads."""
 
 ALL = tuple(workload.name for workload in WORKLOADS) + SECTIONS

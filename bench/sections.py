@@ -1,4 +1,5 @@
-"""Measurements of Strongroom alone: the engine, depth, memory, imports, parts of a request."""
+"""Measurements of Strongroom alone: the engine, guarded rows, depth, memory, imports, parts of a
+request."""
 
 import json
 import subprocess
@@ -20,6 +21,7 @@ def measure_sections(options: Options, work: Path, results: Results, say: Say) -
     """Measure the chosen sections in turn. A section that fails is added to the failures."""
     sections: dict[str, Callable[[Options, Path, Results], None]] = {
         "engine": _engine,
+        "guard": _guard,
         "depth": depth.measure,
         "memory": memory.measure_requests,
         "import": memory.measure_imports,
@@ -41,6 +43,13 @@ def _engine(options: Options, folder: Path, results: Results) -> None:
     for _ in range(options.rounds):
         found = _child("bench.engine", folder, "--seconds", str(min(options.seconds, 3.0)))
         for name, value in found.items():
+            results.figures.setdefault(name, []).append(float(value))
+
+
+def _guard(options: Options, folder: Path, results: Results) -> None:
+    rounds = 3 if options.quick else 10
+    for _ in range(options.rounds):
+        for name, value in _child("bench.guard", folder, "--rounds", str(rounds)).items():
             results.figures.setdefault(name, []).append(float(value))
 
 

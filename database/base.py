@@ -87,6 +87,8 @@ class BaseRepository(TableAccess, Generic[T]):
     writable: ClassVar[frozenset[str]] = frozenset()
     versioned: ClassVar[bool] = True
     """Whether the table has `updated_at` and `version`."""
+    returned: ClassVar[str] = "*"
+    """What `insert` returns: the columns of the row, and perhaps more."""
 
     def __init__(
         self,
@@ -233,7 +235,7 @@ class BaseRepository(TableAccess, Generic[T]):
         names = ", ".join(columns)
         marks = ", ".join("?" * len(columns))
         rows = await self.db.execute_returning(
-            f"INSERT INTO {self.table_name} ({names}) VALUES ({marks}) RETURNING *",
+            f"INSERT INTO {self.table_name} ({names}) VALUES ({marks}) RETURNING {self.returned}",
             tuple(columns.values()),
         )
         return rows[0]

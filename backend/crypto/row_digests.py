@@ -13,12 +13,11 @@ import hmac
 import json
 from collections.abc import Sequence
 
+from pydantic_core import PydanticSerializationError, to_json
+
 from database.engine import Value
 
 FORMAT = "sd1"
-
-# Made once, because `json.dumps` would make an encoder for each call.
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 class RowDigests:
@@ -39,7 +38,17 @@ class RowDigests:
     ) -> str:
         """The digest for the entry of a change, with the row's values after it; `None` for a row
         that was deleted."""
-        text = _encode([table, entry_id, target, version, values])
-        # A surrogate can't be stored, but SQLite can return one from a damaged text.
-        data = text.encode("utf-8", "surrogatepass")
+        data = _json((table, entry_id, target, version, values))
         return f"{FORMAT}:{hmac.digest(self._key, data, hashlib.sha256).hex()}"
+
+
+def _json(content: Sequence[object]) -> bytes:
+    """The content as JSON in UTF-8. A test holds both ways equal."""
+    try:
+        # Takes a third of the time of the standard library's encoder.
+        return to_json(content)
+    except PydanticSerializationError:
+        # A surrogate can't be stored, but SQLite can return one from a damaged text, and a number
+        # that is not finite.
+        text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+        return text.encode("utf-8", "surrogatepass")

@@ -52,6 +52,11 @@ class ProjectRepository(BaseRepository[Project]):
             "auto_confirm_plans",
         }
     )
+    returned = (
+        "*, EXISTS (SELECT 1 FROM audit_entries"
+        " WHERE target = 'projects/' || CAST(projects.id AS TEXT) AND digest IS NOT NULL)"
+        " AS is_in_record"
+    )
 
     def __init__(
         self, db_manager: DatabaseManager | None = None, *, clock: Clock = utc_now
@@ -203,10 +208,16 @@ class ProjectRepository(BaseRepository[Project]):
         return columns
 
     async def insert(self, columns: Mapping[str, Value]) -> Row:
-        """Insert a row with these columns and its `search_text`. Returns the stored row."""
+        """Insert a row with these columns and its `search_text`. Returns the stored row, whose id
+        no project had before, even if the counter of ids was turned back outside the service:
+        rows of a purged project could be put back into it."""
         name, owner, repo = (str(columns[key]) for key in _KEYS)
-        searched = f"{name}\n{owner}/{repo}"
-        return await super().insert({**columns, "search_text": searched})
+        columns = {**columns, "search_text": f"{name}\n{owner}/{repo}"}
+        row = await super().insert(columns)
+        while row["is_in_record"]:
+            await self.delete(row["id"])
+            row = await super().insert(columns)
+        return row
 
 
 _DELETED, _ACTIVE = {"status": ProjectStatus.DELETED}, {"status": ProjectStatus.ACTIVE}

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
 from backend.errors import SecretExists
+from backend.repositories.guarded_rows import SECRETS, RecordedRow, recorded_row, with_entries
 from backend.repositories.keys_repository import ProjectKey
 from backend.repositories.paging import Page, Position, Query, fetch_page, json_members
 from database.base import BaseRepository, Clock, utc_now
@@ -140,6 +141,17 @@ class ProjectSecretsRepository(BaseRepository[ProjectSecret]):
         )
         return self._stored(row) if row is not None else None
 
+    async def get_recorded(
+        self, project_id: int, key: str
+    ) -> tuple[StoredSecret, RecordedRow] | None:
+        """The secret of this key, and the same row with its newest entries in the record, or
+        `None`."""
+        row = await self.db.fetch_one(_RECORDED, (project_id, key))
+        if row is None:
+            return None
+        target = f"projects/{project_id}/secrets/{key}"
+        return self._stored(row), recorded_row(SECRETS, row, target)
+
     async def present_values(
         self, project_id: int, names: Sequence[str]
     ) -> dict[str, PresentValue]:
@@ -214,9 +226,16 @@ class ProjectSecretsRepository(BaseRepository[ProjectSecret]):
         )
 
 
-_WITH_KEY = (
-    "SELECT s.*, k.project_id AS key_project_id, k.wrapped"
-    " FROM project_secrets AS s JOIN project_keys AS k ON k.id = s.project_key_id"
+_KEY_COLUMNS = "k.project_id AS key_project_id, k.wrapped"
+_SECRETS_AND_KEYS = "project_secrets AS s JOIN project_keys AS k ON k.id = s.project_key_id"
+_WITH_KEY = f"SELECT s.*, {_KEY_COLUMNS} FROM {_SECRETS_AND_KEYS}"
+_ENTRIES, _JOINS = with_entries(
+    "'projects/' || CAST(s.project_id AS TEXT) || '/secrets/' || s.key_name",
+    "'projects/' || CAST(s.project_id AS TEXT)",
+)
+_RECORDED = (
+    f"SELECT s.*, {_KEY_COLUMNS}, {_ENTRIES} FROM {_SECRETS_AND_KEYS}{_JOINS}"
+    " WHERE s.project_id = ? AND s.key_name = ?"
 )
 
 _REPLACE_UNDER_SAME_KEY = (

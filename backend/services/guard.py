@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from enum import StrEnum
+from functools import lru_cache
 
 from backend.crypto.row_digests import RowDigests
 from backend.errors import ChangedOutside
@@ -33,24 +34,38 @@ class Guard:
 
     def __init__(self, digests: RowDigests) -> None:
         self.digests = digests
+        # Of a project's entry it is asked for each thing in the project, with the same result.
+        self._is_tombstone = lru_cache(maxsize=4096)(self._computed_tombstone)
 
     def forgery(self, kind: GuardedKind, row: RecordedRow) -> Forgery | None:
         """How the row differs from the record; `None` for a genuine row."""
         entry = row.entry
         if entry is None:
             return Forgery.INSERTED
-        if self.is_tombstone(kind, row.target, entry) or (
+        if (
             row.project_target is not None
             and row.project_entry is not None
             and self.is_tombstone(PROJECTS, row.project_target, row.project_entry)
         ):
             return Forgery.PUT_BACK
         fitting = self.digests.of(kind.table, entry.id, row.target, entry.version, row.values)
-        return None if fitting == entry.digest else Forgery.CHANGED
+        if fitting == entry.digest:
+            return None
+        is_deleted = self.is_tombstone(kind, row.target, entry)
+        return Forgery.PUT_BACK if is_deleted else Forgery.CHANGED
 
     def is_tombstone(self, kind: GuardedKind, target: str, entry: NewestEntry) -> bool:
         """Whether the entry tells that the row was deleted."""
-        return entry.digest == self.digests.of(kind.table, entry.id, target, entry.version, None)
+        return self._is_tombstone(kind.table, target, entry)
+
+    def _computed_tombstone(self, table: str, target: str, entry: NewestEntry) -> bool:
+        return entry.digest == self.digests.of(table, entry.id, target, entry.version, None)
+
+    def is_genuine_row(
+        self, repositories: Repositories, kind: GuardedKind, row: RecordedRow
+    ) -> bool:
+        """Whether the row is as the record left it, or as the transaction did."""
+        return self.forgery(kind, row) is None or row.id in _changed_here(repositories, kind)
 
     async def is_genuine(self, repositories: Repositories, kind: GuardedKind, id: int) -> bool:
         """Whether the row with this id is as the record left it. True without such a row."""

@@ -106,8 +106,7 @@ class Recorder:
         digests = await self._row_digests(repositories, rows, last_id + 1)
         stored = []
         for id, columns in enumerate(rows, last_id + 1):
-            *most, address, _ = columns
-            row = AuditRow._make((id, *most, digests.get(id), address))
+            row = AuditRow._make((id, *columns[:9], digests.get(id), columns.address))
             mac = self.chain.mac(mac, row)
             stored.append((row, mac))
         await repositories.audit.insert(stored)

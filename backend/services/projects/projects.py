@@ -57,7 +57,9 @@ class Projects(UseCases):
         if project.secrets:
             current_principal().require("secrets:write")
         async with self.transaction() as repositories:
-            created = await self._with_new_id(repositories, project)
+            created = await repositories.projects.create(
+                project.model_dump(exclude=set(_NEW_ONLY), mode="python")
+            )
             settings = project.settings.given_fields() if project.settings is not None else {}
             settings_id = await repositories.settings.add(created.id, settings)
             changed = [*(project.model_fields_set - _NEW_ONLY), *map(_settings_field, settings)]
@@ -94,16 +96,6 @@ class Projects(UseCases):
                 ]
             await self.kit.audit.record_all(repositories, events)
             return created
-
-    async def _with_new_id(self, repositories: Repositories, project: ProjectCreate) -> Project:
-        """A new row. Even if the counter of ids was turned back outside the service, no project had
-        its id before: rows of a purged project could be put back into it."""
-        data = project.model_dump(exclude=set(_NEW_ONLY), mode="python")
-        created = await repositories.projects.create(data)
-        while await repositories.guarded_rows.newest(project_target(created.id)) is not None:
-            await repositories.projects.delete(created.id)
-            created = await repositories.projects.create(data)
-        return created
 
     async def get(self, project_id: int) -> Project:
         """The project, deleted or not. Raises `ProjectNotFound`."""

@@ -105,6 +105,11 @@ class SecretSealing:
         left it."""
         if not await self.kit.guard.is_genuine(repositories, SECRETS, stored.secret.id):
             raise SecretUnreadable
+        return self.open_genuine(stored)
+
+    def open_genuine(self, stored: StoredSecret) -> SecretStr:
+        """The value of a secret whose row was compared with the record. Raises
+        `SecretUnreadable`."""
         return self.kit.vault.open(
             stored_key(stored.key), secret_context(stored.secret), stored.secret.ciphertext
         )

@@ -9,7 +9,7 @@ from pydantic import SecretStr
 from backend.crypto.project_cipher import ProjectCipher
 from backend.errors import InvalidField, ProjectNotFound, SecretNotFound, SecretUnreadable
 from backend.repositories import Repositories
-from backend.repositories.guarded_rows import SECRETS, GuardedRow
+from backend.repositories.guarded_rows import SECRETS, GuardedRow, RecordedRow
 from backend.repositories.keys_repository import ProjectKey
 from backend.repositories.project_secrets_repository import (
     PresentValue,
@@ -43,6 +43,7 @@ from backend.services.projects.secret_sealing import (
     stored_key,
 )
 from backend.services.reveals import reveals
+from models import SecretStatus
 
 
 class GivenSecret(Protocol):
@@ -236,8 +237,10 @@ class Secrets(UseCases):
         """A secret's metadata. Raises `ProjectNotFound` and `SecretNotFound`; `SecretUnreadable`
         when its row was deleted outside the service."""
         async with self.transaction() as repositories:
-            metadata = self._sealing.metadata(await self._existing(repositories, project_id, key))
-            await self._sealing.mark_forged(repositories, [metadata])
+            stored, row = await self._recorded(repositories, project_id, key)
+            metadata = self._sealing.metadata(stored)
+            if not self.kit.guard.is_genuine_row(repositories, SECRETS, row):
+                metadata.status = SecretStatus.UNREADABLE
             return metadata
 
     @reveals
@@ -247,8 +250,10 @@ class Secrets(UseCases):
         Raises `ProjectNotFound`, `SecretNotFound`, `SecretUnreadable` and `NotRecorded`.
         """
         async with self.transaction() as repositories:
-            stored = await self._existing(repositories, project_id, key)
-            value = await self._sealing.open(repositories, stored)
+            stored, row = await self._recorded(repositories, project_id, key)
+            if not self.kit.guard.is_genuine_row(repositories, SECRETS, row):
+                raise SecretUnreadable
+            value = self._sealing.open_genuine(stored)
             await self.kit.audit.record_all(repositories, [secret_revealed(stored.secret)])
             return SecretReveal(
                 key=stored.secret.key_name,
@@ -274,20 +279,21 @@ class Secrets(UseCases):
                 row=GuardedRow(SECRETS, None),
             )
 
-    async def _existing(
+    async def _recorded(
         self, repositories: Repositories, project_id: int, key: str
-    ) -> StoredSecret:
-        """The project's secret of this key. Raises `ProjectNotFound` and `SecretNotFound`;
-        `SecretUnreadable` when its row was deleted outside the service."""
+    ) -> tuple[StoredSecret, RecordedRow]:
+        """The project's secret of this key, and its row with its newest entries. Raises
+        `ProjectNotFound` and `SecretNotFound`; `SecretUnreadable` when its row was deleted outside
+        the service."""
         if not current_principal().sees(project_id):
             raise ProjectNotFound
-        stored = await repositories.secrets.get(project_id, key)
-        if stored is None:
+        found = await repositories.secrets.get_recorded(project_id, key)
+        if found is None:
             await existing_project(repositories, project_id)
             if await self._must_exist(repositories, project_id, key):
                 raise SecretUnreadable
             raise SecretNotFound
-        return stored
+        return found
 
     async def _must_exist(self, repositories: Repositories, project_id: int, key: str) -> bool:
         target = secret_target(project_id, key)
