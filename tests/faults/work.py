@@ -135,17 +135,25 @@ def _make_older(database: Path, version: int, chain: AuditChain) -> ExportedHead
 
 
 def _chain_as_before(connection: sqlite3.Connection, chain: AuditChain) -> AuditHead:
-    """Give the rows of the audit the MACs of the versions that had fewer columns. Returns the
-    head."""
+    """Give the rows of the audit the columns and MACs of the versions that had fewer columns, and
+    leave out those that tell of the guarding of rows. Returns the head."""
     head = AuditHead(0, ORIGIN)
     names = ", ".join(AuditRow._fields[:9])
-    rows = connection.execute(f"SELECT {names} FROM main.audit_entries ORDER BY id")  # noqa: S608
-    for columns in rows.fetchall():
-        row = AuditRow._make((*columns, None, None, None))
+    marks = ", ".join("?" * 10)
+    rows = connection.execute(
+        f"SELECT {names} FROM main.audit_entries"  # noqa: S608
+        " WHERE action NOT LIKE 'rows.%' ORDER BY id"
+    ).fetchall()
+    connection.execute("DELETE FROM main.audit_entries")
+    for id, columns in enumerate(rows, 1):
+        row = AuditRow._make((id, *tuple(columns)[1:], None, None, None))
         mac = chain.earlier_mac(head.mac, row)
         assert mac is not None
-        connection.execute("UPDATE main.audit_entries SET mac = ? WHERE id = ?", (mac, row.id))
-        head = AuditHead(row.id, mac)
+        connection.execute(
+            f"INSERT INTO main.audit_entries ({names}, mac) VALUES ({marks})",  # noqa: S608
+            (*row[:9], mac),
+        )
+        head = AuditHead(id, mac)
     return head
 
 
