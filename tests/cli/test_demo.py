@@ -18,7 +18,7 @@ BEGIN = datetime(2026, 1, 5, tzinfo=UTC)
 async def week(data_dir: Path, seed: int) -> dict[str, list[dict[str, object]]]:
     """The rows that a small week leaves in the tables that a front end shows."""
     clock = DemoClock(BEGIN)
-    runtime = await Runtime.start(Settings(data_dir=data_dir), clock=clock)
+    runtime = await Runtime.start(Settings(data_dir=data_dir, db_readers=1), clock=clock)
     try:
         await DemoWeek(runtime.service, clock, seed=seed, runs=20).fill()
         query = runtime.manager.async_execute_query
