@@ -20,7 +20,7 @@ endif
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: FORCE help run test indirect faults coverage check format lint types schema bench lock clean
+.PHONY: FORCE help run test long indirect faults coverage check format lint types schema bench lock clean
 
 help: ## list the targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -28,11 +28,14 @@ help: ## list the targets
 run: $(VENV)/.run ## start the server, by default on http://127.0.0.1:8000 with its data in ./data
 	@exec $(BIN)/strongroom serve $(ARGS)
 
-test: $(VENV)/.dev ## run the test suite (ARGS="-k name" for a part of it)
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
+test: $(VENV)/.dev ## run the test suite without its long forms (ARGS="-k name" for a part)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m 'not long_form' $(ARGS)
+
+long: $(VENV)/.dev ## run the long forms of tests: more kills, more requests, CONTRIBUTING.md's nine steps
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m long_form $(ARGS)
 
 indirect: $(VENV)/.dev ## run the HTTP tests with FastAPI's own handlers instead of direct calls
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --through-fastapi $(ARGS) tests/http tests/access
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --through-fastapi -m 'not long_form' $(ARGS) tests/http tests/access
 
 faults: $(VENV)/.dev ## break servers under load, and check what they promised (ARGS=--help)
 	@$(BIN)/python -m tests.faults $(ARGS)

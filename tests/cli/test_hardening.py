@@ -256,6 +256,7 @@ def test_settings_reach_the_server(tmp_path: Path) -> None:
         assert serving.end() == 0
 
 
+@pytest.mark.long_form
 def test_slow_clients_are_closed(tmp_path: Path) -> None:
     with Serving(tmp_path / "data") as serving, contextlib.ExitStack() as stack:
         post = (

@@ -162,6 +162,7 @@ def _closed_by_the_server(serving: Serving) -> bool:
             continue
 
 
+@pytest.mark.long_form
 def test_a_request_that_never_ends_does_not_hold_back_the_end(
     command: Command, directory: Path
 ) -> None:

@@ -89,7 +89,7 @@ def test_a_table_takes_its_own_files_and_a_line_in_each_of_five_lists() -> None:
         assert re.search(rf"`{folder.removesuffix('/projects')}/", steps), folder
 
 
-@pytest.mark.long
+@pytest.mark.long_form
 def test_every_discovering_test_passes_with_the_table(tmp_path: Path) -> None:
     copy = RepositoryCopy(tmp_path / "repository")
     copy.make_schema()
@@ -98,7 +98,7 @@ def test_every_discovering_test_passes_with_the_table(tmp_path: Path) -> None:
     assert any("/api/notes/{note_id}" in name for name in failures)
 
 
-@pytest.mark.long
+@pytest.mark.long_form
 def test_a_fault_in_the_table_is_noticed_by_a_test_that_does_not_know_it(tmp_path: Path) -> None:
     faulty = RepositoryCopy(tmp_path / "faulty")
     for _, _, (file, right, wrong) in FAULTS.values():

@@ -12,7 +12,7 @@ from tests.faults.program import FAULTS, NOTICED
 from tests.support.processes import environment
 
 ROOT = Path(__file__).parent.parent.parent
-GROUPS = 4
+GROUPS = 3
 """The faults are tried in their own processes, because mounts and commands leave traces in a
 process. Each process takes two seconds to start."""
 

@@ -20,7 +20,7 @@ async def made_world(
         _env_file=None,
         environment="testing",
         master_keys=master_keys,
-        db_readers=2,
+        db_readers=1,
         data_dir=directory,
     )
     world = World(settings)

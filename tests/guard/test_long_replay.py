@@ -9,7 +9,7 @@ from tests.guard.operations import NAMES
 from tests.guard.test_replay import replayed_after
 
 
-@pytest.mark.long
+@pytest.mark.long_form
 async def test_the_record_gives_every_guarded_row_after_five_thousand_operations(
     service: DatabaseService,
 ) -> None:

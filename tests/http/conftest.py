@@ -32,6 +32,7 @@ def shared(
         data_dir=directory,
         master_keys=SecretStr(master_keys),
         cors_origins=(ORIGIN,),
+        db_readers=1,
     )
     with RunningServer(create_app(settings)) as server:
         yield server

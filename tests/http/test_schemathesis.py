@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 CONFIG: dict[str, Any] = {
     "generation": {
         "deterministic": True,
-        "max-examples": 4,
         "database": "none",
         # This replaces the pattern; see below.
         "allow-x00": False,
@@ -54,13 +53,15 @@ def without_nul_patterns(part: Any) -> Any:
     return [without_nul_patterns(item) for item in part] if isinstance(part, list) else part
 
 
-def schema(**phases: Any) -> "schemathesis.BaseSchema":
-    """The document, loaded by schemathesis for these phases."""
+def schema(count: int = 4, **phases: Any) -> "schemathesis.BaseSchema":
+    """The document, loaded by schemathesis for these phases, with at most `count` random requests
+    of each kind for a call."""
     # Only the worker that needs it imports it: the import takes longer than all tests of many
     # modules.
     import schemathesis
 
-    config = schemathesis.Config.from_dict({**CONFIG, "phases": phases})
+    generation = {**CONFIG["generation"], "max-examples": count}
+    config = schemathesis.Config.from_dict({**CONFIG, "generation": generation, "phases": phases})
     return schemathesis.openapi.from_dict(without_nul_patterns(document()), config=config)
 
 
@@ -122,11 +123,12 @@ def admin(tmp_path_factory: pytest.TempPathFactory, master_keys: str) -> Iterato
         yield {"base_url": server.url, "headers": bearer(token)}
 
 
+@pytest.mark.parametrize("count", [2, pytest.param(20, marks=pytest.mark.long_form)])
 @pytest.mark.parametrize("call", ALL, ids=str)
 def test_made_up_requests_are_answered_as_the_document_says(
-    call: Call, admin: dict[str, Any]
+    call: Call, count: int, admin: dict[str, Any]
 ) -> None:
-    valid_answers(made_up(), call, **admin)
+    valid_answers(made_up(count), call, **admin)
 
 
 @pytest.mark.parametrize("call", SOME, ids=str)

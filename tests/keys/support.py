@@ -22,6 +22,7 @@ def settings_of(directory: Path, *keys: str) -> Settings:
         environment="testing",
         data_dir=directory,
         master_keys=SecretStr(",".join(keys)),
+        db_readers=1,
     )
 
 

@@ -96,9 +96,10 @@ async def test_a_key_that_is_still_in_use_can_not_be_dropped(tmp_path: Path) -> 
     await (await started(tmp_path, NEW)).stop()
 
 
-async def test_it_goes_on_wherever_it_was_interrupted(tmp_path: Path) -> None:
+@pytest.mark.parametrize("projects", [12, pytest.param(60, marks=pytest.mark.long_form)])
+async def test_it_goes_on_wherever_it_was_interrupted(tmp_path: Path, projects: int) -> None:
     runtime = await started(tmp_path, OLD)
-    await fill(runtime.service, projects=60, secrets=1)
+    await fill(runtime.service, projects=projects, secrets=1)
     before = await read_everything(runtime.service)
     await runtime.stop()
     old_ids = set()
@@ -118,7 +119,7 @@ async def test_it_goes_on_wherever_it_was_interrupted(tmp_path: Path) -> None:
         if result is not None:
             break
     assert result is not None
-    assert (result.total, result.done, result.failed) == (61, 61, 0)
+    assert (result.total, result.done, result.failed) == (projects + 1, projects + 1, 0)
     runtime = await started(tmp_path, NEW)
     assert not old_ids & {row["id"] for row in key_rows(runtime)}
     assert await read_everything(runtime.service) == before

@@ -7,6 +7,7 @@ import signal
 from pathlib import Path
 
 import httpx
+import pytest
 
 from backend.services.audit.verification import verify_audit
 from database.sqlite.integrity import file_problem, reference_problem
@@ -15,8 +16,6 @@ from tests.keys.support import NEW, OLD, fill, key_rows, read_everything, starte
 from tests.support.forked import Forked
 from tests.support.http import JSON
 from tests.support.processes import PATIENCE, Serving, environment, run
-
-ROUNDS = 5
 
 
 def kill_after(directory: Path, steps: int) -> bool:
@@ -33,7 +32,8 @@ def kill_after(directory: Path, steps: int) -> bool:
         return process.wait(PATIENCE) == 0
 
 
-async def test_a_kill_at_any_step_loses_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kills", [2, pytest.param(10, marks=pytest.mark.long_form)])
+async def test_a_kill_at_any_step_loses_nothing(tmp_path: Path, kills: int) -> None:
     runtime = await started(tmp_path, OLD)
     await fill(runtime.service, projects=60, secrets=10)
     before = await read_everything(runtime.service)
@@ -41,7 +41,7 @@ async def test_a_kill_at_any_step_loses_nothing(tmp_path: Path) -> None:
     await runtime.stop()
     chance = random.Random(7)  # noqa: S311 - when to kill is no secret
     killed = 0
-    for _ in range(ROUNDS):
+    for _ in range(kills):
         if kill_after(tmp_path, chance.randint(1, 6)):
             break
         killed += 1

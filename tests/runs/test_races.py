@@ -32,7 +32,7 @@ def admin(server: RunningServer, settings: Settings) -> Iterator[httpx.Client]:
         yield client
 
 
-def contend(admin: httpx.Client, task: str) -> list[Any]:
+def contend(admin: httpx.Client, task: str, tasks: int = TASKS) -> list[Any]:
     """The results of all tasks of all processes in one list."""
     token = admin.headers["Authorization"].removeprefix("Bearer ")
     with ExitStack() as stack:
@@ -41,7 +41,7 @@ def contend(admin: httpx.Client, task: str) -> list[Any]:
         start = stack.enter_context(os.fdopen(write, "wb"))
         contenders = []
         for process in range(PROCESSES):
-            arguments = [str(admin.base_url), token, task, str(process * TASKS), str(TASKS)]
+            arguments = [str(admin.base_url), token, task, str(process * tasks), str(tasks)]
             contender = Forked(arguments, cwd=ROOT, env=os.environ, stdin=started, function=main)
             contenders.append(stack.enter_context(contender))
             stack.callback(contender.kill)
@@ -78,12 +78,13 @@ def test_numbers_of_runs_are_dense(admin: httpx.Client) -> None:
         assert numbers == list(range(1, PROCESSES * TASKS * 2 + 1))
 
 
-def test_each_run_is_ended_once(admin: httpx.Client) -> None:
+@pytest.mark.parametrize("tasks", [8, pytest.param(TASKS, marks=pytest.mark.long_form)])
+def test_each_run_is_ended_once(admin: httpx.Client, tasks: int) -> None:
     make_runs(admin, 8)
     for run_id in range(1, 9):
         to = f"/api/agent-runs/{run_id}/transitions"
         assert admin.post(to, json={"to": "running"}).status_code == 200
-    got = contend(admin, "finish")
+    got = contend(admin, "finish", tasks)
     assert Counter(run_id for run_id, _, _ in got) == dict.fromkeys(range(1, 9), 1)
     for run_id, status, result in got:
         run = admin.get(f"/api/agent-runs/{run_id}").json()

@@ -1,8 +1,8 @@
 """First starts that are interrupted at each of their steps: a program that a test runs.
 
-Its argument is an empty directory. Each start is a fork that ends at once, as after a SIGKILL, at
-its n-th use of a file in the data directory; the next start must succeed. The program prints the
-number of steps.
+Its arguments are an empty directory and a number n: every n-th step is tried. Each start is a fork
+that ends at once, as after a SIGKILL, at a use of a file in the data directory; the next start must
+succeed. The program prints the number of steps.
 """
 
 import asyncio
@@ -49,7 +49,7 @@ def _cut_short(directory: Path, step: int) -> None:
     asyncio.run(_start(directory))
 
 
-def main(folder: Path) -> int:
+def main(folder: Path, every: int) -> int:
     """The number of steps at which a first start was interrupted and the next one succeeded."""
     step = 0
     while True:
@@ -62,8 +62,8 @@ def main(folder: Path) -> int:
         if _forked(lambda where=directory: asyncio.run(_start(where))):  # type: ignore[misc]
             sys.exit(f"the start after one that was cut short at step {step} failed")
         # The key and the database come first; the migrations after them are alike.
-        step += 1 if step < 30 else 4
+        step += every if step < 30 else 4 * every
 
 
 if __name__ == "__main__":
-    sys.stdout.write(str(main(Path(sys.argv[1]))))
+    sys.stdout.write(str(main(Path(sys.argv[1]), int(sys.argv[2]))))

@@ -4,16 +4,19 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.support.processes import environment
 
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.parametrize("every", [4, pytest.param(1, marks=pytest.mark.long_form)])
 def test_a_first_start_that_is_cut_short_anywhere_is_followed_by_one_that_works(
-    tmp_path: Path,
+    tmp_path: Path, every: int
 ) -> None:
     run = subprocess.run(
-        [sys.executable, "-m", "tests.runtime.first_starts", tmp_path],
+        [sys.executable, "-m", "tests.runtime.first_starts", tmp_path, str(every)],
         cwd=ROOT,
         env={**environment(), "PYTHONPATH": str(ROOT)},
         capture_output=True,

@@ -27,8 +27,6 @@ from tests.support.forked import Forked
 from tests.support.http import new_project
 from tests.support.processes import environment, run
 
-TIMES = {EXTEND_AUDIT: 4, GUARD_ROWS: 20}
-"""How often the guarding of each earlier version is killed."""
 PROJECTS = 4_000
 KEY = "API_KEY"
 
@@ -46,7 +44,7 @@ async def fill(service: DatabaseService) -> None:
     )
 
 
-@pytest.fixture(params=TIMES)
+@pytest.fixture(params=[EXTEND_AUDIT, GUARD_ROWS])
 def before(request: pytest.FixtureRequest) -> int:
     """The first migration that the earlier version does not know."""
     return int(request.param)
@@ -238,9 +236,8 @@ def guarding(settings: Settings, kill_after: float | None) -> float:
         return time.monotonic() - began
 
 
-def test_a_guarding_that_is_killed_goes_on_at_the_next_start(
-    earlier: Settings, before: int
-) -> None:
+@pytest.mark.parametrize("kills", [4, pytest.param(20, marks=pytest.mark.long_form)])
+def test_a_guarding_that_is_killed_goes_on_at_the_next_start(earlier: Settings, kills: int) -> None:
     change(
         earlier,
         "WITH RECURSIVE n(i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n"
@@ -253,7 +250,7 @@ def test_a_guarding_that_is_killed_goes_on_at_the_next_start(
     took = guarding(earlier, None)
     chance = random.Random(4)  # noqa: S311 - no secret
     counts = set()
-    for _ in range(TIMES[before]):
+    for _ in range(kills):
         if "rows.guarding_finished" in actions(earlier):
             for path in earlier.data_dir.iterdir():
                 path.unlink()
