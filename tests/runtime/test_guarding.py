@@ -195,6 +195,23 @@ async def test_an_emptied_record_makes_no_row_genuine(earlier: Settings) -> None
     await runtime.stop()
 
 
+async def test_an_emptied_record_that_goes_on_makes_no_row_genuine(settings: Settings) -> None:
+    runtime = await Runtime.start(settings)
+    await fill(runtime.service)
+    await runtime.stop()
+    change(settings, "DELETE FROM audit_entries")
+    runtime = await Runtime.start(settings)
+    await runtime.stop()
+    # The start recorded the loss, which an operator accepts like this.
+    assert "audit.loss_found" in actions(settings)
+    (settings.data_dir / "audit.heads").unlink()
+    for _ in range(2):
+        runtime = await Runtime.start(settings)
+        assert "tokens/1 was inserted" in await forged(runtime.service)
+        await runtime.stop()
+    assert not [action for action in actions(settings) if action.startswith("rows.")]
+
+
 async def test_a_backup_of_before_is_restored_and_guarded_likewise(
     earlier: Settings, tmp_path: Path
 ) -> None:
