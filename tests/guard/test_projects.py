@@ -186,3 +186,17 @@ async def test_an_inserted_project_can_be_purged(world: World) -> None:
         problem(await service.client.patch(path, json={"name": "new"}), "changed_outside")
         assert (await service.client.delete(path, params={"purge": "true"})).status_code == 204
         assert service.faults() == []
+
+
+async def test_a_purged_project_that_was_put_back_can_not_be_replaced(world: World) -> None:
+    with outside(world.database) as db:
+        for table in ("projects", "project_keys", "project_settings", "project_secrets"):
+            put(db, table, world.rows[f"purged {table}"])
+    async with running(world) as service:
+        client, path = service.client, "/api/projects/3"
+        for _ in range(2):
+            answer = await client.patch(path, json={**WHOLE, "github_repo": "purged"})
+            assert "purge" in problem(answer, "changed_outside")["detail"]
+        # Otherwise the secrets that the purge removed would be genuine again.
+        problem(await client.get(f"{path}/secrets/KEY/value"), "secret_unreadable")
+        problem(await client.get(f"{path}/configuration"), "changed_outside")
