@@ -138,7 +138,9 @@ async def _content_checks(settings: Settings) -> list[Check]:
                 # Only a whole audit can tell which rows are genuine.
                 if checks[-1].problem is None:
                     checks.append(await _guarded_rows(opened))
-    except (DatabaseError, StartRefused) as error:
+    except StartRefused as error:
+        checks.append(Check("content", str(error), advice=""))
+    except DatabaseError as error:
         checks.append(Check("content", sentence(error)))
     return checks
 

@@ -176,6 +176,18 @@ async def test_a_project_that_is_not_in_the_table_any_more_can_be_purged(world: 
         problem(again, "project_not_found")
 
 
+async def test_what_stayed_of_a_project_without_its_row_goes_with_the_purge(world: World) -> None:
+    with outside(world.database) as db:
+        db.execute("DELETE FROM projects WHERE id = 1")
+        assert db.execute("PRAGMA foreign_key_check").fetchall() != []
+    async with running(world) as service:
+        purged = await service.client.delete(PATH, params={"purge": "true"})
+        assert purged.status_code == 204
+        assert await service.named_by_verify() == set()
+    with outside(world.database) as db:
+        assert db.execute("PRAGMA foreign_key_check").fetchall() == []
+
+
 async def test_an_inserted_project_can_be_purged(world: World) -> None:
     with outside(world.database) as db:
         row = world.rows["early project"]

@@ -126,6 +126,8 @@ async def test_a_guarding_that_was_interrupted_is_pending(earlier: Settings) -> 
     assert pending.status == 1
     ran = run("token", "list", cwd=earlier.data_dir, env=variables(earlier))
     assert "run strongroom migrate" in ran.complaint
+    ran = run("verify", cwd=earlier.data_dir, env=variables(earlier))
+    assert ran.complaint.endswith("run strongroom migrate or strongroom serve")
     command("migrate", settings=earlier)
     command("migrate", "--check", settings=earlier)
 
