@@ -75,7 +75,8 @@ def verify(data_dir: DataDir = None, as_json: AsJson = False) -> None:
     manager = read_only_manager(settings)
     # The log comes first, because data lost with a damaged log looks like damage in the file.
     checks = [_log_check(manager), *_file_checks(manager)]
-    if not any(check.problem for check in checks):
+    # A row that refers to nothing must not hide what is wrong with others.
+    if not any(check.problem for check in checks if check.name != "references"):
         checks += _unused(settings) or asyncio.run(_content_checks(settings))
     _report(checks, as_json=as_json)
     bad = next((check for check in checks if check.problem), None)
