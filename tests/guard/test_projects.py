@@ -188,6 +188,23 @@ async def test_what_stayed_of_a_project_without_its_row_goes_with_the_purge(worl
         assert db.execute("PRAGMA foreign_key_check").fetchall() == []
 
 
+async def test_projects_with_secrets_are_created_though_all_counters_were_turned_back(
+    world: World,
+) -> None:
+    with outside(world.database) as db:
+        db.execute("UPDATE sqlite_sequence SET seq = 0")
+    async with running(world) as service:
+        body = {
+            **WHOLE,
+            "github_repo": "another",
+            "settings": {},
+            "secrets": [{"key": "KEY", "value": "made up"}],
+        }
+        made = await service.client.post("/api/projects", json=body)
+        assert made.status_code == 201
+        assert service.faults() == []
+
+
 async def test_an_inserted_project_can_be_purged(world: World) -> None:
     with outside(world.database) as db:
         row = world.rows["early project"]
