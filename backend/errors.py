@@ -258,11 +258,11 @@ class ChangedOutside(StrongroomError):
 
     code = "changed_outside"
 
-    def __init__(self, thing: str) -> None:
+    def __init__(self, thing: str, way_out: str = "send all of its fields to replace it") -> None:
         """`thing` is the word for such a row."""
         super().__init__(
             f"the {thing} was changed in the database file by something other than the service: "
-            "restore a backup, or send all of its fields to replace it"
+            f"restore a backup, or {way_out}"
         )
 
 

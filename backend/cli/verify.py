@@ -75,7 +75,8 @@ def verify(data_dir: DataDir = None, as_json: AsJson = False) -> None:
     manager = read_only_manager(settings)
     # The log comes first, because data lost with a damaged log looks like damage in the file.
     checks = [_log_check(manager), *_file_checks(manager)]
-    if not any(check.problem for check in checks):
+    # A row that refers to nothing must not hide what is wrong with others.
+    if not any(check.problem for check in checks if check.name != "references"):
         checks += _unused(settings) or asyncio.run(_content_checks(settings))
     _report(checks, as_json=as_json)
     bad = next((check for check in checks if check.problem), None)
@@ -138,7 +139,9 @@ async def _content_checks(settings: Settings) -> list[Check]:
                 # Only a whole audit can tell which rows are genuine.
                 if checks[-1].problem is None:
                     checks.append(await _guarded_rows(opened))
-    except (DatabaseError, StartRefused) as error:
+    except StartRefused as error:
+        checks.append(Check("content", str(error), advice=""))
+    except DatabaseError as error:
         checks.append(Check("content", sentence(error)))
     return checks
 

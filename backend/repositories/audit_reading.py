@@ -21,7 +21,6 @@ class GuardingState(NamedTuple):
 
     finished_id: int | None
     started_id: int | None
-    last_id: int | None
     has_digest: bool
 
 
@@ -92,10 +91,17 @@ class AuditReader:
         newest = "(SELECT max(id) FROM audit_entries WHERE action = 'rows.guarding_{}')"
         [row] = self._db.fetch_tuples(
             f"SELECT {newest.format('finished')}, {newest.format('started')},"
-            " (SELECT max(id) FROM audit_entries),"
             " EXISTS (SELECT 1 FROM audit_entries WHERE digest IS NOT NULL)"
         )
-        return GuardingState(row[0], row[1], row[2], bool(row[3]))
+        return GuardingState(row[0], row[1], bool(row[2]))
+
+    def has_any(self, actions: Sequence[str]) -> bool:
+        """Whether a row has one of these actions."""
+        [row] = self._db.fetch_tuples(
+            f"SELECT EXISTS (SELECT 1 FROM audit_entries WHERE {among('action', actions)})",
+            tuple(actions),
+        )
+        return bool(row[0])
 
     def first_other(self, after_id: int, action: str) -> int | None:
         """The id of the first row after `after_id` with another action; `None` without one."""

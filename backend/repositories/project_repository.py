@@ -184,7 +184,12 @@ class ProjectRepository(BaseRepository[Project]):
 
     async def purge(self, project_id: int) -> bool:
         """Remove the project and everything that belongs to it. Returns whether it existed."""
-        return await self.delete(project_id)
+        if await self.delete(project_id):
+            return True
+        # Another program may have removed the row alone.
+        for table in _IN_PROJECT:
+            await self.db.execute(f"DELETE FROM {table} WHERE project_id = ?", (project_id,))
+        return False
 
     async def _holder(self, id: int, changes: Mapping[str, Value]) -> ProjectExists:
         """The error for a project whose repository, after `changes`, another project has."""
@@ -242,6 +247,15 @@ def contains(text: str) -> str:
     return f"%{text}%"
 
 
+_IN_PROJECT = (
+    # Values before the keys that they refer to.
+    "agent_runs",
+    "webhooks",
+    "project_secrets",
+    "project_settings",
+    "project_keys",
+    "run_queues",
+)
 _MEMBERS = json_members(Project)
 _LISTED = [status.value for status in ProjectStatus if status is not ProjectStatus.DELETED]
 """The statuses that are listed without a filter by status."""

@@ -226,8 +226,11 @@ class ProjectSecretsRepository(BaseRepository[ProjectSecret]):
         )
 
 
-_KEY_COLUMNS = "k.project_id AS key_project_id, k.wrapped"
-_SECRETS_AND_KEYS = "project_secrets AS s JOIN project_keys AS k ON k.id = s.project_key_id"
+_KEY_COLUMNS = (
+    # Without the row of its key, which only another program can remove, a secret is unreadable.
+    "COALESCE(k.project_id, s.project_id) AS key_project_id, COALESCE(k.wrapped, '') AS wrapped"
+)
+_SECRETS_AND_KEYS = "project_secrets AS s LEFT JOIN project_keys AS k ON k.id = s.project_key_id"
 _WITH_KEY = f"SELECT s.*, {_KEY_COLUMNS} FROM {_SECRETS_AND_KEYS}"
 _ENTRIES, _JOINS = with_entries(
     "'projects/' || CAST(s.project_id AS TEXT) || '/secrets/' || s.key_name",

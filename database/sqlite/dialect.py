@@ -23,8 +23,13 @@ class SqliteDialect:
 
     async def next_id(self, db: Executor, table: str) -> int:
         """The id of the next row of `table`."""
-        row = await db.fetch_one("SELECT seq FROM sqlite_sequence WHERE name = ?", (table,))
-        return 1 if row is None else int(row[0]) + 1
+        # Like SQLite itself, which does not rely on a counter that may have been turned back.
+        row = await db.fetch_one(
+            f"SELECT max((SELECT coalesce(max(id), 0) FROM {table}),"  # noqa: S608
+            " coalesce((SELECT seq FROM sqlite_sequence WHERE name = ?), 0))",
+            (table,),
+        )
+        return int(row[0]) + 1 if row is not None else 1
 
 
 SQLITE = SqliteDialect()

@@ -124,9 +124,17 @@ def test_a_forged_configuration_is_not_exported_where_a_key_can_show_it(
         connection.execute("UPDATE project_settings SET setup_commands = 'forged' WHERE id = 1")
     refused = command("export", "-", "--data-dir", installation)
     assert (refused.status, refused.out) == (1, "")
-    assert refused.complaint.startswith("the configuration was changed in the database file")
+    assert refused.complaint.startswith("the configuration of project 1 was changed in the data")
     (installation / "master.key").unlink()
     assert command("export", "-", "--data-dir", installation).status == 0
+
+
+def test_the_complaint_names_a_forged_project(command: Command, installation: Path) -> None:
+    with closing(connect(installation / "strongroom.db")) as connection, connection:
+        connection.execute("UPDATE projects SET webhook_url = 'https://evil/' WHERE id = 2")
+    refused = command("export", "-", "--data-dir", installation)
+    assert (refused.status, refused.out) == (1, "")
+    assert refused.complaint.startswith("the project with the id 2 was changed in the data")
 
 
 def test_deleted_projects_are_left_out(command: Command, installation: Path) -> None:

@@ -172,6 +172,18 @@ def test_what_is_wrong_first_is_told(command: Command, installation: Path, state
     assert f"{check}\tFAILED: " in plain.out
 
 
+def test_a_row_that_refers_to_nothing_hides_no_forged_row(
+    command: Command, installation: Path
+) -> None:
+    _change(installation, "UPDATE project_secrets SET project_key_id = 999 WHERE id = 1")
+    _change(installation, "UPDATE projects SET webhook_url = 'https://evil.example/' WHERE id = 3")
+    outcome = command("verify", "--json", "--data-dir", installation)
+    assert outcome.complaint.startswith("references: ")
+    problems = {check["name"]: check["problem"] for check in outcome.json["checks"]}
+    for change in ("projects/3 was changed", "projects/1/secrets/"):
+        assert change in problems["guarded rows"]
+
+
 def test_tokens_of_webhooks_are_tried_as_well(command: Command, installation: Path) -> None:
     async def make_webhook() -> None:
         runtime = await Runtime.start(load_settings(data_dir=installation))

@@ -176,6 +176,35 @@ async def test_a_project_that_is_not_in_the_table_any_more_can_be_purged(world: 
         problem(again, "project_not_found")
 
 
+async def test_what_stayed_of_a_project_without_its_row_goes_with_the_purge(world: World) -> None:
+    with outside(world.database) as db:
+        db.execute("DELETE FROM projects WHERE id = 1")
+        assert db.execute("PRAGMA foreign_key_check").fetchall() != []
+    async with running(world) as service:
+        purged = await service.client.delete(PATH, params={"purge": "true"})
+        assert purged.status_code == 204
+        assert await service.named_by_verify() == set()
+    with outside(world.database) as db:
+        assert db.execute("PRAGMA foreign_key_check").fetchall() == []
+
+
+async def test_projects_with_secrets_are_created_though_all_counters_were_turned_back(
+    world: World,
+) -> None:
+    with outside(world.database) as db:
+        db.execute("UPDATE sqlite_sequence SET seq = 0")
+    async with running(world) as service:
+        body = {
+            **WHOLE,
+            "github_repo": "another",
+            "settings": {},
+            "secrets": [{"key": "KEY", "value": "made up"}],
+        }
+        made = await service.client.post("/api/projects", json=body)
+        assert made.status_code == 201
+        assert service.faults() == []
+
+
 async def test_an_inserted_project_can_be_purged(world: World) -> None:
     with outside(world.database) as db:
         row = world.rows["early project"]
@@ -186,3 +215,17 @@ async def test_an_inserted_project_can_be_purged(world: World) -> None:
         problem(await service.client.patch(path, json={"name": "new"}), "changed_outside")
         assert (await service.client.delete(path, params={"purge": "true"})).status_code == 204
         assert service.faults() == []
+
+
+async def test_a_purged_project_that_was_put_back_can_not_be_replaced(world: World) -> None:
+    with outside(world.database) as db:
+        for table in ("projects", "project_keys", "project_settings", "project_secrets"):
+            put(db, table, world.rows[f"purged {table}"])
+    async with running(world) as service:
+        client, path = service.client, "/api/projects/3"
+        for _ in range(2):
+            answer = await client.patch(path, json={**WHOLE, "github_repo": "purged"})
+            assert "purge" in problem(answer, "changed_outside")["detail"]
+        # Otherwise the secrets that the purge removed would be genuine again.
+        problem(await client.get(f"{path}/secrets/KEY/value"), "secret_unreadable")
+        problem(await client.get(f"{path}/configuration"), "changed_outside")

@@ -280,3 +280,32 @@ async def test_a_purged_project_can_not_be_put_back(world: World, log: io.String
         assert (await client.delete(path, params={"purge": "true"})).status_code == 204
         assert service.faults() == []
     assert VALUES[5] not in log.getvalue()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE project_secrets SET project_key_id = 999 WHERE project_id = 1",
+        "DELETE FROM project_keys WHERE project_id = 1",
+    ],
+)
+async def test_secrets_without_the_row_of_their_key_are_listed_and_can_be_set_again(
+    world: World, statement: str
+) -> None:
+    async with running(world) as service:
+        before = (await service.client.get(SECRETS)).json()["secrets"]
+    with outside(world.database) as db:
+        db.execute(statement)
+    async with running(world) as service:
+        client = service.client
+        listed = (await client.get(SECRETS)).json()["secrets"]
+        whole = (await client.get("/api/projects/1/full")).json()["secrets"]
+        unreadable = [{**secret, "status": "unreadable"} for secret in before]
+        assert listed == whole == unreadable
+        for secret in before:
+            path = f"{SECRETS}/{secret['key']}"
+            assert (await client.get(path)).json()["status"] == "unreadable"
+            problem(await client.get(f"{path}/value"), "secret_unreadable")
+            replaced = await client.put(path, json={"value": "new"})
+            assert replaced.json()["version"] == secret["version"] + 1
+            assert (await client.get(f"{path}/value")).json()["value"] == "new"

@@ -124,6 +124,8 @@ async def test_a_guarding_that_was_interrupted_is_pending(earlier: Settings) -> 
     assert pending.status == 1
     ran = run("token", "list", cwd=earlier.data_dir, env=variables(earlier))
     assert "run strongroom migrate" in ran.complaint
+    ran = run("verify", cwd=earlier.data_dir, env=variables(earlier))
+    assert ran.complaint.endswith("run strongroom migrate or strongroom serve")
     command("migrate", settings=earlier)
     command("migrate", "--check", settings=earlier)
 
@@ -191,6 +193,23 @@ async def test_an_emptied_record_makes_no_row_genuine(earlier: Settings) -> None
     runtime = await Runtime.start(earlier)
     assert "projects/1 was inserted" in await forged(runtime.service)
     await runtime.stop()
+
+
+async def test_an_emptied_record_that_goes_on_makes_no_row_genuine(settings: Settings) -> None:
+    runtime = await Runtime.start(settings)
+    await fill(runtime.service)
+    await runtime.stop()
+    change(settings, "DELETE FROM audit_entries")
+    runtime = await Runtime.start(settings)
+    await runtime.stop()
+    # The start recorded the loss, which an operator accepts like this.
+    assert "audit.loss_found" in actions(settings)
+    (settings.data_dir / "audit.heads").unlink()
+    for _ in range(2):
+        runtime = await Runtime.start(settings)
+        assert "tokens/1 was inserted" in await forged(runtime.service)
+        await runtime.stop()
+    assert not [action for action in actions(settings) if action.startswith("rows.")]
 
 
 async def test_a_backup_of_before_is_restored_and_guarded_likewise(

@@ -21,21 +21,34 @@ from database.connection_manager import DatabaseManager
 
 _ROWS_PER_STEP = 500
 _TARGET = "rows"
+_OF_ROWS = (
+    Kind.TOKEN_CREATED,
+    Kind.PROJECT_CREATED,
+    Kind.PROJECT_UPDATED,
+    Kind.SETTINGS_UPDATED,
+    Kind.SECRET_CREATED,
+    Kind.SECRET_UPDATED,
+    Kind.WEBHOOK_CREATED,
+    Kind.WEBHOOK_UPDATED,
+)
+"""Kinds that earlier versions recorded without digests. Today such an entry, or a later one of its
+transaction, has a digest."""
 
 
 def guarding_is_due(db_manager: DatabaseManager) -> bool:
     """Whether rows are to be guarded: an earlier version wrote the database, or the guarding was
     interrupted. Raises `DatabaseError`.
 
-    An audit without entries is that of a new database, or was emptied, and then nothing may make
-    its rows genuine.
+    An audit without entries is that of a new database, or was emptied. Then nothing may make its
+    rows genuine, even if the service has gone on and recorded the loss, or what happens to runs.
     """
-    state = AuditReader(db_manager).guarding_state()
+    reader = AuditReader(db_manager)
+    state = reader.guarding_state()
     if state.finished_id is not None:
         return False
     if state.started_id is not None:
         return True
-    return state.last_id is not None and not state.has_digest
+    return not state.has_digest and reader.has_any(_OF_ROWS)
 
 
 def guarding_problem(

@@ -6,7 +6,7 @@ from typing import Any
 
 from backend.errors import ChangedOutside, SecretUnreadable
 from backend.repositories import Repositories
-from backend.repositories.guarded_rows import PROJECTS
+from backend.repositories.guarded_rows import CONFIGURATIONS, PROJECTS
 from backend.repositories.paging import Position
 from backend.repositories.project_repository import ProjectFilter
 from backend.repositories.project_secrets_repository import StoredSecret
@@ -149,11 +149,15 @@ class Documents(UseCases):
         filter = ProjectFilter(ids=current_principal().visible_ids)
         page = await repositories.projects.page(filter, sort="created_at", limit=limit, after=after)
         ids = [project.id for project in page.items]
-        if await self.kit.guard.forged(repositories, PROJECTS, ids):
-            raise ChangedOutside(PROJECTS.name)
+        # One of many, so the errors name it.
+        if forged := await self.kit.guard.forged(repositories, PROJECTS, ids):
+            raise ChangedOutside(f"{PROJECTS.name} with the id {min(forged)}")
         documents = []
         for project in page.items:
-            settings = await self.kit.guard.configuration(repositories, project.id)
+            try:
+                settings = await self.kit.guard.configuration(repositories, project.id)
+            except ChangedOutside:
+                raise ChangedOutside(f"{CONFIGURATIONS.name} of project {project.id}") from None
             settings = settings or ProjectSettings.defaults(project)
             content = project.model_dump(mode="json", include=set(_PROJECT_FIELDS))
             content["settings"] = {name: getattr(settings, name) for name in _SETTINGS_FIELDS}

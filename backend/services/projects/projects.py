@@ -25,7 +25,7 @@ from backend.services.base import (
     shielded_then,
     unit_of_work,
 )
-from backend.services.guard import configuration_target, project_target
+from backend.services.guard import Forgery, configuration_target, project_target
 from backend.services.kinds import Kind
 from backend.services.principal import current_principal
 from backend.services.projects.secret_sealing import SecretSealing, secret_created
@@ -170,13 +170,18 @@ class Projects(UseCases):
 
         Raises `ProjectNotFound`; `InvalidField` for the status `deleted`; `ProjectExists` when
         another project has the new repository; `Forbidden` when a principal that is bound to
-        projects changes the repository; and `ChangedOutside`, unless all fields are given.
+        projects changes the repository; and `ChangedOutside`, unless all fields are given and the
+        project was not purged.
         """
         async with self.transaction() as repositories:
             project = await existing_project(repositories, project_id)
             given = update.given_fields()
-            forged = not await self.kit.guard.is_genuine(repositories, PROJECTS, project_id)
+            forgery = await self.kit.guard.forged(repositories, PROJECTS, [project_id])
+            forged = project_id in forgery
             if forged:
+                if forgery[project_id] is Forgery.PUT_BACK:
+                    # A genuine project would make all that was put back with it genuine.
+                    raise ChangedOutside(PROJECTS.name, "purge it again")
                 if not given.keys() >= _ALL_FIELDS:
                     raise ChangedOutside(PROJECTS.name)
             elif project.status is ProjectStatus.DELETED:
