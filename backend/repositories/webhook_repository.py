@@ -71,6 +71,16 @@ class WebhookRepository(BaseRepository[Webhook]):
             key = ProjectKey(row["project_key_id"], row["key_project_id"], row["wrapped"])
         return StoredWebhook(self.model(row), key, bool(row["in_deleted_project"]))
 
+    async def project_of(self, id: int) -> tuple[int, bool] | None:
+        """The webhook's project, and whether it is deleted; `None` without the webhook or the
+        project. Also of a row that is no webhook otherwise, because it was damaged in the file."""
+        row = await self.db.fetch_one(
+            "SELECT w.project_id, p.status = 'deleted' FROM webhooks AS w"
+            " JOIN projects AS p ON p.id = w.project_id WHERE w.id = ?",
+            (id,),
+        )
+        return (row[0], bool(row[1])) if row is not None else None
+
     async def get_sealed_token(self, id: int) -> SealedToken | None:
         """The webhook's secret token; `None` when the webhook does not exist or has no token."""
         row = await self.db.fetch_one(

@@ -194,12 +194,8 @@ async def test_projects_with_secrets_are_created_though_all_counters_were_turned
     with outside(world.database) as db:
         db.execute("UPDATE sqlite_sequence SET seq = 0")
     async with running(world) as service:
-        body = {
-            **WHOLE,
-            "github_repo": "another",
-            "settings": {},
-            "secrets": [{"key": "KEY", "value": "made up"}],
-        }
+        secrets = [{"key": "KEY", "value": "made up"}]
+        body = {**WHOLE, "github_repo": "another", "secrets": secrets}
         made = await service.client.post("/api/projects", json=body)
         assert made.status_code == 201
         assert service.faults() == []

@@ -128,6 +128,17 @@ async def test_it_can_be_deleted(world: World, write: Write) -> None:
         problem(await deliver(service.client, 1, token=NEW_TOKEN), "unauthenticated")
 
 
+@pytest.mark.parametrize("column", ["events", "webhook_type", "created_at"])
+async def test_a_row_that_is_no_webhook_at_all_can_be_deleted(world: World, column: str) -> None:
+    with outside(world.database) as db:
+        db.execute(f"UPDATE webhooks SET {column} = '{{' WHERE id = 1")  # noqa: S608
+    async with running(world) as service:
+        problem(await deliver(service.client, 1, token=NEW_TOKEN), "unauthenticated")
+        assert (await service.client.delete(PATH)).status_code == 204
+        assert service.faults() == []
+        assert (await service.client.get("/api/projects/1/webhooks")).json()["webhooks"] == []
+
+
 async def test_a_webhook_that_is_not_in_the_table_any_more_can_be_deleted(world: World) -> None:
     with outside(world.database) as db:
         db.execute("DELETE FROM webhooks WHERE id = 1")

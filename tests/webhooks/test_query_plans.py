@@ -33,13 +33,14 @@ async def test_no_statement_about_webhooks_scans_or_sorts(
     assert stored is not None
     assert stored.key is not None
     assert await webhooks.get_sealed_token(webhook_id) is not None
+    assert await webhooks.project_of(webhook_id) == (1, False)
     await webhooks.set_first_token(made.id, project_key_id=stored.key.id, ciphertext="x")
     await webhooks.set_triggered(made.id, NOW)
     await webhooks.update(made.id, {"is_active": False})
     await webhooks.delete(made.id)
     for after in (None, (99,)):
         assert (await webhooks.page(1, limit=1, after=after)).items
-    assert len(plans.plans) == 9
+    assert len(plans.plans) == 10
     assert careless(plans) == []
 
 
@@ -89,7 +90,14 @@ async def test_a_delivery_is_found_by_its_id_or_guid(application: FastAPI, webho
     [
         (
             WebhookRepository,
-            {"get_stored", "get_sealed_token", "set_first_token", "set_triggered", "page"},
+            {
+                "get_stored",
+                "get_sealed_token",
+                "project_of",
+                "set_first_token",
+                "set_triggered",
+                "page",
+            },
         ),
         (WebhookDeliveryRepository, {"add", "get_by_guid", "get_with_payload", "page"}),
     ],

@@ -122,20 +122,25 @@ class Webhooks(UseCases):
     async def _project_of(self, repositories: Repositories, webhook_id: int) -> int:
         """The webhook's project: of its row, or of the record if the row was deleted outside the
         service. Raises the errors of `delete`."""
+        found = await repositories.webhooks.project_of(webhook_id)
+        if found is not None:
+            project_id, is_deleted = found
+            if not current_principal().sees(project_id):
+                raise WebhookNotFound
+            if is_deleted:
+                raise ProjectNotFound
+            return project_id
         target = _target(webhook_id)
-        if await repositories.webhooks.get_stored(webhook_id) is not None or not (
-            await self.kit.guard.must_exist(repositories, WEBHOOKS, target)
-        ):
-            stored = await self._changeable_webhook(repositories, webhook_id)
-            return stored.webhook.project_id
-        project_id = await repositories.guarded_rows.project_of(target)
+        if not await self.kit.guard.must_exist(repositories, WEBHOOKS, target):
+            raise WebhookNotFound
+        recorded = await repositories.guarded_rows.project_of(target)
         # What belonged to a purged project has no tombstone of its own.
-        if project_id is None or not await repositories.projects.exists(project_id):
+        if recorded is None or not await repositories.projects.exists(recorded):
             raise WebhookNotFound
-        if not current_principal().sees(project_id):
+        if not current_principal().sees(recorded):
             raise WebhookNotFound
-        await require_live_project(repositories, project_id)
-        return project_id
+        await require_live_project(repositories, recorded)
+        return recorded
 
     def open_token(self, stored: StoredWebhook) -> SecretStr | None:
         """The webhook's secret token; `None` when it has none. Raises `SecretUnreadable`."""
