@@ -255,7 +255,10 @@ def guarding(settings: Settings, kill_after: float | None) -> float:
         return time.monotonic() - began
 
 
-@pytest.mark.parametrize("kills", [4, pytest.param(20, marks=pytest.mark.long_form)])
+MANY = 20
+
+
+@pytest.mark.parametrize("kills", [4, pytest.param(MANY, marks=pytest.mark.long_form)])
 def test_a_guarding_that_is_killed_goes_on_at_the_next_start(earlier: Settings, kills: int) -> None:
     change(
         earlier,
@@ -276,7 +279,8 @@ def test_a_guarding_that_is_killed_goes_on_at_the_next_start(earlier: Settings, 
             (earlier.data_dir / "strongroom.db").write_bytes(unguarded)
         guarding(earlier, chance.uniform(0, took / 2))
         counts.add(actions(earlier).count("rows.guarded"))
-    assert len(counts) > 1
+    # A few kills at random may all come after the same step.
+    assert kills < MANY or len(counts) > 1
     guarding(earlier, None)
     recorded = actions(earlier)
     assert recorded.count("rows.guarded") == PROJECTS + 5
