@@ -19,7 +19,7 @@ from typing import Any
 
 from backend.crypto.audit_chain import ORIGIN, AuditChain
 from backend.repositories.audit_repository import AuditRow, UnnumberedRow
-from backend.repositories.guarded_rows import TOKENS, GuardedRow
+from backend.repositories.guarded_rows import GUARDED_KINDS, GuardedRow
 from backend.runtime import Runtime
 from bench.client import Client
 from bench.contestants import ROOT, strongroom_program
@@ -62,19 +62,25 @@ class Source:
             actor = rng.randrange(len(_ACTORS))
             project = rng.randrange(1, TARGETS // 20)
             number = rng.getrandbits(64)
+            named = target.format(project, number % 18)
             yield UnnumberedRow(
                 time_text(self._at),
                 _ACTORS[actor],
                 actor + 1,
                 kind,
-                target.format(project, number % 18),
+                named,
                 project,
                 '["branch_name","planning_statement"]' if is_guarded else "[]",
                 f"{number >> 16:012x}-{number & 0xFFFFFFFF:08x}",
                 rng.randrange(1, 50),
                 f"192.0.2.{actor}",
-                GuardedRow(TOKENS, 0) if is_guarded else None,
+                _deleted_row(named) if is_guarded else None,
             )
+
+
+def _deleted_row(target: str) -> GuardedRow:
+    """A row of the target's kind that was deleted, so that verification misses none."""
+    return GuardedRow(next(kind for kind in GUARDED_KINDS if kind.targets.fullmatch(target)), None)
 
 
 async def fill(data_dir: Path, entries: int) -> float:
