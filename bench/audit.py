@@ -60,7 +60,8 @@ class Source:
             self._at += timedelta(seconds=1)
             kind, target, is_guarded = rng.choice(_KINDS)
             actor = rng.randrange(len(_ACTORS))
-            project = rng.randrange(1, TARGETS // 20)
+            # Not ids of the projects that requests are about.
+            project = 1_000_000 + rng.randrange(TARGETS // 20)
             number = rng.getrandbits(64)
             named = target.format(project, number % 18)
             yield UnnumberedRow(
