@@ -226,7 +226,7 @@ async def test_a_unit_that_ends_the_transaction_itself_is_told_so(
     # There is no savepoint to release, so nothing is lost.
     results = await in_one_batch(pool, statement(pool, "RELEASE unit"), adding(pool, "other"))
     assert [type(result) for result in results] == [int, StatementError, int]
-    assert await names(pool) == ["next", "first", "other"]
+    assert await names(pool) == ["first", "next", "other"]
     await assert_at_rest(pool)
 
 
