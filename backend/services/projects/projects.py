@@ -1,16 +1,24 @@
 """Use cases for projects and their configuration."""
 
 from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 from pydantic import BaseModel
 
 from backend.errors import ChangedOutside, InvalidField, ProjectNotFound
 from backend.repositories import Repositories
-from backend.repositories.guarded_rows import CONFIGURATIONS, PROJECTS, GuardedRow
-from backend.repositories.project_repository import ProjectFilter
+from backend.repositories.guarded_rows import (
+    CONFIGURATIONS,
+    PROJECTS,
+    GuardedRow,
+    written_row,
+)
+from backend.repositories.paging import row_json
+from backend.repositories.project_repository import PROJECT_MEMBERS, ProjectFilter
 from backend.schemas.projects import (
     ProjectCreate,
+    ProjectFields,
     ProjectFull,
     ProjectList,
     ProjectSettingsUpdate,
@@ -34,6 +42,7 @@ from backend.services.response_cache import ResponseCache
 from models import Project, ProjectSettings, ProjectStatus
 
 _NEW_ONLY = frozenset({"settings", "secrets"})
+_FIELDS = tuple(ProjectFields.model_fields)
 _REPOSITORY = frozenset({"github_owner", "github_repo"})
 _ALL_FIELDS = frozenset(ProjectUpdate.model_fields)
 _ALL_SETTINGS = frozenset(ProjectSettingsUpdate.model_fields)
@@ -46,56 +55,60 @@ class Projects(UseCases):
         super().__init__(kit)
         self._sealing = sealing
 
-    @unit_of_work
     async def create(self, project: ProjectCreate) -> Project:
         """Create a project with its settings and secrets, in one transaction.
 
         Raises `ProjectExists` when another project has the repository, and `Forbidden` for a
         principal that is bound to projects, or that sends secrets and may not write them.
         """
-        current_principal().require_all_projects("projects:write")
-        if project.secrets:
-            current_principal().require("secrets:write")
+        _, created = await self.create_json(project)
+        return Project.model_validate_json(created)
+
+    @unit_of_work
+    async def create_json(self, project: ProjectCreate) -> tuple[int, bytes]:
+        """The same, with the project's id and its JSON."""
+        principal = current_principal()
+        principal.require_all_projects("projects:write")
+        given = project.secrets
+        if given:
+            principal.require("secrets:write")
         async with self.transaction() as repositories:
-            created = await repositories.projects.create(
-                project.model_dump(exclude=set(_NEW_ONLY), mode="python")
+            created = await repositories.projects.add_row(
+                {name: getattr(project, name) for name in _FIELDS}
             )
+            id: int = created["id"]
             settings = project.settings.given_fields() if project.settings is not None else {}
-            settings_id = await repositories.settings.add(created.id, settings)
-            changed = [*(project.model_fields_set - _NEW_ONLY), *map(_settings_field, settings)]
+            configuration = await repositories.settings.add_to(id, settings)
             events = [
                 AuditEvent(
                     Kind.PROJECT_CREATED,
-                    project_target(created.id),
-                    created.id,
-                    changed,
-                    created.version,
-                    row=GuardedRow(PROJECTS, created.id),
+                    project_target(id),
+                    id,
+                    _created_fields(project.model_fields_set, settings),
+                    1,
+                    None,
+                    written_row(PROJECTS, created),
                 ),
                 AuditEvent(
                     Kind.SETTINGS_CREATED,
-                    configuration_target(created.id),
-                    created.id,
-                    settings,
+                    configuration_target(id),
+                    id,
+                    tuple(settings),
                     1,
-                    row=GuardedRow(CONFIGURATIONS, settings_id),
+                    None,
+                    written_row(CONFIGURATIONS, configuration),
                 ),
             ]
-            if project.secrets:
-                project_key = await self._sealing.new_key(repositories, created.id)
-                ids = await repositories.secrets.add_all(
-                    created.id,
-                    [
-                        self._sealing.sealed(project_key, item.key, 1, item.value)
-                        for item in project.secrets
-                    ],
-                )
+            if given:
+                project_key = await self._sealing.new_key(repositories, id)
+                sealed = [self._sealing.sealed(project_key, one.key, 1, one.value) for one in given]
+                rows = await repositories.secrets.add_all(id, sealed)
                 events += [
-                    secret_created(created.id, item.key, 1, id)
-                    for id, item in zip(ids, project.secrets, strict=True)
+                    secret_created(id, secret.key, 1, row)
+                    for row, secret in zip(rows, sealed, strict=True)
                 ]
             await self.kit.audit.record_all(repositories, events)
-            return created
+            return id, row_json(created, PROJECT_MEMBERS)
 
     async def get(self, project_id: int) -> Project:
         """The project, deleted or not. Raises `ProjectNotFound`."""
@@ -316,7 +329,7 @@ class Projects(UseCases):
         """Put a new row in the place of one that was changed outside the service."""
         version = await self.kit.guard.last_version(repositories, configuration_target(project_id))
         await repositories.settings.remove(project_id)
-        await repositories.settings.add(project_id, data, version=version + 1)
+        await repositories.settings.add_to(project_id, data, version=version + 1)
         replaced = await repositories.settings.get_by_project_id(project_id)
         assert replaced is not None  # noqa: S101 - it was just added
         await self._record_settings(repositories, replaced, data)
@@ -392,5 +405,6 @@ def _json(model: BaseModel) -> bytes:
     return model.model_dump_json(by_alias=True).encode()
 
 
-def _settings_field(name: str) -> str:
-    return f"settings.{name}"
+def _created_fields(fields: AbstractSet[str], settings: Collection[str]) -> tuple[str, ...]:
+    """The names of a new project's given fields, with those of its settings."""
+    return (*(fields - _NEW_ONLY), *(f"settings.{name}" for name in settings))
