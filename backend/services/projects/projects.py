@@ -1,7 +1,6 @@
 """Use cases for projects and their configuration."""
 
 from collections.abc import Awaitable, Callable, Collection
-from collections.abc import Set as AbstractSet
 from typing import Any
 
 from pydantic import BaseModel
@@ -12,13 +11,10 @@ from backend.repositories.guarded_rows import (
     CONFIGURATIONS,
     PROJECTS,
     GuardedRow,
-    written_row,
 )
-from backend.repositories.paging import row_json
-from backend.repositories.project_repository import PROJECT_MEMBERS, ProjectFilter
+from backend.repositories.project_repository import ProjectFilter
 from backend.schemas.projects import (
     ProjectCreate,
-    ProjectFields,
     ProjectFull,
     ProjectList,
     ProjectSettingsUpdate,
@@ -36,13 +32,11 @@ from backend.services.base import (
 from backend.services.guard import Forgery, configuration_target, project_target
 from backend.services.kinds import Kind
 from backend.services.principal import current_principal
-from backend.services.projects.secret_sealing import SecretSealing, secret_created
-from backend.services.recording import AuditEvent
+from backend.services.projects.new_project import add_project
+from backend.services.projects.secret_sealing import SecretSealing
 from backend.services.response_cache import ResponseCache
 from models import Project, ProjectSettings, ProjectStatus
 
-_NEW_ONLY = frozenset({"settings", "secrets"})
-_FIELDS = tuple(ProjectFields.model_fields)
 _REPOSITORY = frozenset({"github_owner", "github_repo"})
 _ALL_FIELDS = frozenset(ProjectUpdate.model_fields)
 _ALL_SETTINGS = frozenset(ProjectSettingsUpdate.model_fields)
@@ -67,48 +61,11 @@ class Projects(UseCases):
     @unit_of_work
     async def create_json(self, project: ProjectCreate) -> tuple[int, bytes]:
         """The same, with the project's id and its JSON."""
-        principal = current_principal()
-        principal.require_all_projects("projects:write")
-        given = project.secrets
-        if given:
-            principal.require("secrets:write")
+        current_principal().require_all_projects("projects:write")
+        if project.secrets:
+            current_principal().require("secrets:write")
         async with self.transaction() as repositories:
-            created = await repositories.projects.add_row(
-                {name: getattr(project, name) for name in _FIELDS}
-            )
-            id: int = created["id"]
-            settings = project.settings.given_fields() if project.settings is not None else {}
-            configuration = await repositories.settings.add_to(id, settings)
-            events = [
-                AuditEvent(
-                    Kind.PROJECT_CREATED,
-                    project_target(id),
-                    id,
-                    _created_fields(project.model_fields_set, settings),
-                    1,
-                    None,
-                    written_row(PROJECTS, created),
-                ),
-                AuditEvent(
-                    Kind.SETTINGS_CREATED,
-                    configuration_target(id),
-                    id,
-                    tuple(settings),
-                    1,
-                    None,
-                    written_row(CONFIGURATIONS, configuration),
-                ),
-            ]
-            if given:
-                project_key = await self._sealing.new_key(repositories, id)
-                sealed = [self._sealing.sealed(project_key, one.key, 1, one.value) for one in given]
-                rows = await repositories.secrets.add_all(id, sealed)
-                events += [
-                    secret_created(id, secret.key, 1, row)
-                    for row, secret in zip(rows, sealed, strict=True)
-                ]
-            await self.kit.audit.record_all(repositories, events)
-            return id, row_json(created, PROJECT_MEMBERS)
+            return await add_project(self.kit, self._sealing, repositories, project)
 
     async def get(self, project_id: int) -> Project:
         """The project, deleted or not. Raises `ProjectNotFound`."""
@@ -403,8 +360,3 @@ class Projects(UseCases):
 
 def _json(model: BaseModel) -> bytes:
     return model.model_dump_json(by_alias=True).encode()
-
-
-def _created_fields(fields: AbstractSet[str], settings: Collection[str]) -> tuple[str, ...]:
-    """The names of a new project's given fields, with those of its settings."""
-    return (*(fields - _NEW_ONLY), *(f"settings.{name}" for name in settings))
