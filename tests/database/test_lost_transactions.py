@@ -23,16 +23,13 @@ from database.sqlite.connection import ConnectionConfig
 from database.sqlite.transaction import Work
 from tests.database.engine import (
     LONG,
-    Gate,
     adding,
-    adding_at,
     assert_at_rest,
     files_end_at,
+    in_one_batch,
     make_database,
     names,
-    outcomes,
     stored_names,
-    until_waiting,
 )
 
 LARGE = "x" * 1_000_000
@@ -52,19 +49,6 @@ async def no_room(pool: AsyncConnectionPool) -> AsyncIterator[None]:
     )
     yield
     await pool.run_alone(lambda raw: raw.execute("PRAGMA max_page_count = 1000000").fetchone())
-
-
-async def in_one_batch(
-    pool: AsyncConnectionPool, *works: Work[Any]
-) -> list[object | BaseException]:
-    """The results of the units, run in one batch after a unit that adds `first`."""
-    gate = Gate()
-    first = asyncio.create_task(pool.run_unit(adding_at(pool, gate, "first")))
-    await gate.reached()
-    others = [asyncio.create_task(pool.run_unit(work)) for work in works]
-    await until_waiting(pool, len(others))
-    gate.open()
-    return await asyncio.wait_for(outcomes((first, *others)), LONG)
 
 
 def statement(pool: AsyncConnectionPool, sql: str, *params: str) -> Work[int]:
