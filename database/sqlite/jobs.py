@@ -6,7 +6,7 @@ import contextvars
 import sqlite3
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any, Generic, TypeVar
 
 from database.errors import DatabaseBusy, DatabaseClosed
@@ -25,7 +25,7 @@ class Job(Generic[T]):
         function: Callable[[sqlite3.Connection], T],
         future: "asyncio.Future[T]",
         context: contextvars.Context | None,
-        kind: object = None,
+        kind: Hashable = None,
     ) -> None:
         self._function = function
         self.kind = kind
@@ -110,7 +110,7 @@ class JobQueue:
         wake: Callable[[], None],
         *,
         urgent: bool = False,
-        kind: object = None,
+        kind: Hashable = None,
     ) -> T:
         """Queue `function`, call `wake`, and wait for the result. An urgent job goes before all
         others. `kind` is what jobs have in common that fail alike.

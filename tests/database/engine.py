@@ -75,6 +75,40 @@ def adding(pool: AsyncConnectionPool, name: str, amount: int = 0) -> Work[int]:
     return work
 
 
+class Failing:
+    """A unit that adds an item and then fails, in its first run only or in each."""
+
+    def __init__(
+        self, pool: AsyncConnectionPool, *, runs: int = 1_000_000, name: str = "run"
+    ) -> None:
+        self.pool = pool
+        self.failing_runs = runs
+        self.name = name
+        self.runs = 0
+
+    async def __call__(self) -> int:
+        self.runs += 1
+        async with self.pool.transaction() as tx:
+            await tx.execute("INSERT INTO items (name) VALUES (?)", (f"{self.name} {self.runs}",))
+            if self.runs <= self.failing_runs:
+                raise KeyError("late")
+        return self.runs
+
+
+class Changing:
+    """A unit that adds another name in each of its runs."""
+
+    def __init__(self, pool: AsyncConnectionPool, *names: str) -> None:
+        self.pool = pool
+        self.names = list(names)
+
+    async def __call__(self) -> str:
+        name = self.names.pop(0)
+        async with self.pool.transaction() as tx:
+            await tx.execute("INSERT INTO items (name) VALUES (?)", (name,))
+        return name
+
+
 class Gate:
     """Holds a database thread in the middle of its work until the test opens it."""
 
@@ -162,6 +196,20 @@ async def in_one_batch(
     await until_waiting(pool, len(others))
     gate.open()
     return await asyncio.wait_for(outcomes((first, *others)), LONG)
+
+
+@contextlib.asynccontextmanager
+async def no_room(pool: AsyncConnectionPool) -> AsyncIterator[None]:
+    """The database file can grow by only a few pages."""
+    row = await pool.fetch_one("PRAGMA page_count")
+    assert row is not None
+    await pool.run_alone(
+        lambda raw: raw.execute(f"PRAGMA max_page_count = {row[0] + 3}").fetchone()
+    )
+    try:
+        yield
+    finally:
+        await pool.run_alone(lambda raw: raw.execute("PRAGMA max_page_count = 1000000").fetchone())
 
 
 async def assert_at_rest(pool: AsyncConnectionPool) -> None:

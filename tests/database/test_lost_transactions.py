@@ -29,6 +29,7 @@ from tests.database.engine import (
     in_one_batch,
     make_database,
     names,
+    no_room,
     stored_names,
 )
 
@@ -37,18 +38,6 @@ LOSING = "INSERT INTO items (name) VALUES (?)"
 """With a value that is too large, SQLite rolls back the whole transaction."""
 FAILING = "INSERT INTO items (name) VALUES ('small'), (?)"
 """With a value that is too large, SQLite rolls back this statement."""
-
-
-@contextlib.asynccontextmanager
-async def no_room(pool: AsyncConnectionPool) -> AsyncIterator[None]:
-    """The database file can grow by only a few pages."""
-    row = await pool.fetch_one("PRAGMA page_count")
-    assert row is not None
-    await pool.run_alone(
-        lambda raw: raw.execute(f"PRAGMA max_page_count = {row[0] + 3}").fetchone()
-    )
-    yield
-    await pool.run_alone(lambda raw: raw.execute("PRAGMA max_page_count = 1000000").fetchone())
 
 
 def statement(pool: AsyncConnectionPool, sql: str, *params: str) -> Work[int]:
