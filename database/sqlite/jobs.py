@@ -37,13 +37,17 @@ class Job(Generic[T]):
         self.queued_at = time.monotonic()
 
     def run(self, connection: sqlite3.Connection) -> None:
-        """Run the function. Stores its result in `result` or its exception in `error`."""
+        """Run the function. Stores its result in `result` or its exception in `error`.
+
+        It may be run again, which replaces both.
+        """
         self.error = None
         try:
             if self._context is None:
                 self.result = guarded(self._function, connection)
             else:
-                self.result = self._context.run(guarded, self._function, connection)
+                # A copy, because a second run must not see what the first one has set.
+                self.result = self._context.copy().run(guarded, self._function, connection)
         except BaseException as error:  # noqa: BLE001 - it is raised where the job is awaited
             self.error = error
 
