@@ -109,6 +109,15 @@ class Changing:
         return name
 
 
+class Clock:
+    """A clock that the test moves; in seconds."""
+
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
 class Gate:
     """Holds a database thread in the middle of its work until the test opens it."""
 

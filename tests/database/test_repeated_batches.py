@@ -10,6 +10,7 @@ from database.sqlite.async_pool import AsyncConnectionPool
 from database.sqlite.savepoints import REMEMBERED_SECONDS, Savepoints
 from tests.database.engine import (
     Changing,
+    Clock,
     Failing,
     Gate,
     adding,
@@ -23,13 +24,6 @@ from tests.database.engine import (
 )
 
 request_id: ContextVar[str] = ContextVar("request_id", default="none")
-
-
-class _Clock:
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 async def test_a_unit_that_fails_late_only_in_its_first_run_succeeds(
@@ -70,7 +64,7 @@ async def test_a_batch_is_run_again_once_at_most(pool: AsyncConnectionPool) -> N
 
 
 async def test_a_kind_has_savepoints_for_a_minute(pool: AsyncConnectionPool) -> None:
-    clock = _Clock()
+    clock = Clock()
     pool.writer._batches.savepoints = Savepoints(clock)
 
     async def runs(kind: object) -> int:
@@ -87,7 +81,7 @@ async def test_a_kind_has_savepoints_for_a_minute(pool: AsyncConnectionPool) -> 
 
 
 def test_the_remembered_kinds_are_limited() -> None:
-    clock = _Clock()
+    clock = Clock()
     savepoints = Savepoints(clock)
     for number in range(100_000):
         savepoints.failed_late(number)
