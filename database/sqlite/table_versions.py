@@ -96,6 +96,8 @@ class ObservedConnection(sqlite3.Connection):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._learned: dict[str, _Learned] = {}
+        self._schema_may_change = False
+        """Whether the open transaction has changed the schema, or may have."""
         self._changes: set[Change] = set()
         self.uncounted = 0
         """How often changes may have been made that `total_changes` does not count: to the schema,
@@ -139,6 +141,8 @@ class ObservedConnection(sqlite3.Connection):
         raise sqlite3.ProgrammingError("executescript can't be used on an observed connection")
 
     def _learn(self, sql: str, parameters: Any) -> _Learned:
+        if not self.in_transaction:
+            self._schema_may_change = False
         words = sql.split(maxsplit=1)
         word = words[0].upper() if words else ""
         changes: frozenset[Change] = frozenset()
@@ -152,12 +156,18 @@ class ObservedConnection(sqlite3.Connection):
         if word not in _COUNTED:
             # Not kept, so that each run is noticed.
             self.uncounted += 1
+            if word != "PRAGMA":
+                # With another schema, statements may change other tables; after a rollback, those
+                # from before.
+                self._learned.clear()
+                self._schema_may_change = True
             return changes, False
-        if len(self._learned) >= _MAX_LEARNED:
-            self._learned.clear()
         inserts = word in _INSERTING and any(kind == "insert" for _, kind in changes)
-        learned = self._learned[sql] = changes, inserts
-        return learned
+        if not self._schema_may_change:
+            if len(self._learned) >= _MAX_LEARNED:
+                self._learned.clear()
+            self._learned[sql] = changes, inserts
+        return changes, inserts
 
     def _explain(self, sql: str, parameters: Any) -> frozenset[Change]:
         """The changes that the statement may make, as SQLite reports while it compiles it."""
