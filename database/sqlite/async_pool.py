@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict
 from typing import Any, TypeVar
 
-from database.engine import Params, Row, Transaction, in_unit_of_work
+from database.engine import Params, Row, Transaction, WriteEntries, in_unit_of_work
 from database.errors import DatabaseClosed, DatabaseError, WrongEventLoop
 from database.sqlite.connection import ConnectionConfig, HopConnection, finish
 from database.sqlite.dialect import SQLITE
@@ -201,6 +201,10 @@ class AsyncConnectionPool:
                 await tx.append(entries)
 
         await self.run_unit(work)
+
+    async def gather(self, write: WriteEntries, rows: Sequence[Any]) -> None:
+        """Have `write` store the rows, each of its statements in a transaction of its own."""
+        await write(self, rows)
 
     def waiting_entries(self) -> Sequence[Any]:
         """None: there is no open transaction."""
