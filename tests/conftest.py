@@ -27,6 +27,7 @@ from backend.services.database_service import DatabaseService
 from config.settings import PREFIX, Settings
 from database.connection_manager import ConnectionConfig, DatabaseManager
 from tests.support.servers import RunningServer
+from tests.support.twice import run_units_twice
 
 # The tests start hundreds of processes, which share the compiled modules.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -42,11 +43,16 @@ ENOUGH = 4 << 30
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add an option that runs the tests without direct calls."""
+    """Add options that run the tests without direct calls, and with each unit run twice."""
     parser.addoption(
         "--through-fastapi",
         action="store_true",
         help="let FastAPI's own handler call every endpoint of the applications in this process",
+    )
+    parser.addoption(
+        "--units-twice",
+        action="store_true",
+        help="run each batch of this process again that begins with a unit that succeeds",
     )
 
 
@@ -58,6 +64,8 @@ def pytest_configure(config: pytest.Config) -> None:
         defaults = create_app.__kwdefaults__
         assert defaults is not None
         defaults["direct"] = False
+    if config.getoption("units_twice"):
+        run_units_twice()
     if IN_MEMORY.is_dir() and shutil.disk_usage(IN_MEMORY).free > ENOUGH:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(IN_MEMORY))
 

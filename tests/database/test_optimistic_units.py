@@ -50,7 +50,7 @@ MINE = KeyError("mine")
 
 
 class Ended(BaseException):
-    """Not an `Exception`, as `KeyboardInterrupt` is none."""
+    """Like `KeyboardInterrupt`, it is not an `Exception`."""
 
 
 @pytest.fixture

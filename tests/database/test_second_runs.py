@@ -221,7 +221,7 @@ async def test_a_disk_that_fails_between_the_runs_fails_the_batch(
     connection._connection = ordinary
     faulty.close()
     if statement == "SAVEPOINT unit":
-        # Whoever got no savepoint fails alone, as SQLite goes on.
+        # A unit that got no savepoint fails alone, because SQLite goes on.
         assert [type(result) for result in results[good_runs:]] == [DatabaseUnavailable] * (
             3 - good_runs
         )
