@@ -9,6 +9,7 @@ import signal
 import socket
 import stat
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
@@ -207,6 +208,8 @@ def _healthy(process: "subprocess.Popen[bytes] | Forked", port: int) -> bool:
     while process.poll() is None:
         with suppress(httpx.ConnectError):
             return httpx.get(url, timeout=PATIENCE, verify=NO_TLS).is_success
+        # Nothing tells when it listens: its output is closed, or is not read.
+        time.sleep(0.02)
     return False
 
 
