@@ -83,6 +83,12 @@ class Executor(Protocol):
         entries are dropped; if they can't be written, the whole batch fails."""
         ...
 
+    async def gather(self, write: "WriteEntries", rows: Sequence[Any]) -> None:
+        """Have `write` store the rows, perhaps together with those of the units that follow. That
+        happens before anything can see whether it has happened: before the next statement of this
+        unit, before a unit of another kind, and before the COMMIT."""
+        ...
+
     def waiting_entries(self) -> Sequence[Any]:
         """The entries that the open transaction has so far, of all units of its batch; none outside
         of a transaction."""
@@ -97,7 +103,7 @@ class Transaction(Executor, Protocol):
 
 
 WriteEntries: TypeAlias = Callable[[Executor, Sequence[Any]], Coroutine[Any, Any, None]]
-"""Writes the entries that the units of a batch appended, in the order of the units. It awaits only
+"""Writes what the units of a batch appended or gathered, in the order of the units. It awaits only
 statements of the executor."""
 
 
