@@ -15,6 +15,7 @@ from functools import cache, lru_cache
 from pathlib import Path
 
 import httpx
+import hypothesis
 import pytest
 from fastapi import FastAPI
 from fastapi._compat import v2 as _fastapi
@@ -40,6 +41,10 @@ _urls.urlparse = _urlparse.urlparse = lru_cache(4096)(_urlparse.urlparse)  # typ
 httpx.Cookies.extract_cookies = lambda *_: None  # type: ignore[method-assign]
 # Otherwise each OpenAPI document makes thousands of these again, which is half of its time.
 _fastapi.get_model_fields = cache(_fastapi.get_model_fields)
+
+# A busy machine is no failure.
+hypothesis.settings.register_profile("suite", deadline=None)
+hypothesis.settings.load_profile("suite")
 
 pytest_plugins = ["tests.support.fixtures"]
 IN_MEMORY = Path("/dev/shm")  # noqa: S108 - pytest makes a private directory there
