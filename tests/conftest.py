@@ -11,12 +11,15 @@ import os
 import shutil
 import sys
 from collections.abc import AsyncIterator, Iterator
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
+import httpx
+import hypothesis
 import pytest
 from fastapi import FastAPI
 from fastapi._compat import v2 as _fastapi
+from httpx import _urlparse, _urls
 from pydantic import SecretStr
 
 from backend.crypto.keyring import generate_master_key
@@ -33,8 +36,16 @@ from tests.support.twice import run_units_twice
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # Without this, httpx searches all of `sys.path` for it at each request, in vain.
 sys.modules["sniffio"] = None  # type: ignore[assignment]
+# For each request, the tests' client reads two URLs and looks for cookies, which the service never
+# sets. Both together were half of the client's time.
+_urls.urlparse = _urlparse.urlparse = lru_cache(4096)(_urlparse.urlparse)  # type: ignore[attr-defined]
+httpx.Cookies.extract_cookies = lambda *_: None  # type: ignore[method-assign]
 # Otherwise each OpenAPI document makes thousands of these again, which is half of its time.
 _fastapi.get_model_fields = cache(_fastapi.get_model_fields)
+
+# A busy machine is no failure.
+hypothesis.settings.register_profile("suite", deadline=None)
+hypothesis.settings.load_profile("suite")
 
 pytest_plugins = ["tests.support.fixtures"]
 IN_MEMORY = Path("/dev/shm")  # noqa: S108 - pytest makes a private directory there
