@@ -9,7 +9,7 @@ from bench import wrk
 from bench.client import Client, seed
 from bench.contestants import BY_NAME, PROBED, PROBED_TWICE
 from bench.costs.meter import Cost
-from bench.costs.table import Spent, add_up, spent
+from bench.costs.table import REST, WHOLE, Spent, add_up, spent
 from bench.goals import CONNECTIONS
 from bench.options import Options
 from bench.processes import BenchError, Server
@@ -19,6 +19,8 @@ from bench.workloads import PROJECTS
 
 KINDS = ("create", "upsert", "log", "read")
 """The workloads. All reads are answered from kept answers."""
+MOST_REST = 0.05
+"""A larger share of the whole as the rest is noted: the machine was not quiet enough."""
 ROUNDS = 8
 SECONDS = 1.0
 """Many short loads find a quiet moment of the machine for each server; a few long ones do not."""
@@ -49,7 +51,12 @@ def measure(options: Options, folder: Path, results: Results) -> None:
         # one round, because those of several would not add up.
         least = min(once[kind], key=lambda one: one.whole)
         title = WORKLOADS[kind].title
-        results.parts[title] = add_up(least, min(twice[kind]), min(plain[kind]))
+        table = results.parts[title] = add_up(least, min(twice[kind]), min(plain[kind]))
+        if abs(table[REST]) > MOST_REST * table[WHOLE]:
+            share = table[REST] / table[WHOLE]
+            results.note(
+                f"the parts of {title} do not add up: the rest is {share:.0%} of the whole"
+            )
 
 
 def _address(server: tuple[Server, str]) -> tuple[int, str]:
