@@ -10,7 +10,7 @@ from bench.goals import CONNECTIONS, LIMIT_P95_MS
 from bench.results import LoadKey, Results, Sample
 from bench.workloads import WORKLOADS
 
-COLOURS = ("#9aa5b1", "#c2410c", "#2f855a", "#2b6cb0", "#6b46c1")
+COLOURS = ("#9aa5b1", "#c2410c", "#2f855a", "#276749", "#2b6cb0", "#6b46c1")
 
 
 def draw(results: Results, path: Path) -> None:
