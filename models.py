@@ -68,9 +68,14 @@ BRANCH_PATTERN = (
 _TIME_EXAMPLE = "2026-01-31T12:00:00.000000Z"
 
 
-def utc_datetime(text: str) -> datetime:
-    """The time, in UTC, that was stored as `text`."""
-    return datetime.fromisoformat(text)
+def utc_datetime(text: str) -> datetime | None:
+    """The time, in UTC, that was stored as `text`; `None` if it is none, because another program
+    wrote it."""
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return time if time.tzinfo is not None else None
 
 
 def read_moment(value: object) -> datetime:

@@ -4,21 +4,15 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from enum import Enum
-from typing import Any, ClassVar, Generic, NamedTuple, Protocol, Self, TypeVar
+from typing import Any, ClassVar, Generic, NamedTuple, Self, TypeVar
+
+from pydantic import BaseModel
 
 from database.connection_manager import DatabaseManager, get_database_manager
 from database.engine import Executor, Row, Value
 from database.errors import InvalidValue
 from database.json_texts import write_json
-
-
-class Model(Protocol):
-    """The interface of a repository's model class."""
-
-    @classmethod
-    def model_validate(cls, obj: Any, /) -> Self:
-        """An instance made from a dict of columns."""
-        ...
+from database.row_models import model_of
 
 
 class Sql(NamedTuple):
@@ -28,7 +22,7 @@ class Sql(NamedTuple):
     params: tuple[Value, ...] = ()
 
 
-T = TypeVar("T", bound=Model)
+T = TypeVar("T", bound=BaseModel)
 Clock = Callable[[], datetime]
 
 
@@ -218,8 +212,8 @@ class BaseRepository(TableAccess, Generic[T]):
     # For subclasses
 
     def model(self, row: Row) -> T:
-        """The model of a row."""
-        return self.model_class.model_validate(dict(row))
+        """The model of a row, also of one that was damaged in the file."""
+        return model_of(self.model_class, row)
 
     def columns(self, data: Mapping[str, Any]) -> dict[str, Value]:
         """`data` as column values. Raises `InvalidValue` for a column that can't be set."""

@@ -11,6 +11,7 @@ from backend.repositories.paging import Page, PageReader, Position, Query, json_
 from database.base import TableAccess, time_text
 from database.engine import Row, TextIndex, Value
 from database.portable_sql import among, unindexed, with_ids
+from database.row_models import model_of
 from models import LogLevel, SystemLog, utc_datetime
 
 NewLog = tuple[str, int, str, str | None, str, str | None, int | None, int | None]
@@ -196,13 +197,15 @@ class SystemLogRepository(TableAccess):
 
 
 def _log(row: Row) -> SystemLog:
-    return SystemLog.model_validate(dict(row))
+    return model_of(SystemLog, row)
 
 
 def _not_before(last: str, now: datetime) -> str:
     text = time_text(now)
-    if text < last and utc_datetime(last) - now < _CLOCK_SLACK:
-        return last
+    if text < last:
+        at = utc_datetime(last)
+        if at is not None and at - now < _CLOCK_SLACK:
+            return last
     return text
 
 
