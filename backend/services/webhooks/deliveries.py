@@ -143,7 +143,8 @@ class Deliveries(UseCases):
     @unit_of_work(read_only=True)
     async def get_json(self, webhook_id: int, delivery_id: int) -> bytes:
         """A delivery as the JSON of a `WebhookDeliveryFull`. It contains the payload byte for byte,
-        because decoding and encoding would change numbers that a double can't hold.
+        because decoding and encoding would change numbers that a double can't hold. If another
+        program wrote a payload that is not UTF-8, U+FFFD stands for what can't be decoded.
 
         Raises `WebhookNotFound` and `DeliveryNotFound`.
         """
@@ -155,4 +156,13 @@ class Deliveries(UseCases):
         delivery, payload = found
         head = delivery.model_dump_json().removesuffix("}")
         # On the reader's thread, so that the event loop need not copy it.
-        return b"".join((head.encode(), b',"payload":', payload, b"}"))
+        return b"".join((head.encode(), b',"payload":', _readable(payload), b"}"))
+
+
+def _readable(text: bytes) -> bytes:
+    if not text.isascii():
+        try:
+            text.decode()
+        except UnicodeDecodeError:
+            return text.decode("utf-8", "replace").encode()
+    return text
