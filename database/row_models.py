@@ -13,14 +13,18 @@ from database.engine import Row
 T = TypeVar("T", bound=BaseModel)
 
 
-def model_of(model: type[T], row: Row) -> T:
+def model_of(model: type[T], row: Row | Mapping[str, Any]) -> T:
     """The model of a row. A row that it does not accept is shown as it is, but JSON that can't be
     read is an empty object or list, any number except 0 is true, and an unknown name is a member of
     its enumeration that only this model has."""
-    columns = dict(row)
+    columns = row if type(row) is dict else dict(row)
     try:
         return model.model_validate(columns)
     except ValidationError:
+        fields = model.model_fields.items()
+        if any(field.is_required() and name not in columns for name, field in fields):
+            # The statement is wrong, not the row.
+            raise
         return _damaged(model, columns)
 
 

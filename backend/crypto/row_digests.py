@@ -9,11 +9,11 @@ UTF-8 is covered as its bytes, so that it differs from every text that is. Since
 part of it, a digest proves nothing in another entry.
 """
 
-import hashlib
-import hmac
 import json
 from collections.abc import Sequence
 
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.hmac import HMAC
 from pydantic_core import PydanticSerializationError, to_json
 
 from database.engine import MalformedText, Value
@@ -24,10 +24,11 @@ FORMAT = "sd1"
 class RowDigests:
     """Computes digests. Safe to use from any thread."""
 
-    __slots__ = ("_key",)
+    __slots__ = ("_begun",)
 
     def __init__(self, key: bytes) -> None:
-        self._key = key
+        # Copying it takes half the time of a new HMAC.
+        self._begun = HMAC(key, SHA256())
 
     def of(
         self,
@@ -43,7 +44,9 @@ class RowDigests:
         # A malformed text has U+FFFD, which begins with this byte.
         if b"\xef" in data and values is not None and any(map(_is_malformed, values)):
             data = _json_with_bytes((table, entry_id, target, version, [*map(_as_stored, values)]))
-        return f"{FORMAT}:{hmac.digest(self._key, data, hashlib.sha256).hex()}"
+        mac = self._begun.copy()
+        mac.update(data)
+        return f"{FORMAT}:{mac.finalize().hex()}"
 
 
 def _json(content: Sequence[object]) -> bytes:

@@ -8,6 +8,7 @@ the former and refuses the latter; either way the page is then read row by row. 
 U+FFFD for what can't be decoded, and a text that is not JSON as an empty object.
 """
 
+import codecs
 import json
 from collections.abc import Mapping, Sequence
 
@@ -16,6 +17,9 @@ from database.errors import StatementError, TooLong
 
 # JSON escapes every control character, so no row's JSON contains this one.
 _SEPARATOR = b"\x1e"
+_DECODER = codecs.getincrementaldecoder("utf-8")
+_PART = 32 * 1024
+"""The bytes that are decoded at once, to see whether they are UTF-8."""
 
 
 async def fetch_json_page(
@@ -87,8 +91,12 @@ def _bytes(value: Value) -> bytes:
 def _is_utf8(text: bytes) -> bool:
     if text.isascii():
         return True
+    decoder = _DECODER()
     try:
-        text.decode()
+        # In parts, because the string of a large page would take up to four times its memory.
+        for start in range(0, len(text), _PART):
+            decoder.decode(text[start : start + _PART])
+        decoder.decode(b"", final=True)
     except UnicodeDecodeError:
         return False
     return True

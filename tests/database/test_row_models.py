@@ -6,6 +6,7 @@ from contextlib import closing
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from database.row_models import model_of
 from models import Webhook, WebhookType
@@ -71,3 +72,8 @@ def test_an_unknown_name_is_a_member_of_this_model_alone(db: sqlite3.Connection)
     assert found not in list(WebhookType)
     with pytest.raises(ValueError, match="pigeon"):
         WebhookType("pigeon")
+
+
+def test_a_row_without_a_column_is_a_fault_of_the_statement(db: sqlite3.Connection) -> None:
+    with pytest.raises(ValidationError, match="Field required"):
+        model_of(Webhook, db.execute("SELECT 1 AS id, '{' AS events").fetchone())
