@@ -294,7 +294,8 @@ class GuardedRowsRepository(TableAccess):
         return found
 
 
-def _newest_id(target: str) -> str:
+def newest_id(target: str) -> str:
+    """The subquery for the id of the newest entry with a digest of `target`, an expression."""
     return (
         f"(SELECT n.id FROM audit_entries AS n WHERE n.target = {target}"
         " AND n.digest IS NOT NULL ORDER BY n.id DESC LIMIT 1)"
@@ -310,9 +311,9 @@ def with_entries(target: str, project_target: str) -> tuple[str, str]:
         for column in NewestEntry._fields
     )
     return columns, (
-        f" LEFT JOIN audit_entries AS entry ON entry.id = {_newest_id(target)}"
+        f" LEFT JOIN audit_entries AS entry ON entry.id = {newest_id(target)}"
         f" LEFT JOIN audit_entries AS project_entry ON project_entry.id ="
-        f" {_newest_id(project_target)}"
+        f" {newest_id(project_target)}"
     )
 
 
@@ -347,14 +348,14 @@ def _select(kind: GuardedKind) -> str:
     )
     columns = ", ".join(f"t.{name}" for name in kind.columns)
     project = (
-        f" LEFT JOIN audit_entries AS p ON p.id = {_newest_id('t.project_target')}"
+        f" LEFT JOIN audit_entries AS p ON p.id = {newest_id('t.project_target')}"
         if kind.in_project
         else " LEFT JOIN audit_entries AS p ON p.id = -1"
     )
     return (
         "SELECT t.target, t.its_project, t.project_target, a.id, a.version, a.digest,"
         f" p.id, p.version, p.digest, {columns} FROM ({inner}) AS t"
-        f" LEFT JOIN audit_entries AS a ON a.id = {_newest_id('t.target')}{project}"
+        f" LEFT JOIN audit_entries AS a ON a.id = {newest_id('t.target')}{project}"
     )
 
 

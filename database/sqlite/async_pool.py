@@ -2,7 +2,7 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict
 from typing import Any, TypeVar
@@ -207,7 +207,7 @@ class AsyncConnectionPool:
         return ()
 
     async def run_unit(
-        self, work: Work[T], *, read_only: bool = False, urgent: bool = False, kind: object = None
+        self, work: Work[T], *, read_only: bool = False, urgent: bool = False, kind: Hashable = None
     ) -> T:
         """Run a unit of work to its end on a database thread, and return its result.
 

@@ -141,6 +141,7 @@ class BatchRunner:
         Raises `DatabaseError` when the whole batch was rolled back.
         """
         self.begin(raw)
+        self.savepoints.everywhere = False
         now = time.monotonic()
         deadline = now + self._config.batch_seconds
         job: Job[Any] | None = batch[0]
@@ -171,14 +172,19 @@ class BatchRunner:
             raise _reason_for_others(job.error)
 
     def _run_again(self, raw: sqlite3.Connection, batch: Batch) -> None:
-        """Undo the whole batch, whose last unit failed late, and run it in savepoints."""
+        """Undo the whole batch, whose last unit failed late, and run it in savepoints.
+
+        Units that join the batch later get one too, so that no batch is run a third time.
+        """
         self._stats.repeated_batches += 1
         self.savepoints.failed_late(batch[-1].kind)
+        self.savepoints.everywhere = True
+        # If the second run does not reach this unit, it has failed like the batch.
+        batch[-1].error = None
         roll_back(raw)
         self.begin(raw)
-        with self.savepoints.everywhere():
-            for job in batch:
-                self._run_job(raw, job)
+        for job in batch:
+            self._run_job(raw, job)
 
     def _note_room(self, raw: sqlite3.Connection, failed: Batch) -> None:
         if any(isinstance(job.error, DatabaseFull) for job in failed):
