@@ -6,15 +6,22 @@ from datetime import UTC, datetime
 from enum import Enum
 from functools import lru_cache
 from types import MappingProxyType
-from typing import Any, ClassVar, Generic, NamedTuple, Self, TypeVar
-
-from pydantic import BaseModel
+from typing import Any, ClassVar, Generic, NamedTuple, Protocol, Self, TypeVar
 
 from database.connection_manager import DatabaseManager, get_database_manager
 from database.engine import Executor, Row, Value
 from database.errors import InvalidValue
 from database.json_texts import write_json
-from database.row_models import model_of
+
+
+class Model(Protocol):
+    """The interface of a repository's model class. It may have `of_row`, which also accepts rows
+    that another program has damaged."""
+
+    @classmethod
+    def model_validate(cls, obj: Any, /) -> Self:
+        """An instance made from a dict of columns."""
+        ...
 
 
 class Sql(NamedTuple):
@@ -24,7 +31,7 @@ class Sql(NamedTuple):
     params: tuple[Value, ...] = ()
 
 
-T = TypeVar("T", bound=BaseModel)
+T = TypeVar("T", bound=Model)
 Clock = Callable[[], datetime]
 
 
@@ -99,6 +106,9 @@ class BaseRepository(TableAccess, Generic[T]):
     ) -> None:
         super().__init__(db_manager, clock=clock)
         self.model_class = model_class
+        self._of_row: Callable[[Any], T] = getattr(
+            model_class, "of_row", model_class.model_validate
+        )
         self.table_name = table_name
 
     async def create(self, data: Mapping[str, Any]) -> T:
@@ -222,7 +232,7 @@ class BaseRepository(TableAccess, Generic[T]):
 
     def model(self, row: Row | Mapping[str, Value]) -> T:
         """The model of a row, also of one that was damaged in the file."""
-        return model_of(self.model_class, row)
+        return self._of_row(row if type(row) is dict else dict(row))
 
     def columns(self, data: Mapping[str, Any]) -> dict[str, Value]:
         """`data` as column values. Raises `InvalidValue` for a column that can't be set."""

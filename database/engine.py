@@ -1,5 +1,6 @@
 """The interface that every database engine offers to the code above it."""
 
+import codecs
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any, Literal, Protocol, Self, TypeAlias
@@ -24,6 +25,25 @@ class MalformedText(str):
         text = super().__new__(cls, stored.decode("utf-8", "replace"))
         text.stored = stored
         return text
+
+
+def is_utf8(text: bytes) -> bool:
+    """Whether the bytes are UTF-8."""
+    if text.isascii():
+        return True
+    decoder = _DECODER()
+    try:
+        # In parts, because the string of a large page would take up to four times its memory.
+        for start in range(0, len(text), _PART):
+            decoder.decode(text[start : start + _PART])
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+_DECODER = codecs.getincrementaldecoder("utf-8")
+_PART = 32 * 1024
 
 
 class Row(Protocol):

@@ -136,7 +136,6 @@ ROOMS: dict[str, Room] = {
             "database.portable_sql",
             "database.engine",
             "database.errors",
-            "database.row_models",
             "database.text_keys",
             "backend.errors",
             "models",
@@ -153,7 +152,6 @@ ROOMS: dict[str, Room] = {
             "database.engine",
             "database.errors",
             "database.json_texts",
-            "database.row_models",
         ),
     ),
     "database.connection_manager": Room(
@@ -178,7 +176,6 @@ ROOMS: dict[str, Room] = {
     "database.engine": Room("what every engine offers"),
     "database.errors": Room("errors of every engine"),
     "database.json_texts": Room("the stored form of JSON"),
-    "database.row_models": Room("models of rows, also of damaged ones", ("database.engine",)),
     "database.text_keys": Room("normal forms of text for comparisons"),
     "migrations": Room("`NNNN_verb_noun.sql`, never edited once released"),
     "models": Room("entities, enumerations, kinds of fields"),

@@ -11,7 +11,6 @@ from backend.repositories.paging import Page, PageReader, Position, Query, json_
 from database.base import TableAccess, time_text
 from database.engine import Row, TextIndex, Value
 from database.portable_sql import among, unindexed, with_ids
-from database.row_models import model_of
 from models import LogLevel, SystemLog, utc_datetime
 
 NewLog = tuple[str, int, str, str | None, str, str | None, int | None, int | None]
@@ -197,7 +196,7 @@ class SystemLogRepository(TableAccess):
 
 
 def _log(row: Row) -> SystemLog:
-    return model_of(SystemLog, row)
+    return SystemLog.of_row(dict(row))
 
 
 def _not_before(last: str, now: datetime) -> str:

@@ -8,18 +8,14 @@ the former and refuses the latter; either way the page is then read row by row. 
 U+FFFD for what can't be decoded, and a text that is not JSON as an empty object.
 """
 
-import codecs
 import json
 from collections.abc import Mapping, Sequence
 
-from database.engine import Executor, JsonKind, MalformedText, Params, Row, Value
+from database.engine import Executor, JsonKind, MalformedText, Params, Row, Value, is_utf8
 from database.errors import StatementError, TooLong
 
 # JSON escapes every control character, so no row's JSON contains this one.
 _SEPARATOR = b"\x1e"
-_DECODER = codecs.getincrementaldecoder("utf-8")
-_PART = 32 * 1024
-"""The bytes that are decoded at once, to see whether they are UTF-8."""
 
 
 async def fetch_json_page(
@@ -48,7 +44,7 @@ async def fetch_json_page(
     if row is None or row[0] is None:
         return [], None
     page, positions = _bytes(row[0]), _bytes(row[1])
-    if not _is_utf8(page):
+    if not is_utf8(page):
         # The bytes are counted again, because U+FFFD takes three of them.
         return await _row_by_row(executor, rows, params, limit, most_bytes)
     objects = page.split(_SEPARATOR)
@@ -88,22 +84,8 @@ def _bytes(value: Value) -> bytes:
     return value
 
 
-def _is_utf8(text: bytes) -> bool:
-    if text.isascii():
-        return True
-    decoder = _DECODER()
-    try:
-        # In parts, because the string of a large page would take up to four times its memory.
-        for start in range(0, len(text), _PART):
-            decoder.decode(text[start : start + _PART])
-        decoder.decode(b"", final=True)
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
 def _readable(text: bytes) -> bytes:
-    return text if _is_utf8(text) else text.decode("utf-8", "replace").encode()
+    return text if is_utf8(text) else text.decode("utf-8", "replace").encode()
 
 
 def _position(keys: bytes) -> tuple[Value, ...]:
@@ -116,7 +98,7 @@ def _key(value: Value) -> Value:
     if not isinstance(value, str) or value.isascii():
         return value
     stored = value.encode("utf-8", "surrogateescape")
-    return value if _is_utf8(stored) else MalformedText(stored)
+    return value if is_utf8(stored) else MalformedText(stored)
 
 
 def _whole(select: str, members: Mapping[str, JsonKind], keys: Sequence[str]) -> str:

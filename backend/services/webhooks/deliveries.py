@@ -17,6 +17,7 @@ from backend.services.kinds import Kind
 from backend.services.principal import SENDER, acting_as
 from backend.services.projects.secret_sealing import stored_key
 from backend.services.webhooks.webhooks import existing_webhook, token_context
+from database.engine import is_utf8
 from models import WebhookDelivery
 
 # The same message for a webhook that is missing, inactive, or in a deleted project.
@@ -160,9 +161,4 @@ class Deliveries(UseCases):
 
 
 def _readable(text: bytes) -> bytes:
-    if not text.isascii():
-        try:
-            text.decode()
-        except UnicodeDecodeError:
-            return text.decode("utf-8", "replace").encode()
-    return text
+    return text if is_utf8(text) else text.decode("utf-8", "replace").encode()

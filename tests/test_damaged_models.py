@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from database.row_models import model_of
 from models import Webhook, WebhookType
 
 GENUINE: dict[str, Any] = {
@@ -37,7 +36,7 @@ def db() -> Iterator[sqlite3.Connection]:
 def _webhook(db: sqlite3.Connection, **damaged: Any) -> Webhook:
     columns = {**GENUINE, **damaged}
     names = ", ".join(f"? AS {name}" for name in columns)
-    return model_of(Webhook, db.execute(f"SELECT {names}", tuple(columns.values())).fetchone())
+    return Webhook.of_row(dict(db.execute(f"SELECT {names}", tuple(columns.values())).fetchone()))
 
 
 def test_a_genuine_row_is_validated(db: sqlite3.Connection) -> None:
@@ -76,4 +75,4 @@ def test_an_unknown_name_is_a_member_of_this_model_alone(db: sqlite3.Connection)
 
 def test_a_row_without_a_column_is_a_fault_of_the_statement(db: sqlite3.Connection) -> None:
     with pytest.raises(ValidationError, match="Field required"):
-        model_of(Webhook, db.execute("SELECT 1 AS id, '{' AS events").fetchone())
+        Webhook.of_row(dict(db.execute("SELECT 1 AS id, '{' AS events").fetchone()))
