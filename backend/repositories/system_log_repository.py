@@ -213,13 +213,15 @@ class SystemLogRepository(TableAccess):
 
 
 def _log(row: Row) -> SystemLog:
-    return SystemLog.model_validate(dict(row))
+    return SystemLog.of_row(dict(row))
 
 
 def _not_before(last: str, now: datetime) -> str:
     text = time_text(now)
-    if text < last and utc_datetime(last) - now < _CLOCK_SLACK:
-        return last
+    if text < last:
+        at = utc_datetime(last)
+        if at is not None and at - now < _CLOCK_SLACK:
+            return last
     return text
 
 
