@@ -35,13 +35,11 @@ from backend.schemas.logs import LogEntry
 from backend.schemas.projects import ProjectCreate
 from backend.schemas.secrets import SecretsUpsert
 from backend.services.database_service import DatabaseService
-from backend.services.response_cache import ResponseCache, ResponseCaches
 from bench.asgi import Call, answer_nothing, call
 from bench.timed_sqlite import TimedConnection, timed_copy
 from bench.workloads import LOG_BODY, SECRETS_BODY, project_body
 from config.loading import load_settings
 from database.sqlite.journal import Journal
-from database.sqlite.table_versions import TableVersions
 from database.sqlite.transaction import InlineTransaction, drive, write_entries
 
 WAITING = 64
@@ -76,8 +74,6 @@ class Parts:
         kit = shallow(self._service.kit)
         # Single reads would go to the pool; here they go to the copy.
         kit.repositories = kit.repositories.using(InlineTransaction(copy))
-        # The parts below HTTP are timed without cached answers, which would also yield to the loop.
-        kit.answers = _nothing_kept()
         self._bound = DatabaseService(kit)
         self._journal = Journal(kit.audit.write)
         self._rounds = rounds
@@ -115,11 +111,10 @@ class Parts:
         result = await kind.use_case(self._service, kind.argument())
         if isinstance(result, BaseModel):
             parts["serialising"] = self._called(result.__pydantic_serializer__.to_json, result)
-        kept, self._service.kit.answers = self._service.kit.answers, _nothing_kept()
-        try:
-            whole, at_once = await self._whole(kind)
-        finally:
-            self._service.kit.answers = kept
+        kept = state_of(self._app).kept
+        kept.stop()
+        whole, at_once = await self._whole(kind)
+        kept.start(self._service.kit.shown_versions)
         parts["rest (FastAPI, event loop)"] = whole - sum(parts.values())
         parts["whole, alone"] = whole
         parts["whole, 64 at once"] = at_once
@@ -199,14 +194,6 @@ class Parts:
             await asyncio.gather(*(_take(left, make) for _ in range(WAITING)))
             best = min(best, (time.perf_counter() - began) / times)
         return best * 1_000_000
-
-
-def _nothing_kept() -> ResponseCaches:
-    """Caches that keep no answers."""
-    answers = ResponseCaches(TableVersions())
-    for name in vars(answers):
-        setattr(answers, name, ResponseCache(TableVersions().counting([]), max_bytes=0))
-    return answers
 
 
 async def _take(left: Iterator[int], make: Callable[[], Awaitable[object]]) -> None:
