@@ -54,14 +54,16 @@ class GuardedRoute(APIRoute):
         is not a coroutine function, or whose response class contradicts `is_streamed`."""
         super().__init__(path, _with_service(endpoint), **options)
         self._through_fastapi = self.app
-        self.is_direct = is_ordinary(self, options)
-        if self.is_direct:
-            self.app = application(self._guard(DirectCall(self)))
+        self.direct: Handler | None = None
+        """Answers requests without FastAPI's handler; `None` if the route is not ordinary."""
+        if is_ordinary(self, options):
+            self.direct = self._guard(DirectCall(self))
+            self.app = application(self.direct)
 
     def through_fastapi(self) -> Self:
         """The same route, with its endpoint called by FastAPI's own handler."""
         route = copy(self)
-        route.app, route.is_direct = self._through_fastapi, False
+        route.app, route.direct = self._through_fastapi, None
         return route
 
     @property
