@@ -148,10 +148,12 @@ class Edge:
         self, scope: Scope, headers: Headers, answer: KeptAnswer, send: Send, began: float
     ) -> None:
         id = request_id(headers.get(b"x-request-id"))
-        sent = [*answer.headers, (b"x-request-id", id.encode())]
-        if self._cross_origin is not None:
-            sent += self._cross_origin.headers(headers.get(b"origin"))
-        sent += answer.last_headers
+        sent = [
+            *answer.headers,
+            (b"x-request-id", id.encode()),
+            *(self._cross_origin.headers(headers.get(b"origin")) if self._cross_origin else ()),
+            *answer.last_headers,
+        ]
         try:
             await send({"type": "http.response.start", "status": 200, "headers": sent})
             await send({"type": "http.response.body", "body": answer.body})

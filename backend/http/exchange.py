@@ -34,9 +34,9 @@ _ERRORS = {error.code: error for error in (BadRequest, HeadersTooLarge)}
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
-def takes_gzip(accepted: bytes | None) -> bool:
+def takes_gzip(accepted: bytes) -> bool:
     """Whether a client with this `Accept-Encoding` accepts gzip."""
-    return accepted is not None and b"gzip" in accepted and not _GZIP_REFUSED.search(accepted)
+    return b"gzip" in accepted and not _GZIP_REFUSED.search(accepted)
 
 
 def request_id(given: bytes | None) -> str:
@@ -106,7 +106,7 @@ class Exchange:
         length = headers.get(b"content-length")
         # Python refuses to read a number with thousands of digits.
         self.declared_length = int(length[:20]) if length and length.isdigit() else 0
-        self.takes_gzip = takes_gzip(headers.get(b"accept-encoding"))
+        self.takes_gzip = takes_gzip(headers.get(b"accept-encoding", b""))
         self.request_id = request_id(headers.get(b"x-request-id"))
         scope["strongroom.request_id"] = self.request_id
         # The server's own scope, where it stores a fault that it finds later.

@@ -46,8 +46,9 @@ class KeptPath:
         principal = known_sender(self._state, headers.get(b"authorization"))
         if principal is None:
             return None
-        accepts = takes_gzip(headers.get(b"accept-encoding"))
-        answer = audiences.get((principal.project_ids, accepts))
+        accepted = headers.get(b"accept-encoding")
+        gzip = accepted is not None and takes_gzip(accepted)
+        answer = audiences.get((principal.project_ids, gzip))
         if answer is None or not principal.may(answer.scope):
             return None
         if not count_request(self._state, principal):
