@@ -4,6 +4,8 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from enum import Enum
+from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, ClassVar, Generic, NamedTuple, Protocol, Self, TypeVar
 
 from database.connection_manager import DatabaseManager, get_database_manager
@@ -42,6 +44,9 @@ def time_text(time: datetime) -> str:
 
     Raises `InvalidValue` for a time without a zone, and for one out of range.
     """
+    if time.tzinfo is UTC:
+        # Without the offset `+00:00`.
+        return time.isoformat(timespec="microseconds")[:-6] + "Z"
     if time.tzinfo is None:
         raise InvalidValue("a time can't be stored without a time zone")
     try:
@@ -87,8 +92,8 @@ class BaseRepository(TableAccess, Generic[T]):
     writable: ClassVar[frozenset[str]] = frozenset()
     versioned: ClassVar[bool] = True
     """Whether the table has `updated_at` and `version`."""
-    returned: ClassVar[str] = "*"
-    """What `insert` returns: the columns of the row, and perhaps more."""
+    defaults: ClassVar[Mapping[str, Value]] = MappingProxyType({})
+    """The values of the columns that `insert` may leave out, as the schema declares them."""
 
     def __init__(
         self,
@@ -105,12 +110,16 @@ class BaseRepository(TableAccess, Generic[T]):
     async def create(self, data: Mapping[str, Any]) -> T:
         """Insert a row. Returns the stored row. Raises `IntegrityError` when a constraint refuses
         it."""
+        return self.model(await self.add_row(data))
+
+    async def add_row(self, data: Mapping[str, Any]) -> dict[str, Any]:
+        """The same, but returns the stored columns."""
         columns = self.columns(data)
         now = self.now()
         columns["created_at"] = now
         if self.versioned:
             columns["updated_at"] = now
-        return self.model(await self.insert(columns))
+        return await self.insert(columns)
 
     async def get_by_id(self, id: int) -> T | None:
         """The row with this id, or `None`."""
@@ -217,28 +226,32 @@ class BaseRepository(TableAccess, Generic[T]):
 
     # For subclasses
 
-    def model(self, row: Row) -> T:
+    def model(self, row: Row | Mapping[str, Value]) -> T:
         """The model of a row."""
-        return self.model_class.model_validate(dict(row))
+        return self.model_class.model_validate(row if type(row) is dict else dict(row))
 
     def columns(self, data: Mapping[str, Any]) -> dict[str, Value]:
         """`data` as column values. Raises `InvalidValue` for a column that can't be set."""
-        unknown = data.keys() - self.writable
-        if unknown:
+        if not data.keys() <= self.writable:
+            unknown = data.keys() - self.writable
             raise InvalidValue(
                 f"{self.table_name} has no settable column {', '.join(sorted(unknown))}"
             )
         return {name: encode(value) for name, value in data.items()}
 
-    async def insert(self, columns: Mapping[str, Value]) -> Row:
-        """Insert a row with these columns. Returns the stored row."""
-        names = ", ".join(columns)
-        marks = ", ".join("?" * len(columns))
-        rows = await self.db.execute_returning(
-            f"INSERT INTO {self.table_name} ({names}) VALUES ({marks}) RETURNING {self.returned}",
-            tuple(columns.values()),
+    async def insert(self, columns: Mapping[str, Value]) -> dict[str, Any]:
+        """Insert a row with these columns. Returns all columns as they are stored."""
+        # Not RETURNING, for which SQLite fills a temporary table: all values are known.
+        [id] = await self.db.insert(
+            _insertion(self.table_name, tuple(columns)), tuple(columns.values()), 1
         )
-        return rows[0]
+        return {**self.defaults, **columns, "id": id}
+
+
+@lru_cache(maxsize=1024)
+def _insertion(table: str, columns: tuple[str, ...]) -> str:
+    marks = ", ".join("?" * len(columns))
+    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})"
 
 
 def encode(value: Any) -> Value:

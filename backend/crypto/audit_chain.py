@@ -27,6 +27,7 @@ Hash Functions and Their Application to Memory Integrity Checking" (2003).
 
 import os
 from functools import lru_cache
+from typing import Any
 
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.hmac import HMAC
@@ -64,8 +65,9 @@ class AuditChain:
         self._begun_share = begun(_SHARE_FORMAT)
         self._begun_anchor = begun(_ANCHOR_FORMAT)
 
-    def mac(self, previous_mac: str, row: AuditRow) -> str:
-        """The MAC of the row that follows the one with `previous_mac`, in hexadecimal."""
+    def mac(self, previous_mac: str, row: AuditRow | tuple[Any, ...]) -> str:
+        """The MAC of the row, with the columns of `AuditRow`, that follows the one with
+        `previous_mac`, in hexadecimal."""
         # Every write of the service waits for this. Only what many rows share is cached: a look-up
         # that fails costs more than the field.
         id, at, actor, token, action, target, project, fields, request, version, digest, ip = row

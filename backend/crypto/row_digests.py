@@ -8,11 +8,11 @@ columns in their order, or null for a row that was deleted: a tombstone. Since t
 part of it, a digest proves nothing in another entry.
 """
 
-import hashlib
-import hmac
 import json
 from collections.abc import Sequence
 
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.hmac import HMAC
 from pydantic_core import PydanticSerializationError, to_json
 
 from database.engine import Value
@@ -23,10 +23,11 @@ FORMAT = "sd1"
 class RowDigests:
     """Computes digests. Safe to use from any thread."""
 
-    __slots__ = ("_key",)
+    __slots__ = ("_begun",)
 
     def __init__(self, key: bytes) -> None:
-        self._key = key
+        # Copying it takes half the time of a new HMAC.
+        self._begun = HMAC(key, SHA256())
 
     def of(
         self,
@@ -38,8 +39,9 @@ class RowDigests:
     ) -> str:
         """The digest for the entry of a change, with the row's values after it; `None` for a row
         that was deleted."""
-        data = _json((table, entry_id, target, version, values))
-        return f"{FORMAT}:{hmac.digest(self._key, data, hashlib.sha256).hex()}"
+        mac = self._begun.copy()
+        mac.update(_json((table, entry_id, target, version, values)))
+        return f"{FORMAT}:{mac.finalize().hex()}"
 
 
 def _json(content: Sequence[object]) -> bytes:

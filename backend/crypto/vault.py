@@ -42,6 +42,10 @@ WRAPPING_LABEL = "project-key-wrapping"
 _CANARY = b"strongroom canary"
 
 
+_MOST_NEW_KEYS = 100
+"""The keys of units that failed stay until then."""
+
+
 class Vault:
     """Seals and opens the values and keys of one installation. Safe to use from any thread.
 
@@ -63,6 +67,8 @@ class Vault:
         # Deriving the key takes longer than using it.
         self._wrapping_cipher = lru_cache(maxsize=64)(_new_wrapping_cipher)
         self._cipher = lru_cache(maxsize=cached_keys)(self._project_cipher)
+        self._new: dict[StoredProjectKey, bytes] = {}
+        """New project keys until their first use, which so need not be unwrapped."""
 
     @property
     def installation_id(self) -> str:
@@ -79,10 +85,15 @@ class Vault:
         """The ids of all configured master keys, the current one first."""
         return self._provider.ids()
 
-    def new_project_key(self, project_id: int, key_id: int) -> str:
+    def new_project_key(self, project_id: int, key_id: int) -> StoredProjectKey:
         """A new random key for a project, wrapped under the current master key, to be stored."""
-        master = self._provider.current()
-        return self._wrap(master, project_id, key_id, AESGCM.generate_key(KEY_BYTES * 8))
+        key = AESGCM.generate_key(KEY_BYTES * 8)
+        wrapped = self._wrap(self._provider.current(), project_id, key_id, key)
+        stored = StoredProjectKey(key_id, project_id, wrapped)
+        if len(self._new) >= _MOST_NEW_KEYS:
+            self._new.clear()
+        self._new[stored] = key
+        return stored
 
     def project(self, key: StoredProjectKey) -> ProjectCipher:
         """The cipher that seals and opens values under this key. Raises SecretUnreadable when the
@@ -188,6 +199,7 @@ class Vault:
 
     def forget(self) -> None:
         """Drop all cached keys, after a purge or when a master key was removed."""
+        self._new.clear()
         self._cipher.cache_clear()
         self._wrapping_cipher.cache_clear()
 
@@ -218,7 +230,8 @@ class Vault:
 
     def _project_cipher(self, stored: StoredProjectKey) -> ProjectCipher:
         home = self._home + field(stored.project_id)
-        return ProjectCipher(self._unwrap(stored), stored.key_id, home)
+        key = self._new.pop(stored, None) or self._unwrap(stored)
+        return ProjectCipher(key, stored.key_id, home)
 
     def _key_data(self, project_id: int, key_id: int, master_key_id: str) -> bytes:
         return self._additional_data("project-key", project_id, f"p{key_id}", master_key_id)

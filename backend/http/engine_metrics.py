@@ -28,6 +28,12 @@ ENGINE_METRICS: Final = (
     ),
     EngineMetric(
         "writer",
+        "repeated_batches",
+        "writer_repeated_batches_total",
+        "Batches that were run again, because a unit failed after it had changed something.",
+    ),
+    EngineMetric(
+        "writer",
         "wait_total",
         "writer_wait_seconds_total",
         "Time units of work spent in the writer's queue, in seconds.",

@@ -39,9 +39,12 @@ def problem_responses(codes: Sequence[str]) -> dict[int | str, dict[str, Any]]:
     }
 
 
-def json_response(content: bytes | str) -> Response:
-    """An answer with `content`, which is already JSON."""
-    return Response(content, media_type="application/json")
+def json_response(content: bytes | str, *, location: str | None = None) -> Response:
+    """An answer with `content`, which is already JSON: 200, or 201 for a new resource at
+    `location`."""
+    if location is None:
+        return Response(content, media_type="application/json")
+    return Response(content, 201, {"Location": location}, media_type="application/json")
 
 
 def problem(

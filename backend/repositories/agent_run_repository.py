@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import NamedTuple
 
 from backend.repositories.paging import (
@@ -72,6 +73,32 @@ class AgentRunRepository(BaseRepository[AgentRun]):
             "merge_completed",
             "metadata",
             "settings_version",
+        }
+    )
+    defaults = MappingProxyType(
+        {
+            "planning_statement": None,
+            "run_type": "regular",
+            "status": "pending",
+            "result": None,
+            "error_message": None,
+            "pr_number": None,
+            "pr_url": None,
+            "web_url": None,
+            "codegen_run_id": None,
+            "validation_status": "pending",
+            "auto_merge_enabled": 0,
+            "merge_completed": 0,
+            "metadata": "{}",
+            "settings_version": None,
+            "lease_token_hash": None,
+            "lease_worker": None,
+            "lease_expires_at": None,
+            "lease_expiries": 0,
+            "started_at": None,
+            "completed_at": None,
+            "version": 1,
+            "lease_seconds": None,
         }
     )
 

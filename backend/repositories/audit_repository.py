@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from backend.repositories.guarded_rows import GuardedRow
 from backend.repositories.paging import Page, Position, Query, fetch_page
 from database.base import TableAccess
+from database.engine import Value
 
 
 class UnnumberedRow(NamedTuple):
@@ -113,9 +114,10 @@ class AuditRepository(TableAccess):
         """The rows that were appended to the open transaction so far."""
         return self.db.waiting_entries()
 
-    async def insert(self, rows: Sequence[tuple[AuditRow, str]]) -> None:
-        """Store rows with their MACs. Raises `UniqueViolation` when an id is taken."""
-        await self.db.execute_many(_INSERT, [(*row, mac) for row, mac in rows])
+    async def insert(self, rows: Sequence[Sequence[Value]]) -> None:
+        """Store rows: the columns of `AuditRow`, and the MAC. Raises `UniqueViolation` when an id
+        is taken."""
+        await self.db.execute_many(_INSERT, rows)
 
     async def mac_of(self, id: int) -> str | None:
         """The MAC of the row with this id, or `None` if no row has the id."""

@@ -1,6 +1,7 @@
 """Grainchain snapshots of runs."""
 
 from collections.abc import Collection, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from backend.errors import SnapshotExists
@@ -30,6 +31,16 @@ class GrainchainSnapshotRepository(BaseRepository[GrainchainSnapshot]):
             "validation_results",
             "error_message",
             "destroyed_at",
+        }
+    )
+    defaults = MappingProxyType(
+        {
+            "status": "creating",
+            "config": "{}",
+            "validation_results": None,
+            "error_message": None,
+            "destroyed_at": None,
+            "version": 1,
         }
     )
 

@@ -1,8 +1,9 @@
 """The guarded rows: those that decide who may do what, and what agents follow."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import NamedTuple
 
 from database.base import TableAccess
@@ -39,11 +40,13 @@ class GuardedKind:
 
 
 class GuardedRow(NamedTuple):
-    """A guarded row's table and id."""
+    """A guarded row that a change left, or deleted."""
 
     kind: GuardedKind
     id: int | None
     """`None` for a row that was deleted."""
+    values: tuple[Value, ...] | None = None
+    """The values that its digest covers, if the change knows all of them."""
 
 
 class NewestEntry(NamedTuple):
@@ -171,6 +174,13 @@ WEBHOOKS = GuardedKind(
 )
 GUARDED_KINDS = (TOKENS, PROJECTS, CONFIGURATIONS, SECRETS, WEBHOOKS)
 """All kinds; projects stand before what belongs to them."""
+_values_of = {kind.name: itemgetter(*kind.columns) for kind in GUARDED_KINDS}
+
+
+def written_row(kind: GuardedKind, columns: Mapping[str, Value]) -> GuardedRow:
+    """A guarded row with these columns, as it was just written."""
+    values = _values_of[kind.name](columns)
+    return GuardedRow(kind, values[0], values)
 
 
 class GuardedRowsRepository(TableAccess):

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from enum import Enum
 from itertools import product
 from math import prod
-from typing import Generic, TypeVar, get_args, get_origin
+from typing import Any, Generic, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel
-from pydantic_core import to_json
+from pydantic_core import from_json, to_json
 
 from database.base import Sql
 from database.engine import Executor, JsonKind, Row, Value
@@ -47,6 +47,22 @@ def json_members(model: type[BaseModel]) -> dict[str, JsonKind]:
         for name, field in model.model_fields.items()
         if not field.exclude
     }
+
+
+def row_json(row: Mapping[str, Value], members: Mapping[str, JsonKind]) -> bytes:
+    """The JSON object with these `json_members` of a row that was just written."""
+    return to_json(
+        {
+            name: row[name] if kind == "plain" else _content(row[name], kind)
+            for name, kind in members.items()
+        }
+    )
+
+
+def _content(value: Any, kind: JsonKind) -> Any:
+    if value is None:
+        return None
+    return bool(value) if kind == "boolean" else from_json(value)
 
 
 def _kind(annotation: object) -> JsonKind:

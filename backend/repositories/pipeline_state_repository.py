@@ -1,6 +1,7 @@
 """Pipeline states: an append-only history for each run."""
 
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from backend.repositories.paging import Page, Position, Query, fetch_page, json_members
 from database.base import BaseRepository, Clock, utc_now
@@ -21,6 +22,12 @@ class PipelineStateRepository(BaseRepository[PipelineState]):
     """The table `pipeline_states`. It is append-only; its rows are removed with their run."""
 
     versioned = False
+    defaults = MappingProxyType(
+        {
+            "previous_state": None,
+            "metadata": "{}",
+        }
+    )
 
     def __init__(
         self, db_manager: DatabaseManager | None = None, *, clock: Clock = utc_now

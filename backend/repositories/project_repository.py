@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from backend.errors import ProjectExists
@@ -16,7 +17,7 @@ from backend.repositories.paging import (
 )
 from database.base import BaseRepository, Clock, Sql, utc_now
 from database.connection_manager import DatabaseManager
-from database.engine import Row, Value
+from database.engine import Value
 from database.errors import UniqueViolation
 from database.portable_sql import among
 from database.text_keys import text_key
@@ -52,10 +53,15 @@ class ProjectRepository(BaseRepository[Project]):
             "auto_confirm_plans",
         }
     )
-    returned = (
-        "*, EXISTS (SELECT 1 FROM audit_entries"
-        " WHERE target = 'projects/' || CAST(projects.id AS TEXT) AND digest IS NOT NULL)"
-        " AS is_in_record"
+    defaults = MappingProxyType(
+        {
+            "status": "active",
+            "webhook_url": None,
+            "auto_merge_enabled": 0,
+            "auto_confirm_plans": 0,
+            "version": 1,
+            "twin": 0,
+        }
     )
 
     def __init__(
@@ -63,10 +69,10 @@ class ProjectRepository(BaseRepository[Project]):
     ) -> None:
         super().__init__(Project, "projects", db_manager, clock=clock)
 
-    async def create(self, data: Mapping[str, Any]) -> Project:
+    async def add_row(self, data: Mapping[str, Any]) -> dict[str, Any]:
         """Insert a project. Raises `ProjectExists` when another project has the repository."""
         try:
-            return await super().create(data)
+            return await super().add_row(data)
         except UniqueViolation:
             holder = await self.get_by_github_repo(data["github_owner"], data["github_repo"])
             raise ProjectExists(holder.id if holder is not None else None) from None
@@ -158,14 +164,14 @@ class ProjectRepository(BaseRepository[Project]):
         """Up to `limit` projects after the position `after`, in the order of `sort`: a name in
         `SORT_COLUMNS`, prefixed with `-` for descending order."""
         query, keys = _page_query(filter, sort=sort, limit=limit, after=after)
-        return await fetch_page(self.db, query, limit, self.model, keys, members=_MEMBERS)
+        return await fetch_page(self.db, query, limit, self.model, keys, members=PROJECT_MEMBERS)
 
     async def json_page(
         self, filter: ProjectFilter, *, sort: str, limit: int, after: Position | None
     ) -> JsonPage:
         """The same page as JSON."""
         query, keys = _page_query(filter, sort=sort, limit=limit, after=after)
-        return await fetch_json(self.db, query, limit, keys, _MEMBERS)
+        return await fetch_json(self.db, query, limit, keys, PROJECT_MEMBERS)
 
     async def soft_delete(self, project_id: int) -> Project | None:
         """Mark the project as deleted. `None` when it does not exist or is already deleted."""
@@ -212,17 +218,24 @@ class ProjectRepository(BaseRepository[Project]):
             columns["twin"] = 0
         return columns
 
-    async def insert(self, columns: Mapping[str, Value]) -> Row:
-        """Insert a row with these columns and its `search_text`. Returns the stored row, whose id
-        no project had before, even if the counter of ids was turned back outside the service:
-        rows of a purged project could be put back into it."""
-        name, owner, repo = (str(columns[key]) for key in _KEYS)
-        columns = {**columns, "search_text": f"{name}\n{owner}/{repo}"}
+    async def insert(self, columns: Mapping[str, Value]) -> dict[str, Any]:
+        """Insert a row with these columns and its `search_text`. Its id is one that no project had
+        before, even if the counter of ids was turned back outside the service: rows of a purged
+        project could be put back into it."""
+        parts = [str(columns[key]) for key in _KEYS]
+        columns = {**columns, "search_text": "{}\n{}/{}".format(*parts)}
         row = await super().insert(columns)
-        while row["is_in_record"]:
+        while await self._is_in_record(row["id"]):
             await self.delete(row["id"])
             row = await super().insert(columns)
         return row
+
+    async def _is_in_record(self, id: int) -> bool:
+        row = await self.db.fetch_one(
+            "SELECT 1 FROM audit_entries WHERE target = ? AND digest IS NOT NULL",
+            (f"projects/{id}",),
+        )
+        return row is not None
 
 
 _DELETED, _ACTIVE = {"status": ProjectStatus.DELETED}, {"status": ProjectStatus.ACTIVE}
@@ -256,7 +269,8 @@ _IN_PROJECT = (
     "project_keys",
     "run_queues",
 )
-_MEMBERS = json_members(Project)
+PROJECT_MEMBERS = json_members(Project)
+"""The members of a project's JSON."""
 _LISTED = [status.value for status in ProjectStatus if status is not ProjectStatus.DELETED]
 """The statuses that are listed without a filter by status."""
 

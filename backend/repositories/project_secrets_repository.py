@@ -2,10 +2,18 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from types import MappingProxyType
 from typing import NamedTuple, TypeVar
 
 from backend.errors import SecretExists
-from backend.repositories.guarded_rows import SECRETS, RecordedRow, recorded_row, with_entries
+from backend.repositories.guarded_rows import (
+    SECRETS,
+    GuardedRow,
+    RecordedRow,
+    recorded_row,
+    with_entries,
+)
 from backend.repositories.keys_repository import ProjectKey
 from backend.repositories.paging import Page, Position, Query, fetch_page, json_members
 from database.base import BaseRepository, Clock, utc_now
@@ -49,6 +57,7 @@ class PresentValue(NamedTuple):
     version: int
     ciphertext: str
     project_key_id: int
+    created_at: str
 
     def __repr__(self) -> str:
         return f"PresentValue(version={self.version!r})"
@@ -58,6 +67,11 @@ class ProjectSecretsRepository(BaseRepository[ProjectSecret]):
     """The table `project_secrets`."""
 
     writable = frozenset({"project_id", "key_name", "ciphertext", "project_key_id"})
+    defaults = MappingProxyType(
+        {
+            "version": 1,
+        }
+    )
 
     def __init__(
         self, db_manager: DatabaseManager | None = None, *, clock: Clock = utc_now
@@ -93,46 +107,54 @@ class ProjectSecretsRepository(BaseRepository[ProjectSecret]):
         data = {"ciphertext": ciphertext, "project_key_id": project_key_id}
         return await self.change(id, data, expected=version - 1)
 
-    async def add_all(self, project_id: int, secrets: Sequence[SealedSecret]) -> Sequence[int]:
-        """Insert secrets. Returns their ids in order. Raises `SecretExists` when the project has
+    async def add_all(
+        self, project_id: int, secrets: Sequence[SealedSecret]
+    ) -> Sequence[GuardedRow]:
+        """Insert secrets. Returns their rows in order. Raises `SecretExists` when the project has
         one of the keys."""
         now = self.now()
-        ids: list[int] = []
+        rows: list[GuardedRow] = []
         try:
             for start in range(0, len(secrets), _INSERTED_AT_ONCE):
                 some = secrets[start : start + _INSERTED_AT_ONCE]
-                ids += await self.db.insert(
-                    "INSERT INTO project_secrets (project_id, key_name, version, project_key_id,"
-                    " ciphertext, created_at, updated_at)"
-                    f" VALUES {', '.join(['(?, ?, ?, ?, ?, ?, ?)'] * len(some))}",
+                ids = await self.db.insert(
+                    _insertion(len(some)),
                     [value for secret in some for value in (project_id, *secret, now, now)],
                     len(some),
                 )
+                rows += [
+                    _row(id, project_id, secret, now, now)
+                    for id, secret in zip(ids, some, strict=True)
+                ]
         except UniqueViolation:
             raise SecretExists from None
-        return ids
+        return rows
 
-    async def replace_all(self, project_id: int, secrets: Sequence[SealedSecret]) -> int:
-        """Replace values by new ones, each one version higher. Returns how many were replaced."""
+    async def replace_all(
+        self, project_id: int, secrets: Sequence[tuple[SealedSecret, PresentValue]]
+    ) -> Sequence[GuardedRow]:
+        """Replace values by new ones, each one version higher than the present one, which was read
+        in the same transaction. Returns the rows in order."""
         now = self.now()
         # Most rows already have this project key. Leaving it out halves the time, because its
         # index is not updated.
-        replaced = await self.db.execute_many(
-            _REPLACE_UNDER_SAME_KEY,
-            [
-                (version, text, now, project_id, name, version - 1, key_id)
-                for name, version, key_id, text in secrets
-            ],
-        )
-        if replaced < len(secrets):
-            replaced += await self.db.execute_many(
-                _REPLACE,
-                [
-                    (version, text, now, key_id, project_id, name, version - 1)
-                    for name, version, key_id, text in secrets
-                ],
-            )
-        return replaced
+        same = [
+            (version, text, now, present.id)
+            for (_, version, key_id, text), present in secrets
+            if key_id == present.project_key_id
+        ]
+        other = [
+            (version, text, now, key_id, present.id)
+            for (_, version, key_id, text), present in secrets
+            if key_id != present.project_key_id
+        ]
+        for statement, rows in ((_REPLACE_UNDER_SAME_KEY, same), (_REPLACE, other)):
+            if rows:
+                await self.db.execute_many(statement, rows)
+        return [
+            _row(present.id, project_id, secret, present.created_at, now)
+            for secret, present in secrets
+        ]
 
     async def get(self, project_id: int, key: str) -> StoredSecret | None:
         """The secret of this key, or `None`."""
@@ -157,7 +179,8 @@ class ProjectSecretsRepository(BaseRepository[ProjectSecret]):
     ) -> dict[str, PresentValue]:
         """The stored values of the project's secrets with these names, by name."""
         query = Query(
-            "SELECT key_name, id, version, ciphertext, project_key_id FROM project_secrets"
+            "SELECT key_name, id, version, ciphertext, project_key_id, created_at"
+            " FROM project_secrets"
         )
         query.where("project_id = ?", project_id)
         query.where_in("key_name", names)
@@ -241,13 +264,30 @@ _RECORDED = (
     " WHERE s.project_id = ? AND s.key_name = ?"
 )
 
+
+@lru_cache(maxsize=_INSERTED_AT_ONCE)
+def _insertion(rows: int) -> str:
+    return (
+        "INSERT INTO project_secrets (project_id, key_name, version, project_key_id,"
+        f" ciphertext, created_at, updated_at) VALUES {', '.join(['(?, ?, ?, ?, ?, ?, ?)'] * rows)}"
+    )
+
+
+def _row(
+    id: int, project_id: int, secret: SealedSecret, created_at: str, updated_at: str
+) -> GuardedRow:
+    # In the order of the guarded columns, which a test compares.
+    key, version, key_id, text = secret
+    values = (id, project_id, key_id, key, text, created_at, updated_at, version)
+    return GuardedRow(SECRETS, id, values)
+
+
 _REPLACE_UNDER_SAME_KEY = (
-    "UPDATE project_secrets SET version = ?, ciphertext = ?, updated_at = ?"
-    " WHERE project_id = ? AND key_name = ? AND version = ? AND project_key_id = ?"
+    "UPDATE project_secrets SET version = ?, ciphertext = ?, updated_at = ? WHERE id = ?"
 )
 _REPLACE = (
     "UPDATE project_secrets SET version = ?, ciphertext = ?, updated_at = ?, project_key_id = ?"
-    " WHERE project_id = ? AND key_name = ? AND version = ?"
+    " WHERE id = ?"
 )
 
 

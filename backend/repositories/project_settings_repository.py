@@ -1,6 +1,7 @@
 """The configuration of projects: at most one row for each project."""
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from database.base import BaseRepository, Clock, Sql, utc_now
@@ -13,6 +14,15 @@ class ProjectSettingsRepository(BaseRepository[ProjectSettings]):
 
     writable = frozenset(
         {"project_id", "planning_statement", "repository_rules", "setup_commands", "branch_name"}
+    )
+    defaults = MappingProxyType(
+        {
+            "planning_statement": None,
+            "repository_rules": None,
+            "setup_commands": None,
+            "branch_name": "main",
+            "version": 1,
+        }
     )
 
     def __init__(
@@ -27,18 +37,20 @@ class ProjectSettingsRepository(BaseRepository[ProjectSettings]):
         )
         return self.model(row) if row is not None else None
 
-    async def add(self, project_id: int, data: Mapping[str, Any], *, version: int = 1) -> int:
+    async def add_to(
+        self, project_id: int, data: Mapping[str, Any], *, version: int = 1
+    ) -> dict[str, Any]:
         """Insert the settings of a project that has none: `data`, and defaults for the rest.
-        Returns the id of the row."""
+        Returns the stored columns."""
+        columns = self.columns(data)
         now = self.now()
-        columns = self.columns({**data, "project_id": project_id})
-        [id] = await self.db.insert(
-            f"INSERT INTO project_settings ({', '.join(columns)}, created_at, updated_at, version)"
-            f" VALUES ({'?, ' * len(columns)}?, ?, ?)",
-            (*columns.values(), now, now, version),
-            1,
-        )
-        return id
+        columns |= {
+            "project_id": project_id,
+            "created_at": now,
+            "updated_at": now,
+            "version": version,
+        }
+        return await self.insert(columns)
 
     async def remove(self, project_id: int) -> None:
         """Delete the settings of a project, if it has any."""

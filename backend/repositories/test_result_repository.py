@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from backend.repositories.paging import (
@@ -86,6 +87,15 @@ class TestResultRepository(BaseRepository[TestResult]):
 
     __test__ = False
     versioned = False
+    defaults = MappingProxyType(
+        {
+            "duration_seconds": None,
+            "result_data": None,
+            "error_message": None,
+            "screenshot_path": None,
+            "log_path": None,
+        }
+    )
 
     def __init__(
         self, db_manager: DatabaseManager | None = None, *, clock: Clock = utc_now

@@ -1,6 +1,7 @@
 """Webhook deliveries: each one is stored once, with its payload as it was sent."""
 
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from backend.repositories.paging import Page, Position, Query, fetch_page, json_members
 from database.base import BaseRepository, Clock, utc_now
@@ -22,6 +23,11 @@ class WebhookDeliveryRepository(BaseRepository[WebhookDelivery]):
     """The table `webhook_deliveries`."""
 
     versioned = False
+    defaults = MappingProxyType(
+        {
+            "action": None,
+        }
+    )
 
     def __init__(
         self, db_manager: DatabaseManager | None = None, *, clock: Clock = utc_now

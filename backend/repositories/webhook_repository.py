@@ -1,6 +1,7 @@
 """Webhooks of projects, with their secret tokens as ciphertext, which this layer never opens."""
 
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from backend.repositories.keys_repository import ProjectKey
 from backend.repositories.paging import Page, Position, Query, fetch_page, json_members
@@ -47,6 +48,18 @@ class WebhookRepository(BaseRepository[Webhook]):
             "secret_ciphertext",
             "project_key_id",
             "secret_version",
+        }
+    )
+    defaults = MappingProxyType(
+        {
+            "webhook_url": None,
+            "events": "[]",
+            "is_active": 1,
+            "secret_ciphertext": None,
+            "project_key_id": None,
+            "secret_version": 0,
+            "last_triggered_at": None,
+            "version": 1,
         }
     )
 

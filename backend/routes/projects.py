@@ -120,13 +120,13 @@ async def list_projects(
 @router.post(
     "",
     status_code=status.HTTP_201_CREATED,
+    response_model=Project,
     responses=problems("project_exists", body=True),
 )
-async def create_project(project: ProjectCreate, service: Service, response: Response) -> Project:
+async def create_project(project: ProjectCreate, service: Service) -> Response:
     """Create a project, with any given settings and secrets: all of it, or nothing."""
-    created = await service.projects.create(project)
-    response.headers["Location"] = f"/api/projects/{created.id}"
-    return created
+    project_id, created = await service.projects.create_json(project)
+    return json_response(created, location=f"/api/projects/{project_id}")
 
 
 @router.get("/by-repo/{owner}/{repo}", responses=problems("project_not_found"))

@@ -184,7 +184,9 @@ def unit_of_work(method: Any = None, *, read_only: bool = False, urgent: bool = 
                 await kit.gate.require_valid(principal)
             return await method(self, *args, **kwargs)
 
-        return await kit.db_manager.async_pool.run_unit(work, read_only=read_only, urgent=urgent)
+        return await kit.db_manager.async_pool.run_unit(
+            work, read_only=read_only, urgent=urgent, kind=method.__qualname__
+        )
 
     return run
 

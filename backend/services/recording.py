@@ -9,7 +9,7 @@ from backend.crypto.audit_chain import ORIGIN, AuditChain
 from backend.crypto.row_digests import RowDigests
 from backend.observability.request_ids import current_client_address, current_request_id
 from backend.repositories import Repositories
-from backend.repositories.audit_repository import AuditHead, AuditRow, UnnumberedRow
+from backend.repositories.audit_repository import AuditHead, UnnumberedRow
 from backend.repositories.guarded_rows import GuardedKind, GuardedRow
 from backend.services.chain_end import ChainEnd
 from backend.services.kinds import Kind
@@ -81,10 +81,11 @@ class Recorder:
                     at,
                     name,
                     token_id,
-                    kind.value,
+                    # Not `value`, which a descriptor computes.
+                    kind._value_,
                     target,
                     project_id,
-                    _names(tuple(fields)),
+                    _names(fields if type(fields) is tuple else tuple(fields)),
                     request_id,
                     version,
                     client or address,
@@ -105,10 +106,11 @@ class Recorder:
         last_id, mac = head if head is not None else (0, ORIGIN)
         digests = await self._row_digests(repositories, rows, last_id + 1)
         stored = []
+        next_mac = self.chain.mac
         for id, columns in enumerate(rows, last_id + 1):
-            row = AuditRow._make((id, *columns[:9], digests.get(id), columns.address))
-            mac = self.chain.mac(mac, row)
-            stored.append((row, mac))
+            row = (id, *columns[:9], digests.get(id), columns[9])
+            mac = next_mac(mac, row)
+            stored.append((*row, mac))
         await repositories.audit.insert(stored)
         self.end.written(AuditHead(last_id + len(stored), mac), rows)
 
@@ -122,21 +124,24 @@ class Recorder:
             for entry_id, entry in enumerate(rows, first_id)
             if entry.row is not None
         }
-        ids: dict[GuardedKind, list[int]] = {}
+        unknown: dict[GuardedKind, list[int]] = {}
         for _, _, row in last.values():
-            if row.id is not None:
-                ids.setdefault(row.kind, []).append(row.id)
-        values = {
+            if row.values is None and row.id is not None:
+                unknown.setdefault(row.kind, []).append(row.id)
+        read = {
             kind: await repositories.guarded_rows.values(kind, row_ids)
-            for kind, row_ids in ids.items()
+            for kind, row_ids in unknown.items()
         }
+        digest = self._digests.of
         return {
-            entry_id: self._digests.of(
+            entry_id: digest(
                 row.kind.table,
                 entry_id,
                 target,
                 version,
-                values[row.kind].get(row.id) if row.id is not None else None,
+                read[row.kind].get(row.id)
+                if row.values is None and row.id is not None
+                else row.values,
             )
             for target, (entry_id, version, row) in last.items()
         }

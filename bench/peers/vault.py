@@ -22,7 +22,7 @@ class PeerVault:
 
     def new_key(self, project_id: int) -> str:
         """A wrapped key for the project."""
-        return self._vault.new_project_key(project_id, project_id)
+        return self._vault.new_project_key(project_id, project_id).wrapped
 
     def seal(self, project_id: int, wrapped: str, name: str, value: SecretStr) -> str:
         """The value in its stored form."""

@@ -206,18 +206,21 @@ class AsyncConnectionPool:
         """None: there is no open transaction."""
         return ()
 
-    async def run_unit(self, work: Work[T], *, read_only: bool = False, urgent: bool = False) -> T:
+    async def run_unit(
+        self, work: Work[T], *, read_only: bool = False, urgent: bool = False, kind: object = None
+    ) -> T:
         """Run a unit of work to its end on a database thread, and return its result.
 
         `work` makes a coroutine that uses `transaction()` and awaits only its statements. The unit
         is atomic. With `read_only`, all its statements see one snapshot and may not write. An
-        urgent unit runs before all waiting ones. Raises the errors of the unit, and
+        urgent unit runs before all waiting ones. `kind` is what units have in common that fail
+        alike; without it, they are made by the same function. Raises the errors of the unit, and
         `UnitOfWorkError` when it awaits anything else.
         """
         writer, readers = self._parts()
         if read_only:
             return await readers.run_unit(work, urgent=urgent)
-        return await writer.run_unit(work, urgent=urgent)
+        return await writer.run_unit(work, urgent=urgent, kind=kind)
 
     def transaction(self) -> AbstractAsyncContextManager[Transaction]:
         """A transaction, committed when the block ends and rolled back when it raises.

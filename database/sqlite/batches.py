@@ -24,7 +24,9 @@ from database.sqlite.jobs import Job, JobQueue
 from database.sqlite.journal import Journal
 from database.sqlite.loop_pause import LoopPause
 from database.sqlite.open_files import OpenFiles
+from database.sqlite.savepoints import Savepoints
 from database.sqlite.statements import (
+    MustRunAgain,
     commit,
     control,
     require_transaction,
@@ -49,6 +51,8 @@ class WriterStats:
     commits: int = 0
     failed_commits: int = 0
     largest_batch: int = 0
+    repeated_batches: int = 0
+    """Batches that were run again, because a unit without a savepoint failed late."""
     wait_total: float = 0.0
     """Time that units of work spent in the queue."""
     busy_total: float = 0.0
@@ -82,6 +86,7 @@ class BatchRunner:
         self._files = files
         self._checkpointer = checkpointer
         self._journal = journal
+        self.savepoints = Savepoints()
         self._log_bytes = 0
         self.refused_at: float | None = None
         """When a full disk last refused a write, on the monotonic clock; `None` once a later write
@@ -141,10 +146,9 @@ class BatchRunner:
         job: Job[Any] | None = batch[0]
         while job is not None:
             self._stats.wait_total += now - job.queued_at
-            job.run(raw)
-            if not raw.in_transaction:
-                # Also if the unit swallowed the error, because later statements would autocommit.
-                raise _reason_for_others(job.error)
+            self._run_job(raw, job)
+            if isinstance(job.error, MustRunAgain):
+                self._run_again(raw, batch)
             now = time.monotonic()
             if len(batch) >= self._config.batch_units or now >= deadline:
                 break
@@ -159,6 +163,22 @@ class BatchRunner:
         except DatabaseError as error:
             alone = sum(job.error is None for job in batch) == 1
             raise error if alone else _reason_for_others(error) from None
+
+    def _run_job(self, raw: sqlite3.Connection, job: Job[Any]) -> None:
+        job.run(raw)
+        if not raw.in_transaction:
+            # Also if the unit swallowed the error, because later statements would autocommit.
+            raise _reason_for_others(job.error)
+
+    def _run_again(self, raw: sqlite3.Connection, batch: Batch) -> None:
+        """Undo the whole batch, whose last unit failed late, and run it in savepoints."""
+        self._stats.repeated_batches += 1
+        self.savepoints.failed_late(batch[-1].kind)
+        roll_back(raw)
+        self.begin(raw)
+        with self.savepoints.everywhere():
+            for job in batch:
+                self._run_job(raw, job)
 
     def _note_room(self, raw: sqlite3.Connection, failed: Batch) -> None:
         if any(isinstance(job.error, DatabaseFull) for job in failed):

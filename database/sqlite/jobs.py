@@ -18,15 +18,18 @@ T = TypeVar("T")
 class Job(Generic[T]):
     """A function to run on a database thread, and the future of its caller."""
 
-    __slots__ = ("_context", "_function", "error", "future", "queued_at", "result")
+    __slots__ = ("_context", "_function", "error", "future", "kind", "queued_at", "result")
 
     def __init__(
         self,
         function: Callable[[sqlite3.Connection], T],
         future: "asyncio.Future[T]",
         context: contextvars.Context | None,
+        kind: object = None,
     ) -> None:
         self._function = function
+        self.kind = kind
+        """What jobs have in common that fail alike."""
         self._context = context
         self.future = future
         self.result: T | None = None
@@ -35,6 +38,7 @@ class Job(Generic[T]):
 
     def run(self, connection: sqlite3.Connection) -> None:
         """Run the function. Stores its result in `result` or its exception in `error`."""
+        self.error = None
         try:
             if self._context is None:
                 self.result = guarded(self._function, connection)
@@ -106,9 +110,10 @@ class JobQueue:
         wake: Callable[[], None],
         *,
         urgent: bool = False,
+        kind: object = None,
     ) -> T:
         """Queue `function`, call `wake`, and wait for the result. An urgent job goes before all
-        others.
+        others. `kind` is what jobs have in common that fail alike.
 
         Raises the errors of the function. Raises `DatabaseBusy` when the queue is full or the wait
         too long, and `DatabaseClosed` when the queue is closed; the function has not run then. If
@@ -119,7 +124,7 @@ class JobQueue:
         if self._unanswered >= self._limit:
             self.refused += 1
             raise DatabaseBusy("too much work is waiting for the database")
-        job = Job(function, self._loop.create_future(), context)
+        job = Job(function, self._loop.create_future(), context, kind)
         (self._urgent if urgent else self._jobs).append(job)
         self._unanswered += 1
         if self._alarm is None:

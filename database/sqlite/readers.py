@@ -276,6 +276,6 @@ class Readers:
 def _in_snapshot(work: Work[T], raw: sqlite3.Connection, owner: object) -> T:
     control(raw, "BEGIN")
     try:
-        return drive(work, raw, owner)
+        return drive(work, raw, owner, savepoint=False)
     finally:
         roll_back(raw)

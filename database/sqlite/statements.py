@@ -25,6 +25,15 @@ from database.errors import (
 T = TypeVar("T")
 
 
+class MustRunAgain(BaseException):
+    """A unit without a savepoint failed after it had changed something.
+
+    That can't be undone alone: roll the transaction back, and run its units again with savepoints.
+
+    Not an `Exception`, so that no unit takes it for a failure of its own.
+    """
+
+
 def fetch_all(connection: sqlite3.Connection, sql: str, params: Params) -> list[Row]:
     """All rows of the statement."""
     try:
@@ -199,6 +208,28 @@ def atomically(
         undo(connection, savepoint)
         raise
     return result
+
+
+def attempt(connection: sqlite3.Connection, function: Callable[[sqlite3.Connection], T]) -> T:
+    """The result of `function`, within the open transaction and without a savepoint.
+
+    Raises its errors if it has changed nothing, else `MustRunAgain`; and `TransactionLost` when the
+    transaction ended during the call.
+    """
+    before = changes_of(connection)
+    try:
+        result = function(connection)
+    except BaseException:
+        if connection.in_transaction and changes_of(connection) != before:
+            raise MustRunAgain from None
+        raise
+    require_transaction(connection)
+    return result
+
+
+def changes_of(connection: sqlite3.Connection) -> int:
+    """A number that every change of the connection alters, whether it is undone or not."""
+    return connection.total_changes + getattr(connection, "uncounted", 0)
 
 
 def release(connection: sqlite3.Connection, savepoint: str) -> None:

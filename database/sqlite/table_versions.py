@@ -24,6 +24,10 @@ _MAX_LEARNED = 1024
 _HARMLESS = frozenset(
     {"SELECT", "BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE", "PRAGMA", "EXPLAIN"}
 )
+# Statements whose changes `total_changes` counts, and those that only delimit transactions.
+_COUNTED = frozenset(
+    {"INSERT", "UPDATE", "DELETE", "REPLACE", "WITH", "VALUES", *_HARMLESS} - {"PRAGMA"}
+)
 
 
 class TableVersions:
@@ -89,6 +93,9 @@ class ObservedConnection(sqlite3.Connection):
         super().__init__(*args, **kwargs)
         self._learned: dict[str, frozenset[Change]] = {}
         self._changes: set[Change] = set()
+        self.uncounted = 0
+        """How often changes may have been made that `total_changes` does not count: to the schema
+        and to settings of the file."""
 
     def take_changes(self) -> set[Change]:
         """The changes since the last call."""
@@ -118,6 +125,7 @@ class ObservedConnection(sqlite3.Connection):
     def cursor(self, *arguments: Any, **options: Any) -> Any:
         """Like `sqlite3.Connection.cursor`. The statements of such a cursor are not observed."""
         self._changes.add(ANYTHING)
+        self.uncounted += 1
         return super().cursor(*arguments, **options)
 
     def executescript(self, _: str, /) -> sqlite3.Cursor:
@@ -126,14 +134,19 @@ class ObservedConnection(sqlite3.Connection):
 
     def _learn(self, sql: str, parameters: Any) -> frozenset[Change]:
         words = sql.split(maxsplit=1)
-        if not words or words[0].upper() in _HARMLESS:
-            changes: frozenset[Change] = frozenset()
-        else:
+        word = words[0].upper() if words else ""
+        changes: frozenset[Change] = frozenset()
+        if word and word not in _HARMLESS:
             try:
                 changes = self._explain(sql, parameters)
             except sqlite3.Error:
                 # The statement will probably fail in the same way. If not, its changes are unknown.
+                self.uncounted += 1
                 return frozenset({ANYTHING})
+        if word not in _COUNTED:
+            # Not kept, so that each run is noticed.
+            self.uncounted += 1
+            return changes
         if len(self._learned) >= _MAX_LEARNED:
             self._learned.clear()
         self._learned[sql] = changes

@@ -1,9 +1,8 @@
 """The transaction objects for blocks: on a database thread, or with one hop for each statement."""
 
-import contextlib
 import logging
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any, TypeVar, cast
 
@@ -13,7 +12,10 @@ from database.sqlite.connection import HopConnection
 from database.sqlite.dialect import SQLITE
 from database.sqlite.journal import Journal
 from database.sqlite.statements import (
+    MustRunAgain,
     atomically,
+    attempt,
+    changes_of,
     control,
     execute,
     execute_many,
@@ -152,19 +154,24 @@ class HoppingTransaction:
 class _Unit:
     """The unit of work that runs on this thread."""
 
-    __slots__ = ("connection", "fresh", "journal", "owner")
+    __slots__ = ("connection", "has_savepoint", "is_spoilt", "journal", "owner")
 
     def __init__(
-        self, connection: sqlite3.Connection, owner: object, journal: Journal | None
+        self,
+        connection: sqlite3.Connection,
+        owner: object,
+        journal: Journal | None,
+        has_savepoint: bool,
     ) -> None:
         self.connection = connection
         self.owner = owner
         self.journal = journal
-        self.fresh = True
+        self.has_savepoint = has_savepoint
+        self.is_spoilt = False
+        """Whether the unit has changes that should have been undone."""
 
 
-@contextlib.asynccontextmanager
-async def unit_transaction(owner: object = None) -> AsyncIterator[Transaction]:
+class unit_transaction:  # noqa: N801 - used like a function; a generator takes three times as long
     """The transaction of the unit of work that the caller runs in.
 
     The block is atomic on its own: when it raises, its changes are undone, and the unit may catch
@@ -172,31 +179,53 @@ async def unit_transaction(owner: object = None) -> AsyncIterator[Transaction]:
     of another `owner`, and `TransactionLost` when an earlier block has ended the unit's
     transaction.
     """
-    unit = unit_of_work.get()
-    if not isinstance(unit, _Unit):
-        raise UnitOfWorkError("there is no unit of work here")
-    if owner is not None and unit.owner is not None and owner is not unit.owner:
-        raise UnitOfWorkError("a unit of work can't use another database")
-    connection, journal = unit.connection, unit.journal
-    appended = len(journal) if journal is not None else 0
-    # The first block uses the unit's own savepoint, because nothing has happened since.
-    first, unit.fresh = unit.fresh, False
-    if not first:
+
+    __slots__ = ("_appended", "_changes", "_owner", "_transaction", "_unit")
+
+    def __init__(self, owner: object = None) -> None:
+        self._owner = owner
+
+    async def __aenter__(self) -> Transaction:
+        unit, owner = unit_of_work.get(), self._owner
+        if not isinstance(unit, _Unit):
+            raise UnitOfWorkError("there is no unit of work here")
+        if owner is not None and unit.owner is not None and owner is not unit.owner:
+            raise UnitOfWorkError("a unit of work can't use another database")
+        if unit.is_spoilt:
+            raise MustRunAgain
+        connection, journal = unit.connection, unit.journal
         # Outside a transaction, a savepoint would begin one, and its release would commit.
         require_transaction(connection)
-        control(connection, "SAVEPOINT block")
-    transaction = InlineTransaction(connection, journal)
-    try:
-        yield transaction
-        if not first:
-            release(connection, "block")
-    except BaseException:
-        if journal is not None:
-            journal.cut(appended)
-        undo(connection, "unit" if first else "block", keep=first)
-        raise
-    finally:
-        transaction.end()
+        if unit.has_savepoint:
+            control(connection, "SAVEPOINT block")
+        else:
+            self._changes = changes_of(connection)
+        self._unit = unit
+        self._appended = len(journal) if journal is not None else 0
+        self._transaction = InlineTransaction(connection, journal)
+        return self._transaction
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        unit = self._unit
+        try:
+            if kind is not None:
+                self._undo(unit)
+            elif unit.has_savepoint:
+                try:
+                    release(unit.connection, "block")
+                except BaseException:
+                    self._undo(unit)
+                    raise
+        finally:
+            self._transaction.end()
+
+    def _undo(self, unit: _Unit) -> None:
+        if unit.journal is not None:
+            unit.journal.cut(self._appended)
+        if unit.has_savepoint:
+            undo(unit.connection, "block")
+        elif unit.connection.in_transaction and changes_of(unit.connection) != self._changes:
+            unit.is_spoilt = True
 
 
 def drive(
@@ -204,6 +233,8 @@ def drive(
     connection: sqlite3.Connection,
     owner: object = None,
     journal: Journal | None = None,
+    *,
+    savepoint: bool = True,
 ) -> T:
     """Run a unit of work to its end on the calling thread, within the open transaction.
 
@@ -211,25 +242,30 @@ def drive(
     atomic: when it raises, its changes are undone, and its entries dropped from `journal`. Without
     a journal it can't append entries. Raises the errors of the work, `UnitOfWorkError` when it
     awaits anything but its statements, and `TransactionLost` when it continued after an error that
-    ended the transaction.
+    ended the transaction. Without `savepoint` it is faster, but raises `MustRunAgain` when there is
+    something to undo.
     """
     appended = len(journal) if journal is not None else 0
+    unit = _Unit(connection, owner, journal, savepoint)
     try:
-        return atomically(connection, partial(_run, work, owner, journal), "unit")
+        if savepoint:
+            return atomically(connection, partial(_run, work, unit), "unit")
+        return attempt(connection, partial(_run, work, unit))
     except BaseException:
         if journal is not None:
             journal.cut(appended)
         raise
 
 
-def _run(
-    work: Work[T], owner: object, journal: Journal | None, connection: sqlite3.Connection
-) -> T:
-    token = unit_of_work.set(_Unit(connection, owner, journal))
+def _run(work: Work[T], unit: _Unit, _: sqlite3.Connection) -> T:
+    token = unit_of_work.set(unit)
     try:
-        return _run_to_its_end(work())
+        result = _run_to_its_end(work())
     finally:
         unit_of_work.reset(token)
+    if unit.is_spoilt:
+        raise MustRunAgain
+    return result
 
 
 def write_entries(journal: Journal, connection: sqlite3.Connection) -> None:
@@ -260,7 +296,7 @@ def _run_to_its_end(coroutine: Coroutine[Any, Any, T]) -> T:
     except StopIteration as stop:
         return cast(T, stop.value)
     except RuntimeError as error:
-        if error.args == ("no running event loop",):
+        if error.args in _OUTSIDE_A_LOOP:
             raise _awaited_something_else() from error
         raise
     try:
@@ -269,6 +305,13 @@ def _run_to_its_end(coroutine: Coroutine[Any, Any, T]) -> T:
         # The coroutine continued instead of ending, or its clean-up failed.
         raise _awaited_something_else() from error
     raise _awaited_something_else()
+
+
+_OUTSIDE_A_LOOP = (
+    ("no running event loop",),
+    # A future that an earlier run of the unit awaited.
+    ("await wasn't used with future",),
+)
 
 
 def _awaited_something_else() -> UnitOfWorkError:

@@ -25,7 +25,7 @@ from database.sqlite.journal import Journal
 from database.sqlite.loop_pause import LoopPause
 from database.sqlite.open_files import OpenFiles
 from database.sqlite.space import disk_problem
-from database.sqlite.statements import atomically, roll_back
+from database.sqlite.statements import atomically, attempt, roll_back
 from database.sqlite.transaction import HoppingTransaction, Work, drive
 from database.sqlite.wal import Checkpointer
 from database.sqlite.write_lock import WriteLock
@@ -88,22 +88,40 @@ class Writer:
             return True
         return disk_problem(self._config.path.parent) == "full"
 
-    async def run_unit(self, work: Work[T], *, urgent: bool = False) -> T:
-        """Run a unit of work, and return its result once it is durable."""
-        return await self._submit(
-            lambda raw: drive(work, raw, self._config, self._journal), urgent=urgent
-        )
+    async def run_unit(self, work: Work[T], *, urgent: bool = False, kind: object = None) -> T:
+        """Run a unit of work, and return its result once it is durable. `kind` is what units have
+        in common that fail alike."""
+        if kind is None:
+            kind = getattr(work, "__qualname__", type(work))
+        savepoints = self._batches.savepoints
+
+        def run(raw: sqlite3.Connection) -> T:
+            return drive(
+                work, raw, self._config, self._journal, savepoint=savepoints.needs_one(kind)
+            )
+
+        return await self._submit(run, urgent=urgent, kind=kind)
 
     async def run_statement(self, function: Callable[[sqlite3.Connection], T]) -> T:
         """Run `function`, which executes one statement, and return its result once it is
         durable."""
-        return await self._submit(lambda raw: atomically(raw, function, "statement"))
+        kind = function.__qualname__
+        savepoints = self._batches.savepoints
+
+        def run(raw: sqlite3.Connection) -> T:
+            if savepoints.needs_one(kind):
+                return atomically(raw, function, "statement")
+            return attempt(raw, function)
+
+        return await self._submit(run, kind=kind)
 
     async def _submit(
-        self, function: Callable[[sqlite3.Connection], T], *, urgent: bool = False
+        self, function: Callable[[sqlite3.Connection], T], *, urgent: bool = False, kind: object
     ) -> T:
         self._require_usable()
-        return await self.queue.submit(function, copy_context(), self._wake, urgent=urgent)
+        return await self.queue.submit(
+            function, copy_context(), self._wake, urgent=urgent, kind=kind
+        )
 
     def _require_usable(self) -> None:
         if self.poisoned is not None:

@@ -8,7 +8,6 @@ from backend.repositories.audit_repository import (
     AuditFilter,
     AuditRepository,
     AuditRow,
-    StoredAuditRow,
 )
 from backend.repositories.guarded_rows import (
     GUARDED_KINDS,
@@ -56,7 +55,7 @@ async def test_the_head_of_the_audit_is_one_row(application: FastAPI, plans: Exp
     row = AuditRow(
         head.id + 1, NOW, "a", None, "test.done", "tests/1", None, "[]", None, None, None, None
     )
-    await audit.insert([StoredAuditRow(row, "0" * 64)])
+    await audit.insert([(*row, "0" * 64)])
     assert await audit.mac_of(head.id) == head.mac
     assert await audit.has("test.done", "tests/1")
     assert set(careless(plans)) <= IN_THE_ORDER_OF_IDS

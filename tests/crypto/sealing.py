@@ -28,7 +28,7 @@ def vault_with_key(
     keyring: Keyring | None = None, project_id: int = 7, key_id: int = 11
 ) -> tuple[Vault, StoredProjectKey]:
     vault = Vault(keyring or ring(old=OLD), HOME)
-    return vault, StoredProjectKey(key_id, project_id, vault.new_project_key(project_id, key_id))
+    return vault, vault.new_project_key(project_id, key_id)
 
 
 def assert_unreadable(

@@ -3,7 +3,7 @@
 import pytest
 from pydantic import SecretStr
 
-from backend.crypto.envelope import SecretContext, StoredProjectKey
+from backend.crypto.envelope import SecretContext
 from backend.crypto.keyring import KeyConfigurationError
 from backend.crypto.vault import Vault
 from backend.errors import SecretUnreadable
@@ -59,7 +59,7 @@ def test_two_rows_of_a_project_can_not_be_swapped() -> None:
 
 def test_a_row_moved_to_another_project_is_unreadable_with_either_key() -> None:
     vault, key = vault_with_key()
-    theirs = StoredProjectKey(12, 8, vault.new_project_key(8, 12))
+    theirs = vault.new_project_key(8, 12)
     text = vault.seal(key, WHERE, SecretStr(VALUE))
     there = WHERE._replace(project_id=8)
     assert_unreadable(vault, theirs, there, text)
@@ -71,7 +71,7 @@ def test_a_row_moved_to_another_project_is_unreadable_with_either_key() -> None:
 
 def test_two_keys_of_a_project_can_not_be_swapped() -> None:
     vault, first = vault_with_key()
-    second = StoredProjectKey(12, 7, vault.new_project_key(7, 12))
+    second = vault.new_project_key(7, 12)
     text = vault.seal(first, WHERE, SecretStr(VALUE))
     assert_unreadable(vault, second, WHERE, text)
     assert_unreadable(vault, second._replace(wrapped=first.wrapped), WHERE, text)
@@ -87,7 +87,7 @@ def test_another_installation_with_the_same_keys_reads_nothing() -> None:
     foreign = Vault(ring(old=OLD), "another")
     assert_unreadable(foreign, key, WHERE, text)
     assert not foreign.check_canary("old", vault.canary("old"))
-    adopted = StoredProjectKey(11, 7, foreign.new_project_key(7, 11))
+    adopted = foreign.new_project_key(7, 11)
     assert_unreadable(foreign, adopted, WHERE, text)
 
 

@@ -53,8 +53,10 @@ class Withdrawable:
 def test_a_project_key_is_unwrapped_once_until_it_is_forgotten() -> None:
     provider = Withdrawable(ring(old=OLD))
     vault = Vault(provider, HOME)
-    key = StoredProjectKey(11, 7, vault.new_project_key(7, 11))
+    key = vault.new_project_key(7, 11)
     text = vault.seal(key, WHERE, SecretStr(VALUE))
+    assert provider.asked == 0
+    vault.forget()
     for _ in range(10):
         vault.open(key, WHERE, text)
     assert provider.asked == 1
@@ -68,7 +70,7 @@ def test_a_project_key_is_unwrapped_once_until_it_is_forgotten() -> None:
 def test_the_cache_is_bounded_and_drops_the_oldest() -> None:
     provider = Withdrawable(ring(old=OLD))
     vault = Vault(provider, HOME, cached_keys=2)
-    keys = [StoredProjectKey(n, n, vault.new_project_key(n, n)) for n in (1, 2, 3)]
+    keys = [vault.new_project_key(n, n) for n in (1, 2, 3)]
     contexts = [WHERE._replace(project_id=n) for n in (1, 2, 3)]
     for key, context in zip(keys, contexts, strict=True):
         vault.seal(key, context, SecretStr(VALUE))
@@ -89,7 +91,7 @@ def test_a_cached_key_serves_only_the_row_it_came_from() -> None:
 
 def test_many_threads_share_a_vault() -> None:
     vault = Vault(ring(old=OLD), HOME, cached_keys=3)
-    keys = [StoredProjectKey(n, n, vault.new_project_key(n, n)) for n in range(1, 7)]
+    keys = [vault.new_project_key(n, n) for n in range(1, 7)]
     start = threading.Barrier(8)
 
     def work(worker: int) -> int:
@@ -116,7 +118,7 @@ def test_a_project_cipher_tells_whether_it_holds_a_value() -> None:
     assert cipher.holds(WHERE.name, WHERE.version, text, SecretStr(VALUE))
     for other in (VALUE[:-1], VALUE + "x", VALUE.upper(), "x"):
         assert not cipher.holds(WHERE.name, WHERE.version, text, SecretStr(other))
-    another = StoredProjectKey(12, 7, vault.new_project_key(7, 12))
+    another = vault.new_project_key(7, 12)
     spoiled = text[:-1] + ("A" if text[-1] != "A" else "B")
     unreadable = [
         (cipher, WHERE.version, spoiled),

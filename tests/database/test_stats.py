@@ -22,7 +22,7 @@ from tests.database.engine import (
 
 WRITER = {
     *("units", "failed_units", "commits", "failed_commits", "largest_batch", "wait_total"),
-    *("busy_total", "checkpoints", "wal_truncations"),
+    *("busy_total", "checkpoints", "wal_truncations", "repeated_batches"),
 }
 READERS = {
     *("queries", "hops", "largest_hop", "stalls", "reopened", "wait_total", "connections"),

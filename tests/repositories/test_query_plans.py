@@ -85,7 +85,15 @@ async def test_no_statement_about_one_thing_scans_or_sorts(
     await secrets.page(1, as_it_is, limit=1, after=(2,))
     await secrets.replace(1, version=2, project_key_id=1, ciphertext="new")
     # Both secrets are under other keys than before, so both statements run.
-    await secrets.replace_all(1, [SealedSecret(name, 3, 2, "newer") for name in ("A", "B")])
+    for key_id in (2, 1):
+        present = await secrets.present_values(1, ["A", "B"])
+        await secrets.replace_all(
+            1,
+            [
+                (SealedSecret(name, value.version + 1, key_id, "newer"), value)
+                for name, value in present.items()
+            ],
+        )
     await secrets.remove(1, "A")
     await keys.current_project_key(1)
     await keys.project_keys_of(1)

@@ -7,7 +7,11 @@ from pydantic import BaseModel
 
 from backend.errors import ChangedOutside, InvalidField, ProjectNotFound
 from backend.repositories import Repositories
-from backend.repositories.guarded_rows import CONFIGURATIONS, PROJECTS, GuardedRow
+from backend.repositories.guarded_rows import (
+    CONFIGURATIONS,
+    PROJECTS,
+    GuardedRow,
+)
 from backend.repositories.project_repository import ProjectFilter
 from backend.schemas.projects import (
     ProjectCreate,
@@ -28,11 +32,10 @@ from backend.services.base import (
 from backend.services.guard import Forgery, configuration_target, project_target
 from backend.services.kinds import Kind
 from backend.services.principal import current_principal
-from backend.services.projects.secret_sealing import SecretSealing, secret_created
-from backend.services.recording import AuditEvent
+from backend.services.projects.new_project import add_project
+from backend.services.projects.secret_sealing import SecretSealing
 from models import Project, ProjectSettings, ProjectStatus
 
-_NEW_ONLY = frozenset({"settings", "secrets"})
 _REPOSITORY = frozenset({"github_owner", "github_repo"})
 _ALL_FIELDS = frozenset(ProjectUpdate.model_fields)
 _ALL_SETTINGS = frozenset(ProjectSettingsUpdate.model_fields)
@@ -45,56 +48,23 @@ class Projects(UseCases):
         super().__init__(kit)
         self._sealing = sealing
 
-    @unit_of_work
     async def create(self, project: ProjectCreate) -> Project:
         """Create a project with its settings and secrets, in one transaction.
 
         Raises `ProjectExists` when another project has the repository, and `Forbidden` for a
         principal that is bound to projects, or that sends secrets and may not write them.
         """
+        _, created = await self.create_json(project)
+        return Project.model_validate_json(created)
+
+    @unit_of_work
+    async def create_json(self, project: ProjectCreate) -> tuple[int, bytes]:
+        """The same, with the project's id and its JSON."""
         current_principal().require_all_projects("projects:write")
         if project.secrets:
             current_principal().require("secrets:write")
         async with self.transaction() as repositories:
-            created = await repositories.projects.create(
-                project.model_dump(exclude=set(_NEW_ONLY), mode="python")
-            )
-            settings = project.settings.given_fields() if project.settings is not None else {}
-            settings_id = await repositories.settings.add(created.id, settings)
-            changed = [*(project.model_fields_set - _NEW_ONLY), *map(_settings_field, settings)]
-            events = [
-                AuditEvent(
-                    Kind.PROJECT_CREATED,
-                    project_target(created.id),
-                    created.id,
-                    changed,
-                    created.version,
-                    row=GuardedRow(PROJECTS, created.id),
-                ),
-                AuditEvent(
-                    Kind.SETTINGS_CREATED,
-                    configuration_target(created.id),
-                    created.id,
-                    settings,
-                    1,
-                    row=GuardedRow(CONFIGURATIONS, settings_id),
-                ),
-            ]
-            if project.secrets:
-                project_key = await self._sealing.new_key(repositories, created.id)
-                ids = await repositories.secrets.add_all(
-                    created.id,
-                    [
-                        self._sealing.sealed(project_key, item.key, 1, item.value)
-                        for item in project.secrets
-                    ],
-                )
-                events += [
-                    secret_created(created.id, item.key, 1, id)
-                    for id, item in zip(ids, project.secrets, strict=True)
-                ]
-            await self.kit.audit.record_all(repositories, events)
-            return created
+            return await add_project(self.kit, self._sealing, repositories, project)
 
     async def get(self, project_id: int) -> Project:
         """The project, deleted or not. Raises `ProjectNotFound`."""
@@ -305,7 +275,7 @@ class Projects(UseCases):
         """Put a new row in the place of one that was changed outside the service."""
         version = await self.kit.guard.last_version(repositories, configuration_target(project_id))
         await repositories.settings.remove(project_id)
-        await repositories.settings.add(project_id, data, version=version + 1)
+        await repositories.settings.add_to(project_id, data, version=version + 1)
         replaced = await repositories.settings.get_by_project_id(project_id)
         assert replaced is not None  # noqa: S101 - it was just added
         await self._record_settings(repositories, replaced, data)
@@ -368,7 +338,3 @@ class Projects(UseCases):
 
 def _json(model: BaseModel) -> bytes:
     return model.model_dump_json(by_alias=True).encode()
-
-
-def _settings_field(name: str) -> str:
-    return f"settings.{name}"

@@ -41,7 +41,7 @@ class SecretSealing:
             version=version,
         )
         await self.kit.audit.record_all(
-            repositories, [secret_created(project_id, key, version, added.id)]
+            repositories, [secret_created(project_id, key, version, GuardedRow(SECRETS, added.id))]
         )
         return added
 
@@ -67,7 +67,14 @@ class SecretSealing:
         if replaced is not None:
             await self.kit.audit.record_all(
                 repositories,
-                [secret_updated(secret.project_id, secret.key_name, replaced.version, replaced.id)],
+                [
+                    secret_updated(
+                        secret.project_id,
+                        secret.key_name,
+                        replaced.version,
+                        GuardedRow(SECRETS, replaced.id),
+                    )
+                ],
             )
         return replaced
 
@@ -96,9 +103,11 @@ class SecretSealing:
     async def new_key(self, repositories: Repositories, project_id: int) -> StoredProjectKey:
         """Create a key for a project that has none."""
         key_id = await repositories.keys.next_project_key_id()
-        key = ProjectKey(key_id, project_id, self.kit.vault.new_project_key(project_id, key_id))
-        await repositories.keys.add_project_key(key, self.kit.vault.current_master_key_id)
-        return stored_key(key)
+        key = self.kit.vault.new_project_key(project_id, key_id)
+        await repositories.keys.add_project_key(
+            ProjectKey(*key), self.kit.vault.current_master_key_id
+        )
+        return key
 
     async def open(self, repositories: Repositories, stored: StoredSecret) -> SecretStr:
         """The secret's value. Raises `SecretUnreadable`, also when the row is not as the record
@@ -155,16 +164,16 @@ def secret_target(project_id: int, key: str) -> str:
     return f"projects/{project_id}/secrets/{key}"
 
 
-def secret_created(project_id: int, key: str, version: int, id: int) -> AuditEvent:
-    """The audit event for a new secret, whose row has this id."""
-    target, row = secret_target(project_id, key), GuardedRow(SECRETS, id)
-    return AuditEvent(Kind.SECRET_CREATED, target, project_id, ("value",), version, row=row)
+def secret_created(project_id: int, key: str, version: int, row: GuardedRow) -> AuditEvent:
+    """The audit event for a new secret."""
+    target = secret_target(project_id, key)
+    return AuditEvent(Kind.SECRET_CREATED, target, project_id, ("value",), version, None, row)
 
 
-def secret_updated(project_id: int, key: str, version: int, id: int) -> AuditEvent:
-    """The audit event for a new value of the secret whose row has this id."""
-    target, row = secret_target(project_id, key), GuardedRow(SECRETS, id)
-    return AuditEvent(Kind.SECRET_UPDATED, target, project_id, ("value",), version, row=row)
+def secret_updated(project_id: int, key: str, version: int, row: GuardedRow) -> AuditEvent:
+    """The audit event for a new value of a secret."""
+    target = secret_target(project_id, key)
+    return AuditEvent(Kind.SECRET_UPDATED, target, project_id, ("value",), version, None, row)
 
 
 def secret_revealed(secret: ProjectSecret) -> AuditEvent:

@@ -154,7 +154,8 @@ class Secrets(UseCases):
         last = await self._last_versions(
             repositories, project_id, [s.key for s in changed if s.key not in present]
         )
-        new, replaced, events = [], [], []
+        new: list[SealedSecret] = []
+        replaced: list[tuple[SealedSecret, PresentValue]] = []
         for secret in changed:
             key = secret.key
             stored = present.get(key)
@@ -164,18 +165,22 @@ class Secrets(UseCases):
             if stored is None:
                 new.append(sealed)
             else:
-                replaced.append(sealed)
-                events.append(secret_updated(project_id, key, version, stored.id))
-        if new:
-            ids = await repositories.secrets.add_all(project_id, new)
+                replaced.append((sealed, stored))
+        events = []
+        if replaced:
+            rows = await repositories.secrets.replace_all(project_id, replaced)
             events += [
-                secret_created(project_id, key, version, id)
-                for id, (key, version, *_) in zip(ids, new, strict=True)
+                secret_updated(project_id, key, version, row)
+                for row, ((key, version, *_), _) in zip(rows, replaced, strict=True)
+            ]
+        if new:
+            rows = await repositories.secrets.add_all(project_id, new)
+            events += [
+                secret_created(project_id, key, version, row)
+                for row, (key, version, *_) in zip(rows, new, strict=True)
             ]
         result.created = len(new) - len(forged)
-        result.updated = len(forged)
-        if replaced:
-            result.updated += await repositories.secrets.replace_all(project_id, replaced)
+        result.updated = len(replaced) + len(forged)
         await self.kit.audit.record_all(repositories, events)
         return result
 

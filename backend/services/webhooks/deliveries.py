@@ -76,7 +76,7 @@ class Deliveries(UseCases):
     @cached_property
     def _unknown_token(self) -> tuple[StoredProjectKey, SecretContext, str]:
         """A sealed token that belongs to no webhook."""
-        key = StoredProjectKey(0, 0, self.kit.vault.new_project_key(0, 0))
+        key = self.kit.vault.new_project_key(0, 0)
         context = token_context(0, 0, 0)
         token = SecretStr(secrets.token_urlsafe(32))
         return key, context, self.kit.vault.seal(key, context, token)
