@@ -4,17 +4,18 @@ import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 from fastapi import FastAPI
-from starlette.middleware import Middleware
 
 from backend.dependencies import install_error_handlers
+from backend.http.application import Application
 from backend.http.cross_origin import CrossOrigin
 from backend.http.docs_pages import add_docs
 from backend.http.edge import Edge
 from backend.http.fair_queue import FairQueue
-from backend.http.fast_path.route_table import RouteTable
+from backend.http.kept_answers import KeptAnswers
 from backend.http.metrics import RequestMetrics
 from backend.http.missing_paths import MissingPaths
 from backend.http.openapi import describe
@@ -34,7 +35,7 @@ from database.errors import DatabaseError, FilesReplaced
 logger = get_logger("strongroom")
 
 
-def _new_state(settings: Settings) -> AppState:
+def _new_state(settings: Settings, *, keeps: bool) -> AppState:
     queue_seconds = settings.db_queue_timeout_seconds
     return AppState(
         settings=settings,
@@ -47,6 +48,7 @@ def _new_state(settings: Settings) -> AppState:
             token_per_minute=settings.token_rate_per_minute,
             failed_per_minute=settings.failed_attempts_per_minute,
         ),
+        kept=KeptAnswers(POLICIES if keeps else {}),
         queues={kind: FairQueue(settings.max_concurrent_requests, queue_seconds) for kind in Queue},
     )
 
@@ -55,27 +57,31 @@ def create_app(settings: Settings | None = None, *, direct: bool = True) -> Fast
     """The application. Its lifespan migrates, opens the pool, and closes everything at the end.
 
     Without `settings` they are read from the environment, which raises `SettingsError` for a wrong
-    one. Without `direct`, FastAPI's own handler calls every endpoint: the answers are the same, but
-    slower. The lifespan raises `StartRefused` and `DatabaseError`.
+    one. Without `direct`, FastAPI's own handler calls every endpoint, and no answer is kept: the
+    answers are the same, but slower. The lifespan raises `StartRefused` and `DatabaseError`.
     """
     settings = settings or load_settings()
-    state = _new_state(settings)
-    app = FastAPI(
+    state = _new_state(settings, keeps=direct)
+    edge = partial(
+        Edge,
+        max_body_bytes=settings.max_body_bytes,
+        policies=POLICIES,
+        metrics=state.metrics,
+        cross_origin=state.cross_origin,
+        trusted_hosts=settings.trusted_hosts,
+        trusted_proxies=settings.trusted_proxies,
+        own_origin=None if state.auth_required else state.own_origin,
+        state=state,
+    )
+    routes = [route for router in ROUTERS for route in router.guarded_routes]
+    if not direct:
+        routes = [route.through_fastapi() for route in routes]
+    app = Application(
+        edge,
+        routes,
         title="Strongroom",
         version="0.1.0",
         lifespan=_lifespan,
-        middleware=[
-            Middleware(
-                Edge,
-                max_body_bytes=settings.max_body_bytes,
-                policies=POLICIES,
-                metrics=state.metrics,
-                cross_origin=state.cross_origin,
-                trusted_hosts=settings.trusted_hosts,
-                trusted_proxies=settings.trusted_proxies,
-                own_origin=None if state.auth_required else state.own_origin,
-            )
-        ],
         redirect_slashes=False,
         openapi_url=None,
         # Telemetry records contain exception messages and request values.
@@ -83,14 +89,6 @@ def create_app(settings: Settings | None = None, *, direct: bool = True) -> Fast
     )
     # Replaces Starlette's state, which accepts any attribute.
     app.state = state  # type: ignore[assignment]
-    # The table comes first, so that finding a route does not depend on its position in the list.
-    routes = [route for router in ROUTERS for route in router.guarded_routes]
-    if not direct:
-        routes = [route.through_fastapi() for route in routes]
-    app.router.routes.append(RouteTable(routes))
-    # Not `include_router`, which matches every included route twice and costs a fifth of the whole
-    # application's throughput.
-    app.router.routes.extend(routes)
     pages = add_docs(app) if settings.docs == "on" else ()
     install_error_handlers(app, MissingPaths(POLICIES, pages))
     describe(app, POLICIES)
@@ -107,6 +105,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     poisoned.add_done_callback(_end_process)
     state.runtime = runtime
     state.service = runtime.service
+    state.kept.start(runtime.service.kit.shown_versions)
     runtime.start_background_work()
     if not state.auth_required:
         logger.warning(
@@ -116,6 +115,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
     finally:
         poisoned.remove_done_callback(_end_process)
+        state.kept.stop()
         await runtime.stop()
 
 

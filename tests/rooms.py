@@ -63,6 +63,7 @@ ROOMS: dict[str, Room] = {
             "backend.crypto",
             "backend.observability",
             "backend.errors",
+            "database.changes",
             "database.errors",
             "models",
         ),

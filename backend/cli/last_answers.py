@@ -15,7 +15,7 @@ from typing import NamedTuple
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from backend.http.cross_origin import CrossOrigin
-from backend.http.edge import SECURITY_HEADERS
+from backend.http.exchange import SECURITY_HEADERS
 from backend.http.problems import problem
 from backend.http.request_head import Fault
 from backend.observability.request_ids import new_request_id

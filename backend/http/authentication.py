@@ -3,7 +3,7 @@
 from fastapi import Request
 
 from backend.errors import NotRunning, Unauthenticated
-from backend.http.state import state_of
+from backend.http.state import AppState, state_of
 from backend.observability.request_ids import current_client_address
 from backend.services.database_service import DatabaseService
 from backend.services.principal import EVERYBODY, Principal
@@ -32,17 +32,44 @@ async def authenticate(request: Request) -> Principal:
     state = state_of(request.app)
     if not state.auth_required:
         return EVERYBODY
-    header = request.headers.get("authorization")
-    if header is None:
-        raise Unauthenticated
-    scheme, _, token = header.partition(" ")
-    if scheme.lower() != "bearer":
+    token = _token_in(request.headers.get("authorization"))
+    if token is None:
         raise Unauthenticated
     try:
-        principal = await service.tokens.authenticate(token.strip())
+        principal = await service.tokens.authenticate(token)
     except Unauthenticated:
         service.unknown_tokens.count(current_client_address())
         state.limits.count_failure(client_address(request))
         raise
     state.limits.count_request(principal.token_id)
     return principal
+
+
+def known_sender(state: AppState, authorization: bytes | None) -> Principal | None:
+    """The principal of a request with this header, if it needs no look-up; `None` otherwise. The
+    request is not counted yet."""
+    if not state.auth_required:
+        return EVERYBODY
+    if authorization is None or state.service is None:
+        return None
+    token = _token_in(authorization.decode("latin-1"))
+    return state.service.tokens.known(token) if token is not None else None
+
+
+def count_request(state: AppState, principal: Principal) -> bool:
+    """Count a request of a known sender, unless it has sent too many. Returns whether it was
+    counted."""
+    if principal.token_id is None:
+        return True
+    if state.service is None or state.limits.take_request(principal.token_id):
+        return False
+    state.service.tokens.note_use(principal.token_id)
+    return True
+
+
+def _token_in(header: str | None) -> str | None:
+    """The token in an `Authorization` header, or None."""
+    if header is None:
+        return None
+    scheme, _, token = header.partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else None

@@ -6,50 +6,35 @@ line.
 """
 
 import asyncio
-import re
 import time
 from collections.abc import Sequence
 from ipaddress import IPv4Network, IPv6Network
 from types import MappingProxyType
 
-from starlette.middleware.gzip import GZipMiddleware
+from starlette.middleware.gzip import GZipResponder
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from backend.errors import BadRequest, BodyTooLarge, HeadersTooLarge, NotRunning
-from backend.http.closing_answer import ClosingAnswer
+from backend.errors import NotRunning
 from backend.http.cross_origin import CrossOrigin
+from backend.http.exchange import Exchange, request_id
+from backend.http.kept_answers import KeptAnswer
+from backend.http.kept_path import KeptPath
 from backend.http.metrics import RequestMetrics
 from backend.http.own_origin import OwnOrigin
 from backend.http.problems import problem
-from backend.http.request_head import FAULT, Fault, read_head
+from backend.http.request_head import Fault, Headers
 from backend.http.route_policy import BodyLimits, Policies
+from backend.http.state import AppState
 from backend.http.trusted_hosts import UNTRUSTED_HOST, TrustedHosts
 from backend.http.trusted_proxies import TrustedProxies
 from backend.observability.log import get_logger, log_access
-from backend.observability.request_ids import enter_request, leave_request, new_request_id
+from backend.observability.request_ids import enter_request, leave_request
 from database.errors import CommitOutcomeUnknown, WrongEventLoop
 
-_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _GZIP_FROM_BYTES = 8 * 1024
-_GZIP_REFUSED = re.compile(rb"gzip\s*;\s*q=0(?:\.0*)?\s*(?:,|$)")
-SECURITY_HEADERS = (
-    (b"x-content-type-options", b"nosniff"),
-    # Only /docs is meant to be shown as a page. Any other answer shown as one can do nothing.
-    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
-    (b"x-frame-options", b"DENY"),
-    (b"referrer-policy", b"no-referrer"),
-    # An answer that needed a token must not reach the next user of a shared cache.
-    (b"cache-control", b"no-store"),
-)
-"""The headers of every answer, unless its route sets them itself. Strict-Transport-Security is
-missing because only the proxy that ends TLS knows whether there is TLS."""
-_OWN_HEADERS = frozenset({b"content-security-policy", b"cache-control"})
 _UNHANDLED = Fault("internal", "the cause is in the log under this request id")
-_ERRORS = {error.code: error for error in (BadRequest, HeadersTooLarge)}
-"""The errors for faults that the server finds in a body."""
-_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 error_log = get_logger("strongroom.error")
 
@@ -68,12 +53,15 @@ class Edge:
         trusted_hosts: Sequence[str] = (),
         trusted_proxies: Sequence[IPv4Network | IPv6Network] = (),
         own_origin: OwnOrigin | None = None,
+        state: AppState | None = None,
     ) -> None:
         """`policies` has the row of every route. With `own_origin`, requests must come from this
-        machine, and in a browser from the service's own pages."""
+        machine, and in a browser from the service's own pages. Without `state` no answer is kept.
+        """
         self._plain = app
-        # Only for clients that accept gzip, so that others don't pay for the extra layer.
-        self._gzip = GZipMiddleware(app, minimum_size=_GZIP_FROM_BYTES, compresslevel=5)
+        self._kept = state.kept if state is not None else None
+        self.kept_path = KeptPath(state, self._admits) if state is not None else None
+        """`None` if no answer is kept."""
         self._max_body_bytes = max_body_bytes
         self._body_limits = BodyLimits(policies)
         self._metrics = metrics
@@ -87,8 +75,27 @@ class Edge:
         if scope["type"] != "http":
             await self._plain(scope, receive, send)
             return
-        exchange = _Exchange(
-            scope, receive, send, self._max_body_bytes, self._body_limits, self._cross_origin
+        kept_path = self.kept_path
+        if kept_path is not None:
+            began = time.perf_counter()
+            found = kept_path.find(scope)
+            if found is not None:
+                await self._send_kept(scope, *found, send, began)
+                if kept_path.is_turn_over():
+                    await asyncio.sleep(0)
+                return
+        await self._take(scope, receive, send)
+
+    async def _take(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let the application answer a request."""
+        exchange = Exchange(
+            scope,
+            receive,
+            send,
+            self._max_body_bytes,
+            self._body_limits,
+            self._cross_origin,
+            self._kept,
         )
         token = enter_request(exchange.request_id, exchange.scope)
         try:
@@ -120,7 +127,42 @@ class Edge:
             self._finish(exchange)
             leave_request(token)
 
-    def _answer(self, exchange: "_Exchange") -> ASGIApp | None:
+    async def _gzip(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The application's answer, compressed if that is worth it. Only for clients that accept
+        gzip, so that others don't pay for the extra layer."""
+        responder = GZipResponder(self._plain, _GZIP_FROM_BYTES, compresslevel=5)
+        await responder(scope, receive, send)
+
+    def _admits(self, scope: Scope, headers: Headers) -> bool:
+        """Whether the ordinary way would answer a request with this head without looking at more
+        of it than its route does."""
+        hosts, own_origin = self._trusted_hosts, self._own_origin
+        if hosts is not None and not hosts.permit(headers.get(b"host"), scope["path"]):
+            return False
+        if own_origin is None:
+            return True
+        # A proxy may have sent another scheme.
+        return self._trusted_proxies is None and not own_origin.refusal(scope["scheme"], headers)
+
+    async def _send_kept(
+        self, scope: Scope, headers: Headers, answer: KeptAnswer, send: Send, began: float
+    ) -> None:
+        id = request_id(headers.get(b"x-request-id"))
+        sent = [
+            *answer.headers,
+            (b"x-request-id", id.encode()),
+            *(self._cross_origin.headers(headers.get(b"origin")) if self._cross_origin else ()),
+            *answer.last_headers,
+        ]
+        try:
+            await send({"type": "http.response.start", "status": 200, "headers": sent})
+            await send({"type": "http.response.body", "body": answer.body})
+        finally:
+            seconds = time.perf_counter() - began
+            self._metrics.observe(scope["method"], answer.template, 200, seconds)
+            log_access(id, scope["method"], answer.template, 200, seconds)
+
+    def _answer(self, exchange: Exchange) -> ASGIApp | None:
         """A refusal, or the answer to a preflight; `None` for a request that goes to a route."""
         if self._trusted_proxies is not None:
             self._trusted_proxies.apply(exchange.scope, exchange.headers)
@@ -132,7 +174,7 @@ class Edge:
         refusal = problem(exchange.request_id, answer.code, answer.detail)
         return refusal if exchange.fault is None else exchange.closing(refusal)
 
-    def _fault(self, exchange: "_Exchange") -> Fault | None:
+    def _fault(self, exchange: Exchange) -> Fault | None:
         scope, headers = exchange.scope, exchange.headers
         hosts = self._trusted_hosts
         if hosts is not None and not hosts.permit(headers.get(b"host"), scope["path"]):
@@ -147,11 +189,11 @@ class Edge:
             return Fault("body_too_large", exchange.too_large())
         return None
 
-    async def _refuse(self, exchange: "_Exchange", fault: Fault) -> None:
+    async def _refuse(self, exchange: Exchange, fault: Fault) -> None:
         answer = problem(exchange.request_id, fault.code, fault.detail)
         await answer(exchange.scope, exchange.receive, exchange.send)
 
-    def _finish(self, exchange: "_Exchange") -> None:
+    def _finish(self, exchange: Exchange) -> None:
         seconds = time.perf_counter() - exchange.began
         route = exchange.scope.get("route")
         # The template, never the path, which may contain a value that must stay private.
@@ -159,110 +201,3 @@ class Edge:
         method = exchange.method
         self._metrics.observe(method, template, exchange.status, seconds)
         log_access(exchange.request_id, method, template, exchange.status, seconds)
-
-
-class _Exchange:
-    """One request and its answer."""
-
-    __slots__ = (
-        "_body_limits",
-        "_cross_origin",
-        "_max_body_bytes",
-        "_original_scope",
-        "_receive",
-        "_send",
-        "began",
-        "declared_length",
-        "fault",
-        "headers",
-        "method",
-        "received",
-        "request_id",
-        "scope",
-        "started",
-        "status",
-        "takes_gzip",
-    )
-
-    def __init__(
-        self,
-        scope: Scope,
-        receive: Receive,
-        send: Send,
-        max_body_bytes: int,
-        body_limits: BodyLimits,
-        cross_origin: CrossOrigin | None,
-    ) -> None:
-        self.began = time.perf_counter()
-        self._receive = receive
-        self._send = send
-        self._max_body_bytes = max_body_bytes
-        self._body_limits = body_limits
-        self._cross_origin = cross_origin
-        # Metrics need few labels, so a method that a client made up is not one.
-        self.method = scope["method"] if scope["method"] in _METHODS else "-"
-        self.received = 0
-        self.started = False
-        self.status = 499
-        """The answer's status; 499 if the client went away before there was one."""
-        self.headers, self.fault = read_head(scope)
-        headers = self.headers
-        length = headers.get(b"content-length")
-        # Python refuses to read a number with thousands of digits.
-        self.declared_length = int(length[:20]) if length and length.isdigit() else 0
-        accepted = headers.get(b"accept-encoding", b"")
-        self.takes_gzip = b"gzip" in accepted and not _GZIP_REFUSED.search(accepted)
-        given = headers.get(b"x-request-id")
-        if given is not None and _REQUEST_ID.fullmatch(given):
-            self.request_id = given.decode()
-        else:
-            self.request_id = new_request_id()
-        scope["strongroom.request_id"] = self.request_id
-        # The server's own scope, where it stores a fault that it finds later.
-        self._original_scope = scope
-        if self.method == "HEAD":
-            # HEAD is handled like GET; the server leaves the body out.
-            scope = {**scope, "method": "GET"}
-        self.scope = scope
-
-    def closing(self, answer: Response) -> ASGIApp:
-        """The answer, after which the connection closes."""
-        return ClosingAnswer(answer, self._receive, self._max_body_bytes)
-
-    def is_too_large(self, size: int) -> bool:
-        """Whether a body of `size` bytes is too large for this route."""
-        if size <= self._max_body_bytes:
-            return False
-        # The route's limit is looked up only here, so that small bodies cost nothing extra.
-        limit = self._body_limits.of(self.method, self.scope["path"])
-        self._max_body_bytes = max(self._max_body_bytes, limit)
-        return size > self._max_body_bytes
-
-    async def receive(self) -> Message:
-        message = await self._receive()
-        if FAULT in self._original_scope:
-            fault: Fault = self._original_scope[FAULT]
-            raise _ERRORS[fault.code](fault.detail)
-        if message["type"] == "http.request":
-            self.received += len(message.get("body", b""))
-            if self.is_too_large(self.received):
-                raise BodyTooLarge(self.too_large())
-        return message
-
-    async def send(self, message: Message) -> None:
-        if message["type"] == "http.response.start":
-            self.started = True
-            self.status = message["status"]
-            headers = message["headers"]
-            own = [name for name, _ in headers if name in _OWN_HEADERS]
-            headers.append((b"x-request-id", self.request_id.encode()))
-            if self._cross_origin is not None:
-                headers.extend(self._cross_origin.headers(self.headers.get(b"origin")))
-            headers.extend(
-                SECURITY_HEADERS if not own else [h for h in SECURITY_HEADERS if h[0] not in own]
-            )
-        await self._send(message)
-
-    def too_large(self) -> str:
-        """The message for a body that is too large."""
-        return f"the body may have at most {self._max_body_bytes} bytes"

@@ -15,6 +15,7 @@ from starlette.requests import ClientDisconnect
 from backend.errors import Refused
 from backend.http.authentication import authenticate, client_address, running_service
 from backend.http.fast_path.direct_call import DirectCall, Handler, application, is_ordinary
+from backend.http.kept_answers import OFFER, Offer
 from backend.http.refused_reveals import Work, recording_refusals
 from backend.http.request_head import read_head
 from backend.http.route_policy import OPEN, Policies, Queue, RoutePolicy
@@ -27,7 +28,7 @@ from backend.http.token_checks import (
     valid_to_the_end,
 )
 from backend.services.database_service import DatabaseService
-from backend.services.principal import EVERYBODY, Principal, acting_as
+from backend.services.principal import EVERYBODY, Principal, acting_as, current_principal
 from models import Scope
 
 PATIENCE_SECONDS = 1.0
@@ -53,14 +54,16 @@ class GuardedRoute(APIRoute):
         is not a coroutine function, or whose response class contradicts `is_streamed`."""
         super().__init__(path, _with_service(endpoint), **options)
         self._through_fastapi = self.app
-        self.is_direct = is_ordinary(self, options)
-        if self.is_direct:
-            self.app = application(self._guard(DirectCall(self)))
+        self.direct: Handler | None = None
+        """Answers requests without FastAPI's handler; `None` if the route is not ordinary."""
+        if is_ordinary(self, options):
+            self.direct = self._guard(DirectCall(self))
+            self.app = application(self.direct)
 
     def through_fastapi(self) -> Self:
         """The same route, with its endpoint called by FastAPI's own handler."""
         route = copy(self)
-        route.app, route.is_direct = self._through_fastapi, False
+        route.app, route.direct = self._through_fastapi, None
         return route
 
     @property
@@ -91,7 +94,7 @@ class GuardedRoute(APIRoute):
         body = self.body_field
         required = body.field_info.is_required() if body is not None else None
         recognise = _recognise_on_loopback if policy.is_open_on_loopback else authenticate
-        work = _in_its_turn(handle, policy)
+        work = _in_its_turn(_offered(handle, policy, self.path_format), policy)
 
         async def checked(request: Request, principal: Principal) -> Response:
             principal.require(scope)
@@ -159,6 +162,25 @@ def _in_its_turn(handle: Handler, policy: RoutePolicy) -> Work:
             queue.give_back(client)
 
     return in_turn
+
+
+def _offered(handle: Handler, policy: RoutePolicy, template: str) -> Handler:
+    """The route's handler; it offers its answers to the edge, if they may be kept."""
+    shows, scope = policy.shows, policy.scope
+    if shows is None or scope is None:
+        return handle
+
+    async def handle_and_offer(request: Request) -> Response:
+        kept = state_of(request.app).kept
+        version = kept.version(shows)
+        answer = await handle(request)
+        # What changed while it was made may be missing in it.
+        if version is not None and version == kept.version(shows) and answer.status_code == 200:
+            visible = current_principal().project_ids
+            request.scope[OFFER] = Offer(shows, version, scope, template, visible)
+        return answer
+
+    return handle_and_offer
 
 
 def _with_query(handle: Handler, check: Callable[[Request], None]) -> Handler:

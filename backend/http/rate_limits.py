@@ -55,11 +55,16 @@ class RequestLimits:
         self._tokens = Buckets(token_per_minute) if token_per_minute else None
         self._failures = Buckets(failed_per_minute) if failed_per_minute else None
 
+    def take_request(self, token_id: int | None) -> int:
+        """Count a request of a token if it may send one now. Returns 0, or the seconds until it
+        may."""
+        if self._tokens is None or token_id is None:
+            return 0
+        return self._tokens.take(token_id)
+
     def count_request(self, token_id: int | None) -> None:
         """Count a request of a token. Raises `RateLimited` when the token has sent too many."""
-        if self._tokens is None or token_id is None:
-            return
-        wait = self._tokens.take(token_id)
+        wait = self.take_request(token_id)
         if wait:
             raise RateLimited(
                 "the token has sent too many requests; wait for the seconds in Retry-After", wait

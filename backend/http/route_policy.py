@@ -6,7 +6,21 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from backend.services.shown import Shown
 from models import Scope
+
+__all__ = [
+    "OPEN",
+    "BodyLimits",
+    "Policies",
+    "Queue",
+    "RoutePolicy",
+    "Shown",
+    "paths_of",
+    "reads",
+    "without_token",
+    "writes",
+]
 
 OPEN: Final = None
 """Used instead of a scope when the route needs no token."""
@@ -32,6 +46,9 @@ class RoutePolicy:
     """The largest body in bytes, if that is more than the installation's limit."""
     is_streamed: bool = False
     """The answer continues after the slot was given back, and breaks off when the token ends."""
+    shows: Shown | None = None
+    """What the route's answers show, if they are kept until that changes. They must follow from the
+    path, the query and the projects that the token may see, and from nothing else."""
     is_open_on_loopback: bool = False
     """The route needs no token outside production if only this machine reaches the service."""
     is_probe: bool = False
@@ -39,18 +56,23 @@ class RoutePolicy:
     is ignored, and every `Host` is answered."""
 
     def __post_init__(self) -> None:
-        """Raises `ValueError` for an open route with a queue, since queues share slots by token."""
+        """Raises `ValueError` for an open route with a queue, since queues share slots by token,
+        and for a route that keeps answers without being an ordinary reading one."""
         if self.scope is OPEN and self.queue is not None:
             raise ValueError("a route without a scope can't wait in a queue")
+        if self.shows is not None and (
+            self.queue is not Queue.READING or self.is_streamed or self.is_open_on_loopback
+        ):
+            raise ValueError("only a route that reads with a token can have its answers kept")
 
 
 Policies = Mapping[tuple[str, str], RoutePolicy]
 """The rows of routes, by method and path template."""
 
 
-def reads(scope: Scope, *, is_streamed: bool = False) -> RoutePolicy:
+def reads(scope: Scope, *, is_streamed: bool = False, shows: Shown | None = None) -> RoutePolicy:
     """The row of a route that only reads."""
-    return RoutePolicy(scope=scope, queue=Queue.READING, is_streamed=is_streamed)
+    return RoutePolicy(scope=scope, queue=Queue.READING, is_streamed=is_streamed, shows=shows)
 
 
 def writes(scope: Scope) -> RoutePolicy:

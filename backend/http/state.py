@@ -9,6 +9,7 @@ from backend.errors import NotRunning
 from backend.http.cross_origin import CrossOrigin
 from backend.http.fair_queue import FairQueue
 from backend.http.inbound_budget import InboundLimits
+from backend.http.kept_answers import KeptAnswers
 from backend.http.metrics import RequestMetrics
 from backend.http.own_origin import OwnOrigin
 from backend.http.rate_limits import RequestLimits
@@ -31,6 +32,7 @@ class AppState:
     """`None` when no other origin is permitted."""
     limits: RequestLimits
     queues: dict[Queue, FairQueue]
+    kept: KeptAnswers
     inbound: InboundLimits = field(default_factory=InboundLimits)
     runtime: Runtime | None = None
     """`None` until the lifespan has begun."""

@@ -15,7 +15,7 @@ from backend.dependencies import (
     json_response,
     problems,
 )
-from backend.http.route_policy import reads, writes
+from backend.http.route_policy import Shown, reads, writes
 from backend.schemas.projects import (
     ProjectCreate,
     ProjectFull,
@@ -29,12 +29,16 @@ router = GuardedRouter(
     tag="projects",
     prefix="/api/projects",
     policies={
-        ("GET", "/api/projects/{project_id}"): reads(Scope.PROJECTS_READ),
-        ("GET", "/api/projects/{project_id}/full"): reads(Scope.PROJECTS_READ),
-        ("GET", "/api/projects/{project_id}/configuration"): reads(Scope.PROJECTS_READ),
-        ("GET", "/api/projects"): reads(Scope.PROJECTS_READ),
+        ("GET", "/api/projects/{project_id}"): reads(Scope.PROJECTS_READ, shows=Shown.PROJECT),
+        ("GET", "/api/projects/{project_id}/full"): reads(Scope.PROJECTS_READ, shows=Shown.FULL),
+        ("GET", "/api/projects/{project_id}/configuration"): reads(
+            Scope.PROJECTS_READ, shows=Shown.CONFIGURATION
+        ),
+        ("GET", "/api/projects"): reads(Scope.PROJECTS_READ, shows=Shown.PROJECTS),
         ("POST", "/api/projects"): writes(Scope.PROJECTS_WRITE),
-        ("GET", "/api/projects/by-repo/{owner}/{repo}"): reads(Scope.PROJECTS_READ),
+        ("GET", "/api/projects/by-repo/{owner}/{repo}"): reads(
+            Scope.PROJECTS_READ, shows=Shown.PROJECTS
+        ),
         ("PUT", "/api/projects/{project_id}"): writes(Scope.PROJECTS_WRITE),
         ("PATCH", "/api/projects/{project_id}"): writes(Scope.PROJECTS_WRITE),
         ("DELETE", "/api/projects/{project_id}"): writes(Scope.PROJECTS_WRITE),

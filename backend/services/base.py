@@ -22,7 +22,7 @@ from backend.services.guard import Guard
 from backend.services.listing import Listing
 from backend.services.principal import Principal, current_principal
 from backend.services.recording import Recorder
-from backend.services.response_cache import ResponseCaches
+from backend.services.shown import counted
 from database.base import Clock, utc_now
 from database.connection_manager import DatabaseManager
 from database.engine import Transaction, in_unit_of_work
@@ -117,7 +117,7 @@ class Kit(UnitsOfWork):
         super().__init__(db_manager, clock=clock)
         self.vault = vault
         self.keys = keys
-        self.answers = ResponseCaches(db_manager.async_pool.table_versions)
+        self.shown_versions = counted(db_manager.async_pool.table_versions)
         self._cursors = CursorCodec(keys.cursors)
         self.guard = Guard(RowDigests(keys.row_digests))
         chain = AuditChain(keys.audit_chain)

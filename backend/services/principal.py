@@ -37,6 +37,12 @@ class Principal:
         """The ids of the projects it may see, in order; `None` for all."""
         return tuple(sorted(self.project_ids)) if self.project_ids is not None else None
 
+    def may(self, scope: str) -> bool:
+        """Whether `require` would raise nothing."""
+        if scope not in self.scopes and ADMIN not in self.scopes:
+            return False
+        return scope != ADMIN or self.project_ids is None
+
     def require(self, scope: str) -> None:
         """Raises `Forbidden` unless the scope, or `admin`, is among its scopes.
 

@@ -55,7 +55,7 @@ PROBES: dict[str, tuple[str, ...]] = {
         "starlette.applications:Starlette.__call__",
         "starlette.middleware.exceptions:ExceptionMiddleware.__call__",
     ),
-    EDGE: ("backend.http.edge:Edge.__call__", "backend.http.edge:_Exchange.send"),
+    EDGE: ("backend.http.edge:Edge.__call__", "backend.http.exchange:Exchange.send"),
     ACCESS: ("backend.observability.log:log_access", "backend.http.metrics:RequestMetrics.observe"),
     ROUTE: ("backend.http.fast_path.route_table:RouteTable.matches",),
     GUARD: (
@@ -65,7 +65,7 @@ PROBES: dict[str, tuple[str, ...]] = {
     ),
     BODY: ("backend.http.token_checks:read_body",),
     ENDPOINT: ("backend.http.fast_path.direct_call:DirectCall.__call__",),
-    KEPT: ("backend.services.response_cache:ResponseCache.of",),
+    KEPT: ("backend.http.kept_path:KeptPath.find",),
     FAIR: (
         "backend.http.fair_queue:FairQueue.take",
         "backend.http.fair_queue:FairQueue.wait",

@@ -1,6 +1,6 @@
 """What is measured as not kept can't be kept."""
 
-from backend.services.response_cache import MAX_ANSWERS, MAX_BYTES
+from backend.http.kept_answers import MAX_ANSWERS, MAX_BYTES
 from bench.answers import MANY, PAGE
 from bench.peers.shapes import PROJECT
 

@@ -77,7 +77,9 @@ class Way:
 async def way(stack: AsyncExitStack, settings: Settings, *, direct: bool) -> Way:
     """An application that calls endpoints directly or through FastAPI."""
     app = create_app(settings, direct=direct)
-    kinds = [route.is_direct for route in app.router.routes if isinstance(route, GuardedRoute)]
+    kinds = [
+        route.direct is not None for route in app.router.routes if isinstance(route, GuardedRoute)
+    ]
     assert any(kinds) is direct
     await stack.enter_async_context(app.router.lifespan_context(app))
     # Background work would run at different times.

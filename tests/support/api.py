@@ -12,6 +12,7 @@ import httpx
 from backend.crypto.keyring import Keyring, MasterKey
 from backend.crypto.service_keys import ServiceKeys
 from backend.crypto.vault import Vault
+from backend.http.state import state_of
 from backend.main import create_app
 from backend.services.base import Kit
 from backend.services.database_service import DatabaseService
@@ -109,7 +110,9 @@ async def open_api(path: Path, clock: SetClock) -> AsyncIterator[Api]:
         service = DatabaseService(Kit(manager, vault, KEYS, clock=clock))
         await add_master_key(manager, vault)
         app = create_app(_read_settings().model_copy(update={"data_dir": path.parent}))
-        app.state.service = service
+        state = state_of(app)
+        state.service = service
+        state.kept.start(service.kit.shown_versions)
         async with client_of(app, base_url="http://localhost", raising=True) as client:
             yield Api(client, service)
 

@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from starlette.routing import BaseRoute, Match, Route
 from starlette.types import Receive, Scope, Send
 
+from backend.http.fast_path.direct_call import Handler
+
 
 class RouteTable(BaseRoute):
     """Stands before the other routes, and finds the first of them that matches.
@@ -36,6 +38,17 @@ class RouteTable(BaseRoute):
                     child_scope["route"] = route
                     return match, child_scope
         return Match.NONE, {}
+
+    def direct_handler(self, scope: Scope) -> Handler | None:
+        """The handler of the direct route of the request, whose match is then in `scope`; `None`
+        for any other request."""
+        match, child_scope = self.matches(scope)
+        if match is Match.NONE:
+            return None
+        handler: Handler | None = getattr(child_scope["route"], "direct", None)
+        if handler is not None:
+            scope.update(child_scope)
+        return handler
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Call the route that was found."""

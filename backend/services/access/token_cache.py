@@ -3,9 +3,9 @@
 Belongs to the event loop's thread, except `is_settled`, which any thread may call.
 """
 
-import hashlib
 from dataclasses import dataclass
 from datetime import datetime
+from hashlib import sha256
 
 from backend.services.principal import Principal
 
@@ -88,4 +88,4 @@ class TokenCache:
 
 
 def _digest(token: str) -> bytes:
-    return hashlib.sha256(token.encode("utf-8", "replace")).digest()
+    return sha256(token.encode("utf-8", "replace")).digest()

@@ -113,6 +113,18 @@ class Tokens(UseCases):
         self._cache.note_use(known.token_id, now)
         return known.principal
 
+    def known(self, token: str) -> Principal | None:
+        """The principal that `authenticate` would return, if that needs no look-up; `None`
+        otherwise, and when the token may have ended. Notes no use."""
+        known = self._cache.get(token)
+        if known is None or self.may_have_ended(known.principal):
+            return None
+        return known.principal
+
+    def note_use(self, token_id: int) -> None:
+        """Remember that the token was used now."""
+        self._cache.note_use(token_id, self.clock())
+
     def may_have_ended(self, principal: Principal) -> bool:
         """Whether the principal's token has expired, or may have been revoked, since it was
         recognised. If so, call `require_valid`. Cheap, and callable on any thread."""

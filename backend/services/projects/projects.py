@@ -1,6 +1,6 @@
 """Use cases for projects and their configuration."""
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Collection
 from typing import Any
 
 from pydantic import BaseModel
@@ -34,7 +34,6 @@ from backend.services.kinds import Kind
 from backend.services.principal import current_principal
 from backend.services.projects.new_project import add_project
 from backend.services.projects.secret_sealing import SecretSealing
-from backend.services.response_cache import ResponseCache
 from models import Project, ProjectSettings, ProjectStatus
 
 _REPOSITORY = frozenset({"github_owner", "github_repo"})
@@ -73,9 +72,6 @@ class Projects(UseCases):
 
     async def get_json(self, project_id: int) -> bytes:
         """The same as JSON."""
-        return await self._answer(self.kit.answers.project, project_id, self._project_json)
-
-    async def _project_json(self, project_id: int) -> bytes:
         return _json(await self.get(project_id))
 
     async def get_by_repo(self, owner: str, repo: str) -> Project:
@@ -122,17 +118,13 @@ class Projects(UseCases):
         """The same page as the JSON of a `ProjectList`. Raises `BadCursor`."""
         ids = current_principal().visible_ids
         bound = (statuses, owner, text, ids, sort)
-
-        async def make() -> bytes:
-            listing = self.kit.listing("projects", *bound, cursor=cursor)
-            filter = ProjectFilter(statuses, owner, text, ids)
-            return listing.json(
-                await self.repositories.projects.json_page(
-                    filter, sort=sort, limit=limit, after=listing.after
-                )
+        listing = self.kit.listing("projects", *bound, cursor=cursor)
+        filter = ProjectFilter(statuses, owner, text, ids)
+        return listing.json(
+            await self.repositories.projects.json_page(
+                filter, sort=sort, limit=limit, after=listing.after
             )
-
-        return await self.kit.answers.projects.of((*bound, limit, cursor), make)
+        )
 
     @unit_of_work
     async def update(self, project_id: int, update: ProjectUpdate) -> Project:
@@ -245,9 +237,6 @@ class Projects(UseCases):
 
     async def get_settings_json(self, project_id: int) -> bytes:
         """The same as JSON."""
-        return await self._answer(self.kit.answers.settings, project_id, self._settings_json)
-
-    async def _settings_json(self, project_id: int) -> bytes:
         return _json(await self.get_settings(project_id))
 
     @unit_of_work
@@ -323,22 +312,11 @@ class Projects(UseCases):
             secret_count=len(secrets),
         )
 
+    @unit_of_work(read_only=True)
     async def get_full_json(self, project_id: int) -> bytes:
         """The same as JSON."""
-        return await self._answer(self.kit.answers.full, project_id, self._full_json)
-
-    @unit_of_work(read_only=True)
-    async def _full_json(self, project_id: int) -> bytes:
         # Encoded on the database thread, because very many secrets would block the event loop.
         return _json(await self.get_full(project_id))
-
-    async def _answer(
-        self, answers: ResponseCache, project_id: int, make: Callable[[int], Awaitable[bytes]]
-    ) -> bytes:
-        # `make` checks this too, but a cached answer may have been made for another principal.
-        if not current_principal().sees(project_id):
-            raise ProjectNotFound
-        return await answers.of(project_id, lambda: make(project_id))
 
     async def _record(
         self,
