@@ -302,42 +302,6 @@ def newest_id(target: str) -> str:
     )
 
 
-def with_entries(target: str, project_target: str) -> tuple[str, str]:
-    """Columns and joins that add a row's newest entries to a SELECT, for `recorded_row`. The
-    arguments are SQL expressions over its tables."""
-    columns = ", ".join(
-        f"{table}.{column} AS {table}_{column}"
-        for table in ("entry", "project_entry")
-        for column in NewestEntry._fields
-    )
-    return columns, (
-        f" LEFT JOIN audit_entries AS entry ON entry.id = {newest_id(target)}"
-        f" LEFT JOIN audit_entries AS project_entry ON project_entry.id ="
-        f" {newest_id(project_target)}"
-    )
-
-
-def recorded_row(kind: GuardedKind, row: Row, target: str) -> RecordedRow:
-    """A row of a project that was read with `with_entries`."""
-    project_id = row["project_id"]
-    return RecordedRow(
-        row["id"],
-        target,
-        tuple([row[name] for name in kind.columns]),
-        _entry(row, "entry"),
-        project_id,
-        f"projects/{project_id}",
-        _entry(row, "project_entry"),
-    )
-
-
-def _entry(row: Row, name: str) -> NewestEntry | None:
-    id = row[f"{name}_id"]
-    if id is None:
-        return None
-    return NewestEntry(id, row[f"{name}_version"], row[f"{name}_digest"])
-
-
 def _select(kind: GuardedKind) -> str:
     """Reads rows with their newest entries in one statement, and so from one snapshot."""
     # In the joins, the names of a kind's columns would be ambiguous.

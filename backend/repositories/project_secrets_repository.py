@@ -13,8 +13,6 @@ from backend.repositories.guarded_rows import (
     NewestEntry,
     RecordedRow,
     newest_id,
-    recorded_row,
-    with_entries,
 )
 from backend.repositories.keys_repository import ProjectKey
 from backend.repositories.paging import Page, Position, Query, fetch_page, json_members
@@ -172,11 +170,18 @@ class ProjectSecretsRepository(BaseRepository[ProjectSecret]):
     ) -> tuple[StoredSecret, RecordedRow] | None:
         """The secret of this key, and the same row with its newest entries in the record, or
         `None`."""
-        row = await self.db.fetch_one(_RECORDED, (project_id, key))
+        project_target = f"projects/{project_id}"
+        row = await self.db.fetch_one(
+            f"{_PRESENT_WITH_KEY} WHERE s.project_id = ? AND s.key_name = ?",
+            (project_target, project_id, key),
+        )
         if row is None:
             return None
-        target = f"projects/{project_id}/secrets/{key}"
-        return self._stored(row), recorded_row(SECRETS, row, target)
+        *columns, key_project_id, wrapped = row
+        present = _present(tuple(columns), project_target)
+        secret = self.model(dict(zip(SECRETS.columns, columns, strict=False)))
+        project_key = ProjectKey(present.project_key_id, key_project_id, wrapped)
+        return StoredSecret(secret, project_key), present.recorded
 
     async def present_values(
         self, project_id: int, names: Sequence[str]
@@ -259,19 +264,17 @@ _KEY_COLUMNS = (
 _SECRETS_AND_KEYS = "project_secrets AS s LEFT JOIN project_keys AS k ON k.id = s.project_key_id"
 _WITH_KEY = f"SELECT s.*, {_KEY_COLUMNS} FROM {_SECRETS_AND_KEYS}"
 _TARGET = "'projects/' || CAST(s.project_id AS TEXT) || '/secrets/' || s.key_name"
-_ENTRIES, _JOINS = with_entries(_TARGET, "'projects/' || CAST(s.project_id AS TEXT)")
-_RECORDED = (
-    f"SELECT s.*, {_KEY_COLUMNS}, {_ENTRIES} FROM {_SECRETS_AND_KEYS}{_JOINS}"
-    " WHERE s.project_id = ? AND s.key_name = ?"
+_PRESENT_COLUMNS = (
+    f"{', '.join(f's.{name}' for name in SECRETS.columns)},"
+    " e.id, e.version, e.digest, p.id, p.version, p.digest"
 )
-
-_PRESENT = (
-    f"SELECT {', '.join(f's.{name}' for name in SECRETS.columns)},"
-    " e.id, e.version, e.digest, p.id, p.version, p.digest FROM project_secrets AS s"
+_ENTRIES = (
     f" LEFT JOIN audit_entries AS e ON e.id = {newest_id(_TARGET)}"
-    # Looked up once, while `with_entries` looks for the project of each row.
+    # The project's target is a parameter, so that it is looked up once for all rows.
     f" LEFT JOIN audit_entries AS p ON p.id = {newest_id('?')}"
 )
+_PRESENT = f"SELECT {_PRESENT_COLUMNS} FROM project_secrets AS s{_ENTRIES}"
+_PRESENT_WITH_KEY = f"SELECT {_PRESENT_COLUMNS}, {_KEY_COLUMNS} FROM {_SECRETS_AND_KEYS}{_ENTRIES}"
 
 
 def _present(row: tuple[Any, ...], project_target: str) -> PresentValue:
