@@ -173,15 +173,19 @@ class BatchRunner:
     def _run_job(self, raw: sqlite3.Connection, job: Job[Any]) -> None:
         job.run(raw)
         if not raw.in_transaction:
+            reason = job.error
+            if isinstance(reason, MustRunAgain):
+                # There is nothing left to run again, so the unit fails like the others.
+                job.error, reason = None, reason.__cause__
             # Also if the unit swallowed the error, because later statements would autocommit.
-            raise _reason_for_others(job.error)
+            raise _reason_for_others(reason)
 
     def _write_gathered(self, raw: sqlite3.Connection) -> bool:
         """Write what the units gathered. Returns False when that failed and the units have to run
         again, each of which then gets its own error."""
         try:
             write_gathered(self._journal, raw)
-        except Exception as error:  # noqa: BLE001 - the second run raises it where it belongs
+        except BaseException as error:  # noqa: BLE001 - the second run raises it where it belongs
             if not raw.in_transaction:
                 raise _reason_for_others(error) from None
             return False
