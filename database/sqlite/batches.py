@@ -147,10 +147,11 @@ class BatchRunner:
         job: Job[Any] | None = batch[0]
         while job is not None:
             self._stats.wait_total += now - job.queued_at
-            if not self._journal.is_due_before(job.kind) or self._write_gathered(raw):
-                self._run_job(raw, job)
-            else:
+            if self._journal.is_due_before(job.kind) and not self._write_gathered(raw):
                 self._run_again(raw, batch, self._journal.gathering)
+            else:
+                self._journal.gathering = job.kind
+                self._run_job(raw, job)
             if isinstance(job.error, MustRunAgain):
                 self._run_again(raw, batch, job.kind)
             now = time.monotonic()

@@ -90,12 +90,12 @@ class InlineTransaction:
             await write(self, rows)
             return
         if not unit.journal.takes_gathered(write):
-            write_gathered(unit.journal, self._connection)
+            unit.write_gathered()
         if unit.journal.gather(write, rows) < _MOST_GATHERED:
             unit.has_gathered = True
         else:
             # Within the time of this unit, after which the batch looks at the clock.
-            write_gathered(unit.journal, self._connection)
+            unit.write_gathered()
 
     def waiting_entries(self) -> Sequence[Any]:
         return self._journal.entries if self._journal is not None else ()
@@ -197,10 +197,20 @@ class _Unit:
         """Whether the unit has gathered rows that may still have to be written."""
 
     def write_gathered(self) -> None:
-        """Write the gathered rows before the unit's next statement, which may read them."""
+        """Write the gathered rows before the unit's next statement, which may read them.
+
+        Raises `MustRunAgain` when that fails: the rows may be those of other units, and each unit
+        gets its own error when it stores its own rows.
+        """
         self.has_gathered = False
-        if self.journal is not None:
+        if self.journal is None:
+            return
+        try:
             write_gathered(self.journal, self.connection)
+        except BaseException as error:
+            # The rows are gone, also if the unit catches this.
+            self.is_spoilt = True
+            raise MustRunAgain from error
 
 
 class unit_transaction:  # noqa: N801 - used like a function; a generator takes three times as long
@@ -301,14 +311,16 @@ def _run(work: Work[T], unit: _Unit, _: sqlite3.Connection) -> T:
 
 
 def write_gathered(journal: Journal, connection: sqlite3.Connection) -> None:
-    """Write the gathered rows of the journal. Raises what their function raises; the rows are gone
-    then."""
+    """Write the gathered rows of the journal. Raises what their function raises, and
+    `TransactionLost` when it has ended the transaction; the rows are gone then."""
     write, rows = journal.take_gathered()
     if not rows or write is None:
         return
     transaction = InlineTransaction(connection)
     try:
         _run_to_its_end(write(transaction, rows))
+        # Also if the function swallowed the error, because later statements would autocommit.
+        require_transaction(connection)
     finally:
         transaction.end()
 
