@@ -6,6 +6,7 @@ ARGS    ?=
 WORKERS ?= $(shell expr `getconf _NPROCESSORS_ONLN` + 1)
 
 VENV := .venv
+USE_CASES := $(addprefix tests/,access audit guard http keys logs repositories results retention runs services webhooks)
 BIN  := $(VENV)/bin
 PIP  := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-input --no-deps
 # The lock has every package: if pip 23 resolves, it stops at any release newer than the locked one.
@@ -20,7 +21,7 @@ endif
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: FORCE help run test long indirect faults coverage check format lint types schema bench lock clean
+.PHONY: FORCE help run test long indirect twice faults coverage check format lint types schema bench lock clean
 
 help: ## list the targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -36,6 +37,9 @@ long: $(VENV)/.dev ## run the long forms of tests: more kills, more requests, CO
 
 indirect: $(VENV)/.dev ## run the HTTP tests with FastAPI's own handlers instead of direct calls
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --through-fastapi -m 'not long_form' $(ARGS) tests/http tests/access
+
+twice: $(VENV)/.dev ## run the tests of use cases with each unit of work run twice, as after a late failure
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --units-twice -m 'not long_form' $(ARGS) $(USE_CASES)
 
 faults: $(VENV)/.dev ## break servers under load, and check what they promised (ARGS=--help)
 	@$(BIN)/python -m tests.faults $(ARGS)

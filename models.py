@@ -6,9 +6,10 @@ input; `ValidationError.errors()` does unless it is called with `include_input=F
 """
 
 import re
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
-from typing import Annotated, Any, ClassVar, Self
+from enum import Enum, StrEnum
+from typing import Annotated, Any, ClassVar, Self, get_args, get_origin
 from unicodedata import category
 
 from pydantic import (
@@ -21,6 +22,7 @@ from pydantic import (
     PlainValidator,
     SecretStr,
     StringConstraints,
+    ValidationError,
     WithJsonSchema,
     computed_field,
 )
@@ -68,9 +70,14 @@ BRANCH_PATTERN = (
 _TIME_EXAMPLE = "2026-01-31T12:00:00.000000Z"
 
 
-def utc_datetime(text: str) -> datetime:
-    """The time, in UTC, that was stored as `text`."""
-    return datetime.fromisoformat(text)
+def utc_datetime(text: str) -> datetime | None:
+    """The time, in UTC, that was stored as `text`; `None` for another text, which another
+    program wrote."""
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return time if time.tzinfo is not None else None
 
 
 def read_moment(value: object) -> datetime:
@@ -404,6 +411,35 @@ class LogLevel(StrEnum):
         return (list(LogLevel).index(self) + 1) * 10
 
 
+def _shown(field: FieldInfo, value: Any) -> Any:
+    for kind in _types(field.annotation):
+        if kind in (dict, list):
+            return kind()
+        if kind is bool:
+            return bool(value)
+        if issubclass(kind, str) and issubclass(kind, Enum) and isinstance(value, str):
+            return _unknown_member(kind, value)
+    return value
+
+
+def _unknown_member(kind: type[Enum], name: str) -> Enum:
+    # As the standard library makes members for combinations of flags.
+    member = str.__new__(kind, name)  # type: ignore[type-var]
+    member._name_ = member._value_ = name
+    return member
+
+
+def _types(annotation: Any) -> Iterator[type]:
+    """The classes in the annotation, including those inside unions and `Annotated`, but not those
+    of members."""
+    origin = get_origin(annotation) or annotation
+    if isinstance(origin, type):
+        yield origin
+    if origin not in (dict, list):
+        for part in get_args(annotation):
+            yield from _types(part)
+
+
 class BaseDBModel(BaseModel):
     """A row of any table."""
 
@@ -411,6 +447,33 @@ class BaseDBModel(BaseModel):
 
     id: int
     created_at: UtcTime
+
+    @classmethod
+    def of_row(cls, row: Mapping[str, Any]) -> Self:
+        """The model of a row. A row that another program has damaged is shown as it is, but JSON
+        that can't be read is an empty object or list, any number except 0 is true, and an unknown
+        name is a member of its enumeration that only this model has."""
+        try:
+            return cls.model_validate(row)
+        except ValidationError:
+            fields = cls.model_fields.items()
+            if any(field.is_required() and name not in row for name, field in fields):
+                # The statement is wrong, not the row.
+                raise
+            return cls._of_damaged_row(row)
+
+    @classmethod
+    def _of_damaged_row(cls, row: Mapping[str, Any]) -> Self:
+        construct: Callable[..., Any] = cls.model_construct
+        made: Self = construct()
+        for name, field in cls.model_fields.items():
+            if name not in row:
+                continue
+            try:
+                cls.__pydantic_validator__.validate_assignment(made, name, row[name])
+            except ValidationError:
+                made.__dict__[name] = _shown(field, row[name])
+        return made
 
 
 class ChangingDBModel(BaseDBModel):

@@ -36,13 +36,17 @@ class Comparison:
             start = number % len(contestants) if contestants else 0
             for contestant in contestants[start:] + contestants[:start]:
                 self._say(f"round {number + 1} of {self._options.rounds}: {contestant.title}")
-                self._measure(contestant)
+                self._measure(contestant, number)
 
     def seconds(self, contestants: int) -> float:
         """About how long it will take."""
-        loads = sum(len(self._options.connections_of(w)) for w in self._options.workloads)
-        each = self._options.seconds + self._options.warm_up + 1.0
-        return self._options.rounds * contestants * (loads * each + 5)
+        options = self._options
+        each = options.seconds + options.warm_up + 1.0
+        total = 0.0
+        for number in range(options.rounds):
+            loads = sum(len(options.connections_in(number, w)) for w in options.workloads)
+            total += contestants * (loads * each + 5)
+        return total
 
     def _prepare(self, contestant: Contestant) -> None:
         """Seed its data directory once; every round works on a copy."""
@@ -62,17 +66,19 @@ class Comparison:
     def _seeded(self, contestant: Contestant) -> Path:
         return self._work / "seeded" / contestant.name / "data"
 
-    def _measure(self, contestant: Contestant) -> None:
+    def _measure(self, contestant: Contestant, number: int) -> None:
         mine = [w for w in self._options.workloads if (contestant.name, w.name) not in self._lacks]
         for beside in (False, True):
             chosen = [
-                w for w in mine if w.beside_query is beside and self._options.connections_of(w)
+                w
+                for w in mine
+                if w.beside_query is beside and self._options.connections_in(number, w)
             ]
             if chosen:
-                self._measure_on_copy(contestant, chosen, beside)
+                self._measure_on_copy(contestant, chosen, beside, number)
 
     def _measure_on_copy(
-        self, contestant: Contestant, chosen: list[Workload], beside: bool
+        self, contestant: Contestant, chosen: list[Workload], beside: bool, number: int
     ) -> None:
         folder = self._work / "round"
         shutil.rmtree(folder, ignore_errors=True)
@@ -85,7 +91,7 @@ class Comparison:
         with contestant.running(data_dir, beside=beside) as server:
             token = contestant.token(data_dir)
             for workload in chosen:
-                for connections in self._options.connections_of(workload):
+                for connections in self._options.connections_in(number, workload):
                     key = LoadKey(contestant.name, workload.name, connections)
                     self._load(key, workload, server, token)
 
@@ -122,6 +128,7 @@ class Comparison:
                     p50=load.p50,
                     p95=load.p95,
                     p99=load.p99,
+                    p999=load.p999,
                     longest=load.longest,
                     cpu_seconds=cpu,
                     cpu_us=cpu / load.requests * 1_000_000,

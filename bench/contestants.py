@@ -4,7 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,15 +69,23 @@ def _strongroom(port: int, data_dir: Path) -> list[str]:
     return [strongroom_program(), "serve", "--port", str(port), "--data-dir", str(data_dir)]
 
 
-def _fastify(port: int, data_dir: Path) -> list[str]:
-    return [
-        "node",
-        str(PEERS / "fastify" / "server.mjs"),
-        str(port),
-        str(data_dir),
-        str(PEERS / "schema.sql"),
-        str(CACHE / "fastify"),
-    ]
+def _node(*options: str, schemas: Sequence[str]) -> Command:
+    def command(port: int, data_dir: Path) -> list[str]:
+        return [
+            "node",
+            str(PEERS / "fastify" / "server.mjs"),
+            *options,
+            str(port),
+            str(data_dir),
+            str(CACHE / "fastify"),
+            *(str(PEERS / name) for name in schemas),
+        ]
+
+    return command
+
+
+_fastify = _node(schemas=["schema.sql"])
+_fastify_audited = _node("--audited", schemas=["schema.sql", "audited.sql"])
 
 
 def _install_fastify() -> str | None:
@@ -118,8 +126,29 @@ CONTESTANTS = (
     ),
     Contestant("strongroom", "Strongroom", _strongroom, _python("strongroom")),
     Contestant("fastify", "Fastify, libsql", _fastify, _fastify, _install_fastify),
+    Contestant(
+        "fastify-audited",
+        "Fastify, libsql, tokens, chained audit",
+        _fastify_audited,
+        _fastify_audited,
+        _install_fastify,
+    ),
     Contestant("ordinary", "FastAPI, aiosqlitepool", _python("ordinary"), _python("ordinary")),
     Contestant("orm", "FastAPI, SQLAlchemy, aiosqlite", _python("orm"), _python("orm")),
 )
+
+RAW = Contestant("raw", "uvicorn, constants", _python("raw"), _python("raw"))
+"""Compared with kept answers only."""
+
+
+def _probed(times: int) -> Contestant:
+    def command(port: int, data_dir: Path) -> list[str]:
+        return [*_python("probed")(port, data_dir), "--times", str(times)]
+
+    return Contestant(f"probed-{times}", "Strongroom with probes", command, command)
+
+
+PROBED, PROBED_TWICE = _probed(1), _probed(2)
+"""Compared with Strongroom itself only, for the parts of a request."""
 
 BY_NAME = {contestant.name: contestant for contestant in CONTESTANTS}

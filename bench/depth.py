@@ -15,6 +15,9 @@ MANY = 1_000_000
 FEW = 1_000
 DEEP_PAGE = 1_000
 PAGE = 50
+FIELDS = ("per_second", "p50", "p95", "p99")
+PAGES = ("million.page1", "million.page1000", "thousand.page1")
+FIGURES = tuple(f"depth.{page}.{field}" for page in PAGES for field in FIELDS)
 OWNERS = 100
 """The number of projects that the runs are distributed over."""
 
@@ -42,6 +45,11 @@ _QUEUES = (
 )
 
 
+def insert_projects(connection: sqlite3.Connection, projects: int) -> None:
+    """Insert this many projects into a new installation's file, with ids from 1."""
+    connection.execute(_PROJECTS, {"projects": projects})
+
+
 def fill(database: Path, runs: int) -> None:
     """Insert this many completed runs into a new installation's file, which must not be open."""
     connection = sqlite3.connect(database, isolation_level=None)
@@ -49,7 +57,7 @@ def fill(database: Path, runs: int) -> None:
         projects = min(OWNERS, runs)
         connection.execute("PRAGMA cache_size = -262144")
         connection.execute("BEGIN IMMEDIATE")
-        connection.execute(_PROJECTS, {"projects": projects})
+        insert_projects(connection, projects)
         connection.execute(_RUNS, {"projects": projects, "runs": runs})
         connection.execute(_QUEUES)
         connection.execute("COMMIT")
@@ -103,7 +111,7 @@ class _Pages:
         wrk.load(server.port, requests, connections=CONNECTIONS, seconds=self._options.warm_up)
         load = wrk.load(server.port, requests, connections=CONNECTIONS, seconds=seconds)
         name = f"depth.{size}.{page}"
-        for field in ("per_second", "p50", "p95", "p99"):
+        for field in FIELDS:
             self._results.figures.setdefault(f"{name}.{field}", []).append(getattr(load, field))
         if load.errors or not load.requests:
             self._results.failures.append(f"{name}: {load.errors or 'no answer'}")

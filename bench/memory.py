@@ -23,6 +23,12 @@ FEW_DOCUMENTS = 10_000
 MANY_DOCUMENTS = 100_000
 MOST_SECONDS = 60.0
 """The longest single load."""
+REQUEST_FIGURES = tuple(
+    f"memory.requests.{name}.{field}" for name in ("few", "many") for field in ("mib", "count")
+)
+IMPORT_FIGURES = tuple(
+    f"memory.import.{name}.{field}" for name in ("few", "many") for field in ("mib", "per_second")
+)
 
 
 def measure_requests(options: Options, folder: Path, results: Results) -> None:

@@ -6,10 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench import contestants
+from bench.goals import CONNECTIONS
 from bench.workloads import WORKLOADS, Workload
 
-SECTIONS = ("engine", "guard", "depth", "memory", "import", "parts")
-"""The measurements of Strongroom alone, besides the workloads."""
+SECTIONS = (
+    *("tail", "extremes", "neighbour", "kept", "unkept", "uses", "bulk"),
+    *("engine", "guard", "depth", "memory", "import", "parts"),
+)
+"""The measurements besides the workloads: see `bench.sections`."""
 
 ALL = tuple(workload.name for workload in WORKLOADS) + SECTIONS
 
@@ -35,6 +39,11 @@ class Options:
         return 0.02 if self.quick else 1.0
 
     @property
+    def few_rounds(self) -> int:
+        """The rounds of sections whose figures vary little."""
+        return min(self.rounds, 3)
+
+    @property
     def is_complete(self) -> bool:
         """Whether nothing is left out, so that the documentation may show the run."""
         return (
@@ -54,6 +63,14 @@ class Options:
         """The chosen numbers of connections for a workload."""
         allowed = workload.only_connections
         return tuple(n for n in self.connections if not allowed or n in allowed)
+
+    def connections_in(self, number: int, workload: Workload) -> tuple[int, ...]:
+        """The same in a round, counted from 0. Only the first round has numbers of connections
+        without goals, because a complete run would take two hours otherwise."""
+        chosen = self.connections_of(workload)
+        if number == 0 or CONNECTIONS not in self.connections:
+            return chosen
+        return tuple(n for n in chosen if n == CONNECTIONS)
 
 
 def _names(known: Sequence[str]) -> Callable[[str], tuple[str, ...]]:
@@ -83,7 +100,7 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
     """The options of a command line. Exits the program when they are wrong."""
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__, allow_abbrev=False)
     parser.add_argument("--rounds", type=int, help="how often each load is repeated (5)")
-    parser.add_argument("--seconds", type=float, help="how long each load takes (4)")
+    parser.add_argument("--seconds", type=float, help="how long each load takes (3)")
     parser.add_argument("--warm-up", type=float, help="seconds of each load before it counts (1)")
     parser.add_argument("--only", type=_names(ALL), help=f"some of {','.join(ALL)}")
     parser.add_argument(
@@ -102,8 +119,8 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
     quick: bool = given.quick
     return Options(
         rounds=max(1, given.rounds or (1 if quick else 5)),
-        seconds=max(1.0, given.seconds or (1.0 if quick else 4.0)),
-        warm_up=max(0.0, 1.0 if given.warm_up is None else given.warm_up),
+        seconds=max(1.0, given.seconds or (1.0 if quick else 3.0)),
+        warm_up=max(0.0, (0.0 if quick else 1.0) if given.warm_up is None else given.warm_up),
         only=given.only or ALL,
         peers=given.peers or tuple(contestants.BY_NAME),
         connections=given.connections or ((64,) if quick else (1, 16, 64, 256)),

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import tables
+from bench import figures, tables
 from bench.goals import CONNECTIONS
 from bench.results import Results
 from bench.workloads import WORKLOADS
@@ -29,7 +29,7 @@ def as_markdown(results: Results) -> str:
         "goals": lambda r: tables.markdown(tables.GOAL_HEAD, tables.goal_rows(r)),
         "loads": _loads,
         "scaling": lambda r: tables.markdown(*tables.scaling(r)),
-        "figures": lambda r: tables.markdown(("figure", "median"), tables.figure_rows(r)),
+        "figures": lambda r: tables.markdown(("figure", "median"), figures.rows(r)),
         "parts": lambda r: tables.markdown(*tables.part_table(r)),
         "bars": lambda r: f"```text\n{tables.bars(r)}\n```",
         "notes": _notes,
@@ -52,9 +52,9 @@ def as_text(results: Results) -> str:
                 title = f"{workload.title}, {connections} connections"
                 sections.append(f"{title}\n{tables.plain(tables.LOAD_HEAD, rows)}")
     sections.append(tables.bars(results))
-    figures = tables.figure_rows(results)
-    if figures:
-        sections.append(tables.plain(("figure", "median"), figures))
+    rows = figures.rows(results)
+    if rows:
+        sections.append(tables.plain(("figure", "median"), rows))
     if results.parts:
         sections.append(tables.plain(*tables.part_table(results)))
     sections.append(tables.plain(tables.GOAL_HEAD, tables.goal_rows(results)))

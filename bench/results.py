@@ -7,7 +7,17 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-FIELDS = ("per_second", "p50", "p95", "p99", "longest", "cpu_seconds", "cpu_us", "peak_mib")
+FIELDS = (
+    "per_second",
+    "p50",
+    "p95",
+    "p99",
+    "p999",
+    "longest",
+    "cpu_seconds",
+    "cpu_us",
+    "peak_mib",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +36,8 @@ class Sample:
     """The same for each request, in microseconds."""
     peak_mib: float | None
     """The peak of the resident size during the round."""
+    p999: float | None = None
+    """The latency of all but a thousandth; `None` in files of earlier versions."""
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -3,8 +3,12 @@
 from collections.abc import Iterable, Sequence
 
 from bench.contestants import CONTESTANTS
-from bench.goals import CONNECTIONS, Verdict, verdicts
+from bench.costs.meter import LOOP, THREADS
+from bench.costs.probes import PROBES
+from bench.costs.table import OTHERS, REST, WHOLE, WITH_PROBES
+from bench.goals import CONNECTIONS, verdicts
 from bench.results import LoadKey, Results
+from bench.verdicts import Verdict
 from bench.workloads import WORKLOADS, Workload
 
 Row = Sequence[str]
@@ -48,6 +52,7 @@ LOAD_HEAD = (
     "P50 ms",
     "P95 ms",
     "P99 ms",
+    "P99.9 ms",
     "CPU s",
     "µs/req",
     "MiB",
@@ -71,6 +76,7 @@ def load_rows(results: Results, workload: Workload, connections: int) -> list[Ro
                 number(median.p50),
                 number(median.p95),
                 number(median.p99),
+                number(median.p999),
                 number(median.cpu_seconds),
                 number(median.cpu_us),
                 number(median.peak_mib),
@@ -115,57 +121,31 @@ def goal_rows(results: Results) -> list[Row]:
 def _goal_row(verdict: Verdict) -> Row:
     goal = verdict.goal
     unit = f" {goal.unit}" if goal.unit else ""
-    value = "-" if verdict.value is None else f"{verdict.value:.2f}{unit}"
-    return goal.title, f"{goal.relation.value} {goal.bound:g}{unit}", value, verdict.word
+    value = "-" if verdict.value is None else f"{_figure(verdict.value)}{unit}"
+    bound = f"{goal.bound:,.0f}" if goal.bound >= 1000 else f"{goal.bound:g}"
+    return goal.title, f"{goal.relation.value} {bound}{unit}", value, verdict.word
 
 
-FIGURE_TITLES = {
-    "engine.write.engine": "engine, 64 waiting writers, writes a second",
-    "engine.write.commit_each": "plain sqlite3, one thread, a COMMIT each, writes a second",
-    "engine.write.one_transaction": "plain sqlite3, one thread, one transaction, writes a second",
-    "engine.read.engine": "engine, 64 waiting readers, reads a second",
-    "engine.read.plain": "plain sqlite3, one thread, reads a second",
-    "depth.million.page1.per_second": "a million runs, page 1, requests a second",
-    "depth.million.page1.p99": "a million runs, page 1, P99 ms",
-    "depth.million.page1000.per_second": "a million runs, page 1,000, requests a second",
-    "depth.million.page1000.p99": "a million runs, page 1,000, P99 ms",
-    "depth.thousand.page1.per_second": "a thousand runs, page 1, requests a second",
-    "guard.create.without": "create without guarded rows, 64 at once, µs of the processor",
-    "guard.create.with": "create with them, µs",
-    "guard.reveal.without": "unkept reveal without guarded rows, 64 at once, µs of the processor",
-    "guard.reveal.with": "unkept reveal with them, µs",
-    "memory.requests.few.count": "requests of every kind, the fewer",
-    "memory.requests.few.mib": "resident after them, MiB",
-    "memory.requests.many.count": "requests of every kind, the more",
-    "memory.requests.many.mib": "resident after them, MiB",
-    "memory.import.few.mib": "import of 10,000 documents, peak MiB",
-    "memory.import.many.mib": "import of 100,000 documents, peak MiB",
-    "memory.import.many.per_second": "import of 100,000 documents, documents a second",
-    **{
-        f"slow_query.{contestant.name}.ms": f"the slow query beside {contestant.title}, ms"
-        for contestant in CONTESTANTS
-    },
-}
+def _figure(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.2f}"
 
 
-def figure_rows(results: Results) -> list[Row]:
-    """The figures that are not part of the comparison, each with a title."""
-    metrics = results.metrics()
-    return [
-        (title, number(metrics[name])) for name, title in FIGURE_TITLES.items() if name in metrics
-    ]
+def _place(part: str) -> int:
+    """The rest and the sums come last, the parts in the order of a request."""
+    last = (OTHERS, REST, WHOLE, WITH_PROBES)
+    order = (LOOP, *PROBES, THREADS, *last)
+    return order.index(part) if part in order else len(order) - len(last)
 
 
 def part_table(results: Results) -> tuple[Row, list[Row]]:
     """The parts of each kind of request, with a column for each kind."""
     kinds = list(results.parts)
     names = list(dict.fromkeys(name for parts in results.parts.values() for name in parts))
-    # Parts that only writes have come last in `names`, but belong above the sums.
-    names.sort(key=lambda name: (name.startswith("whole"), name.startswith("rest")))
+    names.sort(key=_place)
     rows: list[Row] = []
     for name in names:
         values = [results.parts[kind].get(name) for kind in kinds]
-        rows.append((name, *("-" if value is None else f"{value:.0f}" for value in values)))
+        rows.append((name, *("-" if value is None else f"{value:.1f}" for value in values)))
     return ("part (µs)", *kinds), rows
 
 

@@ -26,6 +26,7 @@ class Load:
     p50: float
     p95: float
     p99: float
+    p999: float
     longest: float
     errors: dict[str, int]
     """The number of errors by kind, without kinds that did not occur."""
@@ -45,6 +46,13 @@ class Requests:
     token: str = "none"  # noqa: S105 - peers ask for none
     projects: int = 1
     path: str = "/"
+    lines: Path | None = None
+    """A file for the function `lines`, with a request on each line: method, path and body, with
+    tabs between them. For the function `delivery`, a file with the body."""
+    first: int = 1
+    """The first run for the function `transition`."""
+    signature: str = ""
+    """The signature of that body."""
 
 
 def parse(output: str) -> Load:
@@ -60,6 +68,7 @@ def parse(output: str) -> Load:
         p50=fields["p50"] / 1000,
         p95=fields["p95"] / 1000,
         p99=fields["p99"] / 1000,
+        p999=fields["p999"] / 1000,
         longest=fields["max"] / 1000,
         errors={name: fields[name] for name in _ERRORS if fields[name]},
     )
@@ -73,9 +82,14 @@ def version() -> str:
     return " ".join(said.split()[:2])
 
 
+def threads_for(connections: int) -> int:
+    """The threads that send, at most half of the processors."""
+    return min(connections, max(1, (os.cpu_count() or 1) // 2))
+
+
 def load(port: int, requests: Requests, *, connections: int, seconds: float) -> Load:
     """Send `requests` over keep-alive connections for this many seconds. Raises `BenchError`."""
-    threads = min(connections, max(1, (os.cpu_count() or 1) // 2))
+    threads = threads_for(connections)
     command = [
         "wrk",
         f"-t{threads}",
@@ -93,6 +107,10 @@ def load(port: int, requests: Requests, *, connections: int, seconds: float) -> 
         BENCH_TOKEN=requests.token,
         BENCH_PROJECTS=str(requests.projects),
         BENCH_PATH=requests.path,
+        BENCH_LINES=str(requests.lines or ""),
+        BENCH_FIRST=str(requests.first),
+        BENCH_SIGNATURE=requests.signature,
+        BENCH_THREADS=str(threads),
     )
     done = subprocess.run(
         command, capture_output=True, text=True, check=False, env=env, timeout=seconds + 120

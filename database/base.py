@@ -15,7 +15,8 @@ from database.json_texts import write_json
 
 
 class Model(Protocol):
-    """The interface of a repository's model class."""
+    """The interface of a repository's model class. It may have `of_row`, which also accepts rows
+    that another program has damaged."""
 
     @classmethod
     def model_validate(cls, obj: Any, /) -> Self:
@@ -105,6 +106,9 @@ class BaseRepository(TableAccess, Generic[T]):
     ) -> None:
         super().__init__(db_manager, clock=clock)
         self.model_class = model_class
+        self._of_row: Callable[[Any], T] = getattr(
+            model_class, "of_row", model_class.model_validate
+        )
         self.table_name = table_name
 
     async def create(self, data: Mapping[str, Any]) -> T:
@@ -227,8 +231,8 @@ class BaseRepository(TableAccess, Generic[T]):
     # For subclasses
 
     def model(self, row: Row | Mapping[str, Value]) -> T:
-        """The model of a row."""
-        return self.model_class.model_validate(row if type(row) is dict else dict(row))
+        """The model of a row, also of one that was damaged in the file."""
+        return self._of_row(row if type(row) is dict else dict(row))
 
     def columns(self, data: Mapping[str, Any]) -> dict[str, Value]:
         """`data` as column values. Raises `InvalidValue` for a column that can't be set."""

@@ -108,15 +108,17 @@ class DatabaseManager:
             return [dict(row) for row in fetch_all(connection, query, params)]
 
     def fetch_tuples(self, query: str, params: Params = ()) -> list[tuple[Any, ...]]:
-        """The rows of a reading statement as tuples, which are faster than dicts."""
+        """The rows of a reading statement as tuples, which are faster than dicts. Raises
+        `MalformedTextFound` for a text that is not UTF-8."""
         with self.sync_pool.connection(read_only=True) as connection:
             return fetch_tuples(connection, query, params)
 
     def fetch_while(self, query: str, params: Params, takes: Callable[[Row], bool]) -> None:
         """Call `takes` with each row of a reading statement until it returns False. All rows show
-        the same moment, and no more than one is in memory."""
+        the same moment, and no more than one is in memory. Raises `MalformedTextFound` for a text
+        that is not UTF-8."""
         with self.sync_pool.connection(read_only=True) as connection:
-            fetch_while(connection, query, params, takes)
+            fetch_while(connection, query, params, takes, any_text=False)
 
     def execute_command(self, command: str, params: Params = ()) -> int:
         """Run one writing statement in its own transaction. Returns the number of changed rows."""

@@ -1,14 +1,49 @@
 """The interface that every database engine offers to the code above it."""
 
+import codecs
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, Self, TypeAlias
 
 Value: TypeAlias = str | bytes | int | float | None
 """The value of a parameter or of a column."""
 Params: TypeAlias = Sequence[Value]
 JsonKind = Literal["plain", "boolean", "json"]
 """How a column is stored: as in the answer, as 0 or 1, or as JSON text."""
+
+
+class MalformedText(str):
+    """A stored text that is not UTF-8, because the file was changed by another program. As a string
+    it has U+FFFD for what can't be decoded, so it can be shown and compared like any other."""
+
+    __slots__ = ("stored",)
+
+    stored: bytes
+    """The bytes in the file."""
+
+    def __new__(cls, stored: bytes) -> Self:
+        text = super().__new__(cls, stored.decode("utf-8", "replace"))
+        text.stored = stored
+        return text
+
+
+def is_utf8(text: bytes) -> bool:
+    """Whether the bytes are UTF-8."""
+    if text.isascii():
+        return True
+    decoder = _DECODER()
+    try:
+        # In parts, because the string of a large page would take up to four times its memory.
+        for start in range(0, len(text), _PART):
+            decoder.decode(text[start : start + _PART])
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+_DECODER = codecs.getincrementaldecoder("utf-8")
+_PART = 32 * 1024
 
 
 class Row(Protocol):
@@ -83,6 +118,12 @@ class Executor(Protocol):
         entries are dropped; if they can't be written, the whole batch fails."""
         ...
 
+    async def gather(self, write: "WriteEntries", rows: Sequence[Any]) -> None:
+        """Have `write` store the rows, perhaps together with those of the units that follow. That
+        happens before anything can see whether it has happened: before the next statement of this
+        unit, before a unit of another kind, and before the COMMIT."""
+        ...
+
     def waiting_entries(self) -> Sequence[Any]:
         """The entries that the open transaction has so far, of all units of its batch; none outside
         of a transaction."""
@@ -97,7 +138,7 @@ class Transaction(Executor, Protocol):
 
 
 WriteEntries: TypeAlias = Callable[[Executor, Sequence[Any]], Coroutine[Any, Any, None]]
-"""Writes the entries that the units of a batch appended, in the order of the units. It awaits only
+"""Writes what the units of a batch appended or gathered, in the order of the units. It awaits only
 statements of the executor."""
 
 

@@ -91,6 +91,10 @@ class TooLong(InvalidValue):
     """A text or a row has more bytes than SQLite or the caller allows."""
 
 
+class MalformedTextFound(StatementError):
+    """A stored text is not UTF-8, and the caller asked for the text as it is stored."""
+
+
 class IntegrityError(DatabaseError):
     """A constraint refused the change."""
 
@@ -187,6 +191,9 @@ def translate(error: Exception) -> DatabaseError:
     if not isinstance(error, DRIVER_ERRORS):
         raise error
     name = _name(error)
+    if is_malformed_text(error):
+        # The driver's own message holds the text.
+        return MalformedTextFound("a text in the file is not UTF-8")
     if name is None:
         # The driver itself raised it before calling SQLite: wrong parameters, or misuse.
         return StatementError(f"the driver refused the statement ({type(error).__name__})")
@@ -198,6 +205,15 @@ def translate(error: Exception) -> DatabaseError:
     if issubclass(kind, IntegrityError):
         return kind(str(error))
     return kind(name)
+
+
+def is_malformed_text(error: Exception) -> bool:
+    """Whether the driver raised `error` for a stored text that is not UTF-8."""
+    return (
+        isinstance(error, sqlite3.OperationalError)
+        and _name(error) is None
+        and str(error).startswith("Could not decode to UTF-8")
+    )
 
 
 def _name(error: Exception) -> str | None:

@@ -54,15 +54,16 @@ def _code() -> dict[str, list[Path]]:
 
 def _strings(tree: ast.Module) -> Iterator[str]:
     """Every string in the code except docstrings."""
-    documented = {
-        id(node.value)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
-    }
+    documented = set()
+    # A statement comes before its parts.
     for node in ast.walk(tree):
-        if not isinstance(node, ast.Constant) or id(node) in documented:
-            continue
-        if isinstance(node.value, str):
+        if isinstance(node, ast.Expr):
+            documented.add(id(node.value))
+        elif (
+            isinstance(node, ast.Constant)
+            and isinstance(node.value, str)
+            and id(node) not in documented
+        ):
             yield node.value
 
 

@@ -68,25 +68,22 @@ class AuditChain:
     def mac(self, previous_mac: str, row: AuditRow | tuple[Any, ...]) -> str:
         """The MAC of the row, with the columns of `AuditRow`, that follows the one with
         `previous_mac`, in hexadecimal."""
-        # Every write of the service waits for this. Only what many rows share is cached: a look-up
-        # that fails costs more than the field.
+        # Every write of the service waits for this. Only what several rows share is cached: a
+        # look-up that fails costs more than the field.
         id, at, actor, token, action, target, project, fields, request, version, digest, ip = row
         mac = self._begun.copy()
         mac.update(
             b"".join(
                 (
-                    _field(previous_mac),
-                    _field(id),
-                    _field(at),
-                    _kept_field(actor),
-                    _kept_field(token),
-                    _kept_field(action),
-                    _field(target),
-                    _kept_field(project),
+                    _text_field(previous_mac),
+                    _number_field(id),
+                    _kept_fields(at, actor, token, action),
+                    _text_field(target),
+                    _number_field(project),
                     _kept_field(fields),
-                    _field(request),
+                    _text_field(request),
                     _kept_field(version),
-                    _field(digest),
+                    _text_field(digest),
                     _kept_field(ip),
                 )
             )
@@ -147,5 +144,26 @@ def _field(value: str | int | None) -> bytes:
     return (_LENGTHS[length] if length < 256 else length.to_bytes(4, "big")) + data
 
 
+def _text_field(value: str | None) -> bytes:
+    if value is None:
+        return _NULL
+    data = value.encode()
+    length = len(data)
+    return (_LENGTHS[length] if length < 256 else length.to_bytes(4, "big")) + data
+
+
+def _number_field(value: int | None) -> bytes:
+    if value is None:
+        return _NULL
+    data = b"%d" % value
+    return _LENGTHS[len(data)] + data
+
+
 _kept_field = lru_cache(maxsize=1024)(_field)
 """For values that many rows have."""
+
+
+@lru_cache(maxsize=1024)
+def _kept_fields(*values: str | int | None) -> bytes:
+    """For values that the rows of one unit have."""
+    return b"".join(map(_field, values))

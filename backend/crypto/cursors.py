@@ -6,9 +6,10 @@ import hashlib
 import hmac
 import json
 from collections.abc import Sequence
+from typing import Any
 
 from backend.errors import BadCursor
-from database.engine import Value
+from database.engine import MalformedText, Value
 
 _MAC_BYTES = 16
 
@@ -26,7 +27,8 @@ class CursorCodec:
     def encode(self, position: Sequence[Value], list_name: str, *filters: object) -> str:
         """The cursor of the page after `position` in the list with these filters."""
         # Not escaped: `\uXXXX` would make a position up to six times as long as its name.
-        payload = json.dumps(list(position), ensure_ascii=False, separators=(",", ":")).encode()
+        values = [*map(_written, position)]
+        payload = json.dumps(values, ensure_ascii=False, separators=(",", ":")).encode()
         return _text(self._mac(payload, list_name, filters) + payload)
 
     def decode(self, cursor: str, list_name: str, *filters: object) -> tuple[Value, ...]:
@@ -43,13 +45,21 @@ class CursorCodec:
         # Base64 ignores some bits of its last character, so several texts decode to the same data.
         if _text(data) != cursor:
             raise BadCursor
-        position: list[Value] = json.loads(payload)
-        return tuple(position)
+        return tuple(map(_read, json.loads(payload)))
 
     def _mac(self, payload: bytes, list_name: str, filters: tuple[object, ...]) -> bytes:
         # JSON separates the parts, so that no two lists have the same text.
         bound = json.dumps([list_name, *filters], default=str).encode()
         return hmac.digest(self._key, bound + b"\0" + payload, hashlib.sha256)[:_MAC_BYTES]
+
+
+def _written(value: Value) -> object:
+    # A list, because no value is one.
+    return [value.stored.hex()] if isinstance(value, MalformedText) else value
+
+
+def _read(value: Any) -> Value:
+    return MalformedText(bytes.fromhex(value[0])) if isinstance(value, list) else value
 
 
 def _text(data: bytes) -> str:

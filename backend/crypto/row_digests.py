@@ -4,7 +4,8 @@
 
 in hexadecimal. The key is derived from the installation's key with the label `row-digests`. The
 JSON is UTF-8 without spaces, and escapes only what JSON requires. `values` are the row's guarded
-columns in their order, or null for a row that was deleted: a tombstone. Since the entry's id is
+columns in their order, or null for a row that was deleted: a tombstone. A stored text that is not
+UTF-8 is covered as its bytes, so that it differs from every text that is. Since the entry's id is
 part of it, a digest proves nothing in another entry.
 """
 
@@ -15,7 +16,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.hmac import HMAC
 from pydantic_core import PydanticSerializationError, to_json
 
-from database.engine import Value
+from database.engine import MalformedText, Value
 
 FORMAT = "sd1"
 
@@ -39,8 +40,12 @@ class RowDigests:
     ) -> str:
         """The digest for the entry of a change, with the row's values after it; `None` for a row
         that was deleted."""
+        data = _json((table, entry_id, target, version, values))
+        # A malformed text has U+FFFD, which begins with this byte.
+        if b"\xef" in data and values is not None and any(map(_is_malformed, values)):
+            data = _json_with_bytes((table, entry_id, target, version, [*map(_as_stored, values)]))
         mac = self._begun.copy()
-        mac.update(_json((table, entry_id, target, version, values)))
+        mac.update(data)
         return f"{FORMAT}:{mac.finalize().hex()}"
 
 
@@ -54,3 +59,19 @@ def _json(content: Sequence[object]) -> bytes:
         # that is not finite.
         text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
         return text.encode("utf-8", "surrogatepass")
+
+
+def _is_malformed(value: Value) -> bool:
+    return isinstance(value, MalformedText)
+
+
+def _as_stored(value: Value) -> Value:
+    """The value with each byte that is not UTF-8 as a surrogate."""
+    if isinstance(value, MalformedText):
+        return value.stored.decode("utf-8", "surrogateescape")
+    return value
+
+
+def _json_with_bytes(content: Sequence[object]) -> bytes:
+    text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+    return text.encode("utf-8", "surrogateescape")

@@ -269,7 +269,8 @@ def _started(now: str) -> dict[str, Sql]:
 
 _OF_START = Sql(
     "CASE status WHEN 'pending' THEN COALESCE((SELECT s.version FROM project_settings AS s"
-    " WHERE s.project_id = agent_runs.project_id), 0) ELSE settings_version END"
+    " WHERE s.project_id = agent_runs.project_id AND s.version > 0), 0)"
+    " ELSE settings_version END"
 )
 
 

@@ -294,47 +294,12 @@ class GuardedRowsRepository(TableAccess):
         return found
 
 
-def _newest_id(target: str) -> str:
+def newest_id(target: str) -> str:
+    """The subquery for the id of the newest entry with a digest of `target`, an expression."""
     return (
         f"(SELECT n.id FROM audit_entries AS n WHERE n.target = {target}"
         " AND n.digest IS NOT NULL ORDER BY n.id DESC LIMIT 1)"
     )
-
-
-def with_entries(target: str, project_target: str) -> tuple[str, str]:
-    """Columns and joins that add a row's newest entries to a SELECT, for `recorded_row`. The
-    arguments are SQL expressions over its tables."""
-    columns = ", ".join(
-        f"{table}.{column} AS {table}_{column}"
-        for table in ("entry", "project_entry")
-        for column in NewestEntry._fields
-    )
-    return columns, (
-        f" LEFT JOIN audit_entries AS entry ON entry.id = {_newest_id(target)}"
-        f" LEFT JOIN audit_entries AS project_entry ON project_entry.id ="
-        f" {_newest_id(project_target)}"
-    )
-
-
-def recorded_row(kind: GuardedKind, row: Row, target: str) -> RecordedRow:
-    """A row of a project that was read with `with_entries`."""
-    project_id = row["project_id"]
-    return RecordedRow(
-        row["id"],
-        target,
-        tuple([row[name] for name in kind.columns]),
-        _entry(row, "entry"),
-        project_id,
-        f"projects/{project_id}",
-        _entry(row, "project_entry"),
-    )
-
-
-def _entry(row: Row, name: str) -> NewestEntry | None:
-    id = row[f"{name}_id"]
-    if id is None:
-        return None
-    return NewestEntry(id, row[f"{name}_version"], row[f"{name}_digest"])
 
 
 def _select(kind: GuardedKind) -> str:
@@ -347,14 +312,14 @@ def _select(kind: GuardedKind) -> str:
     )
     columns = ", ".join(f"t.{name}" for name in kind.columns)
     project = (
-        f" LEFT JOIN audit_entries AS p ON p.id = {_newest_id('t.project_target')}"
+        f" LEFT JOIN audit_entries AS p ON p.id = {newest_id('t.project_target')}"
         if kind.in_project
         else " LEFT JOIN audit_entries AS p ON p.id = -1"
     )
     return (
         "SELECT t.target, t.its_project, t.project_target, a.id, a.version, a.digest,"
         f" p.id, p.version, p.digest, {columns} FROM ({inner}) AS t"
-        f" LEFT JOIN audit_entries AS a ON a.id = {_newest_id('t.target')}{project}"
+        f" LEFT JOIN audit_entries AS a ON a.id = {newest_id('t.target')}{project}"
     )
 
 

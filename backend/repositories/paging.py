@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from pydantic_core import from_json, to_json
 
 from database.base import Sql
-from database.engine import Executor, JsonKind, Row, Value
+from database.engine import Executor, JsonKind, MalformedText, Row, Value
 from database.portable_sql import among, unindexed
 
 T = TypeVar("T")
@@ -125,8 +125,8 @@ class Query:
         whether there is a next page."""
         if after is not None:
             comparison = "<" if descending else ">"
-            marks = ", ".join("?" * len(columns))
-            self.where(f"({', '.join(columns)}) {comparison} ({marks})", *after)
+            marks = ", ".join(map(_mark, after))
+            self.where(f"({', '.join(columns)}) {comparison} ({marks})", *map(_param, after))
         direction = " DESC" if descending else ""
         order = ", ".join(f"{column}{direction}" for column in columns)
         self._tail = f" ORDER BY {order} LIMIT {limit + 1:d}"
@@ -139,6 +139,14 @@ class Query:
         params = tuple(param for values in combinations for param in (*self._params, *values))
         where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
         return " UNION ALL ".join([self._select + where] * len(combinations)) + self._tail, params
+
+
+def _mark(value: Value) -> str:
+    return "CAST(? AS TEXT)" if isinstance(value, MalformedText) else "?"
+
+
+def _param(value: Value) -> Value:
+    return value.stored if isinstance(value, MalformedText) else value
 
 
 def is_one_of(column: str, values: Collection[Enum]) -> Sql:
@@ -195,7 +203,7 @@ class PageReader(Generic[T]):
             # An upper bound. It shows that nearly all pages fit, without encoding their rows.
             characters = 0
             for value in row:
-                if value.__class__ is str:
+                if isinstance(value, str):
                     characters += len(value)
             self._estimate += _LONGEST_CHARACTER * characters + _LONGEST_MEMBER * len(row)
             if self._estimate > self._room:

@@ -4,15 +4,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from backend.errors import SecretExists
 from backend.repositories.guarded_rows import (
     SECRETS,
     GuardedRow,
+    NewestEntry,
     RecordedRow,
-    recorded_row,
-    with_entries,
+    newest_id,
 )
 from backend.repositories.keys_repository import ProjectKey
 from backend.repositories.paging import Page, Position, Query, fetch_page, json_members
@@ -58,6 +58,8 @@ class PresentValue(NamedTuple):
     ciphertext: str
     project_key_id: int
     created_at: str
+    recorded: RecordedRow
+    """The same row with its newest entries in the record."""
 
     def __repr__(self) -> str:
         return f"PresentValue(version={self.version!r})"
@@ -168,25 +170,31 @@ class ProjectSecretsRepository(BaseRepository[ProjectSecret]):
     ) -> tuple[StoredSecret, RecordedRow] | None:
         """The secret of this key, and the same row with its newest entries in the record, or
         `None`."""
-        row = await self.db.fetch_one(_RECORDED, (project_id, key))
+        project_target = f"projects/{project_id}"
+        row = await self.db.fetch_one(
+            f"{_PRESENT_WITH_KEY} WHERE s.project_id = ? AND s.key_name = ?",
+            (project_target, project_id, key),
+        )
         if row is None:
             return None
-        target = f"projects/{project_id}/secrets/{key}"
-        return self._stored(row), recorded_row(SECRETS, row, target)
+        *columns, key_project_id, wrapped = row
+        present = _present(tuple(columns), project_target)
+        secret = self.model(dict(zip(SECRETS.columns, columns, strict=False)))
+        project_key = ProjectKey(present.project_key_id, key_project_id, wrapped)
+        return StoredSecret(secret, project_key), present.recorded
 
     async def present_values(
         self, project_id: int, names: Sequence[str]
     ) -> dict[str, PresentValue]:
         """The stored values of the project's secrets with these names, by name."""
-        query = Query(
-            "SELECT key_name, id, version, ciphertext, project_key_id, created_at"
-            " FROM project_secrets"
+        if not names:
+            return {}
+        project_target = f"projects/{project_id}"
+        rows = await self.db.fetch_all(
+            f"{_PRESENT} WHERE s.project_id = ? AND {among('s.key_name', names)}",
+            (project_target, project_id, *names),
         )
-        query.where("project_id = ?", project_id)
-        query.where_in("key_name", names)
-        return {
-            row[0]: PresentValue(*tuple(row)[1:]) for row in await self.db.fetch_all(*query.build())
-        }
+        return {row[3]: _present(tuple(row), project_target) for row in rows}
 
     async def page(
         self,
@@ -255,14 +263,33 @@ _KEY_COLUMNS = (
 )
 _SECRETS_AND_KEYS = "project_secrets AS s LEFT JOIN project_keys AS k ON k.id = s.project_key_id"
 _WITH_KEY = f"SELECT s.*, {_KEY_COLUMNS} FROM {_SECRETS_AND_KEYS}"
-_ENTRIES, _JOINS = with_entries(
-    "'projects/' || CAST(s.project_id AS TEXT) || '/secrets/' || s.key_name",
-    "'projects/' || CAST(s.project_id AS TEXT)",
+_TARGET = "'projects/' || CAST(s.project_id AS TEXT) || '/secrets/' || s.key_name"
+_PRESENT_COLUMNS = (
+    f"{', '.join(f's.{name}' for name in SECRETS.columns)},"
+    " e.id, e.version, e.digest, p.id, p.version, p.digest"
 )
-_RECORDED = (
-    f"SELECT s.*, {_KEY_COLUMNS}, {_ENTRIES} FROM {_SECRETS_AND_KEYS}{_JOINS}"
-    " WHERE s.project_id = ? AND s.key_name = ?"
+_ENTRIES = (
+    f" LEFT JOIN audit_entries AS e ON e.id = {newest_id(_TARGET)}"
+    # The project's target is a parameter, so that it is looked up once for all rows.
+    f" LEFT JOIN audit_entries AS p ON p.id = {newest_id('?')}"
 )
+_PRESENT = f"SELECT {_PRESENT_COLUMNS} FROM project_secrets AS s{_ENTRIES}"
+_PRESENT_WITH_KEY = f"SELECT {_PRESENT_COLUMNS}, {_KEY_COLUMNS} FROM {_SECRETS_AND_KEYS}{_ENTRIES}"
+
+
+def _present(row: tuple[Any, ...], project_target: str) -> PresentValue:
+    values, entry, project = row[:8], row[8:11], row[11:]
+    id, project_id, key_id, name, text, created_at, _, version = values
+    recorded = RecordedRow(
+        id,
+        f"{project_target}/secrets/{name}",
+        values,
+        NewestEntry._make(entry) if entry[0] is not None else None,
+        project_id,
+        project_target,
+        NewestEntry._make(project) if project[0] is not None else None,
+    )
+    return PresentValue(id, version, text, key_id, created_at, recorded)
 
 
 @lru_cache(maxsize=_INSERTED_AT_ONCE)

@@ -8,8 +8,9 @@ from typing import Literal, cast
 
 from backend.repositories.log_blocks import IdRanges, forget_empty_blocks, store_blocks
 from backend.repositories.paging import Page, PageReader, Position, Query, json_members
-from database.base import TableAccess, time_text
-from database.engine import Row, TextIndex, Value
+from database.base import Clock, TableAccess, time_text, utc_now
+from database.connection_manager import DatabaseManager
+from database.engine import Executor, Row, TextIndex, Value
 from database.portable_sql import among, unindexed, with_ids
 from models import LogLevel, SystemLog, utc_datetime
 
@@ -75,8 +76,24 @@ class SystemLogRepository(TableAccess):
         """The index of words in messages, and of the labels that the view makes of traits."""
         return self.db.dialect.text_index(*_INDEX)
 
+    def __init__(
+        self, db_manager: DatabaseManager | None = None, *, clock: Clock = utc_now
+    ) -> None:
+        super().__init__(db_manager, clock=clock)
+        # The same object in all transactions, which tells that their rows can be stored together.
+        self._store_together = self._store_in
+
     async def append(self, logs: Sequence[NewLog], *, own: bool = False) -> None:
         """Insert `logs`, with ids and times in their order; `own` for the service's own logs."""
+        if own:
+            await self._store(logs, own=True)
+        else:
+            await self.db.gather(self._store_together, logs)
+
+    async def _store_in(self, executor: Executor, logs: Sequence[NewLog]) -> None:
+        await self.using(executor)._store(logs, own=False)
+
+    async def _store(self, logs: Sequence[NewLog], *, own: bool) -> None:
         last = await self.db.fetch_one(
             "SELECT id, created_at, (SELECT max(block) FROM system_log_blocks) AS newest_block"
             " FROM system_logs WHERE id = (SELECT max(id) FROM system_logs)"
@@ -196,13 +213,15 @@ class SystemLogRepository(TableAccess):
 
 
 def _log(row: Row) -> SystemLog:
-    return SystemLog.model_validate(dict(row))
+    return SystemLog.of_row(dict(row))
 
 
 def _not_before(last: str, now: datetime) -> str:
     text = time_text(now)
-    if text < last and utc_datetime(last) - now < _CLOCK_SLACK:
-        return last
+    if text < last:
+        at = utc_datetime(last)
+        if at is not None and at - now < _CLOCK_SLACK:
+            return last
     return text
 
 

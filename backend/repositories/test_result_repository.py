@@ -136,13 +136,15 @@ class TestResultRepository(BaseRepository[TestResult]):
         return await fetch_page(self.db, query, limit, self.model, ("id",), members=_MEMBERS)
 
     async def summary(self, run_id: int) -> dict[TestStatus, int]:
-        """The number of the run's results by status, without statuses that no result has."""
+        """The number of the run's results by status, without statuses that no result has. Results
+        with an unknown status, which another program wrote, are not counted."""
         rows = await self.db.fetch_all(
             "SELECT status, count(*) AS results FROM test_results"
             " WHERE agent_run_id = ? GROUP BY status ORDER BY status",
             (run_id,),
         )
-        return {TestStatus(row["status"]): row["results"] for row in rows}
+        found = {row["status"]: row["results"] for row in rows}
+        return {status: found[status] for status in TestStatus if status in found}
 
     async def last_runs(self, project_id: int, runs: int) -> list[RunNumber]:
         """The project's last runs, newest first."""

@@ -30,9 +30,18 @@ class RequestModel(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _drop_answer_only(cls, data: Any) -> Any:
-        if isinstance(data, dict) and not cls.answer_only.isdisjoint(data):
-            return {name: value for name, value in data.items() if name not in cls.answer_only}
+    def _prepare(cls, data: Any) -> Any:
+        # The only one before the fields, because each costs as much as validating a field.
+        if not isinstance(data, dict):
+            return data
+        data = cls.prepared(data)
+        if cls.answer_only.isdisjoint(data):
+            return data
+        return {name: value for name, value in data.items() if name not in cls.answer_only}
+
+    @classmethod
+    def prepared(cls, data: dict[str, Any]) -> dict[str, Any]:
+        """The fields as the shape declares them. Raises `ValidationError`. For subclasses."""
         return data
 
     def given_fields(self) -> dict[str, Any]:

@@ -8,7 +8,6 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
-    model_validator,
 )
 from pydantic_core import PydanticCustomError
 
@@ -32,13 +31,12 @@ class _KeyedSecret(RequestModel):
 
     key: SecretKey
 
-    @model_validator(mode="before")
     @classmethod
-    def _take_key_name(cls, data: Any) -> Any:
-        if isinstance(data, dict):
-            _refuse_bare_null(data)
-            if "key_name" in data and "key" not in data:
-                return {("key" if name == "key_name" else name): v for name, v in data.items()}
+    def prepared(cls, data: dict[str, Any]) -> dict[str, Any]:
+        """The fields with `key`, which may also be named `key_name`."""
+        _refuse_bare_null(data)
+        if "key_name" in data and "key" not in data:
+            return {("key" if name == "key_name" else name): v for name, v in data.items()}
         return data
 
 
@@ -75,11 +73,10 @@ class SecretValue(RequestModel):
 
     value: ValueOrNone
 
-    @model_validator(mode="before")
     @classmethod
-    def _refuse_null(cls, data: Any) -> Any:
-        if isinstance(data, dict):
-            _refuse_bare_null(data)
+    def prepared(cls, data: dict[str, Any]) -> dict[str, Any]:
+        """The fields, without a null value that is a mistake."""
+        _refuse_bare_null(data)
         return data
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"value": "a made-up value"}]})

@@ -1,6 +1,8 @@
 -- The requests of one workload, for wrk. What to send is told by the environment:
 -- BENCH_WORKLOAD, BENCH_RUN (differs in each load), BENCH_TOKEN, BENCH_PROJECTS (how many are
--- seeded, from id 1), BENCH_PATH (for the workload "path").
+-- seeded, from id 1), BENCH_PATH (for the workload "path"), BENCH_LINES (for "lines" and "delivery":
+-- a file), BENCH_FIRST (for "transition": the first run), BENCH_SIGNATURE (for "delivery") and
+-- BENCH_THREADS (how many threads share the lines and runs).
 
 local threads = 0
 
@@ -13,6 +15,10 @@ local workload = os.getenv("BENCH_WORKLOAD")
 local run = os.getenv("BENCH_RUN")
 local projects = tonumber(os.getenv("BENCH_PROJECTS"))
 local path = os.getenv("BENCH_PATH")
+local lines_file = os.getenv("BENCH_LINES")
+local first = tonumber(os.getenv("BENCH_FIRST"))
+local signature = os.getenv("BENCH_SIGNATURE")
+local sharing = tonumber(os.getenv("BENCH_THREADS"))
 local headers = { ["Authorization"] = "Bearer " .. os.getenv("BENCH_TOKEN") }
 local json_headers = {
   ["Authorization"] = headers["Authorization"],
@@ -69,6 +75,54 @@ function requests.log()
   return wrk.format("POST", "/api/logs", json_headers, body)
 end
 
+-- Numbers from 0 that no other thread has.
+local function own_number()
+  return (count - 1) * sharing + thread_number - 1
+end
+
+local ready
+
+-- Each line of the file is a request. They are formatted once, so that sending costs little.
+local function read_lines()
+  ready = {}
+  for line in io.lines(lines_file) do
+    local method, target, body = line:match("^([^\t]*)\t([^\t]*)\t(.*)$")
+    if body == "" then
+      ready[#ready + 1] = wrk.format(method, target, headers)
+    else
+      ready[#ready + 1] = wrk.format(method, target, json_headers, body)
+    end
+  end
+end
+
+function requests.lines()
+  if not ready then read_lines() end
+  return ready[own_number() % #ready + 1]
+end
+
+function requests.transition()
+  return wrk.format("POST", "/api/agent-runs/" .. first + own_number() .. "/transitions",
+    json_headers, '{"to":"completed","result":"The change is merged and deployed."}')
+end
+
+local payload
+
+-- GitHub signs the body alone, so one signature fits all deliveries of a payload.
+function requests.delivery()
+  if not payload then
+    local file = assert(io.open(lines_file, "rb"))
+    payload = file:read("*a")
+    file:close()
+  end
+  return wrk.format("POST", path, {
+    ["Content-Type"] = "application/json",
+    ["User-Agent"] = "GitHub-Hookshot/044aadd",
+    ["X-GitHub-Delivery"] = run .. "-" .. own_number(),
+    ["X-GitHub-Event"] = "push",
+    ["X-Hub-Signature-256"] = signature,
+  }, payload)
+end
+
 function requests.mix()
   return count % 10 == 0 and requests.create() or requests.read()
 end
@@ -97,8 +151,8 @@ function done(summary, latency)
   local errors = summary.errors
   io.write(string.format(
     "bench requests=%d duration=%d bytes=%d connect=%d read=%d write=%d status=%d timeout=%d"
-      .. " p50=%d p95=%d p99=%d max=%d\n",
+      .. " p50=%d p95=%d p99=%d p999=%d max=%d\n",
     summary.requests, summary.duration, summary.bytes, errors.connect, errors.read, errors.write,
     errors.status, errors.timeout, latency:percentile(50), latency:percentile(95),
-    latency:percentile(99), latency.max))
+    latency:percentile(99), latency:percentile(99.9), latency.max))
 end

@@ -4,11 +4,12 @@ import argparse
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import uvicorn
 import uvloop
 from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 KEEP_ALIVE_SECONDS = 75
 
@@ -22,7 +23,7 @@ def new_application(**options: Any) -> FastAPI:
     )
 
 
-def serve(make: Callable[[Path], FastAPI]) -> None:
+def serve(make: Callable[[Path], ASGIApp], lifespan: Literal["on", "off"] = "on") -> None:
     """Serve the application that `make` returns for the data directory, until SIGTERM or
     SIGINT."""
     parser = argparse.ArgumentParser()
@@ -35,7 +36,7 @@ def serve(make: Callable[[Path], FastAPI]) -> None:
         port=arguments.port,
         http="httptools",
         ws="none",
-        lifespan="on",
+        lifespan=lifespan,
         interface="asgi3",
         log_level="warning",
         access_log=False,

@@ -2,12 +2,12 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict
 from typing import Any, TypeVar
 
-from database.engine import Params, Row, Transaction, in_unit_of_work
+from database.engine import Params, Row, Transaction, WriteEntries, in_unit_of_work
 from database.errors import DatabaseClosed, DatabaseError, WrongEventLoop
 from database.sqlite.connection import ConnectionConfig, HopConnection, finish
 from database.sqlite.dialect import SQLITE
@@ -202,12 +202,21 @@ class AsyncConnectionPool:
 
         await self.run_unit(work)
 
+    async def gather(self, write: WriteEntries, rows: Sequence[Any]) -> None:
+        """Have `write` store the rows in a unit of their own. Returns once they are durable."""
+
+        async def work() -> None:
+            async with self.transaction() as tx:
+                await write(tx, rows)
+
+        await self.run_unit(work)
+
     def waiting_entries(self) -> Sequence[Any]:
         """None: there is no open transaction."""
         return ()
 
     async def run_unit(
-        self, work: Work[T], *, read_only: bool = False, urgent: bool = False, kind: object = None
+        self, work: Work[T], *, read_only: bool = False, urgent: bool = False, kind: Hashable = None
     ) -> T:
         """Run a unit of work to its end on a database thread, and return its result.
 

@@ -4,7 +4,7 @@ import contextlib
 import copy
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -33,7 +33,7 @@ from database.sqlite.statements import (
     roll_back,
     still_open,
 )
-from database.sqlite.transaction import write_entries
+from database.sqlite.transaction import write_entries, write_gathered
 from database.sqlite.wal import Checkpointer
 from database.sqlite.write_lock import WriteLock
 
@@ -124,12 +124,12 @@ class BatchRunner:
             self._stats.failed_units += failed
             self._stats.units += len(batch) - failed
             self._note_room(raw, batch if failed else [])
+            if failure is not None and still_open(raw):
+                self._poison(DatabaseUnavailable("a batch could not be rolled back"))
             self._answer(batch)
         if failure is None:
             self._checkpoint_if_due(raw)
-        elif still_open(raw):
-            self._poison(DatabaseUnavailable("a batch could not be rolled back"))
-        elif isinstance(failure, DatabaseFull):
+        elif isinstance(failure, DatabaseFull) and not still_open(raw):
             self._checkpoint(partial(self._checkpointer.make_room, raw))
         self._stats.busy_total += time.monotonic() - started
 
@@ -141,14 +141,18 @@ class BatchRunner:
         Raises `DatabaseError` when the whole batch was rolled back.
         """
         self.begin(raw)
+        self.savepoints.everywhere = False
         now = time.monotonic()
         deadline = now + self._config.batch_seconds
         job: Job[Any] | None = batch[0]
         while job is not None:
             self._stats.wait_total += now - job.queued_at
-            self._run_job(raw, job)
+            if not self._journal.is_due_before(job.kind) or self._write_gathered(raw):
+                self._run_job(raw, job)
+            else:
+                self._run_again(raw, batch, self._journal.gathering)
             if isinstance(job.error, MustRunAgain):
-                self._run_again(raw, batch)
+                self._run_again(raw, batch, job.kind)
             now = time.monotonic()
             if len(batch) >= self._config.batch_units or now >= deadline:
                 break
@@ -156,6 +160,8 @@ class BatchRunner:
             if job is not None:
                 batch.append(job)
         self._stats.largest_batch = max(self._stats.largest_batch, len(batch))
+        if not self._write_gathered(raw):
+            self._run_again(raw, batch, self._journal.gathering)
         try:
             self._write_entries(raw)
             pause.end()
@@ -170,15 +176,31 @@ class BatchRunner:
             # Also if the unit swallowed the error, because later statements would autocommit.
             raise _reason_for_others(job.error)
 
-    def _run_again(self, raw: sqlite3.Connection, batch: Batch) -> None:
-        """Undo the whole batch, whose last unit failed late, and run it in savepoints."""
+    def _write_gathered(self, raw: sqlite3.Connection) -> bool:
+        """Write what the units gathered. Returns False when that failed and the units have to run
+        again, each of which then gets its own error."""
+        try:
+            write_gathered(self._journal, raw)
+        except Exception as error:  # noqa: BLE001 - the second run raises it where it belongs
+            if not raw.in_transaction:
+                raise _reason_for_others(error) from None
+            return False
+        return True
+
+    def _run_again(self, raw: sqlite3.Connection, batch: Batch, kind: Hashable) -> None:
+        """Undo the whole batch, in which a unit of this kind failed late, and run it in savepoints.
+
+        Units that join the batch later get one too, so that no batch is run a third time.
+        """
         self._stats.repeated_batches += 1
-        self.savepoints.failed_late(batch[-1].kind)
+        self.savepoints.failed_late(kind)
+        self.savepoints.everywhere = True
+        # If the second run does not reach this unit, it has failed like the batch.
+        batch[-1].error = None
         roll_back(raw)
         self.begin(raw)
-        with self.savepoints.everywhere():
-            for job in batch:
-                self._run_job(raw, job)
+        for job in batch:
+            self._run_job(raw, job)
 
     def _note_room(self, raw: sqlite3.Connection, failed: Batch) -> None:
         if any(isinstance(job.error, DatabaseFull) for job in failed):

@@ -6,7 +6,7 @@ import contextvars
 import sqlite3
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any, Generic, TypeVar
 
 from database.errors import DatabaseBusy, DatabaseClosed
@@ -25,7 +25,7 @@ class Job(Generic[T]):
         function: Callable[[sqlite3.Connection], T],
         future: "asyncio.Future[T]",
         context: contextvars.Context | None,
-        kind: object = None,
+        kind: Hashable = None,
     ) -> None:
         self._function = function
         self.kind = kind
@@ -37,13 +37,17 @@ class Job(Generic[T]):
         self.queued_at = time.monotonic()
 
     def run(self, connection: sqlite3.Connection) -> None:
-        """Run the function. Stores its result in `result` or its exception in `error`."""
+        """Run the function. Stores its result in `result` or its exception in `error`.
+
+        It may be run again, which replaces both.
+        """
         self.error = None
         try:
             if self._context is None:
                 self.result = guarded(self._function, connection)
             else:
-                self.result = self._context.run(guarded, self._function, connection)
+                # A copy, because a second run must not see what the first one has set.
+                self.result = self._context.copy().run(guarded, self._function, connection)
         except BaseException as error:  # noqa: BLE001 - it is raised where the job is awaited
             self.error = error
 
@@ -110,7 +114,7 @@ class JobQueue:
         wake: Callable[[], None],
         *,
         urgent: bool = False,
-        kind: object = None,
+        kind: Hashable = None,
     ) -> T:
         """Queue `function`, call `wake`, and wait for the result. An urgent job goes before all
         others. `kind` is what jobs have in common that fail alike.

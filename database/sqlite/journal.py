@@ -1,7 +1,7 @@
 """Entries that units of work append, all written just before the COMMIT that they share."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 from database.engine import WriteEntries
@@ -20,7 +20,15 @@ class Journal:
     Only the code that runs inside that transaction may use it, on whichever thread that is.
     """
 
-    __slots__ = ("_entries", "_has_written", "on_commit", "write_entries")
+    __slots__ = (
+        "_entries",
+        "_gathered",
+        "_gathered_by",
+        "_has_written",
+        "gathering",
+        "on_commit",
+        "write_entries",
+    )
 
     def __init__(self, write_entries: WriteEntries | None = None) -> None:
         """`write_entries` may also be set later, but before the first entry is appended."""
@@ -30,9 +38,14 @@ class Journal:
         answered; not when they were rolled back, or when the outcome of the COMMIT is unknown."""
         self._entries: list[Any] = []
         self._has_written = False
+        self._gathered: list[Any] = []
+        self._gathered_by: WriteEntries | None = None
+        self.gathering: Hashable = None
+        """The kind of the units that gathered the waiting rows, or may gather the first."""
 
-    def __len__(self) -> int:
-        return len(self._entries)
+    def mark(self) -> tuple[int, int]:
+        """The present state, for `cut`."""
+        return len(self._entries), len(self._gathered)
 
     @property
     def entries(self) -> Sequence[Any]:
@@ -42,6 +55,7 @@ class Journal:
     def begin(self) -> None:
         """Forget the transaction before, which may have been rolled back."""
         self._entries.clear()
+        self._gathered.clear()
         self._has_written = False
 
     def append(self, entries: Sequence[Any]) -> None:
@@ -50,9 +64,35 @@ class Journal:
             raise UnitOfWorkError("this database has no function that writes entries")
         self._entries += entries
 
-    def cut(self, length: int) -> None:
-        """Drop the entries after the first `length` ones, because their changes are undone."""
-        del self._entries[length:]
+    def cut(self, mark: tuple[int, int]) -> None:
+        """Drop what was added since the `mark`, because its unit is undone."""
+        entries, gathered = mark
+        del self._entries[entries:]
+        del self._gathered[gathered:]
+
+    def gather(self, write: WriteEntries, rows: Sequence[Any]) -> int:
+        """Add rows for `write`, and return how many wait. The journal must have none for another
+        function."""
+        self._gathered_by = write
+        self._gathered += rows
+        return len(self._gathered)
+
+    def takes_gathered(self, write: WriteEntries) -> bool:
+        """Whether rows for `write` can be gathered behind those that wait."""
+        return not self._gathered or self._gathered_by is write
+
+    def take_gathered(self) -> tuple[WriteEntries | None, list[Any]]:
+        """Remove and return the gathered rows, and the function that writes them."""
+        rows, self._gathered = self._gathered, []
+        return self._gathered_by, rows
+
+    def is_due_before(self, kind: Hashable) -> bool:
+        """Whether gathered rows must be written before a unit of this kind runs, which may read
+        them: those of other kinds than the units that gathered them."""
+        if not self._gathered:
+            self.gathering = kind
+            return False
+        return kind != self.gathering
 
     def take(self) -> list[Any]:
         """Remove and return all entries."""

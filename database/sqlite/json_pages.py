@@ -2,13 +2,17 @@
 
 A row that SQLite converts to JSON never becomes a Python tuple, dict or model, and the interpreter
 lock is not released for each row. A page of fifty rows takes a third of the time.
+
+Another program may have written texts to the file that are not UTF-8 or not JSON. SQLite passes on
+the former and refuses the latter; either way the page is then read row by row. A text is shown with
+U+FFFD for what can't be decoded, and a text that is not JSON as an empty object.
 """
 
 import json
 from collections.abc import Mapping, Sequence
 
-from database.engine import Executor, JsonKind, Params, Row, Value
-from database.errors import TooLong
+from database.engine import Executor, JsonKind, MalformedText, Params, Row, Value, is_utf8
+from database.errors import StatementError, TooLong
 
 # JSON escapes every control character, so no row's JSON contains this one.
 _SEPARATOR = b"\x1e"
@@ -26,17 +30,27 @@ async def fetch_json_page(
     most_bytes: int,
 ) -> tuple[list[bytes], tuple[Value, ...] | None]:
     """See `Dialect.fetch_json_page`."""
+    rows = _rows(select, members, keys)
     try:
-        sql = _whole(select, members, keys) + _no_large_row(large, limit)
-        row = await executor.fetch_within(sql, params, most_bytes)
-    except TooLong:
-        return await _row_by_row(executor, _rows(select, members, keys), params, limit, most_bytes)
+        try:
+            sql = _whole(select, members, keys) + _no_large_row(large, limit)
+            row = await executor.fetch_within(sql, params, most_bytes)
+        except TooLong:
+            return await _row_by_row(executor, rows, params, limit, most_bytes)
+    except StatementError:
+        # SQLite does not tell a text that is not JSON from other faults. Those are raised again.
+        rows = _rows(select, members, keys, any_text=True)
+        return await _row_by_row(executor, rows, params, limit, most_bytes)
     if row is None or row[0] is None:
         return [], None
-    objects = _bytes(row[0]).split(_SEPARATOR)
+    page, positions = _bytes(row[0]), _bytes(row[1])
+    if not is_utf8(page):
+        # The bytes are counted again, because U+FFFD takes three of them.
+        return await _row_by_row(executor, rows, params, limit, most_bytes)
+    objects = page.split(_SEPARATOR)
     if len(objects) <= limit:
         return objects, None
-    return objects[:limit], _position(_bytes(row[1]).split(_SEPARATOR)[limit - 1])
+    return objects[:limit], _position(positions.split(_SEPARATOR)[limit - 1])
 
 
 async def _row_by_row(
@@ -44,19 +58,19 @@ async def _row_by_row(
 ) -> tuple[list[bytes], tuple[Value, ...] | None]:
     """The same, but each row is checked before the next one is read."""
     objects: list[bytes] = []
-    last = "[]"
+    last = b"[]"
     room = most_bytes
     more = False
 
     def takes(row: Row) -> bool:
         nonlocal last, room, more
-        object_ = _bytes(row[0])
+        object_ = _readable(_bytes(row[0]))
         # One more byte for the comma.
         room -= len(object_) + 1
         more = bool(objects) and (room < 0 or len(objects) == limit)
         if not more:
             objects.append(object_)
-            last = row[1]
+            last = _bytes(row[1])
         return not more
 
     await executor.fetch_while(rows, params, takes)
@@ -70,9 +84,21 @@ def _bytes(value: Value) -> bytes:
     return value
 
 
-def _position(keys: str | bytes) -> tuple[Value, ...]:
-    values: list[Value] = json.loads(keys)
-    return tuple(values)
+def _readable(text: bytes) -> bytes:
+    return text if is_utf8(text) else text.decode("utf-8", "replace").encode()
+
+
+def _position(keys: bytes) -> tuple[Value, ...]:
+    # Exactly as stored, or the next page would begin at another place.
+    values: list[Value] = json.loads(keys.decode("utf-8", "surrogateescape"))
+    return tuple(map(_key, values))
+
+
+def _key(value: Value) -> Value:
+    if not isinstance(value, str) or value.isascii():
+        return value
+    stored = value.encode("utf-8", "surrogateescape")
+    return value if is_utf8(stored) else MalformedText(stored)
 
 
 def _whole(select: str, members: Mapping[str, JsonKind], keys: Sequence[str]) -> str:
@@ -93,19 +119,26 @@ def _no_large_row(large: Sequence[str], limit: int) -> str:
     return f" WHERE length(zeroblob(({size}) * {(limit + 1) // 2:d})) >= 0"
 
 
-def _rows(select: str, members: Mapping[str, JsonKind], keys: Sequence[str]) -> str:
+def _rows(
+    select: str, members: Mapping[str, JsonKind], keys: Sequence[str], *, any_text: bool = False
+) -> str:
     return (
-        f"SELECT CAST({_object(members)} AS BLOB), json_array({', '.join(keys)})"  # noqa: S608
-        f" FROM ({select})"
+        f"SELECT CAST({_object(members, any_text=any_text)} AS BLOB),"  # noqa: S608
+        f" CAST(json_array({', '.join(keys)}) AS BLOB) FROM ({select})"
     )
 
 
-def _object(members: Mapping[str, JsonKind]) -> str:
-    parts = ", ".join(f"'{name}', {_expression(name, kind)}" for name, kind in members.items())
+def _object(members: Mapping[str, JsonKind], *, any_text: bool = False) -> str:
+    parts = ", ".join(
+        f"'{name}', {_expression(name, kind, any_text)}" for name, kind in members.items()
+    )
     return f"json_object({parts})"
 
 
-def _expression(name: str, kind: JsonKind) -> str:
+def _expression(name: str, kind: JsonKind, any_text: bool) -> str:
     if kind == "boolean":
         return f"json(CASE {name} WHEN 1 THEN 'true' WHEN 0 THEN 'false' END)"
+    if kind == "json" and any_text:
+        # Parsed twice, so only where it is necessary.
+        return f"json(CASE json_valid({name}) WHEN 0 THEN '{{}}' ELSE {name} END)"
     return f"json({name})" if kind == "json" else name

@@ -5,9 +5,8 @@ its batch is rolled back and run again with savepoints, and units of its kind ge
 otherwise one client could make all batches run twice.
 """
 
-import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Hashable
 
 REMEMBERED_SECONDS = 60.0
 """How long units of a kind get a savepoint after one has failed late."""
@@ -17,35 +16,29 @@ _MOST_KINDS = 1000
 class Savepoints:
     """Follows which kinds of units fail after they have changed something. For one thread."""
 
-    __slots__ = ("_everywhere", "_until")
+    __slots__ = ("_clock", "_until", "everywhere")
 
-    def __init__(self) -> None:
-        self._everywhere = False
-        self._until: dict[object, float] = {}
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        """`clock` gives seconds."""
+        self.everywhere = False
+        """Whether units of all kinds need one."""
+        self._clock = clock
+        self._until: dict[Hashable, float] = {}
 
-    def needs_one(self, kind: object) -> bool:
+    def needs_one(self, kind: Hashable) -> bool:
         """Whether the next unit of this kind must run in a savepoint."""
-        if self._everywhere:
+        if self.everywhere:
             return True
         until = self._until.get(kind)
         if until is None:
             return False
-        if time.monotonic() < until:
+        if self._clock() < until:
             return True
         del self._until[kind]
         return False
 
-    def failed_late(self, kind: object) -> None:
+    def failed_late(self, kind: Hashable) -> None:
         """Note that a unit of this kind had changed something when it failed."""
         if len(self._until) >= _MOST_KINDS:
             self._until.clear()
-        self._until[kind] = time.monotonic() + REMEMBERED_SECONDS
-
-    @contextlib.contextmanager
-    def everywhere(self) -> Iterator[None]:
-        """Give every unit of the block a savepoint."""
-        self._everywhere = True
-        try:
-            yield
-        finally:
-            self._everywhere = False
+        self._until[kind] = self._clock() + REMEMBERED_SECONDS

@@ -2,23 +2,27 @@
 
 Each function raises `DatabaseError`, never an exception of the driver. No function leaves a cursor
 open, because an open cursor prevents a reset of the write-ahead log.
+
+A text that is not UTF-8, which only another program can have written, is returned as a
+`MalformedText`.
 """
 
 import contextlib
 import re
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from itertools import chain
 from typing import TypeVar
 
-from database.engine import Params, Row, Value
+from database.engine import MalformedText, Params, Row, Value
 from database.errors import (
     STATEMENT_ERRORS,
     CommitOutcomeUnknown,
     DatabaseError,
     DatabaseUnavailable,
     TransactionLost,
+    is_malformed_text,
     translate,
 )
 
@@ -39,7 +43,15 @@ def fetch_all(connection: sqlite3.Connection, sql: str, params: Params) -> list[
     try:
         cursor = connection.execute(sql, params)
         try:
-            return cursor.fetchall()
+            rows: list[Row] = []
+            try:
+                rows.extend(cursor)
+            except sqlite3.OperationalError as error:
+                # The cursor still stands at the row, so the statement need not run again: it may be
+                # one that writes.
+                with _taking_any_text(connection, error):
+                    rows.extend(cursor)
+            return rows
         finally:
             cursor.close()
     except STATEMENT_ERRORS as error:
@@ -49,7 +61,8 @@ def fetch_all(connection: sqlite3.Connection, sql: str, params: Params) -> list[
 def fetch_tuples(
     connection: sqlite3.Connection, sql: str, params: Params
 ) -> list[tuple[Value, ...]]:
-    """All rows of the statement, without the names of their columns."""
+    """All rows of the statement, without the names of their columns. Raises `MalformedTextFound`
+    for a text that is not UTF-8."""
     try:
         cursor = connection.cursor()
         cursor.row_factory = None
@@ -66,7 +79,12 @@ def fetch_one(connection: sqlite3.Connection, sql: str, params: Params) -> Row |
     try:
         cursor = connection.execute(sql, params)
         try:
-            row: Row | None = cursor.fetchone()
+            row: Row | None
+            try:
+                row = cursor.fetchone()
+            except sqlite3.OperationalError as error:
+                with _taking_any_text(connection, error):
+                    row = cursor.fetchone()
             return row
         finally:
             cursor.close()
@@ -87,20 +105,57 @@ def fetch_within(
 
 
 def fetch_while(
-    connection: sqlite3.Connection, sql: str, params: Params, takes: Callable[[Row], bool]
+    connection: sqlite3.Connection,
+    sql: str,
+    params: Params,
+    takes: Callable[[Row], bool],
+    *,
+    any_text: bool = True,
 ) -> None:
     """Call `takes` with each row of the statement until it returns False. Later rows are not
-    read."""
+    read. Raises `MalformedTextFound` for a text that is not UTF-8, unless `any_text` is set."""
     try:
         cursor = connection.execute(sql, params)
         try:
-            for row in cursor:
-                if not takes(row):
-                    return
+            try:
+                _pass_rows(cursor, takes)
+            except sqlite3.OperationalError as error:
+                if not any_text:
+                    raise
+                with _taking_any_text(connection, error):
+                    _pass_rows(cursor, takes)
         finally:
             cursor.close()
     except STATEMENT_ERRORS as error:
         raise translate(error) from None
+
+
+def _pass_rows(cursor: sqlite3.Cursor, takes: Callable[[Row], bool]) -> None:
+    for row in cursor:
+        if not takes(row):
+            return
+
+
+@contextlib.contextmanager
+def _taking_any_text(
+    connection: sqlite3.Connection, error: sqlite3.OperationalError
+) -> Iterator[None]:
+    """Read texts that are not UTF-8 as `MalformedText`, if `error` was raised for one; otherwise
+    raises it again. Texts are decoded by a function of Python only meanwhile, which is slow."""
+    if not is_malformed_text(error):
+        raise error
+    connection.text_factory = _decoded
+    try:
+        yield
+    finally:
+        connection.text_factory = str
+
+
+def _decoded(stored: bytes) -> str:
+    try:
+        return stored.decode()
+    except UnicodeDecodeError:
+        return MalformedText(stored)
 
 
 def execute(connection: sqlite3.Connection, sql: str, params: Params) -> int:

@@ -8,7 +8,7 @@ the count stayed at one even number is valid until the count changes.
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any
+from typing import Any, TypeAlias
 
 from database.changes import Change, Kind, TableVersion
 
@@ -28,6 +28,7 @@ _HARMLESS = frozenset(
 _COUNTED = frozenset(
     {"INSERT", "UPDATE", "DELETE", "REPLACE", "WITH", "VALUES", *_HARMLESS} - {"PRAGMA"}
 )
+_INSERTING = frozenset({"INSERT", "REPLACE", "WITH"})
 
 
 class TableVersions:
@@ -81,6 +82,9 @@ def _counted(versions: Collection[TableVersion]) -> Iterator[None]:
 
 
 _cursor = sqlite3.Connection.cursor
+_Learned: TypeAlias = tuple[frozenset[Change], bool]
+"""What a statement may change, and whether it is an INSERT: that can use up ids of a table with
+AUTOINCREMENT although it adds no row, and then `total_changes` stays as it was."""
 
 
 class ObservedConnection(sqlite3.Connection):
@@ -91,11 +95,13 @@ class ObservedConnection(sqlite3.Connection):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._learned: dict[str, frozenset[Change]] = {}
+        self._learned: dict[str, _Learned] = {}
+        self._schema_may_change = False
+        """Whether the open transaction has changed the schema, or may have."""
         self._changes: set[Change] = set()
         self.uncounted = 0
-        """How often changes may have been made that `total_changes` does not count: to the schema
-        and to settings of the file."""
+        """How often changes may have been made that `total_changes` does not count: to the schema,
+        to settings of the file, and to the last id of a table by an INSERT that adds no row."""
 
     def take_changes(self) -> set[Change]:
         """The changes since the last call."""
@@ -104,22 +110,24 @@ class ObservedConnection(sqlite3.Connection):
 
     def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
         """Like `sqlite3.Connection.execute`."""
-        changes = self._learned.get(sql)
-        if changes is None:
-            changes = self._learn(sql, parameters)
+        changes, inserts = self._learned.get(sql) or self._learn(sql, parameters)
         if changes:
             self._changes |= changes
         # Like sqlite3, but without calling this class's `cursor`, which is for other callers.
-        return _cursor(self).execute(sql, parameters)
+        cursor = _cursor(self).execute(sql, parameters)
+        self.uncounted += inserts
+        return cursor
 
     def executemany(self, sql: str, parameters: Any, /) -> sqlite3.Cursor:
         """Like `sqlite3.Connection.executemany`."""
         rows = parameters if isinstance(parameters, list) else list(parameters)
-        changes = self._learned.get(sql)
-        if changes is None and rows:
-            changes = self._learn(sql, rows[0])
+        if not rows:
+            return _cursor(self).executemany(sql, rows)
+        changes, inserts = self._learned.get(sql) or self._learn(sql, rows[0])
         if changes:
             self._changes |= changes
+        # Before it runs, because the rows in front of one that fails stay changed.
+        self.uncounted += inserts
         return _cursor(self).executemany(sql, rows)
 
     def cursor(self, *arguments: Any, **options: Any) -> Any:
@@ -132,7 +140,9 @@ class ObservedConnection(sqlite3.Connection):
         """Refused, because it commits without the changes being known."""
         raise sqlite3.ProgrammingError("executescript can't be used on an observed connection")
 
-    def _learn(self, sql: str, parameters: Any) -> frozenset[Change]:
+    def _learn(self, sql: str, parameters: Any) -> _Learned:
+        if not self.in_transaction:
+            self._schema_may_change = False
         words = sql.split(maxsplit=1)
         word = words[0].upper() if words else ""
         changes: frozenset[Change] = frozenset()
@@ -142,15 +152,22 @@ class ObservedConnection(sqlite3.Connection):
             except sqlite3.Error:
                 # The statement will probably fail in the same way. If not, its changes are unknown.
                 self.uncounted += 1
-                return frozenset({ANYTHING})
+                return frozenset({ANYTHING}), False
         if word not in _COUNTED:
             # Not kept, so that each run is noticed.
             self.uncounted += 1
-            return changes
-        if len(self._learned) >= _MAX_LEARNED:
-            self._learned.clear()
-        self._learned[sql] = changes
-        return changes
+            if word != "PRAGMA":
+                # With another schema, statements may change other tables; after a rollback, those
+                # from before.
+                self._learned.clear()
+                self._schema_may_change = True
+            return changes, False
+        inserts = word in _INSERTING and any(kind == "insert" for _, kind in changes)
+        if not self._schema_may_change:
+            if len(self._learned) >= _MAX_LEARNED:
+                self._learned.clear()
+            self._learned[sql] = changes, inserts
+        return changes, inserts
 
     def _explain(self, sql: str, parameters: Any) -> frozenset[Change]:
         """The changes that the statement may make, as SQLite reports while it compiles it."""

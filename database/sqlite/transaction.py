@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any, TypeVar, cast
 
-from database.engine import Params, Row, Transaction, unit_of_work
+from database.engine import Params, Row, Transaction, WriteEntries, unit_of_work
 from database.errors import DatabaseError, TransactionLost, UnitOfWorkError
 from database.sqlite.connection import HopConnection
 from database.sqlite.dialect import SQLITE
@@ -37,16 +37,21 @@ Work = Callable[[], Coroutine[Any, Any, T]]
 """Makes the coroutine of a unit of work. It is called once for each run."""
 
 
+_MOST_GATHERED = 128
+"""The number of gathered rows that are written at once, however many more units follow."""
+
+
 class InlineTransaction:
     """A transaction on the current thread. Its coroutines never suspend."""
 
-    __slots__ = ("_connection", "_journal")
+    __slots__ = ("_connection", "_journal", "_unit")
 
     dialect = SQLITE
 
-    def __init__(self, connection: sqlite3.Connection, journal: Journal | None = None) -> None:
+    def __init__(self, connection: sqlite3.Connection, unit: "_Unit | None" = None) -> None:
         self._connection: sqlite3.Connection | None = connection
-        self._journal = journal
+        self._unit = unit
+        self._journal = unit.journal if unit is not None else None
 
     async def fetch_all(self, sql: str, params: Params = ()) -> list[Row]:
         return self.call(fetch_all, sql, params)
@@ -79,6 +84,19 @@ class InlineTransaction:
             raise UnitOfWorkError("only a unit of work that writes can append entries")
         self._journal.append(entries)
 
+    async def gather(self, write: WriteEntries, rows: Sequence[Any]) -> None:
+        unit = self._unit
+        if self._connection is None or unit is None or unit.journal is None or unit.has_savepoint:
+            await write(self, rows)
+            return
+        if not unit.journal.takes_gathered(write):
+            write_gathered(unit.journal, self._connection)
+        if unit.journal.gather(write, rows) < _MOST_GATHERED:
+            unit.has_gathered = True
+        else:
+            # Within the time of this unit, after which the batch looks at the clock.
+            write_gathered(unit.journal, self._connection)
+
     def waiting_entries(self) -> Sequence[Any]:
         return self._journal.entries if self._journal is not None else ()
 
@@ -89,6 +107,9 @@ class InlineTransaction:
         if connection is None:
             raise UnitOfWorkError("a transaction can't be used after its block")
         require_transaction(connection)
+        unit = self._unit
+        if unit is not None and unit.has_gathered:
+            unit.write_gathered()
         return statement(connection, sql, argument)
 
     def end(self) -> None:
@@ -136,6 +157,9 @@ class HoppingTransaction:
             raise UnitOfWorkError("a transaction can't be used after its block")
         self._journal.append(entries)
 
+    async def gather(self, write: WriteEntries, rows: Sequence[Any]) -> None:
+        await write(self, rows)
+
     def waiting_entries(self) -> Sequence[Any]:
         return self._journal.entries
 
@@ -154,7 +178,7 @@ class HoppingTransaction:
 class _Unit:
     """The unit of work that runs on this thread."""
 
-    __slots__ = ("connection", "has_savepoint", "is_spoilt", "journal", "owner")
+    __slots__ = ("connection", "has_gathered", "has_savepoint", "is_spoilt", "journal", "owner")
 
     def __init__(
         self,
@@ -169,6 +193,14 @@ class _Unit:
         self.has_savepoint = has_savepoint
         self.is_spoilt = False
         """Whether the unit has changes that should have been undone."""
+        self.has_gathered = False
+        """Whether the unit has gathered rows that may still have to be written."""
+
+    def write_gathered(self) -> None:
+        """Write the gathered rows before the unit's next statement, which may read them."""
+        self.has_gathered = False
+        if self.journal is not None:
+            write_gathered(self.journal, self.connection)
 
 
 class unit_transaction:  # noqa: N801 - used like a function; a generator takes three times as long
@@ -180,7 +212,7 @@ class unit_transaction:  # noqa: N801 - used like a function; a generator takes 
     transaction.
     """
 
-    __slots__ = ("_appended", "_changes", "_owner", "_transaction", "_unit")
+    __slots__ = ("_changes", "_mark", "_owner", "_transaction", "_unit")
 
     def __init__(self, owner: object = None) -> None:
         self._owner = owner
@@ -201,8 +233,8 @@ class unit_transaction:  # noqa: N801 - used like a function; a generator takes 
         else:
             self._changes = changes_of(connection)
         self._unit = unit
-        self._appended = len(journal) if journal is not None else 0
-        self._transaction = InlineTransaction(connection, journal)
+        self._mark = journal.mark() if journal is not None else None
+        self._transaction = InlineTransaction(connection, unit)
         return self._transaction
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -220,8 +252,8 @@ class unit_transaction:  # noqa: N801 - used like a function; a generator takes 
             self._transaction.end()
 
     def _undo(self, unit: _Unit) -> None:
-        if unit.journal is not None:
-            unit.journal.cut(self._appended)
+        if unit.journal is not None and self._mark is not None:
+            unit.journal.cut(self._mark)
         if unit.has_savepoint:
             undo(unit.connection, "block")
         elif unit.connection.in_transaction and changes_of(unit.connection) != self._changes:
@@ -245,15 +277,15 @@ def drive(
     ended the transaction. Without `savepoint` it is faster, but raises `MustRunAgain` when there is
     something to undo.
     """
-    appended = len(journal) if journal is not None else 0
+    mark = journal.mark() if journal is not None else None
     unit = _Unit(connection, owner, journal, savepoint)
     try:
         if savepoint:
             return atomically(connection, partial(_run, work, unit), "unit")
         return attempt(connection, partial(_run, work, unit))
     except BaseException:
-        if journal is not None:
-            journal.cut(appended)
+        if journal is not None and mark is not None:
+            journal.cut(mark)
         raise
 
 
@@ -266,6 +298,19 @@ def _run(work: Work[T], unit: _Unit, _: sqlite3.Connection) -> T:
     if unit.is_spoilt:
         raise MustRunAgain
     return result
+
+
+def write_gathered(journal: Journal, connection: sqlite3.Connection) -> None:
+    """Write the gathered rows of the journal. Raises what their function raises; the rows are gone
+    then."""
+    write, rows = journal.take_gathered()
+    if not rows or write is None:
+        return
+    transaction = InlineTransaction(connection)
+    try:
+        _run_to_its_end(write(transaction, rows))
+    finally:
+        transaction.end()
 
 
 def write_entries(journal: Journal, connection: sqlite3.Connection) -> None:

@@ -5,7 +5,7 @@ import contextlib
 import logging
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Hashable
 from contextvars import copy_context
 from functools import partial
 from typing import Any, TypeVar
@@ -88,11 +88,11 @@ class Writer:
             return True
         return disk_problem(self._config.path.parent) == "full"
 
-    async def run_unit(self, work: Work[T], *, urgent: bool = False, kind: object = None) -> T:
+    async def run_unit(self, work: Work[T], *, urgent: bool = False, kind: Hashable = None) -> T:
         """Run a unit of work, and return its result once it is durable. `kind` is what units have
         in common that fail alike."""
         if kind is None:
-            kind = getattr(work, "__qualname__", type(work))
+            kind = getattr(work, "__qualname__", None) or type(work).__qualname__
         savepoints = self._batches.savepoints
 
         def run(raw: sqlite3.Connection) -> T:
@@ -116,7 +116,7 @@ class Writer:
         return await self._submit(run, kind=kind)
 
     async def _submit(
-        self, function: Callable[[sqlite3.Connection], T], *, urgent: bool = False, kind: object
+        self, function: Callable[[sqlite3.Connection], T], *, urgent: bool = False, kind: Hashable
     ) -> T:
         self._require_usable()
         return await self.queue.submit(

@@ -27,11 +27,16 @@ FIRST, SECOND, LAST_PASSED, END = 3, 5, 6, 8
 COLUMNS = ", ".join([*AuditRow._fields, "mac"])
 
 
-@pytest.fixture
-async def anchored(database_path: Path, tmp_path: Path, clock: SetClock) -> tuple[Path, Path]:
-    """Copies of a closed database: one before a removal, and one after it."""
-    before, after = tmp_path / "before.db", tmp_path / "after.db"
-    async with open_api(database_path, clock) as api:
+@pytest.fixture(scope="module")
+async def anchored_template(
+    database_template: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Path]:
+    """Copies of a database: one before a removal, and one after it. Copy them; never open them."""
+    directory, clock = tmp_path_factory.mktemp("anchored"), SetClock()
+    before, after = directory / "before.db", directory / "after.db"
+    path = directory / database_template.name
+    shutil.copyfile(database_template, path)
+    async with open_api(path, clock) as api:
         await add(api.service, "w", "x!", "x!", "v", "y!", "u")
         clock.advance(50 * DAY)
         await add(api.service, "t", "s")
@@ -40,6 +45,13 @@ async def anchored(database_path: Path, tmp_path: Path, clock: SetClock) -> tupl
         await prune(api.service)
         _copy(api, after)
         assert ids(api.service.db_manager) == [FIRST, SECOND, 7, END]
+    return before, after
+
+
+@pytest.fixture
+def anchored(anchored_template: tuple[Path, Path], tmp_path: Path) -> tuple[Path, Path]:
+    """The test's own copies."""
+    before, after = (Path(shutil.copy(path, tmp_path)) for path in anchored_template)
     return before, after
 
 

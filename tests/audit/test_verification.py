@@ -29,27 +29,41 @@ from tests.support.http import make_project, manager_of, service_of
 ROWS = 12
 
 
-@pytest.fixture
-async def audited(
-    service: DatabaseService, manager: DatabaseManager, tmp_path: Path
-) -> tuple[Path, AuditChain, list[ExportedHead]]:
-    """A closed database with twelve entries, their chain, and every head that the chain has had."""
+Audited = tuple[Path, AuditChain, list[ExportedHead]]
+
+
+@pytest.fixture(scope="module")
+async def audited_template(
+    shared_application: FastAPI, tmp_path_factory: pytest.TempPathFactory
+) -> Audited:
+    """A closed database with twelve entries, their chain, and every head that the chain has had.
+    Copy it; never open it."""
+    service, manager = service_of(shared_application), manager_of(shared_application)
     project = ProjectCreate.model_validate({"name": "a", "github_owner": "o", "github_repo": "r"})
     await service.projects.create(project)
     for number in range(ROWS - 4):
         await service.projects.update(1, ProjectUpdate(name=f"name {number}"))
     await service.runs.create(AgentRunCreate(project_id=1, target_text="t"))
     rows = manager.execute_query("SELECT id, mac, at FROM audit_entries ORDER BY id")
-    chain = service.audit.chain
-    await manager.close()
-    copy = tmp_path / "copy.db"
-    shutil.copyfile(manager.config.path, copy)
     assert len(rows) == ROWS
-    return copy, chain, [ExportedHead(row["id"], row["mac"], row["at"]) for row in rows]
+    path = tmp_path_factory.mktemp("audited") / "template.db"
+    with closing(sqlite3.connect(manager.config.path)) as connection:
+        connection.execute("VACUUM INTO ?", (str(path),))
+    heads = [ExportedHead(row["id"], row["mac"], row["at"]) for row in rows]
+    return path, service.audit.chain, heads
 
 
 @pytest.fixture
-def damage(audited: tuple[Path, AuditChain, list[ExportedHead]]) -> Callable[..., str | None]:
+def audited(audited_template: Audited, tmp_path: Path) -> Audited:
+    """The test's own copy."""
+    path, chain, heads = audited_template
+    copy = tmp_path / "copy.db"
+    shutil.copyfile(path, copy)
+    return copy, chain, heads
+
+
+@pytest.fixture
+def damage(audited: Audited) -> Callable[..., str | None]:
     """Runs statements with all checks off, and returns what verification finds afterwards."""
     path, chain, heads = audited
 
@@ -224,7 +238,7 @@ def test_threads_that_share_a_chain_do_not_disturb_one_another() -> None:
             assert macs == expected
 
 
-def test_another_key_fits_nothing(audited: tuple[Path, AuditChain, list[ExportedHead]]) -> None:
+def test_another_key_fits_nothing(audited: Audited) -> None:
     path, _, heads = audited
     manager = DatabaseManager(path)
     found = verify_audit(manager, AuditChain(bytes(32)), heads)

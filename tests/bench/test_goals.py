@@ -2,7 +2,13 @@
 
 import pytest
 
-from bench.goals import GOALS, Goal, Relation, Verdict, too_slow, verdicts
+from bench.contestants import BY_NAME as PEERS
+from bench.goals import CONNECTIONS, GOALS, SHARES, too_slow, verdicts
+from bench.options import parse
+from bench.results import FIELDS, LoadKey
+from bench.sections import SECTIONS
+from bench.verdicts import Goal, Relation, Verdict
+from bench.workloads import WORKLOADS
 
 
 @pytest.mark.parametrize(
@@ -39,12 +45,46 @@ def test_what_was_not_measured_is_neither_met_nor_missed(metrics: dict[str, floa
 def test_every_goal_can_be_met_and_missed() -> None:
     for goal in GOALS:
         words = set()
-        for factor in (0.01, 100.0):
-            metrics = {goal.figure: goal.bound * factor}
+        for figure in (goal.bound * 0.01, goal.bound * 100.0 + 1):
+            metrics = {goal.figure: figure}
             if goal.over is not None:
                 metrics[goal.over] = 1.0
             words.add(Verdict(goal, goal.value(metrics)).word)
         assert words == {"met", "missed"}, goal.title
+
+
+def test_a_complete_run_measures_the_figures_of_every_goal() -> None:
+    options = parse([])
+    measured = {figure for section in SECTIONS.values() for figure in section.figures}
+    for workload in options.workloads:
+        for connections in options.connections_of(workload):
+            for peer in options.peers:
+                key = LoadKey(peer, workload.name, connections)
+                measured.update(key.metric(field) for field in FIELDS)
+    missing = {goal.title: set(goal.figures) - measured for goal in GOALS}
+    assert not any(missing.values()), {k: v for k, v in missing.items() if v}
+
+
+def test_every_section_can_be_chosen_and_names_its_figures_once() -> None:
+    assert set(parse([]).only) == {*SECTIONS, *(workload.name for workload in WORKLOADS)}
+    figures = [figure for section in SECTIONS.values() for figure in section.figures]
+    assert len(figures) == len(set(figures))
+
+
+def test_the_table_of_goals_has_each_workload_against_each_peer() -> None:
+    for workload in SHARES:
+        ours = f"strongroom.{workload}.{CONNECTIONS}.per_second"
+        against = {goal.over for goal in GOALS if goal.figure == ours}
+        assert against == {
+            f"{peer}.{workload}.{CONNECTIONS}.per_second"
+            for peer in PEERS
+            if peer not in ("strongroom", "orm")
+        }
+
+
+def test_titles_of_goals_differ() -> None:
+    titles = [goal.title for goal in GOALS]
+    assert len(titles) == len(set(titles))
 
 
 def test_goals_keep_their_order() -> None:

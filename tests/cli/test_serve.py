@@ -9,6 +9,7 @@ import signal
 import socket
 import stat
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
@@ -20,6 +21,7 @@ import pytest
 from backend.crypto.keyring import generate_master_key
 from tests.cli.conftest import Command
 from tests.cli.piped import piped
+from tests.support.clients import NO_TLS, client_at
 from tests.support.forked import Forked
 from tests.support.processes import PATIENCE, STRONGROOM, Serving, environment
 
@@ -202,9 +204,12 @@ def _free_port() -> int:
 
 def _healthy(process: "subprocess.Popen[bytes] | Forked", port: int) -> bool:
     """Wait for the first answer. Returns whether it was a success."""
+    url = f"http://127.0.0.1:{port}/health"
     while process.poll() is None:
         with suppress(httpx.ConnectError):
-            return httpx.get(f"http://127.0.0.1:{port}/health", timeout=PATIENCE).is_success
+            return httpx.get(url, timeout=PATIENCE, verify=NO_TLS).is_success
+        # Nothing tells when it listens: its output is closed, or is not read.
+        time.sleep(0.02)
     return False
 
 
@@ -236,9 +241,8 @@ def test_output_that_is_not_read_stops_nothing(directory: Path, full_pipe: IO[by
         process = serving.process
         assert _healthy(process, port)
         token = (directory / "admin.token").read_text(encoding="ascii").strip()
-        url = f"http://127.0.0.1:{port}/api/projects"
-        with httpx.Client(headers={"Authorization": f"Bearer {token}"}) as client:
-            assert all(client.get(url).status_code == 200 for _ in range(50))
+        with client_at(f"http://127.0.0.1:{port}", token) as client:
+            assert all(client.get("/api/projects").status_code == 200 for _ in range(50))
         process.send_signal(signal.SIGTERM)
         assert process.wait(NO_LONGER) == 0
 

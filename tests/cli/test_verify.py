@@ -184,6 +184,23 @@ def test_a_row_that_refers_to_nothing_hides_no_forged_row(
         assert change in problems["guarded rows"]
 
 
+def test_a_text_that_is_not_utf8_hides_no_forged_row(command: Command, installation: Path) -> None:
+    for number, column in ((3, "name"), (5, "webhook_url")):
+        change = f"{column} = CAST(x'61ff' AS TEXT) WHERE id = {number}"
+        _change(installation, f"UPDATE projects SET {change}")  # noqa: S608
+    _change(
+        installation, "UPDATE project_secrets SET ciphertext = CAST(x'ff' AS TEXT) WHERE id = 9"
+    )
+    _change(installation, "UPDATE projects SET webhook_url = 'https://evil.example/' WHERE id = 7")
+    outcome = command("verify", "--json", "--data-dir", installation)
+    assert outcome.status == 1
+    problems = {check["name"]: check["problem"] for check in outcome.json["checks"]}
+    assert problems["secrets"].startswith("1 of 40 can't be decrypted")
+    for project in (3, 5, 7):
+        assert f"projects/{project} was changed" in problems["guarded rows"]
+    assert problems["guarded rows"].startswith("4 rows changed outside the service")
+
+
 def test_tokens_of_webhooks_are_tried_as_well(command: Command, installation: Path) -> None:
     async def make_webhook() -> None:
         runtime = await Runtime.start(load_settings(data_dir=installation))

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from backend.crypto.cursors import CursorCodec
 from backend.errors import BadCursor
+from database.engine import MalformedText
 
 CODEC = CursorCodec(b"k" * 32)
 POSITIONS = st.lists(
@@ -65,3 +66,10 @@ def test_filters_do_not_run_together() -> None:
     for filters in (("a", "bc"), ("abc",), ("ab", "c", ""), ("ab", None)):
         with pytest.raises(BadCursor):
             CODEC.decode(cursor, "list", *filters)
+
+
+def test_a_malformed_text_stays_as_it_is_stored() -> None:
+    cursor = CODEC.encode((MalformedText(b"a\xff"), 7), "list")
+    text, id = CODEC.decode(cursor, "list")
+    assert isinstance(text, MalformedText)
+    assert (text, text.stored, id) == ("a\ufffd", b"a\xff", 7)

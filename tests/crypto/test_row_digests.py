@@ -8,6 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from backend.crypto.row_digests import RowDigests
+from database.engine import MalformedText
 
 KEY = b"d" * 32
 TEXTS = st.text(st.characters(exclude_categories=()))
@@ -49,3 +50,17 @@ def test_each_part_counts() -> None:
         RowDigests(b"e" * 32).of("t", 1, "t/1", 1, ("a", "b", 1, None)),
     ]
     assert len({same, *others}) == 1 + len(others)
+
+
+@given(st.binary(min_size=1), st.lists(TEXTS))
+@example(b"\xff", ["\ufffd"])
+@example(b'"\xc3"', [])
+def test_a_malformed_text_is_covered_as_its_bytes(stored: bytes, others: list[str]) -> None:
+    text = MalformedText(stored)
+    same = RowDigests(KEY).of("t", 1, "t/1", 1, [*others, text])
+    assert same == RowDigests(KEY).of("t", 1, "t/1", 1, [*others, MalformedText(stored)])
+    is_text = stored.decode("utf-8", "replace").encode() == stored
+    assert (same == RowDigests(KEY).of("t", 1, "t/1", 1, [*others, str(text)])) == is_text
+    assert (same == RowDigests(KEY).of("t", 1, "t/1", 1, [*others, MalformedText(b"\xfe")])) == (
+        stored == b"\xfe"
+    )

@@ -5,11 +5,12 @@ import contextlib
 import resource
 import sqlite3
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeVar
 
+from database.engine import Executor
 from database.sqlite.async_pool import AsyncConnectionPool
 from database.sqlite.connection import ConnectionConfig, open_connection
 from database.sqlite.transaction import Work
@@ -74,6 +75,49 @@ def adding(pool: AsyncConnectionPool, name: str, amount: int = 0) -> Work[int]:
     return work
 
 
+class Failing:
+    """A unit that adds an item and then fails, in its first run only or in each."""
+
+    def __init__(
+        self, pool: AsyncConnectionPool, *, runs: int = 1_000_000, name: str = "run"
+    ) -> None:
+        self.pool = pool
+        self.failing_runs = runs
+        self.name = name
+        self.runs = 0
+
+    async def __call__(self) -> int:
+        self.runs += 1
+        async with self.pool.transaction() as tx:
+            await tx.execute("INSERT INTO items (name) VALUES (?)", (f"{self.name} {self.runs}",))
+            if self.runs <= self.failing_runs:
+                raise KeyError("late")
+        return self.runs
+
+
+class Changing:
+    """A unit that adds another name in each of its runs."""
+
+    def __init__(self, pool: AsyncConnectionPool, *names: str) -> None:
+        self.pool = pool
+        self.names = list(names)
+
+    async def __call__(self) -> str:
+        name = self.names.pop(0)
+        async with self.pool.transaction() as tx:
+            await tx.execute("INSERT INTO items (name) VALUES (?)", (name,))
+        return name
+
+
+class Clock:
+    """A clock that the test moves; in seconds."""
+
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
 class Gate:
     """Holds a database thread in the middle of its work until the test opens it."""
 
@@ -115,10 +159,28 @@ def holding(gate: Gate) -> Callable[[sqlite3.Connection], None]:
     return lambda _: gate.hold()
 
 
+class Written:
+    """Writes entries as rows of `parts`, and remembers which came together."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[str]] = []
+
+    async def __call__(self, executor: Executor, entries: Sequence[str]) -> None:
+        self.batches.append(list(entries))
+        await executor.execute_many(
+            "INSERT INTO parts (body) VALUES (?)", [(entry,) for entry in entries]
+        )
+
+
 async def names(pool: AsyncConnectionPool) -> list[str]:
     """The names of all items, in order."""
     rows = await pool.fetch_all("SELECT name FROM items ORDER BY name")
     return [row["name"] for row in rows]
+
+
+async def stored(pool: AsyncConnectionPool) -> list[str]:
+    """The entries that `Written` wrote, in their order."""
+    return [row["body"] for row in await pool.fetch_all("SELECT body FROM parts ORDER BY id")]
 
 
 async def outcomes(awaitables: Iterable[Awaitable[T]]) -> list[T | BaseException]:
@@ -130,6 +192,33 @@ async def until_waiting(pool: AsyncConnectionPool, count: int) -> None:
     """Wait until so many jobs are in the writer's queue."""
     while len(pool.writer.queue) < count:
         await asyncio.sleep(0)
+
+
+async def in_one_batch(
+    pool: AsyncConnectionPool, *works: Work[Any]
+) -> list[object | BaseException]:
+    """The results of the units, run in one batch after a unit that adds `first`."""
+    gate = Gate()
+    first = asyncio.create_task(pool.run_unit(adding_at(pool, gate, "first")))
+    await gate.reached()
+    others = [asyncio.create_task(pool.run_unit(work)) for work in works]
+    await until_waiting(pool, len(others))
+    gate.open()
+    return await asyncio.wait_for(outcomes((first, *others)), LONG)
+
+
+@contextlib.asynccontextmanager
+async def no_room(pool: AsyncConnectionPool) -> AsyncIterator[None]:
+    """The database file can grow by only a few pages."""
+    row = await pool.fetch_one("PRAGMA page_count")
+    assert row is not None
+    await pool.run_alone(
+        lambda raw: raw.execute(f"PRAGMA max_page_count = {row[0] + 3}").fetchone()
+    )
+    try:
+        yield
+    finally:
+        await pool.run_alone(lambda raw: raw.execute("PRAGMA max_page_count = 1000000").fetchone())
 
 
 async def assert_at_rest(pool: AsyncConnectionPool) -> None:

@@ -13,7 +13,14 @@ from typing import Any
 from database.errors import DatabaseError
 from database.sqlite.async_pool import AsyncConnectionPool
 from database.sqlite.connection import ConnectionConfig
-from tests.database.engine import adding, make_database, names, outcomes
+from tests.database.engine import (
+    Failing,
+    adding,
+    in_one_batch,
+    make_database,
+    names,
+    outcomes,
+)
 
 INSERT = "INSERT INTO parts (body) VALUES (?)"
 
@@ -49,11 +56,18 @@ async def main(directory: Path) -> dict[str, Any]:
     path = directory / "engine.db"
     make_database(path)
     seen: dict[str, Any] = {}
-    pool = AsyncConnectionPool(ConnectionConfig(path))
+    pool = AsyncConnectionPool(ConnectionConfig(path, batch_seconds=60))
+
+    async def storing() -> int:
+        async with pool.transaction() as tx:
+            return await tx.execute(INSERT, ("x" * 100_000,))
+
     await pool.open()
     await pool.run_unit(adding(pool, "before"))
     disk.fill()
     seen["full"] = _kinds(await outcomes(pool.execute(INSERT, ("x" * 100_000,)) for _ in range(20)))
+    # The batch is run again, because its last unit fails late.
+    seen["run again while full"] = _kinds(await in_one_batch(pool, storing, Failing(pool)))
     seen["said to be full"] = [pool.writer.is_full]
     seen["poisoned by a commit"] = pool.stats()["poisoned"]
     seen["read while full"] = await names(pool)

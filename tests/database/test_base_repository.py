@@ -1,11 +1,11 @@
 """The base class of all repositories, on its own table."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import closing
 from datetime import UTC, datetime, timedelta, timezone
 from enum import Enum, IntEnum, StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from pydantic import BaseModel
@@ -55,6 +55,12 @@ class BoxRepository(BaseRepository[Box]):
     """The table `boxes`, with a clock that advances by a second each time it is read."""
 
     writable = frozenset({"name", "size", "sealed", "tags"})
+    defaults: ClassVar[Mapping[str, Value]] = {
+        "size": None,
+        "sealed": 0,
+        "tags": "[]",
+        "version": 1,
+    }
 
     def __init__(self, db_manager: DatabaseManager | None = None) -> None:
         self._seconds = 0
@@ -69,6 +75,7 @@ class NoteRepository(BaseRepository[Note]):
     """The table `notes`, whose rows have no version."""
 
     writable = frozenset({"body"})
+    defaults: ClassVar[Mapping[str, Value]] = {"body": None}
     versioned = False
 
 

@@ -39,6 +39,7 @@ def test_a_full_disk_fails_what_can_not_be_stored_and_no_more(tmp_path: Path) ->
     assert run.returncode == 0, run.stderr
     assert json.loads(run.stdout) == {
         "full": ["DatabaseFull"],
+        "run again while full": ["DatabaseFull", "KeyError"],
         "said to be full": [True, False, True],
         "poisoned by a commit": False,
         "read while full": ["before"],

@@ -17,20 +17,16 @@ from database.errors import (
 )
 from database.sqlite.async_pool import AsyncConnectionPool
 from database.sqlite.transaction import Work
-from tests.database.engine import Gate, adding, adding_at, files_end_at, names, outcomes
-
-
-class Written:
-    """Writes entries as rows of `parts`, and remembers which came together."""
-
-    def __init__(self) -> None:
-        self.batches: list[list[str]] = []
-
-    async def __call__(self, executor: Executor, entries: Sequence[str]) -> None:
-        self.batches.append(list(entries))
-        await executor.execute_many(
-            "INSERT INTO parts (body) VALUES (?)", [(entry,) for entry in entries]
-        )
+from tests.database.engine import (
+    Gate,
+    Written,
+    adding,
+    adding_at,
+    files_end_at,
+    names,
+    outcomes,
+    stored,
+)
 
 
 @pytest.fixture
@@ -39,10 +35,6 @@ def written(pool: AsyncConnectionPool) -> Written:
     written = Written()
     pool.journal.write_entries = written
     return written
-
-
-async def stored(pool: AsyncConnectionPool) -> list[str]:
-    return [row["body"] for row in await pool.fetch_all("SELECT body FROM parts ORDER BY id")]
 
 
 def recording(pool: AsyncConnectionPool, name: str, error: Exception | None = None) -> Work[None]:

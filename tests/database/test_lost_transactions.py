@@ -23,16 +23,14 @@ from database.sqlite.connection import ConnectionConfig
 from database.sqlite.transaction import Work
 from tests.database.engine import (
     LONG,
-    Gate,
     adding,
-    adding_at,
     assert_at_rest,
     files_end_at,
+    in_one_batch,
     make_database,
     names,
-    outcomes,
+    no_room,
     stored_names,
-    until_waiting,
 )
 
 LARGE = "x" * 1_000_000
@@ -40,31 +38,6 @@ LOSING = "INSERT INTO items (name) VALUES (?)"
 """With a value that is too large, SQLite rolls back the whole transaction."""
 FAILING = "INSERT INTO items (name) VALUES ('small'), (?)"
 """With a value that is too large, SQLite rolls back this statement."""
-
-
-@contextlib.asynccontextmanager
-async def no_room(pool: AsyncConnectionPool) -> AsyncIterator[None]:
-    """The database file can grow by only a few pages."""
-    row = await pool.fetch_one("PRAGMA page_count")
-    assert row is not None
-    await pool.run_alone(
-        lambda raw: raw.execute(f"PRAGMA max_page_count = {row[0] + 3}").fetchone()
-    )
-    yield
-    await pool.run_alone(lambda raw: raw.execute("PRAGMA max_page_count = 1000000").fetchone())
-
-
-async def in_one_batch(
-    pool: AsyncConnectionPool, *works: Work[Any]
-) -> list[object | BaseException]:
-    """The results of the units, run in one batch after a unit that adds `first`."""
-    gate = Gate()
-    first = asyncio.create_task(pool.run_unit(adding_at(pool, gate, "first")))
-    await gate.reached()
-    others = [asyncio.create_task(pool.run_unit(work)) for work in works]
-    await until_waiting(pool, len(others))
-    gate.open()
-    return await asyncio.wait_for(outcomes((first, *others)), LONG)
 
 
 def statement(pool: AsyncConnectionPool, sql: str, *params: str) -> Work[int]:

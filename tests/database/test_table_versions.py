@@ -120,6 +120,28 @@ def test_a_statement_that_failed_is_asked_about_again(observed: ObservedConnecti
     assert observed.take_changes() == {("later", "insert")}
 
 
+def test_a_trigger_that_is_made_later_is_known(observed: ObservedConnection) -> None:
+    sql = "UPDATE a SET x = x"
+    observed.execute(sql).close()
+    observed.execute("CREATE TRIGGER later AFTER UPDATE ON a BEGIN DELETE FROM told; END").close()
+    observed.take_changes()
+    observed.execute(sql).close()
+    assert observed.take_changes() == {("a", "update"), ("told", "delete")}
+
+
+def test_a_trigger_that_comes_back_is_known(observed: ObservedConnection) -> None:
+    sql = "UPDATE c SET b_id = NULL"
+    observed.execute("BEGIN")
+    observed.execute("DROP TRIGGER tell").close()
+    observed.execute(sql).close()
+    observed.execute("ROLLBACK")
+    observed.take_changes()
+    observed.execute("BEGIN")
+    observed.execute(sql).close()
+    assert observed.take_changes() == {("c", "update"), ("told", "insert")}
+    observed.execute("ROLLBACK")
+
+
 def test_more_statements_than_are_remembered(observed: ObservedConnection) -> None:
     for number in range(1100):
         observed.execute(f"UPDATE a SET x = 'y' WHERE id = {number}").close()  # noqa: S608

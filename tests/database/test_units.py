@@ -207,10 +207,10 @@ async def test_no_rows_are_no_change(pool: AsyncConnectionPool) -> None:
 async def test_a_statement_that_is_answered_with_an_error_had_no_effect(
     pool: AsyncConnectionPool,
 ) -> None:
-    # The row is stored before the text of RETURNING turns out to be invalid.
+    # The row is stored before SQLite finds that the value of RETURNING is out of range.
     with pytest.raises(DatabaseError):
         await pool.execute_returning(
-            "INSERT INTO items (name) VALUES ('a') RETURNING CAST(x'ff' AS TEXT)"
+            "INSERT INTO items (name) VALUES ('a') RETURNING abs(-9223372036854775807 - id)"
         )
     assert await names(pool) == []
 

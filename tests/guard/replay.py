@@ -10,6 +10,7 @@ from typing import Any
 
 from backend.services.database_service import DatabaseService
 from database.connection_manager import DatabaseManager
+from database.engine import MalformedText
 
 Row = dict[str, Any]
 
@@ -38,9 +39,18 @@ _NO_CHANGE = ("secret.revealed", "secret.reveal_refused")
 
 def digest(key: bytes, entry: Row, table: str, values: list[Any] | None) -> str:
     """The digest of an entry for a row with these values, or for a deleted row."""
-    parts = [table, entry["id"], entry["target"], entry["version"], values]
+    stored = [*map(_as_stored, values)] if values is not None else None
+    parts = [table, entry["id"], entry["target"], entry["version"], stored]
     text = json.dumps(parts, ensure_ascii=False, separators=(",", ":"))
-    return "sd1:" + hmac.new(key, text.encode(), hashlib.sha256).hexdigest()
+    data = text.encode("utf-8", "surrogateescape")
+    return "sd1:" + hmac.new(key, data, hashlib.sha256).hexdigest()
+
+
+def _as_stored(value: Any) -> Any:
+    """The value; bytes that are not UTF-8 as surrogates."""
+    if isinstance(value, MalformedText):
+        return value.stored.decode("utf-8", "surrogateescape")
+    return value
 
 
 @dataclass

@@ -193,6 +193,7 @@ class TestTrustedHosts:
             assert readable(response)
 
 
+@pytest.mark.shared
 async def test_another_origin_gets_an_answer_that_its_page_can_not_read(
     client: httpx.AsyncClient,
 ) -> None:
@@ -261,6 +262,7 @@ async def raw(client: httpx.AsyncClient, accepted: str | None) -> tuple[httpx.He
     return response.headers, body
 
 
+@pytest.mark.shared
 async def test_a_large_list_is_compressed_for_clients_that_accept_it(
     client: httpx.AsyncClient,
 ) -> None:
@@ -277,6 +279,7 @@ async def test_a_large_list_is_compressed_for_clients_that_accept_it(
         assert gzip.decompress(body) == plain
 
 
+@pytest.mark.shared
 @pytest.mark.parametrize(
     "accepted",
     ["identity", "br", "gzip;q=0", "gzip; q=0.0", "gzip ;q=0,br", "br, gzip;q=0.000", ""],

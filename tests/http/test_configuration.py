@@ -34,6 +34,7 @@ async def make(client: httpx.AsyncClient, **settings: Any) -> tuple[str, dict[st
     return path, configuration
 
 
+@pytest.mark.shared
 async def test_a_configuration_is_flat_and_whole(client: httpx.AsyncClient) -> None:
     _, configuration = await make(client)
     assert configuration.keys() == FIELDS
@@ -43,6 +44,7 @@ async def test_a_configuration_is_flat_and_whole(client: httpx.AsyncClient) -> N
     assert TIME.fullmatch(configuration["created_at"])
 
 
+@pytest.mark.shared
 async def test_texts_are_kept_to_the_letter(client: httpx.AsyncClient) -> None:
     text = "\ufeff# Rules\r\n\ttabs\r \u2028 \U0001f511 e\u0301 \u202e\x01\x7f end "
     path, configuration = await make(client, **dict.fromkeys(TEXTS, text), branch_name="a/b-c")
@@ -50,6 +52,7 @@ async def test_texts_are_kept_to_the_letter(client: httpx.AsyncClient) -> None:
     assert (await client.get(path)).json() == configuration
 
 
+@pytest.mark.shared
 async def test_a_text_may_be_as_large_as_a_request(client: httpx.AsyncClient) -> None:
     text = "x" * 1_000_000
     path, _ = await make(client)
@@ -85,6 +88,7 @@ async def test_a_project_without_settings_has_the_defaults(
     assert (await client.get(path)).json() == changed
 
 
+@pytest.mark.shared
 @CHANGING
 async def test_given_fields_change_and_others_stay(client: httpx.AsyncClient, method: str) -> None:
     path, configuration = await make(client, planning_statement="p", setup_commands="s")
@@ -109,6 +113,7 @@ async def test_given_fields_change_and_others_stay(client: httpx.AsyncClient, me
         configuration = changed
 
 
+@pytest.mark.shared
 @CHANGING
 async def test_what_was_read_can_be_sent_back(
     client: httpx.AsyncClient, application: FastAPI, method: str
@@ -121,6 +126,7 @@ async def test_what_was_read_can_be_sent_back(
     assert all_rows(manager_of(application)) == before
 
 
+@pytest.mark.shared
 async def test_a_configuration_that_was_read_can_make_a_project(client: httpx.AsyncClient) -> None:
     _, configuration = await make(client, planning_statement="p", branch_name="b")
     _, copied = await make(client, **configuration)
@@ -142,6 +148,7 @@ WRONG: list[tuple[str, Any]] = [
 ]
 
 
+@pytest.mark.shared
 async def test_a_wrong_value_changes_nothing(
     client: httpx.AsyncClient, application: FastAPI
 ) -> None:
@@ -155,6 +162,7 @@ async def test_a_wrong_value_changes_nothing(
     assert all_rows(manager_of(application)) == before
 
 
+@pytest.mark.shared
 async def test_what_git_takes_is_a_branch_name(client: httpx.AsyncClient) -> None:
     path, _ = await make(client)
     for name in ("a", "feature/x", "a.b", "a@b", "v1.0-rc_2", "\u00e9\U0001f511", "x" * 244, "@a"):
@@ -162,6 +170,7 @@ async def test_what_git_takes_is_a_branch_name(client: httpx.AsyncClient) -> Non
         assert response.json()["branch_name"] == name
 
 
+@pytest.mark.shared
 async def test_full_is_project_settings_and_secrets(client: httpx.AsyncClient) -> None:
     secrets = [{"key": f"KEY_{number}", "value": f"value-{number}"} for number in range(60)]
     project = await make_project(client, settings={"branch_name": "b"}, secrets=secrets)
@@ -176,6 +185,7 @@ async def test_full_is_project_settings_and_secrets(client: httpx.AsyncClient) -
     assert all(secret["value"] is None for secret in full["secrets"])
 
 
+@pytest.mark.shared
 async def test_full_of_a_deleted_project_is_still_there(client: httpx.AsyncClient) -> None:
     project = await make_project(client, secrets=[{"key": "A", "value": "v"}])
     path = f"/api/projects/{project['id']}"

@@ -35,6 +35,7 @@ def has_headers(response: httpx.Response) -> bool:
     }
 
 
+@pytest.mark.shared
 async def test_every_route_sends_the_security_headers(
     client: httpx.AsyncClient, stranger: httpx.AsyncClient, application: FastAPI
 ) -> None:
@@ -46,6 +47,7 @@ async def test_every_route_sends_the_security_headers(
             assert "strict-transport-security" not in response.headers
 
 
+@pytest.mark.shared
 async def test_a_secret_is_not_to_be_stored_on_the_way(client: httpx.AsyncClient) -> None:
     project = await make_project(client, secrets=[{"key": "KEY", "value": "v"}])
     path = f"/api/projects/{project['id']}"
@@ -103,6 +105,7 @@ class Page(HTMLParser):
             self.scripts.append(data)
 
 
+@pytest.mark.shared
 async def test_the_page_may_run_what_it_needs_and_nothing_else(stranger: httpx.AsyncClient) -> None:
     response = await stranger.get("/docs")
     policy: dict[str, list[str]] = {}
@@ -251,6 +254,7 @@ class TestTrustedHosts:
                     assert wire.answer().status == status, hosts
 
 
+@pytest.mark.shared
 async def test_without_the_setting_any_host_is_served(client: httpx.AsyncClient) -> None:
     for host in ("evil.example.com", "10.1.2.3", ""):
         response = await client.get("/api/projects", headers={"Host": host})

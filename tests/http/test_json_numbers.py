@@ -93,12 +93,23 @@ def test_every_double_is_read_in_every_way_of_writing_it(value: float) -> None:
             assert same(read, value)
 
 
-DECIMALS = st.from_regex(
-    r"-?(0|[1-9][0-9]{0,19})(\.[0-9]{1,20})?([eE][+-]?[0-9]{1,3})?", fullmatch=True
-)
+WHOLE = st.tuples(
+    st.sampled_from(["", "-"]), st.integers(0, 10**20 - 1).map(str) | st.integers(0, 9).map(str)
+).map("".join)
+FRACTION = st.text("0123456789", min_size=1, max_size=20).map(".{}".format)
+EXPONENT = st.tuples(
+    st.sampled_from("eE"),
+    st.sampled_from(["", "+", "-"]),
+    st.text("0123456789", min_size=1, max_size=3),
+).map("".join)
+DECIMALS = (
+    st.tuples(WHOLE, FRACTION) | st.tuples(WHOLE, EXPONENT) | st.tuples(WHOLE, FRACTION, EXPONENT)
+).map("".join)
+"""All numbers with a fraction or an exponent, up to a length. A regular expression would make them
+ten times as slowly."""
 
 
-@given(DECIMALS.filter(lambda text: re.search(r"[.eE]", text) is not None))
+@given(DECIMALS)
 def test_any_number_is_read_equal_or_not_at_all(text: str) -> None:
     value = read_decimal(text)
     if isinstance(value, float):

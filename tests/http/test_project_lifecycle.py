@@ -50,6 +50,7 @@ async def test_a_repository_has_one_project_whatever_the_case(
     assert by_repo.json() == project
 
 
+@pytest.mark.shared
 async def test_a_project_may_change_the_case_of_its_own_repository(
     client: httpx.AsyncClient,
 ) -> None:
@@ -68,6 +69,7 @@ async def test_half_of_another_s_repository_is_free(client: httpx.AsyncClient) -
     assert response.status_code == 200
 
 
+@pytest.mark.shared
 async def test_a_repository_is_found_in_any_case_and_no_other(client: httpx.AsyncClient) -> None:
     project = await make_project(client, github_owner="Acme", github_repo="a.b-c_d")
     for owner, repo in (("Acme", "a.b-c_d"), ("ACME", "A.B-C_D"), ("acme", "a%2eb-c_d")):
@@ -78,6 +80,7 @@ async def test_a_repository_is_found_in_any_case_and_no_other(client: httpx.Asyn
     assert places(await client.get("/api/projects/by-repo/acme/a.b-c_d%00")) == ["/path/repo"]
 
 
+@pytest.mark.shared
 async def test_a_deleted_project_is_marked_and_frees_its_repository(
     client: httpx.AsyncClient,
 ) -> None:
@@ -111,6 +114,7 @@ async def test_a_deleted_project_is_marked_and_frees_its_repository(
     assert (await client.post("/api/projects", json=taken)).status_code == 201
 
 
+@pytest.mark.shared
 async def test_deleting_twice_is_deleting_once(client: httpx.AsyncClient) -> None:
     project = await make_project(client)
     path = f"/api/projects/{project['id']}"
@@ -120,6 +124,7 @@ async def test_deleting_twice_is_deleting_once(client: httpx.AsyncClient) -> Non
     assert (await client.get(path)).json() == marked
 
 
+@pytest.mark.shared
 async def test_a_restored_project_has_everything_again(client: httpx.AsyncClient) -> None:
     project = await make_project(
         client,
@@ -143,6 +148,7 @@ async def test_a_restored_project_has_everything_again(client: httpx.AsyncClient
     assert (await client.post(f"{path}/restore")).json() == restored
 
 
+@pytest.mark.shared
 async def test_a_project_whose_repository_was_taken_is_not_restored(
     client: httpx.AsyncClient,
 ) -> None:
@@ -158,6 +164,7 @@ async def test_a_project_whose_repository_was_taken_is_not_restored(
     assert (await client.post(f"{path}/restore")).status_code == 200
 
 
+@pytest.mark.shared
 @pytest.mark.parametrize("deleted_before", [True, False])
 async def test_purging_leaves_nothing(
     client: httpx.AsyncClient, application: FastAPI, deleted_before: bool
@@ -185,6 +192,7 @@ async def test_purging_leaves_nothing(
     assert (await make_project(client))["id"] > project["id"] > other["id"]
 
 
+@pytest.mark.shared
 async def test_a_purge_that_is_not_understood_deletes_nothing(client: httpx.AsyncClient) -> None:
     project = await make_project(client)
     path = f"/api/projects/{project['id']}"

@@ -47,6 +47,7 @@ async def revealed(client: httpx.AsyncClient, path: str, key: str) -> Any:
     return answer["value"]
 
 
+@pytest.mark.shared
 async def test_a_new_secret_is_answered_without_its_value(
     client: httpx.AsyncClient, path: str
 ) -> None:
@@ -96,6 +97,7 @@ async def test_a_value_comes_back_to_the_letter(
     assert await revealed(client, path, "B") == value
 
 
+@pytest.mark.shared
 async def test_keys_may_be_these(client: httpx.AsyncClient, path: str) -> None:
     for key in ("a", "_", "A" * 100, "_9", "aB_9"):
         response = await client.post(path, json={"key": key, "value": "v"})
@@ -134,6 +136,7 @@ async def test_a_path_with_another_key_is_refused(
     assert all_rows(manager_of(application)) == before
 
 
+@pytest.mark.shared
 async def test_other_values_are_refused(
     client: httpx.AsyncClient, application: FastAPI, path: str
 ) -> None:
@@ -148,6 +151,7 @@ async def test_other_values_are_refused(
     assert all_rows(manager_of(application)) == before
 
 
+@pytest.mark.shared
 async def test_the_key_may_be_called_key_name(client: httpx.AsyncClient, path: str) -> None:
     response = await client.post(path, json={"key_name": "A", "value": "v"})
     assert (response.status_code, response.json()["key"]) == (201, "A")
@@ -160,6 +164,7 @@ async def test_the_key_may_be_called_key_name(client: httpx.AsyncClient, path: s
     assert places(await client.post(path, json={"key_name": "1", "value": "v"})) == ["/key"]
 
 
+@pytest.mark.shared
 async def test_a_key_that_exists_is_not_made_again(
     client: httpx.AsyncClient, application: FastAPI, path: str
 ) -> None:
@@ -177,6 +182,7 @@ async def test_a_key_that_exists_is_not_made_again(
     assert response.status_code == 201
 
 
+@pytest.mark.shared
 async def test_putting_one_makes_it_then_changes_it(client: httpx.AsyncClient, path: str) -> None:
     first = await client.put(f"{path}/A", json={"value": "one"})
     assert first.status_code == 201
@@ -194,6 +200,7 @@ async def test_putting_one_makes_it_then_changes_it(client: httpx.AsyncClient, p
     assert (same.status_code, same.json()) == (200, second.json())
 
 
+@pytest.mark.shared
 async def test_what_revealing_answered_can_be_sent_back(
     client: httpx.AsyncClient, path: str
 ) -> None:
@@ -210,6 +217,7 @@ async def test_what_revealing_answered_can_be_sent_back(
     assert await revealed(client, elsewhere, "A") == "v"
 
 
+@pytest.mark.shared
 async def test_an_upsert_counts_and_leaves_others(client: httpx.AsyncClient, path: str) -> None:
     for key in ("KEPT", "SAME", "CHANGED"):
         await client.post(path, json={"key": key, "value": f"old {key}"})
@@ -279,6 +287,7 @@ async def test_an_upsert_that_is_not_understood_does_nothing(
     assert all_rows(manager_of(application)) == before
 
 
+@pytest.mark.shared
 async def test_five_hundred_at_once(client: httpx.AsyncClient, path: str) -> None:
     secrets = [{"key": f"KEY_{number}", "value": f"v{number}"} for number in range(500)]
     assert (await client.put(path, json={"secrets": secrets})).json()["created"] == 500
@@ -286,6 +295,7 @@ async def test_five_hundred_at_once(client: httpx.AsyncClient, path: str) -> Non
     assert await revealed(client, path, "KEY_499") == "v499"
 
 
+@pytest.mark.shared
 async def test_a_deleted_secret_is_gone(client: httpx.AsyncClient, path: str) -> None:
     await client.put(f"{path}/A", json={"value": "one"})
     await client.put(f"{path}/A", json={"value": "two"})
@@ -313,6 +323,7 @@ async def test_secrets_of_no_project(client: httpx.AsyncClient) -> None:
     problem(await client.delete(f"{path}/A"), "project_not_found")
 
 
+@pytest.mark.shared
 async def test_the_value_of_another_project_s_secret_is_not_there(
     client: httpx.AsyncClient, path: str
 ) -> None:

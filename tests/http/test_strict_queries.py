@@ -138,6 +138,7 @@ async def test_a_boolean_is_true_or_false_wherever_a_query_has_one(
     assert tried >= 2
 
 
+@pytest.mark.shared
 async def test_empty_parts_of_a_query_are_none(client: httpx.AsyncClient) -> None:
     project = await make_project(client)
     for path in ("/api/projects", f"/api/projects/{project['id']}"):
@@ -152,6 +153,7 @@ async def test_an_empty_limit_or_cursor_is_no_default(client: httpx.AsyncClient)
     problem(await client.get("/api/projects?cursor="), "bad_cursor")
 
 
+@pytest.mark.shared
 async def test_plus_and_percent_20_are_blanks_and_a_semicolon_is_itself(
     client: httpx.AsyncClient,
 ) -> None:
@@ -161,6 +163,7 @@ async def test_plus_and_percent_20_are_blanks_and_a_semicolon_is_itself(
     assert (await client.get("/api/projects?q=a%2Bb")).json()["projects"] == []
 
 
+@pytest.mark.shared
 async def test_the_query_is_looked_at_after_the_token_and_before_the_rest(
     client: httpx.AsyncClient, stranger: httpx.AsyncClient
 ) -> None:
@@ -174,12 +177,14 @@ async def test_head_is_as_strict_as_get(client: httpx.AsyncClient) -> None:
     assert (await client.head("/api/projects?x=1")).status_code == 422
 
 
+@pytest.mark.shared
 async def test_a_delivery_says_the_same_of_every_webhook(stranger: httpx.AsyncClient) -> None:
     for id in (1, 999):
         answer = await stranger.post(f"/api/webhooks/{id}/deliveries/github?x=1", json={})
         assert places(answer) == ["/query/x"]
 
 
+@pytest.mark.shared
 @pytest.mark.parametrize("path", ["/health", "/ready", "/docs"])
 async def test_what_probes_and_people_open_ignores_its_query(
     stranger: httpx.AsyncClient, path: str
@@ -188,6 +193,7 @@ async def test_what_probes_and_people_open_ignores_its_query(
         assert (await stranger.get(f"{path}?{query}")).status_code == 200
 
 
+@pytest.mark.shared
 async def test_the_document_is_strict_too(stranger: httpx.AsyncClient) -> None:
     assert places(await stranger.get("/openapi.json?x=1")) == ["/query/x"]
     problem(await stranger.get("/openapi.json?x=%ff"), "bad_request")

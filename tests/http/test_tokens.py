@@ -53,6 +53,7 @@ async def holder_of(application: FastAPI) -> AsyncIterator[MakeClient]:
         yield make
 
 
+@pytest.mark.shared
 async def test_without_a_token_no_call_answers(stranger: httpx.AsyncClient) -> None:
     for method, path, scope in GUARDED:
         response = await stranger.request(method, address(path))
@@ -74,6 +75,7 @@ async def test_every_call_needs_its_own_scope_and_names_it(holder_of: MakeClient
         assert scope in document["detail"]
 
 
+@pytest.mark.shared
 async def test_a_scope_is_enough_for_its_calls(
     client: httpx.AsyncClient, holder_of: MakeClient
 ) -> None:
@@ -88,6 +90,7 @@ async def test_a_scope_is_enough_for_its_calls(
     problem(await revealer.get(base), "forbidden")
 
 
+@pytest.mark.shared
 async def test_secrets_in_a_new_project_need_their_own_scope(
     client: httpx.AsyncClient, holder_of: MakeClient, application: FastAPI
 ) -> None:
@@ -115,6 +118,7 @@ def bound_header(client: httpx.AsyncClient) -> Callable[[int], Awaitable[dict[st
     return make
 
 
+@pytest.mark.shared
 @pytest.mark.parametrize("method", ["PUT", "PATCH"])
 async def test_a_bound_token_is_not_told_whether_a_repository_is_taken(
     client: httpx.AsyncClient,
@@ -149,6 +153,7 @@ async def test_a_bound_token_is_not_told_whether_a_repository_is_taken(
     assert problem(response, "project_exists")["existing_id"] == hidden["id"]
 
 
+@pytest.mark.shared
 async def test_a_bound_token_restores_no_project(
     client: httpx.AsyncClient, bound_header: Callable[[int], Awaitable[dict[str, str]]]
 ) -> None:
@@ -169,6 +174,7 @@ async def test_a_bound_token_restores_no_project(
     assert problem(response, "project_exists")["existing_id"] == taker["id"]
 
 
+@pytest.mark.shared
 async def test_a_purge_destroys_secrets_and_needs_their_scope(
     client: httpx.AsyncClient, holder_of: MakeClient, application: FastAPI
 ) -> None:
@@ -206,6 +212,7 @@ WRONG_HEADERS = (
 )
 
 
+@pytest.mark.shared
 async def test_a_wrong_token_is_no_token(stranger: httpx.AsyncClient, admin_token: str) -> None:
     for header in WRONG_HEADERS:
         sent = header.format(token=admin_token).encode()
@@ -214,6 +221,7 @@ async def test_a_wrong_token_is_no_token(stranger: httpx.AsyncClient, admin_toke
         assert admin_token not in response.text
 
 
+@pytest.mark.shared
 async def test_every_letter_of_a_token_counts(
     stranger: httpx.AsyncClient, admin_token: str
 ) -> None:
@@ -224,6 +232,7 @@ async def test_every_letter_of_a_token_counts(
         assert response.status_code == 401, index
 
 
+@pytest.mark.shared
 async def test_the_scheme_is_read_in_any_case(
     stranger: httpx.AsyncClient, admin_token: str
 ) -> None:
@@ -232,12 +241,14 @@ async def test_the_scheme_is_read_in_any_case(
         assert (await stranger.get("/api/projects", headers=header)).status_code == 200
 
 
+@pytest.mark.shared
 async def test_the_token_is_looked_at_before_the_body(stranger: httpx.AsyncClient) -> None:
     for method, path in WITH_BODY:
         response = await stranger.request(method, address(path), content=b"{", headers=JSON)
         problem(response, "unauthenticated")
 
 
+@pytest.mark.shared
 async def test_these_need_no_token(stranger: httpx.AsyncClient) -> None:
     for path in ("/", "/health", "/ready", "/openapi.json", "/docs"):
         assert (await stranger.get(path)).status_code == 200

@@ -125,6 +125,7 @@ async def test_another_project_looks_like_none(
     assert (await messages(client, ""))[0] == "of run 3"
 
 
+@pytest.mark.shared
 async def test_a_log_of_no_project_needs_a_token_of_all(
     client: httpx.AsyncClient, bound: httpx.AsyncClient
 ) -> None:
@@ -132,6 +133,7 @@ async def test_a_log_of_no_project_needs_a_token_of_all(
     assert (await client.post("/api/logs", json=log())).status_code == 201
 
 
+@pytest.mark.shared
 @pytest.mark.parametrize(
     ("scope", "reads", "writes"),
     [
@@ -152,6 +154,7 @@ async def test_each_call_needs_its_scope(
             assert problem(answer, "forbidden")["scope"] == needed
 
 
+@pytest.mark.shared
 async def test_reads_and_writes_need_a_token(client: httpx.AsyncClient) -> None:
     for answer in (
         await client.get("/api/logs", headers={"Authorization": ""}),

@@ -28,9 +28,10 @@ def found_in(page: Json) -> list[tuple[str, str]]:
     return [(test["test_type"], test["test_name"]) for test in page["tests"]]
 
 
-@pytest.fixture
-async def project_id(client: httpx.AsyncClient) -> int:
-    """A project with five runs; another project has the same tests."""
+@pytest.fixture(scope="module")
+async def project_id(shared_client: httpx.AsyncClient) -> int:
+    """A project with five runs, for tests that only read it; another project has the same tests."""
+    client = shared_client
     project = int((await make_project(client))["id"])
     for tests in (
         ["unit/a/failed", "unit/b/passed", "e2e/a/passed"],
@@ -46,6 +47,7 @@ async def project_id(client: httpx.AsyncClient) -> int:
     return project
 
 
+@pytest.mark.shared
 async def test_tests_are_counted_over_the_last_runs(
     client: httpx.AsyncClient, project_id: int
 ) -> None:
@@ -63,6 +65,7 @@ async def test_tests_are_counted_over_the_last_runs(
     ]
 
 
+@pytest.mark.shared
 async def test_each_test_has_its_results_the_newest_run_first(
     client: httpx.AsyncClient, project_id: int
 ) -> None:
@@ -86,6 +89,7 @@ async def test_each_test_has_its_results_the_newest_run_first(
     }
 
 
+@pytest.mark.shared
 async def test_no_more_runs_are_looked_at_than_asked_for(
     client: httpx.AsyncClient, project_id: int
 ) -> None:
@@ -131,6 +135,7 @@ async def test_filters_and_pages(
     assert collected == whole["tests"]
 
 
+@pytest.mark.shared
 async def test_a_page_may_end_with_the_longest_names(client: httpx.AsyncClient) -> None:
     run = await make_run(client)
     kind = "💥" * 100
@@ -142,6 +147,7 @@ async def test_a_page_may_end_with_the_longest_names(client: httpx.AsyncClient) 
     assert second["next_cursor"] is None
 
 
+@pytest.mark.shared
 async def test_a_cursor_belongs_to_its_project_and_filters(
     client: httpx.AsyncClient, project_id: int
 ) -> None:

@@ -38,6 +38,7 @@ async def bring_to(client: httpx.AsyncClient, run_id: int, status: SnapshotStatu
     return snapshot
 
 
+@pytest.mark.shared
 async def test_a_snapshot_is_made_as_it_was_given(client: httpx.AsyncClient, run_id: int) -> None:
     config = {"image": "python:3.12", "env": {"A": "1"}, "cpus": 2.5}
     made = await make(client, run_id, config=config)
@@ -59,6 +60,7 @@ async def test_a_snapshot_is_made_as_it_was_given(client: httpx.AsyncClient, run
     assert (await make(client, run_id, snapshot_id="2"))["config"] == {}
 
 
+@pytest.mark.shared
 async def test_a_run_has_each_snapshot_once(client: httpx.AsyncClient, run_id: int) -> None:
     made = await make(client, run_id)
     path = f"/api/agent-runs/{run_id}/snapshots"
@@ -113,6 +115,7 @@ def test_destroyed_is_final_and_everything_can_be_destroyed() -> None:
         assert (SnapshotStatus.DESTROYED in targets) == (status is not SnapshotStatus.DESTROYED)
 
 
+@pytest.mark.shared
 async def test_of_two_steps_that_race_one_wins(client: httpx.AsyncClient, run_id: int) -> None:
     made = await make(client, run_id, status="running")
     path = f"/api/snapshots/{made['id']}"
@@ -126,6 +129,7 @@ async def test_of_two_steps_that_race_one_wins(client: httpx.AsyncClient, run_id
         assert (answer.status_code == 200) == (step["status"] == winner["status"])
 
 
+@pytest.mark.shared
 async def test_the_given_fields_change_and_the_others_stay(
     client: httpx.AsyncClient, run_id: int
 ) -> None:
@@ -151,6 +155,7 @@ async def test_the_given_fields_change_and_the_others_stay(
     assert (await client.patch(path, json={})).json() == cleared
 
 
+@pytest.mark.shared
 async def test_a_destroyed_snapshot_keeps_its_time(client: httpx.AsyncClient, run_id: int) -> None:
     destroyed = await bring_to(client, run_id, SnapshotStatus.DESTROYED)
     path = f"/api/snapshots/{destroyed['id']}"
@@ -192,6 +197,7 @@ async def test_a_wrong_value_is_told_by_its_place(
     assert await walk(client, path, "snapshots") == [made]
 
 
+@pytest.mark.shared
 async def test_a_list_is_paged_newest_first(client: httpx.AsyncClient, run_id: int) -> None:
     made = [await make(client, run_id, snapshot_id=f"s{n}") for n in range(5)]
     other = (await make_run(client))["id"]

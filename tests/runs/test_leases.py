@@ -187,6 +187,7 @@ async def test_a_lease_whose_run_waits_again_writes_nothing(
     assert await api.run(id) == before
 
 
+@pytest.mark.shared
 @pytest.mark.parametrize("what", WRITES)
 async def test_without_a_lease_token_a_leased_run_can_be_written(api: Api, what: str) -> None:
     id, _ = await claim_one(api)
@@ -211,6 +212,7 @@ async def test_a_worker_hands_in_the_rest_after_the_end(api: Api, clock: SetCloc
     assert (await api.step(id, "failed", 409, lease_token=token))["code"] == "invalid_transition"
 
 
+@pytest.mark.shared
 @pytest.mark.parametrize("end", ["completed", "failed", "cancelled"])
 async def test_a_heartbeat_tells_the_worker_that_the_run_is_over(api: Api, end: str) -> None:
     id, token = await claim_one(api)
@@ -219,6 +221,7 @@ async def test_a_heartbeat_tells_the_worker_that_the_run_is_over(api: Api, end: 
     assert (await api.run(id))["status"] == end
 
 
+@pytest.mark.shared
 async def test_a_heartbeat_says_which_lease_it_is_for(api: Api) -> None:
     id, token = await claim_one(api)
     for body in ({}, {"lease_token": ""}, {"lease_token": None}, {"token": token}):

@@ -158,6 +158,7 @@ async def test_a_wrong_transition_is_told(
     assert await api.run(1) == run
 
 
+@pytest.mark.shared
 @pytest.mark.parametrize("current", ["completed", "failed", "cancelled"])
 async def test_a_finished_run_keeps_what_it_was_and_what_came_of_it(api: Api, current: str) -> None:
     run = await run_in(api, current)
@@ -206,6 +207,7 @@ async def test_a_run_starts_with_the_settings_of_that_moment(api: Api) -> None:
     assert (await api.claim())["settings_version"] == 3
 
 
+@pytest.mark.shared
 async def test_of_two_racing_transitions_one_wins(api: Api) -> None:
     for _ in range(20):
         run = await api.new_run()

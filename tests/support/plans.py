@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from database.engine import Executor, Params, Row
+from database.engine import Executor, Params, Row, WriteEntries
 
 
 class Explaining:
@@ -45,6 +45,9 @@ class Explaining:
     async def execute_returning(self, sql: str, params: Params = ()) -> list[Row]:
         await self._explain(sql, params)
         return await self._executor.execute_returning(sql, params)
+
+    async def gather(self, write: WriteEntries, rows: Sequence[Any]) -> None:
+        await write(self, rows)
 
     async def append(self, entries: Sequence[Any]) -> None:
         await self._executor.append(entries)

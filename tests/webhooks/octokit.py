@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ _UNREACHABLE = re.compile(
 _PATIENCE = 120
 
 
+@cache
 def sender() -> list[str]:
     """The command that sends deliveries, without the URL. Skips the test if this machine can't run
     it."""

@@ -44,6 +44,7 @@ async def pieces_of(size: int) -> AsyncIterator[bytes]:
     yield b" " * (size % 65_536)
 
 
+@pytest.mark.shared
 async def test_a_body_of_exactly_the_limit_is_taken(
     client: httpx.AsyncClient, sender: httpx.AsyncClient, webhook_id: int
 ) -> None:
@@ -55,6 +56,7 @@ async def test_a_body_of_exactly_the_limit_is_taken(
     assert len(shown.json()["payload"]["x"]) == LIMIT - 8
 
 
+@pytest.mark.shared
 async def test_a_body_past_the_limit_is_refused_whether_it_says_so_or_not(
     sender: httpx.AsyncClient, webhook_id: int
 ) -> None:
@@ -113,6 +115,7 @@ class TestLargerForAll:
             problem(answer, code)
 
 
+@pytest.mark.shared
 async def test_a_compressed_delivery_is_refused(sender: httpx.AsyncClient, webhook_id: int) -> None:
     for body in (PAYLOAD, gzip.compress(PAYLOAD)):
         answer = await deliver(sender, webhook_id, body, {"Content-Encoding": "gzip"})
@@ -120,6 +123,7 @@ async def test_a_compressed_delivery_is_refused(sender: httpx.AsyncClient, webho
     assert (await deliver(sender, webhook_id)).status_code == 202
 
 
+@pytest.mark.shared
 async def test_what_is_wrong_with_the_encoding_of_a_delivery_is_named(
     sender: httpx.AsyncClient, webhook_id: int
 ) -> None:
@@ -128,6 +132,7 @@ async def test_what_is_wrong_with_the_encoding_of_a_delivery_is_named(
         assert named in problem(answer, "malformed_json")["detail"]
 
 
+@pytest.mark.shared
 @pytest.mark.parametrize(
     ("body", "code"),
     [
@@ -238,6 +243,7 @@ def test_a_sender_that_goes_away_in_the_middle_leaves_nothing(
     assert limits.used == 0
 
 
+@pytest.mark.shared
 async def test_nothing_is_looked_into_before_its_signature_was_checked(
     sender: httpx.AsyncClient, webhook_id: int
 ) -> None:
@@ -250,6 +256,7 @@ async def test_nothing_is_looked_into_before_its_signature_was_checked(
         problem(await deliver(sender, webhook_id, body), "malformed_json")
 
 
+@pytest.mark.shared
 async def test_no_body_is_refused_whatever_its_signature(
     sender: httpx.AsyncClient, webhook_id: int
 ) -> None:

@@ -26,6 +26,7 @@ from tests.support.webhooks import (
 SIGNATURE = "X-Hub-Signature-256"
 
 
+@pytest.mark.shared
 async def test_a_delivery_is_stored_as_it_came(
     client: httpx.AsyncClient, sender: httpx.AsyncClient, webhook_id: int
 ) -> None:
@@ -59,6 +60,7 @@ async def test_an_answer_is_sent_after_the_delivery_is_durable(
     assert [tuple(row) for row in rows] == [("g-1", PAYLOAD.decode())]
 
 
+@pytest.mark.shared
 async def test_a_repeat_has_no_effect_whatever_it_brings(
     client: httpx.AsyncClient, sender: httpx.AsyncClient, application: FastAPI, webhook_id: int
 ) -> None:
@@ -75,6 +77,7 @@ async def test_a_repeat_has_no_effect_whatever_it_brings(
     assert shown["payload"] == {"action": "opened", "number": 7}
 
 
+@pytest.mark.shared
 async def test_each_webhook_has_its_own_deliveries(
     client: httpx.AsyncClient, sender: httpx.AsyncClient, webhook_id: int
 ) -> None:
@@ -89,6 +92,7 @@ async def test_each_webhook_has_its_own_deliveries(
     problem(crossed, "delivery_not_found")
 
 
+@pytest.mark.shared
 async def test_of_many_at_once_with_one_guid_one_is_stored(
     client: httpx.AsyncClient, sender: httpx.AsyncClient, webhook_id: int
 ) -> None:
@@ -98,6 +102,7 @@ async def test_of_many_at_once_with_one_guid_one_is_stored(
     assert len(await delivered(client, webhook_id)) == 1
 
 
+@pytest.mark.shared
 async def test_the_webhook_tells_when_it_was_last_delivered_to(
     client: httpx.AsyncClient, sender: httpx.AsyncClient, webhook_id: int
 ) -> None:
@@ -127,6 +132,7 @@ async def test_the_audit_records_each_delivery_once(
 # Signatures
 
 
+@pytest.mark.shared
 async def test_github_s_own_example_is_taken(
     client: httpx.AsyncClient, sender: httpx.AsyncClient
 ) -> None:
@@ -140,6 +146,7 @@ async def test_github_s_own_example_is_taken(
         problem(await sender.post(path, content=b"Hello, World!", headers=headers), code)
 
 
+@pytest.mark.shared
 @pytest.mark.parametrize(
     "claimed",
     [
@@ -178,6 +185,7 @@ async def test_a_wrong_signature_stores_nothing(
     assert row_counts(manager_of(application)) == before
 
 
+@pytest.mark.shared
 @pytest.mark.parametrize("place", [0, 1, len(PAYLOAD) // 2, len(PAYLOAD) - 1])
 async def test_every_byte_is_signed(sender: httpx.AsyncClient, webhook_id: int, place: int) -> None:
     changed = bytearray(PAYLOAD)
@@ -188,6 +196,7 @@ async def test_every_byte_is_signed(sender: httpx.AsyncClient, webhook_id: int, 
     problem(answer, "unauthenticated")
 
 
+@pytest.mark.shared
 async def test_a_signature_is_over_the_bytes_however_they_are_cut(
     client: httpx.AsyncClient, sender: httpx.AsyncClient, webhook_id: int
 ) -> None:
@@ -206,6 +215,7 @@ async def test_a_signature_is_over_the_bytes_however_they_are_cut(
 # Which webhooks accept deliveries
 
 
+@pytest.mark.shared
 async def test_only_senders_who_can_sign_learn_that_a_webhook_is_closed(
     client: httpx.AsyncClient, sender: httpx.AsyncClient, webhook_id: int
 ) -> None:
@@ -254,6 +264,7 @@ async def test_what_changes_while_a_body_comes_in_counts(
 # Lists
 
 
+@pytest.mark.shared
 async def test_a_list_is_filtered_and_paged_newest_first(
     client: httpx.AsyncClient, sender: httpx.AsyncClient, webhook_id: int
 ) -> None:

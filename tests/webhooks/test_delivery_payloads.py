@@ -11,6 +11,7 @@ from tests.support.http import problem
 from tests.support.webhooks import PAYLOAD, deliver, delivered, headers_of, make_webhook
 
 
+@pytest.mark.shared
 @pytest.mark.parametrize("header", ["X-GitHub-Delivery", "X-GitHub-Event"])
 @pytest.mark.parametrize("value", [None, "", "a b", "x" * 101, "a/b", "é"])
 async def test_a_header_that_github_would_not_send_is_told(
@@ -25,6 +26,7 @@ async def test_a_header_that_github_would_not_send_is_told(
     assert header in problem(answer, "bad_request")["detail"]
 
 
+@pytest.mark.shared
 @pytest.mark.parametrize(
     "media_type", [None, "application/x-www-form-urlencoded", "text/plain", "json"]
 )
@@ -35,6 +37,7 @@ async def test_another_content_type_than_json_is_refused(
     problem(answer, "unsupported_media_type")
 
 
+@pytest.mark.shared
 @pytest.mark.parametrize(
     "body",
     [
@@ -63,6 +66,7 @@ async def test_a_signed_body_that_is_no_json_object_is_refused(
     assert await delivered(client, webhook_id) == []
 
 
+@pytest.mark.shared
 @pytest.mark.parametrize(
     ("payload", "action"),
     [
@@ -85,6 +89,7 @@ async def test_the_action_is_the_payload_s_if_it_has_one(
     assert (answer.status_code, answer.json()["action"]) == (202, action)
 
 
+@pytest.mark.shared
 async def test_a_ping_is_answered_and_kept(
     client: httpx.AsyncClient, sender: httpx.AsyncClient
 ) -> None:
@@ -94,6 +99,7 @@ async def test_a_ping_is_answered_and_kept(
     assert (answer.status_code, answer.json()["event"]) == (202, "ping")
 
 
+@pytest.mark.shared
 @pytest.mark.parametrize(
     "body",
     [

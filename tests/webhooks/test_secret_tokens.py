@@ -67,6 +67,7 @@ async def test_a_token_shows_nowhere(
     assert len(shown) == 16
 
 
+@pytest.mark.shared
 async def test_a_new_token_takes_the_place_of_the_old_one(
     client: httpx.AsyncClient, sender: httpx.AsyncClient
 ) -> None:
@@ -78,6 +79,7 @@ async def test_a_new_token_takes_the_place_of_the_old_one(
     assert (await deliver(sender, made["id"], token="the new one", guid="3")).status_code == 202
 
 
+@pytest.mark.shared
 async def test_the_same_token_again_changes_nothing(client: httpx.AsyncClient) -> None:
     made = await make_webhook(client)
     answer = await client.patch(f"/api/webhooks/{made['id']}", json={"secret_token": TOKEN})
@@ -99,6 +101,7 @@ async def test_null_takes_the_token_away_and_a_later_one_counts_on(
     assert rows == [{"secret_version": 3}]
 
 
+@pytest.mark.shared
 @pytest.mark.parametrize("token", ["12345678", "é" * 32_768, "a\nb\t\x7f...", " " * 8, "💥" * 8])
 async def test_any_characters_may_be_in_a_token(
     client: httpx.AsyncClient, sender: httpx.AsyncClient, token: str

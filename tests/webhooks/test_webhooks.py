@@ -27,6 +27,7 @@ async def audited(client: httpx.AsyncClient) -> list[tuple[str, str, list[str]]]
     ]
 
 
+@pytest.mark.shared
 async def test_a_webhook_is_made_as_it_was_given(client: httpx.AsyncClient) -> None:
     project = await make_project(client)
     path = f"/api/projects/{project['id']}/webhooks"
@@ -48,6 +49,7 @@ async def test_a_webhook_is_made_as_it_was_given(client: httpx.AsyncClient) -> N
     assert (await client.get(response.headers["location"])).json() == made
 
 
+@pytest.mark.shared
 async def test_all_but_the_type_may_be_left_out(client: httpx.AsyncClient) -> None:
     project = await make_project(client)
     path = f"/api/projects/{project['id']}/webhooks"
@@ -98,6 +100,7 @@ async def test_a_wrong_value_is_told_by_its_place_and_changes_nothing(
     assert await walk(client, path, "webhooks") == [made]
 
 
+@pytest.mark.shared
 async def test_the_given_fields_change_and_the_others_stay(client: httpx.AsyncClient) -> None:
     made = await make_webhook(client, events=["push"])
     path = f"/api/webhooks/{made['id']}"
@@ -109,6 +112,7 @@ async def test_the_given_fields_change_and_the_others_stay(client: httpx.AsyncCl
     assert cleared["has_secret_token"] is True
 
 
+@pytest.mark.shared
 async def test_what_was_read_can_be_sent_back(client: httpx.AsyncClient) -> None:
     made = await make_webhook(client, **FIELDS)
     path = f"/api/webhooks/{made['id']}"
@@ -120,6 +124,7 @@ async def test_what_was_read_can_be_sent_back(client: httpx.AsyncClient) -> None
     assert copy.json()["has_secret_token"] is False
 
 
+@pytest.mark.shared
 async def test_a_webhook_that_was_taken_away_is_gone(client: httpx.AsyncClient) -> None:
     made = await make_webhook(client)
     path = f"/api/webhooks/{made['id']}"
@@ -135,6 +140,7 @@ async def test_a_webhook_that_was_taken_away_is_gone(client: httpx.AsyncClient) 
         problem(gone, "webhook_not_found")
 
 
+@pytest.mark.shared
 async def test_a_list_is_paged_newest_first(client: httpx.AsyncClient) -> None:
     project_id = (await make_project(client))["id"]
     other = await make_webhook(client)
@@ -154,6 +160,7 @@ async def test_webhooks_of_a_missing_project_are_not_there(client: httpx.AsyncCl
     problem(await client.post("/api/projects/9/webhooks", json=body), "project_not_found")
 
 
+@pytest.mark.shared
 async def test_webhooks_of_a_deleted_project_can_only_be_read(client: httpx.AsyncClient) -> None:
     made = await make_webhook(client)
     path, of_project = f"/api/webhooks/{made['id']}", f"/api/projects/{made['project_id']}"
@@ -170,6 +177,7 @@ async def test_webhooks_of_a_deleted_project_can_only_be_read(client: httpx.Asyn
     assert (await client.patch(path, json={"is_active": False})).json()["version"] == 2
 
 
+@pytest.mark.shared
 async def test_purging_the_project_takes_its_webhooks_along(client: httpx.AsyncClient) -> None:
     made = await make_webhook(client)
     purged = await client.delete(f"/api/projects/{made['project_id']}", params={"purge": "true"})
@@ -194,6 +202,7 @@ async def test_every_change_is_in_the_audit_by_its_field_names(client: httpx.Asy
     ]
 
 
+@pytest.mark.shared
 async def test_a_webhook_of_an_invisible_project_looks_like_none(
     client: httpx.AsyncClient, as_token: AsToken
 ) -> None:
@@ -220,6 +229,7 @@ async def test_a_webhook_of_an_invisible_project_looks_like_none(
     assert (await client.get(f"/api/webhooks/{hidden['id']}")).json() == hidden
 
 
+@pytest.mark.shared
 async def test_each_call_asks_for_its_scope(
     client: httpx.AsyncClient, sender: httpx.AsyncClient, as_token: AsToken
 ) -> None:

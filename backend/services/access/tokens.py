@@ -226,7 +226,8 @@ class Tokens(UseCases):
         mac = self._mac(token_id, secret)
         # Compared for an unknown id as well, so that both cases take the same time.
         known = stored.mac if stored is not None else "0" * len(mac)
-        if not hmac.compare_digest(mac, known) or stored is None:
+        # As bytes, because only ASCII strings can be compared, and the file may have another.
+        if not hmac.compare_digest(mac.encode(), known.encode()) or stored is None:
             raise Unauthenticated
         if forgery is not None:
             self._tell(token_id, forgery)

@@ -127,12 +127,24 @@ class Audit(UseCases):
 
 
 def _entry(row: AuditRow) -> AuditEntry:
-    columns = {**row._asdict(), "fields": json.loads(row.fields)}
+    columns = {**row._asdict(), "fields": _names(row.fields)}
     del columns["digest"]
-    return AuditEntry(**columns)
+    # Not validated, so that an entry that was damaged in the file does not hide the others.
+    return AuditEntry.model_construct(**columns)
+
+
+def _names(fields: str) -> list[str]:
+    try:
+        names = json.loads(fields)
+    except (ValueError, RecursionError):
+        return []
+    is_list = isinstance(names, list) and all(type(name) is str for name in names)
+    return names if is_list else []
 
 
 def _exported(linked: LinkedAuditRow) -> bytes:
-    columns = {**linked.row._asdict(), "fields": json.loads(linked.row.fields)}
-    entry = ExportedAuditEntry(**columns, mac=linked.mac, previous_mac=linked.previous_mac)
+    columns = {**linked.row._asdict(), "fields": _names(linked.row.fields)}
+    entry = ExportedAuditEntry.model_construct(
+        **columns, mac=linked.mac, previous_mac=linked.previous_mac
+    )
     return entry.model_dump_json().encode() + b"\n"

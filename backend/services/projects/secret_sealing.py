@@ -148,7 +148,8 @@ class SecretSealing:
 
 def metadata_of(secret: ProjectSecret, status: SecretStatus = SecretStatus.OK) -> SecretMetadata:
     """A secret's row without its value."""
-    return SecretMetadata(
+    # Not validated, so that a row that was damaged in the file can be seen and deleted.
+    return SecretMetadata.model_construct(
         id=secret.id,
         project_id=secret.project_id,
         key=secret.key_name,

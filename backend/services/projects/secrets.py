@@ -189,9 +189,12 @@ class Secrets(UseCases):
     ) -> list[str]:
         """Remove the rows that are not as the record left them, also from `present`. Returns their
         keys."""
-        ids = [value.id for value in present.values()]
-        forged = await self.kit.guard.forged(repositories, SECRETS, ids) if ids else {}
-        keys = [key for key, value in present.items() if value.id in forged]
+        is_genuine = self.kit.guard.is_genuine_row
+        keys = [
+            key
+            for key, value in present.items()
+            if not is_genuine(repositories, SECRETS, value.recorded)
+        ]
         if keys:
             await repositories.secrets.remove_all(project_id, keys)
         for key in keys:

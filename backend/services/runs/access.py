@@ -40,7 +40,9 @@ def holds_lease(run: AgentRun, lease_token: str) -> bool:
     """Whether this is the token of the run's lease. An expired lease counts until the run is taken
     back."""
     known = run.lease_token_hash
-    return known is not None and hmac.compare_digest(known, lease_token_hash(lease_token))
+    return known is not None and hmac.compare_digest(
+        known.encode(), lease_token_hash(lease_token).encode()
+    )
 
 
 def extended_lease(run: AgentRun, now: datetime) -> str | None:

@@ -26,10 +26,9 @@ class RunBacklog:
     leased: int
 
     def oldest_pending_seconds(self, now: datetime) -> float:
-        """How long the oldest pending run has waited; 0 when none waits."""
-        if self.oldest_pending_at is None:
-            return 0.0
-        return max(0.0, (now - utc_datetime(self.oldest_pending_at)).total_seconds())
+        """How long the oldest pending run has waited; 0 without one, or without a readable time."""
+        at = utc_datetime(self.oldest_pending_at) if self.oldest_pending_at is not None else None
+        return max(0.0, (now - at).total_seconds()) if at is not None else 0.0
 
 
 class Backlog(UseCases):

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import secrets
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
@@ -28,7 +28,7 @@ from backend.services.runs.access import (
 )
 from backend.services.runs.presence import Presence
 from backend.services.runs.turns import Turn, end_turns, next_turns
-from database.errors import DatabaseError
+from database.errors import CheckViolation, DatabaseError
 from models import RunStatus
 
 LEASE_RAN_OUT: Final = (
@@ -108,9 +108,10 @@ class Claims(UseCases):
         repositories: Repositories,
         claim: RunClaim,
         turns: Sequence[Turn],
-        forged: Collection[int],
+        forged: set[int],
     ) -> list[ClaimedRun]:
-        """Claim the runs of these turns, but not of the projects in `forged`, and end the turns."""
+        """Claim the runs of these turns, but not of the projects in `forged`, and end the turns.
+        Adds projects whose next run can't be claimed to `forged`."""
         claimed, ended = [], []
         room = MAX_PAGE_BYTES
         for turn in turns:
@@ -118,7 +119,14 @@ class Claims(UseCases):
                 ended.append(turn)
                 continue
             token = secrets.token_urlsafe(32)
-            run = await repositories.runs.claim(turn.run_id, self._lease(claim, token))
+            try:
+                run = await repositories.runs.claim(turn.run_id, self._lease(claim, token))
+            except CheckViolation:
+                # Another program wrote a run that can't be stored again. Others must not wait.
+                self._tell(turn.project_id, "a run of it")
+                forged.add(turn.project_id)
+                ended.append(turn)
+                continue
             if run is None:
                 continue
             ended.append(turn)
@@ -135,14 +143,19 @@ class Claims(UseCases):
         project_ids = list({turn.project_id for turn in turns})
         forged = await self.kit.guard.with_forged_configuration(repositories, project_ids)
         forged.update(await self.kit.guard.forged(repositories, PROJECTS, project_ids))
-        for project_id in forged - self._told:
-            logger.error(
-                "runs of project %d are not given to workers: it or its configuration was changed "
-                "in the database file by something other than the service",
-                project_id,
-            )
-        self._told |= forged
+        for project_id in forged:
+            self._tell(project_id, "it or its configuration")
         return forged
+
+    def _tell(self, project_id: int, what: str) -> None:
+        if project_id not in self._told:
+            self._told.add(project_id)
+            logger.error(
+                "runs of project %d are not given to workers: %s was changed in the database file "
+                "by something other than the service",
+                project_id,
+                what,
+            )
 
     async def heartbeat(self, run_id: int, beat: RunHeartbeat) -> LeasedRun:
         """The run, its lease extended by the duration that the claim asked for.

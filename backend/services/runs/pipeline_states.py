@@ -49,8 +49,9 @@ class PipelineStates(UseCases):
 
 def _entry(timed: TimedState) -> PipelineStateEntry:
     duration = None
-    if timed.next_at is not None:
-        passed = utc_datetime(timed.next_at) - utc_datetime(timed.state.created_at)
+    begin = utc_datetime(timed.state.created_at)
+    end = utc_datetime(timed.next_at) if timed.next_at is not None else None
+    if begin is not None and end is not None:
         # It would be negative if the clock was set back in between.
-        duration = max(0.0, passed.total_seconds())
+        duration = max(0.0, (end - begin).total_seconds())
     return PipelineStateEntry.model_construct(**dict(timed.state), duration_seconds=duration)

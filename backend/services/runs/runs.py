@@ -207,7 +207,8 @@ async def add_run(repositories: Repositories, project: Project, data: dict[str, 
             **data,
             "project_id": project.id,
             "run_number": number,
-            "settings_version": settings.version if settings is not None else 0,
+            # A claim refuses settings that were changed in the file, not the creation of a run.
+            "settings_version": max(settings.version, 0) if settings is not None else 0,
         }
     )
     await repositories.run_queues.enqueue(project.id, run.id)
@@ -215,6 +216,6 @@ async def add_run(repositories: Repositories, project: Project, data: dict[str, 
 
 
 def _refusal(run: AgentRun, detail: str) -> InvalidTransition:
-    return InvalidTransition(
-        detail, current=run.status.value, allowed=[to.value for to in TRANSITIONS[run.status]]
-    )
+    # Another program may have written an unknown status, which leads nowhere.
+    allowed = [to.value for to in TRANSITIONS.get(run.status, ())]
+    return InvalidTransition(detail, current=run.status.value, allowed=allowed)

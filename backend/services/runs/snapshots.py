@@ -99,5 +99,6 @@ def _refusal(snapshot: GrainchainSnapshot, target: SnapshotStatus | None) -> Inv
     return InvalidTransition(
         f"a snapshot can't go from {snapshot.status} to {target}",
         current=snapshot.status.value,
-        allowed=[status.value for status in TRANSITIONS[snapshot.status]],
+        # Another program may have written an unknown status, which leads nowhere.
+        allowed=[status.value for status in TRANSITIONS.get(snapshot.status, ())],
     )

@@ -17,6 +17,7 @@ from backend.services.kinds import Kind
 from backend.services.principal import SENDER, acting_as
 from backend.services.projects.secret_sealing import stored_key
 from backend.services.webhooks.webhooks import existing_webhook, token_context
+from database.engine import is_utf8
 from models import WebhookDelivery
 
 # The same message for a webhook that is missing, inactive, or in a deleted project.
@@ -143,7 +144,8 @@ class Deliveries(UseCases):
     @unit_of_work(read_only=True)
     async def get_json(self, webhook_id: int, delivery_id: int) -> bytes:
         """A delivery as the JSON of a `WebhookDeliveryFull`. It contains the payload byte for byte,
-        because decoding and encoding would change numbers that a double can't hold.
+        because decoding and encoding would change numbers that a double can't hold. If another
+        program wrote a payload that is not UTF-8, U+FFFD stands for what can't be decoded.
 
         Raises `WebhookNotFound` and `DeliveryNotFound`.
         """
@@ -155,4 +157,8 @@ class Deliveries(UseCases):
         delivery, payload = found
         head = delivery.model_dump_json().removesuffix("}")
         # On the reader's thread, so that the event loop need not copy it.
-        return b"".join((head.encode(), b',"payload":', payload, b"}"))
+        return b"".join((head.encode(), b',"payload":', _readable(payload), b"}"))
+
+
+def _readable(text: bytes) -> bytes:
+    return text if is_utf8(text) else text.decode("utf-8", "replace").encode()

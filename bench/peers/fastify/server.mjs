@@ -1,12 +1,16 @@
 // Fastify over libsql, whose calls are synchronous: the fastest that people pick in Node.
-// Arguments: port, data directory, schema file, folder with node_modules.
+// Arguments: port, data directory, folder with node_modules, schema files. With `--audited` before
+// them, it keeps tokens in a table and chains its audit.
 
 import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto'
 import { existsSync, mkdirSync, readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 
-const [port, dataDir, schemaFile, modules] = process.argv.slice(2)
+import { addTokens, chainedAudit } from './audit.mjs'
+
+const isAudited = process.argv[2] === '--audited'
+const [port, dataDir, modules, ...schemas] = process.argv.slice(isAudited ? 3 : 2)
 const require = createRequire(join(modules, 'package.json'))
 const Fastify = require('fastify')
 const Database = require('libsql')
@@ -19,7 +23,7 @@ for (const pragma of [
   'busy_timeout = 5000', 'journal_mode = WAL', 'synchronous = FULL', 'foreign_keys = ON',
   'temp_store = MEMORY', 'cache_size = -16384'
 ]) db.pragma(pragma)
-if (isNew) db.exec(readFileSync(schemaFile, 'utf8'))
+if (isNew) for (const schema of schemas) db.exec(readFileSync(schema, 'utf8'))
 
 // Envelope encryption: a key for each project, wrapped under the master key; AES-256-GCM.
 const masterKey = Buffer.from([...Array(32).keys()])
@@ -80,6 +84,10 @@ const sql = {
     ' WHERE n < ?) SELECT count(*) AS counted FROM numbers')
 }
 
+const plainAudit = (request, at, action, projectId, fields) =>
+  sql.audit.run(at, action, `projects/${projectId}`, projectId, fields)
+const audit = isAudited ? chainedAudit(db) : plainAudit
+
 const text = { type: 'string' }
 const nullable = { type: ['string', 'null'] }
 const integer = { type: 'integer' }
@@ -139,7 +147,8 @@ const logIn = object({
 }, ['level', 'message'])
 const params = object({ id: { type: 'integer', minimum: 1 } })
 
-const createProject = db.transaction((project) => {
+const createProject = db.transaction((request) => {
+  const project = request.body
   const at = now()
   const settings = project.settings ?? { branch_name: 'main' }
   const row = sql.addProject.get(
@@ -153,12 +162,13 @@ const createProject = db.transaction((project) => {
   for (const secret of project.secrets ?? []) {
     sql.putSecret.run(row.id, secret.key, seal(row.id, key, secret.key, secret.value), at, at)
   }
-  sql.audit.run(at, 'project.created', `projects/${row.id}`, row.id,
-    JSON.stringify(Object.keys(project)))
+  audit(request, at, 'project.created', row.id, JSON.stringify(Object.keys(project)))
   return { row, key }
 }).immediate
 
-const upsertSecrets = db.transaction((projectId, secrets) => {
+const upsertSecrets = db.transaction((request) => {
+  const projectId = request.params.id
+  const secrets = request.body.secrets
   const at = now()
   const stored = sql.key.get(projectId)
   if (stored === undefined) return null
@@ -168,12 +178,13 @@ const upsertSecrets = db.transaction((projectId, secrets) => {
   for (const secret of secrets) {
     sql.putSecret.run(projectId, secret.key, seal(projectId, key, secret.key, secret.value), at, at)
   }
-  sql.audit.run(at, 'secrets.updated', `projects/${projectId}`, projectId,
+  audit(request, at, 'secrets.updated', projectId,
     JSON.stringify(secrets.map((secret) => secret.key)))
   return { created: secrets.length - updated, updated, unchanged: 0 }
 }).immediate
 
 const app = Fastify({ logger: false, keepAliveTimeout: 75000 })
+if (isAudited) addTokens(app, db, dataDir)
 const notFound = (reply) => reply.code(404).send({ status: 404 })
 
 app.get('/api/projects/:id', { schema: { params, response: { 200: projectShape } } },
@@ -207,7 +218,7 @@ app.get('/api/projects', {
 
 app.post('/api/projects', { schema: { body: projectIn, response: { 201: projectShape } } },
   (request, reply) => {
-    const { row, key } = createProject(request.body)
+    const { row, key } = createProject(request)
     remember(row.id, key)
     reply.code(201).send(row)
   })
@@ -219,7 +230,7 @@ app.put('/api/projects/:id/secrets', {
     response: { 200: object({ created: integer, updated: integer, unchanged: integer }) }
   }
 }, (request, reply) => {
-  const result = upsertSecrets(request.params.id, request.body.secrets)
+  const result = upsertSecrets(request)
   return result === null ? notFound(reply) : reply.send(result)
 })
 
@@ -233,7 +244,7 @@ app.post('/api/logs', { schema: { body: logIn, response: { 201: object({ accepte
 
 app.get('/bench/slow', (request, reply) =>
   reply.send(String(sql.slow.get(Number(request.query.size)).counted)))
-app.get('/health', (request, reply) => reply.send({ status: 'healthy', service: 'fastify' }))
+app.get('/health', { config: { open: true } }, (request, reply) => reply.send({ status: 'healthy', service: 'fastify' }))
 
 for (const signal of ['SIGTERM', 'SIGINT']) {
   process.on(signal, () => { db.close(); process.exit(0) })

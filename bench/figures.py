@@ -1,0 +1,81 @@
+"""The figures that are not part of the comparison, and their titles."""
+
+from bench.contestants import CONTESTANTS
+from bench.goals import NEIGHBOUR, SHARES, USE_CASES
+from bench.results import Results
+from bench.tables import Row, number
+from bench.workloads import BY_NAME as WORKLOADS
+
+LOAD_TITLES = {"p50": "P50 ms", "p99": "P99 ms", "p999": "P99.9 ms"}
+USE_TITLES = {
+    "per_second": "requests a second",
+    "cpu_us": "µs of the processor",
+    "p99": "P99 ms",
+    "p999": "P99.9 ms",
+}
+
+TITLES = {
+    "engine.write.engine": "engine, 64 waiting writers, writes a second",
+    "engine.write.commit_each": "plain sqlite3, one thread, a COMMIT each, writes a second",
+    "engine.write.one_transaction": "plain sqlite3, one thread, one transaction, writes a second",
+    "engine.read.engine": "engine, 64 waiting readers, reads a second",
+    "engine.read.plain": "plain sqlite3, one thread, reads a second",
+    "depth.million.page1.per_second": "a million runs, page 1, requests a second",
+    "depth.million.page1.p99": "a million runs, page 1, P99 ms",
+    "depth.million.page1000.per_second": "a million runs, page 1,000, requests a second",
+    "depth.million.page1000.p99": "a million runs, page 1,000, P99 ms",
+    "depth.thousand.page1.per_second": "a thousand runs, page 1, requests a second",
+    "guard.create.without": "create without guarded rows, 64 at once, µs of the processor",
+    "guard.create.with": "create with them, µs",
+    "guard.reveal.without": "unkept reveal without guarded rows, 64 at once, µs of the processor",
+    "guard.reveal.with": "unkept reveal with them, µs",
+    "memory.requests.few.count": "requests of every kind, the fewer",
+    "memory.requests.few.mib": "resident after the fewer, MiB",
+    "memory.requests.many.count": "requests of every kind, the more",
+    "memory.requests.many.mib": "resident after the more, MiB",
+    "memory.import.few.mib": "import of 10,000 documents, peak MiB",
+    "memory.import.many.mib": "import of 100,000 documents, peak MiB",
+    "memory.import.many.per_second": "import of 100,000 documents, documents a second",
+    **{
+        f"extremes.create.{connections}.{field}": f"create, {number_of} connections, {title}"
+        for connections, number_of in ((1, "one"), (1024, "1,024"))
+        for field, title in LOAD_TITLES.items()
+    },
+    **{
+        f"tail.{name}.{field}": f"{WORKLOADS[name].title} for 30 s, {title}"
+        for name in SHARES
+        for field, title in LOAD_TITLES.items()
+    },
+    **{
+        f"kept.{peer}{name}.cpu_us": f"{WORKLOADS[name].title}, {by}, µs of the processor"
+        for name in ("read", "list", "full")
+        for peer, by in (("", "kept"), ("raw-", "a constant of uvicorn"))
+    },
+    **{
+        f"unkept.{peer}{name}.per_second": f"{WORKLOADS[name].title}, {by}, requests a second"
+        for name in ("read", "list")
+        for peer, by in (("", "not kept"), ("ceiling-", "the ceiling beside it"))
+    },
+    **{
+        f"neighbour.{name}.{beside}.p99": f"{WORKLOADS[name].title}, 8 connections by {by}, P99 ms"
+        for name in NEIGHBOUR
+        for beside, by in (("beside_one", "8"), ("beside_ten", "80"))
+    },
+    **{
+        f"uses.{name}.{field}": f"{use}, {title}"
+        for name, use in {"create": "create (beside the other use cases)", **USE_CASES}.items()
+        for field, title in USE_TITLES.items()
+    },
+    "bulk.logs.rows_per_second": "logs, a thousand in each request, rows a second",
+    "bulk.test_results.rows_per_second": "test results, a thousand in each request, rows a second",
+    **{
+        f"slow_query.{contestant.name}.ms": f"the slow query beside {contestant.title}, ms"
+        for contestant in CONTESTANTS
+    },
+}
+
+
+def rows(results: Results) -> list[Row]:
+    """The figures that are not part of the comparison, each with a title."""
+    metrics = results.metrics()
+    return [(title, number(metrics[name])) for name, title in TITLES.items() if name in metrics]
