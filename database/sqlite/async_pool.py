@@ -203,8 +203,13 @@ class AsyncConnectionPool:
         await self.run_unit(work)
 
     async def gather(self, write: WriteEntries, rows: Sequence[Any]) -> None:
-        """Have `write` store the rows, each of its statements in a transaction of its own."""
-        await write(self, rows)
+        """Have `write` store the rows in a unit of their own. Returns once they are durable."""
+
+        async def work() -> None:
+            async with self.transaction() as tx:
+                await write(tx, rows)
+
+        await self.run_unit(work)
 
     def waiting_entries(self) -> Sequence[Any]:
         """None: there is no open transaction."""

@@ -1,13 +1,15 @@
 """A database belongs to the event loop that opened it, and refuses use on any other."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from inspect import iscoroutinefunction
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from database.connection_manager import DatabaseManager
+from database.engine import Executor
 from database.errors import WrongEventLoop
 from database.sqlite.async_pool import AsyncConnectionPool
 from database.sqlite.process_lock import ProcessLock
@@ -36,6 +38,10 @@ async def interactive(pool: AsyncConnectionPool) -> None:
         await tx.execute("INSERT INTO items (name) VALUES ('elsewhere')")
 
 
+async def write_nothing(_: Executor, __: Sequence[Any]) -> None:
+    """Write no rows."""
+
+
 USES: dict[str, Callable[[AsyncConnectionPool], Awaitable[object]]] = {
     "fetch_all": lambda pool: pool.fetch_all("SELECT 1"),
     "fetch_one": lambda pool: pool.fetch_one("SELECT 1"),
@@ -44,6 +50,7 @@ USES: dict[str, Callable[[AsyncConnectionPool], Awaitable[object]]] = {
     "insert": lambda pool: pool.insert("INSERT INTO items (name) VALUES (?)", ("a",), 1),
     "execute_returning": lambda pool: pool.execute_returning("DELETE FROM items RETURNING id"),
     "append": lambda pool: pool.append(["an entry"]),
+    "gather": lambda pool: pool.gather(write_nothing, ["a row"]),
     "run_unit": lambda pool: pool.run_unit(adding(pool, "elsewhere")),
     "run_read": lambda pool: pool.run_read(lambda raw: raw.in_transaction),
     "run_alone": lambda pool: pool.run_alone(lambda raw: raw.in_transaction),
