@@ -90,12 +90,12 @@ class InlineTransaction:
             await write(self, rows)
             return
         if not unit.journal.takes_gathered(write):
-            write_gathered(unit.journal, self._connection)
+            unit.write_gathered()
         if unit.journal.gather(write, rows) < _MOST_GATHERED:
             unit.has_gathered = True
         else:
             # Within the time of this unit, after which the batch looks at the clock.
-            write_gathered(unit.journal, self._connection)
+            unit.write_gathered()
 
     def waiting_entries(self) -> Sequence[Any]:
         return self._journal.entries if self._journal is not None else ()
@@ -192,15 +192,25 @@ class _Unit:
         self.journal = journal
         self.has_savepoint = has_savepoint
         self.is_spoilt = False
-        """Whether the unit has changes that should have been undone."""
+        """Whether the unit has changes that should have been undone, or lost what others gathered:
+        whatever it returns or raises, it has to run again."""
         self.has_gathered = False
         """Whether the unit has gathered rows that may still have to be written."""
 
     def write_gathered(self) -> None:
-        """Write the gathered rows before the unit's next statement, which may read them."""
+        """Write the gathered rows before the unit's next statement, which may read them. Raises
+        `MustRunAgain` when they are refused, because that may be the fault of an earlier unit,
+        whose rows are gone now."""
         self.has_gathered = False
-        if self.journal is not None:
+        if self.journal is None:
+            return
+        try:
             write_gathered(self.journal, self.connection)
+        except BaseException:
+            if not self.connection.in_transaction:
+                raise
+            self.is_spoilt = True
+            raise MustRunAgain from None
 
 
 class unit_transaction:  # noqa: N801 - used like a function; a generator takes three times as long
@@ -293,6 +303,10 @@ def _run(work: Work[T], unit: _Unit, _: sqlite3.Connection) -> T:
     token = unit_of_work.set(unit)
     try:
         result = _run_to_its_end(work())
+    except BaseException:
+        if unit.is_spoilt and unit.connection.in_transaction:
+            raise MustRunAgain from None
+        raise
     finally:
         unit_of_work.reset(token)
     if unit.is_spoilt:
