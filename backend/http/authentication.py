@@ -3,6 +3,7 @@
 from fastapi import Request
 
 from backend.errors import NotRunning, Unauthenticated
+from backend.http.request_head import headers_of
 from backend.http.state import AppState, state_of
 from backend.observability.request_ids import current_client_address
 from backend.services.database_service import DatabaseService
@@ -32,7 +33,8 @@ async def authenticate(request: Request) -> Principal:
     state = state_of(request.app)
     if not state.auth_required:
         return EVERYBODY
-    token = _token_in(request.headers.get("authorization"))
+    given = headers_of(request.scope).get(b"authorization")
+    token = _token_in(given.decode("latin-1")) if given is not None else None
     if token is None:
         raise Unauthenticated
     try:
@@ -67,9 +69,7 @@ def count_request(state: AppState, principal: Principal) -> bool:
     return True
 
 
-def _token_in(header: str | None) -> str | None:
+def _token_in(header: str) -> str | None:
     """The token in an `Authorization` header, or None."""
-    if header is None:
-        return None
     scheme, _, token = header.partition(" ")
     return token.strip() if scheme.lower() == "bearer" else None

@@ -11,7 +11,7 @@ from backend.errors import BadRequest, BodyTooLarge, HeadersTooLarge
 from backend.http.closing_answer import ClosingAnswer
 from backend.http.cross_origin import CrossOrigin
 from backend.http.kept_answers import OFFER, KeptAnswer, KeptAnswers, Offer, RawHeaders
-from backend.http.request_head import FAULT, Fault, read_head
+from backend.http.request_head import FAULT, HEADERS, Fault, read_head
 from backend.http.route_policy import BodyLimits
 from backend.observability.request_ids import new_request_id
 
@@ -109,6 +109,7 @@ class Exchange:
         self.takes_gzip = takes_gzip(headers.get(b"accept-encoding", b""))
         self.request_id = request_id(headers.get(b"x-request-id"))
         scope["strongroom.request_id"] = self.request_id
+        scope[HEADERS] = headers
         # The server's own scope, where it stores a fault that it finds later.
         self._original_scope = scope
         if self.method == "HEAD":

@@ -28,7 +28,14 @@ from backend.http.token_checks import (
     valid_to_the_end,
 )
 from backend.services.database_service import DatabaseService
-from backend.services.principal import EVERYBODY, Principal, acting_as, current_principal
+from backend.services.principal import (
+    EVERYBODY,
+    Principal,
+    act_as,
+    act_as_before,
+    acting_as,
+    current_principal,
+)
 from models import Scope
 
 PATIENCE_SECONDS = 1.0
@@ -156,8 +163,11 @@ def _in_its_turn(handle: Handler, policy: RoutePolicy) -> Work:
                 if waited > PATIENCE_SECONDS and await request.is_disconnected():
                     raise ClientDisconnect
                 await require_valid(request, principal)
-            with acting_as(principal):
+            acting = act_as(principal)
+            try:
                 return await handle(request)
+            finally:
+                act_as_before(acting)
         finally:
             queue.give_back(client)
 

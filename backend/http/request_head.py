@@ -18,6 +18,7 @@ _SMALL = 32 * 1024
 """A size that is within both limits, even though separators are not counted."""
 
 FAULT = "strongroom.fault"
+HEADERS = "strongroom.headers"
 """The key in a scope of a `Fault` that the server found, in the head or later in the body."""
 
 
@@ -75,6 +76,12 @@ def read_head(scope: Scope) -> tuple[Headers, Fault | None]:
     ):
         return headers, None
     return _examined(scope, path)
+
+
+def headers_of(scope: Scope) -> Headers:
+    """The headers that `read_head` gives, which the edge has left in the scope."""
+    headers: Headers | None = scope.get(HEADERS)
+    return headers if headers is not None else read_head(scope)[0]
 
 
 def _examined(scope: Scope, path: bytes) -> tuple[Headers, Fault | None]:

@@ -11,6 +11,7 @@ from starlette.requests import Request
 
 from backend.errors import MalformedJson, UnsupportedEncoding, UnsupportedMediaType, pointer
 from backend.http.json_places import place_of_refused, shown
+from backend.http.request_head import headers_of
 from backend.schemas.json_numbers import may_have_minus_zero, read_decimal, read_integer
 
 
@@ -76,10 +77,13 @@ def _refusal(text: str, code: str, detail: str, stop: int | None = None) -> Malf
 
 def check_content_type(request: Request) -> None:
     """Raises `UnsupportedMediaType` unless the body is declared as JSON, and is not compressed."""
-    codings = request.headers.getlist("content-encoding")
-    if codings and not _NO_CODING.fullmatch(",".join(codings)):
+    headers = headers_of(request.scope)
+    codings = headers.get(b"content-encoding")
+    if codings and not _NO_CODING.fullmatch(codings.decode("latin-1")):
         raise UnsupportedEncoding
-    declared = request.headers.get("content-type", "")
+    declared = headers.get(b"content-type", b"").decode("latin-1")
+    if declared == "application/json":
+        return
     media_type = declared.partition(";")[0].strip().lower()
     if media_type != "application/json" and not _OTHER_JSON.fullmatch(media_type):
         raise UnsupportedMediaType("send the body with Content-Type: application/json")
@@ -94,7 +98,7 @@ async def read_json(request: Request, *, required: bool = True) -> None:
     body = await request.body()
     if not body and not required:
         return
-    if body or "content-type" in request.headers:
+    if body or b"content-type" in headers_of(request.scope):
         check_content_type(request)
     if not body:
         raise MalformedJson("the body is empty: send a JSON object")

@@ -8,6 +8,7 @@ from starlette.responses import Response, StreamingResponse
 from backend.errors import InvalidField, StrongroomError, Unauthenticated
 from backend.http.authentication import running_service
 from backend.http.fast_path.direct_call import Handler
+from backend.http.request_head import headers_of
 from backend.http.strict_json import read_json
 from backend.services.principal import Principal, current_principal
 
@@ -24,12 +25,12 @@ async def require_valid(request: Request, principal: Principal) -> None:
 
 async def read_body(request: Request, principal: Principal, *, required: bool | None) -> None:
     """Read the request's body as strict JSON. `required` is `None` for a route without a body."""
-    headers = request.headers
-    is_sent = "transfer-encoding" in headers or headers.get("content-length", "0") != "0"
+    headers = headers_of(request.scope)
+    is_sent = b"transfer-encoding" in headers or headers.get(b"content-length", b"0") != b"0"
     if required is None and not is_sent:
         return
     # The limit also applies to a body that the route does not use.
-    body = await request.body()
+    body = await _whole_body(request)
     # The client may have sent the body slowly, and the token may have ended meanwhile.
     await require_valid(request, principal)
     if required is not None:
@@ -37,6 +38,19 @@ async def read_body(request: Request, principal: Principal, *, required: bool | 
     elif request.method != "GET" and body.strip() not in _NOTHING:
         # The body would be ignored, although its sender expects it to have an effect.
         raise InvalidField((), "unexpected_body", "this call takes no body")
+
+
+async def _whole_body(request: Request) -> bytes:
+    """What `request.body()` returns, also later. Most bodies are in one message, for which
+    Starlette's generator would take longer than the server."""
+    message = await request.receive()
+    if message["type"] == "http.disconnect":
+        raise ClientDisconnect
+    body: bytes = message.get("body", b"")
+    if message.get("more_body", False):
+        body = b"".join([body, *[part async for part in request.stream()]])
+    request._body = body
+    return body
 
 
 def valid_to_the_end(handle: Handler) -> Handler:

@@ -192,23 +192,21 @@ class _Unit:
         self.journal = journal
         self.has_savepoint = has_savepoint
         self.is_spoilt = False
-        """Whether the unit has changes that should have been undone."""
+        """Whether the unit has changes that should have been undone, or lost what others gathered:
+        whatever it returns or raises, it has to run again."""
         self.has_gathered = False
         """Whether the unit has gathered rows that may still have to be written."""
 
     def write_gathered(self) -> None:
-        """Write the gathered rows before the unit's next statement, which may read them.
-
-        Raises `MustRunAgain` when that fails: the rows may be those of other units, and each unit
-        gets its own error when it stores its own rows.
-        """
+        """Write the gathered rows before the unit's next statement, which may read them. Raises
+        `MustRunAgain` when they are refused, because that may be the fault of an earlier unit,
+        whose rows are gone now."""
         self.has_gathered = False
         if self.journal is None:
             return
         try:
             write_gathered(self.journal, self.connection)
         except BaseException as error:
-            # The rows are gone, also if the unit catches this.
             self.is_spoilt = True
             raise MustRunAgain from error
 
@@ -303,6 +301,10 @@ def _run(work: Work[T], unit: _Unit, _: sqlite3.Connection) -> T:
     token = unit_of_work.set(unit)
     try:
         result = _run_to_its_end(work())
+    except BaseException:
+        if unit.is_spoilt and unit.connection.in_transaction:
+            raise MustRunAgain from None
+        raise
     finally:
         unit_of_work.reset(token)
     if unit.is_spoilt:

@@ -1,5 +1,6 @@
 """A batch that is run again fails: no unit is told of a success, and none of the repetition."""
 
+import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -218,6 +219,9 @@ async def test_a_disk_that_fails_between_the_runs_fails_the_batch(
     faulty.statement, faulty.good_runs = statement, good_runs
     ordinary, connection._connection = connection._connection, faulty
     results = await in_one_batch(pool, adding(pool, "a"), Failing(pool))
+    while pool.writer._hop is not None:
+        # The writer's thread answers the batch before it stops.
+        await asyncio.sleep(0)
     connection._connection = ordinary
     faulty.close()
     if statement == "SAVEPOINT unit":
