@@ -92,7 +92,7 @@ class Writer:
         """Run a unit of work, and return its result once it is durable. `kind` is what units have
         in common that fail alike."""
         if kind is None:
-            kind = getattr(work, "__qualname__", None) or type(work).__qualname__
+            kind = _kind_of(work)
         savepoints = self._batches.savepoints
 
         def run(raw: sqlite3.Connection) -> T:
@@ -284,6 +284,14 @@ class Writer:
         if self._hop is not None:
             await asyncio.wait({self._hop})
         await self._connection.close()
+
+
+def _kind_of(work: Work[Any]) -> str:
+    """The name of the function or class that made the unit."""
+    function: object = work
+    while isinstance(function, partial):
+        function = function.func
+    return getattr(function, "__qualname__", None) or type(function).__qualname__
 
 
 def _deliver(batch: Batch) -> None:

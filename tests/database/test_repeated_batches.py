@@ -2,6 +2,7 @@
 
 import asyncio
 from contextvars import ContextVar
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -99,6 +100,22 @@ async def test_what_units_have_in_common_is_who_made_them(pool: AsyncConnectionP
     for unit in (one, other, one, other):
         with pytest.raises(KeyError):
             await pool.run_unit(unit)
+    assert pool.writer.stats.repeated_batches == 2
+
+
+async def test_units_that_are_made_of_different_functions_by_partial_have_nothing_in_common(
+    pool: AsyncConnectionPool,
+) -> None:
+    async def one(name: str) -> None:
+        await Failing(pool, name=name)()
+
+    async def other(name: str) -> None:
+        await Failing(pool, name=name)()
+
+    for function in (one, other, one, other):
+        for unit in (partial(function, "a"), partial(partial(function), "b")):
+            with pytest.raises(KeyError):
+                await pool.run_unit(unit)
     assert pool.writer.stats.repeated_batches == 2
 
 
