@@ -147,10 +147,11 @@ class BatchRunner:
         job: Job[Any] | None = batch[0]
         while job is not None:
             self._stats.wait_total += now - job.queued_at
-            if not self._journal.is_due_before(job.kind) or self._write_gathered(raw):
-                self._run_job(raw, job)
-            else:
+            if self._journal.is_due_before(job.kind) and not self._write_gathered(raw):
                 self._run_again(raw, batch, self._journal.gathering)
+            else:
+                self._journal.gathering = job.kind
+                self._run_job(raw, job)
             if isinstance(job.error, MustRunAgain):
                 self._run_again(raw, batch, job.kind)
             now = time.monotonic()
@@ -173,15 +174,19 @@ class BatchRunner:
     def _run_job(self, raw: sqlite3.Connection, job: Job[Any]) -> None:
         job.run(raw)
         if not raw.in_transaction:
+            reason = job.error
+            if isinstance(reason, MustRunAgain):
+                # There is nothing left to run again, so the unit fails like the others.
+                job.error, reason = None, reason.__cause__
             # Also if the unit swallowed the error, because later statements would autocommit.
-            raise _reason_for_others(job.error)
+            raise _reason_for_others(reason)
 
     def _write_gathered(self, raw: sqlite3.Connection) -> bool:
         """Write what the units gathered. Returns False when that failed and the units have to run
         again, each of which then gets its own error."""
         try:
             write_gathered(self._journal, raw)
-        except Exception as error:  # noqa: BLE001 - the second run raises it where it belongs
+        except BaseException as error:  # noqa: BLE001 - the second run raises it where it belongs
             if not raw.in_transaction:
                 raise _reason_for_others(error) from None
             return False

@@ -25,6 +25,7 @@ class Journal:
         "_gathered",
         "_gathered_by",
         "_has_written",
+        "_taken",
         "gathering",
         "on_commit",
         "write_entries",
@@ -40,12 +41,13 @@ class Journal:
         self._has_written = False
         self._gathered: list[Any] = []
         self._gathered_by: WriteEntries | None = None
+        self._taken = 0
         self.gathering: Hashable = None
         """The kind of the units that gathered the waiting rows, or may gather the first."""
 
     def mark(self) -> tuple[int, int]:
         """The present state, for `cut`."""
-        return len(self._entries), len(self._gathered)
+        return len(self._entries), self._taken + len(self._gathered)
 
     @property
     def entries(self) -> Sequence[Any]:
@@ -68,7 +70,8 @@ class Journal:
         """Drop what was added since the `mark`, because its unit is undone."""
         entries, gathered = mark
         del self._entries[entries:]
-        del self._gathered[gathered:]
+        # Rows may have been taken since then; those that wait came later.
+        del self._gathered[max(0, gathered - self._taken) :]
 
     def gather(self, write: WriteEntries, rows: Sequence[Any]) -> int:
         """Add rows for `write`, and return how many wait. The journal must have none for another
@@ -84,15 +87,13 @@ class Journal:
     def take_gathered(self) -> tuple[WriteEntries | None, list[Any]]:
         """Remove and return the gathered rows, and the function that writes them."""
         rows, self._gathered = self._gathered, []
+        self._taken += len(rows)
         return self._gathered_by, rows
 
     def is_due_before(self, kind: Hashable) -> bool:
         """Whether gathered rows must be written before a unit of this kind runs, which may read
         them: those of other kinds than the units that gathered them."""
-        if not self._gathered:
-            self.gathering = kind
-            return False
-        return kind != self.gathering
+        return bool(self._gathered) and kind != self.gathering
 
     def take(self) -> list[Any]:
         """Remove and return all entries."""

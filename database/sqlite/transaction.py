@@ -219,11 +219,9 @@ class _Unit:
             return
         try:
             write_gathered(self.journal, self.connection)
-        except BaseException:
-            if not self.connection.in_transaction:
-                raise
+        except BaseException as error:
             self.is_spoilt = True
-            raise MustRunAgain from None
+            raise MustRunAgain from error
 
 
 class unit_transaction:  # noqa: N801 - used like a function; a generator takes three times as long
@@ -328,14 +326,16 @@ def _run(work: Work[T], unit: _Unit, _: sqlite3.Connection) -> T:
 
 
 def write_gathered(journal: Journal, connection: sqlite3.Connection) -> None:
-    """Write the gathered rows of the journal. Raises what their function raises; the rows are gone
-    then."""
+    """Write the gathered rows of the journal. Raises what their function raises, and
+    `TransactionLost` when it has ended the transaction; the rows are gone then."""
     write, rows = journal.take_gathered()
     if not rows or write is None:
         return
     transaction = InlineTransaction(connection)
     try:
         _run_to_its_end(write(transaction, rows))
+        # Also if the function swallowed the error, because later statements would autocommit.
+        require_transaction(connection)
     finally:
         transaction.end()
 

@@ -290,6 +290,22 @@ async def _caught_and_lost(pool: AsyncConnectionPool) -> None:
         await tx.execute(ADD, (LARGE, 0))
 
 
+@pytest.mark.usefixtures("written")
+async def test_a_unit_that_catches_all_until_the_transaction_is_lost_fails_like_the_batch(
+    pool: AsyncConnectionPool,
+) -> None:
+    async def work() -> None:
+        async with pool.transaction() as tx:
+            await caught(pool, "lost")
+            with contextlib.suppress(UniqueViolation):
+                await tx.execute("INSERT OR ROLLBACK INTO items (name) VALUES ('a'), ('a')")
+
+    results = await in_one_batch(pool, adding(pool, "before"), work)
+    assert [type(result) for result in results] == [TransactionLost] * 3
+    assert await names(pool) == []
+    await assert_at_rest(pool)
+
+
 async def test_a_reading_unit_catches_failures_as_it_did(pool: AsyncConnectionPool) -> None:
     async def refused() -> None:
         async with pool.transaction() as tx:
