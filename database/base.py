@@ -79,7 +79,10 @@ class TableAccess:
         return bound
 
     def now(self) -> str:
-        """The clock's time as stored text."""
+        """The clock's time as stored text; in a transaction the time of its first change."""
+        return self.db.time(self._read_clock)
+
+    def _read_clock(self) -> str:
         return time_text(self.clock())
 
 
@@ -241,7 +244,11 @@ class BaseRepository(TableAccess, Generic[T]):
             raise InvalidValue(
                 f"{self.table_name} has no settable column {', '.join(sorted(unknown))}"
             )
-        return {name: encode(value) for name, value in data.items()}
+        return {
+            # Most values are such texts, and calling a function takes longer than the look.
+            name: value if type(value) is str and "\0" not in value else encode(value)
+            for name, value in data.items()
+        }
 
     async def insert(self, columns: Mapping[str, Value]) -> dict[str, Any]:
         """Insert a row with these columns. Returns all columns as they are stored."""

@@ -124,6 +124,11 @@ class Executor(Protocol):
         unit, before a unit of another kind, and before the COMMIT."""
         ...
 
+    def time(self, read: Callable[[], str]) -> str:
+        """The result of `read`, a clock; inside a transaction always the first one, so that all of
+        its changes have the same time."""
+        ...
+
     def waiting_entries(self) -> Sequence[Any]:
         """The entries that the open transaction has so far, of all units of its batch; none outside
         of a transaction."""

@@ -77,9 +77,11 @@ class AuditChain:
                 (
                     _text_field(previous_mac),
                     _number_field(id),
-                    _kept_fields(at, actor, token, action),
+                    _text_field(at),
+                    _kept_fields(actor, token),
+                    _kept_field(action),
                     _text_field(target),
-                    _number_field(project),
+                    _kept_field(project),
                     _kept_field(fields),
                     _text_field(request),
                     _kept_field(version),
@@ -165,5 +167,5 @@ _kept_field = lru_cache(maxsize=1024)(_field)
 
 @lru_cache(maxsize=1024)
 def _kept_fields(*values: str | int | None) -> bytes:
-    """For values that the rows of one unit have."""
+    """For values that many rows have together."""
     return b"".join(map(_field, values))

@@ -87,7 +87,7 @@ class ChainEnd:
 
     def written(self, head: AuditHead, rows: Iterable[UnnumberedRow]) -> None:
         """Note the end that the transaction with these rows will have if it is committed."""
-        self._written = head, any(row.action == _REVEALED for row in rows)
+        self._written = head, _REVEALED in [row.action for row in rows]
 
     def follow(self) -> None:
         """The transaction is durable. Keeps its head if it has reveals, before they are

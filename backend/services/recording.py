@@ -71,7 +71,7 @@ class Recorder:
             return
         principal = current_principal()
         name, token_id = principal.name, principal.token_id
-        at = time_text(self._clock())
+        at = repositories.executor.time(self._read_clock)
         request_id = current_request_id()
         # What the service does itself, no client did, even if its request was the occasion.
         address = current_client_address() if principal is not SYSTEM else None
@@ -94,6 +94,9 @@ class Recorder:
                 for kind, target, project_id, fields, version, client, row in events
             ]
         )
+
+    def _read_clock(self) -> str:
+        return time_text(self._clock())
 
     async def write(self, executor: Executor, rows: Sequence[UnnumberedRow]) -> None:
         """Store the rows of a batch at the end of the chain. Called by the engine before the

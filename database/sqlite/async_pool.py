@@ -211,6 +211,10 @@ class AsyncConnectionPool:
 
         await self.run_unit(work)
 
+    def time(self, read: Callable[[], str]) -> str:
+        """The result of `read`."""
+        return read()
+
     def waiting_entries(self) -> Sequence[Any]:
         """None: there is no open transaction."""
         return ()

@@ -44,7 +44,7 @@ _MOST_GATHERED = 128
 class InlineTransaction:
     """A transaction on the current thread. Its coroutines never suspend."""
 
-    __slots__ = ("_connection", "_journal", "_unit")
+    __slots__ = ("_connection", "_journal", "_time", "_unit")
 
     dialect = SQLITE
 
@@ -52,6 +52,7 @@ class InlineTransaction:
         self._connection: sqlite3.Connection | None = connection
         self._unit = unit
         self._journal = unit.journal if unit is not None else None
+        self._time: str | None = None
 
     async def fetch_all(self, sql: str, params: Params = ()) -> list[Row]:
         return self.call(fetch_all, sql, params)
@@ -97,6 +98,11 @@ class InlineTransaction:
             # Within the time of this unit, after which the batch looks at the clock.
             unit.write_gathered()
 
+    def time(self, read: Callable[[], str]) -> str:
+        if self._time is None:
+            self._time = read()
+        return self._time
+
     def waiting_entries(self) -> Sequence[Any]:
         return self._journal.entries if self._journal is not None else ()
 
@@ -106,7 +112,8 @@ class InlineTransaction:
         connection = self._connection
         if connection is None:
             raise UnitOfWorkError("a transaction can't be used after its block")
-        require_transaction(connection)
+        if not connection.in_transaction:
+            require_transaction(connection)
         unit = self._unit
         if unit is not None and unit.has_gathered:
             unit.write_gathered()
@@ -120,13 +127,14 @@ class InlineTransaction:
 class HoppingTransaction:
     """A transaction that hops to the connection's thread for each statement."""
 
-    __slots__ = ("_connection", "_journal")
+    __slots__ = ("_connection", "_journal", "_time")
 
     dialect = SQLITE
 
     def __init__(self, connection: HopConnection, journal: Journal) -> None:
         self._connection: HopConnection | None = connection
         self._journal = journal
+        self._time: str | None = None
 
     async def fetch_all(self, sql: str, params: Params = ()) -> list[Row]:
         return await self._call(fetch_all, sql, params)
@@ -159,6 +167,11 @@ class HoppingTransaction:
 
     async def gather(self, write: WriteEntries, rows: Sequence[Any]) -> None:
         await write(self, rows)
+
+    def time(self, read: Callable[[], str]) -> str:
+        if self._time is None:
+            self._time = read()
+        return self._time
 
     def waiting_entries(self) -> Sequence[Any]:
         return self._journal.entries

@@ -52,6 +52,9 @@ class Explaining:
     async def append(self, entries: Sequence[Any]) -> None:
         await self._executor.append(entries)
 
+    def time(self, read: Callable[[], str]) -> str:
+        return self._executor.time(read)
+
     def waiting_entries(self) -> Sequence[Any]:
         return self._executor.waiting_entries()
 

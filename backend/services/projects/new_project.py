@@ -1,7 +1,6 @@
 """The steps that create a project."""
 
-from collections.abc import Collection
-from collections.abc import Set as AbstractSet
+from functools import lru_cache
 
 from backend.repositories import Repositories
 from backend.repositories.guarded_rows import CONFIGURATIONS, PROJECTS, written_row
@@ -35,7 +34,7 @@ async def add_project(
             Kind.PROJECT_CREATED,
             project_target(id),
             id,
-            _created_fields(project.model_fields_set, settings),
+            _created_fields(frozenset(project.model_fields_set), tuple(settings)),
             1,
             None,
             written_row(PROJECTS, created),
@@ -61,6 +60,7 @@ async def add_project(
     return id, row_json(created, PROJECT_MEMBERS)
 
 
-def _created_fields(fields: AbstractSet[str], settings: Collection[str]) -> tuple[str, ...]:
+@lru_cache(maxsize=1024)
+def _created_fields(fields: frozenset[str], settings: tuple[str, ...]) -> tuple[str, ...]:
     """The names of the given fields, with those of the settings."""
     return (*(fields - _NOT_FIELDS), *(f"settings.{name}" for name in settings))
