@@ -119,9 +119,15 @@ class Executor(Protocol):
         ...
 
     async def gather(self, write: "WriteEntries", rows: Sequence[Any]) -> None:
-        """Have `write` store the rows, perhaps together with those of the units that follow. That
-        happens before anything can see whether it has happened: before the next statement of this
-        unit, before a unit of another kind, and before the COMMIT."""
+        """Have `write` store the rows, perhaps together with those of the units that follow: at the
+        latest before the next statement of this unit, a unit of another kind, and the COMMIT.
+
+        Until a unit has gathered, its statements may not see what earlier units of its kind have
+        gathered, so it must not read or change the same rows before. Pass the same object as
+        `write` each time, because rows are stored together only if it is the same. If the unit
+        fails, its rows are dropped; if its rows can't be stored, it fails with the error of
+        `write`, and the other units do not.
+        """
         ...
 
     def time(self, read: Callable[[], str]) -> str:
@@ -144,7 +150,7 @@ class Transaction(Executor, Protocol):
 
 WriteEntries: TypeAlias = Callable[[Executor, Sequence[Any]], Coroutine[Any, Any, None]]
 """Writes what the units of a batch appended or gathered, in the order of the units. It awaits only
-statements of the executor."""
+statements of the executor, and may run in the context of any of the units."""
 
 
 class Dialect(Protocol):

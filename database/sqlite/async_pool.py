@@ -227,8 +227,8 @@ class AsyncConnectionPool:
         `work` makes a coroutine that uses `transaction()` and awaits only its statements. The unit
         is atomic. With `read_only`, all its statements see one snapshot and may not write. An
         urgent unit runs before all waiting ones. `kind` is what units have in common that fail
-        alike; without it, they are made by the same function. Raises the errors of the unit, and
-        `UnitOfWorkError` when it awaits anything else.
+        alike and may gather rows together; without it, they are made by the same function. Raises
+        the errors of the unit, and `UnitOfWorkError` when it awaits anything else.
         """
         writer, readers = self._parts()
         if read_only:

@@ -1,4 +1,5 @@
-"""Entries that units of work append, all written just before the COMMIT that they share."""
+"""What units of work leave to be written later: entries, all of them just before the COMMIT that
+they share, and gathered rows, before anything may read them."""
 
 import logging
 from collections.abc import Callable, Hashable, Sequence
@@ -15,7 +16,7 @@ def nothing_follows() -> None:
 
 
 class Journal:
-    """The entries of the transaction that the writer's connection has open.
+    """The entries and gathered rows of the transaction that the writer's connection has open.
 
     Only the code that runs inside that transaction may use it, on whichever thread that is.
     """

@@ -90,7 +90,7 @@ class Writer:
 
     async def run_unit(self, work: Work[T], *, urgent: bool = False, kind: Hashable = None) -> T:
         """Run a unit of work, and return its result once it is durable. `kind` is what units have
-        in common that fail alike."""
+        in common that fail alike and may gather rows together."""
         if kind is None:
             kind = _kind_of(work)
         savepoints = self._batches.savepoints
