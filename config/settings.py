@@ -156,7 +156,7 @@ class Settings(BaseSettings):
 
     max_concurrent_requests: Annotated[
         int, Field(ge=1, le=100_000), Rule("must be an integer between 1 and 100000")
-    ] = 16
+    ] = 32
     """How many reading requests, and as many writing ones, run at once. Other requests wait, and
     tokens take turns."""
 
