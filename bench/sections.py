@@ -52,7 +52,7 @@ def _engine(options: Options, folder: Path, results: Results) -> None:
 
 
 def _guard(options: Options, folder: Path, results: Results) -> None:
-    rounds = 3 if options.quick else 10
+    rounds = 5 if options.quick else 40
     for _ in range(options.rounds):
         _add(_child("bench.guard", folder, "--rounds", str(rounds)), results)
 
