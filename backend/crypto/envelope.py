@@ -90,20 +90,14 @@ def encoded(data: bytes) -> str:
     return binascii.b2a_base64(data, newline=False).translate(_TO_URL, b"=").decode()
 
 
-def unchecked(text: str) -> bytes:
-    """The data that `encoded` made this text from; anything for another text. Raises `ValueError`
-    for a text that is not base64."""
-    # The decoder ignores surplus padding.
-    return binascii.a2b_base64(text.encode().translate(_FROM_URL) + b"==")
-
-
 def decoded(text: str) -> bytes | None:
     """The data that `encoded` made this text from. None when `encoded` can't have made it, or the
     data is too short for a nonce and a tag."""
     if not text.isascii():
         return None
     try:
-        data = unchecked(text)
+        # The decoder ignores surplus padding.
+        data = binascii.a2b_base64(text.encode().translate(_FROM_URL) + b"==")
     except binascii.Error:
         return None
     # The decoder skips unknown characters, so the text must match what `encoded` writes.

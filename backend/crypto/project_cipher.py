@@ -20,7 +20,6 @@ from backend.crypto.envelope import (
     decoded,
     encoded,
     prefix,
-    unchecked,
 )
 from backend.errors import SecretUnreadable
 
@@ -36,14 +35,13 @@ class ProjectCipher:
 
     # Every value that is written or compared goes through here, so the parts that all values of a
     # project share are computed once.
-    __slots__ = ("_aead", "_end", "_home", "_prefix", "_secret")
+    __slots__ = ("_aead", "_end", "_home", "_prefix")
 
     def __init__(self, key: bytes, key_id: str, home: bytes) -> None:
         """`home` is the part of the additional data that names the installation and project."""
         self._aead = AESGCM(key)
         self._prefix = prefix(key_id)
         self._home = home
-        self._secret = _FORMAT_FIELD + field(OF_SECRETS) + home
         self._end = field(ALGORITHM) + field(key_id)
 
     def seal(self, name: str, version: int, value: SecretStr, purpose: str = OF_SECRETS) -> str:
@@ -65,18 +63,11 @@ class ProjectCipher:
         return value
 
     def holds(self, name: str, version: int, text: str, value: SecretStr) -> bool:
-        """Whether `open` would return this value for a text that `seal` made. The comparison takes
-        constant time."""
-        if not text.startswith(self._prefix):
-            return False
-        # Not through `_data`, whose other checks are for texts from anywhere.
-        data = unchecked(text[len(self._prefix) :])
-        bound = self._secret + field(name) + field(version) + self._end
-        try:
-            present = self._aead.decrypt(data[:NONCE_BYTES], data[NONCE_BYTES:], bound)
-        except (InvalidTag, ValueError):
-            return False
-        return hmac.compare_digest(present, value.get_secret_value().encode())
+        """Whether `open` would return this value. The comparison takes constant time."""
+        present = self._data(name, version, text, OF_SECRETS)
+        return present is not None and hmac.compare_digest(
+            present, value.get_secret_value().encode()
+        )
 
     def _sealed(self, name: str, version: int, value: SecretStr, purpose: str) -> str | None:
         """The stored text; None when the value can't be UTF-8 or has the wrong length."""

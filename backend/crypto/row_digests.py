@@ -43,13 +43,14 @@ class RowDigests:
         data = _json((table, entry_id, target, version, values))
         # A malformed text has U+FFFD, which begins with this byte.
         if b"\xef" in data and values is not None and any(map(_is_malformed, values)):
-            data = _json_with_bytes((table, entry_id, target, version, [*map(_as_stored, values)]))
+            head = _json((table, entry_id, target, version))
+            data = head[:-1] + b",[" + b",".join(map(_json_as_stored, values)) + b"]]"
         mac = self._begun.copy()
         mac.update(data)
         return f"{FORMAT}:{mac.finalize().hex()}"
 
 
-def _json(content: Sequence[object]) -> bytes:
+def _json(content: object) -> bytes:
     """The content as JSON in UTF-8. A test holds both ways equal."""
     try:
         # Takes a third of the time of the standard library's encoder.
@@ -65,13 +66,9 @@ def _is_malformed(value: Value) -> bool:
     return isinstance(value, MalformedText)
 
 
-def _as_stored(value: Value) -> Value:
-    """The value with each byte that is not UTF-8 as a surrogate."""
-    if isinstance(value, MalformedText):
-        return value.stored.decode("utf-8", "surrogateescape")
-    return value
-
-
-def _json_with_bytes(content: Sequence[object]) -> bytes:
-    text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+def _json_as_stored(value: Value) -> bytes:
+    """The value as JSON; a malformed text with the bytes that are not UTF-8."""
+    if not isinstance(value, MalformedText):
+        return _json(value)
+    text = json.dumps(value.stored.decode("utf-8", "surrogateescape"), ensure_ascii=False)
     return text.encode("utf-8", "surrogateescape")

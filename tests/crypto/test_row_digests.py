@@ -55,6 +55,7 @@ def test_each_part_counts() -> None:
 @given(st.binary(min_size=1), st.lists(TEXTS))
 @example(b"\xff", ["\ufffd"])
 @example(b'"\xc3"', [])
+@example(b"\xff", ["\ud800"])
 def test_a_malformed_text_is_covered_as_its_bytes(stored: bytes, others: list[str]) -> None:
     text = MalformedText(stored)
     same = RowDigests(KEY).of("t", 1, "t/1", 1, [*others, text])
