@@ -96,7 +96,7 @@ class BaseRepository(TableAccess, Generic[T]):
     writable: ClassVar[frozenset[str]] = frozenset()
     versioned: ClassVar[bool] = True
     """Whether the table has `updated_at` and `version`."""
-    defaults: ClassVar[Mapping[str, Value]] = MappingProxyType({})
+    defaults: ClassVar[Mapping[str, Value]] = MappingProxyType({"version": 1})
     """The values of the columns that `insert` may leave out, as the schema declares them."""
 
     def __init__(
