@@ -78,7 +78,7 @@ class Edge:
         kept_path = self.kept_path
         if kept_path is not None:
             began = time.perf_counter()
-            found = kept_path.find(scope)
+            found = await kept_path.take(scope)
             if found is not None:
                 await self._send_kept(scope, *found, send, began)
                 if kept_path.is_turn_over():

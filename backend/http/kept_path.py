@@ -11,8 +11,10 @@ from starlette.types import Scope
 from backend.http.authentication import count_request, known_sender
 from backend.http.exchange import takes_gzip
 from backend.http.kept_answers import KeptAnswer
+from backend.http.kept_turns import KeptTurns
 from backend.http.request_head import Headers, read_head
 from backend.http.state import AppState
+from backend.services.principal import Principal
 
 _METHODS = frozenset({"GET", "HEAD"})
 
@@ -29,12 +31,26 @@ class KeptPath:
         self._state = state
         self._kept = state.kept
         self._admits = admits
+        self._turns = KeptTurns()
         self.answered = 0
         """How many requests got a kept answer."""
 
-    def find(self, scope: Scope) -> tuple[Headers, KeptAnswer] | None:
+    async def take(self, scope: Scope) -> tuple[Headers, KeptAnswer] | None:
         """The headers of the request and its answer; `None` if it must take the ordinary way. A
         request that gets an answer is counted as one of its token."""
+        found = self._find(scope)
+        if found is None:
+            return None
+        client = found[2].token_id or _address(scope)
+        if not self._turns.take(client):
+            await self._turns.wait(client)
+            found = self._find(scope)
+        if found is None or not count_request(self._state, found[2]):
+            return None
+        self.answered += 1
+        return found[:2]
+
+    def _find(self, scope: Scope) -> tuple[Headers, KeptAnswer, Principal] | None:
         if scope["method"] not in _METHODS:
             return None
         audiences = self._kept.find(scope)
@@ -51,15 +67,17 @@ class KeptPath:
         answer = audiences.get((principal.project_ids, gzip))
         if answer is None or not principal.may(answer.scope):
             return None
-        if not count_request(self._state, principal):
-            return None
-        self.answered += 1
-        return headers, answer
+        return headers, answer, principal
 
     def is_turn_over(self) -> bool:
         """Whether it is time to let other tasks run. A kept answer waits for nothing, so a caller
         in a loop, without a network, would never let them."""
         return self.answered % _TURN == 0
+
+
+def _address(scope: Scope) -> str:
+    client = scope.get("client")
+    return client[0] if client is not None else ""
 
 
 def _may_have_body(headers: Headers) -> bool:

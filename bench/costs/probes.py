@@ -65,7 +65,7 @@ PROBES: dict[str, tuple[str, ...]] = {
     ),
     BODY: ("backend.http.token_checks:read_body",),
     ENDPOINT: ("backend.http.fast_path.direct_call:DirectCall.__call__",),
-    KEPT: ("backend.http.kept_path:KeptPath.find",),
+    KEPT: ("backend.http.kept_path:KeptPath.take",),
     FAIR: (
         "backend.http.fair_queue:FairQueue.take",
         "backend.http.fair_queue:FairQueue.wait",
