@@ -59,11 +59,7 @@ class KeptTurns:
     def _end_turn(self) -> None:
         assert self._loop is not None  # noqa: S101 - it has called this
         self._end = None
-        now = self._clock()
-        self._recent.update(dict.fromkeys(self._answered, now))
-        for client, latest in list(self._recent.items()):
-            if latest < now - LINGER_SECONDS and client not in self._waiting:
-                del self._recent[client]
+        self._note_recent(self._clock())
         self._answered = {}
         for client, waiting in list(self._waiting.items()):
             while waiting and self._answered.get(client, 0) < PER_TURN:
@@ -76,3 +72,14 @@ class KeptTurns:
                 del self._waiting[client]
         if self._answered:
             self._end = self._loop.call_soon(self._end_turn)
+
+    def _note_recent(self, now: float) -> None:
+        # Oldest first, so that a turn does not look at all clients.
+        for client in (*self._answered, *self._waiting):
+            self._recent.pop(client, None)
+            self._recent[client] = now
+        while self._recent:
+            client, latest = next(iter(self._recent.items()))
+            if latest >= now - LINGER_SECONDS:
+                break
+            del self._recent[client]
