@@ -74,7 +74,7 @@ class KeptTurns:
             self._end = self._loop.call_soon(self._end_turn)
 
     def _note_recent(self, now: float) -> None:
-        # Oldest first, so that a turn does not look at all clients.
+        # Oldest first, so that a turn looks at few of the clients.
         for client in (*self._answered, *self._waiting):
             self._recent.pop(client, None)
             self._recent[client] = now
