@@ -21,7 +21,7 @@ endif
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: FORCE help run test long indirect twice faults coverage check format lint types schema bench lock clean
+.PHONY: FORCE help run test long browser indirect twice faults coverage check format lint types schema bench lock clean
 
 help: ## list the targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -70,6 +70,9 @@ schema: $(VENV)/.dev ## write database/schema.sql, openapi.json and the table of
 	@mv openapi.json.new openapi.json
 	@$(BIN)/python -m tests.rooms
 
+browser: $(VENV)/.browser ## try sessions in the Chromium that is installed, from pages of other origins
+	@$(BIN)/python -m pytest -rs $(ARGS) tests/browser
+
 bench: $(VENV)/.bench ## compare with what people would use instead (ARGS="--quick", ARGS=--help for all)
 	@$(BIN)/python -m bench $(ARGS)
 
@@ -77,6 +80,7 @@ lock: $(VENV)/.dev ## renew the hash-pinned locks from pyproject.toml (ARGS=--up
 	@$(UV_COMPILE) $(ARGS) --output-file backend/requirements.txt
 	@$(UV_COMPILE) $(ARGS) --extra dev --constraints backend/requirements.txt --output-file requirements-dev.txt
 	@$(UV_COMPILE) $(ARGS) --extra bench --constraints backend/requirements.txt --output-file bench/requirements.txt
+	@$(UV_COMPILE) $(ARGS) --extra browser --constraints requirements-dev.txt --output-file tests/browser/requirements.txt
 
 clean: ## remove the environment and all caches; the data stays
 	@rm -rf $(VENV) build dist htmlcov .cache .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
@@ -110,6 +114,11 @@ $(VENV)/.dev: $(VENV)/.made requirements-dev.txt pyproject.toml
 	@$(LOCKED) requirements-dev.txt
 	@$(PIP) --editable .
 	@touch $(VENV)/.run $@
+
+$(VENV)/.browser: $(VENV)/.dev tests/browser/requirements.txt
+	@echo "Installing the packages for the tests in a browser ..." >&2
+	@$(LOCKED) tests/browser/requirements.txt
+	@touch $@
 
 $(VENV)/.bench: $(VENV)/.run bench/requirements.txt pyproject.toml
 	@echo "Installing the packages for the benchmark ..." >&2

@@ -34,6 +34,9 @@ MAX_TEXT = 1_000_000
 MAX_SECRET_BYTES = 65_536
 MAX_BRANCH_BYTES = 244
 MAX_SECRETS_PER_REQUEST = 500
+UNVERSIONED = frozenset({"last_triggered_at", "last_used_at", "lease_expires_at"})
+"""Members that change without a new version of what they belong to: they don't count as a change
+for clients that ask whether something has changed."""
 
 # Written out, because `\s` means different sets in Rust, Python and ECMAScript.
 _BLANK = r"\x00-\x20\x7f-\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"

@@ -14,6 +14,8 @@ ERROR_TABLE: dict[str, tuple[int, str]] = {
     "not_found": (404, "Nothing was found at this path"),
     "project_not_found": (404, "The project does not exist"),
     "secret_not_found": (404, "The secret does not exist"),
+    "version_not_found": (404, "The version does not exist"),
+    "version_destroyed": (404, "The version's value was destroyed"),
     "snapshot_not_found": (404, "The snapshot does not exist"),
     "webhook_not_found": (404, "The webhook does not exist"),
     "delivery_not_found": (404, "The delivery does not exist"),
@@ -28,15 +30,19 @@ ERROR_TABLE: dict[str, tuple[int, str]] = {
     "invalid_transition": (409, "The current status does not allow this change"),
     "rotation_running": (409, "A key rotation is already running"),
     "lease_lost": (409, "Another worker holds the run's lease"),
+    "version_mismatch": (412, "The resource has another version by now"),
+    "idempotency_in_progress": (409, "A request with this Idempotency-Key is still running"),
     "body_too_large": (413, "The body is too large"),
     "uri_too_long": (414, "The URL is too long"),
     "unsupported_media_type": (415, "The body must be JSON"),
     "validation_failed": (422, "The request has invalid values"),
+    "idempotency_key_reused": (422, "Another request was sent with this Idempotency-Key"),
     "rate_limited": (429, "Too many requests"),
     "headers_too_large": (431, "The headers are too large"),
     "internal": (500, "Something went wrong on the server"),
     "database_busy": (503, "The database is busy"),
     "too_many_connections": (503, "The server has reached its connection limit"),
+    "too_many_streams": (503, "The server has reached its limit of open streams"),
     "database_full": (507, "The database's disk is full"),
 }
 """The HTTP status and the title of the problem document, by code."""
@@ -61,16 +67,6 @@ class StrongroomError(Exception):
     def status(self) -> HTTPStatus:
         """The HTTP status of the answer."""
         return HTTPStatus(ERROR_TABLE[self.code][0])
-
-
-class NotRunning(RuntimeError):
-    """The application was called without its lifespan."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            "the application is not running: run its lifespan around all requests, with "
-            "`async with app.router.lifespan_context(app):` or `with TestClient(app):`"
-        )
 
 
 class NotRecorded(StrongroomError):
@@ -161,6 +157,20 @@ class SecretNotFound(NotFound):
         super().__init__("the project has no secret with this key")
 
 
+class VersionNotFound(NotFound):
+    code = "version_not_found"
+
+    def __init__(self) -> None:
+        super().__init__("no such version is kept: the list of versions names those that are")
+
+
+class VersionDestroyed(NotFound):
+    code = "version_destroyed"
+
+    def __init__(self) -> None:
+        super().__init__("the value of this version was destroyed for good: use another version")
+
+
 class AgentRunNotFound(NotFound):
     code = "agent_run_not_found"
 
@@ -238,9 +248,7 @@ class SecretExists(StrongroomError):
     code = "secret_exists"
 
     def __init__(self) -> None:
-        super().__init__(
-            "the project already has a secret with this key: use PUT to change its value"
-        )
+        super().__init__("the project has a secret with this key: use PUT to change its value")
 
 
 class SecretUnreadable(StrongroomError):
@@ -266,11 +274,43 @@ class ChangedOutside(StrongroomError):
         )
 
 
+class IdempotencyInProgress(StrongroomError):
+    code = "idempotency_in_progress"
+
+    def __init__(self) -> None:
+        super().__init__("send the same request again later", headers={"Retry-After": "1"})
+
+
+class IdempotencyKeyReused(StrongroomError):
+    code = "idempotency_key_reused"
+
+    def __init__(self) -> None:
+        super().__init__("send a new key with each new request; with the same key, repeat it as is")
+
+
 class RotationRunning(StrongroomError):
     code = "rotation_running"
 
     def __init__(self) -> None:
         super().__init__("wait until it ends: GET /api/keys shows its progress")
+
+
+_REVALIDATED = {"Cache-Control": "private, no-cache"}
+
+
+class VersionMismatch(StrongroomError):
+    """A precondition of the request does not hold."""
+
+    code = "version_mismatch"
+
+    def __init__(self, etag: str | None) -> None:
+        """`etag` is the present entity tag; `None` when the resource does not exist."""
+        super().__init__(
+            "the precondition does not hold, and nothing was done: read the resource, decide "
+            "again, and send its present ETag",
+            headers={"ETag": etag, **_REVALIDATED} if etag is not None else {},
+            etag=etag,
+        )
 
 
 class BodyTooLarge(StrongroomError):
@@ -301,6 +341,10 @@ class RateLimited(StrongroomError):
     def __init__(self, detail: str, retry_after: int = 1) -> None:
         """`retry_after` is in seconds."""
         super().__init__(detail, headers={"Retry-After": str(retry_after)})
+
+
+class TooManyStreams(RateLimited):
+    code = "too_many_streams"
 
 
 class ValidationFailed(StrongroomError):

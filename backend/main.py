@@ -22,7 +22,9 @@ from backend.http.openapi import describe
 from backend.http.own_origin import OwnOrigin
 from backend.http.rate_limits import RequestLimits
 from backend.http.route_policy import Queue
+from backend.http.sessions import SessionCookies
 from backend.http.state import AppState, state_of
+from backend.http.streams.streams import Streams
 from backend.observability.log import get_logger
 from backend.observability.log_output import drain_outputs
 from backend.routes import POLICIES, ROUTERS
@@ -36,20 +38,24 @@ logger = get_logger("strongroom")
 
 
 def _new_state(settings: Settings, *, keeps: bool) -> AppState:
-    queue_seconds = settings.db_queue_timeout_seconds
+    own_origin = OwnOrigin(settings.public_url, settings.cors_origins)
+    slots, queue_seconds = settings.max_concurrent_requests, settings.db_queue_timeout_seconds
     return AppState(
         settings=settings,
         auth_required=settings.auth == "token",
         has_open_metrics=settings.is_loopback and not settings.is_production,
         metrics=RequestMetrics(),
-        own_origin=OwnOrigin(settings.public_url, settings.cors_origins),
+        own_origin=own_origin,
+        cookies=SessionCookies(settings.public_url, own_origin),
         cross_origin=CrossOrigin(settings.cors_origins) if settings.cors_origins else None,
         limits=RequestLimits(
             token_per_minute=settings.token_rate_per_minute,
             failed_per_minute=settings.failed_attempts_per_minute,
         ),
         kept=KeptAnswers(POLICIES if keeps else {}),
-        queues={kind: FairQueue(settings.max_concurrent_requests, queue_seconds) for kind in Queue},
+        streams=Streams(settings.max_streams),
+        # Only other clients would notice how long a larger batch takes.
+        queues={kind: FairQueue(slots, queue_seconds, alone=2 * slots) for kind in Queue},
     )
 
 
@@ -116,6 +122,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     finally:
         poisoned.remove_done_callback(_end_process)
         state.kept.stop()
+        state.streams.stop()
         await runtime.stop()
 
 

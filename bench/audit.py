@@ -19,7 +19,8 @@ from typing import Any
 
 from backend.crypto.audit_chain import ORIGIN, AuditChain
 from backend.repositories.audit_repository import AuditRow, UnnumberedRow
-from backend.repositories.guarded_rows import GUARDED_KINDS, GuardedRow
+from backend.repositories.guarded_kinds import GUARDED_KINDS
+from backend.repositories.guarded_rows import GuardedRow
 from backend.runtime import Runtime
 from bench.client import Client
 from bench.contestants import ROOT, strongroom_program

@@ -46,6 +46,16 @@ class Client:
             raise BenchError(f"{method} {path} was answered {status}: {data[:200]!r}")
         return json.loads(data)
 
+    def tag(self, path: str) -> str:
+        """The `ETag` of the answer to a `GET`. Raises `BenchError` when it has none."""
+        self._connection.request("GET", path, headers=self._headers)
+        answer = self._connection.getresponse()
+        answer.read()
+        tag = answer.getheader("ETag")
+        if tag is None:
+            raise BenchError(f"GET {path} was answered {answer.status} without an ETag")
+        return tag
+
     def has(self, method: str, path: str, body: Any = None) -> bool:
         """Whether the server has this call. Raises `BenchError` when the call exists and fails."""
         status, data = self.send(method, path, body)

@@ -14,6 +14,25 @@ USE_TITLES = {
     "p999": "P99.9 ms",
 }
 
+SEARCHES = {
+    "rare": "a part that one has",
+    "word": "a part that one in a thousand has",
+    "common": "a part that all have",
+    "absent": "a part that none has",
+    "two": "two letters",
+    "one": "one letter",
+}
+LOOK_UPS = {
+    "nothing": "of a project, alone",
+    "searches": "beside six searches for two letters",
+    "pages": "beside six pages of 500",
+}
+
+CONDITIONS = {
+    "read": ("read one project, kept", "200", "304"),
+    "list": ("list 50 projects, kept", "200", "304"),
+    "patch": ("change a project's name", "without If-Match", "with If-Match"),
+}
 TITLES = {
     "engine.write.engine": "engine, 64 waiting writers, writes a second",
     "engine.write.commit_each": "plain sqlite3, one thread, a COMMIT each, writes a second",
@@ -29,6 +48,37 @@ TITLES = {
     "guard.create.with": "create with them, µs",
     "guard.reveal.without": "unkept reveal without guarded rows, 64 at once, µs of the processor",
     "guard.reveal.with": "unkept reveal with them, µs",
+    **{
+        f"search.{kind}.{order}.{field}": f"a million projects, {what}, {by}, {LOAD_TITLES[field]}"
+        for kind, what in SEARCHES.items()
+        for order, by in (("newest", "newest first"), ("name", "by name"))
+        for field in ("p50", "p99")
+    },
+    **{
+        f"search.lookup.{beside}.{field}": f"look-up {what}, {LOAD_TITLES[field]}"
+        for beside, what in LOOK_UPS.items()
+        for field in ("p50", "p99")
+    },
+    **{
+        f"search.lookup.{beside}.{field}": f"look-up {what}, share of time that the loop {does}"
+        for beside, what in LOOK_UPS.items()
+        for field, does in (("running", "runs"), ("waiting", "waits for a processor"))
+    },
+    "search.index.per_second": "projects that are indexed a second, by an idle server",
+    "streams.creates.without": "64 connections create, creates a second",
+    "streams.creates.with": "beside 100 streams of another project, creates a second",
+    **{
+        f"streams.{name}.{field}": f"{count} creates a second asked for, {what}"
+        for name, count in (("some", "100 streams, 500"), ("many", "2,000 streams, 5"))
+        for field, what in (
+            ("writes_per_second", "creates a second"),
+            ("p50", "from a change, before its COMMIT, to its event, P50 ms"),
+            ("p99", "P99 ms"),
+        )
+    },
+    "streams.health.p50": "/health beside 2,000 streams and these creates, P50 ms",
+    "streams.health.p99": "/health beside them, P99 ms",
+    "streams.kib_each": "memory of a stream, KiB",
     "memory.requests.few.count": "requests of every kind, the fewer",
     "memory.requests.few.mib": "resident after the fewer, MiB",
     "memory.requests.many.count": "requests of every kind, the more",
@@ -57,6 +107,12 @@ TITLES = {
         for peer, by in (("", "not kept"), ("ceiling-", "the ceiling beside it"))
     },
     **{
+        f"conditional.{kind}.{how}.{field}": f"{what}, {by}, {USE_TITLES[field]}"
+        for kind, (what, *ways) in CONDITIONS.items()
+        for how, by in zip(("without", "with"), ways, strict=True)
+        for field in ("per_second", "cpu_us")
+    },
+    **{
         f"neighbour.{name}.{beside}.p99": f"{WORKLOADS[name].title}, 8 connections by {by}, P99 ms"
         for name in NEIGHBOUR
         for beside, by in (("beside_one", "8"), ("beside_ten", "80"))
@@ -66,6 +122,9 @@ TITLES = {
         for name, use in {"create": "create (beside the other use cases)", **USE_CASES}.items()
         for field, title in USE_TITLES.items()
     },
+    "growth.backup.estimate": "estimated time of a backup, when a third is done, against the real",
+    "growth.retention.per_second": "logs removed while 1,000 a second arrive, rows a second",
+    "growth.retention.read.p99": "a look-up of a run meanwhile, P99 ms",
     "bulk.logs.rows_per_second": "logs, a thousand in each request, rows a second",
     "bulk.test_results.rows_per_second": "test results, a thousand in each request, rows a second",
     **{

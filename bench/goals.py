@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from bench import growth_kinds
 from bench.verdicts import Goal, Relation, Verdict
 from bench.workloads import WORKLOADS
 
@@ -203,7 +204,82 @@ def _inside() -> tuple[Goal, ...]:
     )
 
 
-GOALS = (*_comparisons(), *_latencies(), *_answers(), *_other_use_cases(), *_inside())
+def _search() -> tuple[Goal, ...]:
+    """A million projects, over one connection."""
+    most = {"rare": 5.0, "word": 5.0, "common": 5.0, "absent": 5.0, "two": 50.0, "one": 50.0}
+    return (
+        *(
+            _at_most(
+                f"search among a million projects, {kind}, {order}: P99",
+                f"search.{kind}.{order}.p99",
+                bound,
+                "ms",
+            )
+            for kind, bound in most.items()
+            for order in ("newest", "name")
+        ),
+        *(
+            _at_most(
+                f"look-ups beside six {title}: P99 against the P99 alone",
+                f"search.lookup.{beside}.p99",
+                2.0,
+                "x",
+                over="search.lookup.nothing.p99",
+            )
+            for beside, title in (("searches", "slow searches"), ("pages", "pages of 500"))
+        ),
+    )
+
+
+def _growth() -> tuple[Goal, ...]:
+    """An installation with many rows against one with a thousand of each kind."""
+    return (
+        *(
+            _at_most(
+                f"growth: {title}: P50 against a thousand",
+                f"growth.{kind}.many.p50",
+                1.3,
+                "x",
+                over=f"growth.{kind}.few.p50",
+            )
+            for kind, title in growth_kinds.KINDS.items()
+        ),
+        *(
+            _at_most(
+                f"growth: {title}: P99",
+                f"growth.{kind}.many.p99",
+                50.0 if kind.endswith("two") else 5.0,
+                "ms",
+            )
+            for kind, title in growth_kinds.SEARCHES.items()
+        ),
+        _at_most("growth: start until ready", "growth.start.many.seconds", 1.5, "s"),
+        Goal(
+            "growth: a backup's estimated time, when a third is done, against the real one",
+            "growth.backup.estimate",
+            Relation.AT_LEAST,
+            0.5,
+            unit="x",
+        ),
+        Goal(
+            "growth: logs removed while 1,000 a second arrive",
+            "growth.retention.per_second",
+            Relation.AT_LEAST,
+            1_000.0,
+            unit="rows/s",
+        ),
+    )
+
+
+GOALS = (
+    *_comparisons(),
+    *_latencies(),
+    *_answers(),
+    *_other_use_cases(),
+    *_inside(),
+    *_search(),
+    *_growth(),
+)
 
 
 def verdicts(metrics: Mapping[str, float]) -> list[Verdict]:

@@ -12,12 +12,13 @@ import json
 import statistics
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import uvloop
 
+from backend.repositories.audit_repository import UnnumberedRow
 from backend.repositories.guarded_rows import GuardedRowsRepository
 from backend.repositories.project_secrets_repository import (
     ProjectSecretsRepository,
@@ -45,7 +46,7 @@ class Unguarded:
 
     def __enter__(self) -> None:
         self._end.keeper = None
-        self._replace(Recorder, "_row_digests", _nothing)
+        self._replace(Recorder, "_numbered", _without_digests)
         self._replace(Guard, "forged", _nothing)
         self._replace(GuardedRowsRepository, "newest", _no_entry)
         self._replace(ProjectSecretsRepository, "get_recorded", _unrecorded)
@@ -64,6 +65,13 @@ class Unguarded:
 
 async def _nothing(*_: object) -> dict[int, str]:
     return {}
+
+
+async def _without_digests(
+    recorder: Recorder, _: object, rows: Sequence[UnnumberedRow], first_id: int
+) -> list[tuple[Any, ...]]:
+    recorder._written = []
+    return [(id, *row[:9], None, row[9]) for id, row in enumerate(rows, first_id)]
 
 
 async def _no_entry(*_: object) -> None:

@@ -1,7 +1,7 @@
 """The options of a run."""
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,10 +10,12 @@ from bench.goals import CONNECTIONS
 from bench.workloads import WORKLOADS, Workload
 
 SECTIONS = (
-    *("tail", "extremes", "neighbour", "kept", "unkept", "uses", "bulk"),
-    *("engine", "guard", "depth", "memory", "import", "parts"),
+    *("tail", "extremes", "neighbour", "kept", "unkept", "conditional", "uses", "bulk"),
+    *("engine", "guard", "depth", "search", "streams", "growth", "memory", "import", "parts"),
 )
 """The measurements besides the workloads: see `bench.sections`."""
+
+GROWTH = {"projects": 1_000_000, "runs": 1_000_000, "logs": 1_000_000}
 
 ALL = tuple(workload.name for workload in WORKLOADS) + SECTIONS
 
@@ -32,6 +34,8 @@ class Options:
     output: Path | None
     report: Path | None
     work: Path | None
+    growth: Mapping[str, int]
+    """The rows of each kind in the larger installation of the section `growth`."""
 
     @property
     def scale(self) -> float:
@@ -48,7 +52,7 @@ class Options:
         """Whether nothing is left out, so that the documentation may show the run."""
         return (
             not self.quick
-            and self.rounds >= 5
+            and self.rounds >= 3
             and set(self.only) == set(ALL)
             and set(self.peers) == set(contestants.BY_NAME)
             and set(self.connections) >= {1, 16, 64, 256}
@@ -113,6 +117,10 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
         "--quick", action="store_true", help="one short round of everything: no figure counts"
     )
     parser.add_argument("--output", type=Path, help="folder for table, plot and raw figures")
+    for kind, number in GROWTH.items():
+        parser.add_argument(
+            f"--{kind}", type=int, default=number, help=f"how many in growth ({number:,})"
+        )
     parser.add_argument("--report", type=Path, help="write the report of these raw figures again")
     parser.add_argument("--work", type=Path, help="where data is kept meanwhile (/tmp)")
     given = parser.parse_args(arguments)
@@ -128,4 +136,5 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
         output=given.output,
         report=given.report,
         work=given.work,
+        growth={kind: max(1, getattr(given, kind)) for kind in GROWTH},
     )

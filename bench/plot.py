@@ -5,6 +5,7 @@ from typing import Any
 
 from bench.contestants import CONTESTANTS
 from bench.goals import CONNECTIONS, LIMIT_P95_MS
+from bench.growth_kinds import KINDS, SEARCHES
 from bench.results import LoadKey, Results, Sample
 from bench.workloads import WORKLOADS
 
@@ -27,6 +28,29 @@ def draw(results: Results, path: Path) -> None:
     latencies.set_yscale("log")
     latencies.set_ylabel("P99, milliseconds (logarithmic)")
     latencies.axhline(LIMIT_P95_MS, color="#444444", linewidth=0.8, linestyle="--")
+    figure.savefig(path, dpi=110, metadata={"Software": None})
+
+
+def draw_growth(results: Results, path: Path) -> None:
+    """How many times as long each request takes with many rows as with a thousand, as a PNG."""
+    from matplotlib.figure import Figure  # noqa: PLC0415
+
+    metrics = results.metrics()
+    shown = [
+        (title, metrics[f"growth.{kind}.many.p50"] / metrics[f"growth.{kind}.few.p50"])
+        for kind, title in {**KINDS, **SEARCHES}.items()
+        if metrics.get(f"growth.{kind}.few.p50")
+    ][::-1]
+    figure = Figure(figsize=(11, 8), layout="constrained")
+    axes = figure.subplots()
+    if shown:
+        titles, times = zip(*shown, strict=True)
+        axes.barh(range(len(shown)), times, color=COLOURS[4])
+        axes.set_yticks(range(len(shown)), titles, fontsize=8)
+    axes.axvline(1.3, color="#444444", linewidth=0.8, linestyle="--")
+    axes.set_xlabel("P50 with many rows, against the P50 with a thousand of each kind")
+    axes.grid(axis="x", alpha=0.3)
+    axes.set_axisbelow(True)
     figure.savefig(path, dpi=110, metadata={"Software": None})
 
 

@@ -35,6 +35,13 @@ class Server:
         """User and system time of the process so far."""
         return parse_cpu_seconds(Path(f"/proc/{self.pid}/stat").read_text("utf-8"))
 
+    def main_thread_seconds(self) -> tuple[float, float]:
+        """How long the main thread, which has the event loop, has run so far, and how long it has
+        waited for a processor while it could have run."""
+        text = Path(f"/proc/{self.pid}/task/{self.pid}/schedstat").read_text("ascii")
+        ran, waited, _ = map(int, text.split())
+        return ran / 1e9, waited / 1e9
+
     def settle(self) -> None:
         """Wait until the server has finished the requests of disconnected clients."""
         deadline = time.monotonic() + SETTLE_SECONDS

@@ -12,12 +12,13 @@ TEMPLATE = Path(__file__).with_name("performance.template.md")
 
 
 def write(results: Results, folder: Path) -> None:
-    """Write `performance.md` and `performance.png` into the folder."""
+    """Write `performance.md` and its plots into the folder."""
     # Imported here, because the library takes a second to load and only a report needs it.
-    from bench.plot import draw  # noqa: PLC0415
+    from bench.plot import draw, draw_growth  # noqa: PLC0415
 
     (folder / "performance.md").write_text(as_markdown(results), "utf-8")
     draw(results, folder / "performance.png")
+    draw_growth(results, folder / "growth.png")
 
 
 def as_markdown(results: Results) -> str:
@@ -29,6 +30,7 @@ def as_markdown(results: Results) -> str:
         "goals": lambda r: tables.markdown(tables.GOAL_HEAD, tables.goal_rows(r)),
         "loads": _loads,
         "scaling": lambda r: tables.markdown(*tables.scaling(r)),
+        "growth": _growth,
         "figures": lambda r: tables.markdown(("figure", "median"), figures.rows(r)),
         "parts": lambda r: tables.markdown(*tables.part_table(r)),
         "bars": lambda r: f"```text\n{tables.bars(r)}\n```",
@@ -52,6 +54,9 @@ def as_text(results: Results) -> str:
                 title = f"{workload.title}, {connections} connections"
                 sections.append(f"{title}\n{tables.plain(tables.LOAD_HEAD, rows)}")
     sections.append(tables.bars(results))
+    head, rows = tables.growth(results)
+    if rows:
+        sections.append(tables.plain(head, rows))
     rows = figures.rows(results)
     if rows:
         sections.append(tables.plain(("figure", "median"), rows))
@@ -83,6 +88,20 @@ def _loads(results: Results) -> str:
             table = tables.markdown(tables.LOAD_HEAD, rows)
             sections.append(f"### {workload.title[0].upper()}{workload.title[1:]}\n\n{table}")
     return "\n\n".join(sections)
+
+
+def _growth(results: Results) -> str:
+    metrics = results.metrics()
+    if "growth.rows.projects" not in metrics:
+        return "Not measured."
+    rows = ", ".join(
+        f"{metrics[f'growth.rows.{kind}']:,.0f} {kind}" for kind in ("projects", "runs", "logs")
+    )
+    size, seconds = metrics["growth.file.mib"], metrics["growth.fill.seconds"]
+    return (
+        f"Many are {rows}: {size:,.0f} MiB, filled in {seconds:,.0f} seconds.\n\n"
+        + tables.markdown(*tables.growth(results))
+    )
 
 
 def _notes(results: Results) -> str:

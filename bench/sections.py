@@ -8,7 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench import answers, bulk, depth, latency, memory, neighbour, uses
+from bench import (
+    answers,
+    bulk,
+    conditional,
+    depth,
+    growth,
+    latency,
+    memory,
+    neighbour,
+    search,
+    streams,
+    uses,
+)
 from bench.contestants import ROOT
 from bench.costs import section as costs
 from bench.options import Options
@@ -86,6 +98,7 @@ SECTIONS = {
     "neighbour": Section(neighbour.measure, neighbour.FIGURES),
     "kept": Section(answers.measure_kept, answers.KEPT_FIGURES),
     "unkept": Section(answers.measure_unkept, answers.UNKEPT_FIGURES),
+    "conditional": Section(conditional.measure, conditional.FIGURES),
     "uses": Section(uses.measure, uses.FIGURES),
     "bulk": Section(bulk.measure, bulk.FIGURES),
     "engine": Section(
@@ -107,6 +120,9 @@ SECTIONS = {
         ],
     ),
     "depth": Section(depth.measure, depth.FIGURES),
+    "search": Section(search.measure, search.FIGURES),
+    "streams": Section(streams.measure, streams.FIGURES),
+    "growth": Section(growth.measure, growth.FIGURES),
     "memory": Section(memory.measure_requests, memory.REQUEST_FIGURES),
     "import": Section(memory.measure_imports, memory.IMPORT_FIGURES),
     "parts": Section(costs.measure, ()),

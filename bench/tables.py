@@ -7,6 +7,7 @@ from bench.costs.meter import LOOP, THREADS
 from bench.costs.probes import PROBES
 from bench.costs.table import OTHERS, REST, WHOLE, WITH_PROBES
 from bench.goals import CONNECTIONS, verdicts
+from bench.growth_kinds import KINDS, SEARCHES
 from bench.results import LoadKey, Results
 from bench.verdicts import Verdict
 from bench.workloads import WORKLOADS, Workload
@@ -43,6 +44,27 @@ def plain(head: Row, rows: Iterable[Row]) -> str:
         lines.append("  ".join(cells).rstrip())
     lines.insert(1, "-" * max(map(len, lines)))
     return "\n".join(lines)
+
+
+def growth(results: Results) -> tuple[Row, list[Row]]:
+    """What many rows cost against a thousand of each kind: the head, and a row for each request."""
+    metrics = results.metrics()
+    head = ("request", "P50 ms, a thousand", "many", "times", "P99 ms, a thousand", "many")
+    rows: list[Row] = []
+    for kind, title in {**KINDS, **SEARCHES}.items():
+        few, many = (metrics.get(f"growth.{kind}.{size}.p50") for size in ("few", "many"))
+        if few is None or many is None:
+            continue
+        tails = [number(metrics.get(f"growth.{kind}.{size}.p99")) for size in ("few", "many")]
+        rows.append((title, number(few), number(many), number(many / few), *tails))
+    for what in ("start", "verify", "backup"):
+        few, many = (metrics.get(f"growth.{what}.{size}.seconds") for size in ("few", "many"))
+        if few is not None and many is not None:
+            title = "start until ready" if what == "start" else f"`strongroom {what}`"
+            rows.append(
+                (f"{title}, seconds", number(few), number(many), number(many / few), "-", "-")
+            )
+    return head, rows
 
 
 LOAD_HEAD = (

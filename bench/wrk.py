@@ -47,8 +47,9 @@ class Requests:
     projects: int = 1
     path: str = "/"
     lines: Path | None = None
-    """A file for the function `lines`, with a request on each line: method, path and body, with
-    tabs between them. For the function `delivery`, a file with the body."""
+    """A file for the function `lines`, with a request on each line: method, path, body, and further
+    headers (`Name: value`), with tabs between them. For the function `delivery`, a file with the
+    body."""
     first: int = 1
     """The first run for the function `transition`."""
     signature: str = ""

@@ -154,11 +154,17 @@ class Settings(BaseSettings):
     ] = 4096
     """The number of open connections; one more is answered 503 and closed."""
 
+    max_streams: Annotated[
+        int, Field(ge=0, le=1_000_000), Rule("must be an integer between 0 and 1000000")
+    ] = 2000
+    """The number of open streams, at most three quarters of the connections; one more is answered
+    503."""
+
     max_concurrent_requests: Annotated[
         int, Field(ge=1, le=100_000), Rule("must be an integer between 1 and 100000")
     ] = 32
-    """How many reading requests, and as many writing ones, run at once. Other requests wait, and
-    tokens take turns."""
+    """How many reading requests, and as many writing ones, run at once; twice as many for a token
+    without others. Other requests wait, and tokens take turns."""
 
     max_body_bytes: Annotated[
         int, Field(ge=1, le=2**30), Rule("must be an integer between 1 and 1073741824")
@@ -234,6 +240,13 @@ class Settings(BaseSettings):
 
     keep_deliveries: Count = 0
     """How many of the newest deliveries are kept."""
+
+    keep_configuration_versions: Count = 100
+    """How many of the newest versions of each configuration are kept, with the present one; those
+    that runs refer to always stay."""
+
+    keep_secret_versions: Count = 10
+    """How many of the newest versions of each secret are kept, with the present one."""
 
     keep_audit_days: Days = 0
     """How many days the audit's entries are kept; the newest of each guarded row always stays."""

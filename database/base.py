@@ -121,12 +121,14 @@ class BaseRepository(TableAccess, Generic[T]):
 
     async def add_row(self, data: Mapping[str, Any]) -> dict[str, Any]:
         """The same, but returns the stored columns."""
-        columns = self.columns(data)
+        [row] = await self.add_rows([data])
+        return row
+
+    async def add_rows(self, rows: Sequence[Mapping[str, Any]]) -> Sequence[dict[str, Any]]:
+        """The same for several rows, which set the same columns."""
         now = self.now()
-        columns["created_at"] = now
-        if self.versioned:
-            columns["updated_at"] = now
-        return await self.insert(columns)
+        times = {"created_at": now, "updated_at": now} if self.versioned else {"created_at": now}
+        return await self.insert_all([self.columns(data) | times for data in rows])
 
     async def get_by_id(self, id: int) -> T | None:
         """The row with this id, or `None`."""
@@ -174,6 +176,16 @@ class BaseRepository(TableAccess, Generic[T]):
         computed: Mapping[str, Sql | Value] | None = None,
     ) -> Sequence[T]:
         """The same for all rows that meet `where`. Returns the changed rows."""
+        return [self.model(row) for row in await self.change_rows(where, data, computed=computed)]
+
+    async def change_rows(
+        self,
+        where: Sql,
+        data: Mapping[str, Any],
+        *,
+        computed: Mapping[str, Sql | Value] | None = None,
+    ) -> Sequence[Row]:
+        """The same, but returns the stored columns."""
         columns: dict[str, Sql | Value] = {}
         if data:
             columns.update(self.columns(data))
@@ -181,7 +193,7 @@ class BaseRepository(TableAccess, Generic[T]):
             columns.update(computed)
         if self.versioned and "updated_at" not in columns:
             columns["updated_at"] = self.now()
-        assignments = ["version = version + 1"] if self.versioned else []
+        assignments: list[str] = []
         params: list[Value] = []
         for name, value in columns.items():
             if isinstance(value, Sql):
@@ -191,11 +203,9 @@ class BaseRepository(TableAccess, Generic[T]):
             else:
                 assignments.append(f"{name} = ?")
                 params.append(value)
-        rows = await self.db.execute_returning(
-            f"UPDATE {self.table_name} SET {', '.join(assignments)} WHERE {where.text} RETURNING *",
-            (*params, *where.params),
-        )
-        return [self.model(row) for row in rows]
+        write = counted_change if self.versioned else _change
+        text = write(self.table_name, ", ".join(assignments), where.text)
+        return await self.db.execute_returning(f"{text} RETURNING *", (*params, *where.params))
 
     async def count_from(self, id: int, version: int) -> None:
         """Store a version, from which the next change counts on: for a row whose version was
@@ -252,17 +262,39 @@ class BaseRepository(TableAccess, Generic[T]):
 
     async def insert(self, columns: Mapping[str, Value]) -> dict[str, Any]:
         """Insert a row with these columns. Returns all columns as they are stored."""
+        [row] = await self.insert_all([columns])
+        return row
+
+    async def insert_all(self, rows: Sequence[Mapping[str, Value]]) -> Sequence[dict[str, Any]]:
+        """Insert a few rows, which have the same columns in the same order. Returns all their
+        columns as they are stored."""
+        names = tuple(rows[0])
+        if any(tuple(row) != names for row in rows):
+            raise ValueError("rows that are inserted together must have the same columns")
         # Not RETURNING, for which SQLite fills a temporary table: all values are known.
-        [id] = await self.db.insert(
-            _insertion(self.table_name, tuple(columns)), tuple(columns.values()), 1
+        ids = await self.db.insert(
+            _insertion(self.table_name, names, len(rows)),
+            [value for row in rows for value in row.values()],
+            len(rows),
         )
-        return {**self.defaults, **columns, "id": id}
+        defaults = self.defaults
+        return [{**defaults, **row, "id": id} for row, id in zip(rows, ids, strict=True)]
+
+
+def counted_change(table: str, assignments: str, condition: str) -> str:
+    """The statement that changes the rows of a table that meet the condition, and counts it in
+    their versions. `assignments` must set `updated_at`. No other statement counts a change."""
+    return _change(table, f"version = version + 1, {assignments}", condition)
+
+
+def _change(table: str, assignments: str, condition: str) -> str:
+    return f"UPDATE {table} SET {assignments} WHERE {condition}"
 
 
 @lru_cache(maxsize=1024)
-def _insertion(table: str, columns: tuple[str, ...]) -> str:
-    marks = ", ".join("?" * len(columns))
-    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})"
+def _insertion(table: str, columns: tuple[str, ...], rows: int) -> str:
+    marks = f"({', '.join('?' * len(columns))})"
+    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES {', '.join([marks] * rows)}"
 
 
 def encode(value: Any) -> Value:

@@ -1,6 +1,6 @@
 """The changes that commits make, and counters for them."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Literal, Protocol
 
 Kind = Literal["insert", "update", "delete"]
@@ -39,9 +39,29 @@ class TableVersion:
         self._count += 1
 
 
-class ChangeCounter(Protocol):
-    """The engine's interface for caches."""
+class HeardVersion(TableVersion):
+    """A version that also tells of each commit, successful or not."""
 
-    def counting(self, changes: Iterable[Change]) -> TableVersion:
-        """A new version that counts the commits with any of `changes`."""
+    __slots__ = ("heard",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heard: Callable[[], None] | None = None
+        """Called at the end of a commit, on the thread that commits; `None` for nothing."""
+
+    def step(self) -> None:
+        """Count the start or the end of a commit, and tell of the end."""
+        super().step()
+        heard = self.heard
+        if heard is not None and self.version is not None:
+            heard()
+
+
+class ChangeCounter(Protocol):
+    """The engine's interface for caches and for what follows commits."""
+
+    def counting(
+        self, changes: Iterable[Change], version: TableVersion | None = None
+    ) -> TableVersion:
+        """A version that counts the commits with any of `changes`: `version`, or a new one."""
         ...

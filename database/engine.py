@@ -2,8 +2,9 @@
 
 import codecs
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
-from contextvars import ContextVar
-from typing import Any, Literal, Protocol, Self, TypeAlias
+from contextvars import Context, ContextVar
+from enum import Enum
+from typing import Any, Final, Literal, NamedTuple, Protocol, Self, TypeAlias
 
 Value: TypeAlias = str | bytes | int | float | None
 """The value of a parameter or of a column."""
@@ -62,6 +63,29 @@ unit_of_work: ContextVar[object | None] = ContextVar("strongroom_unit", default=
 def in_unit_of_work() -> bool:
     """Whether the caller runs inside a unit of work, on a database thread."""
     return unit_of_work.get() is not None
+
+
+class Call(NamedTuple):
+    """A unit of work that runs together with others."""
+
+    context: Context
+    """The context variables of its caller."""
+    arguments: tuple[Any, ...]
+
+
+class Outcome(Enum):
+    """An outcome of a unit that ran together with others, other than a result."""
+
+    ALONE = "alone"
+    """It has had no effect, and has to run on its own."""
+
+
+ALONE: Final = Outcome.ALONE
+Together: TypeAlias = Callable[[Sequence[Call]], Coroutine[Any, Any, Sequence[Any]]]
+"""Runs units that are alike as one. Returns the result of each in their order, or `ALONE`.
+
+It is for what usually succeeds. If it raises, all of the units run on their own, so that each gets
+its own error."""
 
 
 class Executor(Protocol):
@@ -185,9 +209,21 @@ class Dialect(Protocol):
         are only passed on: bytes are copied, but a string has to be decoded and encoded again."""
         ...
 
-    def text_index(self, name: str, source: str, text: str, labels: str) -> "TextIndex":
-        """The full-text index `name` over two columns of `source`, whose `id` is the row's id. The
-        column `text` is what people search; `labels` has words made from other columns."""
+    def text_index(self, name: str, words: str, labels: str) -> "TextIndex":
+        """The full-text index `name` with the columns `words`, which is what people search, and
+        `labels`, which has words made from other columns."""
+        ...
+
+    def earlier_text_index(
+        self, name: str, source: str, text: str, labels: str
+    ) -> "EarlierTextIndex":
+        """The full-text index `name` of an earlier version over two columns of `source`, whose
+        `id` is the row's id."""
+        ...
+
+    def substring_index(self, name: str, source: str, parts: str, counts: str) -> "SubstringIndex":
+        """The index `name` of the parts of the texts of `source`, whose columns are `id` and
+        `text`. `parts` and `counts` are the names of what the engine needs besides."""
         ...
 
     async def next_id(self, db: Executor, table: str) -> int:
@@ -196,33 +232,63 @@ class Dialect(Protocol):
         ...
 
 
-class TextIndex(Protocol):
-    """Finds the rows of a table that contain given words and labels, newest first.
+class IndexedRows(NamedTuple):
+    """Rows of a table as their full-text index has them: in the same order the id of each, its
+    words and its labels, which are separated by blanks."""
 
-    Every change must be reported in the transaction that changes the rows: new rows after their
-    insertion, others before their deletion.
-    """
+    ids: Sequence[int]
+    words: Sequence[str]
+    labels: Sequence[str]
 
-    async def add(self, db: Executor, ids: Sequence[int]) -> None:
-        """Index the rows with these ids, which must not be indexed yet."""
-        ...
 
-    async def remove(self, db: Executor, ids: Sequence[int]) -> None:
-        """Remove the rows with these ids from the index. All of them must be in it."""
-        ...
+class _Found(Protocol):
+    """What a full-text index is asked."""
 
     async def tidy(self, db: Executor, *, begin: bool) -> bool:
         """Free a part of the space that removed rows take in the index. Returns whether more is
         left. The first call of a round must set `begin`."""
         ...
 
-    async def check(self, db: Executor) -> bool:
-        """Whether the index matches the rows exactly. Reads all of both."""
-        ...
-
     def joined(self, table: str, alias: str) -> tuple[str, str]:
         """The FROM clause for rows of `table`, named `alias`, that `matching` finds, and the
         expression for their ids. Order the rows by that expression."""
+        ...
+
+
+class TextIndex(_Found, Protocol):
+    """Finds the rows of a table that contain given words and labels, newest first.
+
+    Every change must be reported in the transaction that changes the rows. The caller splits the
+    words, the same way each time. A word is of ASCII letters and digits in lower case and of other
+    characters, or one ASCII symbol.
+    """
+
+    async def add(self, db: Executor, rows: IndexedRows) -> None:
+        """Index these rows, which must not be indexed yet."""
+        ...
+
+    async def remove(self, db: Executor, rows: IndexedRows) -> None:
+        """Remove these rows, which must be in the index with the same words and labels."""
+        ...
+
+    def matching(
+        self, phrases: Sequence[str], labels: Iterable[Sequence[str]]
+    ) -> tuple[str, tuple[Value, ...]]:
+        """The condition, with its parameters, for rows that contain all of `phrases`, each of
+        words that follow each other, and that have one of each group of `labels`. There must be a
+        phrase or a label."""
+        ...
+
+
+class EarlierTextIndex(_Found, Protocol):
+    """An index of an earlier version, which splits words itself. Rows only leave it."""
+
+    async def remove(self, db: Executor, ids: Sequence[int]) -> None:
+        """Remove the rows with these ids, before their deletion. All of them must be in it."""
+        ...
+
+    async def clear(self, db: Executor) -> None:
+        """Free the space of an index whose rows were all removed."""
         ...
 
     def matching(
@@ -231,4 +297,53 @@ class TextIndex(Protocol):
         """The condition, with its parameters, for rows whose text contains all of `words` and that
         have one of each group of `labels`. There must be a word or a label. Words are not parsed
         as a query."""
+        ...
+
+
+class Candidates(NamedTuple):
+    """The rows that may contain a part: all that contain it, and perhaps some others."""
+
+    ids: str
+    """A SELECT of their ids as `found_id`, each of them at least once."""
+    params: tuple[Value, ...]
+    """The parameters of `ids`."""
+    most: int
+    """There are no more of them, if they are few."""
+    matching: tuple[str, tuple[Value, ...]] | None
+    """The condition with its parameters that finds them in what `SubstringIndex.joined` returns;
+    `None` if the engine can't find them in the order of their ids."""
+
+
+class SubstringIndex(Protocol):
+    """Finds the rows whose text contains a given part.
+
+    Every change must be reported in the transaction that changes the rows: new rows after their
+    insertion, others before their deletion, and before and after each change of their text.
+    """
+
+    async def add(self, db: Executor, first_id: int, last_id: int) -> None:
+        """Index the rows with ids in this range, none of which may be indexed yet."""
+        ...
+
+    async def remove(self, db: Executor, id: int) -> None:
+        """Remove a row from the index. Nothing happens if the source does not have it."""
+        ...
+
+    async def tidy(self, db: Executor, *, begin: bool) -> bool:
+        """Remove a part of what the index still has of removed rows. Returns whether more is left.
+        The first call of a round must set `begin`."""
+        ...
+
+    async def check(self, db: Executor) -> bool:
+        """Whether the index matches the rows of the source exactly. Reads all of both."""
+        ...
+
+    async def candidates(self, db: Executor, part: str, few: int) -> Candidates:
+        """The rows that may contain `part`, which is not empty and has no NUL. Their number is
+        counted as far as `few`."""
+        ...
+
+    def joined(self, table: str) -> tuple[str, str, str]:
+        """The FROM clause for candidates of `table`, the condition that joins them, and the
+        expression for their ids. To read them in the order of that expression takes no sort."""
         ...

@@ -29,7 +29,7 @@ CREATE TABLE agent_runs (
     updated_at TEXT NOT NULL CHECK (updated_at LIKE '____-__-__T__:__:__.______Z'),
     started_at TEXT CHECK (started_at LIKE '____-__-__T__:__:__.______Z'),
     completed_at TEXT CHECK (completed_at LIKE '____-__-__T__:__:__.______Z'),
-    version INTEGER NOT NULL DEFAULT 1 CHECK (version >= 1), lease_seconds INTEGER CHECK (lease_seconds BETWEEN 1 AND 3600),
+    version INTEGER NOT NULL DEFAULT 1 CHECK (version >= 1), lease_seconds INTEGER CHECK (lease_seconds BETWEEN 1 AND 3600), target_key TEXT,
     UNIQUE (project_id, run_number),
     CHECK ((status IN ('completed', 'failed', 'cancelled')) = (completed_at IS NOT NULL)),
     CHECK (status NOT IN ('running', 'paused', 'completed') OR started_at IS NOT NULL),
@@ -49,9 +49,17 @@ CREATE INDEX agent_runs_project_status ON agent_runs (project_id, status, id);
 
 CREATE INDEX agent_runs_project_type ON agent_runs (project_id, run_type, id);
 
+CREATE INDEX agent_runs_project_updated ON agent_runs (project_id, status, updated_at, id);
+
+CREATE INDEX agent_runs_settings ON agent_runs (project_id, settings_version);
+
 CREATE INDEX agent_runs_status ON agent_runs (status, id);
 
+CREATE INDEX agent_runs_status_updated ON agent_runs (status, updated_at, id);
+
 CREATE INDEX agent_runs_type ON agent_runs (run_type, id);
+
+CREATE INDEX agent_runs_worker ON agent_runs (lease_worker, id) WHERE lease_worker IS NOT NULL;
 
 CREATE TRIGGER agent_runs_count_added AFTER INSERT ON agent_runs
 WHEN NEW.status = 'pending'
@@ -79,6 +87,25 @@ WHEN EXISTS (SELECT 1 FROM projects WHERE id = OLD.project_id)
 BEGIN
     INSERT INTO system_log_removals (agent_run_id) VALUES (OLD.id);
 END;
+
+CREATE TRIGGER agent_runs_remove_text AFTER DELETE ON agent_runs
+WHEN OLD.id <= (SELECT indexed_id FROM run_index_state WHERE id = 1)
+BEGIN
+    INSERT OR IGNORE INTO run_index_removals (id, text)
+    VALUES (OLD.id, coalesce(OLD.target_key, lower(OLD.target_text)));
+END;
+
+CREATE TABLE answer_keys (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    master_key_id TEXT NOT NULL REFERENCES master_keys (key_id),
+    wrapped TEXT NOT NULL CHECK (length(wrapped) >= 1),
+    is_current INTEGER NOT NULL DEFAULT 1 CHECK (is_current IN (0, 1)),
+    created_at TEXT NOT NULL CHECK (created_at LIKE '____-__-__T__:__:__.______Z')
+) STRICT;
+
+CREATE UNIQUE INDEX answer_keys_current ON answer_keys (is_current) WHERE is_current = 1;
+
+CREATE INDEX answer_keys_master_key ON answer_keys (master_key_id, id);
 
 CREATE TABLE api_tokens (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -117,9 +144,24 @@ CREATE INDEX audit_entries_action ON audit_entries (action, id);
 
 CREATE INDEX audit_entries_actor ON audit_entries (actor, id);
 
-CREATE INDEX audit_entries_guarded ON audit_entries (target, id) WHERE digest IS NOT NULL;
-
 CREATE INDEX audit_entries_project ON audit_entries (project_id, id) WHERE project_id IS NOT NULL;
+
+CREATE TABLE configuration_versions (
+    id INTEGER PRIMARY KEY,
+    configuration_id INTEGER NOT NULL,
+    project_id INTEGER NOT NULL REFERENCES projects (id) ON DELETE CASCADE,
+    planning_statement TEXT CHECK (length(planning_statement) <= 1000000),
+    repository_rules TEXT CHECK (length(repository_rules) <= 1000000),
+    setup_commands TEXT CHECK (length(setup_commands) <= 1000000),
+    branch_name TEXT NOT NULL CHECK (length(branch_name) BETWEEN 1 AND 244),
+    created_at TEXT NOT NULL CHECK (created_at LIKE '____-__-__T__:__:__.______Z'),
+    updated_at TEXT NOT NULL CHECK (updated_at LIKE '____-__-__T__:__:__.______Z'),
+    version INTEGER NOT NULL CHECK (version >= 1),
+    actor TEXT CHECK (length(actor) BETWEEN 1 AND 255),
+    fields TEXT,
+    mac TEXT NOT NULL,
+    UNIQUE (project_id, version)
+) STRICT;
 
 CREATE TABLE grainchain_snapshots (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -139,13 +181,18 @@ CREATE TABLE grainchain_snapshots (
 
 CREATE INDEX grainchain_snapshots_run ON grainchain_snapshots (agent_run_id, id);
 
+CREATE TABLE guarded_targets (
+    target TEXT PRIMARY KEY,
+    entry_id INTEGER NOT NULL CHECK (entry_id >= 1)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE installation (
     id INTEGER PRIMARY KEY CHECK (id = 1),
     installation_id TEXT NOT NULL CHECK (length(installation_id) BETWEEN 1 AND 100),
     master_key_id TEXT NOT NULL REFERENCES master_keys (key_id),
     wrapped_key TEXT NOT NULL CHECK (length(wrapped_key) >= 1),
     created_at TEXT NOT NULL CHECK (created_at LIKE '____-__-__T__:__:__.______Z')
-) STRICT;
+, epoch INTEGER NOT NULL DEFAULT 1 CHECK (epoch >= 1)) STRICT;
 
 CREATE TABLE key_rotations (
     id INTEGER PRIMARY KEY,
@@ -156,7 +203,7 @@ CREATE TABLE key_rotations (
     failed INTEGER NOT NULL DEFAULT 0 CHECK (failed >= 0),
     started_at TEXT NOT NULL CHECK (started_at LIKE '____-__-__T__:__:__.______Z'),
     finished_at TEXT CHECK (finished_at LIKE '____-__-__T__:__:__.______Z')
-) STRICT;
+, last_old_answer_key_id INTEGER NOT NULL DEFAULT 0) STRICT;
 
 CREATE UNIQUE INDEX key_rotations_running ON key_rotations ((finished_at IS NULL))
     WHERE finished_at IS NULL;
@@ -184,6 +231,23 @@ CREATE TABLE pipeline_states (
 
 CREATE INDEX pipeline_states_run ON pipeline_states (agent_run_id, id);
 
+CREATE VIRTUAL TABLE project_index USING fts5 (
+    text, content = 'project_index_texts', content_rowid = 'id',
+    columnsize = 0, detail = none, tokenize = 'trigram case_sensitive 1'
+);
+
+CREATE VIRTUAL TABLE project_index_counts USING fts5vocab ('project_index', 'row');
+
+CREATE TABLE project_index_state (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    indexed_id INTEGER NOT NULL CHECK (indexed_id >= 0),
+    last_created_at TEXT NOT NULL,
+    in_order INTEGER NOT NULL CHECK (in_order IN (0, 1)),
+    untidy INTEGER NOT NULL CHECK (untidy >= 0)
+) STRICT;
+
+CREATE VIRTUAL TABLE project_index_trigrams USING fts5vocab ('project_index', 'instance');
+
 CREATE TABLE project_keys (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     project_id INTEGER NOT NULL REFERENCES projects (id) ON DELETE CASCADE,
@@ -207,7 +271,7 @@ CREATE TABLE project_secrets (
     ciphertext TEXT NOT NULL CHECK (length(ciphertext) >= 1),
     created_at TEXT NOT NULL CHECK (created_at LIKE '____-__-__T__:__:__.______Z'),
     updated_at TEXT NOT NULL CHECK (updated_at LIKE '____-__-__T__:__:__.______Z'),
-    version INTEGER NOT NULL DEFAULT 1 CHECK (version >= 1),
+    version INTEGER NOT NULL DEFAULT 1 CHECK (version >= 1), actor TEXT,
     UNIQUE (project_id, key_name)
 ) STRICT;
 
@@ -225,7 +289,7 @@ CREATE TABLE project_settings (
     created_at TEXT NOT NULL CHECK (created_at LIKE '____-__-__T__:__:__.______Z'),
     updated_at TEXT NOT NULL CHECK (updated_at LIKE '____-__-__T__:__:__.______Z'),
     version INTEGER NOT NULL DEFAULT 1 CHECK (version >= 1)
-) STRICT;
+, actor TEXT, fields TEXT) STRICT;
 
 CREATE TABLE projects (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -298,6 +362,28 @@ BEGIN
     );
 END;
 
+CREATE VIRTUAL TABLE run_index USING fts5 (
+    text, content = 'run_index_texts', content_rowid = 'id',
+    columnsize = 0, detail = none, tokenize = 'trigram case_sensitive 1'
+);
+
+CREATE VIRTUAL TABLE run_index_counts USING fts5vocab ('run_index', 'row');
+
+CREATE TABLE run_index_removals (
+    id INTEGER PRIMARY KEY,
+    text TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE run_index_state (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    indexed_id INTEGER NOT NULL CHECK (indexed_id >= 0),
+    last_created_at TEXT NOT NULL,
+    in_order INTEGER NOT NULL CHECK (in_order IN (0, 1)),
+    untidy INTEGER NOT NULL CHECK (untidy >= 0)
+) STRICT;
+
+CREATE VIRTUAL TABLE run_index_trigrams USING fts5vocab ('run_index', 'instance');
+
 CREATE TABLE run_queues (
     project_id INTEGER PRIMARY KEY REFERENCES projects (id) ON DELETE CASCADE,
     last_run_number INTEGER NOT NULL CHECK (last_run_number >= 0),
@@ -318,6 +404,67 @@ CREATE TABLE schema_migrations (
     applied_at TEXT NOT NULL CHECK (applied_at LIKE '____-__-__T__:__:__.______Z')
 ) STRICT;
 
+CREATE TABLE secret_versions (
+    id INTEGER PRIMARY KEY,
+    secret_id INTEGER NOT NULL,
+    project_id INTEGER NOT NULL REFERENCES projects (id) ON DELETE CASCADE,
+    project_key_id INTEGER,
+    key_name TEXT NOT NULL CHECK (length(key_name) BETWEEN 1 AND 100),
+    ciphertext TEXT CHECK (length(ciphertext) >= 1),
+    created_at TEXT NOT NULL CHECK (created_at LIKE '____-__-__T__:__:__.______Z'),
+    updated_at TEXT NOT NULL CHECK (updated_at LIKE '____-__-__T__:__:__.______Z'),
+    version INTEGER NOT NULL CHECK (version >= 1),
+    actor TEXT CHECK (length(actor) BETWEEN 1 AND 255),
+    deleted_at TEXT CHECK (deleted_at LIKE '____-__-__T__:__:__.______Z'),
+    destroyed_at TEXT CHECK (destroyed_at LIKE '____-__-__T__:__:__.______Z'),
+    mac TEXT NOT NULL,
+    UNIQUE (project_id, key_name, version),
+    CHECK ((ciphertext IS NULL) = (project_key_id IS NULL)),
+    CHECK ((ciphertext IS NULL) = (destroyed_at IS NOT NULL))
+) STRICT;
+
+CREATE INDEX secret_versions_deleted ON secret_versions (deleted_at, id)
+    WHERE deleted_at IS NOT NULL;
+
+CREATE INDEX secret_versions_project_key ON secret_versions (project_key_id)
+    WHERE project_key_id IS NOT NULL;
+
+CREATE TABLE sessions (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    token_id INTEGER NOT NULL REFERENCES api_tokens (id) ON DELETE CASCADE,
+    mac TEXT NOT NULL UNIQUE,
+    created_at TEXT NOT NULL CHECK (created_at LIKE '____-__-__T__:__:__.______Z'),
+    expires_at TEXT NOT NULL CHECK (expires_at LIKE '____-__-__T__:__:__.______Z')
+) STRICT;
+
+CREATE INDEX sessions_expires_at ON sessions (expires_at, id);
+
+CREATE INDEX sessions_token ON sessions (token_id);
+
+CREATE TABLE stored_answer_projects (
+    id INTEGER PRIMARY KEY,
+    project_id INTEGER NOT NULL REFERENCES projects (id) ON DELETE CASCADE,
+    answer_id INTEGER NOT NULL REFERENCES stored_answers (id) ON DELETE CASCADE,
+    UNIQUE (project_id, answer_id)
+) STRICT;
+
+CREATE INDEX stored_answer_projects_answer ON stored_answer_projects (answer_id);
+
+CREATE TABLE stored_answers (
+    id INTEGER PRIMARY KEY,
+    key_mac BLOB NOT NULL UNIQUE CHECK (length(key_mac) = 16),
+    answer_key_id INTEGER NOT NULL REFERENCES answer_keys (id),
+    project_id INTEGER REFERENCES projects (id) ON DELETE CASCADE,
+    sealed BLOB NOT NULL CHECK (length(sealed) >= 28),
+    created_at TEXT NOT NULL CHECK (created_at LIKE '____-__-__T__:__:__.______Z')
+) STRICT;
+
+CREATE INDEX stored_answers_created ON stored_answers (created_at, id);
+
+CREATE INDEX stored_answers_key ON stored_answers (answer_key_id, id);
+
+CREATE INDEX stored_answers_project ON stored_answers (project_id) WHERE project_id IS NOT NULL;
+
 CREATE TABLE system_log_blocks (
     block INTEGER PRIMARY KEY CHECK (block >= 0),
     first_at TEXT NOT NULL CHECK (first_at LIKE '____-__-__T__:__:__.______Z'),
@@ -331,12 +478,25 @@ CREATE VIRTUAL TABLE system_log_index USING fts5 (
     columnsize = 0, tokenize = 'unicode61 remove_diacritics 2'
 );
 
+CREATE TABLE system_log_moves (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    first_id INTEGER NOT NULL CHECK (first_id >= 1),
+    first_last_id INTEGER NOT NULL CHECK (first_last_id >= first_id),
+    last_id INTEGER NOT NULL CHECK (last_id BETWEEN 0 AND first_last_id)
+) STRICT;
+
 CREATE TABLE system_log_removals (
     id INTEGER PRIMARY KEY,
     project_id INTEGER UNIQUE,
     agent_run_id INTEGER UNIQUE,
     CHECK ((project_id IS NULL) <> (agent_run_id IS NULL))
 ) STRICT;
+
+CREATE VIRTUAL TABLE system_log_words USING fts5 (
+    message, labels,
+    content = 'system_log_terms', content_rowid = 'id',
+    columnsize = 0, tokenize = "ascii tokenchars '$+<=>|~'"
+);
 
 CREATE TABLE system_logs (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -432,6 +592,15 @@ CREATE TABLE webhooks (
 CREATE INDEX webhooks_project ON webhooks (project_id, id);
 
 CREATE INDEX webhooks_project_key ON webhooks (project_key_id) WHERE project_key_id IS NOT NULL;
+
+CREATE VIEW project_index_texts (id, text) AS
+SELECT id, search_text || char(10) || char(10) FROM projects
+WHERE id <= (SELECT indexed_id FROM project_index_state WHERE id = 1);
+
+CREATE VIEW run_index_texts (id, text) AS
+SELECT id, coalesce(target_key, lower(target_text)) || char(10) || char(10) FROM agent_runs
+WHERE id <= (SELECT indexed_id FROM run_index_state WHERE id = 1)
+UNION ALL SELECT id, text || char(10) || char(10) FROM run_index_removals;
 
 CREATE VIEW system_log_terms (id, message, labels) AS
 SELECT id, message,

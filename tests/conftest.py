@@ -36,8 +36,8 @@ from tests.support.twice import run_units_twice
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # Without this, httpx searches all of `sys.path` for it at each request, in vain.
 sys.modules["sniffio"] = None  # type: ignore[assignment]
-# For each request, the tests' client reads two URLs and looks for cookies, which the service never
-# sets. Both together were half of the client's time.
+# For each request, the tests' client reads two URLs and looks for cookies, which the tests of
+# sessions send themselves. Both together were half of the client's time.
 _urls.urlparse = _urlparse.urlparse = lru_cache(4096)(_urlparse.urlparse)  # type: ignore[attr-defined]
 httpx.Cookies.extract_cookies = lambda *_: None  # type: ignore[method-assign]
 # Otherwise each OpenAPI document makes thousands of these again, which is half of its time.

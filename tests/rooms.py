@@ -44,6 +44,7 @@ ROOMS: dict[str, Room] = {
             "backend.http",
             "backend.schemas",
             "backend.services.operations",
+            "backend.services",
             "backend.errors",
             "models",
         ),
@@ -56,6 +57,7 @@ ROOMS: dict[str, Room] = {
         (
             "backend.runtime",
             "backend.services.database_service",
+            "backend.services.idempotency",
             "backend.services.runs",
             "backend.services.webhooks",
             "backend.services",
@@ -65,6 +67,7 @@ ROOMS: dict[str, Room] = {
             "backend.errors",
             "database.changes",
             "database.errors",
+            "database.slow_reads",
             "models",
         ),
     ),
@@ -86,6 +89,8 @@ ROOMS: dict[str, Room] = {
         (
             "backend.services.access",
             "backend.services.audit",
+            "backend.services.events",
+            "backend.services.idempotency",
             "backend.services.logs",
             "backend.services.operations",
             "backend.services.projects",
@@ -98,7 +103,8 @@ ROOMS: dict[str, Room] = {
         ),
     ),
     "backend.services.operations": Room(
-        "key rotation, retention, backups, readiness", ("backend.services.projects", *FAMILY)
+        "key rotation, retention, backups, readiness",
+        ("backend.services.projects", "backend.services.idempotency", *FAMILY),
     ),
     "backend.services.webhooks": Room(
         "webhooks and deliveries", ("backend.services.projects", *FAMILY)
@@ -107,8 +113,10 @@ ROOMS: dict[str, Room] = {
     "backend.services.runs": Room(
         "agent runs, claims, pipeline states, test results, snapshots", FAMILY
     ),
-    "backend.services.logs": Room("logs", FAMILY),
+    "backend.services.logs": Room("logs", (*FAMILY, "database.changes")),
+    "backend.services.events": Room("the record of changes, as clients see it", FAMILY),
     "backend.services.access": Room("tokens", FAMILY),
+    "backend.services.idempotency": Room("answers that are stored and repeated", FAMILY),
     "backend.services.audit": Room("the record of who did what", FAMILY),
     "backend.services": Room(
         "what all use cases share: kit, units of work, lists, principal, recording, cache, tasks",
@@ -167,6 +175,7 @@ ROOMS: dict[str, Room] = {
             "database.changes",
             "database.engine",
             "database.errors",
+            "database.slow_reads",
         ),
     ),
     "database.migrator": Room(
@@ -177,6 +186,7 @@ ROOMS: dict[str, Room] = {
     "database.engine": Room("what every engine offers"),
     "database.errors": Room("errors of every engine"),
     "database.json_texts": Room("the stored form of JSON"),
+    "database.slow_reads": Room("reads that may be slow"),
     "database.text_keys": Room("normal forms of text for comparisons"),
     "migrations": Room("`NNNN_verb_noun.sql`, never edited once released"),
     "models": Room("entities, enumerations, kinds of fields"),

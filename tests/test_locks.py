@@ -17,7 +17,7 @@ def test_a_lock_is_installed_unchanged() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     recipes = re.findall(r"^\t@(\$.*requirements\S*\.txt)$", makefile, re.MULTILINE)
     installs = [line for line in recipes if "UV_COMPILE" not in line]
-    assert len(installs) == 3
+    assert len(installs) == 4
     assert all(line.startswith("$(LOCKED) ") for line in installs)
     variables = dict(re.findall(r"^(\w+) *:= (.*)$", makefile, re.MULTILINE))
     assert variables["LOCKED"] == "$(PIP) --require-hashes -r"

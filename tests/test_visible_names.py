@@ -40,8 +40,8 @@ URLS = {"webhook_url", "pr_url", "web_url"}
 OTHER_RULES = {
     # Of ASCII, of what git takes, and for repositories: see below.
     *("key", "secret_keys", "events", "branch_name", "github_owner", "github_repo", "expires_at"),
-    # It is compared, and shown nowhere.
-    "lease_token",
+    # They are compared, and shown nowhere.
+    *("lease_token", "token"),
 }
 LONGEST_NAME = 4096
 """What may be longer is prose."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from backend.cli.connections import TOO_MANY, Connection, ConnectionLimits
 from backend.cli.last_answers import LastAnswers
+from backend.http.application import Application
 from backend.observability.log import get_logger
 
 logger = get_logger("strongroom.connections")
@@ -32,6 +33,8 @@ class Connections:
     ) -> None:
         self._limits = limits
         self.last_answers = last_answers or LastAnswers()
+        self.application: Application | None = None
+        """Answers past ASGI's messages; `None` for another kind of application."""
         self._clock = clock
         self.seen: Counter[str] = Counter()
         """Faults of clients since the start, by kind, such as `slow` or `too_many`."""
@@ -39,9 +42,14 @@ class Connections:
         self._last_look = clock()
         self._last_warning = -_SECONDS_BETWEEN_WARNINGS
 
+    @property
+    def limit(self) -> int:
+        """The number of connections that may be open at once."""
+        return self._limits.connections
+
     def make(self, **arguments: Any) -> Connection:
         """A protocol for a new connection; the arguments are uvicorn's."""
-        return Connection(self._limits, self.seen, self.last_answers, **arguments)
+        return Connection(self._limits, self.seen, self.last_answers, self.application, **arguments)
 
     def look(self, connections: Iterable[Connection]) -> None:
         """Close the connections whose clients have used up their time. Must be called often."""

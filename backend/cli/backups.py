@@ -15,6 +15,7 @@ from backend.cli.common import (
     quiet_settings,
 )
 from backend.cli.failures import CommandFailed, WrongUse
+from backend.cli.progress import share_bar
 from backend.cli.terminal import say
 from backend.crypto.keyring import Keyring
 from backend.runtime import (
@@ -28,6 +29,7 @@ from backend.runtime import (
     verified,
 )
 from backend.schemas.backups import BackupVerified
+from backend.services.operations.work_progress import BACKUP_STEPS, WorkProgress
 from config.settings import Settings
 
 
@@ -52,7 +54,12 @@ def backup(
     manager = read_only_manager(settings)
     heads = HeadsFile(DataDirectory(settings.data_dir).audit_heads)
     try:
-        made = make_backup(manager, _keyring(settings), heads, target, datetime.now(UTC))
+        keyring = _keyring(settings)
+        with share_bar("making the backup") as on_share:
+            progress = WorkProgress(BACKUP_STEPS, on_share=on_share)
+            made = make_backup(
+                manager, keyring, heads, target, datetime.now(UTC), progress=progress
+            )
     finally:
         manager.sync_pool.close()
     if as_json:
@@ -79,7 +86,10 @@ def restore(
     make_files_private()
     source = given_path(src, "SRC")
     directory = DataDirectory(settings.data_dir)
-    found = verified(restore_backup(source.absolute(), directory, _keyring(settings)))
+    keyring = _keyring(settings)
+    with share_bar("restoring the backup") as on_share:
+        progress = WorkProgress(BACKUP_STEPS, on_share=on_share)
+        found = verified(restore_backup(source.absolute(), directory, keyring, progress))
     if as_json:
         result: dict[str, Any] = {"path": str(directory.database)}
         print_json({**result, "verified": found.model_dump(mode="json")})

@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
+from backend.cli.at_once import AnsweringAtOnce
 from backend.cli.client_time import ClientTime, Wait, unacknowledged_bytes
 from backend.cli.last_answers import TAIL_BYTES, LastAnswer, LastAnswers
 from backend.cli.request_target import read_target
 from backend.cli.upgrades import has_body, parser_behind_head, stand_in
+from backend.http.application import Application
 from backend.http.request_head import (
     FAULT,
     MAX_HEADER_BYTES,
@@ -54,7 +56,7 @@ class ConnectionLimits:
     """A URL that is incomplete after this many bytes is answered 414."""
 
 
-class Connection(HttpToolsProtocol):
+class Connection(AnsweringAtOnce):
     """A connection that limits its client."""
 
     def __init__(
@@ -62,9 +64,10 @@ class Connection(HttpToolsProtocol):
         limits: ConnectionLimits,
         seen: Counter[str],
         last_answers: LastAnswers,
+        application: Application | None = None,
         **arguments: Any,
     ) -> None:
-        super().__init__(**arguments)
+        super().__init__(application, **arguments)
         self._limits = limits
         self._seen = seen
         self._last_answers = last_answers
@@ -117,10 +120,12 @@ class Connection(HttpToolsProtocol):
             if self._last_answer is not None:
                 self._last_answer.hear(data)
             return
+        self.begin_data()
         if len(data) <= _PIECE_BYTES:
             self._take(data, data)
         else:
             self._take_in_pieces(data)
+        self.end_data()
         if self._head_bytes and not self._in_body:
             self._tail = (self._tail + data)[-TAIL_BYTES:]
 
@@ -135,9 +140,9 @@ class Connection(HttpToolsProtocol):
 
     def _take(self, piece: bytes | memoryview, data: bytes) -> None:
         """Process one piece of the received `data`."""
-        cycle, body_bytes, body_parts = self.cycle, self._body_bytes, self._body_parts
+        heads, body_bytes, body_parts = self.heads, self._body_bytes, self._body_parts
         self._parse(piece, data)
-        if self.cycle is not cycle:
+        if self.heads != heads:
             self._head_bytes = 0
             self._tail = b""
             return
@@ -223,13 +228,14 @@ class Connection(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """End a request."""
-        if self.parser.should_upgrade() and has_body(self.scope["headers"]):
+        skips_body = not self.is_answered and self.parser.should_upgrade()
+        if skips_body and has_body(self.scope["headers"]):
             # This parser skips the body, and another parser is about to read it.
             return
         self._in_body = False
         self._head_bytes = 0
         super().on_message_complete()
-        cycle = self._last_request()
+        cycle = self.last_request()
         idle = cycle is not None and cycle.response_complete
         if idle and self.timeout_keep_alive_task is None and not self.transport.is_closing():
             # A body that arrived after the answer has cancelled the keep-alive timer.
@@ -263,18 +269,14 @@ class Connection(HttpToolsProtocol):
         if unsent:
             # If new data was added, a pause shows it sooner or later: the client had read some.
             return (Wait.ANSWER, self._pauses), -(unsent + unacknowledged_bytes(self.transport))
-        cycle = self._last_request()
+        cycle = self.last_request()
         if cycle is None or cycle.response_complete:
             # Any byte cancels uvicorn's own timer for idle connections.
-            if cycle is None or self.timeout_keep_alive_task is None:
-                return (Wait.HEAD, cycle), 0
-            return ((Wait.IDLE, cycle) if crowded else None), 0
+            if not self.heads or self.timeout_keep_alive_task is None:
+                return (Wait.HEAD, self.heads), 0
+            return ((Wait.IDLE, self.heads) if crowded else None), 0
         is_read = not (self.flow.read_paused or cycle.waiting_for_100_continue)
         return ((Wait.BODY, cycle) if cycle.more_body and is_read else None), self._body_bytes
-
-    def _last_request(self) -> RequestResponseCycle | None:
-        # uvicorn's annotation omits that `cycle` is None at first.
-        return self.cycle
 
     def _reject(self, fault: Fault, data: bytes) -> None:
         """Stop reading, and close after the pending answers are sent."""
@@ -282,7 +284,7 @@ class Connection(HttpToolsProtocol):
             return
         self._deaf = True
         self._seen["not_http" if fault.code == "bad_request" else fault.code] += 1
-        cycle = self._last_request()
+        cycle = self.last_request()
         self._last_answer = last_answer = LastAnswer(self._last_answers, self.transport)
         if cycle is None or (cycle.response_complete and not self._in_body):
             origins = [value for name, value in self.headers or () if name == b"origin"]

@@ -47,7 +47,7 @@ def status(data_dir: DataDir = None, as_json: AsJson = False) -> None:
         print_json(result)
         return
     print_table(
-        ("key", "configured", "fits", "installation", "project keys", "secrets"),
+        ("key", "configured", "fits", "installation", "project keys", "secrets", "answer keys"),
         [
             (
                 key["id"],
@@ -56,6 +56,7 @@ def status(data_dir: DataDir = None, as_json: AsJson = False) -> None:
                 _YES_NO[key["installation"]],
                 str(key["project_keys"]),
                 str(key["secrets"]),
+                str(key["answer_keys"]),
             )
             for key in result["keys"]
         ],

@@ -1,7 +1,7 @@
 """Shows the progress of a command on standard error, if that is a terminal."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Literal
 
@@ -48,6 +48,17 @@ def progress_bar(
     progress.disable = not sys.stderr.isatty()
     with progress:
         yield ProgressBar(progress, total)
+
+
+@contextmanager
+def share_bar(doing: str) -> Iterator[Callable[[float], None]]:
+    """A progress bar during the block, with an estimate of the time left. Yields what to call with
+    the share that is done, from 0 to 1."""
+    with progress_bar(doing, shown="share", total=_WHOLE) as bar:
+        yield lambda share: bar.show(round(share * _WHOLE), _WHOLE)
+
+
+_WHOLE = 10_000
 
 
 def _columns(doing: str, shown: Shown) -> tuple[ProgressColumn, ...]:

@@ -18,6 +18,7 @@ from config.settings import Settings
 from database.sqlite.space import compact as write_anew
 from database.sqlite.space import space
 
+_NAMES = {"answers": "stored answers"}
 _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
 
 
@@ -95,14 +96,9 @@ def _show(plan: RetentionPlan, *, as_json: bool) -> None:
         print_json({"would_remove": plan.model_dump()})
         return
     rows = [
-        (name, str(part.rows), shown_size(part.bytes))
-        for name, part in (
-            ("logs", plan.logs),
-            ("own logs", plan.own_logs),
-            ("runs", plan.runs),
-            ("deliveries", plan.deliveries),
-            ("audit", plan.audit),
-        )
+        (_NAMES.get(name, name.replace("_", " ")), str(part.rows), shown_size(part.bytes))
+        for name in RetentionPlan.model_fields
+        for part in (getattr(plan, name),)
     ]
     print_table(
         ("what", "rows", "frees about"),
@@ -115,7 +111,10 @@ def _sentences(result: dict[str, Any]) -> Iterator[str]:
     yield (
         f"{counted(removed['logs'] + removed['own_logs'], 'log')}, "
         f"{counted(removed['runs'], 'run')}, "
-        f"{counted(removed['deliveries'], 'delivery', 'deliveries')} and "
+        f"{counted(removed['deliveries'], 'delivery', 'deliveries')}, "
+        f"{counted(removed['configuration_versions'] + removed['secret_versions'], 'version')}, "
+        f"{counted(removed['deleted_secrets'], 'deleted secret')}, "
+        f"{counted(removed['answers'], 'stored answer')} and "
         f"{counted(removed['audit'], 'audit entry', 'audit entries')} removed"
     )
     file, free = shown_size(result["file_bytes"]), shown_size(result["free_bytes"])

@@ -17,6 +17,7 @@ from backend.cli.connections import Connection, ConnectionLimits
 from backend.cli.failures import ended_at_once
 from backend.cli.garbage import tuned_garbage_collection
 from backend.cli.process_limits import connections_that_fit
+from backend.http.application import Application
 from backend.http.state import state_of
 from backend.main import create_app
 from config.settings import Settings
@@ -37,8 +38,10 @@ class Server(uvicorn.Server):
     def __init__(
         self, app: FastAPI, on_started: Callable[[], None], connections: Connections
     ) -> None:
+        self._app = app
         self._connections = connections
         state = state_of(app)
+        state.streams.fit(connections.limit)
         state.metrics.connections = connections.seen
         connections.last_answers.cross_origin = state.cross_origin
         super().__init__(
@@ -62,8 +65,16 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Accept connections on `sockets`."""
+        app = self.config.app
+        if isinstance(app, Application):
+            self._connections.application = app
         await super().startup(sockets=sockets)
         self._on_started()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End the streams, which would use up the time that requests have, and then the server."""
+        state_of(self._app).streams.stop()
+        await super().shutdown(sockets)
 
     async def on_tick(self, counter: int) -> bool:
         """Called by uvicorn ten times a second. Returns whether the server must stop."""

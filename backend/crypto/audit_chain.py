@@ -26,6 +26,7 @@ Hash Functions and Their Application to Memory Integrity Checking" (2003).
 """
 
 import os
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
@@ -42,6 +43,7 @@ ORIGIN = "0" * 64
 """The previous MAC of the first row."""
 
 _NULL = b"\xff\xff\xff\xff"
+_MAC_LENGTH = (64).to_bytes(4, "big")
 _LENGTHS = [length.to_bytes(4, "big") for length in range(256)]
 _NONCE_BYTES = 16
 _SUM_BYTES = 16
@@ -68,29 +70,47 @@ class AuditChain:
     def mac(self, previous_mac: str, row: AuditRow | tuple[Any, ...]) -> str:
         """The MAC of the row, with the columns of `AuditRow`, that follows the one with
         `previous_mac`, in hexadecimal."""
-        # Every write of the service waits for this. Only what several rows share is cached: a
-        # look-up that fails costs more than the field.
-        id, at, actor, token, action, target, project, fields, request, version, digest, ip = row
-        mac = self._begun.copy()
-        mac.update(
-            b"".join(
-                (
-                    _text_field(previous_mac),
-                    _number_field(id),
-                    _text_field(at),
-                    _kept_fields(actor, token),
-                    _kept_field(action),
-                    _text_field(target),
-                    _kept_field(project),
-                    _kept_field(fields),
-                    _text_field(request),
-                    _kept_field(version),
-                    _text_field(digest),
-                    _kept_field(ip),
+        return self.macs(previous_mac, (row,))[0]
+
+    def macs(self, previous_mac: str, rows: Iterable[AuditRow | tuple[Any, ...]]) -> list[str]:
+        """The MACs of rows that follow one another, the first after the one with `previous_mac`."""
+        # Every write of the service waits for this, so the loop calls as few functions as it can.
+        # What several rows share is cached; a look-up that fails costs more than the field.
+        copy, lengths, kept, several = self._begun.copy, _LENGTHS, _kept_field, _kept_fields
+        macs: list[str] = []
+        of: tuple[int | None, str | None] | None = None
+        previous, project_field, request_field = _field(previous_mac), b"", b""
+        for row in rows:
+            id, at, actor, token, action, target, project, fields, request, version, seal, ip = row
+            if (project, request) != of:
+                # Rows of one request follow one another.
+                of = project, request
+                project_field, request_field = _field(project), _field(request)
+            number, place = b"%d" % id, target.encode()
+            size = len(place)
+            mac = copy()
+            mac.update(
+                b"".join(
+                    (
+                        previous,
+                        lengths[len(number)],
+                        number,
+                        several(at, actor, token, action),
+                        lengths[size] if size < 256 else size.to_bytes(4, "big"),
+                        place,
+                        project_field,
+                        kept(fields),
+                        request_field,
+                        kept(version),
+                        _field(seal),
+                        kept(ip),
+                    )
                 )
             )
-        )
-        return mac.finalize().hex()
+            hexadecimal = mac.finalize().hex()
+            previous = _MAC_LENGTH + hexadecimal.encode()
+            macs.append(hexadecimal)
+        return macs
 
     def earlier_mac(self, previous_mac: str, row: AuditRow) -> str | None:
         """The same in the format of earlier versions; `None` when the row has a value in a column
@@ -144,21 +164,6 @@ def _field(value: str | int | None) -> bytes:
     data = str(value).encode()
     length = len(data)
     return (_LENGTHS[length] if length < 256 else length.to_bytes(4, "big")) + data
-
-
-def _text_field(value: str | None) -> bytes:
-    if value is None:
-        return _NULL
-    data = value.encode()
-    length = len(data)
-    return (_LENGTHS[length] if length < 256 else length.to_bytes(4, "big")) + data
-
-
-def _number_field(value: int | None) -> bytes:
-    if value is None:
-        return _NULL
-    data = b"%d" % value
-    return _LENGTHS[len(data)] + data
 
 
 _kept_field = lru_cache(maxsize=1024)(_field)

@@ -12,6 +12,9 @@ from backend.errors import BadCursor
 from database.engine import MalformedText, Value
 
 _MAC_BYTES = 16
+# `json.dumps` would make a new encoder for each cursor.
+_compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+_readable = json.JSONEncoder(default=str).encode
 
 
 class CursorCodec:
@@ -22,13 +25,15 @@ class CursorCodec:
     """
 
     def __init__(self, key: bytes) -> None:
-        self._key = key
+        # Copied for each cursor. `hmac.digest` would let another thread run each time, for which
+        # the event loop would have to wait.
+        self._keyed = hmac.new(key, digestmod=hashlib.sha256)
 
     def encode(self, position: Sequence[Value], list_name: str, *filters: object) -> str:
         """The cursor of the page after `position` in the list with these filters."""
         # Not escaped: `\uXXXX` would make a position up to six times as long as its name.
         values = [*map(_written, position)]
-        payload = json.dumps(values, ensure_ascii=False, separators=(",", ":")).encode()
+        payload = _compact(values).encode()
         return _text(self._mac(payload, list_name, filters) + payload)
 
     def decode(self, cursor: str, list_name: str, *filters: object) -> tuple[Value, ...]:
@@ -49,8 +54,10 @@ class CursorCodec:
 
     def _mac(self, payload: bytes, list_name: str, filters: tuple[object, ...]) -> bytes:
         # JSON separates the parts, so that no two lists have the same text.
-        bound = json.dumps([list_name, *filters], default=str).encode()
-        return hmac.digest(self._key, bound + b"\0" + payload, hashlib.sha256)[:_MAC_BYTES]
+        bound = _readable([list_name, *filters]).encode()
+        mac = self._keyed.copy()
+        mac.update(bound + b"\0" + payload)
+        return mac.digest()[:_MAC_BYTES]
 
 
 def _written(value: Value) -> object:

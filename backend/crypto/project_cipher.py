@@ -6,6 +6,7 @@ traceback with local variables reveals nothing.
 
 import hmac
 import os
+from collections.abc import Sequence
 from functools import lru_cache
 
 from cryptography.exceptions import InvalidTag
@@ -19,6 +20,7 @@ from backend.crypto.envelope import (
     OF_SECRETS,
     decoded,
     encoded,
+    loosely_decoded,
     prefix,
 )
 from backend.errors import SecretUnreadable
@@ -34,7 +36,7 @@ class ProjectCipher:
     """
 
     # Every value that is written or compared goes through here, so the parts that all values of a
-    # project share are computed once.
+    # project share are computed once, and lists are gone through without a call for each value.
     __slots__ = ("_aead", "_end", "_home", "_prefix")
 
     def __init__(self, key: bytes, key_id: str, home: bytes) -> None:
@@ -49,10 +51,16 @@ class ProjectCipher:
 
         Raises ValueError when the value is not 1 byte to 64 KiB of UTF-8.
         """
-        text = self._sealed(name, version, value, purpose)
-        if text is None:
+        return self.seal_all([(name, version, value)], purpose)[0]
+
+    def seal_all(
+        self, values: Sequence[tuple[str, int, SecretStr]], purpose: str = OF_SECRETS
+    ) -> list[str]:
+        """The same for several values, each with its name and version."""
+        texts = self._sealed(values, purpose)
+        if texts is None:
             raise ValueError(f"a value must have 1 to {MAX_VALUE_BYTES} bytes of UTF-8")
-        return text
+        return texts
 
     def open(self, name: str, version: int, text: str, purpose: str = OF_SECRETS) -> SecretStr:
         """The value that was sealed as `text` under this name, version and purpose. Raises
@@ -63,24 +71,77 @@ class ProjectCipher:
         return value
 
     def holds(self, name: str, version: int, text: str, value: SecretStr) -> bool:
-        """Whether `open` would return this value. The comparison takes constant time."""
-        present = self._data(name, version, text, OF_SECRETS)
-        return present is not None and hmac.compare_digest(
-            present, value.get_secret_value().encode()
+        """Whether `text` holds this value of a secret. The comparison takes constant time."""
+        return self.holding([(name, version, text, value)])[0]
+
+    def holding(self, secrets: Sequence[tuple[str, int, str, SecretStr]]) -> list[bool]:
+        """The same for several secrets: each name and version, the stored text, and the value."""
+        head, end = self._head(OF_SECRETS), self._end
+        prefix, start, decrypt = self._prefix, len(self._prefix), self._aead.decrypt
+        holding = []
+        for name, version, text, value in secrets:
+            is_equal = False
+            if text.startswith(prefix):
+                bound = head + field(name) + field(version) + end
+                try:
+                    data = loosely_decoded(text[start:])
+                    present = decrypt(data[:NONCE_BYTES], data[NONCE_BYTES:], bound)
+                    given = value.get_secret_value().encode()
+                    is_equal = hmac.compare_digest(present, given) and encoded(data) == text[start:]
+                except (InvalidTag, ValueError):
+                    # The text does not authenticate, or one of both is not UTF-8.
+                    is_equal = False
+            holding.append(is_equal)
+        return holding
+
+    def seal_bytes(self, bound_to: bytes, data: bytes, purpose: str) -> bytes:
+        """The bytes to store for `data`, of any length: nonce, ciphertext and tag. They open only
+        with the same `bound_to` and purpose."""
+        nonce = os.urandom(NONCE_BYTES)
+        return nonce + self._aead.encrypt(nonce, data, self._bound(bound_to, purpose))
+
+    def open_bytes(self, bound_to: bytes, sealed: bytes, purpose: str) -> bytes:
+        """What `seal_bytes` has sealed. Raises SecretUnreadable."""
+        data = self._opened(bound_to, sealed, purpose)
+        if data is None:
+            raise SecretUnreadable
+        return data
+
+    def _opened(self, bound_to: bytes, sealed: bytes, purpose: str) -> bytes | None:
+        bound = self._bound(bound_to, purpose)
+        try:
+            return self._aead.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], bound)
+        except (InvalidTag, ValueError):
+            # It does not authenticate, or is too short.
+            return None
+
+    def _bound(self, bound_to: bytes, purpose: str) -> bytes:
+        return b"".join(
+            [self._head(purpose), len(bound_to).to_bytes(4, "big"), bound_to, self._end]
         )
 
-    def _sealed(self, name: str, version: int, value: SecretStr, purpose: str) -> str | None:
-        """The stored text; None when the value can't be UTF-8 or has the wrong length."""
-        try:
-            data = value.get_secret_value().encode()
-        except UnicodeEncodeError:
-            # Not raised from here, because this exception holds the whole value.
-            return None
-        if not 1 <= len(data) <= MAX_VALUE_BYTES:
-            return None
-        nonce = os.urandom(NONCE_BYTES)
-        bound = self._bound_to(name, version, purpose)
-        return self._prefix + encoded(nonce + self._aead.encrypt(nonce, data, bound))
+    def _sealed(
+        self, values: Sequence[tuple[str, int, SecretStr]], purpose: str
+    ) -> list[str] | None:
+        """The stored texts; None when a value can't be UTF-8 or has the wrong length."""
+        head, end = self._head(purpose), self._end
+        prefix, encrypt = self._prefix, self._aead.encrypt
+        nonces = os.urandom(NONCE_BYTES * len(values))
+        texts = []
+        for at, (name, version, value) in zip(
+            range(0, len(nonces), NONCE_BYTES), values, strict=True
+        ):
+            try:
+                data = value.get_secret_value().encode()
+            except UnicodeEncodeError:
+                # Not raised from here, because this exception holds the whole value.
+                return None
+            if not 1 <= len(data) <= MAX_VALUE_BYTES:
+                return None
+            nonce = nonces[at : at + NONCE_BYTES]
+            bound = head + field(name) + field(version) + end
+            texts.append(prefix + encoded(nonce + encrypt(nonce, data, bound)))
+        return texts
 
     def _value(self, name: str, version: int, text: str, purpose: str) -> SecretStr | None:
         """The value; None when it does not authenticate or is not UTF-8."""
@@ -97,16 +158,15 @@ class ProjectCipher:
         data = decoded(text[len(self._prefix) :])
         if data is None:
             return None
-        bound = self._bound_to(name, version, purpose)
+        bound = self._head(purpose) + field(name) + field(version) + self._end
         try:
             return self._aead.decrypt(data[:NONCE_BYTES], data[NONCE_BYTES:], bound)
         except InvalidTag:
             return None
 
-    def _bound_to(self, name: str, version: int, purpose: str) -> bytes:
-        return b"".join(
-            (_FORMAT_FIELD, field(purpose), self._home, field(name), field(version), self._end)
-        )
+    def _head(self, purpose: str) -> bytes:
+        """The additional data before the name."""
+        return _FORMAT_FIELD + field(purpose) + self._home
 
     def __repr__(self) -> str:
         return f"ProjectCipher({self._prefix!r})"

@@ -7,6 +7,10 @@ JSON is UTF-8 without spaces, and escapes only what JSON requires. `values` are 
 columns in their order, or null for a row that was deleted: a tombstone. A stored text that is not
 UTF-8 is covered as its bytes, so that it differs from every text that is. Since the entry's id is
 part of it, a digest proves nothing in another entry.
+
+An earlier version of a row has no entry of its own, so its MAC is beside it:
+
+    mac = "sv1:" || HMAC-SHA256(key, JSON of [table, values])
 """
 
 import json
@@ -19,6 +23,7 @@ from pydantic_core import PydanticSerializationError, to_json
 from database.engine import MalformedText, Value
 
 FORMAT = "sd1"
+VERSION_FORMAT = "sv1"
 
 
 class RowDigests:
@@ -40,14 +45,20 @@ class RowDigests:
     ) -> str:
         """The digest for the entry of a change, with the row's values after it; `None` for a row
         that was deleted."""
-        data = _json((table, entry_id, target, version, values))
+        return f"{FORMAT}:{self._hex((table, entry_id, target, version), values)}"
+
+    def of_version(self, table: str, values: Sequence[Value]) -> str:
+        """The MAC of an earlier version of a row, with the values that it covers."""
+        return f"{VERSION_FORMAT}:{self._hex((table,), values)}"
+
+    def _hex(self, head: tuple[str | int | None, ...], values: Sequence[Value] | None) -> str:
+        data = _json((*head, values))
         # A malformed text has U+FFFD, which begins with this byte.
         if b"\xef" in data and values is not None and any(map(_is_malformed, values)):
-            head = _json((table, entry_id, target, version))
-            data = head[:-1] + b",[" + b",".join(map(_json_as_stored, values)) + b"]]"
+            data = _json(head)[:-1] + b",[" + b",".join(map(_json_as_stored, values)) + b"]]"
         mac = self._begun.copy()
         mac.update(data)
-        return f"{FORMAT}:{mac.finalize().hex()}"
+        return mac.finalize().hex()
 
 
 def _json(content: object) -> bytes:

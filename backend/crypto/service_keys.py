@@ -12,8 +12,10 @@ class ServiceKeys:
 
     cursors: bytes = field(repr=False)
     token_macs: bytes = field(repr=False)
+    session_macs: bytes = field(repr=False)
     audit_chain: bytes = field(repr=False)
     row_digests: bytes = field(repr=False)
+    idempotency: bytes = field(repr=False)
 
     @classmethod
     def derived_from(cls, root: MasterKey) -> Self:
@@ -21,6 +23,8 @@ class ServiceKeys:
         return cls(
             cursors=root.derive("cursors"),
             token_macs=root.derive("token-macs"),
+            session_macs=root.derive("session-macs"),
             audit_chain=root.derive("audit-chain"),
             row_digests=root.derive("row-digests"),
+            idempotency=root.derive("idempotency"),
         )

@@ -8,9 +8,12 @@ from fastapi.middleware.asyncexitstack import AsyncExitStackMiddleware
 from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from backend.http.edge import Edge
 from backend.http.fast_path.direct_routes import DirectRoutes
 from backend.http.fast_path.route_table import RouteTable
 from backend.http.guarded_route import GuardedRoute
+from backend.http.kept_path import KeptPath
+from backend.http.whole_requests import TakesWhole
 
 
 class Application(FastAPI):
@@ -52,6 +55,23 @@ class Application(FastAPI):
             await super().__call__(scope, receive, send)
             return
         scope["app"] = self
+        await self._stack()(scope, receive, send)
+
+    @property
+    def takes_whole(self) -> TakesWhole | None:
+        """Answers a request whose body has arrived as a whole, with this application in its scope;
+        `None` where `kept_path` is."""
+        edge = self._stack()
+        return edge.take_whole if isinstance(edge, Edge) else None
+
+    @property
+    def kept_path(self) -> KeptPath | None:
+        """Sends kept answers; `None` if none is kept, or if middleware in front of the edge has to
+        see every request. No more middleware can be added afterwards."""
+        edge = self._stack()
+        return edge.kept_path if isinstance(edge, Edge) else None
+
+    def _stack(self) -> ASGIApp:
         if self.middleware_stack is None:
             self.middleware_stack = self.build_middleware_stack()
-        await self.middleware_stack(scope, receive, send)
+        return self.middleware_stack

@@ -7,33 +7,35 @@ line.
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from ipaddress import IPv4Network, IPv6Network
 from types import MappingProxyType
 
 from starlette.middleware.gzip import GZipResponder
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from backend.errors import NotRunning
+from backend.http.accesses import Accesses
 from backend.http.cross_origin import CrossOrigin
-from backend.http.exchange import Exchange, request_id
-from backend.http.kept_answers import KeptAnswer
-from backend.http.kept_path import KeptPath
+from backend.http.exchange import GZIP_FROM_BYTES, Exchange
+from backend.http.fast_path.direct_routes import DirectRoutes
+from backend.http.kept_path import KEPT_METHODS, KeptPath
 from backend.http.metrics import RequestMetrics
+from backend.http.not_running import NotRunning
 from backend.http.own_origin import OwnOrigin
 from backend.http.problems import problem
 from backend.http.request_head import Fault, Headers
 from backend.http.route_policy import BodyLimits, Policies
 from backend.http.state import AppState
+from backend.http.streams.answer import StreamAnswer
 from backend.http.trusted_hosts import UNTRUSTED_HOST, TrustedHosts
 from backend.http.trusted_proxies import TrustedProxies
-from backend.observability.log import get_logger, log_access
+from backend.http.whole_requests import AnswerLines, WholeRequest
+from backend.observability.log import Access, get_logger, log_access
 from backend.observability.request_ids import enter_request, leave_request
 from database.errors import CommitOutcomeUnknown, WrongEventLoop
 
-_GZIP_FROM_BYTES = 8 * 1024
 _UNHANDLED = Fault("internal", "the cause is in the log under this request id")
 
 error_log = get_logger("strongroom.error")
@@ -60,8 +62,10 @@ class Edge:
         """
         self._plain = app
         self._kept = state.kept if state is not None else None
-        self.kept_path = KeptPath(state, self._admits) if state is not None else None
+        self._accesses = accesses = Accesses(metrics)
+        self.kept_path = KeptPath(state, self._admits, accesses) if state is not None else None
         """`None` if no answer is kept."""
+        self._lines = AnswerLines()
         self._max_body_bytes = max_body_bytes
         self._body_limits = BodyLimits(policies)
         self._metrics = metrics
@@ -75,18 +79,27 @@ class Edge:
         if scope["type"] != "http":
             await self._plain(scope, receive, send)
             return
-        kept_path = self.kept_path
-        if kept_path is not None:
-            began = time.perf_counter()
-            found = await kept_path.take(scope)
-            if found is not None:
-                await self._send_kept(scope, *found, send, began)
-                if kept_path.is_turn_over():
-                    await asyncio.sleep(0)
-                return
-        await self._take(scope, receive, send)
+        kept_path = self.kept_path if scope["method"] in KEPT_METHODS else None
+        if kept_path is None or not await kept_path.answer(scope, send):
+            await self._take(scope, receive, send)
 
-    async def _take(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def take_whole(
+        self, request: WholeRequest, scope: Scope, receive: Receive, send: Send
+    ) -> Awaitable[None]:
+        """Answer a request whose body has arrived as a whole, in one piece if that is possible."""
+        if self.kept_path is not None and scope["method"] in KEPT_METHODS:
+            return self._take_kept(self.kept_path, request, scope, receive, send)
+        return self._take(scope, receive, send, request)
+
+    async def _take_kept(
+        self, kept: KeptPath, request: WholeRequest, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        if not await kept.answer(scope, send):
+            await self._take(scope, receive, send, request)
+
+    async def _take(
+        self, scope: Scope, receive: Receive, send: Send, whole: WholeRequest | None = None
+    ) -> None:
         """Let the application answer a request."""
         exchange = Exchange(
             scope,
@@ -100,9 +113,12 @@ class Edge:
         token = enter_request(exchange.request_id, exchange.scope)
         try:
             answer = self._answer(exchange)
-            if answer is None:
-                answer = self._gzip if exchange.takes_gzip else self._plain
-            await answer(exchange.scope, exchange.receive, exchange.send)
+            if answer is None and whole is not None:
+                answer = await self._respond(exchange, whole)
+            elif answer is None:
+                answer = self._ordinary(exchange, self._plain)
+            if answer is not None:
+                await answer(exchange.scope, exchange.receive, exchange.send)
         except CommitOutcomeUnknown as error:
             # It is unknown whether the request succeeded. The process is about to end, and the
             # client sees the connection break.
@@ -124,43 +140,62 @@ class Edge:
                 raise
             await self._refuse(exchange, _UNHANDLED)
         finally:
-            self._finish(exchange)
+            self._finish(exchange, together=whole is not None)
             leave_request(token)
 
-    async def _gzip(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """The application's answer, compressed if that is worth it. Only for clients that accept
-        gzip, so that others don't pay for the extra layer."""
-        responder = GZipResponder(self._plain, _GZIP_FROM_BYTES, compresslevel=5)
-        await responder(scope, receive, send)
+    async def _respond(self, exchange: Exchange, whole: WholeRequest) -> ASGIApp | None:
+        """What is left to do for the answer of a route; `None` if it was sent in one piece."""
+        routes, scope = self._plain, exchange.scope
+        if not isinstance(routes, DirectRoutes) or b"transfer-encoding" in exchange.headers:
+            return self._ordinary(exchange, self._plain)
+        handle = routes.handler(scope)
+        if handle is None or exchange.method == "HEAD":
+            return self._ordinary(exchange, self._plain)
+        request = Request(scope, exchange.receive, exchange.send)
+        request._body = whole.take_body()
+        try:
+            answer = await handle(request)
+        except Exception as error:  # noqa: BLE001 - raised again unless it has a handler
+            answer = await routes.handled(request, error)
+        if isinstance(answer, StreamAnswer):
+            answer.outlet = whole.outlet()
+            return self._streamed(exchange, answer)
+        sent = exchange.whole(answer, self._lines, whole) if whole.may_write() else None
+        if sent is None:
+            return self._ordinary(exchange, answer)
+        whole.write(sent)
+        return None
+
+    def _ordinary(self, exchange: Exchange, answer: ASGIApp) -> ASGIApp:
+        """An answer that is sent in ASGI's messages, compressed if that is worth it. Only for
+        clients that accept gzip, so that others don't pay for the extra layer."""
+        if not exchange.takes_gzip:
+            return answer
+        return GZipResponder(answer, GZIP_FROM_BYTES, compresslevel=5)
+
+    def _streamed(self, exchange: Exchange, answer: StreamAnswer) -> ASGIApp:
+        """A stream, which is never compressed. It is measured as if it had ended when it began."""
+
+        async def send_stream(scope: Scope, receive: Receive, send: Send) -> None:
+            try:
+                await answer(scope, receive, send)
+            finally:
+                if answer.opened_at is not None:
+                    exchange.began += time.perf_counter() - answer.opened_at
+
+        return send_stream
 
     def _admits(self, scope: Scope, headers: Headers) -> bool:
-        """Whether the ordinary way would answer a request with this head without looking at more
-        of it than its route does."""
+        """Whether the ordinary way would let a request with this head through to a route that keeps
+        answers."""
         hosts, own_origin = self._trusted_hosts, self._own_origin
-        if hosts is not None and not hosts.permit(headers.get(b"host"), scope["path"]):
+        # The path matters only for probes, which keep none.
+        if hosts is not None and not hosts.permit(headers.get(b"host"), ""):
             return False
         if own_origin is None:
             return True
         # A proxy may have sent another scheme.
         return self._trusted_proxies is None and not own_origin.refusal(scope["scheme"], headers)
-
-    async def _send_kept(
-        self, scope: Scope, headers: Headers, answer: KeptAnswer, send: Send, began: float
-    ) -> None:
-        id = request_id(headers.get(b"x-request-id"))
-        sent = [
-            *answer.headers,
-            (b"x-request-id", id.encode()),
-            *(self._cross_origin.headers(headers.get(b"origin")) if self._cross_origin else ()),
-            *answer.last_headers,
-        ]
-        try:
-            await send({"type": "http.response.start", "status": 200, "headers": sent})
-            await send({"type": "http.response.body", "body": answer.body})
-        finally:
-            seconds = time.perf_counter() - began
-            self._metrics.observe(scope["method"], answer.template, 200, seconds)
-            log_access(id, scope["method"], answer.template, 200, seconds)
 
     def _answer(self, exchange: Exchange) -> ASGIApp | None:
         """A refusal, or the answer to a preflight; `None` for a request that goes to a route."""
@@ -193,11 +228,16 @@ class Edge:
         answer = problem(exchange.request_id, fault.code, fault.detail)
         await answer(exchange.scope, exchange.receive, exchange.send)
 
-    def _finish(self, exchange: Exchange) -> None:
+    def _finish(self, exchange: Exchange, *, together: bool) -> None:
+        """Measure and log the request, `together` with others of this turn of the event loop."""
         seconds = time.perf_counter() - exchange.began
         route = exchange.scope.get("route")
         # The template, never the path, which may contain a value that must stay private.
         template = getattr(route, "path_format", "-")
-        method = exchange.method
-        self._metrics.observe(method, template, exchange.status, seconds)
-        log_access(exchange.request_id, method, template, exchange.status, seconds)
+        method, status = exchange.method, exchange.status
+        if together:
+            access = Access(time.time_ns(), exchange.request_id, method, template, status, seconds)
+            self._accesses.note(access, asyncio.get_running_loop())
+            return
+        self._metrics.observe(method, template, status, seconds)
+        log_access(exchange.request_id, method, template, status, seconds)

@@ -16,6 +16,37 @@ class EngineMetric(NamedTuple):
     help: str
 
 
+def _of_readers(part: str, reader: str, queue: str) -> list[EngineMetric]:
+    """The metrics of one kind of readers. Their names begin with `part`."""
+    described = (
+        ("queries", "queries_total", "Queries that were answered."),
+        ("hops", "hops_total", f"Hops, each of which carries queries to {reader}."),
+        ("largest_hop", "largest_hop", "Queries in the largest hop so far."),
+        ("stalls", "stalls_total", "Hops so slow that another reader took over the queue."),
+        (
+            "reopened",
+            "reopened_total",
+            "Connections replaced after a failure of the file or the disk.",
+        ),
+        (
+            "wait_total",
+            "wait_seconds_total",
+            f"Time queries spent in {queue}, in seconds.",
+        ),
+        ("waiting", "waiting", f"Queries in {queue}."),
+        ("unanswered", "unanswered", f"Callers waiting for the answer of {reader}."),
+        ("refused", "refused_total", f"Queries refused because {queue} was full."),
+        ("expired", "expired_total", f"Queries abandoned after too long in {queue}."),
+        (
+            "cancelled",
+            "cancelled_total",
+            f"Queries whose caller left while they were in {queue}.",
+        ),
+        ("connections", "connections", "Connections open for reading."),
+    )
+    return [EngineMetric(part, member, f"{part}_{name}", said) for member, name, said in described]
+
+
 ENGINE_METRICS: Final = (
     EngineMetric("writer", "units", "writer_units_total", "Units of work that succeeded."),
     EngineMetric(
@@ -31,6 +62,12 @@ ENGINE_METRICS: Final = (
         "repeated_batches",
         "writer_repeated_batches_total",
         "Batches that were run again, because a unit failed after it had changed something.",
+    ),
+    EngineMetric(
+        "writer",
+        "units_together",
+        "writer_units_together_total",
+        "Units of work that ran as one with others like them.",
     ),
     EngineMetric(
         "writer",
@@ -78,54 +115,8 @@ ENGINE_METRICS: Final = (
         "writer_cancelled_total",
         "Units of work whose caller left while they were in the writer's queue.",
     ),
-    EngineMetric("readers", "queries", "readers_queries_total", "Queries that were answered."),
-    EngineMetric(
-        "readers", "hops", "readers_hops_total", "Hops, each of which carries queries to a reader."
-    ),
-    EngineMetric(
-        "readers", "largest_hop", "readers_largest_hop", "Queries in the largest hop so far."
-    ),
-    EngineMetric(
-        "readers",
-        "stalls",
-        "readers_stalls_total",
-        "Hops so slow that another reader took over the queue.",
-    ),
-    EngineMetric(
-        "readers",
-        "reopened",
-        "readers_reopened_total",
-        "Connections replaced after a failure of the file or the disk.",
-    ),
-    EngineMetric(
-        "readers",
-        "wait_total",
-        "readers_wait_seconds_total",
-        "Time queries spent in the readers' queue, in seconds.",
-    ),
-    EngineMetric("readers", "waiting", "readers_waiting", "Queries in the readers' queue."),
-    EngineMetric(
-        "readers", "unanswered", "readers_unanswered", "Callers waiting for a reader's answer."
-    ),
-    EngineMetric(
-        "readers",
-        "refused",
-        "readers_refused_total",
-        "Queries refused because the readers' queue was full.",
-    ),
-    EngineMetric(
-        "readers",
-        "expired",
-        "readers_expired_total",
-        "Queries abandoned after too long in the readers' queue.",
-    ),
-    EngineMetric(
-        "readers",
-        "cancelled",
-        "readers_cancelled_total",
-        "Queries whose caller left while they were in the readers' queue.",
-    ),
-    EngineMetric("readers", "connections", "readers_connections", "Connections open for reading."),
+    *_of_readers("readers", "a reader", "the readers' queue"),
+    *_of_readers("slow_readers", "a reader for slow reads", "the queue for slow reads"),
 )
 """Every member of the statistics; a test compares them with the engine."""
 

@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Sequence
+from functools import cache
 
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -10,9 +10,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from backend.errors import BadRequest, BodyTooLarge, HeadersTooLarge
 from backend.http.closing_answer import ClosingAnswer
 from backend.http.cross_origin import CrossOrigin
+from backend.http.entity_tags import IF_NONE_MATCH, headers_of_304, is_tag_known
+from backend.http.json_answer import JsonAnswer
 from backend.http.kept_answers import OFFER, KeptAnswer, KeptAnswers, Offer, RawHeaders
-from backend.http.request_head import FAULT, HEADERS, Fault, read_head
+from backend.http.request_head import FAULT, HEADERS, IS_HEAD, Fault, read_head
 from backend.http.route_policy import BodyLimits
+from backend.http.whole_requests import AnswerLines, WholeRequest
 from backend.observability.request_ids import new_request_id
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
@@ -31,6 +34,9 @@ missing because only the proxy that ends TLS knows whether there is TLS."""
 _OWN_HEADERS = frozenset({b"content-security-policy", b"cache-control"})
 _ERRORS = {error.code: error for error in (BadRequest, HeadersTooLarge)}
 """The errors for faults that the server finds in a body."""
+GZIP_FROM_BYTES = 8 * 1024
+"""Larger answers are compressed, if the client accepts that."""
+_PLAIN = (JsonAnswer, Response)
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
@@ -46,10 +52,19 @@ def request_id(given: bytes | None) -> str:
     return new_request_id()
 
 
-def security_headers(headers: RawHeaders) -> Sequence[tuple[bytes, bytes]]:
-    """The security headers of an answer with these headers of its own."""
+def security_headers(headers: RawHeaders) -> tuple[tuple[bytes, bytes], ...]:
+    """The security headers of an answer with these headers of its own. Always the same object for
+    the same ones, because their lines are remembered."""
     own = [name for name, _ in headers if name in _OWN_HEADERS]
-    return SECURITY_HEADERS if not own else [h for h in SECURITY_HEADERS if h[0] not in own]
+    return _others(*own) if own else SECURITY_HEADERS
+
+
+@cache
+def _others(*own: bytes) -> tuple[tuple[bytes, bytes], ...]:
+    return tuple(header for header in SECURITY_HEADERS if header[0] not in own)
+
+
+_VARIES = (b"vary", b"Accept-Encoding")
 
 
 class Exchange:
@@ -58,6 +73,7 @@ class Exchange:
     __slots__ = (
         "_body_limits",
         "_cross_origin",
+        "_has_304",
         "_kept",
         "_max_body_bytes",
         "_original_scope",
@@ -95,6 +111,7 @@ class Exchange:
         self._cross_origin = cross_origin
         self._kept = kept
         self._to_keep: tuple[RawHeaders, RawHeaders] | None = None
+        self._has_304 = False
         # Metrics need few labels, so a method that a client made up is not one.
         self.method = scope["method"] if scope["method"] in _METHODS else "-"
         self.received = 0
@@ -106,7 +123,8 @@ class Exchange:
         length = headers.get(b"content-length")
         # Python refuses to read a number with thousands of digits.
         self.declared_length = int(length[:20]) if length and length.isdigit() else 0
-        self.takes_gzip = takes_gzip(headers.get(b"accept-encoding", b""))
+        accepted = headers.get(b"accept-encoding")
+        self.takes_gzip = accepted is not None and takes_gzip(accepted)
         self.request_id = request_id(headers.get(b"x-request-id"))
         scope["strongroom.request_id"] = self.request_id
         scope[HEADERS] = headers
@@ -114,7 +132,7 @@ class Exchange:
         self._original_scope = scope
         if self.method == "HEAD":
             # HEAD is handled like GET; the server leaves the body out.
-            scope = {**scope, "method": "GET"}
+            scope = {**scope, "method": "GET", IS_HEAD: True}
         self.scope = scope
 
     def closing(self, answer: Response) -> ASGIApp:
@@ -149,13 +167,58 @@ class Exchange:
             last_headers = security_headers(headers)
             if self._kept is not None and OFFER in self.scope and self.status == 200:
                 self._to_keep = list(headers), list(last_headers)
+            if self._is_known(self.status, headers):
+                self._has_304, self.status, headers = True, 304, headers_of_304(headers)
+                message = {**message, "status": 304, "headers": headers}
             headers.append((b"x-request-id", self.request_id.encode()))
             if self._cross_origin is not None:
                 headers.extend(self._cross_origin.headers(self.headers.get(b"origin")))
             headers.extend(last_headers)
-        elif self._to_keep is not None:
-            self._keep(*self._to_keep, message)
+        else:
+            if self._to_keep is not None:
+                self._keep(*self._to_keep, message)
+            if self._has_304:
+                message = {**message, "body": b""}
         await self._send(message)
+
+    def _is_known(self, status: int, headers: RawHeaders) -> bool:
+        """Whether the client has the answer with these headers already, so that 304 is enough."""
+        return (
+            IF_NONE_MATCH in self.headers
+            and status == 200
+            and self.scope["method"] == "GET"
+            and is_tag_known(self.headers[IF_NONE_MATCH], headers)
+        )
+
+    def whole(self, answer: Response, lines: AnswerLines, request: WholeRequest) -> bytes | None:
+        """All bytes of an answer, which the caller has to send; `None` if it needs ASGI's
+        messages."""
+        # Other classes send their answers themselves.
+        if type(answer) not in _PLAIN or answer.background is not None:
+            return None
+        headers, status = answer.raw_headers, answer.status_code
+        may_keep = self._kept is not None and OFFER in self.scope and status == 200
+        has_304 = self._is_known(status, headers)
+        is_compressed = self.takes_gzip and len(answer.body) >= GZIP_FROM_BYTES
+        if is_compressed and (may_keep or not has_304):
+            return None
+        last_headers = security_headers(headers)
+        added = [(b"x-request-id", self.request_id.encode())]
+        if self._cross_origin is not None:
+            added += self._cross_origin.headers(self.headers.get(b"origin"))
+        if has_304:
+            if is_compressed:
+                added.append(_VARIES)
+            sent = lines.not_modified(answer, request.server_headers, added, last_headers)
+        else:
+            sent = lines.whole(answer, request.server_headers, added, last_headers)
+        if sent is not None:
+            self.started = True
+            self.status = 304 if has_304 else status
+            if may_keep:
+                self._to_keep = list(headers), list(last_headers)
+                self._keep(*self._to_keep, {"type": "http.response.body", "body": answer.body})
+        return sent
 
     def _keep(self, headers: RawHeaders, last_headers: RawHeaders, message: Message) -> None:
         """Keep the answer whose body is in `message`."""

@@ -21,14 +21,23 @@ class FairQueue:
     """Slots for requests, shared among the active clients.
 
     Any client may take the first half of the slots. The other half is kept for clients that hold
-    less than their share. A single client may take all slots.
+    less than their share. A client without others may take more.
     """
 
-    def __init__(self, number: int, timeout: float, *, linger: float = LINGER_SECONDS) -> None:
-        """`number` is the number of slots. A request that has waited for `timeout` seconds is
-        refused, and `linger` is in seconds as well."""
+    def __init__(
+        self,
+        number: int,
+        timeout: float,
+        *,
+        alone: int | None = None,
+        linger: float = LINGER_SECONDS,
+    ) -> None:
+        """`number` is the number of slots, and `alone` that for a client without others; by default
+        the same. A request that has waited for `timeout` seconds is refused, and `linger` is in
+        seconds as well."""
         self._number = number
-        self._free = number
+        self._alone = alone or number
+        self._held = 0
         self._timeout = timeout
         self._linger = linger
         self._clients: dict[Hashable, _Client] = {}
@@ -44,8 +53,8 @@ class FairQueue:
 
     @property
     def free(self) -> int:
-        """The number of free slots."""
-        return self._free
+        """The number of free slots among those for several clients."""
+        return max(0, self._number - self._held)
 
     @property
     def waiting(self) -> int:
@@ -54,15 +63,15 @@ class FairQueue:
 
     def take(self, name: Hashable) -> bool:
         """Take a slot for a client if it may have one now. Returns whether it got one."""
-        if not self._free:
+        if self._held >= self._alone:
             return False
         client = self._client(name)
         # A client's requests are served in their order.
-        if client.turns or not self._may_have_one(client, self._share()):
+        if client.turns or not self._may_have_one(client, *self._shares()):
             self._rest(name, client)
             return False
         client.held += 1
-        self._free -= 1
+        self._held += 1
         return True
 
     async def wait(self, name: Hashable) -> float:
@@ -91,7 +100,7 @@ class FairQueue:
         """Give a client's slot back, and hand it to the next client."""
         client = self._clients[name]
         client.held -= 1
-        self._free += 1
+        self._held -= 1
         self._rest(name, client)
         if self._waiting:
             self._hand_out()
@@ -120,28 +129,33 @@ class FairQueue:
         if not client.held and not client.turns:
             self._idle[name] = asyncio.get_running_loop().time()
 
-    def _may_have_one(self, client: "_Client", share: int) -> bool:
-        """Whether this client may take one of the free slots."""
-        return client.held < share or self._free > self._number // 2
+    def _may_have_one(self, client: "_Client", slots: int, share: int) -> bool:
+        """Whether this client may take another one of this many slots."""
+        return self._held < slots and (client.held < share or slots - self._held > slots // 2)
 
-    def _share(self) -> int:
-        """The number of slots that each client may hold, however many requests others send."""
+    def _shares(self) -> tuple[int, int]:
+        """The number of slots, and how many of them each client may hold, however many requests
+        others send."""
         if len(self._clients) == 1:
-            return self._number
+            return self._alone, self._alone
         latest = asyncio.get_running_loop().time() - self._linger
         while self._idle:
             name, since = next(iter(self._idle.items()))
             if since > latest:
                 break
             del self._idle[name], self._clients[name]
-        return -(-self._number // len(self._clients))
+        if len(self._clients) == 1:
+            return self._alone, self._alone
+        return self._number, -(-self._number // len(self._clients))
 
     def _hand_out(self) -> None:
         """Give the free slots to waiting clients, in turns, up to the share of each."""
-        while self._free and self._waiting:
-            share = self._share()
+        while self._waiting:
+            slots, share = self._shares()
+            if self._held >= slots:
+                return
             for name, client in self._waiting.items():  # noqa: B007 - both are needed below
-                if self._may_have_one(client, share):
+                if self._may_have_one(client, slots, share):
                     break
             else:
                 # The slots left are kept for clients whose next request is on its way.
@@ -159,7 +173,7 @@ class FairQueue:
                 self._rest(name, client)
                 continue
             client.held += 1
-            self._free -= 1
+            self._held += 1
             given.set_result(None)
 
     def _look_again(self) -> None:

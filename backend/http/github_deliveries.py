@@ -15,8 +15,8 @@ from backend.http.inbound_budget import NO_ROOM, InboundBody, InboundLimits
 from backend.http.route_policy import Queue
 from backend.http.state import state_of
 from backend.http.strict_json import check_content_type, parse_json, refuse_other_encoding
-from backend.services.webhooks.deliveries import Deliveries, IncomingDelivery
-from models import WebhookDelivery
+from backend.http.token_checks import has_arrived
+from backend.services.webhooks.deliveries import Deliveries, IncomingDelivery, Received
 
 SIGNATURE_HEADER = "X-Hub-Signature-256"
 _EVENT = re.compile(r"[a-z0-9_]{1,100}")
@@ -29,8 +29,8 @@ _EXPLAINED_BYTES = 1_000_000
 
 async def take_github_delivery(
     request: Request, webhook_id: int, deliveries: Deliveries
-) -> tuple[WebhookDelivery, bool]:
-    """Store the delivery in the request. Returns it, and whether it is new.
+) -> Received:
+    """Store the delivery in the request, and return it.
 
     Raises `BadSignature`, which is counted against the sender's address, and the errors of
     `read_head`, `read_github_delivery` and `Deliveries.receive`.
@@ -99,7 +99,14 @@ async def read_github_delivery(
     the body arrives too slowly.
     """
     signed = SignedBody(secret, head.claimed_mac)
-    await _read(request, signed, body, limits)
+    try:
+        if has_arrived(request):
+            _add(request._body, signed, body)
+        else:
+            await _read(request, signed, body, limits)
+    except RateLimited:
+        limits.refused["no_room"] += 1
+        raise
     payload = signed.verified()
     body.is_checked = True
     action = _action(payload)
@@ -125,18 +132,18 @@ async def _read(
             body.read_within(deadline)
             async for piece in request.stream():
                 if piece:
-                    body.take(len(piece))
-                    signed.add(piece)
+                    _add(piece, signed, body)
                     deadline.reschedule(began + limits.seconds_for(body.size))
     except TimeoutError:
         if body.is_ended:
-            limits.refused["no_room"] += 1
             raise RateLimited(NO_ROOM) from None
         limits.refused["too_slow"] += 1
         raise BadRequest("the body arrived too slowly: send it without pauses") from None
-    except RateLimited:
-        limits.refused["no_room"] += 1
-        raise
+
+
+def _add(piece: bytes, signed: SignedBody, body: InboundBody) -> None:
+    body.take(len(piece))
+    signed.add(piece)
 
 
 def _action(body: bytearray) -> str | None:

@@ -2,7 +2,7 @@
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from copy import copy
 from typing import Annotated, Any, ClassVar, Self, get_args, get_origin
 
@@ -13,18 +13,28 @@ from fastapi.routing import APIRoute
 from starlette.requests import ClientDisconnect
 
 from backend.errors import Refused
-from backend.http.authentication import authenticate, client_address, running_service
+from backend.http.authentication import (
+    authenticate,
+    client_address,
+    recognised,
+    running_service,
+)
+from backend.http.conditional import Tagging, conditional
 from backend.http.fast_path.direct_call import DirectCall, Handler, application, is_ordinary
+from backend.http.idempotency import answering_once, with_key_once
 from backend.http.kept_answers import OFFER, Offer
 from backend.http.refused_reveals import Work, recording_refusals
 from backend.http.request_head import read_head
-from backend.http.route_policy import OPEN, Policies, Queue, RoutePolicy
+from backend.http.route_policy import ANY_TOKEN, OPEN, Policies, Queue, RoutePolicy
+from backend.http.slow_reads import in_its_class
 from backend.http.state import state_of
 from backend.http.strict_query import StrictQuery
 from backend.http.token_checks import (
     broken_off_at_the_end,
+    has_arrived,
     read_body,
     require_valid,
+    use_body,
     valid_to_the_end,
 )
 from backend.services.database_service import DatabaseService
@@ -86,9 +96,20 @@ class GuardedRoute(APIRoute):
             raise LookupError(f"{self.key} has no row among the policies of its router")
         return self.policies[self.key]
 
+    @functools.cached_property
+    def tagging(self) -> Tagging:
+        """How the route's answers are tagged, and which preconditions it takes."""
+        return Tagging.of(self, self.policy)
+
     def get_route_handler(self) -> Handler:  # type: ignore[override]
         """FastAPI's handler with this route's checks in front of it."""
-        return self._guard(super().get_route_handler())
+        guarded = self._guard(super().get_route_handler())
+
+        async def handle(request: Request) -> Response:
+            # FastAPI calls anything but a coroutine function on a thread.
+            return await guarded(request)
+
+        return handle
 
     def _guard(self, handle: Handler) -> Handler:
         policy, scope = self.policy, self.policy.scope
@@ -96,27 +117,53 @@ class GuardedRoute(APIRoute):
             raise TypeError(f"{self.key}: `is_streamed` is only for a StreamingResponse")
         query = StrictQuery.of(self.dependant)
         check_query = _ignore if policy.is_probe else query.check
-        if scope is OPEN:
-            return _with_query(handle, check_query)
         body = self.body_field
+        or_scopes = policy.or_scopes
         required = body.field_info.is_required() if body is not None else None
+        if scope is OPEN:
+            if required is not None:
+                handle = _with_body(handle, required=required)
+            return _with_query(handle, check_query)
         recognise = _recognise_on_loopback if policy.is_open_on_loopback else authenticate
-        work = _in_its_turn(_offered(handle, policy, self.path_format), policy)
+        work = self._work(in_its_class(handle, policy, query.names))
 
         async def checked(request: Request, principal: Principal) -> Response:
-            principal.require(scope)
+            if scope is not ANY_TOKEN:
+                principal.require(scope, or_scopes)
             check_query(request)
-            await read_body(request, principal, required=required)
+            if has_arrived(request):
+                use_body(request, required=required)
+            else:
+                await read_body(request, principal, required=required)
             # The slot is taken only now, so that a slowly arriving body holds none.
             return await work(request, principal)
 
         reveals = scope is Scope.SECRETS_REVEAL
         all_work: Work = recording_refusals(checked) if reveals else checked
 
-        async def guarded(request: Request) -> Response:
+        def guarded(request: Request) -> Awaitable[Response]:
+            principal = recognised(request)
+            if principal is not None:
+                return all_work(request, principal)
+            return looked_up(request)
+
+        async def looked_up(request: Request) -> Response:
             return await all_work(request, await recognise(request))
 
-        return guarded
+        # Whether a request needs a token depends on more than its token.
+        return looked_up if policy.is_open_on_loopback else guarded
+
+    def _work(self, handle: Handler) -> Work:
+        """What is done for a principal whose request was checked."""
+        policy, scope = self.policy, self.policy.scope
+        handle = conditional(handle, self.tagging)
+        work = _in_its_turn(_offered(handle, policy, self.path_format), policy)
+        method, template = self.key
+        how = policy.idempotency(method)
+        if how is None or scope is OPEN:
+            return work
+        once = _in_its_turn(answering_once(handle, how), policy)
+        return with_key_once(work, once, route=f"{method} {template}", scope=scope)
 
 
 class GuardedRouter(APIRouter):
@@ -153,7 +200,7 @@ def _in_its_turn(handle: Handler, policy: RoutePolicy) -> Work:
         return at_once
 
     async def in_turn(request: Request, principal: Principal) -> Response:
-        queue = state_of(request.app).queues[kind]
+        queue = state_of(request.scope["app"]).queues[kind]
         waited = None
         client = principal.token_id or client_address(request)
         if not queue.take(client):
@@ -177,7 +224,7 @@ def _in_its_turn(handle: Handler, policy: RoutePolicy) -> Work:
 def _offered(handle: Handler, policy: RoutePolicy, template: str) -> Handler:
     """The route's handler; it offers its answers to the edge, if they may be kept."""
     shows, scope = policy.shows, policy.scope
-    if shows is None or scope is None:
+    if shows is None or scope is OPEN or scope is ANY_TOKEN:
         return handle
 
     async def handle_and_offer(request: Request) -> Response:
@@ -201,6 +248,14 @@ def _with_query(handle: Handler, check: Callable[[Request], None]) -> Handler:
     return checked
 
 
+def _with_body(handle: Handler, *, required: bool) -> Handler:
+    async def checked(request: Request) -> Response:
+        await read_body(request, None, required=required)
+        return await handle(request)
+
+    return checked
+
+
 def _ignore(_: Request) -> None:
     """Accept every query."""
 
@@ -219,7 +274,7 @@ async def _recognise_on_loopback(request: Request) -> Principal:
     refusal = state.own_origin.refusal(request.scope["scheme"], headers)
     if refusal is None:
         return EVERYBODY
-    if b"authorization" not in headers:
+    if b"authorization" not in headers and state.cookies.value(request.scope, headers) is None:
         raise Refused(refusal)
     return await authenticate(request)
 

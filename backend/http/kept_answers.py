@@ -6,11 +6,12 @@ loop's thread.
 """
 
 import asyncio
-from collections.abc import Hashable
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from starlette.types import Scope
 
+from backend.http.entity_tags import etag_of, headers_of_304
 from backend.http.route_policy import Policies
 from backend.services.shown import Shown, ShownVersions
 from database.changes import TableVersion
@@ -30,18 +31,94 @@ Audience = tuple[frozenset[int] | None, bool]
 whether they accept gzip."""
 
 
-class KeptAnswer(NamedTuple):
-    """The answer to a `GET`. Its status is 200."""
+_FRAMING = frozenset({b"connection", b"transfer-encoding"})
+"""Headers that say more than the length about where an answer or its connection ends."""
 
-    scope: str
-    """The scope that a token needs for it."""
-    template: str
-    """The template of its route."""
-    headers: RawHeaders
-    """All headers that are the same for every client, in front of those of a single request."""
-    last_headers: RawHeaders
-    """The same behind them."""
-    body: bytes
+
+_STATUS_LINES = {200: b"HTTP/1.1 200 OK\r\n", 304: b"HTTP/1.1 304 Not Modified\r\n"}
+
+
+class KeptAnswer:
+    """The answer to a `GET`, whose status is 200; or the answer 304 that stands for it."""
+
+    __slots__ = (
+        "_lines",
+        "_not_modified",
+        "body",
+        "etag",
+        "headers",
+        "last_headers",
+        "scope",
+        "status",
+        "status_line",
+        "template",
+    )
+
+    def __init__(
+        self,
+        scope: str,
+        template: str,
+        headers: RawHeaders,
+        last_headers: RawHeaders,
+        body: bytes,
+        status: int = 200,
+    ) -> None:
+        self.status = status
+        self.status_line = _STATUS_LINES[status]
+        self.scope = scope
+        """The scope that a token needs for it."""
+        self.template = template
+        """The template of its route."""
+        self.headers = headers
+        """All headers that are the same for every client, in front of those of a single request."""
+        self.last_headers = last_headers
+        """The same behind them."""
+        self.body = body
+        self.etag = etag_of(headers)
+        """Its entity tag, if it has one."""
+        self._lines: tuple[bytes, bytes] | None = None
+        self._not_modified: KeptAnswer | None = None
+
+    @property
+    def not_modified(self) -> "KeptAnswer":
+        """The answer for a client that has this one already."""
+        if self._not_modified is None:
+            # Made when it is first asked for, as the lines are.
+            self._not_modified = KeptAnswer(
+                self.scope,
+                self.template,
+                headers_of_304(self.headers),
+                self.last_headers,
+                b"",
+                304,
+            )
+        return self._not_modified
+
+    def lines(self) -> tuple[bytes, bytes] | None:
+        """Both parts of the headers as lines of HTTP/1.1; `None` if only the server knows how the
+        body ends."""
+        if self._lines is None:
+            # Made when the answer is sent again, which not every kept answer is.
+            names = {name for name, _ in self.headers}
+            has_end = b"content-length" in names or self.status == 304
+            if has_end and not names & _FRAMING:
+                self._lines = header_lines(self.headers), header_lines(self.last_headers)
+        return self._lines
+
+
+def header_lines(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """The headers as lines of HTTP/1.1."""
+    return b"".join([b"%s: %s\r\n" % header for header in headers])
+
+
+def url_of(scope: Scope) -> bytes | None:
+    """The path and the query in `scope`, as the client has sent them; `None` if the server does not
+    tell, and below another path, where the same path may name something else."""
+    path: bytes | None = scope.get("raw_path")
+    if not path or scope.get("root_path"):
+        return None
+    query: bytes = scope["query_string"]
+    return b"%s?%s" % (path, query) if query else path
 
 
 OFFER = "strongroom.offer"
@@ -63,7 +140,7 @@ Audiences = dict[Audience, KeptAnswer]
 
 
 class KeptAnswers:
-    """The answers of one application, by the request's path and query and by audience."""
+    """The answers of one application, by the request's URL and by audience."""
 
     def __init__(self, policies: Policies) -> None:
         """`policies` tell which routes have answers to keep, and what they show."""
@@ -85,16 +162,15 @@ class KeptAnswers:
         for kind in self._all:
             kind.follow(None)
 
-    def find(self, scope: Scope) -> Audiences | None:
-        """The valid answers to a `GET` of the path and the query in `scope`; `None` when there is
+    def find(self, url: bytes, loop: asyncio.AbstractEventLoop) -> Audiences | None:
+        """The valid answers to a `GET` of the URL on the running event loop; `None` when there is
         none."""
-        if self._loop is None or self._loop is not asyncio.get_running_loop():
+        if self._loop is not loop:
             return None
-        asked = (scope["path"], scope["query_string"])
         for kind in self._all:
-            found = kind.find(asked)
-            if found is not None:
-                return found
+            audiences = kind.kept.get(url)
+            if audiences is not None:
+                return audiences if kind.is_valid else None
         return None
 
     def version(self, shown: Shown) -> int | None:
@@ -105,10 +181,9 @@ class KeptAnswers:
 
     def keep(self, scope: Scope, audience: Audience, offer: Offer, answer: KeptAnswer) -> None:
         """Keep an answer to the request in `scope`."""
-        # Below another path, the same path may name something else.
-        if self._loop is not None and not scope.get("root_path"):
-            asked = (scope["path"], scope["query_string"])
-            self._kinds[offer.shown].keep(offer.version, asked, audience, answer)
+        url = url_of(scope)
+        if self._loop is not None and url is not None:
+            self._kinds[offer.shown].keep(offer.version, url, audience, answer)
 
     def __len__(self) -> int:
         return sum(len(kind) for kind in self._all)
@@ -117,12 +192,12 @@ class KeptAnswers:
 class _Kind:
     """The answers that are valid until the same tables change."""
 
-    __slots__ = ("_bytes", "_count", "_current", "_kept", "_valid_at")
+    __slots__ = ("_bytes", "_count", "_current", "_valid_at", "kept")
 
     def __init__(self) -> None:
         self._current: TableVersion | None = None
         self._valid_at: int | None = None
-        self._kept: dict[Hashable, Audiences] = {}
+        self.kept: dict[bytes, Audiences] = {}
         self._bytes = 0
         self._count = 0
 
@@ -134,34 +209,33 @@ class _Kind:
     def version(self) -> int | None:
         return self._current.version if self._current is not None else None
 
-    def find(self, asked: Hashable) -> Audiences | None:
-        found = self._kept.get(asked)
-        if found is None or self._current is None:
-            return None
-        version = self._current.version
-        return found if version is not None and version == self._valid_at else None
+    @property
+    def is_valid(self) -> bool:
+        """Whether nothing has changed since the answers were made."""
+        version = self._current.version if self._current is not None else None
+        return version is not None and version == self._valid_at
 
-    def keep(self, version: int, asked: Hashable, audience: Audience, answer: KeptAnswer) -> None:
+    def keep(self, version: int, url: bytes, audience: Audience, answer: KeptAnswer) -> None:
         if version != self.version:
             return
         if version != self._valid_at:
             self._clear(version)
         if len(answer.body) > _LARGEST:
             return
-        audiences = self._kept.setdefault(asked, {})
+        audiences = self.kept.setdefault(url, {})
         if audience in audiences:
             return
         audiences[audience] = answer
         self._bytes += len(answer.body)
         self._count += 1
         while self._bytes > MAX_BYTES or self._count > MAX_ANSWERS:
-            dropped = self._kept.pop(next(iter(self._kept)))
+            dropped = self.kept.pop(next(iter(self.kept)))
             self._bytes -= sum(len(answer.body) for answer in dropped.values())
             self._count -= len(dropped)
 
     def _clear(self, version: int | None) -> None:
         self._valid_at = version
-        self._kept.clear()
+        self.kept.clear()
         self._bytes = self._count = 0
 
     def __len__(self) -> int:

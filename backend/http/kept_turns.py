@@ -9,7 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Hashable
 
-PER_TURN = 16
+PER_TURN = 8
 """The answers that a client gets in one turn of the event loop while there are other clients."""
 LINGER_SECONDS = 0.1
 """How long a client counts after its last answer."""
@@ -18,9 +18,14 @@ LINGER_SECONDS = 0.1
 class KeptTurns:
     """Who may have a kept answer now. Belongs to the event loop that runs."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        """`clock` gives seconds."""
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        at_end: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`clock` gives seconds. `at_end` is called after each turn with answers."""
         self._clock = clock
+        self._at_end = at_end
         self._loop: asyncio.AbstractEventLoop | None = None
         self._begin(None)
 
@@ -29,11 +34,11 @@ class KeptTurns:
         self._end: asyncio.Handle | None = None
         self._answered: dict[Hashable, int] = {}
         self._recent: dict[Hashable, float] = {}
-        self._waiting: dict[Hashable, deque[asyncio.Future[None]]] = {}
+        self._waiting: dict[Hashable, deque[Callable[[], bool]]] = {}
 
-    def take(self, client: Hashable) -> bool:
-        """Take an answer of this turn for a client. Returns False when it must `wait`."""
-        loop = asyncio.get_running_loop()
+    def take(self, client: Hashable, loop: asyncio.AbstractEventLoop) -> bool:
+        """Take an answer of this turn of the running event loop for a client. Returns False when it
+        must `wait`."""
         if loop is not self._loop:
             self._begin(loop)
         answered = self._answered.get(client, 0)
@@ -51,22 +56,37 @@ class KeptTurns:
         """Wait for an answer in a later turn, behind the client's own that wait already."""
         loop = asyncio.get_running_loop()
         given: asyncio.Future[None] = loop.create_future()
-        self._waiting.setdefault(client, deque()).append(given)
+
+        def give() -> bool:
+            # A cancelled caller has left its future behind.
+            if given.done():
+                return False
+            given.set_result(None)
+            return True
+
+        self.queue(client, loop, give)
+        await given
+
+    def queue(
+        self, client: Hashable, loop: asyncio.AbstractEventLoop, give: Callable[[], bool]
+    ) -> None:
+        """Call `give` in a later turn of the running event loop, in its order among the client's
+        own. It returns whether it made use of the turn, and must not raise."""
+        if loop is not self._loop:
+            self._begin(loop)
+        self._waiting.setdefault(client, deque()).append(give)
         if self._end is None:
             self._end = loop.call_soon(self._end_turn)
-        await given
 
     def _end_turn(self) -> None:
         assert self._loop is not None  # noqa: S101 - it has called this
         self._end = None
+        self._at_end()
         self._note_recent(self._clock())
         self._answered = {}
         for client, waiting in list(self._waiting.items()):
             while waiting and self._answered.get(client, 0) < PER_TURN:
-                given = waiting.popleft()
-                # A cancelled caller has left its future behind.
-                if not given.done():
-                    given.set_result(None)
+                if waiting.popleft()():
                     self._answered[client] = self._answered.get(client, 0) + 1
             if not waiting:
                 del self._waiting[client]

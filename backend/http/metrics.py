@@ -1,5 +1,6 @@
 """Counts requests, and writes everything that /metrics shows."""
 
+from bisect import bisect_left
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,12 +19,16 @@ from prometheus_client.registry import Collector
 from backend.http.engine_metrics import engine_families
 from backend.http.fair_queue import FairQueue
 from backend.http.inbound_budget import InboundLimits
+from backend.http.streams.stream import Ending
+from backend.http.streams.streams import Streams
 from backend.observability.log_output import dropped_lines
+from backend.schemas.backups import BackupProgress
 from backend.services.database_service import DatabaseService
 from backend.services.runs.backlog import RunBacklog
 
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _LABELS = ("method", "route", "status")
+_FEEDS = ("events", "logs")
 _REFUSALS = ("headers_too_large", "not_http", "slow", "too_many", "upgrade", "uri_too_long")
 
 
@@ -46,11 +51,7 @@ class RequestMetrics:
             # The sum, then a count for each bucket, and one for requests slower than all of them.
             series = self._series[key] = [0.0] * (len(_BUCKETS) + 2)
         series[0] += seconds
-        for index, bound in enumerate(_BUCKETS, 1):
-            if seconds <= bound:
-                series[index] += 1
-                return
-        series[-1] += 1
+        series[bisect_left(_BUCKETS, seconds) + 1] += 1
 
     def families(self) -> Iterator[HistogramMetricFamily | CounterMetricFamily]:
         """The durations as a Prometheus histogram, and the refused connections as a counter."""
@@ -88,11 +89,15 @@ class Sources:
     """The result of `AsyncConnectionPool.stats`."""
     queues: Collection[FairQueue]
     inbound: InboundLimits
+    streams: Streams
     backlog: RunBacklog | None
     expired_leases: Mapping[str, int]
     refused_tokens: int
     refused_reveals: int
     audit_losses: int
+    replays: int
+    logs_to_index: int
+    backup: BackupProgress
     now: datetime
 
 
@@ -101,6 +106,8 @@ async def metrics_text(
     requests: RequestMetrics,
     queues: Collection[FairQueue],
     inbound: InboundLimits,
+    streams: Streams,
+    backup: BackupProgress,
 ) -> bytes:
     """The current metrics of the application and its service, as Prometheus text."""
     return render_metrics(
@@ -110,13 +117,22 @@ async def metrics_text(
             stats=service.db_manager.async_pool.stats(),
             queues=queues,
             inbound=inbound,
+            streams=streams,
             expired_leases=service.claims.expired_leases,
             refused_tokens=service.unknown_tokens.refused,
             refused_reveals=service.refused_reveals.refused,
             audit_losses=service.audit.end.losses,
+            replays=service.idempotency.replays,
+            logs_to_index=_logs_to_index(service),
+            backup=backup,
             now=service.clock(),
         )
     )
+
+
+def _logs_to_index(service: DatabaseService) -> int:
+    progress = service.log_indexing.progress
+    return progress.left if progress is not None else 0
 
 
 class _ServiceCollector(Collector):
@@ -147,6 +163,11 @@ class _ServiceCollector(Collector):
             sources.refused_reveals,
         )
         yield CounterMetricFamily(
+            "strongroom_idempotency_replays",
+            "Stored answers that were sent again for an Idempotency-Key.",
+            sources.replays,
+        )
+        yield CounterMetricFamily(
             "strongroom_audit_losses",
             "Times that the end of the audit was cut or changed by another program.",
             sources.audit_losses,
@@ -156,8 +177,25 @@ class _ServiceCollector(Collector):
             "Log lines dropped because the reader of the log was too slow.",
             dropped_lines(),
         )
+        yield GaugeMetricFamily(
+            "strongroom_logs_to_index",
+            "Logs of an earlier version whose words are still to be indexed, at most.",
+            sources.logs_to_index,
+        )
+        yield GaugeMetricFamily(
+            "strongroom_backup_done_ratio",
+            "The share of the running backup that is done, from 0 to 1; 0 when none is running.",
+            sources.backup.share,
+        )
+        yield GaugeMetricFamily(
+            "strongroom_backup_left_seconds",
+            "Estimated time until the running backup ends, in seconds; 0 when none is running, or "
+            "too little is done.",
+            sources.backup.seconds_left,
+        )
         yield from _runs(sources)
         yield from _deliveries(sources.inbound)
+        yield from _streams(sources.streams)
         yield from engine_families(sources.stats)
 
 
@@ -176,6 +214,16 @@ def _runs(sources: Sources) -> Iterator[Any]:
         )
         yield GaugeMetricFamily(
             "strongroom_runs_leased", "Agent runs leased to a worker.", backlog.leased
+        )
+        yield GaugeMetricFamily(
+            "strongroom_projects_to_index",
+            "Projects that are not indexed for searches yet, at most.",
+            backlog.projects_to_index,
+        )
+        yield GaugeMetricFamily(
+            "strongroom_runs_to_index",
+            "Agent runs that are not indexed for searches yet, at most.",
+            backlog.runs_to_index,
         )
     yield _by_label(
         "strongroom_leases_expired",
@@ -196,6 +244,30 @@ def _deliveries(inbound: InboundLimits) -> Iterator[Any]:
         "strongroom_deliveries_unstored_bytes",
         "Delivery bodies being received or stored, in bytes.",
         inbound.used,
+    )
+
+
+def _streams(streams: Streams) -> Iterator[Any]:
+    opened, sent = streams.open(), streams.sent()
+    gauge = GaugeMetricFamily("strongroom_streams_open", "Open streams.", labels=("feed",))
+    counter = CounterMetricFamily(
+        "strongroom_stream_entries_sent", "Entries sent in streams.", labels=("feed",)
+    )
+    for feed in _FEEDS:
+        gauge.add_metric((feed,), opened.get(feed, 0))
+        counter.add_metric((feed,), sent.get(feed, 0))
+    yield gauge
+    yield counter
+    yield _by_label(
+        "strongroom_streams_ended",
+        "Streams that ended, by the reason.",
+        ("reason", tuple(Ending)),
+        streams.ended,
+    )
+    yield CounterMetricFamily(
+        "strongroom_streams_refused",
+        "Streams refused because there were too many.",
+        streams.refused,
     )
 
 

@@ -1,4 +1,5 @@
-"""Limits calls without a token to this machine's own programs and the service's own pages.
+"""Recognises the service's own pages, and limits calls without a token to these and to this
+machine's own programs.
 
 A browser on this machine can reach a loopback address for any page that it shows. That page must
 not call the service: neither by a request to `localhost` (the browser tells its other origin), nor
@@ -34,16 +35,20 @@ class OwnOrigin:
         host = headers.get(b"host", b"").decode("latin-1").lower()
         if not _is_loopback(host):
             return OTHER_HOST
+        return None if self.is_of_own_page(scheme, headers) else OTHER_ORIGIN
+
+    def is_of_own_page(self, scheme: str, headers: Mapping[bytes, bytes]) -> bool:
+        """Whether no page has caused the request, as far as its headers tell, but the service's own
+        or a permitted one."""
         origin = headers.get(b"origin")
         if origin is not None:
             named = origin.decode("latin-1")
             if named in self._permitted:
-                return None
+                return True
+            host = headers.get(b"host", b"").decode("latin-1").lower()
             if named != (self._public_url or origin_of(scheme, host)):
-                return OTHER_ORIGIN
-        if headers.get(b"sec-fetch-site", b"none") not in _OWN_SITES:
-            return OTHER_ORIGIN
-        return None
+                return False
+        return headers.get(b"sec-fetch-site", b"none") in _OWN_SITES
 
 
 def origin_of(scheme: str, host: str) -> str:

@@ -9,7 +9,9 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from backend.errors import ERROR_TABLE, NotFound, StrongroomError, ValidationFailed
+from backend.http.json_answer import JsonAnswer
 from backend.http.missing_paths import MissingPaths
+from backend.schemas.problems import Problem, VersionMismatchProblem
 from database.errors import DatabaseBusy, DatabaseError, FilesReplaced, InvalidValue
 
 PROBLEM_JSON = "application/problem+json"
@@ -33,18 +35,29 @@ def problem_responses(codes: Sequence[str]) -> dict[int | str, dict[str, Any]]:
         status: {
             "description": "; ".join(f"`{code}`: {ERROR_TABLE[code][1]}" for code in found),
             "x-codes": found,
-            "content": {PROBLEM_JSON: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+            "content": {
+                PROBLEM_JSON: {"schema": {"$ref": f"#/components/schemas/{_shape(found)}"}}
+            },
         }
         for status, found in sorted(by_status.items())
     }
 
 
+SHAPES: dict[str, type[Problem]] = {"version_mismatch": VersionMismatchProblem}
+"""The shapes of errors with members of their own, by code."""
+
+
+def _shape(codes: Sequence[str]) -> str:
+    """The name of the schema of the answers with these codes."""
+    shapes = {SHAPES.get(code, Problem).__name__ for code in codes}
+    return shapes.pop() if len(shapes) == 1 else Problem.__name__
+
+
 def json_response(content: bytes | str, *, location: str | None = None) -> Response:
     """An answer with `content`, which is already JSON: 200, or 201 for a new resource at
     `location`."""
-    if location is None:
-        return Response(content, media_type="application/json")
-    return Response(content, 201, {"Location": location}, media_type="application/json")
+    content = content.encode() if isinstance(content, str) else content
+    return JsonAnswer(content, 200 if location is None else 201, location)
 
 
 def problem(

@@ -19,7 +19,9 @@ _SMALL = 32 * 1024
 
 FAULT = "strongroom.fault"
 HEADERS = "strongroom.headers"
-"""The key in a scope of a `Fault` that the server found, in the head or later in the body."""
+IS_HEAD = "strongroom.head"
+"""The keys in a scope: of a `Fault` that the server found, in the head or later in the body, of the
+headers, and of whether the method is HEAD, which routes see as GET."""
 
 
 class Fault(NamedTuple):
@@ -40,7 +42,8 @@ def headers_too_large(limit: int) -> Fault:
 
 
 Headers = dict[bytes, bytes]
-"""Headers by name in lower case; the values of a repeated header are joined by commas."""
+"""Headers by name in lower case; the values of a repeated header are joined by commas, those of
+`cookie` by semicolons."""
 
 _SINGLE = (b"host", b"authorization", b"content-length", b"content-type", b"origin")
 """Headers that must not be repeated, since another reader may use the other value."""
@@ -64,18 +67,26 @@ def read_head(scope: Scope) -> tuple[Headers, Fault | None]:
     path: bytes = scope.get("raw_path") or b""
     # Nearly all heads are valid, and every request pays for this check, so it is a cheap one.
     if (
-        len(headers) == len(raw)
-        and len(path) + len(scope["query_string"]) <= _SMALL
-        and len(b"".join([*headers, *headers.values()])) <= _SMALL
+        len(path) + len(scope["query_string"]) <= _SMALL
         and b"%" not in path
-        and b"transfer-encoding" not in headers
-        and b"host" in headers
-        and _is_host(headers[b"host"])
+        and are_plain(headers, len(raw))
         and scope.get("http_version") == "1.1"
         and FAULT not in scope
     ):
         return headers, None
     return _examined(scope, path)
+
+
+def are_plain(headers: Headers, sent: int) -> bool:
+    """Whether these are certainly the headers of a valid request in HTTP/1.1, if the client has
+    sent this many."""
+    return (
+        len(headers) == sent
+        and len(b"".join([*headers, *headers.values()])) <= _SMALL
+        and b"transfer-encoding" not in headers
+        and b"host" in headers
+        and _is_host(headers[b"host"])
+    )
 
 
 def headers_of(scope: Scope) -> Headers:
@@ -89,7 +100,11 @@ def _examined(scope: Scope, path: bytes) -> tuple[Headers, Fault | None]:
     values: dict[bytes, list[bytes]] = {}
     for name, value in scope["headers"]:
         values.setdefault(name, []).append(value)
-    headers = {name: b", ".join(found) for name, found in values.items()}
+    headers = {
+        # RFC 9113, section 8.2.3: only the parts of cookies are joined in another way.
+        name: (b"; " if name == b"cookie" else b", ").join(found)
+        for name, found in values.items()
+    }
     if sum(len(name) + len(value) + 4 for name, value in scope["headers"]) > MAX_HEADER_BYTES:
         return headers, headers_too_large(MAX_HEADER_BYTES)
     # A caller that is not a server may leave out the version; the oldest one is assumed then.
@@ -131,6 +146,12 @@ def host_without_port(host: str) -> str:
     """The name or address in the value of a `Host` header."""
     name, colon, port = host.rpartition(":")
     return name if colon and (port.isdigit() or not port) else host
+
+
+def port_of(host: bytes) -> int | None:
+    """The port in the value of a `Host` header; `None` without one."""
+    _, colon, port = host.rpartition(b":")
+    return int(port) if colon and port.isdigit() else None
 
 
 def _path_fault(path: bytes, query: bytes) -> Fault | None:

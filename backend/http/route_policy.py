@@ -10,8 +10,11 @@ from backend.services.shown import Shown
 from models import Scope
 
 __all__ = [
+    "ANY_TOKEN",
     "OPEN",
+    "AnyToken",
     "BodyLimits",
+    "Idempotent",
     "Policies",
     "Queue",
     "RoutePolicy",
@@ -26,6 +29,16 @@ OPEN: Final = None
 """Used instead of a scope when the route needs no token."""
 
 
+class AnyToken(StrEnum):
+    """The type of `ANY_TOKEN`."""
+
+    ANY = "any"
+
+
+ANY_TOKEN: Final = AnyToken.ANY
+"""Used instead of a scope when every valid token may make the call."""
+
+
 class Queue(StrEnum):
     """The queues in which requests wait for a slot."""
 
@@ -34,12 +47,23 @@ class Queue(StrEnum):
     WRITING = "writing"
 
 
+class Idempotent(StrEnum):
+    """How a POST with an `Idempotency-Key` has its effect only once."""
+
+    WITH_EFFECT = "with effect"
+    """The whole call is one unit of work, which stores the answer too."""
+    AFTERWARDS = "afterwards"
+    """The effect is not one transaction, and does no harm if it happens twice. The answer is stored
+    right after it was made."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoutePolicy:
     """The row of a route, which `GuardedRoute`, the edge and the OpenAPI document use."""
 
-    scope: Scope | None
-    """The scope that a token must have; `OPEN` when the route needs no token."""
+    scope: Scope | AnyToken | None
+    """The scope that a token must have; `ANY_TOKEN` when it needs none, `OPEN` when the route needs
+    no token."""
     queue: Queue | None
     """Where the request waits for a slot; `None` when it needs none, or its endpoint takes one."""
     body_limit: int = 0
@@ -49,35 +73,88 @@ class RoutePolicy:
     shows: Shown | None = None
     """What the route's answers show, if they are kept until that changes. They must follow from the
     path, the query and the projects that the token may see, and from nothing else."""
+    is_slow: bool = False
+    """The request may read much, as an export or a comparison does: its reads are done by readers
+    of their own, so that other reads do not wait for them."""
+    slow_with: tuple[str, ...] = ()
+    """The parameters of the query with which the same holds, such as that of a search. A large page
+    of any list counts as slow too."""
+    or_scopes: tuple[Scope, ...] = ()
+    """Each of these scopes is enough as well. What the answer shows depends on the scopes."""
+    follows: bool = False
+    """With `Accept: text/event-stream`, the answer is a stream of what its list shows."""
     is_open_on_loopback: bool = False
     """The route needs no token outside production if only this machine reaches the service."""
+    is_conditional: bool = True
+    """Answers that are a versioned resource or a list have an `ETag`, and changes of versioned
+    resources take preconditions (`backend.http.conditional`). False where a client that compares
+    would gain nothing."""
+    idempotent: Idempotent | None = Idempotent.WITH_EFFECT
+    """What an `Idempotency-Key` does, if the route is a POST that needs a token; `None` if the
+    header is ignored."""
     is_probe: bool = False
     """Load balancers and orchestrators call the route by address, and may add any query: the query
     is ignored, and every `Host` is answered."""
 
     def __post_init__(self) -> None:
         """Raises `ValueError` for an open route with a queue, since queues share slots by token,
-        and for a route that keeps answers without being an ordinary reading one."""
+        and for a route that keeps answers without being an ordinary reading one with a scope."""
         if self.scope is OPEN and self.queue is not None:
             raise ValueError("a route without a scope can't wait in a queue")
         if self.shows is not None and (
-            self.queue is not Queue.READING or self.is_streamed or self.is_open_on_loopback
+            self.scope is ANY_TOKEN
+            or self.queue is not Queue.READING
+            or self.is_streamed
+            or self.follows
+            or self.or_scopes
+            or self.is_open_on_loopback
         ):
             raise ValueError("only a route that reads with a token can have its answers kept")
+
+    def idempotency(self, method: str) -> Idempotent | None:
+        """What an `Idempotency-Key` does on a route with this method; `None` if it is ignored."""
+        return self.idempotent if method == "POST" and self.scope is not OPEN else None
 
 
 Policies = Mapping[tuple[str, str], RoutePolicy]
 """The rows of routes, by method and path template."""
 
 
-def reads(scope: Scope, *, is_streamed: bool = False, shows: Shown | None = None) -> RoutePolicy:
+def reads(
+    scope: Scope | AnyToken,
+    *,
+    is_streamed: bool = False,
+    shows: Shown | None = None,
+    is_slow: bool = False,
+    slow_with: tuple[str, ...] = (),
+    or_scopes: tuple[Scope, ...] = (),
+    follows: bool = False,
+    is_conditional: bool = True,
+) -> RoutePolicy:
     """The row of a route that only reads."""
-    return RoutePolicy(scope=scope, queue=Queue.READING, is_streamed=is_streamed, shows=shows)
+    return RoutePolicy(
+        scope=scope,
+        queue=Queue.READING,
+        is_streamed=is_streamed,
+        shows=shows,
+        is_slow=is_slow,
+        slow_with=slow_with,
+        or_scopes=or_scopes,
+        follows=follows,
+        is_conditional=is_conditional,
+    )
 
 
-def writes(scope: Scope) -> RoutePolicy:
+def writes(
+    scope: Scope | AnyToken,
+    *,
+    is_conditional: bool = True,
+    idempotent: Idempotent | None = Idempotent.WITH_EFFECT,
+) -> RoutePolicy:
     """The row of a route that waits for a COMMIT."""
-    return RoutePolicy(scope=scope, queue=Queue.WRITING)
+    return RoutePolicy(
+        scope=scope, queue=Queue.WRITING, is_conditional=is_conditional, idempotent=idempotent
+    )
 
 
 def without_token(*, is_probe: bool = False, body_limit: int = 0) -> RoutePolicy:

@@ -5,15 +5,17 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from backend.errors import NotRunning
 from backend.http.cross_origin import CrossOrigin
 from backend.http.fair_queue import FairQueue
 from backend.http.inbound_budget import InboundLimits
 from backend.http.kept_answers import KeptAnswers
 from backend.http.metrics import RequestMetrics
+from backend.http.not_running import NotRunning
 from backend.http.own_origin import OwnOrigin
 from backend.http.rate_limits import RequestLimits
 from backend.http.route_policy import Queue
+from backend.http.sessions import SessionCookies
+from backend.http.streams.streams import Streams
 from backend.runtime import Configuration, Runtime
 from backend.services.database_service import DatabaseService
 
@@ -28,11 +30,13 @@ class AppState:
     """Whether `/metrics` needs no token for requests from this machine."""
     metrics: RequestMetrics
     own_origin: OwnOrigin
+    cookies: SessionCookies
     cross_origin: CrossOrigin | None
     """`None` when no other origin is permitted."""
     limits: RequestLimits
     queues: dict[Queue, FairQueue]
     kept: KeptAnswers
+    streams: Streams
     inbound: InboundLimits = field(default_factory=InboundLimits)
     runtime: Runtime | None = None
     """`None` until the lifespan has begun."""

@@ -22,9 +22,9 @@ def parse_json(body: bytes, name: str = "the body") -> Any:
     nesting and too long integers. The message tells the place and repeats no input. A number that
     would be returned changed is read as `UNKEPT`, and its schema refuses it.
     """
-    if b"-0" not in body and _FRACTION.search(body) is None:
+    if not _may_have_long_number(body):
         # The fast decoder refuses all that is refused here, and too deep nesting earlier, but has
-        # its own messages. It reads fractions and `-0` differently.
+        # its own messages. It reads `-0`, and fractions that a double can't hold, differently.
         with contextlib.suppress(ValueError):
             return from_json(
                 body, allow_inf_nan=False, cache_mode="keys", catch_duplicate_keys=True
@@ -89,13 +89,12 @@ def check_content_type(request: Request) -> None:
         raise UnsupportedMediaType("send the body with Content-Type: application/json")
 
 
-async def read_json(request: Request, *, required: bool = True) -> None:
-    """Read the body strictly; afterwards `request.json()` returns its value.
+def read_json(request: Request, body: bytes, *, required: bool = True) -> None:
+    """Read a request's body strictly; afterwards `request.json()` returns its value.
 
     Without `required` the body may be empty. Raises `UnsupportedMediaType`, `BodyTooLarge` and
     `MalformedJson`.
     """
-    body = await request.body()
     if not body and not required:
         return
     if body or b"content-type" in headers_of(request.scope):
@@ -114,8 +113,23 @@ def refuse_other_encoding(body: bytes | bytearray, name: str) -> None:
         raise MalformedJson(f"{name} is encoded in {encoding[:6].upper()}: send UTF-8")
 
 
-_FRACTION = re.compile(rb"[0-9][.eE]")
-"""Finds every number with a fraction or an exponent, and the same characters in strings."""
+def _may_have_long_number(body: bytes) -> bool:
+    """Whether a JSON text may contain `-0`, or a number that `read_decimal` may refuse: with an
+    exponent, or with more than 15 characters. Also true for some texts in strings."""
+    kinds = body.translate(_KINDS)
+    # Many bodies have such characters only in their ids and dates, where no number begins.
+    return (b"0e" in kinds or b"0" * 16 in kinds or b"-0" in body) and (
+        _LONG_NUMBER.search(body) is not None or body[:1] in b"-0123456789"
+    )
+
+
+_KINDS = bytes(
+    ord("0" if chr(n) in "0123456789." else "e" if chr(n) in "eE" else " ") for n in range(256)
+)
+"""For each byte, the one that stands for its kind. To search in these is five times as fast as a
+regular expression."""
+_LONG_NUMBER = re.compile(rb"[\s:,\[](?:-0|-?[0-9][0-9.]*(?:[eE]|(?<=[0-9.]{16})))")
+"""Such a number, except at the beginning of a text."""
 _NO_CODING = re.compile(r"[\s,]*(?:identity[\s,]*)*", re.IGNORECASE)
 _OTHER_JSON = re.compile(r"application/[^/]*\+json")
 

@@ -34,6 +34,11 @@ class StrictQuery:
         lists = [field.alias for field in fields if _is_list(field.field_info.annotation)]
         return cls((field.alias for field in fields), lists)
 
+    @property
+    def names(self) -> frozenset[str]:
+        """The known parameters."""
+        return self._names
+
     def check(self, request: Request) -> None:
         """Raises `BadRequest` for an ambiguous query, and `ValidationFailed` for unknown and
         repeated parameters."""

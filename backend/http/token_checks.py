@@ -23,25 +23,43 @@ async def require_valid(request: Request, principal: Principal) -> None:
         await service.tokens.require_valid(principal)
 
 
-async def read_body(request: Request, principal: Principal, *, required: bool | None) -> None:
-    """Read the request's body as strict JSON. `required` is `None` for a route without a body."""
-    headers = headers_of(request.scope)
-    is_sent = b"transfer-encoding" in headers or headers.get(b"content-length", b"0") != b"0"
-    if required is None and not is_sent:
-        return
-    # The limit also applies to a body that the route does not use.
-    body = await _whole_body(request)
-    # The client may have sent the body slowly, and the token may have ended meanwhile.
-    await require_valid(request, principal)
+async def read_body(
+    request: Request, principal: Principal | None, *, required: bool | None
+) -> None:
+    """Read the request's body as strict JSON. `required` is `None` for a route without a body, and
+    `principal` for a route without a token."""
+    if not has_arrived(request):
+        if required is None and not _is_sent(request):
+            return
+        # The limit also applies to a body that the route does not use.
+        await _receive_body(request)
+        # The client may have sent the body slowly, and the token may have ended meanwhile.
+        if principal is not None:
+            await require_valid(request, principal)
+    use_body(request, required=required)
+
+
+def has_arrived(request: Request) -> bool:
+    """Whether the request has its whole body already."""
+    return hasattr(request, "_body")
+
+
+def use_body(request: Request, *, required: bool | None) -> None:
+    """Read the body that has arrived, as `read_body` does."""
     if required is not None:
-        await read_json(request, required=required)
-    elif request.method != "GET" and body.strip() not in _NOTHING:
+        read_json(request, request._body, required=required)
+    elif request._body.strip() not in _NOTHING and request.method != "GET":
         # The body would be ignored, although its sender expects it to have an effect.
         raise InvalidField((), "unexpected_body", "this call takes no body")
 
 
-async def _whole_body(request: Request) -> bytes:
-    """What `request.body()` returns, also later. Most bodies are in one message, for which
+def _is_sent(request: Request) -> bool:
+    headers = headers_of(request.scope)
+    return b"transfer-encoding" in headers or headers.get(b"content-length", b"0") != b"0"
+
+
+async def _receive_body(request: Request) -> None:
+    """Receive what `request.body()` then returns. Most bodies are in one message, for which
     Starlette's generator would take longer than the server."""
     message = await request.receive()
     if message["type"] == "http.disconnect":
@@ -50,7 +68,6 @@ async def _whole_body(request: Request) -> bytes:
     if message.get("more_body", False):
         body = b"".join([body, *[part async for part in request.stream()]])
     request._body = body
-    return body
 
 
 def valid_to_the_end(handle: Handler) -> Handler:

@@ -9,7 +9,7 @@ import os
 import select
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from backend.observability.log import get_logger
 
@@ -64,22 +64,24 @@ class LogOutput:
         self._thread.start()
         _running.append(self)
 
-    def offer(self, line: bytes) -> None:
-        """Add the line to the buffer; drop it if the buffer is full.
+    def offer(self, lines: list[bytes]) -> None:
+        """Add the lines to the buffer; drop those that don't fit.
 
-        After `close` the line is written at once, or dropped if earlier lines were left unwritten.
+        After `close` lines are written at once, or dropped if earlier ones were left unwritten.
         """
         # The lock itself, which is quicker than the condition: every request takes it.
         with self._lock:
             if self._closed and self._ended:
-                self._write(line)
+                for line in lines:
+                    self._write(line)
                 return
-            if self._size + len(line) > self._limit or self._closed:
-                self._count_dropped(1)
-                return
-            self._lines.append(line)
-            self._size += len(line)
-            if self._sleeping:
+            for line in lines:
+                if self._size + len(line) > self._limit or self._closed:
+                    self._count_dropped(1)
+                    continue
+                self._lines.append(line)
+                self._size += len(line)
+            if self._sleeping and self._lines:
                 self._sleeping = False
                 self._changed.notify_all()
 
@@ -210,8 +212,16 @@ class LineStream(io.TextIOBase):
             whole, end, self._partial = whole.rpartition("\n")
             whole += end
         if whole:
-            self._output.offer(whole.encode(self._encoding, "backslashreplace"))
+            self._output.offer([whole.encode(self._encoding, "backslashreplace")])
         return len(text)
+
+    def writelines(self, lines: Iterable[str], /) -> None:  # type: ignore[override]
+        """Pass on lines, each with its end. Never waits, and never fails."""
+        if self._partial:
+            super().writelines(lines)
+            return
+        encoding = self._encoding
+        self._output.offer([line.encode(encoding, "backslashreplace") for line in lines])
 
     def writable(self) -> bool:
         """Returns True."""

@@ -7,6 +7,11 @@ from backend.repositories.agent_run_repository import AgentRunRepository
 from backend.repositories.api_token_repository import ApiTokenRepository
 from backend.repositories.audit_repository import AuditRepository
 from backend.repositories.audit_retention_repository import AuditRetentionRepository
+from backend.repositories.configuration_versions_repository import (
+    ConfigurationVersionsRepository,
+)
+from backend.repositories.events_repository import EventsRepository
+from backend.repositories.following_index import ProjectIndexRepository, RunIndexRepository
 from backend.repositories.grainchain_snapshot_repository import GrainchainSnapshotRepository
 from backend.repositories.guarded_rows import GuardedRowsRepository
 from backend.repositories.key_rotation_repository import KeyRotationRepository
@@ -18,8 +23,12 @@ from backend.repositories.project_settings_repository import ProjectSettingsRepo
 from backend.repositories.retention_repository import RetentionRepository
 from backend.repositories.run_queue_repository import RunQueueRepository
 from backend.repositories.sealed_repository import SealedRepository
+from backend.repositories.secret_versions_repository import SecretVersionsRepository
+from backend.repositories.session_repository import SessionRepository
+from backend.repositories.stored_answer_repository import StoredAnswerRepository
 from backend.repositories.system_log_repository import SystemLogRepository
 from backend.repositories.test_result_repository import TestResultRepository
+from backend.repositories.version_rows import VersionRowsRepository
 from backend.repositories.webhook_delivery_repository import WebhookDeliveryRepository
 from backend.repositories.webhook_repository import WebhookRepository
 from database.base import Clock, TableAccess, utc_now
@@ -52,15 +61,22 @@ class Repositories:
     """All repositories of one database."""
 
     projects = _Table(ProjectRepository)
+    project_index = _Table(ProjectIndexRepository)
     settings = _Table(ProjectSettingsRepository)
     secrets = _Table(ProjectSecretsRepository)
+    configuration_versions = _Table(ConfigurationVersionsRepository)
+    secret_versions = _Table(SecretVersionsRepository)
+    version_rows = _Table(VersionRowsRepository)
     keys = _Table(KeysRepository)
     tokens = _Table(ApiTokenRepository)
+    sessions = _Table(SessionRepository)
     audit = _Table(AuditRepository)
+    events = _Table(EventsRepository)
     guarded_rows = _Table(GuardedRowsRepository)
     rotations = _Table(KeyRotationRepository)
     sealed = _Table(SealedRepository)
     runs = _Table(AgentRunRepository)
+    run_index = _Table(RunIndexRepository)
     run_queues = _Table(RunQueueRepository)
     pipeline_states = _Table(PipelineStateRepository)
     test_results = _Table(TestResultRepository)
@@ -68,6 +84,7 @@ class Repositories:
     webhooks = _Table(WebhookRepository)
     deliveries = _Table(WebhookDeliveryRepository)
     logs = _Table(SystemLogRepository)
+    answers = _Table(StoredAnswerRepository)
     retention = _Table(RetentionRepository)
     audit_retention = _Table(AuditRetentionRepository)
 

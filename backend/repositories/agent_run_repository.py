@@ -1,46 +1,41 @@
 """Agent runs: pages, conditional transitions between statuses, and leases."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from operator import itemgetter
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from backend.repositories.following_index import RunIndexRepository
 from backend.repositories.paging import (
     JsonPage,
     Page,
     Position,
-    Query,
+    Statement,
     fetch_json,
     fetch_page,
     is_one_of,
     json_members,
 )
+from backend.repositories.run_pages import RunFilter, read_page, run_order
 from database.base import BaseRepository, Clock, Sql, utc_now
 from database.connection_manager import DatabaseManager
 from database.engine import Value
-from database.portable_sql import unindexed
-from models import AgentRun, RunStatus, RunType
+from database.portable_sql import among
+from database.text_keys import text_key
+from models import AgentRun, RunStatus
 
 
-@dataclass(frozen=True, slots=True)
-class RunFilter:
-    """The filters of a list of runs."""
-
-    project_ids: tuple[int, ...] | None = None
-    """Only runs of these projects; `None` for all."""
-    statuses: tuple[RunStatus, ...] = ()
-    run_types: tuple[RunType, ...] = ()
-    """Only runs of these types; empty for all. The same holds for `statuses`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Lease:
+class Lease(NamedTuple):
     """The worker that has a run, and when its lease expires."""
 
     worker: str
     token_hash: str
     seconds: int
     expires_at: str
+
+
+_LEASE_COLUMNS = ("lease_worker", "lease_token_hash", "lease_seconds", "lease_expires_at")
+"""The columns of a `Lease`, in its order."""
 
 
 class RunningLease(NamedTuple):
@@ -99,6 +94,7 @@ class AgentRunRepository(BaseRepository[AgentRun]):
             "completed_at": None,
             "version": 1,
             "lease_seconds": None,
+            "target_key": None,
         }
     )
 
@@ -108,20 +104,63 @@ class AgentRunRepository(BaseRepository[AgentRun]):
         super().__init__(AgentRun, "agent_runs", db_manager, clock=clock)
 
     async def page(
-        self, filter: RunFilter, *, limit: int, after: Position | None
+        self, filter: RunFilter, *, sort: str, limit: int, after: Position | None
     ) -> Page[AgentRun]:
-        """Up to `limit` runs, newest first, after the position `after`."""
+        """Up to `limit` runs after the position `after`, in the order of `sort`: `created_at` or
+        `updated_at`, prefixed with `-` for descending order. If the filter `needs_transaction`,
+        call it inside one."""
         if filter.project_ids == ():
             return Page([], None)
-        query = _page_query(filter, limit=limit, after=after)
-        return await fetch_page(self.db, query, limit, self.model, ("id",), members=_MEMBERS)
+        order = run_order(sort, limit, after)
 
-    async def json_page(self, filter: RunFilter, *, limit: int, after: Position | None) -> JsonPage:
+        async def fetch(query: Statement) -> Page[AgentRun]:
+            return await fetch_page(
+                self.db, query, limit, self.model, order.columns, members=RUN_MEMBERS
+            )
+
+        return await read_page(self.db, filter, order, fetch)
+
+    async def json_page(
+        self, filter: RunFilter, *, sort: str, limit: int, after: Position | None
+    ) -> JsonPage:
         """The same page as JSON."""
         if filter.project_ids == ():
             return JsonPage([], None)
-        query = _page_query(filter, limit=limit, after=after)
-        return await fetch_json(self.db, query, limit, ("id",), _MEMBERS, LARGE_COLUMNS)
+        order = run_order(sort, limit, after)
+
+        async def fetch(query: Statement) -> JsonPage:
+            return await fetch_json(
+                self.db, query, limit, order.columns, RUN_MEMBERS, LARGE_COLUMNS
+            )
+
+        return await read_page(self.db, filter, order, fetch)
+
+    async def change(
+        self,
+        id: int,
+        data: Mapping[str, Any],
+        *,
+        expected: int | None = None,
+        where: Sql | None = None,
+        computed: Mapping[str, Sql | Value] | None = None,
+    ) -> AgentRun | None:
+        """Change the row as every repository does, and its place in the index."""
+        if "target_text" not in data:
+            return await super().change(id, data, expected=expected, where=where, computed=computed)
+        index = RunIndexRepository.over(self.db).index
+        await index.remove(self.db, id)
+        changed = await super().change(id, data, expected=expected, where=where, computed=computed)
+        # Also if nothing was changed.
+        await index.add(self.db, id, id)
+        return changed
+
+    def columns(self, data: Mapping[str, Any]) -> dict[str, Value]:
+        """`data` with the key of the target text, unless SQL can tell it from the text."""
+        columns = super().columns(data)
+        if "target_text" in data:
+            text = data["target_text"]
+            columns["target_key"] = None if text.isascii() else text_key(text)
+        return columns
 
     async def transition(
         self,
@@ -132,9 +171,11 @@ class AgentRunRepository(BaseRepository[AgentRun]):
         final: bool,
         outcome: Mapping[str, str | None],
         lease_expires_at: str | None,
+        expected: int | None = None,
     ) -> AgentRun | None:
         """Move the run from one of `sources` to `target`, and set the columns of `outcome`. Returns
-        the changed run, or `None` when its status was not one of `sources`.
+        the changed run, or `None` when its status was not one of `sources`, or its version not
+        `expected`.
 
         A run that starts stores the version of its project's settings. A run that becomes running
         gets the lease end `lease_expires_at`, `None` without a lease.
@@ -145,16 +186,8 @@ class AgentRunRepository(BaseRepository[AgentRun]):
             computed |= {**_started(now), "lease_expires_at": lease_expires_at}
         if final:
             computed["completed_at"] = now
-        return await self.change(id, outcome, where=is_one_of("status", sources), computed=computed)
-
-    async def oldest_pending(self, project_id: int) -> int | None:
-        """The id of the project's oldest pending run, or `None`."""
-        row = await self.db.fetch_one(
-            "SELECT id FROM agent_runs WHERE project_id = ? AND status = 'pending'"
-            " ORDER BY id LIMIT 1",
-            (project_id,),
-        )
-        return row["id"] if row is not None else None
+        where = is_one_of("status", sources)
+        return await self.change(id, outcome, expected=expected, where=where, computed=computed)
 
     async def pending_after(self, project_id: int, id: int, limit: int) -> list[int]:
         """The ids of the project's next pending runs after this one, oldest first."""
@@ -165,20 +198,25 @@ class AgentRunRepository(BaseRepository[AgentRun]):
         )
         return [row["id"] for row in rows]
 
-    async def claim(self, id: int, lease: Lease) -> AgentRun | None:
-        """Start the run under a lease. Returns the changed run, or `None` when it is not pending
-        any more."""
+    async def claim(self, leases: Mapping[int, Lease]) -> list[dict[str, Any]]:
+        """Start the runs with these ids, each under its lease. Returns the columns of the changed
+        rows in the order of their ids, without runs that are not pending any more.
+
+        Raises `CheckViolation`, and changes nothing, when another program wrote a run that can't
+        be stored again.
+        """
         now = self.now()
         computed: dict[str, Sql | Value] = {
             "status": RunStatus.RUNNING.value,
             **_started(now),
-            "lease_worker": lease.worker,
-            "lease_token_hash": lease.token_hash,
-            "lease_seconds": lease.seconds,
-            "lease_expires_at": lease.expires_at,
+            **{
+                column: _of_each(leases, position) for position, column in enumerate(_LEASE_COLUMNS)
+            },
             "updated_at": now,
         }
-        return await self.change(id, {}, where=Sql("status = 'pending'"), computed=computed)
+        pending = Sql(f"{among('id', tuple(leases))} AND status = 'pending'", tuple(leases))
+        rows = await self.change_rows(pending, {}, computed=computed)
+        return sorted(map(dict, rows), key=_id_of)
 
     async def extend_lease(
         self, id: int, token_hash: str, expires_at: str | None
@@ -261,6 +299,16 @@ class AgentRunRepository(BaseRepository[AgentRun]):
         return await self.change_where(expired, {}, computed=computed)
 
 
+def _of_each(leases: Mapping[int, Lease], position: int) -> Sql | Value:
+    """The value of a column of leased runs: what stands at this position in the lease of each."""
+    if len(leases) == 1:
+        [lease] = leases.values()
+        return lease[position]
+    whens = " ".join(["WHEN ? THEN ?"] * len(leases))
+    values = (value for id, lease in leases.items() for value in (id, lease[position]))
+    return Sql(f"CASE id {whens} END", tuple(values))
+
+
 def _started(now: str) -> dict[str, Sql]:
     """The columns of a run that starts. A pending run starts with the current settings; a paused
     one keeps its start time and its settings."""
@@ -274,21 +322,8 @@ _OF_START = Sql(
 )
 
 
+_id_of = itemgetter("id")
+
 LARGE_COLUMNS = ("target_text", "planning_statement", "result", "error_message", "metadata")
-_MEMBERS = json_members(AgentRun)
-
-
-def _page_query(filter: RunFilter, *, limit: int, after: Position | None) -> Query:
-    query = Query("SELECT * FROM agent_runs")
-    if filter.project_ids is not None:
-        query.branch("project_id", filter.project_ids)
-    run_types = [run_type.value for run_type in filter.run_types]
-    if filter.statuses:
-        query.branch("status", [status.value for status in filter.statuses])
-        if run_types:
-            # The index by type would also visit the runs of all other statuses.
-            query.where_in(unindexed("run_type"), run_types)
-    elif run_types:
-        query.branch("run_type", run_types)
-    query.keyset(("id",), after, descending=True, limit=limit)
-    return query
+RUN_MEMBERS = json_members(AgentRun)
+"""The members of a run's JSON."""

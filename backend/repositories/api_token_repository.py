@@ -1,13 +1,14 @@
 """API tokens: their names, scopes and MACs, never the tokens themselves."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from backend.repositories.paging import Page, Position, Query, fetch_page
 from database.base import TableAccess
 from database.engine import Row
+from database.portable_sql import among
 
 T = TypeVar("T", str, int)
 
@@ -93,6 +94,16 @@ class ApiTokenRepository(TableAccess):
         )
         return changed > 0
 
+    async def not_revoked(self, token_ids: Sequence[int]) -> frozenset[int]:
+        """Those of these ids whose token exists and is not revoked."""
+        found: set[int] = set()
+        for some in _portions(token_ids):
+            rows = await self.db.fetch_all(
+                f"SELECT id FROM api_tokens WHERE {among('id', some)} AND revoked_at IS NULL", some
+            )
+            found.update(row["id"] for row in rows)
+        return frozenset(found)
+
     async def set_last_used(self, uses: Mapping[int, str]) -> None:
         """Store the last uses of tokens by id. A later time that is already stored stays."""
         await self.db.execute_many(
@@ -100,6 +111,14 @@ class ApiTokenRepository(TableAccess):
             " WHERE id = ? AND (last_used_at IS NULL OR last_used_at < ?)",
             [(at, token_id, at) for token_id, at in uses.items()],
         )
+
+
+def _portions(ids: Sequence[int]) -> Iterator[Sequence[int]]:
+    return (ids[start : start + _MOST_IDS] for start in range(0, len(ids), _MOST_IDS))
+
+
+_MOST_IDS = 500
+"""The most ids in one statement."""
 
 
 def _token(row: Row) -> StoredToken:

@@ -91,7 +91,9 @@ class AuditReader:
         newest = "(SELECT max(id) FROM audit_entries WHERE action = 'rows.guarding_{}')"
         [row] = self._db.fetch_tuples(
             f"SELECT {newest.format('finished')}, {newest.format('started')},"
-            " EXISTS (SELECT 1 FROM audit_entries WHERE digest IS NOT NULL)"
+            " EXISTS (SELECT 1 FROM guarded_targets)"
+            # The record itself, so that who empties that table has nothing guarded again.
+            " OR EXISTS (SELECT 1 FROM audit_entries WHERE digest IS NOT NULL)"
         )
         return GuardingState(row[0], row[1], bool(row[2]))
 

@@ -10,6 +10,7 @@ from backend.repositories.audit_repository import (
     LinkedAuditRow,
     linked_row,
 )
+from backend.repositories.guarded_rows import newest_id
 from backend.repositories.retention_repository import SAMPLE
 from database.base import TableAccess
 from database.portable_sql import among, with_ids
@@ -17,10 +18,7 @@ from database.portable_sql import among, with_ids
 KEPT_ACTIONS: Final = ("rows.guarding_finished", "rows.guarding_started")
 """Rows of these kinds are never removed: they say since when guarded rows have digests."""
 
-_IS_SUPERSEDED = (
-    "EXISTS (SELECT 1 FROM audit_entries AS newer WHERE newer.target = audit_entries.target"
-    " AND newer.digest IS NOT NULL AND newer.id > audit_entries.id)"
-)
+_IS_SUPERSEDED = f"audit_entries.id < {newest_id('audit_entries.target')}"
 _MAY_GO = f"NOT ({among('action', KEPT_ACTIONS)}) AND (digest IS NULL OR {_IS_SUPERSEDED})"
 """A row with a digest stays until its target has a newer one: guarded rows are compared with it."""
 _SIZE = "length(actor) * 2 + length(target) * 2 + length(fields) + length(action) * 2"
@@ -77,7 +75,8 @@ class AuditRetentionRepository(TableAccess):
         condition, params = with_ids(ids)
         rows = await self.db.fetch_all(
             f"SELECT {', '.join(AuditRow._fields)}, mac, {_PREDECESSOR} FROM audit_entries"
-            f" WHERE id IN (SELECT {_NEWEST} FROM audit_entries AS old WHERE {condition})",
+            f" WHERE id IN (SELECT {newest_id('old.target')} FROM audit_entries AS old"
+            f" WHERE {condition})",
             params,
         )
         return [linked_row(row) for row in rows]
@@ -133,10 +132,6 @@ class AuditRetentionRepository(TableAccess):
 
 
 _LINKED = ", ".join((*AuditRow._fields, "mac", "previous_mac"))
-_NEWEST = (
-    "(SELECT newer.id FROM audit_entries AS newer WHERE newer.target = old.target"
-    " AND newer.digest IS NOT NULL ORDER BY newer.id DESC LIMIT 1)"
-)
 _PREDECESSOR = (
     "COALESCE(previous_mac,"
     " (SELECT mac FROM audit_entries AS before WHERE before.id = audit_entries.id - 1),"

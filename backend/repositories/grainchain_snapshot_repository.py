@@ -62,15 +62,22 @@ class GrainchainSnapshotRepository(BaseRepository[GrainchainSnapshot]):
             raise SnapshotExists(row["id"] if row is not None else None) from None
 
     async def change_from(
-        self, id: int, data: Mapping[str, Any], *, sources: Collection[SnapshotStatus]
+        self,
+        id: int,
+        data: Mapping[str, Any],
+        *,
+        sources: Collection[SnapshotStatus],
+        expected: int | None = None,
     ) -> GrainchainSnapshot | None:
-        """Set the columns in `data` if the status is one of `sources`. Returns the changed
-        snapshot, or `None` when it has another status or does not exist."""
+        """Set the columns in `data` if the status is one of `sources` and the version `expected`.
+        Returns the changed snapshot, or `None` when it has another status or version, or does not
+        exist."""
         now = self.now()
         computed = {"updated_at": now}
         if data.get("status") is SnapshotStatus.DESTROYED:
             computed["destroyed_at"] = now
-        return await self.change(id, data, where=is_one_of("status", sources), computed=computed)
+        where = is_one_of("status", sources)
+        return await self.change(id, data, expected=expected, where=where, computed=computed)
 
     async def page(
         self, run_id: int, *, limit: int, after: Position | None

@@ -1,42 +1,18 @@
 """The guarded rows: those that decide who may do what, and what agents follow."""
 
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from operator import itemgetter
 from typing import NamedTuple
 
+from backend.repositories.guarded_kinds import GUARDED_KINDS, GuardedKind
 from database.base import TableAccess
 from database.engine import Row, Value
-from database.portable_sql import among
+from database.portable_sql import among, with_ids
 
 _AT_ONCE = 500
 """The number of ids in one statement."""
 _LEAST_ID = -(2**63)
 """The least id that a row can have."""
-
-
-# Compared by identity, because several are looked up for each batch.
-@dataclass(frozen=True, slots=True, eq=False)
-class GuardedKind:
-    """A table whose rows are guarded."""
-
-    name: str
-    """The word for a row in messages."""
-    table: str
-    target: str
-    """The SQL expression for the target of a row's entries in the record."""
-    targets: re.Pattern[str]
-    """The form of these targets. Its groups are the values of `found_by`."""
-    found_by: tuple[str, ...]
-    """The columns that the target is made of."""
-    columns: tuple[str, ...]
-    """The SQL expressions that a digest covers, in their order."""
-    unguarded: frozenset[str]
-    """The columns that a digest leaves out: they change without an entry, or are computed from
-    others."""
-    in_project: bool = True
-    """Whether a row belongs to a project and goes with it."""
 
 
 class GuardedRow(NamedTuple):
@@ -81,100 +57,18 @@ class RecordedRow(NamedTuple):
     """The newest entry of its project; `None` when it belongs to none or there is none."""
 
 
-TOKENS = GuardedKind(
-    "token",
-    "api_tokens",
-    "'tokens/' || CAST(id AS TEXT)",
-    re.compile(r"tokens/(\d+)"),
-    ("id",),
-    ("id", "name", "mac", "scopes", "project_ids", "created_at", "expires_at", "revoked_at"),
-    frozenset({"last_used_at"}),
-    in_project=False,
-)
-PROJECTS = GuardedKind(
-    "project",
-    "projects",
-    "'projects/' || CAST(id AS TEXT)",
-    re.compile(r"projects/(\d+)"),
-    ("id",),
-    (
-        "id",
-        "name",
-        "github_owner",
-        "github_repo",
-        "status",
-        "webhook_url",
-        "auto_merge_enabled",
-        "auto_confirm_plans",
-        "created_at",
-        "updated_at",
-        "version",
-    ),
-    frozenset({"name_key", "owner_key", "repo_key", "search_text", "twin"}),
-    in_project=False,
-)
-CONFIGURATIONS = GuardedKind(
-    "configuration",
-    "project_settings",
-    "'projects/' || CAST(project_id AS TEXT) || '/configuration'",
-    re.compile(r"projects/(\d+)/configuration"),
-    ("project_id",),
-    (
-        "id",
-        "project_id",
-        "planning_statement",
-        "repository_rules",
-        "setup_commands",
-        "branch_name",
-        "created_at",
-        "updated_at",
-        "version",
-    ),
-    frozenset(),
-)
-SECRETS = GuardedKind(
-    "secret",
-    "project_secrets",
-    "'projects/' || CAST(project_id AS TEXT) || '/secrets/' || key_name",
-    re.compile(r"projects/(\d+)/secrets/(.+)", re.DOTALL),
-    ("project_id", "key_name"),
-    (
-        "id",
-        "project_id",
-        "project_key_id",
-        "key_name",
-        "ciphertext",
-        "created_at",
-        "updated_at",
-        "version",
-    ),
-    frozenset(),
-)
-WEBHOOKS = GuardedKind(
-    "webhook",
-    "webhooks",
-    "'webhooks/' || CAST(id AS TEXT)",
-    re.compile(r"webhooks/(\d+)"),
-    ("id",),
-    (
-        "id",
-        "project_id",
-        "webhook_type",
-        "webhook_url",
-        "events",
-        "is_active",
-        "secret_ciphertext",
-        "project_key_id",
-        "secret_version",
-        "created_at",
-        "updated_at",
-        "version",
-    ),
-    frozenset({"last_triggered_at"}),
-)
-GUARDED_KINDS = (TOKENS, PROJECTS, CONFIGURATIONS, SECRETS, WEBHOOKS)
-"""All kinds; projects stand before what belongs to them."""
 _values_of = {kind.name: itemgetter(*kind.columns) for kind in GUARDED_KINDS}
+
+
+def signed_values(kind: GuardedKind, values: tuple[Value, ...]) -> tuple[Value, ...]:
+    """The values of a row that its digest covers: those of `kind.columns`, without later columns
+    at the end that are null."""
+    if not kind.later or values[-1] is not None:
+        return values
+    end, least = len(values) - 1, len(values) - kind.later
+    while end > least and values[end - 1] is None:
+        end -= 1
+    return values[:end]
 
 
 def written_row(kind: GuardedKind, columns: Mapping[str, Value]) -> GuardedRow:
@@ -187,14 +81,15 @@ class GuardedRowsRepository(TableAccess):
     """The rows of all guarded tables, and their newest entries in the record."""
 
     async def values(self, kind: GuardedKind, ids: Sequence[int]) -> dict[int, tuple[Value, ...]]:
-        """The guarded values of the rows with these ids, by id, without missing rows."""
+        """The guarded values of the rows with these ids, which are distinct, by id, without missing
+        rows."""
         found: dict[int, tuple[Value, ...]] = {}
         for start in range(0, len(ids), _AT_ONCE):
             some = ids[start : start + _AT_ONCE]
-            rows = await self.db.fetch_all(
-                f"{_VALUES[kind.name]} WHERE {among('id', some)}", tuple(some)
-            )
-            found.update((row[0], tuple(row)) for row in rows)
+            condition, params = with_ids(some)
+            rows = await self.db.fetch_all(f"{_VALUES[kind.name]} WHERE {condition}", params)
+            for row in rows:
+                found[row[0]] = tuple(row)
         return found
 
     async def recorded(self, kind: GuardedKind, ids: Sequence[int]) -> list[RecordedRow]:
@@ -229,16 +124,44 @@ class GuardedRowsRepository(TableAccess):
         )
         return [_recorded(row) for row in rows]
 
-    async def newest_after(self, after_id: int, limit: int) -> list[TargetEntry]:
-        """Up to `limit` newest entries of their targets after the entry `after_id`, by id."""
+    async def set_newest(self, entries: Sequence[tuple[str, int]]) -> None:
+        """Note that these entries with a digest, pairs of a target and an id, are the newest ones
+        of their targets."""
+        if entries:
+            await self.db.execute_many(_SET_NEWEST, entries)
+
+    async def end_of_page(self, after_id: int, entries: int) -> int | None:
+        """The id of the last of the next `entries` entries with a digest after `after_id`; `None`
+        when there are fewer."""
+        row = await self.db.fetch_one(
+            "SELECT id FROM audit_entries WHERE id > ? AND digest IS NOT NULL"
+            " ORDER BY id LIMIT 1 OFFSET ?",
+            (after_id, entries - 1),
+        )
+        return row["id"] if row is not None else None
+
+    async def newest_between(self, after_id: int, last_id: int) -> list[TargetEntry]:
+        """The newest entries of their targets after the entry `after_id` up to `last_id`, by id."""
         rows = await self.db.fetch_all(
             "SELECT a.target, a.project_id, a.id, a.version, a.digest FROM audit_entries AS a"
-            " WHERE a.id > ? AND a.digest IS NOT NULL AND NOT EXISTS"
-            " (SELECT 1 FROM audit_entries AS n WHERE n.target = a.target"
-            " AND n.digest IS NOT NULL AND n.id > a.id) ORDER BY a.id LIMIT ?",
-            (after_id, limit),
+            " WHERE a.id > ? AND a.id <= ? AND a.digest IS NOT NULL"
+            f" AND a.id = {newest_id('a.target')} ORDER BY a.id",
+            (after_id, last_id),
         )
         return [TargetEntry(row[0], row[1], NewestEntry(row[2], row[3], row[4])) for row in rows]
+
+    async def displaced_between(self, after_id: int, last_id: int) -> list[str]:
+        """The targets of the entries with a digest in the same range that are newer than the entry
+        that stands for the newest one of their target."""
+        rows = await self.db.fetch_all(
+            "SELECT a.target FROM audit_entries AS a"
+            f" LEFT JOIN audit_entries AS n ON n.id = {newest_id('a.target')}"
+            " AND n.target = a.target AND n.digest IS NOT NULL"
+            " WHERE a.id > ? AND a.id <= ? AND a.digest IS NOT NULL AND COALESCE(n.id, 0) < a.id"
+            " ORDER BY a.id",
+            (after_id, last_id),
+        )
+        return [row[0] for row in rows]
 
     async def present(self, kind: GuardedKind, found_by: Sequence[tuple[str, ...]]) -> set[str]:
         """The targets of the rows with these values of the columns `kind.found_by`, as they stand
@@ -263,8 +186,7 @@ class GuardedRowsRepository(TableAccess):
     async def newest(self, target: str) -> NewestEntry | None:
         """The newest entry of the target that has a digest, or `None`."""
         row = await self.db.fetch_one(
-            "SELECT id, version, digest FROM audit_entries"
-            " WHERE target = ? AND digest IS NOT NULL ORDER BY id DESC LIMIT 1",
+            f"SELECT a.id, a.version, a.digest {_NEWEST_OF} n.target = ?",
             (target,),
         )
         return NewestEntry(*row) if row is not None else None
@@ -272,8 +194,7 @@ class GuardedRowsRepository(TableAccess):
     async def project_of(self, target: str) -> int | None:
         """The project that the newest entry of the target with a digest belongs to, or `None`."""
         row = await self.db.fetch_one(
-            "SELECT project_id FROM audit_entries"
-            " WHERE target = ? AND digest IS NOT NULL ORDER BY id DESC LIMIT 1",
+            f"SELECT a.project_id {_NEWEST_OF} n.target = ?",
             (target,),
         )
         return row[0] if row is not None else None
@@ -284,22 +205,32 @@ class GuardedRowsRepository(TableAccess):
         for start in range(0, len(targets), _AT_ONCE):
             some = targets[start : start + _AT_ONCE]
             rows = await self.db.fetch_all(
-                "SELECT a.target, a.id, a.version, a.digest FROM audit_entries AS a JOIN"
-                " (SELECT max(id) AS id FROM audit_entries"
-                f" WHERE {among('target', some)} AND digest IS NOT NULL GROUP BY target) AS newest"
-                " ON a.id = newest.id",
+                "SELECT n.target, a.id, a.version, a.digest"
+                f" {_NEWEST_OF} {among('n.target', some)}",
                 tuple(some),
             )
             found.update((row[0], NewestEntry(row[1], row[2], row[3])) for row in rows)
         return found
 
 
+_NEWEST_OF = (
+    "FROM guarded_targets AS n JOIN audit_entries AS a ON a.id = n.entry_id"
+    " AND a.target = n.target AND a.digest IS NOT NULL WHERE"
+)
+_SET_NEWEST = (
+    "INSERT INTO guarded_targets (target, entry_id) VALUES (?, ?)"
+    " ON CONFLICT (target) DO UPDATE SET entry_id = excluded.entry_id"
+)
+
+
 def newest_id(target: str) -> str:
     """The subquery for the id of the newest entry with a digest of `target`, an expression."""
-    return (
-        f"(SELECT n.id FROM audit_entries AS n WHERE n.target = {target}"
-        " AND n.digest IS NOT NULL ORDER BY n.id DESC LIMIT 1)"
-    )
+    return f"(SELECT n.entry_id FROM guarded_targets AS n WHERE n.target = {target})"
+
+
+def _is_newest(entry: str, target: str) -> str:
+    """The condition that an entry is the newest one with a digest of `target`, an expression."""
+    return f"{entry}.id = {newest_id(target)} AND {entry}.target = {target}"
 
 
 def _select(kind: GuardedKind) -> str:
@@ -312,14 +243,14 @@ def _select(kind: GuardedKind) -> str:
     )
     columns = ", ".join(f"t.{name}" for name in kind.columns)
     project = (
-        f" LEFT JOIN audit_entries AS p ON p.id = {newest_id('t.project_target')}"
+        f" LEFT JOIN audit_entries AS p ON {_is_newest('p', 't.project_target')}"
         if kind.in_project
         else " LEFT JOIN audit_entries AS p ON p.id = -1"
     )
     return (
         "SELECT t.target, t.its_project, t.project_target, a.id, a.version, a.digest,"
         f" p.id, p.version, p.digest, {columns} FROM ({inner}) AS t"
-        f" LEFT JOIN audit_entries AS a ON a.id = {newest_id('t.target')}{project}"
+        f" LEFT JOIN audit_entries AS a ON {_is_newest('a', 't.target')}{project}"
     )
 
 

@@ -26,6 +26,8 @@ class StoredRotation:
     failed: int
     started_at: str
     finished_at: str | None
+    last_old_answer_key_id: int
+    """The same of the keys for answers."""
 
 
 class KeyRotationRepository(TableAccess):
@@ -45,8 +47,10 @@ class KeyRotationRepository(TableAccess):
         """A new rotation of the present keys. Raises `UniqueViolation` while another rotation is
         running."""
         rows = await self.db.execute_returning(
-            "INSERT INTO key_rotations (reencrypt, last_old_key_id, total, started_at)"
-            " SELECT ?, coalesce(max(id), 0), ?, ? FROM project_keys RETURNING *",
+            "INSERT INTO key_rotations"
+            " (reencrypt, last_old_key_id, total, started_at, last_old_answer_key_id)"
+            " SELECT ?, coalesce(max(id), 0), ?, ?,"
+            " (SELECT coalesce(max(id), 0) FROM answer_keys) FROM project_keys RETURNING *",
             (int(reencrypt), total, self.now()),
         )
         return _rotation(rows[0])
@@ -76,16 +80,21 @@ class KeyRotationRepository(TableAccess):
 
     async def wrapped_keys(self) -> int:
         """The number of all wrapped keys, the installation's included."""
-        row = await self.db.fetch_one("SELECT count(*) + 1 AS keys FROM project_keys")
+        row = await self.db.fetch_one(
+            "SELECT (SELECT count(*) FROM project_keys) + (SELECT count(*) FROM answer_keys) + 1"
+            " AS keys"
+        )
         return int(row["keys"]) if row is not None else 1
 
     async def pending(self, rotation: StoredRotation, master_key_id: str) -> int:
         """The number of keys that must still be wrapped under this master key, or replaced."""
         last_old = rotation.last_old_key_id if rotation.reencrypt else 0
+        last_old_answers = rotation.last_old_answer_key_id if rotation.reencrypt else 0
         row = await self.db.fetch_one(
             "SELECT (SELECT count(*) FROM project_keys WHERE id <= ? OR master_key_id <> ?)"
+            " + (SELECT count(*) FROM answer_keys WHERE id <= ? OR master_key_id <> ?)"
             " + (SELECT count(*) FROM installation WHERE master_key_id <> ?) AS keys",
-            (last_old, master_key_id, master_key_id),
+            (last_old, master_key_id, last_old_answers, master_key_id, master_key_id),
         )
         return int(row["keys"]) if row is not None else 0
 

@@ -3,6 +3,7 @@
 All of them are wrapped or public. No usable key is stored.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -10,6 +11,7 @@ from backend.repositories.sealed_repository import SEALED_KINDS
 from database.base import TableAccess
 from database.connection_manager import DatabaseManager
 from database.engine import Row
+from database.portable_sql import among
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,7 @@ class MasterKeyUsage:
     project_keys: int
     secrets: int
     """Values under these project keys, of every kind."""
+    answer_keys: int
 
 
 class KeysRepository(TableAccess):
@@ -75,6 +78,7 @@ class KeysRepository(TableAccess):
         rows = await self.db.fetch_all(
             "SELECT key_id, canary FROM master_keys AS m"
             " WHERE EXISTS (SELECT 1 FROM project_keys AS k WHERE k.master_key_id = m.key_id)"
+            " OR EXISTS (SELECT 1 FROM answer_keys AS k WHERE k.master_key_id = m.key_id)"
             " OR EXISTS (SELECT 1 FROM installation AS i WHERE i.master_key_id = m.key_id)"
             " ORDER BY key_id"
         )
@@ -95,7 +99,9 @@ class KeysRepository(TableAccess):
             " AS installations,"
             " (SELECT count(*) FROM project_keys AS k WHERE k.master_key_id = m.key_id)"
             " AS project_keys,"
-            f" {_SEALED_VALUES} AS secrets"
+            f" {_SEALED_VALUES} AS secrets,"
+            " (SELECT count(*) FROM answer_keys AS k WHERE k.master_key_id = m.key_id)"
+            " AS answer_keys"
             " FROM master_keys AS m ORDER BY m.key_id"
         )
         return [
@@ -105,6 +111,7 @@ class KeysRepository(TableAccess):
                 installation=row["installations"] > 0,
                 project_keys=row["project_keys"],
                 secrets=row["secrets"],
+                answer_keys=row["answer_keys"],
             )
             for row in rows
         ]
@@ -126,6 +133,20 @@ class KeysRepository(TableAccess):
         )
         return _project_key(row) if row is not None else None
 
+    async def of_live_projects(self, project_ids: Sequence[int]) -> dict[int, ProjectKey | None]:
+        """The keys of those of the projects that are not deleted, by project, as
+        `current_project_key` returns them."""
+        rows = await self.db.fetch_all(
+            "SELECT p.id, k.id, k.project_id, k.wrapped FROM projects AS p"
+            " LEFT JOIN project_keys AS k ON k.project_id = p.id AND k.retired_at IS NULL"
+            f" WHERE {among('p.id', project_ids)} AND p.status <> 'deleted'",
+            tuple(project_ids),
+        )
+        return {
+            project_id: ProjectKey(id, key_project_id, wrapped) if id is not None else None
+            for project_id, id, key_project_id, wrapped in rows
+        }
+
     async def project_keys_of(self, project_id: int) -> list[ProjectKey]:
         """All keys of the project, retired ones included, by id."""
         rows = await self.db.fetch_all(
@@ -143,10 +164,15 @@ class KeysRepository(TableAccess):
 
         Raises `UniqueViolation` when the project has a current key.
         """
-        await self.db.execute(
+        await self.add_project_keys([key], master_key_id)
+
+    async def add_project_keys(self, keys: Sequence[ProjectKey], master_key_id: str) -> None:
+        """The same for several projects; the ids follow one another."""
+        now = self.now()
+        await self.db.execute_many(
             "INSERT INTO project_keys (id, project_id, master_key_id, wrapped, created_at)"
             " VALUES (?, ?, ?, ?, ?)",
-            (key.id, key.project_id, master_key_id, key.wrapped, self.now()),
+            [(id, project_id, master_key_id, wrapped, now) for id, project_id, wrapped in keys],
         )
 
     async def set_wrapped(self, key_id: int, master_key_id: str, wrapped: str) -> None:
@@ -193,8 +219,11 @@ def read_key_records(db_manager: DatabaseManager) -> KeyRecords | None:
     if not installations:
         return None
     canaries = db_manager.execute_query("SELECT key_id, canary FROM master_keys")
+    tables = ["installation", "project_keys"]
+    if db_manager.has_tables("answer_keys"):
+        tables.append("answer_keys")
     used = db_manager.execute_query(
-        "SELECT master_key_id FROM installation UNION SELECT master_key_id FROM project_keys"
+        " UNION ".join(f"SELECT master_key_id FROM {table}" for table in tables)
     )
     return KeyRecords(
         installation_id=installations[0]["installation_id"],
@@ -202,3 +231,15 @@ def read_key_records(db_manager: DatabaseManager) -> KeyRecords | None:
         in_use=frozenset(row["master_key_id"] for row in used),
         wrapped_key=installations[0]["wrapped_key"],
     )
+
+
+def begin_epoch(db_manager: DatabaseManager, now: int) -> None:
+    """Begin the next epoch of ids: the present time in seconds, or the number after the present
+    epoch if that is greater. Two restores of one backup so begin different epochs.
+
+    A database from before there were epochs begins one when it is migrated. Raises `DatabaseError`.
+    """
+    rows = db_manager.execute_query("SELECT * FROM installation WHERE id = 1")
+    if rows and "epoch" in rows[0]:
+        epoch = max(now, rows[0]["epoch"] + 1)
+        db_manager.execute_command("UPDATE installation SET epoch = ? WHERE id = 1", (epoch,))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import Enum
 from itertools import product
 from math import prod
-from typing import Any, Generic, TypeVar, get_args, get_origin
+from typing import Any, Generic, Protocol, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic_core import from_json, to_json
@@ -13,6 +13,7 @@ from pydantic_core import from_json, to_json
 from database.base import Sql
 from database.engine import Executor, JsonKind, MalformedText, Row, Value
 from database.portable_sql import among, unindexed
+from models import BaseDBModel
 
 T = TypeVar("T")
 Position = tuple[Value, ...]
@@ -57,6 +58,27 @@ def row_json(row: Mapping[str, Value], members: Mapping[str, JsonKind]) -> bytes
             for name, kind in members.items()
         }
     )
+
+
+def shown_json(
+    row: Mapping[str, Any], members: Mapping[str, JsonKind], model: type[BaseDBModel]
+) -> bytes:
+    """The JSON of the model of a row that was read, with its `json_members`: as the model's own
+    JSON, in a fifth of the time. Also of a row that another program has damaged."""
+    shown: dict[str, Any] = {}
+    for name, kind in members.items():
+        value = row[name]
+        if kind == "json" and value is not None:
+            try:
+                value = from_json(value)
+            except ValueError:
+                value = None
+            if type(value) is not dict:
+                return model.of_row(row).model_dump_json().encode()
+        elif kind == "boolean" and value is not None:
+            value = bool(value)
+        shown[name] = value
+    return to_json(shown)
 
 
 def _content(value: Any, kind: JsonKind) -> Any:
@@ -119,17 +141,29 @@ class Query:
             self._branches.append((column, values))
 
     def keyset(
-        self, columns: Sequence[str], after: Position | None, *, descending: bool, limit: int
+        self,
+        columns: Sequence[str],
+        after: Position | None,
+        *,
+        descending: bool,
+        limit: int,
+        skipped: int = 0,
     ) -> None:
-        """Order by `columns`, start after `after`, and read one row more than `limit`, which shows
-        whether there is a next page."""
+        """Order by `columns`, start after `after` and `skipped` rows more, and read one row more
+        than `limit`, which shows whether there is a next page."""
         if after is not None:
-            comparison = "<" if descending else ">"
-            marks = ", ".join(map(_mark, after))
-            self.where(f"({', '.join(columns)}) {comparison} ({marks})", *map(_param, after))
-        direction = " DESC" if descending else ""
-        order = ", ".join(f"{column}{direction}" for column in columns)
-        self._tail = f" ORDER BY {order} LIMIT {limit + 1:d}"
+            self._compare(columns, "<" if descending else ">", after)
+        self._tail = _in_order(columns, descending=descending, limit=limit)
+        if skipped:
+            self._tail += f" OFFSET {skipped:d}"
+
+    def until(self, columns: Sequence[str], last: Position, *, descending: bool) -> None:
+        """Add the condition that a row is not behind `last` in the order of `columns`."""
+        self._compare(columns, ">=" if descending else "<=", last)
+
+    def _compare(self, columns: Sequence[str], comparison: str, position: Position) -> None:
+        marks = ", ".join(map(_mark, position))
+        self.where(f"({', '.join(columns)}) {comparison} ({marks})", *map(_param, position))
 
     def build(self) -> tuple[str, tuple[Value, ...]]:
         """The statement and its parameters."""
@@ -139,6 +173,38 @@ class Query:
         params = tuple(param for values in combinations for param in (*self._params, *values))
         where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
         return " UNION ALL ".join([self._select + where] * len(combinations)) + self._tail, params
+
+
+class Statement(Protocol):
+    """A SELECT that is complete."""
+
+    def build(self) -> tuple[str, tuple[Value, ...]]:
+        """The statement and its parameters."""
+        ...
+
+
+class Merged:
+    """The rows of several keyset queries with the same columns, in one order."""
+
+    def __init__(
+        self, queries: Sequence[Query], columns: Sequence[str], *, descending: bool, limit: int
+    ) -> None:
+        """Each of the queries gives at most the rows that a page needs, which is `limit` and one
+        more."""
+        self._queries = queries
+        self._tail = _in_order(columns, descending=descending, limit=limit)
+
+    def build(self) -> tuple[str, tuple[Value, ...]]:
+        """The statement and its parameters."""
+        built = [query.build() for query in self._queries]
+        parts = (f"SELECT * FROM ({sql}) AS part{n}" for n, (sql, _) in enumerate(built))
+        return " UNION ALL ".join(parts) + self._tail, tuple(p for _, ps in built for p in ps)
+
+
+def _in_order(columns: Sequence[str], *, descending: bool, limit: int) -> str:
+    direction = " DESC" if descending else ""
+    order = ", ".join(f"{column}{direction}" for column in columns)
+    return f" ORDER BY {order} LIMIT {limit + 1:d}"
 
 
 def _mark(value: Value) -> str:
@@ -184,7 +250,7 @@ class PageReader(Generic[T]):
         self.is_full = False
         """Whether a row was left out."""
 
-    async def read(self, executor: Executor, query: Query) -> None:
+    async def read(self, executor: Executor, query: Statement) -> None:
         """Add the rows of a keyset query until the page is full."""
         await executor.fetch_while(*query.build(), self._takes)
 
@@ -231,7 +297,7 @@ class PageReader(Generic[T]):
 
 async def fetch_json(
     executor: Executor,
-    query: Query,
+    query: Statement,
     limit: int,
     columns: Sequence[str],
     members: Mapping[str, JsonKind],
@@ -256,7 +322,7 @@ async def fetch_json(
 
 async def fetch_page(
     executor: Executor,
-    query: Query,
+    query: Statement,
     limit: int,
     model: Callable[[Row], T],
     columns: Sequence[str],

@@ -1,42 +1,28 @@
 """Projects: look-ups, filtered and sorted pages, and deletion that can be undone."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
 from backend.errors import ProjectExists
+from backend.repositories.following_index import ProjectIndexRepository
 from backend.repositories.paging import (
     JsonPage,
     Page,
     Position,
-    Query,
+    Statement,
     fetch_json,
     fetch_page,
     json_members,
 )
+from backend.repositories.project_pages import KEYS, ProjectFilter, project_order, read_page
 from database.base import BaseRepository, Clock, Sql, utc_now
 from database.connection_manager import DatabaseManager
-from database.engine import Value
+from database.engine import SubstringIndex, Value
 from database.errors import UniqueViolation
 from database.portable_sql import among
 from database.text_keys import text_key
 from models import Project, ProjectStatus
-
-SORT_COLUMNS = {"created_at": "created_at", "updated_at": "updated_at", "name": "name_key"}
-
-
-@dataclass(frozen=True, slots=True)
-class ProjectFilter:
-    """The filters of a list of projects. Deleted ones are listed only if `statuses` names them."""
-
-    statuses: tuple[ProjectStatus, ...] = ()
-    owner: str | None = None
-    """GitHub owner, compared without case."""
-    text: str | None = None
-    """A part of the name or of `owner/repo`, compared without case."""
-    ids: tuple[int, ...] | None = None
-    """Only these projects; `None` for all."""
 
 
 class ProjectRepository(BaseRepository[Project]):
@@ -90,17 +76,25 @@ class ProjectRepository(BaseRepository[Project]):
 
         Raises `ProjectExists` when another project has the present or the new repository.
         """
-        if not data.keys().isdisjoint(_KEYS.values()):
+        renames = not data.keys().isdisjoint(KEYS.values())
+        if renames:
             computed = {**(computed or {}), "search_text": _search_text(self.columns(data))}
+            await self._index.remove(self.db, id)
         try:
-            return await super().change(id, data, expected=expected, where=where, computed=computed)
+            changed = await super().change(
+                id, data, expected=expected, where=where, computed=computed
+            )
         except UniqueViolation:
             raise await self._holder(id, self.columns(data)) from None
+        if renames:
+            # Also if nothing was changed.
+            await self._index.add(self.db, id, id)
+        return changed
 
     async def get_by_github_repo(self, owner: str, repo: str) -> Project | None:
         """The project of this repository that is not deleted, or `None`. Case is ignored. Of twins
         it is the one with exactly this spelling, else the first."""
-        keys = (text_key(owner), text_key(repo))
+        keys = repository_key(owner, repo)
         rows = await self.db.fetch_all(
             "SELECT * FROM projects WHERE owner_key = ? AND repo_key = ? AND status <> 'deleted'"
             " ORDER BY twin",
@@ -110,10 +104,23 @@ class ProjectRepository(BaseRepository[Project]):
         projects = [
             one
             for one in map(self.model, rows)
-            if (text_key(one.github_owner), text_key(one.github_repo)) == keys
+            if repository_key(one.github_owner, one.github_repo) == keys
         ]
         exact = (one for one in projects if (one.github_owner, one.github_repo) == (owner, repo))
         return next(exact, None) or next(iter(projects), None)
+
+    async def taken(self, keys: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
+        """Those of these repositories, as `repository_key` names them, that a project has which is
+        not deleted."""
+        marks = ", ".join(["(?, ?)"] * len(keys))
+        rows = await self.db.fetch_all(
+            # In this order: with IN, SQLite would read every project.
+            f"WITH wanted (owner, repo) AS (VALUES {marks}) SELECT owner_key, repo_key"
+            " FROM wanted CROSS JOIN projects"
+            " WHERE owner_key = owner AND repo_key = repo AND status <> 'deleted'",
+            [part for key in keys for part in key],
+        )
+        return {(row[0], row[1]) for row in rows}
 
     async def twins(self) -> list[tuple[int, int]]:
         """Projects that share a repository, because an earlier version distinguished names by
@@ -129,15 +136,15 @@ class ProjectRepository(BaseRepository[Project]):
     async def with_wrong_keys(self, ids: Sequence[int]) -> set[int]:
         """Those of the projects whose key columns do not fit their names."""
         rows = await self.db.fetch_all(
-            f"SELECT id, search_text, {', '.join((*_KEYS, *_KEYS.values()))} FROM projects"
+            f"SELECT id, search_text, {', '.join((*KEYS, *KEYS.values()))} FROM projects"
             f" WHERE {among('id', ids)}",
             tuple(ids),
         )
         return {
             row["id"]
             for row in rows
-            if any(row[key] != text_key(row[name]) for key, name in _KEYS.items())
-            or row["search_text"] != "{}\n{}/{}".format(*(row[key] for key in _KEYS))
+            if any(row[key] != text_key(row[name]) for key, name in KEYS.items())
+            or row["search_text"] != "{}\n{}/{}".format(*(row[key] for key in KEYS))
         }
 
     async def is_live(self, project_id: int) -> bool:
@@ -162,16 +169,27 @@ class ProjectRepository(BaseRepository[Project]):
         self, filter: ProjectFilter, *, sort: str, limit: int, after: Position | None
     ) -> Page[Project]:
         """Up to `limit` projects after the position `after`, in the order of `sort`: a name in
-        `SORT_COLUMNS`, prefixed with `-` for descending order."""
-        query, keys = _page_query(filter, sort=sort, limit=limit, after=after)
-        return await fetch_page(self.db, query, limit, self.model, keys, members=PROJECT_MEMBERS)
+        `SORT_COLUMNS`, prefixed with `-` for descending order. With a text in the filter, call it
+        inside a transaction."""
+        order = project_order(sort, limit, after)
+
+        async def fetch(query: Statement) -> Page[Project]:
+            return await fetch_page(
+                self.db, query, limit, self.model, order.columns, members=PROJECT_MEMBERS
+            )
+
+        return await read_page(self.db, filter, order, fetch)
 
     async def json_page(
         self, filter: ProjectFilter, *, sort: str, limit: int, after: Position | None
     ) -> JsonPage:
         """The same page as JSON."""
-        query, keys = _page_query(filter, sort=sort, limit=limit, after=after)
-        return await fetch_json(self.db, query, limit, keys, PROJECT_MEMBERS)
+        order = project_order(sort, limit, after)
+
+        async def fetch(query: Statement) -> JsonPage:
+            return await fetch_json(self.db, query, limit, order.columns, PROJECT_MEMBERS)
+
+        return await read_page(self.db, filter, order, fetch)
 
     async def soft_delete(self, project_id: int) -> Project | None:
         """Mark the project as deleted. `None` when it does not exist or is already deleted."""
@@ -188,6 +206,11 @@ class ProjectRepository(BaseRepository[Project]):
             project_id, _ACTIVE, where=Sql("status = 'deleted'"), computed=_NO_TWIN
         )
 
+    async def delete(self, id: int) -> bool:
+        """Remove the row, the rows that belong to it, and what the index has of it."""
+        await ProjectIndexRepository.over(self.db).purge(id)
+        return await super().delete(id)
+
     async def purge(self, project_id: int) -> bool:
         """Remove the project and everything that belongs to it. Returns whether it existed."""
         if await self.delete(project_id):
@@ -196,6 +219,10 @@ class ProjectRepository(BaseRepository[Project]):
         for table in _IN_PROJECT:
             await self.db.execute(f"DELETE FROM {table} WHERE project_id = ?", (project_id,))
         return False
+
+    @property
+    def _index(self) -> SubstringIndex:
+        return ProjectIndexRepository.over(self.db).index
 
     async def _holder(self, id: int, changes: Mapping[str, Value]) -> ProjectExists:
         """The error for a project whose repository, after `changes`, another project has."""
@@ -211,59 +238,61 @@ class ProjectRepository(BaseRepository[Project]):
     def columns(self, data: Mapping[str, Any]) -> dict[str, Value]:
         """`data` with the key columns for look-ups, sorting and search."""
         columns = super().columns(data)
-        for key, name in _KEYS.items():
+        for key, name in KEYS.items():
             if name in data:
                 columns[key] = text_key(data[name])
         if "owner_key" in columns or "repo_key" in columns:
             columns["twin"] = 0
         return columns
 
-    async def insert(self, columns: Mapping[str, Value]) -> dict[str, Any]:
-        """Insert a row with these columns and its `search_text`. Its id is one that no project had
-        before, even if the counter of ids was turned back outside the service: rows of a purged
-        project could be put back into it."""
-        parts = [str(columns[key]) for key in _KEYS]
-        columns = {**columns, "search_text": "{}\n{}/{}".format(*parts)}
-        row = await super().insert(columns)
-        while await self._is_in_record(row["id"]):
-            await self.delete(row["id"])
-            row = await super().insert(columns)
-        return row
+    async def insert_all(self, rows: Sequence[Mapping[str, Value]]) -> Sequence[dict[str, Any]]:
+        """Insert rows with these columns and their `search_text`. Their ids are some that no
+        project had before, even if the counter of ids was turned back outside the service: rows of
+        a purged project could be put back into it."""
+        rows = [
+            {**row, "search_text": "{}\n{}/{}".format(*(str(row[key]) for key in KEYS))}
+            for row in rows
+        ]
+        inserted = await super().insert_all(rows)
+        while await self._are_in_record([row["id"] for row in inserted]):
+            for row in inserted:
+                await super().delete(row["id"])
+            inserted = await super().insert_all(rows)
+        return inserted
 
-    async def _is_in_record(self, id: int) -> bool:
+    async def _are_in_record(self, ids: Sequence[int]) -> bool:
+        """Whether any of these projects is in the record."""
         row = await self.db.fetch_one(
-            "SELECT 1 FROM audit_entries WHERE target = ? AND digest IS NOT NULL",
-            (f"projects/{id}",),
+            f"SELECT 1 FROM guarded_targets WHERE {among('target', ids)} LIMIT 1",
+            [f"projects/{id}" for id in ids],
         )
         return row is not None
 
 
+def repository_key(owner: str, repo: str) -> tuple[str, str]:
+    """The same for two names of one repository."""
+    return text_key(owner), text_key(repo)
+
+
 _DELETED, _ACTIVE = {"status": ProjectStatus.DELETED}, {"status": ProjectStatus.ACTIVE}
 _NO_TWIN: Mapping[str, Value] = {"twin": 0}
-_KEYS = {"name_key": "name", "owner_key": "github_owner", "repo_key": "github_repo"}
-"""The key columns, which `text_key` fills, and the columns that they belong to."""
 
 
 def _search_text(columns: Mapping[str, Value]) -> Sql:
     # Unchanged parts are taken from the stored row, so that no concurrent change gets lost.
-    name, owner, repo = ("?" if key in columns else key for key in _KEYS)
+    name, owner, repo = ("?" if key in columns else key for key in KEYS)
     return Sql(
         f"{name} || '\n' || {owner} || '/' || {repo}",
-        tuple(columns[key] for key in _KEYS if key in columns),
+        tuple(columns[key] for key in KEYS if key in columns),
     )
-
-
-def contains(text: str) -> str:
-    """The LIKE pattern, with `\\` as its escape, for texts that contain `text`."""
-    for special in "\\%_":
-        text = text.replace(special, "\\" + special)
-    return f"%{text}%"
 
 
 _IN_PROJECT = (
     # Values before the keys that they refer to.
     "agent_runs",
     "webhooks",
+    "secret_versions",
+    "configuration_versions",
     "project_secrets",
     "project_settings",
     "project_keys",
@@ -271,42 +300,3 @@ _IN_PROJECT = (
 )
 PROJECT_MEMBERS = json_members(Project)
 """The members of a project's JSON."""
-_LISTED = [status.value for status in ProjectStatus if status is not ProjectStatus.DELETED]
-"""The statuses that are listed without a filter by status."""
-
-
-def _page_query(
-    filter: ProjectFilter, *, sort: str, limit: int, after: Position | None
-) -> tuple[Query, tuple[str, str]]:
-    column = SORT_COLUMNS[sort.removeprefix("-")]
-    if filter.ids:
-        # These few rows first, because an index of the list would scan all other projects too.
-        query = Query(
-            f"WITH own AS MATERIALIZED (SELECT * FROM projects WHERE {among('id', filter.ids)})"
-            " SELECT * FROM own",
-            *filter.ids,
-        )
-    else:
-        query = Query("SELECT * FROM projects")
-    statuses = [status.value for status in filter.statuses]
-    if statuses and filter.ids:
-        query.where_in("status", statuses)
-    elif statuses:
-        query.branch("status", statuses)
-    elif filter.owner is not None and not filter.ids:
-        query.branch("status", _LISTED)
-    else:
-        query.where("status <> 'deleted'")
-    if filter.owner is not None:
-        query.where("owner_key = ?", text_key(filter.owner))
-    if filter.text:
-        pattern = contains(text_key(filter.text))
-        query.where("search_text LIKE ? ESCAPE '\\'", pattern)
-        if "\n" in filter.text:
-            # `search_text` has a newline after the name, which is not part of a searched text.
-            each = " OR ".join(f"{key} LIKE ? ESCAPE '\\'" for key in _KEYS)
-            query.where(f"({each})", pattern, pattern, pattern)
-    if filter.ids == ():
-        query.where("1 = 0")
-    query.keyset((column, "id"), after, descending=sort.startswith("-"), limit=limit)
-    return query, (column, "id")

@@ -30,7 +30,8 @@ _LOG_SIZE = (
 LOGS: Final = Kept("system_logs", "own = 0", _LOG_SIZE)
 OWN_LOGS: Final = Kept("system_logs", "own = 1", _LOG_SIZE)
 DELIVERIES: Final = Kept("webhook_deliveries", "1 = 1", "length(payload)")
-KEPT: Final = (LOGS, OWN_LOGS, DELIVERIES)
+ANSWERS: Final = Kept("stored_answers", "1 = 1", "length(sealed)")
+KEPT: Final = (LOGS, OWN_LOGS, DELIVERIES, ANSWERS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from backend.repositories.guarded_rows import SECRETS, WEBHOOKS, GuardedKind
+from backend.repositories.guarded_kinds import SECRETS, WEBHOOKS, GuardedKind
 from database.base import TableAccess
 
 
@@ -18,12 +18,13 @@ class SealedKind:
     """The SQL expression for the name that it is bound to."""
     version: str
     """The column of the version that it is bound to."""
-    guarded: GuardedKind
-    """The kind of the rows."""
+    guarded: GuardedKind | None
+    """The kind of the rows; `None` if each has its own MAC."""
 
 
 SEALED_KINDS = (
     SealedKind("secret", "project_secrets", "ciphertext", "key_name", "version", SECRETS),
+    SealedKind("secret", "secret_versions", "ciphertext", "key_name", "version", None),
     SealedKind(
         "webhook",
         "webhooks",

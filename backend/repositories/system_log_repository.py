@@ -1,21 +1,22 @@
 """Logs: many at once, filtered and searched pages, removal in batches."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import chain
 from typing import Literal, cast
 
 from backend.repositories.log_blocks import IdRanges, forget_empty_blocks, store_blocks
+from backend.repositories.log_index import LogIndex, NewLog
+from backend.repositories.log_search import LogFilter, LogSearch
 from backend.repositories.paging import Page, PageReader, Position, Query, json_members
 from database.base import Clock, TableAccess, time_text, utc_now
 from database.connection_manager import DatabaseManager
-from database.engine import Executor, Row, TextIndex, Value
-from database.portable_sql import among, unindexed, with_ids
-from models import LogLevel, SystemLog, utc_datetime
+from database.engine import Executor, Row
+from database.portable_sql import with_ids
+from models import SystemLog, utc_datetime
 
-NewLog = tuple[str, int, str, str | None, str, str | None, int | None, int | None]
-"""Level, its number, message, component, context as JSON text, correlation id, project, run."""
+__all__ = ["LogFilter", "NewLog", "Removal", "SystemLogRepository"]
 
 _COLUMNS = (
     "level, level_no, message, component, context, correlation_id, project_id, agent_run_id,"
@@ -31,32 +32,7 @@ _CLOCK_SLACK = timedelta(minutes=10)
 """If the clock was set back by less than this, new logs get the time of the last log until the
 clock has caught up."""
 
-_INDEX = ("system_log_index", "system_log_terms", "message", "labels")
-_MAX_PROJECT_LABELS = 100
-"""A token that is bound to more projects sees most rows anyway, so they are scanned."""
 _BEYOND = 2**63 - 1
-_NOT_REMOVED = (
-    "NOT EXISTS (SELECT 1 FROM system_log_removals AS r WHERE r.project_id = l.project_id)",
-    "NOT EXISTS (SELECT 1 FROM system_log_removals AS r WHERE r.agent_run_id = l.agent_run_id)",
-)
-
-
-@dataclass(frozen=True, slots=True)
-class LogFilter:
-    """The filters of a list of logs; `None` for no filter."""
-
-    level: LogLevel | None = None
-    """Only logs of this level and above."""
-    component: str | None = None
-    correlation_id: str | None = None
-    agent_run_id: int | None = None
-    project_ids: tuple[int, ...] | None = None
-    """Logs of these projects only."""
-    since: str | None = None
-    until: str | None = None
-    """`since` and `until` are both included, in the form of `time_text`."""
-    words: tuple[str, ...] = ()
-    """The message contains all of these words; case and accents are ignored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +48,9 @@ class SystemLogRepository(TableAccess):
     """The table `system_logs`, its full-text index, and the records of logs to remove."""
 
     @property
-    def index(self) -> TextIndex:
-        """The index of words in messages, and of the labels that the view makes of traits."""
-        return self.db.dialect.text_index(*_INDEX)
+    def index(self) -> LogIndex:
+        """The index of words in messages, and of labels."""
+        return LogIndex(self.db)
 
     def __init__(
         self, db_manager: DatabaseManager | None = None, *, clock: Clock = utc_now
@@ -113,7 +89,7 @@ class SystemLogRepository(TableAccess):
                 list(chain.from_iterable((*row, now) for row in rows)),
                 size,
             )
-        await self.index.add(self.db, ids)
+        await self.index.add(ids, logs)
 
     async def projects_of_runs(self, run_ids: Sequence[int]) -> dict[int, int]:
         """The project of each of these runs, without runs that do not exist."""
@@ -138,55 +114,79 @@ class SystemLogRepository(TableAccess):
         """Up to `limit` logs, newest first, after the position `after`. Call it inside a
         transaction, because it may need several statements."""
         reader = PageReader(limit, _log, ("id",), members=_MEMBERS)
+        search = LogSearch(filter)
+        earlier = await self.index.last_earlier() if search.needs_index else 0
         if filter.since is None and filter.until is None:
-            query, id_column = self._query(filter)
-            query.keyset((id_column,), after, descending=True, limit=limit)
-            await reader.read(self.db, query)
+            for part in _parts(None, after, earlier):
+                await self._read(reader, search, part, limit)
             return reader.page()
         below = cast(int, after[0]) if after is not None else _BEYOND
         ranges = IdRanges(self.db, filter.since, filter.until, below)
         while not reader.is_full and (ids := await ranges.next()) is not None:
-            query, id_column = self._query(filter)
-            query.where(f"{id_column} BETWEEN ? AND ?", *ids)
-            query.keyset((id_column,), None, descending=True, limit=limit)
-            await reader.read(self.db, query)
+            for part in _parts(ids, None, earlier):
+                await self._read(reader, search, part, limit)
         return reader.page()
 
-    def _query(self, filter: LogFilter) -> tuple[Query, str]:
-        """The query for the filter's logs, and the column that orders them."""
-        traits = list(_traits(filter))
-        labelled = [trait for trait in traits if trait.labels]
-        if filter.words or len(labelled) > 1 or not all(trait.ordered for trait in labelled):
-            source, id_column = self.index.joined("system_logs", "l")
-            query = Query(f"SELECT l.* FROM {source}")
-            found, params = self.index.matching(filter.words, [trait.labels for trait in labelled])
-            query.where(found, *params)
+    async def following(
+        self, filter: LogFilter, after_id: int, until_id: int | None, limit: int
+    ) -> Page[SystemLog]:
+        """Up to `limit` logs after the id `after_id` and up to `until_id`, oldest first. Call it
+        inside a transaction, because it may need several statements."""
+        reader = PageReader(limit, _log, ("id",), members=_MEMBERS)
+        last = until_id if until_id is not None else _BEYOND
+        if after_id < last:
+            search = LogSearch(filter)
+            earlier = await self.index.last_earlier() if search.needs_index else 0
+            for part in reversed(_parts((after_id + 1, last), None, earlier)):
+                await self._read(reader, search, part, limit, descending=False)
+        return reader.page()
+
+    async def extent(self) -> tuple[int, int, int]:
+        """The epoch, and the ids of the oldest and the newest log; 0 when there is none."""
+        row = await self.db.fetch_one(
+            "SELECT (SELECT epoch FROM installation WHERE id = 1) AS epoch,"
+            " (SELECT min(id) FROM system_logs) AS first_id,"
+            " (SELECT max(id) FROM system_logs) AS last_id"
+        )
+        values: Sequence[int | None] = tuple(row) if row is not None else (None, None, None)
+        epoch, first_id, last_id = values
+        return epoch or 1, first_id or 0, last_id or 0
+
+    async def _read(
+        self,
+        reader: PageReader[SystemLog],
+        search: LogSearch,
+        part: "_Part",
+        limit: int,
+        *,
+        descending: bool = True,
+    ) -> None:
+        if reader.is_full:
+            return
+        if not search.needs_index:
+            query, id_column = search.by_table()
+        elif part.earlier:
+            query, id_column = search.by_earlier_index(self.index.earlier)
         else:
-            query, id_column = Query("SELECT l.* FROM system_logs AS l"), "l.id"
-        # Also checked for rows from the index, because a message may contain the text of a label.
-        for trait in traits:
-            query.where(trait.condition, *trait.params)
-        if filter.since is not None:
-            query.where(f"{unindexed('l.created_at')} >= ?", filter.since)
-        if filter.until is not None:
-            query.where(f"{unindexed('l.created_at')} <= ?", filter.until)
-        for condition in _NOT_REMOVED:
-            query.where(condition)
-        return query, id_column
+            query, id_column = search.by_index(self.index.words)
+        if part.ids is not None:
+            query.where(f"{id_column} BETWEEN ? AND ?", *part.ids)
+        query.keyset((id_column,), part.after, descending=descending, limit=limit)
+        await reader.read(self.db, query)
 
     async def remove(self, ids: Sequence[int]) -> int:
         """Remove the logs with these ids, which must all exist. Returns their number."""
         if not ids:
             return 0
-        await self.index.remove(self.db, ids)
+        await self.index.remove(ids)
         condition, params = with_ids(ids)
         await self.db.execute(f"DELETE FROM system_logs WHERE {condition}", params)
         await forget_empty_blocks(self.db, ids)
         return len(ids)
 
     async def tidy_index(self, *, begin: bool) -> bool:
-        """Rebuild a part of the full-text index: see `FullTextIndex.tidy`."""
-        return await self.index.tidy(self.db, begin=begin)
+        """Rebuild a part of the full-text index: see `TextIndex.tidy`."""
+        return await self.index.words.tidy(self.db, begin=begin)
 
     async def next_removal(self) -> Removal | None:
         """A project or run whose logs have to be removed; `None` when no such record is left."""
@@ -225,51 +225,29 @@ def _not_before(last: str, now: datetime) -> str:
     return text
 
 
-@dataclass(frozen=True, slots=True)
-class _Trait:
-    """One condition that logs are filtered by."""
-
-    condition: str
-    params: tuple[Value, ...] = ()
-    labels: tuple[str, ...] = ()
-    """A matching log has one of these labels, which the view `system_log_terms` makes."""
-    ordered: bool = False
-    """Whether an index of the table returns exactly these logs in the order of their ids."""
-
-
-def _traits(filter: LogFilter) -> Iterator[_Trait]:
-    if filter.level is not None and filter.level is not LogLevel.DEBUG:
-        least = filter.level.number
-        numbers = [level.number for level in LogLevel if level.number >= least]
-        yield _Trait(
-            # A literal, because with a parameter the engine can't use the partial index.
-            f"l.level_no >= {least:d}",
-            labels=tuple(f"l{number}" for number in numbers),
-            ordered=filter.level is not LogLevel.INFO,
-        )
-    if filter.component is not None:
-        label = "c" + filter.component.encode().hex()
-        yield _Trait("l.component = ?", (filter.component,), (label,))
-    if filter.correlation_id is not None:
-        label = "i" + filter.correlation_id.encode().hex()
-        yield _Trait("l.correlation_id = ?", (filter.correlation_id,), (label,))
-    if filter.agent_run_id is not None:
-        run = filter.agent_run_id
-        yield _Trait("l.agent_run_id = ?", (run,), (f"r{run}",), ordered=True)
-    if filter.project_ids is not None:
-        yield _project_trait(filter.project_ids)
-
-
-def _project_trait(ids: tuple[int, ...]) -> _Trait:
-    if not ids:
-        return _Trait("1 = 0")
-    if len(ids) > _MAX_PROJECT_LABELS:
-        # With an index on `project_id`, the rows would have to be sorted.
-        return _Trait(among(unindexed("l.project_id"), ids), ids)
-    labels = tuple(f"p{project_id}" for project_id in ids)
-    if len(ids) == 1:
-        return _Trait("l.project_id = ?", ids, labels, ordered=True)
-    return _Trait(among("l.project_id", ids), ids, labels)
-
-
 _MEMBERS = json_members(SystemLog)
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A part of a search: the logs in a range of ids, in one of the indexes."""
+
+    ids: tuple[int, int] | None
+    """The first and the last id; `None` for all."""
+    after: Position | None
+    earlier: bool = False
+    """Whether they are still in the index of an earlier version."""
+
+
+def _parts(ids: tuple[int, int] | None, after: Position | None, earlier: int) -> list[_Part]:
+    """The parts of a search in this range of ids, greatest ids first. Logs up to the id `earlier`
+    are in the earlier index."""
+    if not earlier:
+        return [_Part(ids, after)]
+    first, last = ids or (0, _BEYOND)
+    parts = []
+    if last > earlier:
+        parts.append(_Part((max(first, earlier + 1), last), after))
+    if first <= earlier:
+        parts.append(_Part((first, min(last, earlier)), after, earlier=True))
+    return parts

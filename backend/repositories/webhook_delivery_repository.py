@@ -1,9 +1,18 @@
 """Webhook deliveries: each one is stored once, with its payload as it was sent."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import NamedTuple
 
-from backend.repositories.paging import Page, Position, Query, fetch_page, json_members
+from backend.repositories.paging import (
+    Page,
+    Position,
+    Query,
+    fetch_page,
+    json_members,
+    row_json,
+)
 from database.base import BaseRepository, Clock, utc_now
 from database.connection_manager import DatabaseManager
 from models import WebhookDelivery
@@ -17,6 +26,24 @@ class DeliveryFilter:
 
     event: str | None = None
     guid: str | None = None
+
+
+class NewDelivery(NamedTuple):
+    """A delivery that has to be stored."""
+
+    webhook_id: int
+    guid: str
+    event: str
+    action: str | None
+    payload_bytes: int
+    payload: str
+
+
+class StoredDelivery(NamedTuple):
+    """A delivery's id, and its JSON without the payload."""
+
+    id: int
+    json: bytes
 
 
 class WebhookDeliveryRepository(BaseRepository[WebhookDelivery]):
@@ -34,29 +61,26 @@ class WebhookDeliveryRepository(BaseRepository[WebhookDelivery]):
     ) -> None:
         super().__init__(WebhookDelivery, "webhook_deliveries", db_manager, clock=clock)
 
-    async def add(
-        self,
-        webhook_id: int,
-        *,
-        guid: str,
-        event: str,
-        action: str | None,
-        payload: str,
-        payload_bytes: int,
-    ) -> WebhookDelivery | None:
-        """Store a delivery. Returns `None`, and changes nothing, when the webhook already has one
-        with this guid.
+    async def add(self, deliveries: Sequence[NewDelivery]) -> list[StoredDelivery | None]:
+        """Store deliveries in their order. Returns `None`, and stores nothing, for each whose
+        webhook already has one with its guid, or that has the guid of one before it.
 
-        Raises `ForeignKeyViolation` when the webhook does not exist.
+        Raises `ForeignKeyViolation` when a webhook does not exist.
         """
+        now = self.now()
         rows = await self.db.execute_returning(
             "INSERT INTO webhook_deliveries"
-            " (webhook_id, guid, event, action, payload_bytes, created_at, payload)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?)"
-            f" ON CONFLICT (webhook_id, guid) DO NOTHING RETURNING {_COLUMNS}",
-            (webhook_id, guid, event, action, payload_bytes, self.now(), payload),
+            " (webhook_id, guid, event, action, payload_bytes, payload, created_at)"
+            f" VALUES {', '.join(['(?, ?, ?, ?, ?, ?, ?)'] * len(deliveries))}"
+            " ON CONFLICT (webhook_id, guid) DO NOTHING RETURNING webhook_id, guid, id",
+            [value for delivery in deliveries for value in (*delivery, now)],
         )
-        return self.model(rows[0]) if rows else None
+        ids = {(webhook_id, guid): id for webhook_id, guid, id in rows}
+        stored: list[StoredDelivery | None] = []
+        for delivery in deliveries:
+            id = ids.pop((delivery.webhook_id, delivery.guid), None)
+            stored.append(_stored(id, delivery, now) if id is not None else None)
+        return stored
 
     async def get_by_guid(self, webhook_id: int, guid: str) -> WebhookDelivery | None:
         """The delivery with the guid that its sender chose, or `None`."""
@@ -92,3 +116,8 @@ class WebhookDeliveryRepository(BaseRepository[WebhookDelivery]):
 
 
 _MEMBERS = json_members(WebhookDelivery)
+
+
+def _stored(id: int, delivery: NewDelivery, created_at: str) -> StoredDelivery:
+    columns = {"id": id, "created_at": created_at, **delivery._asdict()}
+    return StoredDelivery(id, row_json(columns, _MEMBERS))

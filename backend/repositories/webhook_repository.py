@@ -1,12 +1,15 @@
 """Webhooks of projects, with their secret tokens as ciphertext, which this layer never opens."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import NamedTuple
 
 from backend.repositories.keys_repository import ProjectKey
 from backend.repositories.paging import Page, Position, Query, fetch_page, json_members
 from database.base import BaseRepository, Clock, utc_now
 from database.connection_manager import DatabaseManager
+from database.portable_sql import among
 from models import Webhook
 
 
@@ -19,10 +22,12 @@ class StoredWebhook:
     """The row of the key that encrypts the secret token; `None` without a token."""
     in_deleted_project: bool
 
-    @property
-    def is_open(self) -> bool:
-        """Whether it accepts deliveries."""
-        return self.webhook.is_active and not self.in_deleted_project
+
+class Receiver(NamedTuple):
+    """A webhook that accepts deliveries."""
+
+    project_id: int
+    secret_version: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,9 +130,22 @@ class WebhookRepository(BaseRepository[Webhook]):
         query.keyset(("id",), after, descending=True, limit=limit)
         return await fetch_page(self.db, query, limit, self.model, ("id",), members=_MEMBERS)
 
-    async def set_triggered(self, id: int, at: str) -> None:
-        """Store when a delivery arrived. The webhook's version stays."""
-        await self.db.execute("UPDATE webhooks SET last_triggered_at = ? WHERE id = ?", (at, id))
+    async def receivers(self, ids: Sequence[int]) -> dict[int, Receiver]:
+        """Those of the webhooks that accept deliveries, by id."""
+        rows = await self.db.fetch_all(
+            "SELECT w.id, w.project_id, w.secret_version"
+            " FROM webhooks AS w JOIN projects AS p ON p.id = w.project_id"
+            f" WHERE {among('w.id', ids)} AND w.is_active <> 0 AND p.status <> 'deleted'",
+            tuple(ids),
+        )
+        return {row[0]: Receiver(row[1], row[2]) for row in rows}
+
+    async def set_triggered(self, ids: Sequence[int]) -> None:
+        """Note that deliveries for these webhooks arrived now. The webhooks' versions stay."""
+        await self.db.execute(
+            f"UPDATE webhooks SET last_triggered_at = ? WHERE {among('id', ids)}",
+            (self.now(), *ids),
+        )
 
 
 _MEMBERS = json_members(Webhook)

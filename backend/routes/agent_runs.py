@@ -1,6 +1,6 @@
 """Agent runs over HTTP."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import Query, Response, status
 
@@ -10,6 +10,7 @@ from backend.dependencies import (
     GuardedRouter,
     Id,
     Limit,
+    ProjectId,
     RunId,
     Service,
     json_response,
@@ -23,25 +24,40 @@ from backend.schemas.runs import (
     ClaimedRun,
     ClaimedRuns,
     LeasedRun,
+    ProjectRunCreate,
     RunCancel,
+    RunChoice,
     RunClaim,
     RunHeartbeat,
     RunTransition,
 )
-from models import AgentRun, RunStatus, RunType, Scope
+from models import NO_NUL_PATTERN, AgentRun, Moment, RunStatus, RunType, Scope
 
 router = GuardedRouter(
     tag="agent runs",
     prefix="/api/agent-runs",
     policies={
         ("GET", "/api/agent-runs/{run_id}"): reads(Scope.RUNS_READ),
-        ("GET", "/api/agent-runs"): reads(Scope.RUNS_READ),
+        ("GET", "/api/agent-runs"): reads(
+            Scope.RUNS_READ, slow_with=("q", "worker", "since", "until")
+        ),
         ("POST", "/api/agent-runs"): writes(Scope.RUNS_WRITE),
         ("POST", "/api/agent-runs/claim"): writes(Scope.RUNS_WRITE),
         ("PATCH", "/api/agent-runs/{run_id}"): writes(Scope.RUNS_WRITE),
         ("POST", "/api/agent-runs/{run_id}/transitions"): writes(Scope.RUNS_WRITE),
         ("POST", "/api/agent-runs/{run_id}/cancel"): writes(Scope.RUNS_WRITE),
         ("POST", "/api/agent-runs/{run_id}/heartbeat"): writes(Scope.RUNS_WRITE),
+    },
+)
+
+in_projects = GuardedRouter(
+    tag="agent runs",
+    prefix="/api/projects/{project_id}/agent-runs",
+    policies={
+        ("GET", "/api/projects/{project_id}/agent-runs"): reads(
+            Scope.RUNS_READ, slow_with=("q", "worker", "since", "until")
+        ),
+        ("POST", "/api/projects/{project_id}/agent-runs"): writes(Scope.RUNS_WRITE),
     },
 )
 
@@ -54,32 +70,103 @@ async def get_agent_run(run_id: RunId, service: Service) -> AgentRun:
     return await service.runs.get(run_id)
 
 
+Statuses = Annotated[AnyOf[RunStatus], Query(description="Only runs of these statuses.")]
+RunTypes = Annotated[AnyOf[RunType], Query(description="Only runs of these types.")]
+Worker = Annotated[
+    str | None,
+    Query(
+        max_length=255,
+        pattern=NO_NUL_PATTERN,
+        description="Only runs that this worker has, or had last.",
+    ),
+]
+Since = Annotated[
+    Moment | None,
+    Query(description="Only runs created from this time on, with a zone: `…Z`."),
+]
+Until = Annotated[Moment | None, Query(description="Only runs created up to this time.")]
+Searched = Annotated[
+    str | None,
+    Query(
+        max_length=255,
+        pattern=NO_NUL_PATTERN,
+        description="Part of the target text, in any case.",
+    ),
+]
+Sort = Annotated[
+    Literal["created_at", "-created_at", "updated_at", "-updated_at"],
+    Query(description="`-` in front for descending."),
+]
+
+
 @router.get("", response_model=AgentRunList, responses=problems("bad_cursor"))
 async def list_agent_runs(
     service: Service,
     project_id: Annotated[Id | None, Query(description="Only runs of this project.")] = None,
-    status: Annotated[AnyOf[RunStatus], Query(description="Only runs of these statuses.")] = (),
-    run_type: Annotated[AnyOf[RunType], Query(description="Only runs of these types.")] = (),
+    status: Statuses = (),
+    run_type: RunTypes = (),
+    worker: Worker = None,
+    since: Since = None,
+    until: Until = None,
+    q: Searched = None,
+    sort: Sort = "-created_at",
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> Response:
-    """One page of runs, newest first."""
-    page = await service.runs.page_json(
-        project_id=project_id, statuses=status, run_types=run_type, limit=limit, cursor=cursor
+    """One page of runs."""
+    chosen = RunChoice(project_id, status, run_type, worker, since, until, q)
+    page = await service.runs.page_json(chosen, sort=sort, limit=limit, cursor=cursor)
+    return json_response(page)
+
+
+@in_projects.get(
+    "", response_model=AgentRunList, responses=problems("project_not_found", "bad_cursor")
+)
+async def list_project_agent_runs(
+    project_id: ProjectId,
+    service: Service,
+    status: Statuses = (),
+    run_type: RunTypes = (),
+    worker: Worker = None,
+    since: Since = None,
+    until: Until = None,
+    q: Searched = None,
+    sort: Sort = "-created_at",
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> Response:
+    """One page of the project's runs."""
+    chosen = RunChoice(None, status, run_type, worker, since, until, q)
+    page = await service.runs.page_of_project_json(
+        project_id, chosen, sort=sort, limit=limit, cursor=cursor
     )
     return json_response(page)
+
+
+@in_projects.post(
+    "",
+    status_code=status.HTTP_201_CREATED,
+    response_model=AgentRun,
+    responses=problems("project_not_found", body=True),
+)
+async def create_project_agent_run(
+    project_id: ProjectId, run: ProjectRunCreate, service: Service
+) -> Response:
+    """Create a pending run with the next number of the project."""
+    run_id, created = await service.runs.create_in_project_json(project_id, run)
+    return json_response(created, location=f"/api/agent-runs/{run_id}")
 
 
 @router.post(
     "",
     status_code=status.HTTP_201_CREATED,
+    response_model=AgentRun,
     responses=problems("project_not_found", body=True),
 )
-async def create_agent_run(run: AgentRunCreate, service: Service, response: Response) -> AgentRun:
+async def create_agent_run(run: AgentRunCreate, service: Service) -> Response:
     """Create a pending run with the next number of its project."""
-    created = await service.runs.create(run)
-    response.headers["Location"] = f"/api/agent-runs/{created.id}"
-    return created
+    run_id, created = await service.runs.create_json(run)
+    return json_response(created, location=f"/api/agent-runs/{run_id}")
 
 
 @router.post(
@@ -90,18 +177,18 @@ async def create_agent_run(run: AgentRunCreate, service: Service, response: Resp
         **problems(body=True),
     },
 )
-async def claim_agent_run(claim: RunClaim, service: Service) -> ClaimedRun | ClaimedRuns | Response:
+async def claim_agent_run(claim: RunClaim, service: Service) -> Response:
     """Claim the oldest pending run, which is started and leased to you, or a list of up to
     `count` runs; 204 when none is pending.
 
     Among projects with pending runs, the one served least recently comes first.
     """
-    claimed = await service.claims.claim(claim)
+    claimed = await service.claims.claim_json(claim)
     if not claimed:
         return Response(status_code=status.HTTP_204_NO_CONTENT)
     if claim.count is None:
-        return claimed[0]
-    return ClaimedRuns.model_construct(agent_runs=claimed)
+        return json_response(claimed[0])
+    return json_response(b'{"agent_runs":[%b]}' % b",".join(claimed))
 
 
 @router.patch("/{run_id}", responses=_CHANGED)

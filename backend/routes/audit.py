@@ -17,7 +17,7 @@ router = GuardedRouter(
     prefix="/api/audit",
     policies={
         ("GET", "/api/audit"): reads(Scope.AUDIT_READ),
-        ("GET", "/api/audit/export"): reads(Scope.AUDIT_READ, is_streamed=True),
+        ("GET", "/api/audit/export"): reads(Scope.AUDIT_READ, is_streamed=True, is_slow=True),
     },
 )
 

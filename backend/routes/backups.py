@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import Depends, Request, status
 
 from backend.dependencies import Cursor, GuardedRouter, Limit, problems
-from backend.http.route_policy import reads, writes
+from backend.http.route_policy import Idempotent, reads, writes
 from backend.http.state import state_of
 from backend.schemas.backups import BackupCreated, BackupList, BackupRequest
 from backend.services.operations.backups import BackupRunner
@@ -16,7 +16,7 @@ router = GuardedRouter(
     prefix="/api/backups",
     policies={
         ("GET", "/api/backups"): reads(Scope.ADMIN),
-        ("POST", "/api/backups"): writes(Scope.ADMIN),
+        ("POST", "/api/backups"): writes(Scope.ADMIN, idempotent=Idempotent.AFTERWARDS),
     },
 )
 

@@ -14,6 +14,7 @@ from backend.dependencies import (
     problems,
 )
 from backend.http.github_deliveries import SIGNATURE_HEADER, take_github_delivery
+from backend.http.json_answer import JsonAnswer
 from backend.http.route_policy import reads, without_token
 from backend.routes.webhooks import WebhookId
 from backend.schemas.webhooks import WebhookDeliveryFull, WebhookDeliveryList
@@ -52,6 +53,7 @@ def _header(name: str, description: str, example: str) -> dict[str, Any]:
 @router.post(
     "/github",
     status_code=status.HTTP_202_ACCEPTED,
+    response_model=WebhookDelivery,
     responses={
         200: {
             "model": WebhookDelivery,
@@ -85,14 +87,15 @@ def _header(name: str, description: str, example: str) -> dict[str, Any]:
     },
 )
 async def receive_github_delivery(
-    webhook_id: WebhookId, request: Request, service: Service, response: Response
-) -> WebhookDelivery:
+    webhook_id: WebhookId, request: Request, service: Service
+) -> Response:
     """Accept a delivery from GitHub, once. It needs a signature instead of a token."""
-    delivery, is_new = await take_github_delivery(request, webhook_id, service.deliveries)
-    response.headers["Location"] = f"/api/webhooks/{webhook_id}/deliveries/{delivery.id}"
-    if not is_new:
-        response.status_code = status.HTTP_200_OK
-    return delivery
+    received = await take_github_delivery(request, webhook_id, service.deliveries)
+    return JsonAnswer(
+        received.json,
+        status.HTTP_202_ACCEPTED if received.is_new else status.HTTP_200_OK,
+        f"/api/webhooks/{webhook_id}/deliveries/{received.id}",
+    )
 
 
 @router.get("", responses=problems("webhook_not_found", "bad_cursor"))

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import Depends, Request, Response, status
 
 from backend.dependencies import GuardedRouter, Service, problems
-from backend.http.route_policy import reads, writes
+from backend.http.route_policy import Idempotent, reads, writes
 from backend.http.state import state_of
 from backend.schemas.keys import KeyStatus, RotationProgress, RotationRequest
 from backend.services.operations.rotation_runner import RotationRunner
@@ -16,7 +16,7 @@ router = GuardedRouter(
     prefix="/api/keys",
     policies={
         ("GET", "/api/keys"): reads(Scope.ADMIN),
-        ("POST", "/api/keys/rotate"): writes(Scope.ADMIN),
+        ("POST", "/api/keys/rotate"): writes(Scope.ADMIN, idempotent=Idempotent.AFTERWARDS),
     },
 )
 

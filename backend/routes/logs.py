@@ -1,19 +1,23 @@
 """Logs over HTTP."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import Body, Query, status
+from fastapi import Body, Query, Request, Response, status
 
 from backend.dependencies import Cursor, GuardedRouter, Id, Limit, Service, problems
+from backend.http.json_answer import JsonAnswer
 from backend.http.route_policy import reads, writes
-from backend.schemas.logs import MAX_NAME, LogList, LogsAccepted, LogSubmission
+from backend.http.streams.answer import open_stream, wants_stream
+from backend.http.streams.parameters import AfterId, place_of
+from backend.schemas.logs import LogList, LogsAccepted, LogSubmission
+from backend.schemas.plain_logs import MAX_NAME
 from models import LogLevel, Moment, Scope
 
 router = GuardedRouter(
     tag="logs",
     prefix="/api/logs",
     policies={
-        ("GET", "/api/logs"): reads(Scope.LOGS_READ),
+        ("GET", "/api/logs"): reads(Scope.LOGS_READ, slow_with=("q",), follows=True),
         ("POST", "/api/logs"): writes(Scope.LOGS_WRITE),
     },
 )
@@ -24,15 +28,19 @@ MAX_SEARCH = 255
 @router.post(
     "",
     status_code=status.HTTP_201_CREATED,
+    response_model=LogsAccepted,
     responses=problems("project_not_found", "agent_run_not_found", body=True),
 )
-async def append_logs(logs: Annotated[LogSubmission, Body()], service: Service) -> LogsAccepted:
+async def append_logs(logs: Annotated[LogSubmission, Body()], service: Service) -> Response:
     """Store one log, or up to 1,000 as `{"logs": […]}`: all of them, or none."""
-    return LogsAccepted(accepted=await service.logs.append(logs))
+    accepted = await service.logs.append(logs)
+    # A model would take longer to validate and to write than the log itself.
+    return JsonAnswer(b'{"accepted":%d}' % accepted, status.HTTP_201_CREATED)
 
 
-@router.get("", responses=problems("bad_cursor"))
+@router.get("", response_model=LogList, responses=problems("bad_cursor"))
 async def list_logs(
+    request: Request,
     service: Service,
     level: Annotated[
         LogLevel | None, Query(description="Only logs of this level and above.")
@@ -52,19 +60,32 @@ async def list_logs(
             description="Words that the message contains, all of them, in any case.",
         ),
     ] = None,
+    after_id: Annotated[
+        AfterId | None,
+        Query(
+            description="Only logs after this id, oldest first; 0 begins at the oldest. A stream "
+            "without it begins now."
+        ),
+    ] = None,
     limit: Limit = 50,
     cursor: Cursor = None,
-) -> LogList:
-    """One page of logs, newest first."""
-    return await service.logs.page(
-        level=level,
-        component=component,
-        correlation_id=correlation_id,
-        agent_run_id=agent_run_id,
-        project_id=project_id,
-        since=since,
-        until=until,
-        text=q,
-        limit=limit,
-        cursor=cursor,
-    )
+) -> LogList | Response:
+    """One page of logs, newest first, or with `after_id` oldest first. With
+    `Accept: text/event-stream`, a stream of logs."""
+    filters: dict[str, Any] = {
+        "level": level,
+        "component": component,
+        "correlation_id": correlation_id,
+        "agent_run_id": agent_run_id,
+        "project_id": project_id,
+        "since": since,
+        "until": until,
+        "text": q,
+    }
+    after = place_of(after_id)
+    if wants_stream(request):
+        wanted = service.logs.wanted(**filters)
+        return await open_stream(
+            request, service.logs.feed, wanted, after=after, cursor=cursor, name="after_id"
+        )
+    return await service.logs.page(after=after, limit=limit, cursor=cursor, **filters)

@@ -34,7 +34,9 @@ router = GuardedRouter(
         ("GET", "/api/projects/{project_id}/configuration"): reads(
             Scope.PROJECTS_READ, shows=Shown.CONFIGURATION
         ),
-        ("GET", "/api/projects"): reads(Scope.PROJECTS_READ, shows=Shown.PROJECTS),
+        ("GET", "/api/projects"): reads(
+            Scope.PROJECTS_READ, shows=Shown.PROJECTS, slow_with=("q",)
+        ),
         ("POST", "/api/projects"): writes(Scope.PROJECTS_WRITE),
         ("GET", "/api/projects/by-repo/{owner}/{repo}"): reads(
             Scope.PROJECTS_READ, shows=Shown.PROJECTS

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import Depends, Request, Response, status
 
 from backend.dependencies import GuardedRouter, problems
-from backend.http.route_policy import reads, writes
+from backend.http.route_policy import Idempotent, reads, writes
 from backend.http.state import state_of
 from backend.schemas.retention import PruneProgress, RetentionStatus
 from backend.services.operations.pruner import Pruner
@@ -16,7 +16,7 @@ router = GuardedRouter(
     prefix="/api/retention",
     policies={
         ("GET", "/api/retention"): reads(Scope.ADMIN),
-        ("POST", "/api/retention/prune"): writes(Scope.ADMIN),
+        ("POST", "/api/retention/prune"): writes(Scope.ADMIN, idempotent=Idempotent.AFTERWARDS),
     },
 )
 

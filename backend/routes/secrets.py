@@ -2,9 +2,9 @@
 
 from typing import Annotated
 
-from fastapi import Path, Response, status
+from fastapi import Path, Query, Response, status
 
-from backend.dependencies import Cursor, GuardedRouter, Limit, ProjectId, Service, problems
+from backend.dependencies import Cursor, Flag, GuardedRouter, Limit, ProjectId, Service, problems
 from backend.http.route_policy import reads, writes
 from backend.schemas.secrets import (
     SecretCreate,
@@ -111,6 +111,18 @@ async def reveal_secret(
 
 
 @router.delete("/{key}", status_code=status.HTTP_204_NO_CONTENT, responses=_MISSING)
-async def delete_secret(project_id: ProjectId, key: Key, service: Service) -> None:
-    """Remove a secret."""
-    await service.secrets.delete(project_id, key)
+async def delete_secret(
+    project_id: ProjectId,
+    key: Key,
+    service: Service,
+    purge: Annotated[
+        Flag,
+        Query(description="Destroy the values of all versions; the key keeps its last number."),
+    ] = False,
+) -> None:
+    """Delete a secret, which `restore` takes back within 30 days, or purge it, also after it was
+    deleted."""
+    if purge:
+        await service.secret_history.purge(project_id, key)
+    else:
+        await service.secrets.delete(project_id, key)

@@ -6,6 +6,7 @@ from backend.dependencies import GuardedRouter, Service, problems
 from backend.http.metrics import metrics_text
 from backend.http.route_policy import RoutePolicy, without_token
 from backend.http.state import state_of
+from backend.schemas.backups import BackupProgress
 from backend.schemas.system import Health, Readiness
 from models import Scope
 
@@ -62,5 +63,10 @@ async def ready(service: Service, response: Response) -> Readiness:
 async def metrics(request: Request, service: Service) -> Response:
     """Counters and gauges as Prometheus text."""
     state = state_of(request.app)
-    text = await metrics_text(service, state.metrics, state.queues.values(), state.inbound)
+    # Tests have a service without an installation.
+    runtime = state.runtime
+    backup = runtime.backups.progress if runtime is not None else BackupProgress()
+    text = await metrics_text(
+        service, state.metrics, state.queues.values(), state.inbound, state.streams, backup
+    )
     return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")

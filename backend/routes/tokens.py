@@ -13,10 +13,10 @@ router = GuardedRouter(
     tag="tokens",
     prefix="/api/tokens",
     policies={
-        ("GET", "/api/tokens"): reads(Scope.ADMIN),
+        ("GET", "/api/tokens"): reads(Scope.ADMIN, is_conditional=False),
         ("POST", "/api/tokens"): writes(Scope.ADMIN),
         ("GET", "/api/tokens/{token_id}"): reads(Scope.ADMIN),
-        ("DELETE", "/api/tokens/{token_id}"): writes(Scope.ADMIN),
+        ("DELETE", "/api/tokens/{token_id}"): writes(Scope.ADMIN, is_conditional=False),
     },
 )
 

@@ -11,12 +11,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from backend.crypto.keyring import Keyring
+from backend.repositories.keys_repository import begin_epoch
 from backend.runtime.audit_heads import HeadsFile
 from backend.runtime.copies import BadCopy, CheckedCopy, check_copy
 from backend.runtime.file_kinds import wrong_file
 from backend.runtime.installation import DATABASE_FILE, DataDirectory, StartRefused
 from backend.runtime.new_installation import BACKUPS_FOLDER, empty_directory, put_in_place
 from backend.schemas.backups import Backup, BackupCreated, BackupVerified
+from backend.services.operations.work_progress import WorkProgress
 from database.base import time_text
 from database.connection_manager import DatabaseManager
 from database.errors import DatabaseUnavailable
@@ -29,6 +31,7 @@ from database.sqlite.backup import (
     sync,
     workspace,
 )
+from database.sqlite.check_progress import nothing_told
 from database.sqlite.wal import wal_bytes
 
 _NAME = re.compile(r"strongroom-(\d{8}T\d{6}\.\d{6}Z)\.db")
@@ -47,27 +50,30 @@ def make_backup(
     now: datetime,
     before_publishing: Callable[[], None] = nothing_more,
     go_on: Callable[[], bool] = lambda: True,
+    progress: WorkProgress | None = None,
 ) -> BackupCreated:
     """Copy the database to the new file `target` while others write, and verify the copy.
 
     The backup has everything that was committed before the call. `before_publishing` is called
     after the verification; if it raises, nothing is left behind. When `go_on` returns false, the
-    copy stops with `DatabaseBusy`. Raises `TargetExists`, `BadCopy` and `DatabaseError`, and
-    `StartRefused` when master keys are missing.
+    copy stops with `DatabaseBusy`. `progress` is told how far it is. Raises `TargetExists`,
+    `BadCopy` and `DatabaseError`, and `StartRefused` when master keys are missing.
     """
     began = time.monotonic()
     # The heads are read before the copy begins, so the copy must contain all of them.
     exported = list(heads.heads())
     if target.exists():
         raise TargetExists(f"{target} exists: choose another file")
+    told = progress.of if progress is not None else lambda _: nothing_told
     with workspace(target.parent) as folder:
         copy = folder / target.name
         with manager.sync_pool.connection(read_only=True) as connection:
-            rows = copy_database(connection, copy, go_on)
-        found = check_copy(copy, keyring, exported)
+            rows = copy_database(connection, copy, go_on, told("copying"))
+        found = check_copy(copy, keyring, exported, progress)
         if found.rows != rows:
             raise BadCopy("the copy does not have as many rows as the database")
         digest, size = sha256(copy), copy.stat().st_size
+        told("reading it once more")(1.0)
         before_publishing()
         publish(copy, target)
     return BackupCreated(
@@ -150,7 +156,9 @@ class ServerBackups:
         self._heads = HeadsFile(data_directory.audit_heads)
         self._folder = BackupFolder(data_directory)
 
-    def make(self, now: datetime, before_publishing: Callable[[str], None]) -> BackupCreated:
+    def make(
+        self, now: datetime, before_publishing: Callable[[str], None], progress: WorkProgress
+    ) -> BackupCreated:
         """Make a new backup: see `make_backup`."""
         target = self._folder.new(now)
         return make_backup(
@@ -161,6 +169,7 @@ class ServerBackups:
             now,
             lambda: before_publishing(target.name),
             self._log_has_room,
+            progress,
         )
 
     def _log_has_room(self) -> bool:
@@ -173,9 +182,14 @@ class ServerBackups:
         return self._folder.after(name, limit)
 
 
-def restore_backup(source: Path, directory: DataDirectory, keyring: Keyring) -> CheckedCopy:
+def restore_backup(
+    source: Path,
+    directory: DataDirectory,
+    keyring: Keyring,
+    progress: WorkProgress | None = None,
+) -> CheckedCopy:
     """Create the installation in `directory` from the backup `source`, which is not changed.
-    Returns the contents found by `check_copy`.
+    Returns the contents found by `check_copy`, and tells `progress` how far it is.
 
     Nothing appears before `check_copy` has verified the copy, except for audit heads, which a
     backup does not have. Raises `StartRefused` when the directory has anything but a master key
@@ -194,6 +208,18 @@ def restore_backup(source: Path, directory: DataDirectory, keyring: Keyring) -> 
     with empty_directory(directory) as folder:
         copy = folder / DATABASE_FILE
         copy_file(source, copy)
-        found = check_copy(copy, keyring)
+        if progress is not None:
+            progress.tell("copying", 1.0)
+        found = check_copy(copy, keyring, progress=progress)
+        _begin_epoch(copy)
         put_in_place(copy, directory)
     return found
+
+
+def _begin_epoch(copy: Path) -> None:
+    """Have clients notice that the ids after the backup are given out again."""
+    manager = DatabaseManager(copy)
+    try:
+        begin_epoch(manager, int(time.time()))
+    finally:
+        manager.sync_pool.close()

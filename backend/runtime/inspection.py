@@ -27,7 +27,14 @@ from database.connection_manager import DatabaseManager
 from database.migrator import pending
 from database.sqlite.backup import row_counts
 
-_NO_SERVICE_KEYS = ServiceKeys(cursors=b"", token_macs=b"", audit_chain=b"", row_digests=b"")
+_NO_SERVICE_KEYS = ServiceKeys(
+    cursors=b"",
+    token_macs=b"",
+    session_macs=b"",
+    audit_chain=b"",
+    row_digests=b"",
+    idempotency=b"",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +60,10 @@ def read_only_manager(settings: Configuration) -> DatabaseManager:
     return DatabaseManager(replace(connection_config(settings), readers=1, read_only=True))
 
 
+_OF_MIGRATIONS = frozenset({"schema_migrations", "project_index_state", "run_index_state"})
+"""The tables in which migrations insert rows."""
+
+
 def rows_without_installation(settings: Configuration) -> int | None:
     """The number of rows in a database without an installation; `None` when it has one.
 
@@ -65,7 +76,7 @@ def rows_without_installation(settings: Configuration) -> int | None:
             return None
         with manager.sync_pool.connection() as connection:
             counts = row_counts(connection)
-        return sum(rows for table, rows in counts.items() if table != "schema_migrations")
+        return sum(rows for table, rows in counts.items() if table not in _OF_MIGRATIONS)
     finally:
         manager.sync_pool.close()
 

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from backend.observability.log import get_logger
 from backend.runtime.file_kinds import kind_problem
-from backend.schemas.retention import Limit, RetentionLimits
+from backend.schemas.retention import RESTORABLE_DAYS, Limit, RetentionLimits
 from database.sqlite.backup import is_leftover, sync
 from database.sqlite.connection import ConnectionConfig
 from database.sqlite.permissions import search_problem
@@ -60,6 +60,10 @@ class Configuration(Protocol):
     def keep_deliveries_days(self) -> int: ...
     @property
     def keep_deliveries(self) -> int: ...
+    @property
+    def keep_configuration_versions(self) -> int: ...
+    @property
+    def keep_secret_versions(self) -> int: ...
     @property
     def keep_audit_days(self) -> int: ...
     @property
@@ -264,6 +268,9 @@ def retention_limits(settings: Configuration) -> RetentionLimits:
         own_logs=limit(settings.keep_logs_days, settings.keep_own_logs),
         runs=limit(settings.keep_runs_days, settings.keep_runs),
         deliveries=limit(settings.keep_deliveries_days, settings.keep_deliveries),
+        configuration_versions=limit(0, settings.keep_configuration_versions),
+        secret_versions=limit(0, settings.keep_secret_versions),
+        deleted_secrets=limit(RESTORABLE_DAYS, 0),
         audit=limit(settings.keep_audit_days, 0),
     )
 

@@ -17,7 +17,8 @@ from pydantic import ValidationError
 
 from backend.errors import StrongroomError
 from backend.observability.log import add_tap, as_json, get_logger, remove_tap
-from backend.schemas.logs import MAX_LOGS, MAX_MESSAGE, MAX_NAME, LogEntry, OwnLogEntry
+from backend.schemas.logs import LogEntry, OwnLogEntry
+from backend.schemas.plain_logs import MAX_LOGS, MAX_MESSAGE, MAX_NAME
 from database.errors import DatabaseBusy, DatabaseError, DatabaseFull
 
 Store = Callable[[Sequence[LogEntry]], Awaitable[object]]

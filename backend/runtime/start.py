@@ -37,11 +37,13 @@ from backend.runtime.keys import check_keys, load_keyring
 from backend.runtime.own_logs import OwnLogs
 from backend.runtime.schema import require_own_schema
 from backend.services.audit.guarding import guarding_is_due
-from backend.services.base import Kit, UnitsOfWork, unit_of_work
+from backend.services.base import KeptVersions, Kit, UnitsOfWork, unit_of_work
 from backend.services.database_service import DatabaseService
 from backend.services.operations.backups import BackupRunner
+from backend.services.operations.log_indexing import LogIndexer
 from backend.services.operations.pruner import Pruner
 from backend.services.operations.rotation_runner import RotationRunner
+from backend.services.operations.search_indexer import SearchIndexer
 from backend.services.runs.presence import TICK_SECONDS
 from database.base import Clock, utc_now
 from database.connection_manager import DatabaseManager
@@ -56,8 +58,16 @@ TOKEN_USES_SECONDS = 60.0
 """How often the last uses of tokens are stored."""
 UNKNOWN_TOKENS_SECONDS = 60.0
 """How often the audit gets an entry if there were requests with tokens that are not valid."""
+SEARCH_INDEX_SECONDS = 0.25
+"""How often the server looks for projects and runs that are not indexed yet, which a search reads
+itself."""
+EXPIRED_SESSIONS_SECONDS = 600.0
+"""How often the rows of sessions that have expired are removed; they open nothing before."""
 RETENTION_SECONDS = 600.0
 """How often data beyond the retention limits is removed; first at the start."""
+LOG_WORDS_SECONDS = 60.0
+"""How often indexing the logs of an earlier version is tried again after a failure; first at the
+start."""
 OWN_LOGS_SECONDS = 1.0
 """How often the service's own warnings and errors are stored."""
 FILES_CHECK_SECONDS = 1.0
@@ -94,6 +104,9 @@ class Runtime:
         )
         self.heads = HeadsExport(DataDirectory(settings.data_dir).audit_heads, service.audit)
         self.own_logs = OwnLogs(service.logs.append_own)
+        self.log_indexer = LogIndexer(service.log_indexing)
+        self.project_indexer = SearchIndexer(service.project_index, "projects")
+        self.run_indexer = SearchIndexer(service.run_index, "runs")
         self.pruner = Pruner(service.retention, retention_limits(settings))
         self.first_token: Path | None = None
         """The path of the admin token if this start created it; otherwise `None`."""
@@ -123,8 +136,12 @@ class Runtime:
             keyring, _ = _prepare(settings, manager)
             await manager.open()
             service = await _open_service(manager, keyring, clock)
+            service.kit.kept_versions = KeptVersions(
+                settings.keep_configuration_versions or None, settings.keep_secret_versions or None
+            )
             runtime = cls(settings, manager, keyring, service)
             await guard_rows(service, directory)
+            await service.log_indexing.look()
             if issue_first_token and await service.tokens.create_first(
                 lambda token: _keep_first_token(directory.admin_token, token)
             ):
@@ -151,14 +168,23 @@ class Runtime:
         self.background.every(
             UNKNOWN_TOKENS_SECONDS, "unknown tokens", self.service.unknown_tokens.record
         )
+        self.background.every(SEARCH_INDEX_SECONDS, "project index", self.project_indexer.run)
+        self.background.every(SEARCH_INDEX_SECONDS, "run index", self.run_indexer.run)
+        self.background.every(
+            EXPIRED_SESSIONS_SECONDS, "expired sessions", self.service.sessions.remove_expired
+        )
         self.own_logs.begin()
         self.background.every(RETENTION_SECONDS, "retention", self.pruner.wake)
+        self.background.every(LOG_WORDS_SECONDS, "words of logs", self.log_indexer.run)
         self.background.every(OWN_LOGS_SECONDS, "own logs", self.own_logs.store_waiting)
 
     async def stop(self) -> None:
         """Let running work finish and close everything."""
-        # The pruner stops first, because the background work waits for a removal it has begun.
+        # These stop first, because the background work waits for what they have begun.
+        self.project_indexer.stop()
+        self.run_indexer.stop()
         await self.pruner.stop()
+        await self.log_indexer.stop()
         await self.background.stop()
         await self.rotation.stop()
         await self.backups.stop()

@@ -1,5 +1,7 @@
 """Backups: what administrators receive."""
 
+from typing import NamedTuple
+
 from pydantic import BaseModel, ConfigDict, Field
 
 from backend.schemas.base import RequestModel
@@ -44,6 +46,15 @@ class BackupCreated(Backup):
     sha256: str
     duration_seconds: float
     verified: BackupVerified
+
+
+class BackupProgress(NamedTuple):
+    """How far the running backup is; the same as nothing done when none is running."""
+
+    share: float = 0.0
+    """The share that is done, from 0 to 1."""
+    seconds_left: float = 0.0
+    """An estimate; 0 while too little is done."""
 
 
 class BackupList(BaseModel):

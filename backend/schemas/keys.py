@@ -19,6 +19,10 @@ class MasterKeyStatus(BaseModel):
     )
     project_keys: int
     secrets: int
+    answer_keys: int = Field(
+        description="Keys of the answers that are stored for idempotency keys: one, and more "
+        "during a rotation."
+    )
     removable: bool = Field(
         description="Whether the key can be removed from the configuration, because nothing "
         "needs it."
@@ -32,7 +36,10 @@ class RotationProgress(BaseModel):
     id: int
     status: Literal["running", "finished"]
     reencrypt: bool
-    total: int = Field(description="Keys: one for each project and the installation's own.")
+    total: int = Field(
+        description="Keys: one for each project, the installation's own, and those of stored "
+        "answers."
+    )
     done: int
     failed: int = Field(
         description="Keys that can't be read, or that protect values that can't be read."

@@ -1,6 +1,7 @@
 """Logs: what clients send and receive."""
 
-from typing import Annotated, ClassVar
+from collections.abc import Sequence
+from typing import Annotated, Any, ClassVar
 
 from pydantic import (
     AfterValidator,
@@ -16,17 +17,19 @@ from pydantic_core import PydanticCustomError
 from backend.schemas.base import RequestModel
 from backend.schemas.fields import NO_NUL, PositiveInt, as_seen
 from backend.schemas.json_object import JsonText, empty_object
+from backend.schemas.plain_logs import (
+    MAX_LOGS,
+    MAX_MESSAGE,
+    MAX_NAME,
+    OWN_COMPONENT,
+    PlainLog,
+    plain_log,
+    plain_logs,
+)
 from models import LogLevel, SystemLog, name_rules
-
-MAX_LOGS = 1000
-MAX_MESSAGE = 10_000
-MAX_NAME = 100
 
 Message = Annotated[str, StringConstraints(min_length=1, max_length=MAX_MESSAGE), *NO_NUL]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME), *name_rules("label")]
-
-OWN_COMPONENT = "strongroom"
-"""The component of the service's own logs; others begin with it, such as `strongroom.audit`."""
 
 
 def _refuse_own(component: str) -> str:
@@ -90,15 +93,17 @@ _one = TypeAdapter(LogEntry)
 _several = TypeAdapter(LogBatch)
 
 
-def _submission(value: object) -> LogEntry | list[LogEntry]:
+def _submission(value: object) -> LogEntry | PlainLog | Sequence[LogEntry | PlainLog]:
     # Not a union, which would report each error once for each of its members.
     if isinstance(value, dict) and "logs" in value:
-        return _several.validate_python(value).logs
-    return _one.validate_python(value)
+        plain = plain_logs(value["logs"]) if len(value) == 1 else None
+        return plain if plain is not None else _several.validate_python(value).logs
+    return plain_log(value) or _one.validate_python(value)
 
 
 LogSubmission = Annotated[
-    LogEntry | list[LogEntry],
+    # Not their classes, because the document of the API would name all of them.
+    Any,
     PlainValidator(_submission, json_schema_input_type=LogEntry | LogBatch),
 ]
 """One log, or several."""

@@ -29,3 +29,12 @@ class Problem(BaseModel):
     code: str = Field(examples=["project_not_found"])
     request_id: str
     errors: list[ProblemFieldError] = Field(default_factory=unset)
+
+
+class VersionMismatchProblem(Problem):
+    """A precondition of the request does not hold, and nothing was done."""
+
+    etag: str | None = Field(
+        description="The present entity tag; null when the resource does not exist.",
+        examples=['"v3"'],
+    )

@@ -6,6 +6,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from models import UtcTime
 
+RESTORABLE_DAYS = 30
+"""How many days a deleted secret can be restored."""
+
 
 class Limit(BaseModel):
     """Null means no limit. Whatever exceeds either limit is removed."""
@@ -28,6 +31,16 @@ class RetentionLimits(BaseModel):
     )
     runs: Limit
     deliveries: Limit
+    configuration_versions: Limit = Field(
+        description="Only `newest`, for each configuration, with its present version. Those that "
+        "runs refer to stay."
+    )
+    secret_versions: Limit = Field(
+        description="Only `newest`, for each secret, with its present version."
+    )
+    deleted_secrets: Limit = Field(
+        description="Only `days`: how long a deleted secret can be restored."
+    )
     audit: Limit = Field(
         description="Only `days`. The newest entry of each guarded row stays, however old it is."
     )
@@ -47,6 +60,14 @@ class RetentionPlan(BaseModel):
     own_logs: Removable
     runs: Removable = Field(description="Runs, with their states, results and snapshots.")
     deliveries: Removable
+    answers: Removable = Field(
+        description="Answers that were stored for idempotency keys, more than 24 hours old."
+    )
+    configuration_versions: Removable
+    secret_versions: Removable
+    deleted_secrets: Removable = Field(
+        description="Secrets whose values will be destroyed; their keys and last numbers stay."
+    )
     audit: Removable
 
     @property
@@ -60,7 +81,7 @@ class RetentionPlan(BaseModel):
         return sum(part.bytes for part in self._parts())
 
     def _parts(self) -> tuple[Removable, ...]:
-        return self.logs, self.own_logs, self.runs, self.deliveries, self.audit
+        return tuple(getattr(self, name) for name in type(self).model_fields)
 
 
 class Removed(BaseModel):
@@ -70,6 +91,10 @@ class Removed(BaseModel):
     own_logs: int = 0
     runs: int = 0
     deliveries: int = 0
+    answers: int = 0
+    configuration_versions: int = 0
+    secret_versions: int = 0
+    deleted_secrets: int = 0
     audit: int = 0
 
 

@@ -1,5 +1,7 @@
 """Agent runs and their pipeline states: what clients send and receive."""
 
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
@@ -42,22 +44,54 @@ _RUN_ANSWER_ONLY = RequestModel.answer_only | {
 }
 
 
-class AgentRunCreate(RequestModel):
-    """A run to be done. The planning statement is optional."""
+class ProjectRunCreate(RequestModel):
+    """A run to be done in the project that the path names. The planning statement is optional."""
 
     answer_only: ClassVar[frozenset[str]] = _RUN_ANSWER_ONLY
 
-    project_id: PositiveInt
     target_text: TargetText
     planning_statement: LongText | None = None
     run_type: AnyRunType = RunType.REGULAR
     metadata: JsonText = Field(default_factory=empty_object)
 
     model_config = ConfigDict(
+        json_schema_extra={"examples": [{"target_text": "Add a dark mode", "run_type": "plan"}]}
+    )
+
+    def in_project(self, project_id: int) -> "AgentRunCreate":
+        """The same run, with its project."""
+        fields = {name: getattr(self, name) for name in type(self).model_fields}
+        return AgentRunCreate.model_construct(
+            self.model_fields_set | {"project_id"}, project_id=project_id, **fields
+        )
+
+
+class AgentRunCreate(ProjectRunCreate):
+    """A run to be done. The planning statement is optional."""
+
+    project_id: PositiveInt
+
+    model_config = ConfigDict(
         json_schema_extra={
             "examples": [{"project_id": 1, "target_text": "Add a dark mode", "run_type": "plan"}]
         }
     )
+
+
+@dataclass(frozen=True, slots=True)
+class RunChoice:
+    """The filters of a list of runs; what is not given allows all."""
+
+    project_id: int | None = None
+    statuses: tuple[RunStatus, ...] = ()
+    run_types: tuple[RunType, ...] = ()
+    worker: str | None = None
+    """The worker that has the run, or had it last."""
+    since: datetime | None = None
+    until: datetime | None = None
+    """When the run was created, both included."""
+    text: str | None = None
+    """A part of the target text."""
 
 
 class AgentRunUpdate(RequestModel):

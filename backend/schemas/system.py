@@ -2,9 +2,7 @@
 
 from typing import Literal
 
-from pydantic import (
-    BaseModel,
-)
+from pydantic import BaseModel, Field
 
 
 class Health(BaseModel):
@@ -26,6 +24,36 @@ class ReadinessChecks(BaseModel):
     writes: ReadinessCheck
 
 
+class LogsToIndex(BaseModel):
+    """How far the logs that an earlier version stored are indexed again."""
+
+    total: int = Field(description="An upper bound on the number of logs.")
+    done: int
+
+
+class RowsToIndex(BaseModel):
+    """How far an index that searches use is made."""
+
+    total: int = Field(description="An upper bound on the number of rows.")
+    done: int
+
+
 class Readiness(BaseModel):
     status: Literal["ready", "not_ready"]
     checks: ReadinessChecks
+    log_words: LogsToIndex | None = Field(
+        default=None,
+        exclude_if=lambda progress: progress is None,
+        description="Only while logs of an earlier version are being indexed.",
+    )
+    project_index: RowsToIndex | None = Field(
+        default=None,
+        exclude_if=lambda progress: progress is None,
+        description="Only while searches for projects are slow, because more than 5,000 are not "
+        "indexed.",
+    )
+    run_index: RowsToIndex | None = Field(
+        default=None,
+        exclude_if=lambda progress: progress is None,
+        description="The same for runs.",
+    )

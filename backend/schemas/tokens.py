@@ -4,7 +4,15 @@ import re
 from datetime import datetime, timedelta
 from typing import Annotated, ClassVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    WithJsonSchema,
+)
 from pydantic_core import PydanticCustomError
 
 from backend.schemas.base import RequestModel
@@ -129,6 +137,31 @@ class TokenCreated(TokenInfo):
     """A new token. Only this answer shows it."""
 
     token: str = Field(repr=False)
+
+
+class TokenIdentity(BaseModel):
+    """What the token of a request is."""
+
+    id: int | None = Field(description="Null when authentication is off.")
+    name: str
+    scopes: list[str]
+    project_ids: list[int] | None = Field(
+        description="The only projects that the token can see; null for all of them."
+    )
+    expires_at: UtcTime | None = Field(description="When the token expires; null if it does not.")
+    session_expires_at: UtcTime | None = Field(
+        description="When the session of the request ends; null without a session."
+    )
+
+
+class SessionCreate(RequestModel):
+    """The token that signs in."""
+
+    token: SecretStr = Field(
+        max_length=1000, description="A valid token.", json_schema_extra={"examples": ["sr_1_…"]}
+    )
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"token": "sr_1_…"}]})
 
 
 class TokenList(BaseModel):

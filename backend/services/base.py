@@ -2,8 +2,9 @@
 
 import asyncio
 import functools
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Hashable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, overload
@@ -18,6 +19,7 @@ from backend.crypto.service_keys import ServiceKeys
 from backend.crypto.vault import Vault
 from backend.errors import ProjectNotFound
 from backend.repositories import Repositories
+from backend.services.enclosing import Joining, joins_others
 from backend.services.guard import Guard
 from backend.services.listing import Listing
 from backend.services.principal import Principal, current_principal
@@ -25,7 +27,7 @@ from backend.services.recording import Recorder
 from backend.services.shown import counted
 from database.base import Clock, utc_now
 from database.connection_manager import DatabaseManager
-from database.engine import Transaction, in_unit_of_work
+from database.engine import ALONE, Call, Transaction, in_unit_of_work
 from models import Project, ProjectStatus
 
 P = ParamSpec("P")
@@ -103,6 +105,19 @@ class _RepositoriesInside:
         return await self._transaction.__aexit__(kind, error, traceback)
 
 
+@dataclass(frozen=True, slots=True)
+class KeptVersions:
+    """How many of the newest versions are kept, with the present one; `None` for all."""
+
+    configurations: int | None = 100
+    secrets: int | None = 10
+
+    @staticmethod
+    def oldest(newest: int, kept: int | None) -> int:
+        """The oldest of the newest `kept` versions."""
+        return newest - kept + 1 if kept is not None else 0
+
+
 class Kit(UnitsOfWork):
     """The objects that the use cases of one installation share."""
 
@@ -120,11 +135,12 @@ class Kit(UnitsOfWork):
         self.shown_versions = counted(db_manager.async_pool.table_versions)
         self._cursors = CursorCodec(keys.cursors)
         self.guard = Guard(RowDigests(keys.row_digests))
+        self.kept_versions = KeptVersions()
         chain = AuditChain(keys.audit_chain)
         self.audit = Recorder(chain, self.guard.digests, self.now, self.repositories)
         journal = db_manager.async_pool.journal
         journal.write_entries = self.audit.write
-        journal.on_commit = self.audit.end.follow
+        journal.on_commit = self.audit.follow
 
     def now(self) -> datetime:
         """The time of `clock`, also after `clock` was replaced."""
@@ -181,9 +197,20 @@ Method = Callable[Concatenate[S, P], Coroutine[Any, Any, T]]
 def unit_of_work(method: "Method[S, P, T]") -> "Method[S, P, T]": ...
 @overload
 def unit_of_work(
-    *, read_only: bool, urgent: bool = False
+    *,
+    read_only: bool = False,
+    urgent: bool = False,
+    together: str | None = None,
+    kind: "Callable[..., Hashable] | None" = None,
 ) -> "Callable[[Method[S, P, T]], Method[S, P, T]]": ...
-def unit_of_work(method: Any = None, *, read_only: bool = False, urgent: bool = False) -> Any:
+def unit_of_work(
+    method: Any = None,
+    *,
+    read_only: bool = False,
+    urgent: bool = False,
+    together: str | None = None,
+    kind: Callable[..., Hashable] | None = None,
+) -> Any:
     """Run the whole method on a database thread, in one hop, and share its COMMIT with others.
 
     The method may await only `self.transaction()`, the repositories that it yields, and other
@@ -191,13 +218,23 @@ def unit_of_work(method: Any = None, *, read_only: bool = False, urgent: bool = 
     effect outside the database, since it may run again. With `read_only` it runs in one snapshot
     on a reader. An urgent unit runs before all waiting ones. A unit whose token has ended by the
     time it runs raises `Unauthenticated`.
+
+    `together` is the name of a method that runs many such units as one: see
+    `database.engine.Together`. It must do what they would do one after another. Units of a method
+    are of one kind, unless `kind` returns the kind for their arguments; only units of one kind run
+    as one.
     """
     if method is None:
-        return functools.partial(unit_of_work, read_only=read_only, urgent=urgent)
+        return functools.partial(
+            unit_of_work, read_only=read_only, urgent=urgent, together=together, kind=kind
+        )
 
     @functools.wraps(method)
     async def run(self: HasKit, *args: Any, **kwargs: Any) -> Any:
         if in_unit_of_work():
+            if joins_others.get():
+                alike = _Together(self, together) if together is not None and not kwargs else None
+                return await Joining(alike, args)
             return await method(self, *args, **kwargs)
         kit = self.kit
 
@@ -207,11 +244,51 @@ def unit_of_work(method: Any = None, *, read_only: bool = False, urgent: bool = 
                 await kit.gate.require_valid(principal)
             return await method(self, *args, **kwargs)
 
+        of_kind = method.__qualname__ if kind is None else kind(*args)
         return await kit.db_manager.async_pool.run_unit(
-            work, read_only=read_only, urgent=urgent, kind=method.__qualname__
+            work,
+            read_only=read_only,
+            urgent=urgent,
+            kind=of_kind,
+            together=(
+                _Together(self, together, of_kind) if together is not None and not kwargs else None
+            ),
+            arguments=args,
         )
 
     return run
+
+
+class _Together:
+    """Runs units as one, except for those whose token may have ended."""
+
+    __slots__ = ("_kind", "_method", "_owner")
+
+    def __init__(self, owner: HasKit, method: str, kind: Hashable = None) -> None:
+        self._owner = owner
+        self._method = method
+        self._kind = kind
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, _Together)
+            and self._owner is other._owner
+            and self._method == other._method
+            and self._kind == other._kind
+        )
+
+    def __hash__(self) -> int:
+        return hash((id(self._owner), self._method))
+
+    async def __call__(self, calls: Sequence[Call]) -> Sequence[Any]:
+        may_have_ended = self._owner.kit.gate.may_have_ended
+        own = [may_have_ended(call.context.run(current_principal)) for call in calls]
+        run = getattr(self._owner, self._method)
+        if not any(own):
+            outcomes: Sequence[Any] = await run(calls)
+            return outcomes
+        left = iter(await run([c for c, alone in zip(calls, own, strict=True) if not alone]))
+        return [ALONE if alone else next(left) for alone in own]
 
 
 async def shielded_then(work: Coroutine[Any, Any, T], effect: Callable[[], None]) -> T:

@@ -9,21 +9,28 @@ from backend.errors import ValidationFailed
 from backend.schemas.base import RequestModel
 from backend.schemas.projects import ProjectCreate
 from backend.schemas.secrets import SecretsUpsert
+from backend.services.access.sessions import Sessions
 from backend.services.access.tokens import Tokens
 from backend.services.access.unknown_tokens import UnknownTokens
 from backend.services.audit.audit import Audit
 from backend.services.audit.guarding import Guarding
 from backend.services.audit.row_verification import RowVerification
 from backend.services.base import Kit, UseCases
+from backend.services.events.events import Events
+from backend.services.idempotency.idempotency import Idempotency
 from backend.services.logs.logs import Logs
 from backend.services.operations.backups import Backups
 from backend.services.operations.encryption_check import EncryptionCheck
 from backend.services.operations.key_rotation import KeyRotation
+from backend.services.operations.log_indexing import LogIndexing
 from backend.services.operations.readiness import ReadinessProbe
 from backend.services.operations.retention import Retention
+from backend.services.operations.search_index import SearchIndex
+from backend.services.projects.configuration_history import ConfigurationHistory
 from backend.services.projects.documents import Documents
 from backend.services.projects.projects import Projects
 from backend.services.projects.refused_reveals import RefusedReveals
+from backend.services.projects.secret_history import SecretHistory
 from backend.services.projects.secret_sealing import SecretSealing
 from backend.services.projects.secrets import Secrets
 from backend.services.runs.backlog import Backlog
@@ -50,7 +57,11 @@ class DatabaseService(UseCases):
         super().__init__(kit)
         self.sealing = SecretSealing(kit)
         self.projects = Projects(kit, self.sealing)
+        self.project_index = SearchIndex(kit, "project_index")
+        self.run_index = SearchIndex(kit, "run_index")
         self.secrets = Secrets(kit, self.sealing)
+        self.configuration_history = ConfigurationHistory(kit)
+        self.secret_history = SecretHistory(kit, self.sealing)
         self.refused_reveals = RefusedReveals(kit)
         self.documents = Documents(kit, self.sealing, self.projects, self.secrets)
         self.runs = Runs(kit)
@@ -62,8 +73,10 @@ class DatabaseService(UseCases):
         self.webhooks = Webhooks(kit, self.sealing)
         self.deliveries = Deliveries(kit)
         self.logs = Logs(kit)
+        self.events = Events(kit)
         self.retention = Retention(kit)
         self.tokens = Tokens(kit)
+        self.sessions = Sessions(kit, self.tokens)
         self.unknown_tokens = UnknownTokens(kit)
         self.encryption_check = EncryptionCheck(kit)
         self.rotation = KeyRotation(kit, self.sealing)
@@ -71,7 +84,9 @@ class DatabaseService(UseCases):
         self.guarding = Guarding(kit)
         self.row_verification = RowVerification(kit)
         self.backups = Backups(kit)
-        self.readiness = ReadinessProbe(kit)
+        self.log_indexing = LogIndexing(kit)
+        self.idempotency = Idempotency(kit)
+        self.readiness = ReadinessProbe(kit, self.log_indexing)
         # From now on, units check whether their token has ended.
         kit.gate = self.tokens
 

@@ -8,13 +8,10 @@ from backend.crypto.row_digests import RowDigests
 from backend.errors import ChangedOutside
 from backend.repositories import Repositories
 from backend.repositories.audit_repository import UnnumberedRow
-from backend.repositories.guarded_rows import (
-    CONFIGURATIONS,
-    PROJECTS,
-    GuardedKind,
-    NewestEntry,
-    RecordedRow,
-)
+from backend.repositories.guarded_kinds import CONFIGURATIONS, PROJECTS, SECRETS, GuardedKind
+from backend.repositories.guarded_rows import NewestEntry, RecordedRow, signed_values
+from backend.repositories.version_rows import SECRET_VERSIONS, VersionKind, VersionRow
+from database.engine import Value
 from models import ProjectSettings
 
 
@@ -48,7 +45,8 @@ class Guard:
             and self.is_tombstone(PROJECTS, row.project_target, row.project_entry)
         ):
             return Forgery.PUT_BACK
-        fitting = self.digests.of(kind.table, entry.id, row.target, entry.version, row.values)
+        values = signed_values(kind, row.values)
+        fitting = self.digests.of(kind.table, entry.id, row.target, entry.version, values)
         if fitting == entry.digest:
             return None
         is_deleted = self.is_tombstone(kind, row.target, entry)
@@ -161,12 +159,52 @@ class Guard:
                 versions[entry.target] = entry.version or 0
         return versions
 
+    def version_mac(self, kind: VersionKind, values: Sequence[Value]) -> str:
+        """The MAC of an earlier version, with the values of `kind.columns`."""
+        return self.digests.of_version(kind.table, values)
+
+    async def forged_versions(
+        self, repositories: Repositories, kind: VersionKind, rows: Sequence[VersionRow]
+    ) -> dict[int, Forgery]:
+        """Those of the earlier versions that are not as the service left them, by id: they were
+        changed or inserted, or put back after they were destroyed or their project was purged."""
+        if not rows:
+            return {}
+        projects = {row.id: project_target(row.project_id) for row in rows}
+        with_values = [row for row in rows if kind is SECRET_VERSIONS and row.values[-1] is None]
+        newest = await repositories.guarded_rows.newest_of(
+            [*dict.fromkeys(projects.values()), *(row.target for row in with_values)]
+        )
+        gone = {
+            target
+            for target, entry in newest.items()
+            if self.is_tombstone(PROJECTS, target, entry)
+            or self.is_tombstone(SECRETS, target, entry)
+        }
+        destroyed = {row.id for row in with_values if row.target in gone}
+        found = {}
+        for row in rows:
+            if row.mac != self.version_mac(kind, row.values):
+                found[row.id] = Forgery.CHANGED
+            elif row.id in destroyed or projects[row.id] in gone:
+                found[row.id] = Forgery.PUT_BACK
+        return found
+
 
 class BlindGuard(Guard):
     """Compares nothing: the guard of an installation that is read without its own key."""
 
     def forgery(self, kind: GuardedKind, row: RecordedRow) -> None:
         """Always `None`."""
+
+    async def forged_versions(
+        self,
+        repositories: Repositories,  # noqa: ARG002
+        kind: VersionKind,  # noqa: ARG002
+        rows: Sequence[VersionRow],  # noqa: ARG002
+    ) -> dict[int, Forgery]:
+        """Always empty."""
+        return {}
 
     async def must_exist(
         self,

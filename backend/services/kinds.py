@@ -27,10 +27,15 @@ class Kind(StrEnum):
     PROJECT_PURGED = "project.purged", Scope.PROJECTS_READ
     SETTINGS_CREATED = "settings.created", Scope.PROJECTS_READ
     SETTINGS_UPDATED = "settings.updated", Scope.PROJECTS_READ
+    SETTINGS_ROLLED_BACK = "settings.rolled_back", Scope.PROJECTS_READ
     SECRET_CREATED = "secret.created", Scope.PROJECTS_READ
     SECRET_UPDATED = "secret.updated", Scope.PROJECTS_READ
+    SECRET_ROLLED_BACK = "secret.rolled_back", Scope.PROJECTS_READ
     SECRET_REENCRYPTED = "secret.reencrypted", Scope.ADMIN
     SECRET_DELETED = "secret.deleted", Scope.PROJECTS_READ
+    SECRET_RESTORED = "secret.restored", Scope.PROJECTS_READ
+    SECRET_PURGED = "secret.purged", Scope.PROJECTS_READ
+    SECRET_VERSION_DESTROYED = "secret.version_destroyed", Scope.PROJECTS_READ
     SECRET_REVEALED = "secret.revealed", Scope.AUDIT_READ
     SECRET_REVEAL_REFUSED = "secret.reveal_refused", Scope.AUDIT_READ
     AGENT_RUN_CREATED = "agent_run.created", Scope.RUNS_READ
@@ -55,6 +60,9 @@ class Kind(StrEnum):
     TOKEN_CREATED = "token.created", Scope.ADMIN
     TOKEN_REVOKED = "token.revoked", Scope.ADMIN
     TOKEN_UNKNOWN_REFUSED = "token.unknown_refused", Scope.ADMIN
+    SESSION_CREATED = "session.created", Scope.ADMIN
+    SESSION_ENDED = "session.ended", Scope.ADMIN
+    SESSION_EXPIRED = "session.expired", Scope.ADMIN
     ROWS_GUARDING_STARTED = "rows.guarding_started", Scope.ADMIN
     ROWS_GUARDED = "rows.guarded", Scope.ADMIN
     ROWS_GUARDING_FINISHED = "rows.guarding_finished", Scope.ADMIN

@@ -1,16 +1,24 @@
 """The principal that a request acts for, and what it may do."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar, Token
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 from backend.errors import Forbidden
 from models import Scope
 
 ADMIN: Final = Scope.ADMIN.value
+
+
+class BrowserSession(NamedTuple):
+    """The session that stands for a token."""
+
+    id: int
+    token_expires_at: datetime | None
+    """When the token itself expires; `None` if it does not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +31,12 @@ class Principal:
     project_ids: frozenset[int] | None = None
     """The projects it may see; `None` for all."""
     expires_at: datetime | None = None
-    """When its token ends; `None` if only a revocation ends it."""
+    """When its token or its session ends; `None` if only a revocation ends it."""
     generation: int = field(default=0, compare=False, repr=False)
     """The `TokenCache.generation` when the token was looked up; a later revocation may have ended
     it."""
+    session: BrowserSession | None = None
+    """The session with which a browser sent the token's request; `None` for the token itself."""
 
     def sees(self, project_id: int) -> bool:
         """Whether it may see the project. A project that it may not see answers as missing."""
@@ -43,13 +53,15 @@ class Principal:
             return False
         return scope != ADMIN or self.project_ids is None
 
-    def require(self, scope: str) -> None:
-        """Raises `Forbidden` unless the scope, or `admin`, is among its scopes.
+    def require(self, scope: str, or_scopes: Sequence[str] = ()) -> None:
+        """Raises `Forbidden` unless the scope, one of `or_scopes`, or `admin` is among its scopes.
 
         Actions that need `admin` concern the whole installation. A token with `admin` that is
         bound to projects may do everything in them, and nothing else.
         """
         if scope not in self.scopes and ADMIN not in self.scopes:
+            if any(other in self.scopes for other in or_scopes):
+                return
             raise Forbidden(scope)
         if scope == ADMIN and self.project_ids is not None:
             raise Forbidden(scope, "a token that is bound to projects can't do this")

@@ -1,21 +1,24 @@
 """Recording changes in the audit, in the transaction of the change itself."""
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from contextvars import ContextVar
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from backend.crypto.audit_chain import ORIGIN, AuditChain
 from backend.crypto.row_digests import RowDigests
 from backend.observability.request_ids import current_client_address, current_request_id
 from backend.repositories import Repositories
 from backend.repositories.audit_repository import AuditHead, UnnumberedRow
-from backend.repositories.guarded_rows import GuardedKind, GuardedRow
+from backend.repositories.guarded_kinds import GuardedKind
+from backend.repositories.guarded_rows import GuardedRow, signed_values
 from backend.services.chain_end import ChainEnd
+from backend.services.committed_rows import CommittedRows, LeftRow
 from backend.services.kinds import Kind
 from backend.services.principal import SYSTEM, current_principal
 from database.base import Clock, time_text
-from database.engine import Executor
+from database.engine import Call, Executor, Value
 
 
 class AuditEvent(NamedTuple):
@@ -34,6 +37,10 @@ class AuditEvent(NamedTuple):
     """The guarded row that was created, changed or deleted, which is the target."""
 
 
+concerned_projects: ContextVar[set[int] | None] = ContextVar("strongroom_concerned", default=None)
+"""Collects the projects of the events that are recorded, if it is set."""
+
+
 class Recorder:
     """Adds the audit rows of every use case that changes or reveals something."""
 
@@ -43,6 +50,12 @@ class Recorder:
         self.chain = chain
         self._digests = digests
         self.end = ChainEnd()
+        self.rows = CommittedRows()
+        self.heard: Callable[[Sequence[tuple[Any, ...]]], None] | None = None
+        """Called on the writer's thread with the columns of `AuditRow` of each entry of a commit,
+        once it is durable; `None` while no client follows the record."""
+        self._numbered_rows: Sequence[tuple[Any, ...]] = ()
+        self._written: list[LeftRow] = []
         self._clock = clock
         self._repositories = repositories
 
@@ -67,31 +80,57 @@ class Recorder:
 
     async def record_all(self, repositories: Repositories, events: Sequence[AuditEvent]) -> None:
         """Append a row for each event, in their order."""
-        if not events:
-            return
-        principal = current_principal()
-        name, token_id = principal.name, principal.token_id
+        if events:
+            at = repositories.executor.time(self._read_clock)
+            await repositories.audit.append(_rows(events, at))
+
+    async def record_calls(
+        self, repositories: Repositories, calls: Iterable[tuple[Call, Sequence[AuditEvent]]]
+    ) -> None:
+        """The same for units that run as one, each with its events."""
         at = repositories.executor.time(self._read_clock)
-        request_id = current_request_id()
-        # What the service does itself, no client did, even if its request was the occasion.
-        address = current_client_address() if principal is not SYSTEM else None
+        for call, events in calls:
+            await repositories.audit.append(call.context.run(_rows, events, at))
+
+    async def record_alike(
+        self,
+        repositories: Repositories,
+        kind: Kind,
+        project_id: int,
+        fields: tuple[str, ...],
+        changes: Iterable[tuple[str, int, GuardedRow]],
+        call: Call | None = None,
+    ) -> None:
+        """Append a row for each of many changes of one kind: its target, version and guarded
+        row. Among units that run as one, `call` is the one that has made them."""
+        at = repositories.executor.time(self._read_clock)
+        name, token_id, request_id, address = (
+            _circumstances_in(project_id)
+            if call is None
+            else call.context.run(_circumstances_in, project_id)
+        )
+        action, names = kind._value_, field_names(fields)
+        # Not by calling the class, which takes twice as long.
+        new = tuple.__new__
         await repositories.audit.append(
             [
-                UnnumberedRow(
-                    at,
-                    name,
-                    token_id,
-                    # Not `value`, which a descriptor computes.
-                    kind._value_,
-                    target,
-                    project_id,
-                    _names(fields if type(fields) is tuple else tuple(fields)),
-                    request_id,
-                    version,
-                    client or address,
-                    row,
+                new(
+                    UnnumberedRow,
+                    (
+                        at,
+                        name,
+                        token_id,
+                        action,
+                        target,
+                        project_id,
+                        names,
+                        request_id,
+                        version,
+                        address,
+                        row,
+                    ),
                 )
-                for kind, target, project_id, fields, version, client, row in events
+                for target, version, row in changes
             ]
         )
 
@@ -107,50 +146,122 @@ class Recorder:
         if self.end.is_cut(head):
             rows = self.end.with_loss(rows, head, time_text(self._clock()))
         last_id, mac = head if head is not None else (0, ORIGIN)
-        digests = await self._row_digests(repositories, rows, last_id + 1)
-        stored = []
-        next_mac = self.chain.mac
-        for id, columns in enumerate(rows, last_id + 1):
-            row = (id, *columns[:9], digests.get(id), columns[9])
-            mac = next_mac(mac, row)
-            stored.append((*row, mac))
-        await repositories.audit.insert(stored)
-        self.end.written(AuditHead(last_id + len(stored), mac), rows)
+        numbered = await self._numbered(repositories, rows, last_id + 1)
+        self._numbered_rows = numbered
+        macs = self.chain.macs(mac, numbered)
+        await repositories.audit.insert(
+            [(*columns, mac) for columns, mac in zip(numbered, macs, strict=True)]
+        )
+        await repositories.guarded_rows.set_newest(
+            [(columns[5], columns[0]) for columns in numbered if columns[10] is not None]
+        )
+        self.end.written(AuditHead(last_id + len(rows), macs[-1]), rows)
 
-    async def _row_digests(
+    def follow(self) -> None:
+        """The transaction whose rows `write` has stored is durable. Called by the engine."""
+        self.rows.follow(self._written)
+        heard = self.heard
+        if heard is not None:
+            heard(self._numbered_rows)
+        self.end.follow()
+
+    async def _numbered(
         self, repositories: Repositories, rows: Sequence[UnnumberedRow], first_id: int
-    ) -> dict[int, str]:
-        """The digests of the guarded rows that the batch leaves, by the id of the last entry of
-        each target."""
-        last = {
-            entry.target: (entry_id, entry.version, entry.row)
-            for entry_id, entry in enumerate(rows, first_id)
-            if entry.row is not None
-        }
-        unknown: dict[GuardedKind, list[int]] = {}
-        for _, _, row in last.values():
-            if row.values is None and row.id is not None:
-                unknown.setdefault(row.kind, []).append(row.id)
-        read = {
-            kind: await repositories.guarded_rows.values(kind, row_ids)
-            for kind, row_ids in unknown.items()
-        }
-        digest = self._digests.of
-        return {
-            entry_id: digest(
-                row.kind.table,
-                entry_id,
-                target,
-                version,
-                read[row.kind].get(row.id)
-                if row.values is None and row.id is not None
-                else row.values,
+    ) -> list[tuple[Any, ...]]:
+        """The columns of `AuditRow` of these rows. The last row of each target has the digest of
+        the guarded row that the transaction leaves."""
+        read = await _unknown_values(repositories, rows)
+        last = {row[4]: id for id, row in enumerate(rows, first_id) if row[10] is not None}
+        digest_of = self._digests.of
+        numbered: list[tuple[Any, ...]] = []
+        self._written = left = []
+        for id, row in enumerate(rows, first_id):
+            at, actor, token, action, target, project, fields, request, version, ip, guarded = row
+            digest = None
+            if guarded is not None and last[target] == id:
+                kind, row_id, values = guarded
+                if values is None and row_id is not None:
+                    values = read[kind].get(row_id)
+                signed = values if values is None else signed_values(kind, values)
+                digest = digest_of(kind.table, id, target, version, signed)
+                left.append((kind, target, values))
+            numbered.append(
+                (
+                    id,
+                    at,
+                    actor,
+                    token,
+                    action,
+                    target,
+                    project,
+                    fields,
+                    request,
+                    version,
+                    digest,
+                    ip,
+                )
             )
-            for target, (entry_id, version, row) in last.items()
-        }
+        return numbered
+
+
+async def _unknown_values(
+    repositories: Repositories, rows: Sequence[UnnumberedRow]
+) -> dict[GuardedKind, dict[int, tuple[Value, ...]]]:
+    """The values of the guarded rows that are not known yet, as they are stored."""
+    unknown: dict[GuardedKind, set[int]] = {}
+    for entry in rows:
+        row = entry[10]
+        if row is not None and row[2] is None and row[1] is not None:
+            unknown.setdefault(row[0], set()).add(row[1])
+    return {
+        kind: await repositories.guarded_rows.values(kind, list(ids))
+        for kind, ids in unknown.items()
+    }
+
+
+def _rows(events: Sequence[AuditEvent], at: str) -> list[UnnumberedRow]:
+    """The rows of these events, which name the current principal, request and client."""
+    name, token_id, request_id, address = _circumstances()
+    concerned = concerned_projects.get()
+    if concerned is not None:
+        concerned.update(event.project_id for event in events if event.project_id is not None)
+    return [
+        UnnumberedRow(
+            at,
+            name,
+            token_id,
+            # Not `value`, which a descriptor computes.
+            kind._value_,
+            target,
+            project_id,
+            field_names(fields if type(fields) is tuple else tuple(fields)),
+            request_id,
+            version,
+            client or address,
+            row,
+        )
+        for kind, target, project_id, fields, version, client, row in events
+    ]
+
+
+def _circumstances() -> tuple[str, int | None, str | None, str | None]:
+    """The actor's name and token, the request, and the client's address."""
+    principal = current_principal()
+    # What the service does itself, no client did, even if its request was the occasion.
+    address = current_client_address() if principal is not SYSTEM else None
+    return principal.name, principal.token_id, current_request_id(), address
+
+
+def _circumstances_in(project_id: int) -> tuple[str, int | None, str | None, str | None]:
+    """The same for events of a project."""
+    concerned = concerned_projects.get()
+    if concerned is not None:
+        concerned.add(project_id)
+    return _circumstances()
 
 
 @lru_cache(maxsize=1024)
-def _names(fields: tuple[str, ...]) -> str:
+def field_names(fields: tuple[str, ...]) -> str:
+    """The stored form of the names of changed fields: a sorted JSON list."""
     # Cached because the same few lists recur and every write waits for this.
     return json.dumps(sorted(fields), separators=(",", ":"))

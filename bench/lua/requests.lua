@@ -48,14 +48,30 @@ function requests.path()
   return wrk.format("GET", path, headers)
 end
 
-function requests.create()
-  local unique = run .. "-" .. thread_number .. "-" .. count
+local function create(unique, its_headers)
   local body = '{"name":"Project ' .. count .. '","github_owner":"bench","github_repo":"' .. unique
     .. '","webhook_url":"https://hooks.example.com/projects/' .. count
     .. '","auto_merge_enabled":true,"settings":{"planning_statement":"Plan before coding, and '
     .. 'keep every change small enough to be read.","branch_name":"main"},'
     .. '"secrets":[{"key":"API_KEY","value":"a made-up value of an ordinary length"}]}'
-  return wrk.format("POST", "/api/projects", json_headers, body)
+  return wrk.format("POST", "/api/projects", its_headers, body)
+end
+
+local function unique_text()
+  return run .. "-" .. thread_number .. "-" .. count
+end
+
+function requests.create()
+  return create(unique_text(), json_headers)
+end
+
+function requests.create_with_key()
+  local unique = unique_text()
+  return create(unique, {
+    ["Authorization"] = headers["Authorization"],
+    ["Content-Type"] = "application/json",
+    ["Idempotency-Key"] = unique,
+  })
 end
 
 function requests.upsert()
@@ -86,12 +102,11 @@ local ready
 local function read_lines()
   ready = {}
   for line in io.lines(lines_file) do
-    local method, target, body = line:match("^([^\t]*)\t([^\t]*)\t(.*)$")
-    if body == "" then
-      ready[#ready + 1] = wrk.format(method, target, headers)
-    else
-      ready[#ready + 1] = wrk.format(method, target, json_headers, body)
-    end
+    local method, target, body, more = line:match("^([^\t]*)\t([^\t]*)\t([^\t]*)(.*)$")
+    local sent = {}
+    for name, value in pairs(body == "" and headers or json_headers) do sent[name] = value end
+    for name, value in more:gmatch("\t([^\t:]+): ([^\t]*)") do sent[name] = value end
+    ready[#ready + 1] = wrk.format(method, target, sent, body ~= "" and body or nil)
   end
 end
 

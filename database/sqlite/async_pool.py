@@ -7,13 +7,21 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict
 from typing import Any, TypeVar
 
-from database.engine import Params, Row, Transaction, WriteEntries, in_unit_of_work
+from database.engine import (
+    Params,
+    Row,
+    Together,
+    Transaction,
+    WriteEntries,
+    in_unit_of_work,
+)
 from database.errors import DatabaseClosed, DatabaseError, WrongEventLoop
+from database.slow_reads import may_be_slow
 from database.sqlite.connection import ConnectionConfig, HopConnection, finish
 from database.sqlite.dialect import SQLITE
 from database.sqlite.journal import Journal
 from database.sqlite.open_files import OpenFiles
-from database.sqlite.readers import Readers
+from database.sqlite.readers import BothReaders, Readers
 from database.sqlite.statements import execute, execute_many, fetch_all, fetch_one, insert
 from database.sqlite.table_versions import TableVersions
 from database.sqlite.transaction import Work, unit_transaction
@@ -35,10 +43,11 @@ def nobody_to_tell(_: DatabaseError) -> None:
 class AsyncConnectionPool:
     """An `Executor` for an event loop, which also runs units of work and transactions.
 
-    Reads go to the readers. Every write is answered after its COMMIT, which it may share with
-    other waiting writes. All methods raise `DatabaseBusy` when the work did not get its turn in
-    time, `DatabaseClosed` when the pool is not open, and `WrongEventLoop` on another loop than the
-    one that opened it. After these errors, the work had no effect.
+    Reads go to the readers, or inside `reading_slowly` to those for slow reads. Every write is
+    answered after its COMMIT, which it may share with other waiting writes. All methods raise
+    `DatabaseBusy` when the work did not get its turn in time, `DatabaseClosed` when the pool is not
+    open, and `WrongEventLoop` on another loop than the one that opened it. After these errors, the
+    work had no effect.
     """
 
     dialect = SQLITE
@@ -62,7 +71,8 @@ class AsyncConnectionPool:
         """Set its `write_entries` before a unit appends the first entry."""
         self._checkpointer: Checkpointer | None = None
         self._files: OpenFiles | None = None
-        self._open: tuple[Writer, Readers] | None = None
+        self._open: tuple[Writer, Readers, Readers] | None = None
+        """The writer, the readers, and those for slow reads."""
         self._loop: asyncio.AbstractEventLoop | None = None
         """The loop that opened the pool; `None` when the pool is not open."""
         self._changing = asyncio.Lock()
@@ -87,9 +97,12 @@ class AsyncConnectionPool:
     async def _connect(self) -> None:
         opened: list[HopConnection] = []
         try:
-            for name in ["writer", *(f"reader-{n}" for n in range(self._config.readers))]:
+            for name in _names(self._config):
                 connection = HopConnection(
-                    self._config, read_only=name != "writer", name=f"strongroom-{name}"
+                    self._config,
+                    read_only=name != "writer",
+                    name=f"strongroom-{name}",
+                    yields=name.startswith(_SLOW),
                 )
                 await connection.open()
                 opened.append(connection)
@@ -101,8 +114,12 @@ class AsyncConnectionPool:
             for connection in reversed(opened):
                 await connection.close()
             raise
-        readers = Readers(self._config, opened[1:])
-        checkpointer = Checkpointer(self._config, files, readers, self._reads_elsewhere)
+        quick = 1 + self._config.readers
+        readers = Readers(self._config, opened[1:quick])
+        slow_readers = Readers(self._config, opened[quick:])
+        checkpointer = Checkpointer(
+            self._config, files, BothReaders(readers, slow_readers), self._reads_elsewhere
+        )
         writer = Writer(
             self._config,
             opened[0],
@@ -114,7 +131,7 @@ class AsyncConnectionPool:
         )
         self._checkpointer = checkpointer
         self._files = files
-        self._open = writer, readers
+        self._open = writer, readers, slow_readers
         self._loop = asyncio.get_running_loop()
 
     async def close(self, grace: float = 2.0) -> None:
@@ -131,12 +148,12 @@ class AsyncConnectionPool:
     async def _disconnect(self, grace: float) -> None:
         if self._open is None:
             return
-        writer, readers = self._open
+        writer, *all_readers = self._open
         self._open = None
         writer.refuse()
         # Readers first: the last connection to close copies the write-ahead log into the file, and
         # only the writer's connection may do that.
-        await readers.close(grace)
+        await asyncio.gather(*(readers.close(grace) for readers in all_readers))
         await asyncio.to_thread(self._close_others)
         await writer.close(grace)
         if self._files is not None and not self._reads_elsewhere():
@@ -158,23 +175,28 @@ class AsyncConnectionPool:
         """The readers. Raises `DatabaseClosed` when the pool is not open."""
         return self._parts()[1]
 
+    @property
+    def slow_readers(self) -> Readers:
+        """The readers for slow reads. Raises `DatabaseClosed` when the pool is not open."""
+        return self._parts()[2]
+
     async def fetch_all(self, sql: str, params: Params = ()) -> list[Row]:
         """All rows of a reading statement."""
-        return await self._parts()[1].fetch_all(sql, params)
+        return await self._its_readers().fetch_all(sql, params)
 
     async def fetch_one(self, sql: str, params: Params = ()) -> Row | None:
         """The first row of a reading statement, or `None` without a row."""
-        return await self._parts()[1].fetch_one(sql, params)
+        return await self._its_readers().fetch_one(sql, params)
 
     async def fetch_within(self, sql: str, params: Params, most_bytes: int) -> Row | None:
         """The first row of a reading statement, or `None`. Raises `TooLong` as soon as any text
         or row that it reads or makes has more than `most_bytes`."""
-        return await self._parts()[1].fetch_within(sql, params, most_bytes)
+        return await self._its_readers().fetch_within(sql, params, most_bytes)
 
     async def fetch_while(self, sql: str, params: Params, takes: Callable[[Row], bool]) -> None:
         """Call `takes` with each row of a reading statement, on a reader's thread, until it returns
         False. Later rows are not read."""
-        await self._parts()[1].fetch_while(sql, params, takes)
+        await self._its_readers().fetch_while(sql, params, takes)
 
     async def execute(self, sql: str, params: Params = ()) -> int:
         """Run a writing statement. Returns the number of changed rows once it is durable."""
@@ -220,20 +242,30 @@ class AsyncConnectionPool:
         return ()
 
     async def run_unit(
-        self, work: Work[T], *, read_only: bool = False, urgent: bool = False, kind: Hashable = None
+        self,
+        work: Work[T],
+        *,
+        read_only: bool = False,
+        urgent: bool = False,
+        kind: Hashable = None,
+        together: Together | None = None,
+        arguments: tuple[Any, ...] = (),
     ) -> T:
         """Run a unit of work to its end on a database thread, and return its result.
 
         `work` makes a coroutine that uses `transaction()` and awaits only its statements. The unit
         is atomic. With `read_only`, all its statements see one snapshot and may not write. An
         urgent unit runs before all waiting ones. `kind` is what units have in common that fail
-        alike and may gather rows together; without it, they are made by the same function. Raises
-        the errors of the unit, and `UnitOfWorkError` when it awaits anything else.
+        alike and may gather rows together; without it, they are made by the same function. Units
+        with the same `together` that wait at the same time may run as one, by calling it with the
+        `arguments` of each. Raises the errors of the unit, and `UnitOfWorkError` when it awaits
+        anything else.
         """
-        writer, readers = self._parts()
         if read_only:
-            return await readers.run_unit(work, urgent=urgent)
-        return await writer.run_unit(work, urgent=urgent, kind=kind)
+            return await self._its_readers().run_unit(work, urgent=urgent)
+        return await self.writer.run_unit(
+            work, urgent=urgent, kind=kind, together=together, arguments=arguments
+        )
 
     def transaction(self) -> AbstractAsyncContextManager[Transaction]:
         """A transaction, committed when the block ends and rolled back when it raises.
@@ -247,7 +279,7 @@ class AsyncConnectionPool:
 
     async def run_read(self, function: Callable[[sqlite3.Connection], T]) -> T:
         """Call `function` with a reading connection on its thread, and return its result."""
-        return await self.readers.run(function)
+        return await self._its_readers().run(function)
 
     async def run_alone(self, function: Callable[[sqlite3.Connection], T]) -> T:
         """Call `function` on the writer's thread between two batches, and return its result."""
@@ -259,7 +291,7 @@ class AsyncConnectionPool:
         if self._open is None:
             return
         self.check_loop()
-        writer, _ = self._open
+        writer = self.writer
         writer.look_at_files()
         if self._checkpointer is not None and self._checkpointer.is_pinned:
             # A checkpoint follows a commit, so make an empty one.
@@ -269,16 +301,13 @@ class AsyncConnectionPool:
         """Counters and gauges of the pool: see `WriterStats` and `ReaderStats`; sizes in bytes."""
         if self._open is None:
             return {"open": False}
-        writer, readers = self._open
+        writer, readers, slow_readers = self._open
         return {
             "open": True,
             "poisoned": writer.poisoned is not None,
             "writer": {**asdict(writer.stats), **_queue_stats(writer)},
-            "readers": {
-                **asdict(readers.stats),
-                **_queue_stats(readers),
-                "connections": readers.alive,
-            },
+            "readers": _reader_stats(readers),
+            "slow_readers": _reader_stats(slow_readers),
             "wal_bytes": wal_bytes(self._config),
             "wal_pinned": self._checkpointer is not None and self._checkpointer.is_pinned,
         }
@@ -291,12 +320,30 @@ class AsyncConnectionPool:
         if not (closing and self._loop.is_closed()):
             raise WrongEventLoop
 
-    def _parts(self) -> tuple[Writer, Readers]:
+    def _its_readers(self) -> Readers:
+        """The readers for what the caller reads."""
+        _, readers, slow_readers = self._parts()
+        return slow_readers if may_be_slow() else readers
+
+    def _parts(self) -> tuple[Writer, Readers, Readers]:
         if self._open is None:
             raise DatabaseClosed("the database is not open")
         if self._loop is not asyncio.get_running_loop():
             raise WrongEventLoop
         return self._open
+
+
+_SLOW = "slow-reader-"
+
+
+def _names(config: ConnectionConfig) -> list[str]:
+    """The names of the connections, the writer's first, then the readers'."""
+    slow = (f"{_SLOW}{n}" for n in range(config.slow_readers))
+    return ["writer", *(f"reader-{n}" for n in range(config.readers)), *slow]
+
+
+def _reader_stats(readers: Readers) -> dict[str, Any]:
+    return {**asdict(readers.stats), **_queue_stats(readers), "connections": readers.alive}
 
 
 def _queue_stats(part: Writer | Readers) -> dict[str, int]:

@@ -19,6 +19,7 @@ from database.errors import (
     DatabaseUnavailable,
     translate,
 )
+from database.sqlite.check_progress import OnShare, nothing_told
 from database.sqlite.connection import ConnectionConfig
 from database.sqlite.statements import control, fetch_all, fetch_one, roll_back
 
@@ -36,14 +37,18 @@ class TargetExists(DatabaseError):
 
 
 def copy_database(
-    source: sqlite3.Connection, target: Path, go_on: Callable[[], bool] = lambda: True
+    source: sqlite3.Connection,
+    target: Path,
+    go_on: Callable[[], bool] = lambda: True,
+    on_share: OnShare = nothing_told,
 ) -> dict[str, int]:
     """Copy one snapshot of `source` to the new file `target`. Returns the number of rows by table
     in that snapshot.
 
-    Others can write during the copy, but the log can't be truncated. It raises `DatabaseBusy` once
-    `go_on` returns False. The copy is one file without a log, readable only by its owner, and not
-    synced. Raises `DatabaseError`; a remaining `target` is then unusable.
+    Others can write during the copy, but the log can't be truncated. `on_share` is told how far it
+    is. It raises `DatabaseBusy` once `go_on` returns False. The copy is one file without a log,
+    readable only by its owner, and not synced. Raises `DatabaseError`; a remaining `target` is then
+    unusable.
     """
     with _os_errors(target):
         os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
@@ -51,7 +56,7 @@ def copy_database(
     control(source, "BEGIN")
     try:
         counts = row_counts(source)
-        _copy_pages(source, target, go_on)
+        _copy_pages(source, target, go_on, on_share)
     finally:
         roll_back(source)
     _end_log(target)
@@ -69,8 +74,11 @@ def row_counts(connection: sqlite3.Connection) -> dict[str, int]:
     return counts
 
 
-def _copy_pages(source: sqlite3.Connection, target: Path, go_on: Callable[[], bool]) -> None:
-    def look(*_: int) -> None:
+def _copy_pages(
+    source: sqlite3.Connection, target: Path, go_on: Callable[[], bool], on_share: OnShare
+) -> None:
+    def look(_status: int, left: int, total: int) -> None:
+        on_share(1 - left / max(1, total))
         if not go_on():
             raise DatabaseBusy(
                 "the server is writing too much to make a backup: try again when it writes less, "

@@ -4,8 +4,7 @@ import contextlib
 import copy
 import sqlite3
 import time
-from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Sequence
 from functools import partial
 from typing import Any
 
@@ -33,32 +32,13 @@ from database.sqlite.statements import (
     roll_back,
     still_open,
 )
+from database.sqlite.together import MOST_TOGETHER, run_together
 from database.sqlite.transaction import write_entries, write_gathered
 from database.sqlite.wal import Checkpointer
 from database.sqlite.write_lock import WriteLock
+from database.sqlite.writer_stats import WriterStats
 
 Batch = list[Job[Any]]
-
-
-@dataclass(slots=True)
-class WriterStats:
-    """Counters since the pool was opened; times in seconds."""
-
-    units: int = 0
-    """Units of work and statements that succeeded."""
-    failed_units: int = 0
-    """Units of work and statements that ran and failed."""
-    commits: int = 0
-    failed_commits: int = 0
-    largest_batch: int = 0
-    repeated_batches: int = 0
-    """Batches that were run again, because a unit without a savepoint failed late."""
-    wait_total: float = 0.0
-    """Time that units of work spent in the queue."""
-    busy_total: float = 0.0
-    """Time that the writer spent on batches."""
-    checkpoints: int = 0
-    wal_truncations: int = 0
 
 
 class BatchRunner:
@@ -146,20 +126,24 @@ class BatchRunner:
         deadline = now + self._config.batch_seconds
         job: Job[Any] | None = batch[0]
         while job is not None:
-            self._stats.wait_total += now - job.queued_at
-            if self._journal.is_due_before(job.kind) and not self._write_gathered(raw):
-                self._run_again(raw, batch, self._journal.gathering)
-            else:
-                self._journal.gathering = job.kind
-                self._run_job(raw, job)
-            if isinstance(job.error, MustRunAgain):
-                self._run_again(raw, batch, job.kind)
+            alike, following = self._take_alike(queue, job, self._config.batch_units - len(batch))
+            batch += alike
+            jobs = [job, *alike]
+            self._stats.wait_total += sum(now - one.queued_at for one in jobs)
+            try:
+                self._run_next(raw, batch, jobs)
+            except BaseException:
+                # It is no longer in the queue, so it fails with the batch.
+                batch += [following] if following is not None else []
+                raise
             now = time.monotonic()
-            if len(batch) >= self._config.batch_units or now >= deadline:
-                break
-            job = queue.take()
-            if job is not None:
-                batch.append(job)
+            if following is None:
+                if len(batch) >= self._config.batch_units or now >= deadline:
+                    break
+                following = queue.take()
+            if following is not None:
+                batch.append(following)
+            job = following
         self._stats.largest_batch = max(self._stats.largest_batch, len(batch))
         if not self._write_gathered(raw):
             self._run_again(raw, batch, self._journal.gathering)
@@ -170,6 +154,44 @@ class BatchRunner:
         except DatabaseError as error:
             alone = sum(job.error is None for job in batch) == 1
             raise error if alone else _reason_for_others(error) from None
+
+    def _take_alike(
+        self, queue: JobQueue, job: Job[Any], room: int
+    ) -> tuple[list[Job[Any]], Job[Any] | None]:
+        if job.together is None or self.savepoints.needs_one(job.kind):
+            return [], None
+        return queue.take_alike(job, min(room, MOST_TOGETHER - 1))
+
+    def _run_next(self, raw: sqlite3.Connection, batch: Batch, jobs: Sequence[Job[Any]]) -> None:
+        """Run the last jobs of the batch, which are alike, once nothing is gathered that they may
+        read."""
+        kind = jobs[0].kind
+        if self._journal.is_due_before(kind) and not self._write_gathered(raw):
+            self._run_again(raw, batch, self._journal.gathering)
+        else:
+            self._journal.gathering = kind
+            self._run_jobs(raw, batch, jobs)
+
+    def _run_jobs(self, raw: sqlite3.Connection, batch: Batch, jobs: Sequence[Job[Any]]) -> None:
+        """Run the last jobs of the batch, which are alike if there are several."""
+        kind, together = jobs[0].kind, jobs[0].together
+        if len(jobs) > 1 and together is not None:
+            try:
+                left = run_together(together, jobs, raw, self._config, self._journal)
+                self._stats.units_together += len(jobs) - len(left)
+                jobs = left
+            except MustRunAgain:
+                self._run_again(raw, batch, kind)
+                return
+            except BaseException as error:  # noqa: BLE001 - it has ended the transaction
+                raise _reason_for_others(error) from None
+        for job in jobs:
+            self._run_job(raw, job)
+            if isinstance(job.error, MustRunAgain):
+                # If the second run does not reach this unit, it has failed like the batch.
+                job.error = None
+                self._run_again(raw, batch, kind)
+                return
 
     def _run_job(self, raw: sqlite3.Connection, job: Job[Any]) -> None:
         job.run(raw)
@@ -200,8 +222,6 @@ class BatchRunner:
         self._stats.repeated_batches += 1
         self.savepoints.failed_late(kind)
         self.savepoints.everywhere = True
-        # If the second run does not reach this unit, it has failed like the batch.
-        batch[-1].error = None
         roll_back(raw)
         self.begin(raw)
         for job in batch:

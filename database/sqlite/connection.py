@@ -6,6 +6,8 @@ import contextlib
 import logging
 import os
 import sqlite3
+import sys
+import threading
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from functools import partial
@@ -24,6 +26,10 @@ from database.sqlite.table_versions import ObservedConnection
 
 T = TypeVar("T")
 
+NICENESS = 5
+"""How much nicer a thread is that yields. With 5 it gets a quarter of a processor that another
+thread wants too. With more, it would hold the interpreter lock for too long when it has it."""
+
 # At DEBUG, aiosqlite logs its calls with their parameters.
 logging.getLogger("aiosqlite").setLevel(logging.WARNING)
 
@@ -35,6 +41,8 @@ class ConnectionConfig:
     path: Path
     readers: int = 4
     """The number of reader connections, each with its own thread."""
+    slow_readers: int = 2
+    """The number of those for reads that may be slow. They have a queue of their own."""
     busy_timeout: float = 5.0
     """How long SQLite waits for another process's lock."""
     queue_timeout: float = 5.0
@@ -177,10 +185,20 @@ class HopConnection(aiosqlite.Connection):
     One `run` is one hop to the thread and back, however many statements the function runs.
     """
 
-    def __init__(self, config: ConnectionConfig, *, read_only: bool, name: str) -> None:
+    def __init__(
+        self,
+        config: ConnectionConfig,
+        *,
+        read_only: bool,
+        name: str,
+        yields: bool = False,
+    ) -> None:
         super().__init__(lambda: open_connection(config, read_only=read_only), iter_chunk_size=64)
         self.name = name
         """The name of its thread."""
+        self.yields = yields
+        """Whether the thread lets other threads of the machine run first, where the system can do
+        that for one thread."""
         self._thread.name = name
         # A connection that was not closed must not keep the interpreter from exiting.
         self._thread.daemon = True
@@ -190,6 +208,8 @@ class HopConnection(aiosqlite.Connection):
         """Start the thread and connect. Raises `DatabaseError` after the thread has ended."""
         try:
             await self
+            if self.yields:
+                await self.run(_yield)
         except BaseException:
             if self._stopped is not None:
                 # The thread reports its end to the event loop, which must still run then.
@@ -227,6 +247,14 @@ class HopConnection(aiosqlite.Connection):
             except sqlite3.ProgrammingError:
                 # The connection was closed in the meantime, so no statement runs.
                 return
+
+
+def _yield(_: sqlite3.Connection) -> None:
+    """Lower the priority of the thread that calls this, on Linux."""
+    if sys.platform == "linux":
+        thread = threading.get_native_id()
+        niceness = os.getpriority(os.PRIO_PROCESS, thread)
+        os.setpriority(os.PRIO_PROCESS, thread, min(niceness + NICENESS, 19))
 
 
 def guarded(function: Callable[[sqlite3.Connection], T], connection: sqlite3.Connection) -> T:

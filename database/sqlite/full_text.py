@@ -1,9 +1,9 @@
-"""Full-text search in SQLite: an FTS5 index for a table, updated by the code that writes the table.
+"""Full-text search in SQLite: FTS5 indexes for a table, updated by the code that writes the table.
 
-The index stores no text of its own. It indexes two columns of a view: the text that people search,
-and labels, which are words that the view makes from a row's other columns. A search returns the
-rows with all of the wanted words and labels, newest first. Its cost depends on the rarest of them
-and the length of the page, not on the size of the table.
+The index stores no text of its own. It indexes two texts of a row: the words that people search,
+and labels, which are words made from the row's other columns. A search returns the rows with all of
+the wanted words and labels, newest first. Its cost depends on the rarest of them and the length of
+the page, not on the size of the table.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -11,37 +11,72 @@ from dataclasses import dataclass
 from functools import partial
 from unicodedata import normalize
 
-from database.engine import Executor
-from database.errors import DatabaseCorrupt
+from database.engine import Executor, IndexedRows, Value
 from database.portable_sql import with_ids
+from database.sqlite.fts5 import merge
 
-MERGE_PAGES = 64
-"""The most pages that one `tidy` writes, in about ten milliseconds. It may read many more if most
-of their entries were removed."""
+_LARGEST_INSERT = 1024
+"""The most rows of one statement. Statements have a power of two of rows, some of them empty, so
+that few serve all numbers."""
 
 
 @dataclass(frozen=True, slots=True)
-class FullTextIndex:
-    """The index `name` over the columns `text` and `labels` of the view `source`.
-
-    The view's `id` is the row's id. Every change must be reported in the transaction that changes
-    the rows: new rows after their insertion, others before their deletion.
-    """
+class _Fts5:
+    """What both kinds of indexes have."""
 
     name: str
+
+    async def tidy(self, db: Executor, *, begin: bool) -> bool:
+        """Rebuild a part of the index, which frees the space that removed rows take. Returns
+        whether more is left. The first call of a round must set `begin`."""
+        return await merge(db, self.name, begin=begin)
+
+    def joined(self, table: str, alias: str) -> tuple[str, str]:
+        """The FROM clause, and the expression for the ids: see `TextIndex.joined`."""
+        # The index gives the order. The other join order would need a sort.
+        return f"{self.name} AS i CROSS JOIN {table} AS {alias} ON {alias}.id = i.rowid", "i.rowid"
+
+    def _matching(self, parts: Sequence[str]) -> tuple[str, tuple[str]]:
+        return f"i.{self.name} MATCH ?", (" AND ".join(parts),)
+
+
+@dataclass(frozen=True, slots=True)
+class FullTextIndex(_Fts5):
+    """The index `name` with the columns `words` and `labels`: a `TextIndex`."""
+
+    words: str
+    labels: str
+
+    async def add(self, db: Executor, rows: IndexedRows) -> None:
+        """Index these rows, which must not be indexed yet."""
+        columns = f"rowid, {self.words}, {self.labels}"
+        await _insert(db, f"INSERT INTO {self.name} ({columns}) SELECT", rows)
+
+    async def remove(self, db: Executor, rows: IndexedRows) -> None:
+        """Remove these rows, which must be in the index with the same words and labels."""
+        # FTS5 needs the indexed texts to find the entries.
+        columns = f"{self.name}, rowid, {self.words}, {self.labels}"
+        await _insert(db, f"INSERT INTO {self.name} ({columns}) SELECT 'delete',", rows)
+
+    def matching(
+        self, phrases: Sequence[str], labels: Iterable[Sequence[str]]
+    ) -> tuple[str, tuple[str]]:
+        """The condition for rows that contain all of `phrases`, and have one of each group of
+        `labels`. There must be a phrase or a label. FTS5's query syntax has no effect."""
+        parts = []
+        if phrases:
+            parts.append(f"{{{self.words}}} : ({' AND '.join(map(_string, phrases))})")
+        return self._matching([*parts, *_labelled(self.labels, labels)])
+
+
+@dataclass(frozen=True, slots=True)
+class EarlierIndex(_Fts5):
+    """The index `name` over the columns `text` and `labels` of the view `source`, in which an
+    earlier version found rows: an `EarlierTextIndex`."""
+
     source: str
     text: str
     labels: str
-
-    async def add(self, db: Executor, ids: Sequence[int]) -> None:
-        """Index the rows with these ids, which must not be indexed yet."""
-        columns = f"{self.text}, {self.labels}"
-        condition, params = with_ids(ids)
-        await db.execute(
-            f"INSERT INTO {self.name} (rowid, {columns})"
-            f" SELECT id, {columns} FROM {self.source} WHERE {condition}",
-            params,
-        )
 
     async def remove(self, db: Executor, ids: Sequence[int]) -> None:
         """Remove the rows with these ids from the index. All of them must be in it."""
@@ -54,31 +89,9 @@ class FullTextIndex:
             params,
         )
 
-    async def tidy(self, db: Executor, *, begin: bool) -> bool:
-        """Rebuild a part of the index, which frees the space that removed rows take. Returns
-        whether more is left. The first call of a round must set `begin`."""
-        before = await self._changes(db)
-        pages = -MERGE_PAGES if begin else MERGE_PAGES
-        await db.execute(
-            f"INSERT INTO {self.name} ({self.name}, rank) VALUES ('merge', ?)", (pages,)
-        )
-        # FTS5 documents that a difference below two means that nothing was done.
-        return await self._changes(db) - before >= 2
-
-    async def check(self, db: Executor) -> bool:
-        """Whether the index matches the rows exactly. Reads all of both."""
-        try:
-            await db.execute(
-                f"INSERT INTO {self.name} ({self.name}, rank) VALUES ('integrity-check', 1)"
-            )
-        except DatabaseCorrupt:
-            return False
-        return True
-
-    def joined(self, table: str, alias: str) -> tuple[str, str]:
-        """The FROM clause, and the expression for the ids: see `TextIndex.joined`."""
-        # The index gives the order. The other join order would need a sort.
-        return f"{self.name} AS i CROSS JOIN {table} AS {alias} ON {alias}.id = i.rowid", "i.rowid"
+    async def clear(self, db: Executor) -> None:
+        """Free the space of an index whose rows were all removed."""
+        await db.execute(f"INSERT INTO {self.name} ({self.name}) VALUES ('delete-all')")
 
     def matching(
         self, words: Sequence[str], labels: Iterable[Sequence[str]]
@@ -86,9 +99,8 @@ class FullTextIndex:
         """The condition for rows whose text contains all of `words`, and that have one of each
         group of `labels`. There must be a word or a label.
 
-        FTS5's query syntax has no effect in words. A word with punctuation matches its parts in
-        this order. A word without a letter or digit is ignored; if there are no other words,
-        nothing matches.
+        A word with punctuation matches its parts in this order. A word without a letter or digit
+        is ignored; if there are no other words, nothing matches.
         """
         parts = []
         if words:
@@ -97,15 +109,29 @@ class FullTextIndex:
                 " ".join(_string(form(word)) for word in words) for form in _FORMS
             )
             parts.append(f"{{{self.text}}} : (({') OR ('.join(forms)}))")
-        parts.extend(
-            f"{{{self.labels}}} : ({' OR '.join(map(_string, group))})" for group in labels
-        )
-        return f"i.{self.name} MATCH ?", (" AND ".join(parts),)
+        return self._matching([*parts, *_labelled(self.labels, labels)])
 
-    @staticmethod
-    async def _changes(db: Executor) -> int:
-        row = await db.fetch_one("SELECT total_changes()")
-        return int(row[0]) if row is not None else 0
+
+async def _insert(db: Executor, head: str, rows: IndexedRows) -> None:
+    # One statement for many rows, because FTS5 begins another segment at each statement.
+    for start in range(0, len(rows.ids), _LARGEST_INSERT):
+        part = slice(start, start + _LARGEST_INSERT)
+        count = len(rows.ids[part])
+        size = 1 << (count - 1).bit_length()
+        # Without tuples, which the garbage collector would count.
+        params: list[Value] = [None] * (3 * size)
+        params[0 : 3 * count : 3] = rows.ids[part]
+        params[1 : 3 * count : 3] = rows.words[part]
+        params[2 : 3 * count : 3] = rows.labels[part]
+        values = ", ".join(["(?, ?, ?)"] * size)
+        await db.execute(
+            f"{head} column1, column2, column3 FROM (VALUES {values}) WHERE column1 IS NOT NULL",
+            params,
+        )
+
+
+def _labelled(column: str, labels: Iterable[Sequence[str]]) -> list[str]:
+    return [f"{{{column}}} : ({' OR '.join(map(_string, group))})" for group in labels]
 
 
 _FORMS: tuple[Callable[[str], str], ...] = (

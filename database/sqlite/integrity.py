@@ -5,13 +5,14 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable
 from functools import cache
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from database.errors import DatabaseBusy, MigrationError, translate
 from database.migrator import Migration, load_migrations, migrate, pending
+from database.sqlite.check_progress import OnShare, nothing_told, told_progress
 
 T = TypeVar("T")
-Check = Callable[[sqlite3.Connection], str | None]
+Check = Callable[[sqlite3.Connection, OnShare], str | None]
 Objects = dict[tuple[str, str], list[tuple[str, str]]]
 
 _SHOWN_LENGTH = 80
@@ -38,12 +39,13 @@ def has_wal_reset_defect(version: str = sqlite3.sqlite_version) -> bool:
     return number >= (3, 7, 0) and not fixed
 
 
-def file_problem(connection: sqlite3.Connection) -> str | None:
+def file_problem(connection: sqlite3.Connection, on_share: OnShare = nothing_told) -> str | None:
     """The first problem in the pages, tables and indexes of the file; None without a problem.
 
-    Reads the whole file. Raises `DatabaseError` when it can't be read.
+    Reads the whole file, and tells `on_share` how far it is. Raises `DatabaseError` when it can't
+    be read.
     """
-    row = _read(lambda: connection.execute("PRAGMA integrity_check(1)").fetchone())
+    row = _read(lambda: _told(connection, "PRAGMA integrity_check(1)", on_share, reads_pages=True))
     text = str(row[0]) if row is not None else "SQLite gave no answer"
     return None if text == "ok" else " ".join(text.split())
 
@@ -75,18 +77,24 @@ def has_tables(connection: sqlite3.Connection) -> bool:
     return bool(row is not None and row[0])
 
 
-def reference_problem(connection: sqlite3.Connection) -> str | None:
-    """The first row that refers to a missing row; None without a problem.
+def reference_problem(
+    connection: sqlite3.Connection, on_share: OnShare = nothing_told
+) -> str | None:
+    """The first row that refers to a missing row; None without a problem. Tells `on_share` how far
+    it is.
 
     Raises `DatabaseError`.
     """
-    row = _read(lambda: connection.execute("PRAGMA foreign_key_check").fetchone())
+    row = _read(lambda: _told(connection, "PRAGMA foreign_key_check", on_share, reads_pages=False))
     if row is None:
         return None
     return f"row {row[1]} of {row[0]} refers to a row of {row[2]} that does not exist"
 
 
-def schema_problem(connection: sqlite3.Connection) -> str | None:
+def schema_problem(
+    connection: sqlite3.Connection,
+    on_share: OnShare = nothing_told,  # noqa: ARG001 - of `Check`
+) -> str | None:
     """The first difference from the schema after all migrations; None without a difference.
 
     Raises `DatabaseError` when the file can't be read.
@@ -175,6 +183,14 @@ _ADDED_BY_OTHERS = frozenset(
         ),
     }
 )
+
+
+def _told(
+    connection: sqlite3.Connection, statement: str, on_share: OnShare, *, reads_pages: bool
+) -> Any:
+    """The first row of the statement."""
+    with told_progress(connection, statement, on_share, reads_pages=reads_pages):
+        return connection.execute(statement).fetchone()
 
 
 def _shown(name: str) -> str:

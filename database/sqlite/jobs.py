@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Hashable
 from typing import Any, Generic, TypeVar
 
+from database.engine import Call, Together
 from database.errors import DatabaseBusy, DatabaseClosed
 from database.sqlite.connection import guarded
 
@@ -18,7 +19,10 @@ T = TypeVar("T")
 class Job(Generic[T]):
     """A function to run on a database thread, and the future of its caller."""
 
-    __slots__ = ("_context", "_function", "error", "future", "kind", "queued_at", "result")
+    __slots__ = (
+        *("_context", "_function", "arguments", "error", "future", "kind", "queued_at", "result"),
+        "together",
+    )
 
     def __init__(
         self,
@@ -26,8 +30,14 @@ class Job(Generic[T]):
         future: "asyncio.Future[T]",
         context: contextvars.Context | None,
         kind: Hashable = None,
+        together: Together | None = None,
+        arguments: tuple[Any, ...] = (),
     ) -> None:
         self._function = function
+        self.together = together
+        """Runs jobs with the same value as one; `None` if this one always runs on its own."""
+        self.arguments = arguments
+        """What it works with, for `together`."""
         self.kind = kind
         """What jobs have in common that fail alike."""
         self._context = context
@@ -50,6 +60,12 @@ class Job(Generic[T]):
                 self.result = self._context.copy().run(guarded, self._function, connection)
         except BaseException as error:  # noqa: BLE001 - it is raised where the job is awaited
             self.error = error
+
+    @property
+    def call(self) -> Call:
+        """The job for `together`."""
+        # A copy, because a second run must not see what the first one has set.
+        return Call((self._context or contextvars.Context()).copy(), self.arguments)
 
     def deliver(self) -> None:
         """On the event loop: answer the caller, if it still waits."""
@@ -107,6 +123,18 @@ class JobQueue:
                 continue
         return None
 
+    def take_alike(self, job: Job[Any], most: int) -> tuple[list[Job[Any]], Job[Any] | None]:
+        """Remove and return up to `most` jobs that can run together with `job`, which was taken.
+        Also returns the next job, if it was removed as well: the caller must run it next."""
+        alike: list[Job[Any]] = []
+        while len(alike) < most:
+            following = self.take()
+            # It can't be put back, because its caller may be looking for it.
+            if following is None or following.together != job.together:
+                return alike, following
+            alike.append(following)
+        return alike, None
+
     async def submit(
         self,
         function: Callable[[sqlite3.Connection], T],
@@ -115,9 +143,12 @@ class JobQueue:
         *,
         urgent: bool = False,
         kind: Hashable = None,
+        together: Together | None = None,
+        arguments: tuple[Any, ...] = (),
     ) -> T:
         """Queue `function`, call `wake`, and wait for the result. An urgent job goes before all
-        others. `kind` is what jobs have in common that fail alike.
+        others. `kind` is what jobs have in common that fail alike; `together` may run it with
+        others, given their `arguments`.
 
         Raises the errors of the function. Raises `DatabaseBusy` when the queue is full or the wait
         too long, and `DatabaseClosed` when the queue is closed; the function has not run then. If
@@ -128,7 +159,7 @@ class JobQueue:
         if self._unanswered >= self._limit:
             self.refused += 1
             raise DatabaseBusy("too much work is waiting for the database")
-        job = Job(function, self._loop.create_future(), context, kind)
+        job = Job(function, self._loop.create_future(), context, kind, together, arguments)
         (self._urgent if urgent else self._jobs).append(job)
         self._unanswered += 1
         if self._alarm is None:

@@ -10,6 +10,7 @@ U+FFFD for what can't be decoded, and a text that is not JSON as an empty object
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 from database.engine import Executor, JsonKind, MalformedText, Params, Row, Value, is_utf8
 from database.errors import StatementError, TooLong
@@ -129,9 +130,13 @@ def _rows(
 
 
 def _object(members: Mapping[str, JsonKind], *, any_text: bool = False) -> str:
-    parts = ", ".join(
-        f"'{name}', {_expression(name, kind, any_text)}" for name, kind in members.items()
-    )
+    return _object_of(tuple(members.items()), any_text)
+
+
+# To build it again would take as long as to read ten rows.
+@lru_cache(maxsize=64)
+def _object_of(members: tuple[tuple[str, JsonKind], ...], any_text: bool) -> str:
+    parts = ", ".join(f"'{name}', {_expression(name, kind, any_text)}" for name, kind in members)
     return f"json_object({parts})"
 
 

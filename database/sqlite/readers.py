@@ -234,7 +234,9 @@ class Readers:
             logger.warning("a broken reader did not close: %s", type(error).__name__)
         pause = FIRST_PAUSE
         while not self._closing.is_set():
-            replacement = HopConnection(self._config, read_only=True, name=broken.name)
+            replacement = HopConnection(
+                self._config, read_only=True, name=broken.name, yields=broken.yields
+            )
             try:
                 await replacement.open()
             except Exception as error:  # noqa: BLE001 - no thread, no descriptor, no file
@@ -271,6 +273,22 @@ class Readers:
     def alive(self) -> int:
         """The number of usable connections."""
         return len(self._all)
+
+
+class BothReaders:
+    """The reads of both kinds of readers, for the checkpointer."""
+
+    def __init__(self, *readers: Readers) -> None:
+        self._readers = readers
+
+    def is_reading(self) -> bool:
+        """Whether a read is running. Callable on any thread."""
+        return any(readers.is_reading() for readers in self._readers)
+
+    def interrupt(self, before: float) -> None:
+        """Interrupt reads that began before this time. Callable on any thread."""
+        for readers in self._readers:
+            readers.interrupt(before)
 
 
 def _in_snapshot(work: Work[T], raw: sqlite3.Connection, owner: object) -> T:

@@ -39,9 +39,11 @@ class TableVersions:
         self._all: frozenset[TableVersion] = frozenset()
         self._by_change: dict[Change, frozenset[TableVersion]] = {}
 
-    def counting(self, changes: Iterable[Change]) -> TableVersion:
-        """A new version that counts the commits with any of `changes`."""
-        version = TableVersion()
+    def counting(
+        self, changes: Iterable[Change], version: TableVersion | None = None
+    ) -> TableVersion:
+        """A version that counts the commits with any of `changes`: `version`, or a new one."""
+        version = version or TableVersion()
         self._all |= {version}
         for change in changes:
             self._by_change[change] = self._by_change.get(change, _NONE) | {version}

@@ -10,7 +10,7 @@ from contextvars import copy_context
 from functools import partial
 from typing import Any, TypeVar
 
-from database.engine import Transaction
+from database.engine import Together, Transaction
 from database.errors import (
     DatabaseBusy,
     DatabaseClosed,
@@ -18,7 +18,7 @@ from database.errors import (
     DatabaseUnavailable,
     FilesReplaced,
 )
-from database.sqlite.batches import Batch, BatchRunner, WriterStats
+from database.sqlite.batches import Batch, BatchRunner
 from database.sqlite.connection import ConnectionConfig, HopConnection, finish
 from database.sqlite.jobs import Job, JobQueue
 from database.sqlite.journal import Journal
@@ -29,6 +29,7 @@ from database.sqlite.statements import atomically, attempt, roll_back
 from database.sqlite.transaction import HoppingTransaction, Work, drive
 from database.sqlite.wal import Checkpointer
 from database.sqlite.write_lock import WriteLock
+from database.sqlite.writer_stats import WriterStats
 
 T = TypeVar("T")
 logger = logging.getLogger("strongroom.database")
@@ -88,9 +89,18 @@ class Writer:
             return True
         return disk_problem(self._config.path.parent) == "full"
 
-    async def run_unit(self, work: Work[T], *, urgent: bool = False, kind: Hashable = None) -> T:
+    async def run_unit(
+        self,
+        work: Work[T],
+        *,
+        urgent: bool = False,
+        kind: Hashable = None,
+        together: Together | None = None,
+        arguments: tuple[Any, ...] = (),
+    ) -> T:
         """Run a unit of work, and return its result once it is durable. `kind` is what units have
-        in common that fail alike and may gather rows together."""
+        in common that fail alike and may gather rows together; `together` runs it with others,
+        given their `arguments`."""
         if kind is None:
             kind = _kind_of(work)
         savepoints = self._batches.savepoints
@@ -100,7 +110,16 @@ class Writer:
                 work, raw, self._config, self._journal, savepoint=savepoints.needs_one(kind)
             )
 
-        return await self._submit(run, urgent=urgent, kind=kind)
+        self._require_usable()
+        return await self.queue.submit(
+            run,
+            copy_context(),
+            self._wake,
+            urgent=urgent,
+            kind=kind,
+            together=together,
+            arguments=arguments,
+        )
 
     async def run_statement(self, function: Callable[[sqlite3.Connection], T]) -> T:
         """Run `function`, which executes one statement, and return its result once it is
@@ -113,15 +132,8 @@ class Writer:
                 return atomically(raw, function, "statement")
             return attempt(raw, function)
 
-        return await self._submit(run, kind=kind)
-
-    async def _submit(
-        self, function: Callable[[sqlite3.Connection], T], *, urgent: bool = False, kind: Hashable
-    ) -> T:
         self._require_usable()
-        return await self.queue.submit(
-            function, copy_context(), self._wake, urgent=urgent, kind=kind
-        )
+        return await self.queue.submit(run, copy_context(), self._wake, kind=kind)
 
     def _require_usable(self) -> None:
         if self.poisoned is not None:

@@ -9,11 +9,8 @@ from backend.repositories.audit_repository import (
     AuditRepository,
     AuditRow,
 )
-from backend.repositories.guarded_rows import (
-    GUARDED_KINDS,
-    GuardedKind,
-    GuardedRowsRepository,
-)
+from backend.repositories.guarded_kinds import GUARDED_KINDS, GuardedKind
+from backend.repositories.guarded_rows import GuardedRowsRepository
 from backend.repositories.key_rotation_repository import KeyRotationRepository
 from backend.repositories.sealed_repository import SEALED_KINDS, SealedRepository, SealedValue
 from tests.support.http import manager_of
@@ -107,7 +104,7 @@ async def test_guarded_rows_with_their_newest_entries(
         steps = plans.steps()
         assert [step for step in steps if is_careless(step)] == []
         # The index finds the entry of the row, and that of its project.
-        found = [step for step in steps if "audit_entries_guarded (target=?)" in step]
+        found = [step for step in steps if "SEARCH n USING PRIMARY KEY (target=?)" in step]
         assert len(found) == (2 if kind.in_project else 1)
 
 
@@ -118,7 +115,7 @@ async def test_newest_entries_of_targets(application: FastAPI, plans: Explaining
         assert await read
         steps = plans.steps()
         assert [step for step in steps if is_careless(step)] == []
-        assert any("audit_entries_guarded (target=?)" in step for step in steps)
+        assert any("SEARCH n USING PRIMARY KEY (target=?)" in step for step in steps)
 
 
 async def test_rotations(application: FastAPI, plans: Explaining) -> None:

@@ -233,6 +233,9 @@ def test_threads_that_share_a_chain_do_not_disturb_one_another() -> None:
     first = AuditRow(1, "t", "a", None, "b", "x", None, "[]", None, None, None, None)
     rows = [first._replace(id=id, target="x" * id) for id in range(1, 2_001)]
     expected = [chain.mac(ORIGIN, row) for row in rows]
+    following = chain.macs(ORIGIN, rows)
+    previous = [ORIGIN, *following]
+    assert following == [chain.mac(mac, row) for mac, row in zip(previous, rows, strict=False)]
     with ThreadPoolExecutor(4) as threads:
         for macs in threads.map(lambda _: [chain.mac(ORIGIN, row) for row in rows], range(8)):
             assert macs == expected

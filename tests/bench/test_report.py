@@ -70,7 +70,7 @@ def test_only_a_run_that_leaves_nothing_out_speaks_in_the_documents() -> None:
         ["--only", "read"],
         ["--peers", "strongroom,ceiling"],
         ["--connections", "64"],
-        ["--rounds", "4"],
+        ["--rounds", "2"],
     ):
         assert not options.parse(left_out).is_complete, left_out
 

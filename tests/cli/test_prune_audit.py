@@ -59,7 +59,10 @@ def test_old_entries_go_and_the_rest_goes_on(
     planned = limited("prune", "--dry-run", "--json", "--data-dir", installation).json
     assert planned["would_remove"]["audit"]["rows"] == OLD - STAY
     outcome = limited("prune", "--data-dir", installation)
-    assert outcome.out.startswith(f"0 logs, 0 runs, 0 deliveries and {OLD - STAY} audit entries")
+    assert outcome.out.startswith(
+        "0 logs, 0 runs, 0 deliveries, 0 versions, 0 deleted secrets, 0 stored answers and "
+        f"{OLD - STAY} audit entries"
+    )
     exported = tmp_path / "audit.jsonl"
     assert limited("audit", "export", str(exported), "--data-dir", installation).status == 0
     entries = [json.loads(line) for line in exported.read_text().splitlines()]

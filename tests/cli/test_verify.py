@@ -50,7 +50,9 @@ def test_all_is_well(command: Command, installation: Path) -> None:
         ("keys", 1),
         ("project keys", 20),
         ("secrets", 40),
+        ("stored answers", 0),
         ("repositories", None),
+        ("search", 0),
         ("audit", 80),
         ("guarded rows", 80),
     ]
@@ -58,7 +60,7 @@ def test_all_is_well(command: Command, installation: Path) -> None:
     plain = command("verify", "--data-dir", installation).out
     assert "secrets\tok (40 rows)\n" in plain
     assert f"SQLite {report['sqlite_version']}" in plain
-    assert plain.endswith("\nall is well: 10 checks, no problems found\n")
+    assert plain.endswith("\nall is well: 12 checks, no problems found\n")
 
 
 def test_projects_of_one_repository_are_named_and_nothing_is_wrong(
@@ -252,8 +254,10 @@ def test_the_status_of_keys_shows_what_each_protects(
     second = generate_master_key("second")
     monkeypatch.setenv("STRONGROOM_MASTER_KEYS", f"{second},{KEY}")
     unused = {"fits": None, "installation": False, "project_keys": 0, "secrets": 0}
+    unused["answer_keys"] = 0
     unused["removable"] = False
-    used = {"installation": True, "project_keys": 20, "secrets": 40, "removable": False}
+    used = {"installation": True, "project_keys": 20, "secrets": 40, "answer_keys": 0}
+    used["removable"] = False
     outcome = command("keys", "status", "--json", "--data-dir", installation)
     assert outcome.json["keys"] == [
         {"id": "second", "configured": True, "current": True, **unused},
@@ -266,7 +270,7 @@ def test_the_status_of_keys_shows_what_each_protects(
     ]
     monkeypatch.delenv("STRONGROOM_MASTER_KEYS")
     plain = command("keys", "status", "--data-dir", installation)
-    assert plain.out.split("\n")[1:] == ["first\tno\t-\tyes\t20\t40", ""]
+    assert plain.out.split("\n")[1:] == ["first\tno\t-\tyes\t20\t40\t0", ""]
 
 
 def test_pending_migrations_are_told_and_applied(command: Command, directory: Path) -> None:

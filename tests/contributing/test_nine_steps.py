@@ -56,6 +56,7 @@ OTHERS = (
     "tests/test_visible_names.py",
     "tests/database/test_schema.py",
     "tests/http/test_both_ways.py",
+    "tests/http/test_conditional.py",
     "tests/http/test_error_codes.py",
     "tests/http/test_nul.py",
     "tests/http/test_route_policies.py",

@@ -13,6 +13,7 @@ from pydantic import SecretStr
 
 from backend.crypto.envelope import Envelope, SecretContext, StoredProjectKey
 from backend.crypto.keyring import Keyring, MasterKey
+from backend.crypto.project_cipher import MAX_VALUE_BYTES
 from backend.crypto.vault import Vault
 from backend.errors import SecretUnreadable
 from tests.crypto.leaks import told_by
@@ -130,6 +131,28 @@ def test_a_project_cipher_tells_whether_it_holds_a_value() -> None:
         assert not other_cipher.holds(WHERE.name, version, stored, SecretStr(VALUE))
     with pytest.raises(SecretUnreadable):
         vault.project(key._replace(wrapped="nonsense"))
+
+
+def test_many_values_are_sealed_and_compared_as_each_would_be_alone() -> None:
+    vault, key = vault_with_key()
+    cipher = vault.project(key)
+    given = [(f"K{number}", number + 1, SecretStr(f"{VALUE} {number}")) for number in range(5)]
+    texts = cipher.seal_all(given)
+    assert len(set(texts)) == len({text[:32] for text in texts}) == 5
+    for (name, version, value), text in zip(given, texts, strict=True):
+        assert cipher.open(name, version, text) == value
+    stored = [(*one[:2], text, one[2]) for one, text in zip(given, texts, strict=True)]
+    assert cipher.holding(stored) == [True] * 5
+    stored[1] = (*stored[1][:2], stored[2][2], stored[1][3])
+    stored[3] = (*stored[3][:3], SecretStr("another"))
+    stored[4] = (*stored[4][:3], SecretStr("\ud800"))
+    assert cipher.holding(stored) == [True, False, True, False, False]
+    assert cipher.seal_all([]) == []
+    assert cipher.holding([]) == []
+    for wrong in ("", "\ud800", "x" * (MAX_VALUE_BYTES + 1)):
+        with pytest.raises(ValueError, match="65536 bytes") as caught:
+            cipher.seal_all([*given, ("K", 1, SecretStr(wrong))])
+        assert caught.value.__context__ is None
 
 
 def shown_ways(thing: object) -> str:

@@ -8,7 +8,8 @@ import pytest
 import uvloop
 
 from database.sqlite.async_pool import AsyncConnectionPool
-from tests.database.engine import open_pool
+from tests.database.alike import Adding
+from tests.database.engine import Written, open_pool
 
 ON_BOTH_LOOPS = {"test_units.py", "test_waiting.py", "test_interactive.py", "test_readers.py"}
 
@@ -31,3 +32,10 @@ async def pool(tmp_path: Path) -> AsyncIterator[AsyncConnectionPool]:
     """A pool of two readers, with all waiting writes in one batch."""
     async with open_pool(tmp_path / "engine.db", readers=2, batch_seconds=60) as pool:
         yield pool
+
+
+@pytest.fixture
+def items(pool: AsyncConnectionPool) -> Adding:
+    """Adds items to the pool's database, and entries beside them."""
+    pool.journal.write_entries = Written()
+    return Adding(pool)

@@ -31,6 +31,7 @@ ROWS: dict[str, dict[str, Any]] = {
         "created_at": NOW,
     },
     "api_tokens": {"name": "t", "mac": "m", "scopes": "[]", "created_at": NOW},
+    "sessions": {"token_id": 1, "mac": "m", "created_at": NOW, "expires_at": NOW},
     "projects": PROJECT,
     "project_settings": {"project_id": 1, **TIMES},
     "project_keys": {"project_id": 1, "master_key_id": "k1", "wrapped": "w", "created_at": NOW},
@@ -79,6 +80,15 @@ ROWS: dict[str, dict[str, Any]] = {
         "project_id": 1,
         "mac": "0" * 64,
     },
+    "answer_keys": {"master_key_id": "k1", "wrapped": "w", "created_at": NOW},
+    "stored_answers": {
+        "key_mac": b"m" * 16,
+        "answer_key_id": 1,
+        "project_id": 1,
+        "sealed": b"s" * 28,
+        "created_at": NOW,
+    },
+    "stored_answer_projects": {"project_id": 1, "answer_id": 1},
     "key_rotations": {"reencrypt": 0, "last_old_key_id": 1, "total": 2, "started_at": NOW},
 }
 """For each table a row with only the required columns, in an order in which they can be

@@ -2,10 +2,12 @@
 
 import asyncio
 import random
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+from database.engine import ALONE, Call, Outcome, Together
 from database.sqlite.async_pool import AsyncConnectionPool
 from database.sqlite.savepoints import REMEMBERED_SECONDS, Savepoints
 from tests.database.engine import Clock, Written, assert_at_rest, open_pool
@@ -52,12 +54,12 @@ class Chance(random.Random):
         """Whether few units fail late, so that batches keep what they have gathered."""
         self.weights = STORMY
 
-    def units(self, count: int) -> list[tuple[Block, object]]:
+    def units(self, count: int) -> list[tuple[Block, tuple[bool, int]]]:
         """Units and their kinds, among which late failures are rare or not."""
         self.is_calm = self.random() < 0.7
         return [self.unit() for _ in range(count)]
 
-    def unit(self) -> tuple[Block, object]:
+    def unit(self) -> tuple[Block, tuple[bool, int]]:
         """A unit and its kind."""
         if self.random() < 0.3:
             # Otherwise units of one kind come one after the other.
@@ -99,14 +101,35 @@ class Chance(random.Random):
         return Gather(write, f"g{self.kind} {self.random()}", amount, times, reads)
 
 
-async def outcome(pool: AsyncConnectionPool, unit: Block, kind: object) -> Seen | type[Exception]:
+class AsOne:
+    """Runs units as one, of which it leaves some of the last ones, so that their order stays."""
+
+    def __init__(self, pool: AsyncConnectionPool, chance: Chance) -> None:
+        self.pool = pool
+        self.chance = chance
+        self.most = 0
+        """The most units that ran as one, and succeeded."""
+
+    async def __call__(self, calls: Sequence[Call]) -> Sequence[Seen | Outcome]:
+        count = self.chance.choice([len(calls), len(calls), self.chance.randint(0, len(calls))])
+        found: list[Seen] = []
+        for call in calls[:count]:
+            found.append([])
+            await call.arguments[0].block(self.pool, found[-1])
+        self.most = max(self.most, count)
+        return [*found, *([ALONE] * (len(calls) - count))]
+
+
+async def outcome(
+    pool: AsyncConnectionPool, unit: Block, kind: object, together: Together | None
+) -> Seen | type[Exception]:
     async def work() -> Seen:
         seen: Seen = []
         await unit.block(pool, seen)
         return seen
 
     try:
-        return await pool.run_unit(work, kind=kind)
+        return await pool.run_unit(work, kind=kind, together=together, arguments=(unit,))
     except FAILURES as error:
         return type(error)
 
@@ -123,13 +146,22 @@ async def test_random_units_equal_those_of_a_model(
     ) as pool:
         await pool.execute(GATHERED)
         pool.journal.write_entries = written
+        # Of units that are alike, those of one kind in three always run on their own.
+        as_one = {
+            (gathers, kind): AsOne(pool, chance)
+            for gathers in (False, True)
+            for kind in range(KINDS)
+            if kind % 3
+        }
         pool.writer._batches.savepoints = Savepoints(clock)
         for _ in range(0, units, 100):
             # After some rounds, the kinds that had failed late are forgotten.
             clock.now += REMEMBERED_SECONDS * chance.choice([0.3, 1])
             waiting = chance.units(100)
             expected = [model.run(unit) for unit, _ in waiting]
-            found = await asyncio.gather(*(outcome(pool, unit, kind) for unit, kind in waiting))
+            found = await asyncio.gather(
+                *(outcome(pool, unit, kind, as_one.get(kind)) for unit, kind in waiting)
+            )
             assert found == expected
             rows = await pool.fetch_all("SELECT name, amount FROM items")
             assert {row["name"]: row["amount"] for row in rows} == model.items
@@ -146,4 +178,5 @@ async def test_random_units_equal_those_of_a_model(
         assert stats.failed_commits == 0
         # Rows of several units were stored together, where batches have several.
         assert batch_units == 1 or chance.writes[0].most_together > 4
+        assert batch_units == 1 or max(one.most for one in as_one.values()) > 2
         await assert_at_rest(pool)

@@ -5,6 +5,8 @@ import os
 import sqlite3
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -17,7 +19,10 @@ from database.errors import (
     DatabaseUnavailable,
     StatementError,
 )
+from database.slow_reads import reading_slowly
 from database.sqlite.async_pool import AsyncConnectionPool
+from database.sqlite.connection import NICENESS
+from database.sqlite.readers import BothReaders
 from database.sqlite.transaction import Work
 from tests.database.engine import (
     ENDLESS,
@@ -322,3 +327,52 @@ async def test_a_cancelled_read_does_not_disturb_the_next(pool: AsyncConnectionP
     gate.open()
     assert await names(pool) == []
     await assert_at_rest(pool)
+
+
+async def test_slow_reads_have_readers_of_their_own_that_yield_to_others(
+    pool: AsyncConnectionPool,
+) -> None:
+    def niceness(_: sqlite3.Connection) -> tuple[str, int]:
+        nice = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+        return threading.current_thread().name, nice
+
+    name, quick = await pool.run_read(niceness)
+    assert name.startswith("strongroom-reader-")
+    with reading_slowly():
+        name, slow = await pool.run_read(niceness)
+        assert (await pool.fetch_all("SELECT 1"))[0][0] == 1
+    assert name.startswith("strongroom-slow-reader-")
+    if sys.platform == "linux":
+        assert slow == min(quick + NICENESS, 19)
+    assert (await pool.run_read(niceness))[1] == quick
+    assert pool.stats()["slow_readers"]["queries"] == 2
+    assert pool.stats()["readers"]["queries"] == 2
+
+
+async def test_reads_are_answered_while_all_slow_readers_read(pool: AsyncConnectionPool) -> None:
+    go_on = threading.Event()
+    with reading_slowly():
+        slow = [asyncio.create_task(pool.run_read(lambda _: go_on.wait(30))) for _ in range(6)]
+    try:
+        for _ in range(20):
+            assert (await pool.fetch_all("SELECT 1"))[0][0] == 1
+        assert not any(task.done() for task in slow)
+    finally:
+        go_on.set()
+    assert await asyncio.gather(*slow) == [True] * 6
+
+
+async def test_the_checkpointer_sees_and_interrupts_slow_reads(pool: AsyncConnectionPool) -> None:
+    with reading_slowly():
+        read = asyncio.create_task(pool.fetch_all(ENDLESS))
+    both = BothReaders(pool.readers, pool.slow_readers)
+    while not pool.slow_readers.is_reading():
+        await asyncio.sleep(0)
+    assert both.is_reading()
+    while not read.done():
+        both.interrupt(time.monotonic() + 1)
+        await asyncio.sleep(0)
+    with pytest.raises(DatabaseBusy):
+        await read
+    while both.is_reading():
+        await asyncio.sleep(0)

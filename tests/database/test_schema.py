@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import models
-from database.migrator import dump_schema, load_migrations, migrate
+from database.migrator import dump_schema
 from database.sqlite.connection import ConnectionConfig, open_connection
 from tests.database.rows import NOW, ROWS, insert, insert_all, query
 
@@ -121,7 +121,10 @@ def test_a_level_and_its_number_belong_together(connection: sqlite3.Connection) 
         insert(connection, "system_logs", level="ERROR", level_no=20)
 
 
-@pytest.mark.parametrize("table", sorted(ROWS.keys() - {"run_queues", "system_log_removals"}))
+TIMELESS = {"run_queues", "stored_answer_projects", "system_log_removals"}
+
+
+@pytest.mark.parametrize("table", sorted(ROWS.keys() - TIMELESS))
 def test_a_time_has_one_form(connection: sqlite3.Connection, table: str) -> None:
     insert_all(connection)
     columns = [
@@ -187,9 +190,11 @@ def test_a_purged_project_takes_all_that_belongs_to_it(connection: sqlite3.Conne
     connection.execute("DELETE FROM projects WHERE id = 1").close()
     left = {table for table in ROWS if query(connection, f"SELECT 1 FROM {table}")}  # noqa: S608
     assert left == {
+        "answer_keys",
         "installation",
         "master_keys",
         "api_tokens",
+        "sessions",
         "audit_entries",
         "key_rotations",
         # The logs are removed later in batches, by this note.
@@ -237,7 +242,7 @@ def test_every_reference_cascades_and_has_an_index(connection: sqlite3.Connectio
             if table != "installation":
                 assert column in first_columns, f"{table}.{column} has no index"
             # A key is never removed while it encrypts something.
-            is_key = target in ("master_keys", "project_keys")
+            is_key = target in ("master_keys", "project_keys", "answer_keys")
             assert action == ("NO ACTION" if is_key else "CASCADE")
     assert seen > 9
 
@@ -255,20 +260,13 @@ def test_a_cascade_finds_rows_through_their_partial_indexes(
     assert "webhooks_project_key" in opened
 
 
-@pytest.mark.parametrize(
-    "table",
-    [
-        "api_tokens",
-        "projects",
-        "project_keys",
-        "project_secrets",
-        "agent_runs",
-        "webhooks",
-        "webhook_deliveries",
-        "grainchain_snapshots",
-        "system_logs",
-    ],
+NEVER_AGAIN = (
+    *("api_tokens", "sessions", "projects", "project_keys", "project_secrets", "agent_runs"),
+    *("webhooks", "webhook_deliveries", "grainchain_snapshots", "system_logs", "answer_keys"),
 )
+
+
+@pytest.mark.parametrize("table", NEVER_AGAIN)
 def test_an_id_is_never_given_out_twice(connection: sqlite3.Connection, table: str) -> None:
     for name in ROWS:
         insert(connection, name)
@@ -301,7 +299,11 @@ def test_a_repository_has_one_project_that_is_not_deleted(connection: sqlite3.Co
         ("test_results", {"status": "failed"}),
         ("grainchain_snapshots", {"status": "ready"}),
         ("api_tokens", {"name": "other"}),
+        ("sessions", {"expires_at": "2026-02-01T12:00:00.000000Z"}),
         ("installation", {"installation_id": "other"}),
+        ("answer_keys", {"wrapped": "other"}),
+        ("stored_answers", {"sealed": b"o" * 28}),
+        ("stored_answer_projects", {}),
         ("master_keys", {"canary": "other"}),
     ],
 )
@@ -340,6 +342,12 @@ def test_a_key_in_use_can_not_be_removed(connection: sqlite3.Connection) -> None
     with pytest.raises(sqlite3.IntegrityError, match="FOREIGN KEY"):
         connection.execute("DELETE FROM master_keys")
     connection.execute("DELETE FROM installation")
+    with pytest.raises(sqlite3.IntegrityError, match="FOREIGN KEY"):
+        connection.execute("DELETE FROM answer_keys")
+    connection.execute("DELETE FROM stored_answers")
+    with pytest.raises(sqlite3.IntegrityError, match="FOREIGN KEY"):
+        connection.execute("DELETE FROM master_keys")
+    connection.execute("DELETE FROM answer_keys")
     connection.execute("DELETE FROM master_keys")
 
 
@@ -362,33 +370,3 @@ def test_a_run_can_not_contradict_itself(
     insert(connection, "projects")
     with pytest.raises(sqlite3.IntegrityError, match="CHECK"):
         insert(connection, "agent_runs", **changes)
-
-
-def test_search_keys_of_older_projects_are_rebuilt(tmp_path: Path) -> None:
-    rows = [
-        ("Cafe\u0301", "Acme", "Payments"),
-        ("B", "cafe\u0301", "r"),
-        ("C", "café", "r"),
-        ("D", "Größe", "x"),
-    ]
-    with closing(open_connection(ConnectionConfig(tmp_path / "strongroom.db"))) as connection:
-        migrate(connection, load_migrations()[:6])
-        for name, owner, repo in rows:
-            keys = [text.casefold() for text in (name, owner, repo)]
-            connection.execute(
-                "INSERT INTO projects (name, github_owner, github_repo, name_key, owner_key,"
-                " repo_key, search_text, created_at, updated_at)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (name, owner, repo, *keys, "\n".join(keys), NOW, NOW),
-            ).close()
-        migrate(connection)
-        found = query(
-            connection,
-            "SELECT name, github_owner, name_key, owner_key, search_text FROM projects ORDER BY id",
-        )
-    assert found == [
-        ("Cafe\u0301", "Acme", "café", "acme", "café\nacme/payments"),
-        ("B", "cafe\u0301", "b", "café", "b\ncafé/r"),
-        ("C", "café", "c", "café", "c\ncafé/r"),
-        ("D", "Größe", "d", "grösse", "d\ngrösse/x"),
-    ]

@@ -22,7 +22,7 @@ from tests.database.engine import (
 
 WRITER = {
     *("units", "failed_units", "commits", "failed_commits", "largest_batch", "wait_total"),
-    *("busy_total", "checkpoints", "wal_truncations", "repeated_batches"),
+    *("busy_total", "checkpoints", "wal_truncations", "repeated_batches", "units_together"),
 }
 READERS = {
     *("queries", "hops", "largest_hop", "stalls", "reopened", "wait_total", "connections"),
@@ -34,16 +34,19 @@ async def test_every_counter_is_there_and_starts_at_zero(tmp_path: Path) -> None
     async with open_pool(tmp_path / "engine.db", readers=3) as pool:
         stats = pool.stats()
         assert set(stats) == {
-            *("open", "poisoned", "writer", "readers", "wal_bytes", "wal_pinned"),
+            *("open", "poisoned", "writer", "readers", "slow_readers", "wal_bytes"),
+            "wal_pinned",
         }
         assert stats["wal_pinned"] is False
         assert stats["writer"].keys() == WRITER | QUEUE
-        assert stats["readers"].keys() == READERS | QUEUE
+        assert stats["readers"].keys() == stats["slow_readers"].keys() == READERS | QUEUE
         assert stats["open"] is True
         assert stats["poisoned"] is False
         assert set(stats["writer"].values()) == {0}
         assert stats["readers"].pop("connections") == 3
         assert set(stats["readers"].values()) == {0}
+        assert stats["slow_readers"].pop("connections") == 2
+        assert set(stats["slow_readers"].values()) == {0}
 
 
 async def test_writes_add_up(pool: AsyncConnectionPool) -> None:

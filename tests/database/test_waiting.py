@@ -277,7 +277,8 @@ async def test_opening_twice_at_once_opens_one_set_of_connections(tmp_path: Path
         for thread in database_threads():
             await asyncio.to_thread(thread.join, LONG)
         await asyncio.gather(pool.open(), pool.open(), pool.open())
-        expected = ["strongroom-reader-0", "strongroom-reader-1", "strongroom-writer"]
+        names = ("reader-0", "reader-1", "slow-reader-0", "slow-reader-1", "writer")
+        expected = [f"strongroom-{name}" for name in names]
         assert sorted(thread.name for thread in database_threads()) == expected
 
 

@@ -2,7 +2,9 @@
 
 import contextlib
 import json
+import re
 import resource
+import signal
 import socket
 import time
 from collections.abc import Iterator
@@ -22,6 +24,13 @@ CLOSED_AFTER = 12
 READERS = 8
 PIPELINED = 40
 """Requests that a slow reader sends before it reads: their answers exceed all buffers."""
+STREAMS = 200
+STREAMS_END = 3.0
+"""Seconds within which a server with these streams ends."""
+FOLLOW = (
+    "GET /api/events HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n"
+    "Authorization: Bearer {token}\r\n\r\n"
+)
 LOGS_TO_READ = 60
 """Writes of logs before the first read."""
 READ = (
@@ -113,6 +122,52 @@ def _send_a_byte(slow: dict[socket.socket, tuple[bytes, bytes]]) -> None:
 
 
 def open_streams(directory: Path, tally: Tally, rounds: int, seed: int) -> None:
+    """SIGTERM under load, while 200 clients follow events. None is missing between those that a
+    client got."""
+    site = Site(directory / "site", tally, seed)
+    for _ in range(rounds):
+        with (
+            site.serving() as serving,
+            contextlib.ExitStack() as stack,
+            site.load(serving) as load,
+        ):
+            request = FOLLOW.format(token=serving.token).encode()
+            streams = [_connected(serving, stack) for _ in range(STREAMS)]
+            for stream in streams:
+                stream.sendall(request)
+            told = [_read_to(stream, b"event: ready") for stream in streams]
+            site.pause(0.3)
+            began = time.monotonic()
+            serving.process.send_signal(signal.SIGTERM)
+            told = [text + _read_to(one, b"") for text, one in zip(told, streams, strict=True)]
+            assert serving.finish(within=GRACE) == 0
+            took = time.monotonic() - began
+            assert took < STREAMS_END, f"the end took {took:.1f} s"
+            tally.note("milliseconds until the end", round(1000 * took))
+            load.wait()
+        for text in told:
+            ids = [int(id) for id in re.findall(rb'data: {"id":(\d+),', text)]
+            assert ids == list(range(min(ids, default=0), max(ids, default=-1) + 1))
+            tally.note("events told", len(ids))
+        site.check()
+        tally.note("open streams", len(streams))
+        tally.rounds += 1
+    site.done()
+
+
+def _read_to(stream: socket.socket, mark: bytes) -> bytes:
+    """What arrives up to the mark, or up to the end."""
+    text = b""
+    with contextlib.suppress(ConnectionError):
+        while not mark or mark not in text:
+            some = stream.recv(65536)
+            if not some:
+                break
+            text += some
+    return text
+
+
+def unread_answers(directory: Path, tally: Tally, rounds: int, seed: int) -> None:
     """SIGTERM under load, while some clients don't read their answers and others have sent only a
     part of their requests."""
     site = Site(directory / "site", tally, seed)
@@ -135,6 +190,6 @@ def open_streams(directory: Path, tally: Tally, rounds: int, seed: int) -> None:
             tally.note("milliseconds until the end", round(1000 * (time.monotonic() - began)))
             load.wait()
         site.check()
-        tally.note("open streams", 2 * READERS)
+        tally.note("open requests", 2 * READERS)
         tally.rounds += 1
     site.done()

@@ -17,6 +17,7 @@ from tests.faults import (
     damage,
     disks,
     injected,
+    keyed,
     keys,
     mutated,
     power,
@@ -48,11 +49,13 @@ class Fault:
 
 FAULTS = [
     Fault("kill", processes.kill, 200, short=2),
+    Fault("kill-keyed", keyed.kill_keyed, 50, short=2),
     Fault("power-loss", power.power_loss, 200),
     Fault("disconnect", processes.disconnect, 1000, short=100),
     Fault("slow-connections", connections.slow_connections, 20, short=2),
     Fault("terminate", processes.terminate, 20),
     Fault("open-streams", connections.open_streams, 5),
+    Fault("unread-answers", connections.unread_answers, 5),
     Fault("second-process", processes.second_process, 5),
     Fault("kill-migration", work.migration, 20),
     Fault("kill-rotation", work.rotation, 20),

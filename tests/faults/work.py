@@ -125,6 +125,9 @@ def _make_older(database: Path, version: int, chain: AuditChain) -> ExportedHead
     now = time_text(datetime.now(UTC))
     head = _chain_as_before(connection, chain)
     connection.executemany(LOG, ((f"filler {n}", now) for n in range(FILLER)))
+    if "system_log_index" in schema and "system_log_words" not in schema:
+        # The newer schema has the words of logs in another index.
+        connection.execute("INSERT INTO system_log_index (system_log_index) VALUES ('rebuild')")
     connection.execute("COMMIT")
     assert dump_schema(connection) == schema
     connection.close()

@@ -20,6 +20,7 @@ from backend.schemas.secrets import SecretCreate, SecretUpsert
 from backend.schemas.tokens import TokenCreate
 from backend.schemas.webhooks import WebhookCreate, WebhookUpdate
 from backend.services.database_service import DatabaseService
+from backend.services.principal import Principal, acting_as
 from backend.services.webhooks.deliveries import IncomingDelivery
 
 _AT_ONCE = 8
@@ -41,6 +42,8 @@ class Operations:
         self.random = random.Random(seed)  # noqa: S311 - for repetition, not for secrets
         self.done: Counter[str] = Counter()
         """The operations that were not refused, by name."""
+        self.sessions: list[str] = []
+        """What the browsers of all sessions send."""
         self._ids: dict[str, list[int]] = defaultdict(lambda: [1])
 
     async def do(self, number: int) -> None:
@@ -206,6 +209,18 @@ async def _create_token(to: Operations) -> None:
 
 async def _revoke_token(to: Operations) -> None:
     await to.service.tokens.revoke(to.id("token"))
+
+
+async def _begin_session(to: Operations) -> None:
+    token = Principal("t", frozenset({"projects:read"}), token_id=to.id("token"))
+    to.sessions.append((await to.service.sessions.begin(token)).value)
+
+
+async def _end_session(to: Operations) -> None:
+    if to.sessions:
+        session = await to.service.sessions.authenticate(to.random.choice(to.sessions[-_LATEST:]))
+        with acting_as(session):
+            await to.service.sessions.end()
 
 
 async def _create_run(to: Operations) -> None:

@@ -11,8 +11,9 @@ from fastapi import FastAPI
 from pydantic import SecretStr
 
 from backend.errors import SecretExists
-from backend.repositories.guarded_rows import GUARDED_KINDS, GuardedKind
+from backend.repositories.guarded_kinds import GUARDED_KINDS, GuardedKind
 from backend.repositories.sealed_repository import SEALED_KINDS
+from backend.repositories.version_rows import VERSION_KINDS
 from backend.schemas.projects import ProjectCreate, ProjectSettingsUpdate, ProjectUpdate
 from backend.schemas.secrets import SecretCreate, SecretUpsert
 from backend.schemas.tokens import TokenCreate
@@ -51,12 +52,21 @@ def test_every_table_with_scopes_settings_or_sealed_values_is_guarded(
 ) -> None:
     guarded = {kind.table for kind in GUARDED_KINDS}
     assert guarded == COLUMNS.keys()
-    assert {kind.guarded.table for kind in SEALED_KINDS} <= guarded
+    versions = {kind.table for kind in VERSION_KINDS}
+    assert {kind.table for kind in SEALED_KINDS} <= guarded | versions
+    assert {kind.guarded.table for kind in VERSION_KINDS} <= guarded
     tables = manager.execute_query("SELECT name FROM sqlite_master WHERE type = 'table'")
     for table in (table["name"] for table in tables):
         names = {column["name"] for column in manager.execute_query(f"PRAGMA table_info({table})")}
-        if names & {"scopes", "setup_commands", "project_key_id", "ciphertext", "webhook_url"}:
-            assert table in guarded
+        if names & {
+            "scopes",
+            "token_id",
+            "setup_commands",
+            "project_key_id",
+            "ciphertext",
+            "webhook_url",
+        }:
+            assert table in guarded | versions
 
 
 @pytest.mark.parametrize("kind", GUARDED_KINDS, ids=lambda kind: kind.table)
@@ -120,6 +130,8 @@ async def test_every_row_is_genuine_after_every_route(
 ) -> None:
     await application.state.runtime.background.stop()
     service, manager = service_of(application), manager_of(application)
+    token = client.headers["authorization"].partition(" ")[2]
+    assert (await client.post("/api/session", json={"token": token})).status_code == 204
     for call in calls(application):
         # An earlier call may have changed or removed its resources.
         resources = Resources(client)
@@ -139,6 +151,7 @@ async def test_every_row_is_genuine_after_every_route(
         *(f"secret.{verb}" for verb in ("created", "updated", "deleted")),
         *(f"webhook.{verb}" for verb in ("created", "updated", "deleted")),
         *(f"token.{verb}" for verb in ("created", "revoked")),
+        "session.created",
     }
 
 

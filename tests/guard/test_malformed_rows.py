@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from backend.repositories.guarded_rows import GUARDED_KINDS
+from backend.repositories.guarded_kinds import GUARDED_KINDS
 from backend.services.audit.verification import verify_audit
 from tests.guard.world import NEW_TOKEN, World, outside, running
 from tests.support.clients import new_token

@@ -17,7 +17,8 @@ import httpx
 from fastapi import FastAPI
 
 from backend.main import create_app
-from backend.repositories.guarded_rows import GUARDED_KINDS
+from backend.repositories.guarded_kinds import GUARDED_KINDS
+from backend.repositories.version_rows import VERSION_KINDS
 from backend.services.audit.verification import verify_audit
 from config.settings import Settings
 from tests.guard.replay import faults_of
@@ -122,6 +123,9 @@ class Running:
         for kind in GUARDED_KINDS:
             page = await service.row_verification.rows(kind, after_id=None, limit=1000)
             problems += page.problems
+        for versions in VERSION_KINDS:
+            page = await service.row_verification.versions(versions, after_id=None, limit=1000)
+            problems += page.problems
         page = await service.row_verification.entries(after_id=0, limit=1000)
         return {problem.split()[0] for problem in (*problems, *page.problems)}
 
@@ -155,6 +159,7 @@ async def fill(world: World) -> None:
         await _secrets(client, world)
         await _webhooks(client, world)
         await _tokens(service, world)
+        await _sessions(service, world)
         assert service.faults() == []
 
 
@@ -224,6 +229,22 @@ async def _webhooks(client: httpx.AsyncClient, world: World) -> None:
     await _done(await client.delete("/api/webhooks/2"))
     assert (await _made(client, "/api/projects/2/webhooks", body))["id"] == 3
     await _done(await deliver(client, 1, token=NEW_TOKEN))
+
+
+async def _sessions(service: Running, world: World) -> None:
+    for name in ("session", "ended"):
+        token = world.tokens["narrow"]
+        answer = await service.client.post("/api/session", json={"token": token})
+        await _done(answer)
+        world.tokens[name] = answer.headers["set-cookie"].partition(";")[0]
+    world.keep("session before it ended", "sessions", "id = 2")
+    headers = {
+        "Cookie": world.tokens["ended"],
+        "Origin": "http://strongroom.test",
+        "X-Strongroom-Request": "1",
+    }
+    async with client_of(service.app) as browser:
+        await _done(await browser.delete("/api/session", headers=headers))
 
 
 async def _tokens(service: Running, world: World) -> None:

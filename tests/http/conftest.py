@@ -1,6 +1,7 @@
 """The administrator's token, and a server for tests that only read."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from ipaddress import ip_network
 from pathlib import Path
 
 import httpx
@@ -10,6 +11,7 @@ from pydantic import SecretStr
 from backend.main import create_app
 from config.settings import Settings
 from tests.http.heads import ORIGIN
+from tests.http.kept_world import World, open_world
 from tests.support.servers import RunningServer
 
 
@@ -36,3 +38,20 @@ def shared(
     )
     with RunningServer(create_app(settings)) as server:
         yield server
+
+
+@pytest.fixture(
+    params=[
+        {},
+        {"auth": "off"},
+        {"trusted_hosts": ("strongroom.test", "localhost"), "cors_origins": ()},
+        {"trusted_proxies": (ip_network("127.0.0.0/8"),)},
+        {"auth": "off", "trusted_proxies": (ip_network("127.0.0.0/8"),)},
+    ],
+    ids=["tokens", "off", "hosts", "proxies", "off and proxies"],
+)
+async def world(request: pytest.FixtureRequest, settings: Settings) -> AsyncIterator[World]:
+    """Two applications over one service, of which one keeps answers, in each configuration that
+    makes a difference."""
+    async with open_world(settings, **request.param) as world:
+        yield world

@@ -1,5 +1,6 @@
 """Every error code there is, produced as a client would meet it."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 import httpx
@@ -8,6 +9,8 @@ from fastapi import FastAPI
 
 from backend.errors import ERROR_TABLE
 from backend.http.inbound_budget import InboundLimits
+from backend.http.state import state_of
+from backend.services.idempotency import idempotency
 from tests.support.http import (
     JSON,
     large_project,
@@ -43,6 +46,15 @@ async def _(client: httpx.AsyncClient, _app: FastAPI) -> httpx.Response:
 @produces("bad_cursor")
 async def _(client: httpx.AsyncClient, _app: FastAPI) -> httpx.Response:
     return await client.get("/api/projects?cursor=x")
+
+
+@produces("version_destroyed")
+async def _(client: httpx.AsyncClient, _app: FastAPI) -> httpx.Response:
+    project = await make_project(client, secrets=[{"key": "A", "value": "v"}])
+    path = f"/api/projects/{project['id']}/secrets/A"
+    await client.put(path, json={"value": "w"})
+    await client.delete(f"{path}/versions/1")
+    return await client.get(f"{path}/versions/1/value")
 
 
 @produces("bad_request")
@@ -153,9 +165,14 @@ async def _(client: httpx.AsyncClient, app: FastAPI) -> httpx.Response:
 
 @produces("rotation_running")
 async def _(client: httpx.AsyncClient, app: FastAPI) -> httpx.Response:
-    # Begun, and nobody goes on with it: one of the other kind has to wait.
+    # It has begun and does not go on, so one of the other kind has to wait.
     await service_of(app).rotation.begin(reencrypt=True)
     return await client.post("/api/keys/rotate", json={"reencrypt": False})
+
+
+@produces("version_mismatch")
+async def _(client: httpx.AsyncClient, _app: FastAPI) -> httpx.Response:
+    return await client.delete(await _make_webhook(client), headers={"If-Match": '"v2"'})
 
 
 @produces("body_too_large")
@@ -173,10 +190,38 @@ async def _(client: httpx.AsyncClient, _app: FastAPI) -> httpx.Response:
     return await client.post("/api/projects", json={})
 
 
+@produces("idempotency_key_reused")
+async def _(client: httpx.AsyncClient, _app: FastAPI) -> httpx.Response:
+    key = {"Idempotency-Key": "k"}
+    assert (await client.post("/api/projects", json=new_project(), headers=key)).is_success
+    return await client.post("/api/projects", json=new_project(), headers=key)
+
+
+@produces("idempotency_in_progress")
+async def _(client: httpx.AsyncClient, app: FastAPI) -> httpx.Response:
+    service, body, key = service_of(app), new_project(), {"Idempotency-Key": "k"}
+    async with service.transaction():
+        # The first one waits for the writer, which the block holds.
+        first = asyncio.ensure_future(client.post("/api/projects", json=body, headers=key))
+        while not service.idempotency.running:
+            await asyncio.sleep(0)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(idempotency, "PATIENCE_SECONDS", 0.01)
+            second = await client.post("/api/projects", json=body, headers=key)
+    assert (await first).is_success
+    return second
+
+
 @produces("internal")
 async def _(client: httpx.AsyncClient, app: FastAPI) -> httpx.Response:
     manager_of(app).execute_command("DROP TABLE project_settings")
     return await client.post("/api/projects", json=new_project())
+
+
+@produces("too_many_streams")
+async def _(client: httpx.AsyncClient, app: FastAPI) -> httpx.Response:
+    state_of(app).streams.limit = 0
+    return await client.get("/api/events", headers={"Accept": "text/event-stream"})
 
 
 @produces("database_busy")

@@ -81,6 +81,28 @@ async def test_clients_that_have_something_to_do_share_the_slots() -> None:
     assert [queue.take("b") for _ in range(3)] == [True, True, False]
 
 
+async def test_a_client_without_others_may_have_more_slots() -> None:
+    queue = FairQueue(4, LONG, alone=8, linger=LONG)
+    assert [queue.take("a") for _ in range(9)] == [True] * 8 + [False]
+    waiters = Waiters(queue)
+    tasks = [waiters.wait(client) for client in "aab"]
+    await settle()
+    for held in (7, 6, 5, 4):
+        queue.give_back("a")
+        await settle()
+        # All slots for several clients are taken.
+        assert (waiters.order, queue.free, held) == ([], 0, held)
+    queue.give_back("a")
+    await settle()
+    # Only `b` holds less than its share.
+    assert waiters.order == ["b"]
+    for _ in range(3):
+        queue.give_back("a")
+        await settle()
+    assert waiters.order == ["b", "a", "a"]
+    assert (queue.free, len(tasks)) == (1, 3)
+
+
 async def test_of_more_clients_than_slots_each_may_have_one() -> None:
     queue = FairQueue(2, LONG)
     waiters = Waiters(queue)

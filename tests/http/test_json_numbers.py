@@ -122,6 +122,44 @@ def test_any_number_is_read_equal_or_not_at_all(text: str) -> None:
         )
 
 
+SHORT = st.tuples(
+    st.sampled_from(["", "-"]),
+    st.integers(0, 10**13).map(str),
+    st.text("0123456789", min_size=1, max_size=15).map(".{}".format),
+).map("".join)
+"""Numbers around the length up to which the fast decoder reads them."""
+
+
+@given(SHORT | DECIMALS)
+def test_both_decoders_read_the_same_number(text: str) -> None:
+    (value,) = parse_json(f"[{text}]".encode())
+    expected = read_decimal(text)
+    assert type(value) is type(expected)
+    if isinstance(expected, float):
+        assert same(value, expected)
+
+
+STRANGE = ("3e5a77bc-0000-4000-8000-0123456789ab", "2026-01-05T00:00:00Z", "1" * 20, ", -0 1e5")
+PLACES = ("{}", " {}", "[{}]", "[\n{}\t]", "[1,{}]", '{{"a":{}}}', '{{"a" : {} }}', '["a"\r, {}]')
+
+
+@given(SHORT | DECIMALS | st.sampled_from([*KEPT_NUMBERS, *UNKEPT_NUMBERS]))
+def test_a_number_is_read_alike_beside_any_string_and_in_any_place(text: str) -> None:
+    (expected,) = parse_json(f"[{text}]".encode())
+    for place in PLACES:
+        for string in STRANGE:
+            body = f'{{"{string}": ["{string}"], "value": {place.format(text)}}}'
+            assert _last(parse_json(body.encode())["value"]) == expected
+        assert _last(parse_json(place.format(text).encode())) == expected
+
+
+def _last(value: Any) -> Any:
+    """The last value in a list or an object, or the value itself."""
+    while isinstance(value, list | dict):
+        value = (list(value.values()) if isinstance(value, dict) else value)[-1]
+    return value
+
+
 @pytest.mark.parametrize(
     ("text", "value"),
     [

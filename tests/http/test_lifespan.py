@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 from fastapi import FastAPI
 
-from backend.errors import NotRunning
+from backend.http.not_running import NotRunning
 from backend.main import create_app
 from config.settings import Settings
 from database.errors import WrongEventLoop

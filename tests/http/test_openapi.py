@@ -11,7 +11,8 @@ from jsonschema_rs import validator_for
 
 from backend.errors import ERROR_TABLE
 from backend.http.openapi import document_text
-from backend.http.route_policy import OPEN
+from backend.http.problems import SHAPES
+from backend.http.route_policy import ANY_TOKEN, OPEN
 from backend.main import create_app
 from backend.routes import POLICIES
 from backend.schemas.problems import Problem
@@ -51,9 +52,12 @@ def test_every_call_that_has_a_scope_is_documented_with_it() -> None:
     assert documented.keys() == POLICIES.keys()
     for route, policy in POLICIES.items():
         operation = documented[route]
-        assert operation["security"] == ([] if policy.scope is OPEN else [{"bearer": []}])
-        assert operation.get("x-scope") == policy.scope
-    assert document()["components"]["securitySchemes"]["bearer"]["scheme"] == "bearer"
+        either: list[dict[str, list[str]]] = [{"bearer": []}, {"session": []}]
+        assert operation["security"] == ([] if policy.scope is OPEN else either)
+        assert operation.get("x-scope", ANY_TOKEN) == (policy.scope or ANY_TOKEN)
+    schemes = document()["components"]["securitySchemes"]
+    assert schemes["bearer"]["scheme"] == "bearer"
+    assert (schemes["session"]["type"], schemes["session"]["in"]) == ("apiKey", "cookie")
 
 
 @pytest.mark.parametrize("call", [c for c in CALLS if c.takes_body], ids=every_call)
@@ -88,8 +92,11 @@ def test_every_call_says_what_it_does_and_answers(call: Call) -> None:
         (media_type,) = response["content"]
         assert media_type == "application/problem+json"
         schema = response["content"][media_type]["schema"]
-        assert schema == {"$ref": "#/components/schemas/Problem"}
-        assert ("Retry-After" in response["headers"]) == (status in ("429", "503"))
+        shapes = {SHAPES.get(code, Problem).__name__ for code in codes}
+        shape = shapes.pop() if len(shapes) == 1 else "Problem"
+        assert schema == {"$ref": f"#/components/schemas/{shape}"}
+        waits = status in ("429", "503") or "idempotency_in_progress" in codes
+        assert ("Retry-After" in response["headers"]) == waits
         assert ("WWW-Authenticate" in response["headers"]) == (status == "401")
 
 
@@ -120,7 +127,7 @@ def test_every_reference_leads_somewhere_and_every_component_is_referred_to() ->
     found = references(document())
     components = {
         f"#/components/{kind}/{name}"
-        for kind in ("schemas", "headers", "responses")
+        for kind in ("schemas", "headers", "parameters", "responses")
         for name in document()["components"][kind]
     }
     assert found == components

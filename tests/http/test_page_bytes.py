@@ -12,16 +12,20 @@ from fastapi import FastAPI
 
 from backend.repositories.paging import MAX_PAGE_BYTES
 from database.engine import Value
+from tests.http.page_rows import (
+    ESCAPED,
+    KEY,
+    NOW,
+    TIMES,
+    configuration_version_row,
+    project_row,
+    run_row,
+    secret_version_row,
+)
 from tests.support.http import make_project, manager_of
 from tests.support.routes import all_calls, make_something_of_everything
 
 PAGE = 4 * 1024 * 1024
-NOW = "2026-01-31T12:00:00.000000Z"
-TIMES = {"created_at": NOW, "updated_at": NOW}
-KEY = "\U0001f511"
-"""Four bytes of UTF-8."""
-ESCAPED = "\x1b"
-"""Six bytes of JSON, as terminals' colours have it."""
 
 
 class Rows:
@@ -86,32 +90,6 @@ async def fill_history(rows: Rows) -> int:
     return 300
 
 
-def run_row(number: int, **fields: Value) -> dict[str, Value]:
-    return {
-        "project_id": 1,
-        "run_number": number + 2,
-        "target_text": f"run {number}",
-        "metadata": json.dumps({"text": '"' * 1000}),
-        **TIMES,
-        **fields,
-    }
-
-
-def project_row(number: int) -> dict[str, Value]:
-    name = f"{number:04}{KEY * 200}"
-    return {
-        "name": name,
-        "name_key": name,
-        "github_owner": "acme",
-        "owner_key": "acme",
-        "github_repo": f"r{number}",
-        "repo_key": f"r{number}",
-        "search_text": name,
-        "webhook_url": f"https://x/{KEY * 2000}",
-        **TIMES,
-    }
-
-
 @dataclass(frozen=True)
 class Case:
     """A list, and rows for it."""
@@ -123,6 +101,19 @@ class Case:
     params: str = ""
 
 
+LARGE_ENTRIES = fill(
+    "audit_entries",
+    600,
+    lambda n: {
+        "id": 1000 + n,
+        "at": NOW,
+        "actor": KEY * 255,
+        "action": "x" * 100,
+        "target": KEY * 500,
+        "mac": "0" * 64,
+    },
+)
+
 LISTS: dict[str, Case] = {
     "/api/projects": Case(fill("projects", 700, project_row), "/api/projects"),
     "/api/agent-runs": Case(
@@ -131,6 +122,23 @@ LISTS: dict[str, Case] = {
     ),
     "/api/projects/{project_id}/secrets": Case(
         fill_secrets, "/api/projects/1/secrets", several=False
+    ),
+    "/api/projects/{project_id}/configuration/versions": Case(
+        fill(
+            "configuration_versions",
+            60,
+            configuration_version_row,
+        ),
+        "/api/projects/1/configuration/versions",
+    ),
+    "/api/projects/{project_id}/secrets/{key}/versions": Case(
+        fill(
+            "secret_versions",
+            600,
+            secret_version_row,
+        ),
+        "/api/projects/1/secrets/KEY/versions",
+        several=False,
     ),
     "/api/logs": Case(
         fill(
@@ -234,22 +242,8 @@ LISTS: dict[str, Case] = {
         ),
         "/api/tokens",
     ),
-    "/api/audit": Case(
-        fill(
-            "audit_entries",
-            600,
-            lambda n: {
-                "id": 1000 + n,
-                "at": NOW,
-                "actor": KEY * 255,
-                "action": "x" * 100,
-                "target": KEY * 500,
-                "mac": "0" * 64,
-            },
-        ),
-        "/api/audit",
-        several=False,
-    ),
+    "/api/audit": Case(LARGE_ENTRIES, "/api/audit", several=False),
+    "/api/events": Case(LARGE_ENTRIES, "/api/events", several=False),
     "/api/backups": Case(fill("agent_runs", 1, run_row), "/api/backups", several=False),
 }
 

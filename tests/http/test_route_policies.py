@@ -47,6 +47,8 @@ def test_no_other_route_is_open_than_those_that_need_to_be() -> None:
         ("GET", "/"),
         ("GET", "/health"),
         ("GET", "/ready"),
+        # Its body has the token.
+        ("POST", "/api/session"),
         # A signature stands in for the token.
         ("POST", "/api/webhooks/{webhook_id}/deliveries/github"),
     }

@@ -64,9 +64,14 @@ def test_it_finds_the_first_route_that_matches(application: FastAPI) -> None:
                 assert route == first(others, scope), (method, path)
                 assert child_scope == route.matches(scope)[1]
                 found.add((method, route.path_format))
+                assert table.direct_handler(scope) is getattr(route, "direct", None)
+                if getattr(route, "direct", None) is not None:
+                    assert scope == {**scope_of(method, path), **child_scope}
             else:
                 assert match is Match.NONE
                 assert child_scope == {}
+                assert table.direct_handler(scope) is None
+                assert scope == scope_of(method, path)
     assert found == set(POLICIES)
 
 

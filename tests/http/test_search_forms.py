@@ -87,7 +87,7 @@ async def test_the_parts_of_a_search_follow_a_change(client: httpx.AsyncClient) 
 @pytest.mark.parametrize("text", TEXTS)
 async def test_a_word_of_a_log_is_found_in_any_form(client: httpx.AsyncClient, text: str) -> None:
     for form in FORMS:
-        sent = log(f"before {normalize(form, text)} after")
+        sent = log(normalize(form, f"before {text} ≠ after"))
         assert (await client.post("/api/logs", json=sent)).status_code == 201
     for form in FORMS:
         for q in (f"{normalize(form, text)} AFTER", normalize(form, f"--- {text} ≠ ¿")):

@@ -34,8 +34,14 @@ IN_ITEMS = {"project_id", "key"}
 LISTS = [
     call for call in CALLS if call.method == "POST" and call.template in READ and call.needs_body
 ]
-# Whoever sends a run wants a new one: what became of another one is none of it.
-NOT_MADE = {"/api/agent-runs", "/api/projects/{project_id}/secrets"}
+# A client that sends a run wants a new one, without what became of another.
+NOT_MADE = {
+    "/api/agent-runs",
+    "/api/projects/{project_id}/agent-runs",
+    "/api/projects/{project_id}/secrets",
+    # A session, which has lists of its own.
+    "/api/session",
+}
 TEXTS = {"result": "r", "error_message": "e"}
 
 

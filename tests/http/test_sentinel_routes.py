@@ -27,16 +27,25 @@ from tests.support.routes import Call, calls, send
 
 SECRET_FIELDS = {"value", "secret_token"}
 OTHER_CORE = "~'\u00fc\U0001f5dd\\w5Q/~\U0001f5dd"
-REVEALING = "/api/projects/{project_id}/secrets/{key}/value"
+REVEALING = {
+    "/api/projects/{project_id}/secrets/{key}/value",
+    "/api/projects/{project_id}/secrets/{key}/versions/{version}/value",
+}
 PLANTED = "PLANTED"
 NOT_DONE = {
     # Its body is signed; `Resources` has sent one delivery.
     ("POST", "/api/webhooks/{webhook_id}/deliveries/github"),
-    # When these are called, the run has no lease and has ended.
+    # It takes a token, and the planted value is none.
+    ("POST", "/api/session"),
+    # When it is called, the run has no lease.
     ("POST", "/api/agent-runs/{run_id}/heartbeat"),
-    ("POST", "/api/agent-runs/{run_id}/cancel"),
 }
 """The routes that are only refused in this test."""
+ENDINGS = {
+    ("POST", "/api/agent-runs/{run_id}/cancel"),
+    ("POST", "/api/agent-runs/{run_id}/transitions"),
+}
+"""Of these, the one that ends the run succeeds: which, depends on the run's status by then."""
 
 
 def leaves(body: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
@@ -143,7 +152,7 @@ class Tour:
             self.answered.add((call.method, call.template))
         for name, value in response.headers.raw:
             self.answers += name + b": " + value + b"\n"
-        if not (call.template == REVEALING and response.is_success):
+        if not (call.template in REVEALING and response.is_success):
             self.answers += response.content + b"\n"
 
 
@@ -184,7 +193,9 @@ async def test_no_route_puts_a_value_anywhere(
     for call in routes:
         await tour.visit(call)
     assert tour.visited == POLICIES.keys()
-    assert tour.visited - tour.answered == NOT_DONE
+    left = tour.visited - tour.answered
+    assert left - ENDINGS == NOT_DONE
+    assert len(left & ENDINGS) == 1
     metrics = (await client.get("/metrics")).content
     copied = run("backup", tmp_path / "copy.db", "--data-dir", serving.directory, cwd=tmp_path)
     assert copied.status == 0, copied.err

@@ -137,8 +137,10 @@ def test_a_process_that_stood_still_closes_no_connection_for_it(
         "_start_asgi_task",
         "_unset_keepalive_if_required",
         "on_body",
+        "on_headers_complete",
         "on_message_begin",
         "on_message_complete",
+        "on_response_complete",
         "pause_writing",
         "send_400_response",
         "timeout_keep_alive_handler",
@@ -169,6 +171,27 @@ def test_a_head_byte_by_byte_is_closed_within_ten_seconds(
             # From the first byte after an answer, the timeout of idle connections no longer
             # applies.
             drip(slow, more)
+        for _ in range(TEN):
+            clock.advance(1)
+            drip(slow, more)
+        assert is_closed(slow)
+
+
+@pytest.mark.parametrize("more", [b"\r\n", b"x"], ids=["empty lines", "a second head"])
+def test_a_connection_is_idle_after_a_kept_answer_until_it_sends_more(
+    server: RunningServer, clock: TickingClock, token: str, more: bytes
+) -> None:
+    get = "GET /api/projects/1 HTTP/1.1\r\nHost: strongroom.test\r\nAuthorization: Bearer "
+    with server.client(token) as client, connected(server) as slow:
+        client.post("/api/projects", json=new_project())
+        client.get("/api/projects/1")
+        for _ in range(2):
+            slow.sendall(f"{get}{token}\r\n\r\n".encode())
+            assert slow.recv(65536).startswith(b"HTTP/1.1 200 ")
+            for _ in range(2 * TEN):
+                clock.advance(1)
+            assert not is_closed(slow)
+        drip(slow, b"GET /health HTTP/1.1\r\nX-Long: " if more == b"x" else more)
         for _ in range(TEN):
             clock.advance(1)
             drip(slow, more)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from fastapi import FastAPI
 
-from backend.errors import NotRunning
+from backend.http.not_running import NotRunning
 from backend.http.state import AppState, state_of
 from backend.main import create_app
 from config.settings import Settings

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from backend.http.route_policy import OPEN
+from backend.http.route_policy import ANY_TOKEN, OPEN
 from backend.main import create_app
 from backend.routes import POLICIES
 from backend.schemas.tokens import TokenCreate
@@ -29,7 +29,7 @@ from tests.support.http import (
 GUARDED: list[tuple[str, str, str]] = sorted(
     (method, path, policy.scope)
     for (method, path), policy in POLICIES.items()
-    if policy.scope is not OPEN and not policy.is_open_on_loopback
+    if policy.scope not in (OPEN, ANY_TOKEN) and not policy.is_open_on_loopback
 )
 WITH_BODY = [route[:2] for route in GUARDED if route[0] in ("POST", "PUT", "PATCH")]
 MakeClient = Callable[..., Awaitable[httpx.AsyncClient]]
@@ -65,11 +65,13 @@ async def test_without_a_token_no_call_answers(stranger: httpx.AsyncClient) -> N
 
 async def test_every_call_needs_its_own_scope_and_names_it(holder_of: MakeClient) -> None:
     every = {scope for _, _, scope in GUARDED} - {ADMIN}
-    limited = {scope: await holder_of(*every - {scope}) for scope in every}
+    groups = {(scope, *POLICIES[method, path].or_scopes) for method, path, scope in GUARDED}
+    limited = {group: await holder_of(*every.difference(group)) for group in groups}
     for method, path, scope in GUARDED:
         if scope not in every:
             continue
-        response = await limited[scope].request(method, address(path))
+        group = scope, *POLICIES[method, path].or_scopes
+        response = await limited[group].request(method, address(path))
         document = problem(response, "forbidden")
         assert document["scope"] == scope
         assert scope in document["detail"]

@@ -336,8 +336,8 @@ async def test_a_purge_destroys_the_project_s_keys(tmp_path: Path) -> None:
 async def test_whatever_is_sealed_is_known_to_the_rotation(tmp_path: Path) -> None:
     runtime = await started(tmp_path, OLD)
     rows = runtime.manager.execute_query(
-        "SELECT m.name AS name FROM sqlite_master AS m, pragma_foreign_key_list(m.name) AS f"
-        " WHERE m.type = 'table' AND f.\"table\" = 'project_keys'"
+        "SELECT m.name AS name FROM sqlite_master AS m, pragma_table_info(m.name) AS f"
+        " WHERE m.type = 'table' AND f.name = 'project_key_id'"
     )
     assert {row["name"] for row in rows} == {kind.table for kind in SEALED_KINDS}
     await runtime.stop()

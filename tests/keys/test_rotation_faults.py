@@ -139,5 +139,6 @@ async def test_over_http_it_answers_when_it_is_over(client: httpx.AsyncClient) -
         "installation": True,
         "project_keys": 1,
         "secrets": 1,
+        "answer_keys": 0,
         "removable": False,
     }

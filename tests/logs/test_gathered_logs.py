@@ -13,7 +13,6 @@ import pytest
 from backend.errors import ProjectNotFound
 from backend.repositories import log_blocks
 from backend.repositories.retention_repository import LOGS, Cutoff
-from backend.repositories.system_log_repository import SystemLogRepository
 from backend.schemas.logs import LogEntry
 from database.engine import Row
 from database.errors import DatabaseFull
@@ -21,6 +20,7 @@ from database.sqlite.async_pool import AsyncConnectionPool
 from tests.database.engine import Gate, until_waiting
 from tests.support.api import Api
 from tests.support.clocks import SetClock
+from tests.support.log_index import index_agrees
 from tests.support.logs import log
 
 Work = Coroutine[Any, Any, Any]
@@ -66,14 +66,9 @@ def logs_of(api: Api, *messages: str, **fields: Any) -> Work:
 
 async def rows(api: Api) -> Sequence[Row]:
     """All stored logs, after a check that their index has exactly their words."""
-    pool = api.service.db_manager.async_pool
-
-    async def check() -> bool:
-        async with pool.transaction() as tx:
-            return await SystemLogRepository(api.service.db_manager).using(tx).index.check(tx)
-
-    assert await pool.run_unit(check)
-    return await pool.fetch_all("SELECT * FROM system_logs ORDER BY id")
+    manager = api.service.db_manager
+    assert await asyncio.to_thread(index_agrees, manager)
+    return await manager.async_pool.fetch_all("SELECT * FROM system_logs ORDER BY id")
 
 
 async def messages(api: Api) -> list[str]:

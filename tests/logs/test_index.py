@@ -1,5 +1,6 @@
 """The full-text index agrees with the table, whatever happens to either."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -9,6 +10,7 @@ from backend.services.base import UnitsOfWork, unit_of_work
 from database.connection_manager import DatabaseManager
 from tests.support.api import Api
 from tests.support.clocks import SetClock
+from tests.support.log_index import index_agrees
 from tests.support.logs import log, messages, send
 
 ROW: NewLog = ("INFO", 20, "words of a row", "part", "{}", "c-1", None, None)
@@ -45,13 +47,7 @@ class Failing(UnitsOfWork):
 
 async def agrees(manager: DatabaseManager) -> bool:
     """Whether the index agrees with the table."""
-    pool = manager.async_pool
-
-    async def check() -> bool:
-        async with pool.transaction() as tx:
-            return await SystemLogRepository(manager).using(tx).index.check(tx)
-
-    return await pool.run_unit(check)
+    return await asyncio.to_thread(index_agrees, manager)
 
 
 @pytest.fixture
@@ -201,7 +197,7 @@ async def test_tidying_the_index_changes_nothing(api: Api, clock: SetClock) -> N
     more = True
     while more:
         async with api.service.db_manager.async_transaction() as tx:
-            more = await repository.index.tidy(tx, begin=rounds == 0)
+            more = await repository.using(tx).tidy_index(begin=rounds == 0)
         rounds += 1
         assert rounds < 100
     assert await agrees(api.service.db_manager)

@@ -1,5 +1,6 @@
 """Every list of logs finds its rows through an index, in the list's order."""
 
+import asyncio
 import re
 from itertools import product
 
@@ -8,6 +9,7 @@ import pytest
 from backend.repositories.log_blocks import BLOCK, store_blocks
 from backend.repositories.system_log_repository import LogFilter, Removal, SystemLogRepository
 from models import LogLevel
+from tests.logs.moves import make_earlier_logs
 from tests.support.api import Api
 from tests.support.logs import log, send
 from tests.support.plans import Explaining, is_careless
@@ -78,6 +80,39 @@ async def test_no_page_of_logs_scans_or_sorts(
         wrong = careless(steps)
         assert wrong == [] or (everything and wrong == [_ROW_BY_ROW]), (filter, steps)
     assert len(FILTERS) == 768
+
+
+@pytest.fixture
+async def half_moved(api: Api) -> Explaining:
+    """An executor over a database some of whose logs are in the index of an earlier version."""
+    await send(api, *(log(f"word {n}", "ERROR", project_id=1) for n in range(20)))
+    await asyncio.to_thread(make_earlier_logs, api.service.db_manager.config.path)
+    await api.service.log_indexing.move(5)
+    return Explaining(api.service.db_manager.async_pool)
+
+
+@pytest.mark.parametrize("after", [None, (18,), (10,)])
+async def test_no_page_scans_or_sorts_while_logs_are_moved(
+    api: Api, half_moved: Explaining, after: tuple[int] | None
+) -> None:
+    logs = SystemLogRepository(api.service.db_manager).using(half_moved)
+    for filter in FILTERS[::7]:
+        await logs.page(filter, limit=50, after=after)
+        steps = half_moved.steps()
+        everything = filter.project_ids == () or filter == LogFilter(
+            since=filter.since, until=filter.until
+        )
+        wrong = careless(steps)
+        assert wrong == [] or (everything and wrong == [_ROW_BY_ROW]), (filter, steps)
+
+
+async def test_moving_logs_reads_no_others(api: Api, half_moved: Explaining) -> None:
+    logs = SystemLogRepository(api.service.db_manager).using(half_moved)
+    assert await logs.index.move(5) == 5
+    assert await logs.index.progress() is not None
+    # Some of both indexes.
+    await logs.remove([2, 3, 19, 20])
+    assert careless(half_moved.steps()) == []
 
 
 @pytest.mark.shared

@@ -1,6 +1,9 @@
 """Words in messages: which logs match, and that a search text is never a query language."""
 
 import asyncio
+import re
+from collections.abc import Iterator
+from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
@@ -30,6 +33,13 @@ async def searched(shared_api: Api) -> Api:
         log("the word l40 and p1 and c61 in a message"),
         log("日本語 のログ"),
         log('say "hello" to NEAR and OR'),
+        log("测试失败"),
+        log("部署v1.2.3完成 OK"),
+        log("\x1b[31mERROR\x1b[0m on \x1b]8;;https://ci.example/\x1b\\a link\x1b]8;;\x1b\\"),
+        log("failed 🔥"),
+        log("built with C++"),
+        log("opened C:\\"),
+        log("การเชื่อมต่อล้มเหลว"),
     )
     return shared_api
 
@@ -80,6 +90,42 @@ async def searched(shared_api: Api) -> Api:
         ('"hello"', 1),
         ('"say hello', 1),
         ("(hello)", 1),
+        # Scripts without spaces.
+        ("失败", 1),
+        ("败", 1),
+        ("测 败", 1),
+        ("测试失败", 1),
+        ("试失", 1),
+        ("失试", 0),
+        ("测失", 0),
+        ("語", 1),
+        ("本語", 1),
+        ("日語", 0),
+        ("ล้มเหลว", 1),
+        ("เหลวล้ม", 0),
+        ("部署", 1),
+        ("v1.2.3", 1),
+        ("v1.2", 1),
+        ("v1.3", 0),
+        ("V1.2.3完成", 1),
+        ("署v1", 1),
+        ("ok", 1),
+        # Escapes of terminals.
+        ("error", 1),
+        ("31mERROR", 0),
+        ("\x1b[1mERROR", 1),
+        ("example", 0),
+        ("link", 1),
+        # Symbols and emoji.
+        ("🔥", 1),
+        ("🔥 failed", 1),
+        ("🚒", 0),
+        ("C++", 1),
+        ("c+", 1),
+        ("+", 1),
+        ("C+++", 0),
+        ("C:\\", 2),
+        ("=", 0),
         # A text without a letter or digit.
         ("--- hello ???", 1),
         ("---", 0),
@@ -88,8 +134,8 @@ async def searched(shared_api: Api) -> Api:
         ("*", 0),
         ("'; DROP TABLE system_logs; --", 0),
         # An empty search filters nothing.
-        ("", 7),
-        (" \t\n", 7),
+        ("", 14),
+        (" \t\n", 14),
     ],
 )
 async def test_a_search_finds_messages_with_all_its_words(
@@ -157,3 +203,33 @@ def test_a_message_is_found_by_its_own_words(
         assert (await messages(walk_api, q=text, limit=1)) == [message]
 
     walker.run(send_and_search())
+
+
+async def test_a_message_is_stored_as_it_was_sent(api: Api) -> None:
+    message = "\x1b[31mERROR\x1b[0m 测试失败 e\u0301 🔥 C++\r\n"
+    await send(api, log(message))
+    assert await messages(api, q="error é 失 🔥") == [message]
+
+
+def documented() -> Iterator[tuple[str, list[str], list[str]]]:
+    """The messages of the table in docs/logs.md, with what finds them and what does not."""
+    page = (Path(__file__).parents[2] / "docs" / "logs.md").read_text(encoding="utf-8")
+    table = page.partition("| message | is found by | but not by |")[2].partition("\n\n")[0]
+    for line in table.splitlines()[2:]:
+        cells = [
+            [part.replace("\\x1b", "\x1b") for part in re.findall("`([^`]+)`", cell)]
+            for cell in re.split(r"(?<=`) \| (?=`)", line)
+        ]
+        [[message], found, not_found] = cells
+        yield message, found, not_found
+
+
+async def test_the_table_in_the_docs_is_right(api: Api) -> None:
+    rows = list(documented())
+    assert len(rows) == 11
+    await send(api, *(log(message) for message, _, _ in rows))
+    for message, found, not_found in rows:
+        for text in found:
+            assert message in await messages(api, q=text), text
+        for text in not_found:
+            assert message not in await messages(api, q=text), text

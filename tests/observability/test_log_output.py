@@ -35,7 +35,7 @@ class Pipe:
     def offer(self, number: int, begin: int = 0) -> None:
         """Offer `number` numbered lines."""
         for count in range(begin, begin + number):
-            self.output.offer(b"line %d\n" % count)
+            self.output.offer([b"line %d\n" % count])
 
     def fill(self) -> None:
         """Fill the pipe, so that offered lines wait until something is read."""

@@ -9,9 +9,10 @@ from collections.abc import Callable
 import pytest
 
 from backend.repositories import Repositories
-from backend.repositories.agent_run_repository import LARGE_COLUMNS, RunFilter
+from backend.repositories.agent_run_repository import LARGE_COLUMNS
 from backend.repositories.paging import json_members
-from backend.repositories.project_repository import ProjectFilter
+from backend.repositories.project_pages import ProjectFilter
+from backend.repositories.run_pages import RunFilter
 from database.connection_manager import DatabaseManager
 from database.engine import Params, Row
 from models import AgentRun, Project, TestResult
@@ -89,8 +90,12 @@ async def test_objects_and_nulls_come_out_as_they_went_in(manager: DatabaseManag
     await repositories.runs.create(
         {"project_id": project.id, "run_number": 1, "target_text": "t", "metadata": metadata}
     )
-    (model,) = (await repositories.runs.page(RunFilter(), limit=5, after=None)).items
-    (text,) = (await repositories.runs.json_page(RunFilter(), limit=5, after=None)).items
+    (model,) = (
+        await repositories.runs.page(RunFilter(), sort="-created_at", limit=5, after=None)
+    ).items
+    (text,) = (
+        await repositories.runs.json_page(RunFilter(), sort="-created_at", limit=5, after=None)
+    ).items
     shown = json.loads(text)
     assert shown == model.model_dump(mode="json")
     assert list(shown["metadata"].items()) == list(metadata.items())
@@ -155,7 +160,9 @@ async def test_no_more_is_read_than_a_page_has(manager: DatabaseManager, limit: 
 
     for _ in range(8):
         await manager.async_pool.run_read(count)
-    page = await repositories.runs.using(counting).json_page(RunFilter(), limit=limit, after=None)
+    page = await repositories.runs.using(counting).json_page(
+        RunFilter(), sort="-created_at", limit=limit, after=None
+    )
     assert len(page.items) == min(limit, 4)
     assert counting.read < 6_000_000
     # Reading all forty rows takes more than twenty-five operations.
@@ -173,7 +180,9 @@ async def test_a_large_item_takes_the_memory_of_its_bytes(manager: DatabaseManag
         )
     tracemalloc.start()
     try:
-        page = await repositories.runs.json_page(RunFilter(), limit=5, after=None)
+        page = await repositories.runs.json_page(
+            RunFilter(), sort="-created_at", limit=5, after=None
+        )
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

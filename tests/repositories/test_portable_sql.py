@@ -75,9 +75,8 @@ async def test_a_run_that_is_not_pending_any_more_is_not_claimed(
     repositories: Repositories,
 ) -> None:
     run = await repositories.runs.create({"project_id": 1, "run_number": 1, "target_text": "t"})
-    claimed = await repositories.runs.claim(run.id, LEASE)
-    assert claimed is not None
-    assert claimed.status is RunStatus.RUNNING
-    for id in (run.id, 99):
-        assert await repositories.runs.claim(id, LEASE) is None
-    assert await repositories.runs.get_by_id(run.id) == claimed
+    [claimed] = await repositories.runs.claim({run.id: LEASE})
+    assert claimed["status"] == RunStatus.RUNNING
+    assert await repositories.runs.claim({run.id: LEASE, 99: LEASE}) == []
+    stored = await repositories.runs.get_by_id(run.id)
+    assert stored == repositories.runs.model(claimed)

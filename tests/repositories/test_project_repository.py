@@ -8,7 +8,8 @@ import pytest
 
 from backend.errors import ProjectExists
 from backend.repositories import Repositories
-from backend.repositories.project_repository import ProjectFilter, contains
+from backend.repositories.part_search import contains
+from backend.repositories.project_pages import ProjectFilter
 from database.connection_manager import DatabaseManager
 from models import Project, ProjectStatus
 from tests.repositories.project_keys import add_key

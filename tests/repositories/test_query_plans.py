@@ -8,9 +8,8 @@ import itertools
 import pytest
 
 from backend.errors import ProjectExists
-from backend.repositories import Repositories
-from backend.repositories.project_repository import SORT_COLUMNS, ProjectFilter
-from backend.repositories.project_secrets_repository import SealedSecret
+from backend.repositories import Repositories, part_search
+from backend.repositories.project_pages import SORT_COLUMNS, ProjectFilter
 from backend.repositories.schema_version import schema_version
 from database.connection_manager import DatabaseManager
 from models import ProjectStatus
@@ -79,23 +78,19 @@ async def test_no_statement_about_one_thing_scans_or_sorts(
     await settings.upsert(1, {"branch_name": "b"})
     await secrets.get(1, "A")
     await projects.is_live(1)
-    await secrets.present_values(1, ["A", "B", "C"])
+    await secrets.rows_of(1, ["A", "B", "C"])
     await secrets.all_of(1)
     await secrets.page(1, as_it_is, limit=1, after=None)
     await secrets.page(1, as_it_is, limit=1, after=(2,))
     await secrets.replace(1, version=2, project_key_id=1, ciphertext="new")
     # Both secrets are under other keys than before, so both statements run.
     for key_id in (2, 1):
-        present = await secrets.present_values(1, ["A", "B"])
-        await secrets.replace_all(
-            1,
-            [
-                (SealedSecret(name, value.version + 1, key_id, "newer"), value)
-                for name, value in present.items()
-            ],
-        )
+        present = await secrets.rows_of(1, ["A", "B"])
+        await secrets.replace_all([(row, key_id, "newer") for row in present.values()])
     await secrets.remove(1, "A")
     await keys.current_project_key(1)
+    await keys.of_live_projects([1])
+    await keys.of_live_projects([1, 2, 3])
     await keys.project_keys_of(1)
     await keys.project_keys_after(0, 5)
     await keys.set_wrapped(1, "master", "wrapped")
@@ -152,21 +147,126 @@ async def test_active_projects_are_read_in_their_order(
     assert careless(explaining) == []
 
 
+STATE = {
+    "SEARCH s USING INTEGER PRIMARY KEY (rowid=?)",
+    "SCALAR SUBQUERY 1",
+    # The greatest id is the last row of the table.
+    "SEARCH projects",
+}
+"""How far the index has got."""
+
+
+def virtual(step: str) -> bool:
+    """Whether a step asks the index, which has a plan of its own."""
+    return " VIRTUAL TABLE INDEX " in step
+
+
+async def searching(
+    repositories: Repositories, explaining: Explaining, filter: ProjectFilter, sort: str
+) -> list[list[str]]:
+    """The plans of the statements of a search, except for the first, which reads the state."""
+    projects = repositories.using(explaining).projects
+    explaining.plans.clear()
+    for after in (None, ("o1" if "name" in sort else "2026-01-31T12:00:00.000000Z", 5)):
+        await projects.page(filter, sort=sort, limit=5, after=after)
+    plans = [plan for _, plan in explaining.plans]
+    states = [plan for plan in plans if set(plan) == STATE]
+    assert len(states) == 2
+    return [plan for plan in plans if plan not in states]
+
+
+@pytest.fixture
+async def indexed(repositories: Repositories, explaining: Explaining) -> Repositories:
+    """The repositories, with four of six projects indexed."""
+    await repositories.using(explaining).project_index.index_next(4, 10_000)
+    assert careless(explaining) == []
+    return repositories
+
+
+@pytest.mark.parametrize("sort", SORTS)
+async def test_a_search_for_what_few_have_reads_those_and_what_is_not_indexed(
+    indexed: Repositories, explaining: Explaining, sort: str
+) -> None:
+    for statuses, owner, text in itertools.product(STATUSES, (None, "o1"), ("p", "o1", "o1/r")):
+        filter = ProjectFilter(statuses=statuses, owner=owner, text=text)
+        plans = await searching(indexed, explaining, filter, sort)
+        for plan in plans[1::2]:
+            own = [step for step in plan if not virtual(step)]
+            assert own == [
+                "MATERIALIZE found",
+                "COMPOUND QUERY",
+                "LEFT-MOST SUBQUERY",
+                "UNION USING TEMP B-TREE",
+                "SEARCH projects USING INTEGER PRIMARY KEY (rowid>?)",
+                "SCAN found",
+                "SEARCH projects USING INTEGER PRIMARY KEY (rowid=?)",
+                "USE TEMP B-TREE FOR ORDER BY",
+            ]
+
+
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Numbers so small that everything is common."""
+    for name in ("FEW_ROWS", "FEW_OF_SHORT_PART", "SOME_ROWS"):
+        monkeypatch.setattr(part_search, name, 1)
+
+
+@pytest.mark.usefixtures("few")
+@pytest.mark.parametrize("sort", ["created_at", "-created_at"])
+async def test_what_many_have_is_read_in_the_order_of_ids_as_far_as_the_page_needs(
+    indexed: Repositories, explaining: Explaining, sort: str
+) -> None:
+    plans = await searching(indexed, explaining, ProjectFilter(text="o1/r"), sort)
+    for plan in plans[1::2]:
+        own = [step for step in plan if not virtual(step)]
+        assert own == [
+            "MERGE (UNION ALL)",
+            "LEFT",
+            "CO-ROUTINE part0",
+            "SEARCH projects USING INTEGER PRIMARY KEY (rowid=?)",
+            "SCAN part0",
+            # At most one page of rows.
+            "USE TEMP B-TREE FOR ORDER BY",
+            "RIGHT",
+            "CO-ROUTINE part1",
+            "SEARCH projects USING INTEGER PRIMARY KEY (rowid>?)",
+            "USE TEMP B-TREE FOR ORDER BY",
+            "SCAN part1",
+            "USE TEMP B-TREE FOR ORDER BY",
+        ]
+
+
+@pytest.mark.usefixtures("few")
 @pytest.mark.parametrize("sort", SORTS)
 async def test_a_search_walks_its_list_in_order_until_the_page_is_full(
-    repositories: Repositories, explaining: Explaining, sort: str
+    indexed: Repositories, explaining: Explaining, sort: str
 ) -> None:
-    projects = repositories.using(explaining).projects
-    for statuses, owner in itertools.product(STATUSES, (None, "o1")):
-        filter = ProjectFilter(statuses=statuses, owner=owner, text="p")
-        await projects.page(filter, sort=sort, limit=5, after=None)
-        for step in explaining.steps():
-            if step in MERGING:
-                continue
-            # A search for a part of a name has no index: it walks the list's index, without a sort,
-            # until the page is full.
-            assert " USING INDEX projects_" in step
-            assert "TEMP B-TREE" not in step
+    for statuses, owner, text in itertools.product(STATUSES, (None, "o1"), ("p", "o1/r")):
+        if sort.endswith("created_at") and not statuses and owner is None and len(text) > 2:
+            continue
+        filter = ProjectFilter(statuses=statuses, owner=owner, text=text)
+        plans = await searching(indexed, explaining, filter, sort)
+        walks = [plan for plan in plans if not any(map(virtual, plan)) and "SCAN found" not in plan]
+        assert len(walks) >= 4
+        for plan in walks:
+            for step in plan:
+                if step in MERGING:
+                    continue
+                # It walks the list's index, without a sort, from the page's beginning to the last
+                # row that it may read.
+                assert " INDEX projects_" in step
+                assert "TEMP B-TREE" not in step
+
+
+async def test_the_index_follows_without_a_scan(
+    indexed: Repositories, explaining: Explaining
+) -> None:
+    index = indexed.using(explaining).project_index
+    await index.index_next(5, 10_000)
+    await indexed.using(explaining).projects.update(1, {"name": "x", "github_owner": "y"})
+    await indexed.using(explaining).projects.purge(2)
+    await index.tidied(1)
+    assert careless(explaining) == []
 
 
 async def test_a_token_for_few_projects_reads_no_others(

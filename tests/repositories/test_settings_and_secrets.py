@@ -4,8 +4,8 @@ import pytest
 
 from backend.errors import SecretExists
 from backend.repositories import Repositories
-from backend.repositories.guarded_rows import SECRETS
-from backend.repositories.project_secrets_repository import SealedSecret, StoredSecret
+from backend.repositories.guarded_kinds import SECRETS
+from backend.repositories.project_secrets_repository import SecretRow, StoredSecret
 from database.errors import ForeignKeyViolation, InvalidValue, UniqueViolation
 from models import Project, ProjectSecret
 from tests.repositories.project_keys import add_key, as_it_is
@@ -78,8 +78,8 @@ async def test_what_is_not_there_is_none(repositories: Repositories, key_id: int
     for project_id, name in ((1, "B"), (2, "A"), (1, "a")):
         assert await repositories.secrets.get(project_id, name) is None
         assert await repositories.secrets.remove(project_id, name) is False
-    assert await repositories.secrets.present_values(1, []) == {}
-    assert await repositories.secrets.present_values(2, ["A"]) == {}
+    assert await repositories.secrets.rows_of(1, []) == {}
+    assert await repositories.secrets.rows_of(2, ["A"]) == {}
 
 
 async def test_a_key_is_added_once(repositories: Repositories, key_id: int) -> None:
@@ -122,16 +122,10 @@ async def test_many_are_replaced_whichever_key_they_were_under(
     new = await add_key(repositories, 1, "master")
     later = clock.advance()
     replace_all = repositories.secrets.replace_all
-    present = await repositories.secrets.present_values(1, ["A", "B"])
-    await replace_all(1, [(SealedSecret("B", 2, new, "B2"), present["B"])])
-    present = await repositories.secrets.present_values(1, ["A", "B"])
-    rows = await replace_all(
-        1,
-        [
-            (SealedSecret("A", 2, new, "A2"), present["A"]),
-            (SealedSecret("B", 3, new, "B3"), present["B"]),
-        ],
-    )
+    present = await repositories.secrets.rows_of(1, ["A", "B"])
+    await replace_all([(present["B"], new, "B2")])
+    present = await repositories.secrets.rows_of(1, ["A", "B"])
+    rows = await replace_all([(present[key], new, f"{key}{n}") for key, n in (("A", 2), ("B", 3))])
     assert {row.id: row.values for row in rows} == await repositories.guarded_rows.values(
         SECRETS, [row.id for row in rows if row.id is not None]
     )
@@ -149,13 +143,43 @@ async def test_many_are_replaced_whichever_key_they_were_under(
     assert stored.secret.updated_at == later
 
 
+async def test_any_number_is_replaced_wherever_the_rows_are(
+    repositories: Repositories, key_id: int, clock: SetClock
+) -> None:
+    names = [f"K{number}" for number in range(40)]
+    for name in names:
+        await add(repositories, key_id, name)
+    # Neighbours in one order, neighbours in another, and rows far from one another.
+    for some in (names[:35], names[20:3:-1], names[::7], names[:1]):
+        before = await repositories.secrets.rows_of(1, names)
+        clock.advance()
+        texts = {name: f"{name} at {clock.text()}" for name in some}
+        rows = await repositories.secrets.replace_all(
+            [(before[name], key_id, text) for name, text in texts.items()]
+        )
+        expected = {
+            name: row._replace(
+                ciphertext=texts[name], updated_at=clock.text(), version=row.version + 1
+            )
+            if name in texts
+            else row
+            for name, row in before.items()
+        }
+        assert await repositories.secrets.rows_of(1, names) == expected
+        assert [row.values for row in rows] == [expected[name] for name in some]
+
+
 async def test_many_are_found_by_their_keys(repositories: Repositories, key_id: int) -> None:
     for name in ("A", "B", "C"):
         await add(repositories, key_id, name)
-    found = await repositories.secrets.present_values(1, ["C", "A", "absent"])
+    found = await repositories.secrets.rows_of(1, ["C", "A", "absent"])
     assert sorted(found) == ["A", "C"]
-    assert found["C"][1:4] == (1, "sealed C", key_id)
-    assert "sealed" not in repr(found)
+    row = found["C"]
+    stored = await repositories.secrets.get(1, "C")
+    assert stored is not None
+    assert (row.id, row.key_name, row.ciphertext) == (stored.secret.id, "C", "sealed C")
+    assert "sealed" not in repr(row)
+    assert SecretRow._fields == SECRETS.columns
 
 
 async def test_pages_are_newest_first(repositories: Repositories, key_id: int) -> None:

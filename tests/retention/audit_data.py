@@ -6,7 +6,8 @@ from contextlib import closing
 from pathlib import Path
 
 from backend.repositories.audit_repository import UnnumberedRow
-from backend.repositories.guarded_rows import PROJECTS, GuardedRow
+from backend.repositories.guarded_kinds import PROJECTS
+from backend.repositories.guarded_rows import GuardedRow
 from backend.schemas.retention import Removed
 from backend.services.audit.verification import verify_audit
 from backend.services.database_service import DatabaseService

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from backend.repositories.webhook_delivery_repository import NewDelivery
 from backend.schemas.retention import Limit, RetentionLimits
 from database.connection_manager import DatabaseManager
 from tests.support.api import Api, Json
@@ -52,15 +53,8 @@ async def webhook(api: Api) -> int:
 async def deliveries(api: Api, webhook_id: int, *guids: str, payload: str = "{}") -> None:
     """Add deliveries to a webhook, as if they had just arrived."""
     async with api.service.transaction() as repositories:
-        for guid in guids:
-            assert await repositories.deliveries.add(
-                webhook_id,
-                guid=guid,
-                event="push",
-                action=None,
-                payload=payload,
-                payload_bytes=len(payload),
-            )
+        new = [NewDelivery(webhook_id, guid, "push", None, len(payload), payload) for guid in guids]
+        assert None not in await repositories.deliveries.add(new)
 
 
 async def rows(manager: DatabaseManager, table: str, column: str = "id") -> list[Any]:

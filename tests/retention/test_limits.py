@@ -2,7 +2,6 @@
 
 import pytest
 
-from backend.repositories.system_log_repository import SystemLogRepository
 from backend.schemas.logs import OwnLogEntry
 from backend.schemas.retention import Removed, RetentionLimits, RetentionPlan
 from backend.services.operations.pruner import Pruner
@@ -17,6 +16,7 @@ from tests.retention.data import (
 )
 from tests.support.api import Api
 from tests.support.clocks import SetClock
+from tests.support.log_index import index_agrees
 from tests.support.logs import log, messages, send
 
 
@@ -26,9 +26,9 @@ async def prune(api: Api, limits: RetentionLimits) -> tuple[RetentionPlan, Remov
     removed = await Pruner(api.service.retention, limits, considerate=False).start()
     assert (await api.service.retention.plan(limits)).rows == 0
     async with api.service.db_manager.async_transaction() as tx:
-        assert await SystemLogRepository(api.service.db_manager).index.check(tx)
         broken = await tx.fetch_all("PRAGMA foreign_key_check")
     assert broken == []
+    assert index_agrees(api.service.db_manager)
     return plan, removed
 
 

@@ -51,6 +51,9 @@ async def test_the_limits_and_what_is_beyond_them_are_told(
         "own_logs": {"days": 30, "newest": 100_000},
         "runs": {"days": 3, "newest": 7},
         "deliveries": {"days": 30, "newest": None},
+        "configuration_versions": {"days": None, "newest": 100},
+        "secret_versions": {"days": None, "newest": 10},
+        "deleted_secrets": {"days": 30, "newest": None},
         "audit": {"days": 400, "newest": None},
     }
     plan = told["would_remove"]
@@ -74,6 +77,10 @@ async def test_a_removal_that_was_asked_for_is_recorded(
         "own_logs": 0,
         "runs": 0,
         "deliveries": 0,
+        "answers": 0,
+        "configuration_versions": 0,
+        "secret_versions": 0,
+        "deleted_secrets": 0,
         "audit": 0,
     }
     assert (await status(client))["prune"] == answer.json()

@@ -150,7 +150,7 @@ async def test_the_index_is_tidied_when_a_third_is_gone(api: Api) -> None:
     pool = api.service.db_manager.async_pool
 
     async def segments() -> int:
-        row = await pool.fetch_one("SELECT count(DISTINCT segid) FROM system_log_index_idx")
+        row = await pool.fetch_one("SELECT count(DISTINCT segid) FROM system_log_words_idx")
         assert row is not None
         return int(row[0])
 

@@ -5,6 +5,7 @@ import pytest
 from backend.repositories.audit_repository import AuditAnchor
 from backend.repositories.audit_retention_repository import AuditRetentionRepository
 from backend.repositories.retention_repository import (
+    ANSWERS,
     DELIVERIES,
     KEPT,
     LOGS,
@@ -24,6 +25,7 @@ INDEXES = {
     LOGS: "system_logs_created_at",
     OWN_LOGS: "system_logs_own_created_at",
     DELIVERIES: "webhook_deliveries_created_at",
+    ANSWERS: "stored_answers_created",
 }
 
 
@@ -34,6 +36,10 @@ async def explaining(api: Api, clock: SetClock) -> Explaining:
     for _ in range(3):
         await finished_run(api)
     await deliveries(api, await webhook(api), "a", "b", "c")
+    for key in "abc":
+        headers = {"Idempotency-Key": key}
+        log = {"level": "INFO", "message": key}
+        assert (await api.client.post("/api/logs", json=log, headers=headers)).is_success
     return Explaining(api.service.db_manager.async_pool)
 
 
@@ -73,7 +79,7 @@ async def test_the_steps_of_the_audit_read_only_the_old_end_of_the_table(
     assert await data.size() > 0
     assert (await data.superseded(1, ids[-1], 100))[0]
     assert len(await data.linked(ids[::2])) == len(ids[::2])
-    # The newest of a target comes from the partial index, however many entries the target has.
+    # The newest of a target has a row of its own, however many entries the target has.
     assert [one.row.target for one in await data.newest_with_digest(ids[-5:])] == ["x", "y"]
     await data.set_previous_macs([("0" * 64, ids[1]), ("0" * 64, ids[2])])
     assert await data.remove_between(ids[0], ids[2]) == 1
@@ -86,11 +92,7 @@ async def test_the_steps_of_the_audit_read_only_the_old_end_of_the_table(
     assert steps.count("SCAN audit_entries") == 1
     found = {step for step in steps if "audit_entries" in step}
     assert all(
-        "USING INTEGER PRIMARY KEY (rowid" in step
-        or "USING INDEX audit_entries_guarded (target=?" in step
-        or "USING COVERING INDEX audit_entries_guarded (target=?" in step
-        or step == "SCAN audit_entries"
-        for step in found
+        "USING INTEGER PRIMARY KEY (rowid" in step or step == "SCAN audit_entries" for step in found
     ), found
 
 

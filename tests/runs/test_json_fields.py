@@ -16,6 +16,7 @@ from tests.support.api import Api
 
 JSON_FIELDS = {
     ("AgentRunCreate", "metadata"),
+    ("ProjectRunCreate", "metadata"),
     ("AgentRunUpdate", "metadata"),
     ("PipelineStateCreate", "metadata"),
     ("TestResultCreate", "result_data"),
@@ -75,6 +76,9 @@ async def fields(api: Api, sent: str) -> list[Any]:
     found += [run["metadata"], (await call("GET", path))["metadata"]]
     found += [(await call("PATCH", path, f'{{"metadata": {sent}}}'))["metadata"]]
     found += [(await call("GET", "/api/agent-runs?limit=1"))["agent_runs"][0]["metadata"]]
+
+    body = f'{{"target_text": "x", "metadata": {sent}}}'
+    found += [(await call("POST", "/api/projects/1/agent-runs", body))["metadata"]]
 
     state = await call(
         "POST", f"{path}/pipeline-states", f'{{"state": "testing", "metadata": {sent}}}'

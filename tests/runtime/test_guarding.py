@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from backend.observability.log import configure_logging
-from backend.repositories.guarded_rows import GUARDED_KINDS
+from backend.repositories.guarded_kinds import GUARDED_KINDS
 from backend.runtime import Runtime, StartRefused
 from backend.schemas.projects import ProjectCreate
 from backend.schemas.secrets import SecretCreate

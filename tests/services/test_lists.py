@@ -75,7 +75,8 @@ def listing_functions() -> list[tuple[str, Function]]:
 def test_a_route_with_a_cursor_is_a_list_and_a_list_has_a_cursor_and_a_limit() -> None:
     answers = {route.path: route for route in ROUTES if route.response_model in SHAPES.values()}
     assert {route.path for route in LISTS} == set(answers)
-    assert len(LISTS) == len(SHAPES) == len(listing_functions()) >= 13
+    # Runs have two lists: all of them, and those of one project.
+    assert len(LISTS) - 1 == len(SHAPES) == len(listing_functions()) >= 13
     for route in LISTS:
         assert names_of_parameters(route) >= {"cursor", "limit"}, route.path
 

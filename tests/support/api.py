@@ -23,7 +23,12 @@ from tests.support.clocks import SetClock
 
 Json = dict[str, Any]
 KEYS = ServiceKeys(
-    cursors=b"c" * 32, token_macs=b"t" * 32, audit_chain=b"a" * 32, row_digests=b"d" * 32
+    cursors=b"c" * 32,
+    token_macs=b"t" * 32,
+    session_macs=b"s" * 32,
+    audit_chain=b"a" * 32,
+    row_digests=b"d" * 32,
+    idempotency=b"i" * 32,
 )
 
 

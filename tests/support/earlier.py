@@ -1,11 +1,13 @@
-"""Makes an installation's database one of an earlier version, before rows were guarded."""
+"""Makes an installation's database one of an earlier version."""
 
 # ruff: noqa: S608 - the names are constants
 
 import hmac
+import json
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 SA1_COLUMNS = (
     "id",
@@ -22,6 +24,36 @@ SA2_COLUMNS = (*SA1_COLUMNS, "version", "digest", "address")
 ORIGIN = "0" * 64
 EXTEND_AUDIT, GUARD_ROWS = 11, 12
 """The migrations after which entries had the format sa2, and after which rows were guarded."""
+INDEX_WORDS, INDEX_PROJECTS = 13, 14
+"""The migrations after which the words of logs were split by the program, and after which projects
+were indexed."""
+KEEP_VERSIONS, INDEX_RUNS = 17, 18
+"""The migrations after which earlier versions were kept, and after which runs were indexed."""
+
+MADE_BY_INDEX_RUNS = (
+    "TABLE project_index_counts",
+    "TABLE run_index_counts",
+    "TABLE run_index_trigrams",
+    "TABLE run_index",
+    "VIEW run_index_texts",
+    "TRIGGER agent_runs_remove_text",
+    "TABLE run_index_removals",
+    "TABLE run_index_state",
+    "INDEX agent_runs_worker",
+    "INDEX agent_runs_project_updated",
+    "INDEX agent_runs_status_updated",
+)
+"""The kinds and names of what the migration `INDEX_RUNS` has made, besides a column."""
+MADE_BY_INDEX_PROJECTS = (
+    "TABLE project_index_trigrams",
+    "TABLE project_index",
+    "VIEW project_index_texts",
+    "TABLE project_index_state",
+)
+"""The kinds and names of what the migration `INDEX_PROJECTS` has made."""
+
+_MADE_BY_STORE_ANSWERS = ("stored_answer_projects", "stored_answers", "answer_keys")
+"""The tables of the migration after it."""
 
 
 def documented_mac(kind: str, previous: str, *values: str | int | None, key: bytes) -> str:
@@ -43,6 +75,7 @@ def make_earlier(path: Path, key: bytes, *, before: int = GUARD_ROWS) -> None:
     columns = SA2_COLUMNS if before > EXTEND_AUDIT else SA1_COLUMNS
     names = ", ".join((*columns, "mac"))
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        forget_words(connection)
         connection.execute("UPDATE audit_entries SET digest = NULL")
         rows = connection.execute(
             f"SELECT {', '.join(columns)} FROM audit_entries"
@@ -64,3 +97,117 @@ def make_earlier(path: Path, key: bytes, *, before: int = GUARD_ROWS) -> None:
             )
         connection.execute("DELETE FROM schema_migrations WHERE version >= ?", (before,))
     path.with_name("audit.heads").unlink(missing_ok=True)
+
+
+def forget_words(connection: sqlite3.Connection) -> None:
+    """Take back the migrations from `INDEX_WORDS` on: all logs are in the earlier index."""
+    forget_versions(connection)
+    _forget_newest(connection)
+    _drop_index(connection)
+    connection.execute("DROP TABLE system_log_words")
+    connection.execute("DROP TABLE system_log_moves")
+    connection.execute("INSERT INTO system_log_index (system_log_index) VALUES ('delete-all')")
+    connection.execute(
+        "INSERT INTO system_log_index (rowid, message, labels)"
+        " SELECT id, message, labels FROM system_log_terms ORDER BY id"
+    )
+    connection.execute("DELETE FROM schema_migrations WHERE version >= ?", (INDEX_WORDS,))
+
+
+def make_unindexed(path: Path) -> None:
+    """Take back the migrations from `INDEX_PROJECTS` on."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        forget_versions(connection)
+        _forget_newest(connection)
+        _drop_index(connection)
+        connection.execute("DELETE FROM schema_migrations WHERE version >= ?", (INDEX_PROJECTS,))
+
+
+def make_unkept(path: Path, chain_key: bytes, digest_key: bytes) -> None:
+    """Take back the migrations from `KEEP_VERSIONS` on, and sign the rows as before. The keys are
+    those of the installation."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        forget_versions(connection)
+        connection.row_factory = sqlite3.Row
+        columns = ("id", *SA2_COLUMNS[1:])
+        mac = ORIGIN
+        for row in connection.execute("SELECT * FROM audit_entries ORDER BY id").fetchall():
+            entry = dict(row)
+            entry["digest"] = _digest_again(connection, entry, digest_key)
+            values = (entry[name] for name in columns)
+            mac = documented_mac("sa2", mac, *values, key=chain_key)
+            connection.execute(
+                "UPDATE audit_entries SET digest = ?, mac = ? WHERE id = ?",
+                (entry["digest"], mac, entry["id"]),
+            )
+    path.with_name("audit.heads").unlink(missing_ok=True)
+
+
+def _digest_again(
+    connection: sqlite3.Connection, entry: dict[str, Any], digest_key: bytes
+) -> str | None:
+    """The digest of an entry for its row without later columns."""
+    kinds = {
+        "project_settings": "'projects/' || project_id || '/configuration'",
+        "project_secrets": "'projects/' || project_id || '/secrets/' || key_name",
+    }
+    digest: str | None = entry["digest"]
+    if digest is None:
+        return None
+    for table, target in kinds.items():
+        row = connection.execute(
+            f"SELECT * FROM {table} WHERE {target} = ?", (entry["target"],)
+        ).fetchone()
+        newest = connection.execute(
+            "SELECT max(id) FROM audit_entries WHERE target = ? AND digest IS NOT NULL",
+            (entry["target"],),
+        ).fetchone()
+        if row is not None and newest[0] == entry["id"]:
+            parts = [table, entry["id"], entry["target"], entry["version"], list(row)]
+            text = json.dumps(parts, ensure_ascii=False, separators=(",", ":"))
+            return "sd1:" + hmac.new(digest_key, text.encode(), "sha256").hexdigest()
+    return digest
+
+
+def forget_versions(connection: sqlite3.Connection) -> None:
+    """Take back the migrations from `KEEP_VERSIONS` on. Digests that cover what it has added do not
+    fit their rows any more."""
+    forget_runs(connection)
+    connection.execute("DROP TABLE secret_versions")
+    connection.execute("DROP TABLE configuration_versions")
+    connection.execute("DROP INDEX agent_runs_settings")
+    connection.execute("ALTER TABLE project_secrets DROP COLUMN actor")
+    connection.execute("ALTER TABLE project_settings DROP COLUMN fields")
+    connection.execute("ALTER TABLE project_settings DROP COLUMN actor")
+    connection.execute("DELETE FROM schema_migrations WHERE version >= ?", (KEEP_VERSIONS,))
+
+
+def make_runs_unindexed(path: Path) -> None:
+    """Take back the migrations from `INDEX_RUNS` on."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        forget_runs(connection)
+
+
+def _forget_newest(connection: sqlite3.Connection) -> None:
+    connection.execute("DROP TABLE guarded_targets")
+    connection.execute(
+        "CREATE INDEX audit_entries_guarded ON audit_entries (target, id) WHERE digest IS NOT NULL"
+    )
+
+
+def _drop_index(connection: sqlite3.Connection) -> None:
+    for table in _MADE_BY_STORE_ANSWERS:
+        connection.execute(f"DROP TABLE {table}")
+    connection.execute("ALTER TABLE key_rotations DROP COLUMN last_old_answer_key_id")
+    for made in MADE_BY_INDEX_PROJECTS:
+        connection.execute(f"DROP {made}")
+
+
+def forget_runs(connection: sqlite3.Connection) -> None:
+    """Take back the migrations from `INDEX_RUNS` on."""
+    connection.execute("ALTER TABLE installation DROP COLUMN epoch")
+    connection.execute("DROP TABLE sessions")
+    for made in MADE_BY_INDEX_RUNS:
+        connection.execute(f"DROP {made}")
+    connection.execute("ALTER TABLE agent_runs DROP COLUMN target_key")
+    connection.execute("DELETE FROM schema_migrations WHERE version >= ?", (INDEX_RUNS,))

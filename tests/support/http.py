@@ -77,13 +77,16 @@ def places(response: httpx.Response) -> list[str]:
 
 
 def row_counts(manager: DatabaseManager) -> Mapping[str, int]:
-    """The number of rows in each table."""
+    """The number of rows in each table, without the indexes of projects and runs, which follow them
+    in the background."""
     tables = manager.execute_query(
         "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
     )
     return {
         name: manager.execute_query(f'SELECT count(*) AS rows FROM "{name}"')[0]["rows"]  # noqa: S608
         for name in sorted(table["name"] for table in tables)
+        if name.endswith(("_index_state", "_index_removals"))
+        or not name.startswith(("project_index", "run_index"))
     }
 
 
@@ -94,6 +97,10 @@ def all_rows(manager: DatabaseManager) -> Mapping[str, list[dict[str, Any]]]:
         name: manager.execute_query(f'SELECT * FROM "{name}" ORDER BY 1')  # noqa: S608
         for name in row_counts(manager)
     }
+    rows.pop("project_index_state", None)
+    rows.pop("run_index_state", None)
+    # It follows from the entries of the audit.
+    rows.pop("guarded_targets", None)
     rows["audit_entries"] = [
         row for row in rows.get("audit_entries", []) if not row["action"].endswith("_refused")
     ]

@@ -120,6 +120,12 @@ async def _secret(resources: Resources) -> str:
     return str(made["key"])
 
 
+async def _version(resources: Resources) -> int:
+    """The number of the first version, which the configuration and the secret both have."""
+    await resources.get("key")
+    return 1
+
+
 async def _run(resources: Resources) -> int:
     body = {"project_id": await resources.get("project_id"), "target_text": SENTINEL}
     run = await make(resources.client, "/api/agent-runs", body)
@@ -162,11 +168,12 @@ MAKERS: dict[str, Maker] = {
     "owner": _owner,
     "repo": _owner,
     "key": _secret,
+    "version": _version,
     "run_id": _run,
     "webhook_id": _webhook,
     "delivery_id": _delivery,
     "token_id": _token,
 }
 """How to make the resource for a name whose POST needs more than the document's example."""
-ABSENT: dict[str, Any] = {"owner": "nobody", "repo": "nothing", "key": "NOTHING"}
+ABSENT: dict[str, Any] = {"owner": "absent", "repo": "nothing", "key": "NOTHING"}
 """Values that no resource has; `ABSENT_ID` is the value for all other names."""

@@ -38,8 +38,15 @@ class Call:
 
     @property
     def scope(self) -> str | None:
-        """The scope that it requires; `None` when it needs no token."""
+        """The scope that it requires; `ANY_TOKEN` when any token will do, and `None` when it needs
+        no token."""
         return POLICIES[self.method, self.template].scope
+
+    @property
+    def scopes(self) -> frozenset[str]:
+        """The scopes of which one is enough."""
+        policy = POLICIES[self.method, self.template]
+        return frozenset(filter(None, (policy.scope, *policy.or_scopes)))
 
     @property
     def names(self) -> list[str]:
@@ -111,7 +118,12 @@ class Call:
 
     def parameters(self, place: str) -> list[dict[str, Any]]:
         """Its parameters in `path`, `query` or `header`."""
-        return [p for p in self.operation.get("parameters", []) if p["in"] == place]
+        shared = self.components["parameters"]
+        parameters = [
+            shared[p["$ref"].rpartition("/")[2]] if "$ref" in p else p
+            for p in self.operation.get("parameters", [])
+        ]
+        return [p for p in parameters if p["in"] == place]
 
     def path(self, **values: object) -> str:
         """The path with these values. By default it names the first resource of each kind, and the

@@ -5,6 +5,7 @@ from fastapi import FastAPI
 
 from backend.repositories.webhook_delivery_repository import (
     DeliveryFilter,
+    NewDelivery,
     WebhookDeliveryRepository,
 )
 from backend.repositories.webhook_repository import WebhookRepository
@@ -12,11 +13,13 @@ from database.base import TableAccess
 from tests.support.http import manager_of
 from tests.support.plans import Explaining, is_careless
 
-NOW = "2026-01-31T12:00:00.000000Z"
-
 
 def explaining(application: FastAPI) -> Explaining:
     return Explaining(manager_of(application).async_pool)
+
+
+def _new(webhook_id: int, guid: str) -> NewDelivery:
+    return NewDelivery(webhook_id, guid, "push", None, 2, "{}")
 
 
 def careless(plans: Explaining) -> list[str]:
@@ -35,12 +38,13 @@ async def test_no_statement_about_webhooks_scans_or_sorts(
     assert await webhooks.get_sealed_token(webhook_id) is not None
     assert await webhooks.project_of(webhook_id) == (1, False)
     await webhooks.set_first_token(made.id, project_key_id=stored.key.id, ciphertext="x")
-    await webhooks.set_triggered(made.id, NOW)
+    assert (await webhooks.receivers([webhook_id, made.id, 99])).keys() == {webhook_id, made.id}
+    await webhooks.set_triggered([made.id, webhook_id])
     await webhooks.update(made.id, {"is_active": False})
     await webhooks.delete(made.id)
     for after in (None, (99,)):
         assert (await webhooks.page(1, limit=1, after=after)).items
-    assert len(plans.plans) == 10
+    assert len(plans.plans) == 11
     assert careless(plans) == []
 
 
@@ -63,10 +67,9 @@ async def test_a_list_of_deliveries_comes_from_its_index(
 ) -> None:
     plans = explaining(application)
     deliveries = WebhookDeliveryRepository(manager_of(application)).using(plans)
-    await deliveries.add(
-        webhook_id, guid="g", event="push", action=None, payload="{}", payload_bytes=2
-    )
-    assert careless(plans) == []
+    assert None not in await deliveries.add([_new(webhook_id, "g"), _new(webhook_id, "h")])
+    # The rows of VALUES.
+    assert careless(plans) == ["SCAN 2 CONSTANT ROWS"]
     assert len((await deliveries.page(webhook_id, filter, limit=1, after=after)).items) == 1
     steps = plans.steps()
     assert [step for step in steps if is_careless(step)] == []
@@ -76,12 +79,12 @@ async def test_a_list_of_deliveries_comes_from_its_index(
 async def test_a_delivery_is_found_by_its_id_or_guid(application: FastAPI, webhook_id: int) -> None:
     plans = explaining(application)
     deliveries = WebhookDeliveryRepository(manager_of(application)).using(plans)
-    added = await deliveries.add(
-        webhook_id, guid="g", event="push", action=None, payload="{}", payload_bytes=2
-    )
+    [added] = await deliveries.add([_new(webhook_id, "g")])
     assert added is not None
-    assert await deliveries.get_by_guid(webhook_id, "g") == added
-    assert await deliveries.get_with_payload(webhook_id, added.id) == (added, b"{}")
+    found = await deliveries.get_by_guid(webhook_id, "g")
+    assert found is not None
+    assert found.model_dump_json().encode() == added.json
+    assert await deliveries.get_with_payload(webhook_id, added.id) == (found, b"{}")
     assert careless(plans) == []
 
 
@@ -95,6 +98,7 @@ async def test_a_delivery_is_found_by_its_id_or_guid(application: FastAPI, webho
                 "get_sealed_token",
                 "project_of",
                 "set_first_token",
+                "receivers",
                 "set_triggered",
                 "page",
             },

@@ -15,6 +15,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from backend.http.fast_path.query_values import QueryValue, is_simple
+from backend.http.json_answer import JsonAnswer
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -84,7 +85,8 @@ class DirectCall:
         the endpoint's own errors."""
         arguments, wrong = self._parameters(request)
         if self._body is not None:
-            value = await request.json()
+            # A guarded route has read it already.
+            value = request._json if hasattr(request, "_json") else await request.json()
             arguments[self._body.name], errors = self._body.validate(value, {}, loc=("body",))
             wrong += errors
         if wrong:
@@ -104,11 +106,12 @@ class DirectCall:
             raise ResponseValidationError(errors)
         status = self._status if given is None else given.status_code
         content = self._answer.serialize_json(value)
+        if given is None:
+            return JsonAnswer(content, status)
         response = Response(content, status, media_type="application/json")
-        if given is not None and not is_body_allowed_for_status_code(status):
+        if not is_body_allowed_for_status_code(status):
             response.body = b""
-        if given is not None:
-            response.raw_headers += given.raw_headers
+        response.raw_headers += given.raw_headers
         return response
 
     def _parameters(self, request: Request) -> tuple[dict[str, Any], list[Any]]:

@@ -37,10 +37,7 @@ class DirectRoutes:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request. Raises the errors that have no handler."""
-        handle: Handler | None = None
-        # A route that was put in front of the table is tried first.
-        if scope["type"] == "http" and self._routes[0] is self._table:
-            handle = self._table.direct_handler(scope)
+        handle = self.handler(scope) if scope["type"] == "http" else None
         if handle is None:
             await self._others(scope, receive, send)
             return
@@ -48,10 +45,16 @@ class DirectRoutes:
         try:
             response = await handle(request)
         except Exception as error:  # noqa: BLE001 - raised again unless it has a handler
-            response = await self._handled(request, error)
+            response = await self.handled(request, error)
         await response(scope, receive, send)
 
-    async def _handled(self, request: Request, error: Exception) -> Response:
+    def handler(self, scope: Scope) -> Handler | None:
+        """The handler of the direct route of the request, whose match is then in `scope`; `None`
+        for any other request."""
+        # A route that was put in front of the table is tried first.
+        return self._table.direct_handler(scope) if self._routes[0] is self._table else None
+
+    async def handled(self, request: Request, error: Exception) -> Response:
         """The answer to an error. Raises the error again if no handler is for it."""
         for kind in type(error).__mro__:
             if kind in self._handlers:

@@ -1,4 +1,5 @@
-"""Recently recognised tokens, so that most requests need no look-up, and when they were used.
+"""Recently recognised tokens and sessions, so that most requests need no look-up, and the last uses
+of tokens.
 
 Belongs to the event loop's thread, except `is_settled`, which any thread may call.
 """
@@ -10,6 +11,8 @@ from hashlib import sha256
 from backend.services.principal import Principal
 
 _SIZE = 4096
+TOKEN, SESSION = b"", b"s"
+"""What a text in the cache is: neither is ever found as the other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,26 +46,36 @@ class TokenCache:
         return not self._revocations and generation == self._generation
 
     def begin_revocation(self) -> None:
-        """Note that a token is about to be revoked; `end_revocation` follows in any case."""
+        """Note that a token or a session is about to end; `end_revocation` follows in any case."""
         self._revocations += 1
 
     def end_revocation(self) -> None:
-        """Note that the revocation was committed, or failed."""
+        """Note that the end was committed, or failed."""
         self._revocations -= 1
         self.clear()
 
-    def get(self, token: str) -> KnownToken | None:
+    def get(self, token: str, kind: bytes = TOKEN) -> KnownToken | None:
         """The token, or None if it is not in the cache."""
-        return self._known.get(_digest(token))
+        return self._known.get(_digest(token) + kind)
 
-    def keep(self, token: str, known: KnownToken, generation: int) -> None:
+    def settled(self, token: bytes) -> KnownToken | None:
+        """The token, or None if it is not in the cache or may be about to be revoked."""
+        # A revocation empties the cache, so a token in it was not revoked since its look-up.
+        return self._known.get(sha256(token).digest()) if not self._revocations else None
+
+    def settled_session(self, value: bytes) -> KnownToken | None:
+        """The same for a session."""
+        digest = sha256(value).digest()
+        return self._known.get(digest + SESSION) if not self._revocations else None
+
+    def keep(self, token: str, known: KnownToken, generation: int, kind: bytes = TOKEN) -> None:
         """Keep a token that was looked up in this generation."""
         # A look-up that began before a revocation may end after it.
         if generation != self._generation:
             return
         if len(self._known) >= _SIZE:
             self._known.clear()
-        self._known[_digest(token)] = known
+        self._known[_digest(token) + kind] = known
 
     def clear(self) -> None:
         """Empty the cache, so that every token is looked up again."""

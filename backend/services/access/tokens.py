@@ -2,20 +2,28 @@
 
 import hmac
 import logging
-from collections.abc import Callable
-from datetime import UTC, datetime
+from collections.abc import Callable, Collection
 
 from backend.crypto.token_format import new_secret, parse_token, token_text
 from backend.errors import InvalidField, TokenNotFound, Unauthenticated
 from backend.repositories import Repositories
 from backend.repositories.api_token_repository import NewToken, StoredToken
-from backend.repositories.guarded_rows import TOKENS, GuardedRow
-from backend.schemas.tokens import TokenCreate, TokenCreated, TokenInfo, TokenList
+from backend.repositories.guarded_kinds import TOKENS
+from backend.repositories.guarded_rows import GuardedRow
+from backend.schemas.tokens import (
+    TokenCreate,
+    TokenCreated,
+    TokenIdentity,
+    TokenInfo,
+    TokenList,
+)
+from backend.services.access.ended_sessions import remove_sessions
+from backend.services.access.stored_tokens import identity_of, known_token, require_stored
 from backend.services.access.token_cache import KnownToken, TokenCache
 from backend.services.base import Kit, UseCases, shielded_then, unit_of_work
 from backend.services.guard import Forgery
 from backend.services.kinds import Kind
-from backend.services.principal import ADMIN, Principal
+from backend.services.principal import ADMIN, Principal, current_principal
 from database.base import time_text
 from database.engine import in_unit_of_work
 from database.errors import DatabaseError
@@ -35,6 +43,11 @@ class Tokens(UseCases):
         self._cache = TokenCache()
         self._told: set[int] = set()
         """Tokens whose forgery was logged."""
+
+    @property
+    def cache(self) -> TokenCache:
+        """The recently recognised tokens, and their sessions."""
+        return self._cache
 
     async def create_first(self, keep: Callable[[str], None]) -> bool:
         """Create an admin token if there never was a token, and pass it to `keep`. Returns whether
@@ -113,13 +126,30 @@ class Tokens(UseCases):
         self._cache.note_use(known.token_id, now)
         return known.principal
 
-    def known(self, token: str) -> Principal | None:
+    def known(self, token: bytes) -> Principal | None:
         """The principal that `authenticate` would return, if that needs no look-up; `None`
         otherwise, and when the token may have ended. Notes no use."""
-        known = self._cache.get(token)
-        if known is None or self.may_have_ended(known.principal):
+        known = self._cache.settled(token)
+        if known is None:
+            return None
+        expires_at = known.principal.expires_at
+        if expires_at is not None and self.clock() >= expires_at:
             return None
         return known.principal
+
+    async def recall(self, token_id: int, generation: int) -> Principal | None:
+        """The principal of a token whose session was recognised; `None` when the token is revoked,
+        or not as the record left it."""
+        stored, forgery = await self._stored(token_id)
+        if stored is not None and forgery is not None:
+            self._tell(token_id, forgery)
+        if stored is None or forgery is not None or stored.revoked_at is not None:
+            return None
+        return known_token(stored, generation).principal
+
+    async def identity(self) -> TokenIdentity:
+        """What the current principal is and may do."""
+        return identity_of(current_principal())
 
     def note_use(self, token_id: int) -> None:
         """Remember that the token was used now."""
@@ -135,8 +165,32 @@ class Tokens(UseCases):
             return True
         return not self._cache.is_settled(principal.generation)
 
+    @property
+    def generation(self) -> int:
+        """Changes whenever a token may have been revoked."""
+        return self._cache.generation
+
+    def is_settled(self, principal: Principal) -> bool:
+        """Whether no token was revoked since the principal was recognised."""
+        return self._cache.is_settled(principal.generation)
+
+    async def ended_among(self, principals: Collection[Principal]) -> frozenset[Principal]:
+        """Those of these principals whose token was revoked, or whose session has ended. They may
+        have expired as well."""
+        tokens = {one.token_id for one in principals if one.token_id is not None}
+        sessions = {one.session.id for one in principals if one.session is not None}
+        valid = await self.repositories.tokens.not_revoked(sorted(tokens))
+        going_on = await self.repositories.sessions.existing(sorted(sessions))
+        return frozenset(
+            one
+            for one in principals
+            if (one.token_id is not None and one.token_id not in valid)
+            or (one.session is not None and one.session.id not in going_on)
+        )
+
     async def require_valid(self, principal: Principal) -> None:
-        """Raises `Unauthenticated` when the principal's token has ended since it was recognised.
+        """Raises `Unauthenticated` when the principal's token or session has ended since it was
+        recognised.
 
         In a unit of work, it reads in the unit's transaction, so that an earlier revocation in the
         same batch counts.
@@ -147,11 +201,9 @@ class Tokens(UseCases):
             raise Unauthenticated
         if in_unit_of_work():
             async with self.transaction() as repositories:
-                stored = await repositories.tokens.get(principal.token_id)
+                await require_stored(repositories, principal.token_id, principal.session)
         else:
-            stored = await self.repositories.tokens.get(principal.token_id)
-        if stored is None or stored.revoked_at is not None:
-            raise Unauthenticated
+            await require_stored(self.repositories, principal.token_id, principal.session)
 
     async def store_uses(self) -> None:
         """Store the last uses of tokens since the last call. Called in the background and when the
@@ -180,6 +232,8 @@ class Tokens(UseCases):
                 target=_target(token_id),
                 row=GuardedRow(TOKENS, token_id),
             )
+            sessions = await repositories.sessions.of_token(token_id)
+            await remove_sessions(self.kit.audit, repositories, sessions, Kind.SESSION_ENDED)
 
     async def _is_unsettled(self, repositories: Repositories, token_id: int) -> bool:
         """Whether the token's row was changed or deleted outside the service."""
@@ -234,7 +288,7 @@ class Tokens(UseCases):
             raise Unauthenticated
         if stored.revoked_at is not None:
             raise Unauthenticated
-        return _known(stored, generation)
+        return known_token(stored, generation)
 
     @unit_of_work(read_only=True)
     async def _stored(self, token_id: int) -> tuple[StoredToken | None, Forgery | None]:
@@ -284,18 +338,3 @@ async def _check_projects(repositories: Repositories, project_ids: list[int] | N
             raise InvalidField(
                 ("project_ids", index), "project_not_found", "no project has this id"
             )
-
-
-def _known(stored: StoredToken, generation: int) -> KnownToken:
-    expires_at = stored.expires_at
-    return KnownToken(
-        principal=Principal(
-            name=stored.name,
-            scopes=stored.scopes,
-            token_id=stored.id,
-            project_ids=stored.project_ids,
-            expires_at=datetime.fromisoformat(expires_at).astimezone(UTC) if expires_at else None,
-            generation=generation,
-        ),
-        token_id=stored.id,
-    )

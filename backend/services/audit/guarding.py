@@ -5,13 +5,8 @@ from collections.abc import Iterable
 
 from backend.crypto.audit_chain import AuditChain
 from backend.repositories.audit_reading import AuditReader
-from backend.repositories.guarded_rows import (
-    GUARDED_KINDS,
-    PROJECTS,
-    GuardedKind,
-    GuardedRow,
-    RecordedRow,
-)
+from backend.repositories.guarded_kinds import GUARDED_KINDS, PROJECTS, GuardedKind
+from backend.repositories.guarded_rows import GuardedRow, RecordedRow
 from backend.services.audit.verification import ExportedHead, verify_audit
 from backend.services.base import UseCases, unit_of_work
 from backend.services.chain_check import AuditProblem

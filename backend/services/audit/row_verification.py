@@ -4,9 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from backend.repositories import Repositories
-from backend.repositories.guarded_rows import GUARDED_KINDS, PROJECTS, GuardedKind, TargetEntry
+from backend.repositories.guarded_kinds import GUARDED_KINDS, PROJECTS, GuardedKind
+from backend.repositories.guarded_rows import TargetEntry
+from backend.repositories.version_rows import VersionKind
 from backend.services.base import UseCases, unit_of_work
 from backend.services.guard import project_target
+
+_GREATEST_ID = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,19 +47,31 @@ class RowVerification(UseCases):
         return CheckedRows(len(rows), tuple(problems), rows[-1].id if rows else None)
 
     @unit_of_work(read_only=True)
-    async def entries(self, *, after_id: int, limit: int) -> CheckedRows:
-        """Look for the rows that the newest entries of up to `limit` targets tell of."""
+    async def versions(self, kind: VersionKind, *, after_id: int | None, limit: int) -> CheckedRows:
+        """Check up to `limit` earlier versions after `after_id` by their MACs and by the entries of
+        those that were destroyed."""
         async with self.transaction() as repositories:
-            entries = await repositories.guarded_rows.newest_after(after_id, limit)
+            rows = await repositories.version_rows.after(kind, after_id, limit)
+            forged = await self.kit.guard.forged_versions(repositories, kind, rows)
+        problems = [f"{row.target} was {forged[row.id]}" for row in rows if row.id in forged]
+        return CheckedRows(len(rows), tuple(problems), rows[-1].id if rows else None)
+
+    @unit_of_work(read_only=True)
+    async def entries(self, *, after_id: int, limit: int) -> CheckedRows:
+        """Look for the rows that the newest entries of their targets tell of, among up to `limit`
+        entries after `after_id`, and for newer entries than those."""
+        async with self.transaction() as repositories:
+            end = await repositories.guarded_rows.end_of_page(after_id, limit)
+            between = (after_id, end if end is not None else _GREATEST_ID)
+            entries = await repositories.guarded_rows.newest_between(*between)
+            displaced = await repositories.guarded_rows.displaced_between(*between)
             missing: list[TargetEntry] = []
             for kind in GUARDED_KINDS:
                 missing += await self._missing(repositories, kind, entries)
             purged = await self._purged(repositories, missing)
-        return CheckedRows(
-            len(entries),
-            tuple(f"{one.target} was deleted" for one in missing if one.project_id not in purged),
-            entries[-1].entry.id if entries else None,
-        )
+        problems = [f"{one.target} was deleted" for one in missing if one.project_id not in purged]
+        problems += [f"{target} has a newer entry" for target in dict.fromkeys(displaced)]
+        return CheckedRows(len(entries), tuple(problems), end)
 
     async def _missing(
         self, repositories: Repositories, kind: GuardedKind, entries: Sequence[TargetEntry]

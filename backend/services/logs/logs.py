@@ -2,10 +2,11 @@
 
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from backend.errors import (
     AgentRunNotFound,
+    BadRequest,
     ProjectNotFound,
     StrongroomError,
     ValidationFailed,
@@ -14,7 +15,11 @@ from backend.repositories import Repositories
 from backend.repositories.paging import Page, Position
 from backend.repositories.system_log_repository import LogFilter, NewLog
 from backend.schemas.logs import LogEntry, LogList
-from backend.services.base import UseCases, unit_of_work
+from backend.schemas.plain_logs import PlainLog
+from backend.services.base import Kit, UseCases, unit_of_work
+from backend.services.listing import Listing
+from backend.services.logs.log_feed import LogFeed
+from backend.services.places import Place
 from backend.services.principal import current_principal
 from database.base import time_text
 from models import LogLevel, SystemLog
@@ -22,21 +27,30 @@ from models import LogLevel, SystemLog
 Owner = tuple[int | None, int | None]
 """The project and the run that a log names."""
 
-_LEVELS: Final = {level: (level.value, level.number) for level in LogLevel}
+Log = LogEntry | PlainLog
+_ONE = LogEntry, PlainLog
+
+_LEVELS: Final[dict[str, tuple[str, int]]] = {
+    level.value: (level.value, level.number) for level in LogLevel
+}
 
 
 class Logs(UseCases):
-    """Storing and listing logs."""
+    """Storing, listing and following logs."""
 
-    async def append(self, logs: LogEntry | Sequence[LogEntry]) -> int:
-        """Store all of `logs`, in their order, or none. Returns their number.
+    def __init__(self, kit: Kit) -> None:
+        super().__init__(kit)
+        self.feed = LogFeed(kit, self.following)
+
+    async def append(self, logs: Log | Sequence[Log]) -> int:
+        """Store one log, or all of several in their order, or none. Returns their number.
 
         A log of a run belongs to the run's project. Raises `ProjectNotFound`, `AgentRunNotFound`
         (also when the run belongs to another project than the one named), and `ValidationFailed`
         for a log without a project from a principal that is bound to projects. Each error names
         the places of the logs that it concerns.
         """
-        several = [logs] if isinstance(logs, LogEntry) else logs
+        several = [logs] if isinstance(logs, _ONE) else logs
         if several:
             owners = {(log.project_id, log.agent_run_id) for log in several}
             try:
@@ -53,7 +67,7 @@ class Logs(UseCases):
             await repositories.logs.append(rows, own=True)
 
     @unit_of_work
-    async def _append(self, logs: Sequence[LogEntry], owners: Collection[Owner]) -> None:
+    async def _append(self, logs: Sequence[Log], owners: Collection[Owner]) -> None:
         async with self.transaction() as repositories:
             projects = await _projects_of(repositories, owners)
             await repositories.logs.append([_row(log, projects) for log in logs])
@@ -61,40 +75,76 @@ class Logs(UseCases):
     async def page(
         self,
         *,
-        level: LogLevel | None = None,
-        component: str | None = None,
-        correlation_id: str | None = None,
-        agent_run_id: int | None = None,
-        project_id: int | None = None,
-        since: datetime | None = None,
-        until: datetime | None = None,
-        text: str | None = None,
+        after: Place | None = None,
         limit: int = 50,
         cursor: str | None = None,
+        **filters: Any,
     ) -> LogList:
-        """One page of logs, newest first: of this level and above, from `since` to `until` (both
-        included), with all words of `text` in the message.
+        """One page of logs, with the `filters` of `wanted_logs`: newest first, or the logs behind
+        the place `after`, oldest first.
 
-        Raises `BadCursor`.
+        Raises `BadCursor`, and `BadRequest` for a place in another epoch.
         """
-        filter = LogFilter(
-            level=level,
-            component=component,
-            correlation_id=correlation_id,
-            agent_run_id=agent_run_id,
-            project_ids=_visible(project_id),
-            since=time_text(since) if since is not None else None,
-            until=time_text(until) if until is not None else None,
-            words=tuple(dict.fromkeys((text or "").split())),
-        )
-        listing = self.kit.listing("logs", filter, cursor=cursor)
-        page = await self._page(filter, limit, listing.after)
+        filter = wanted_logs(**filters)
+        listing = self.kit.listing("logs", filter, *([after] if after else ()), cursor=cursor)
+        if after is None:
+            page = await self._page(filter, limit, listing.after)
+        else:
+            after_id = await self._begin(after, listing)
+            page = await self.following(filter, after_id, None, limit)
         return listing.answer(LogList, page, logs=page.items)
+
+    def wanted(self, **filters: Any) -> LogFilter:
+        """See `wanted_logs`."""
+        return wanted_logs(**filters)
+
+    async def _begin(self, after: Place, listing: Listing) -> int:
+        """The id after which an ascending page begins."""
+        if listing.after is not None:
+            return int(str(listing.after[0]))
+        if after.epoch is not None and after.epoch != (await self.feed.extent()).epoch:
+            raise BadRequest(
+                "the id in after_id is of another epoch: send 0 to begin at the oldest log"
+            )
+        return after.id
+
+    @unit_of_work(read_only=True)
+    async def following(
+        self, filter: LogFilter, after_id: int, until_id: int | None, limit: int
+    ) -> Page[SystemLog]:
+        """Up to `limit` logs after the id `after_id` and up to `until_id`, oldest first."""
+        async with self.transaction() as repositories:
+            return await repositories.logs.following(filter, after_id, until_id, limit)
 
     @unit_of_work(read_only=True)
     async def _page(self, filter: LogFilter, limit: int, after: Position | None) -> Page[SystemLog]:
         async with self.transaction() as repositories:
             return await repositories.logs.page(filter, limit=limit, after=after)
+
+
+def wanted_logs(
+    *,
+    level: LogLevel | None = None,
+    component: str | None = None,
+    correlation_id: str | None = None,
+    agent_run_id: int | None = None,
+    project_id: int | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    text: str | None = None,
+) -> LogFilter:
+    """The logs that the current principal may see: of this level and above, from `since` to `until`
+    (both included), with all words of `text` in the message."""
+    return LogFilter(
+        level=level,
+        component=component,
+        correlation_id=correlation_id,
+        agent_run_id=agent_run_id,
+        project_ids=_visible(project_id),
+        since=time_text(since) if since is not None else None,
+        until=time_text(until) if until is not None else None,
+        words=tuple(dict.fromkeys((text or "").split())),
+    )
 
 
 def _visible(project_id: int | None) -> tuple[int, ...] | None:
@@ -116,10 +166,10 @@ class _WrongOwner(Exception):
         super().__init__()
         self._wrong = wrong
 
-    def error_in(self, logs: LogEntry | Sequence[LogEntry]) -> StrongroomError:
+    def error_in(self, logs: Log | Sequence[Log]) -> StrongroomError:
         """The error of the first wrong log, with the places of all logs with the same error."""
-        if isinstance(logs, LogEntry):
-            placed: list[tuple[tuple[str | int, ...], LogEntry]] = [((), logs)]
+        if isinstance(logs, _ONE):
+            placed: list[tuple[tuple[str | int, ...], Log]] = [((), logs)]
         else:
             placed = [(("logs", index), log) for index, log in enumerate(logs)]
         found: dict[Wrong, list[tuple[str | int, ...]]] = {}
@@ -178,7 +228,7 @@ def _given(ids: Iterable[int | None]) -> list[int]:
     return sorted({id for id in ids if id is not None})
 
 
-def _row(log: LogEntry, projects: dict[Owner, int | None]) -> NewLog:
+def _row(log: Log, projects: dict[Owner, int | None]) -> NewLog:
     level, number = _LEVELS[log.level]
     project_id = projects[log.project_id, log.agent_run_id]
     return (

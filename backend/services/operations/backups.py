@@ -2,21 +2,23 @@
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable
 from datetime import datetime
 from typing import Protocol
 
 from backend.repositories.paging import Page
-from backend.schemas.backups import Backup, BackupCreated, BackupList
+from backend.schemas.backups import Backup, BackupCreated, BackupList, BackupProgress
 from backend.services.base import UseCases, unit_of_work
 from backend.services.kinds import Kind
+from backend.services.operations.work_progress import BACKUP_STEPS, WorkProgress
 from backend.services.single_task import SingleTask
 from database.errors import DatabaseBusy
 
 logger = logging.getLogger("strongroom.backups")
 
 BUSY_SECONDS = 5
-"""`Retry-After` for a request while another backup runs."""
+"""`Retry-After` for a request while another backup runs, until its end can be estimated."""
 
 
 class Backups(UseCases):
@@ -32,9 +34,11 @@ class Backups(UseCases):
 class BackupStore(Protocol):
     """Makes and stores backups. Callable on any thread."""
 
-    def make(self, now: datetime, before_publishing: Callable[[str], None]) -> BackupCreated:
-        """Make a backup. `before_publishing` is called with its name once it is verified; if that
-        raises, the backup is removed."""
+    def make(
+        self, now: datetime, before_publishing: Callable[[str], None], progress: WorkProgress
+    ) -> BackupCreated:
+        """Make a backup, and tell `progress` how far it is. `before_publishing` is called with its
+        name once it is verified; if that raises, the backup is removed."""
         ...
 
     def after(self, name: str | None, limit: int) -> list[Backup]:
@@ -49,6 +53,14 @@ class BackupRunner:
         self._backups = backups
         self._store = store
         self._task = SingleTask("backup", self._make, on_failure=_log_failure)
+        self._progress = WorkProgress(BACKUP_STEPS)
+
+    @property
+    def progress(self) -> BackupProgress:
+        """How far the running backup is."""
+        if not self._task.is_running():
+            return BackupProgress()
+        return BackupProgress(self._progress.share, self._progress.seconds_left() or 0.0)
 
     async def create(self) -> BackupCreated:
         """A new backup, verified, recorded and durable. It goes on when the caller is cancelled.
@@ -56,7 +68,8 @@ class BackupRunner:
         Raises `DatabaseBusy` while another backup runs, and `DatabaseError`.
         """
         if self._task.is_running():
-            raise DatabaseBusy("another backup is running", retry_after=BUSY_SECONDS)
+            raise _busy(self._progress)
+        self._progress = WorkProgress(BACKUP_STEPS)
         return await asyncio.shield(self._task.start())
 
     async def page(self, *, limit: int = 50, cursor: str | None = None) -> BackupList:
@@ -78,7 +91,21 @@ class BackupRunner:
         def record(name: str) -> None:
             asyncio.run_coroutine_threadsafe(self._backups.record(name), loop).result()
 
-        return await asyncio.to_thread(self._store.make, self._backups.clock(), record)
+        return await asyncio.to_thread(
+            self._store.make, self._backups.clock(), record, self._progress
+        )
+
+
+def _busy(progress: WorkProgress) -> DatabaseBusy:
+    left = progress.seconds_left()
+    if left is None:
+        return DatabaseBusy("another backup is running", retry_after=BUSY_SECONDS)
+    seconds = max(1, math.ceil(left))
+    return DatabaseBusy(
+        f"another backup is running: {progress.share:.0%} is done, and about {seconds} seconds are "
+        "left",
+        retry_after=seconds,
+    )
 
 
 def _log_failure(error: BaseException) -> None:

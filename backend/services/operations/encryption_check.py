@@ -8,6 +8,7 @@ from backend.repositories import Repositories
 from backend.repositories.keys_repository import ProjectKey
 from backend.repositories.sealed_repository import SEALED_KINDS, SealedKind, SealedValue
 from backend.services.base import UseCases, unit_of_work
+from backend.services.idempotency.answer_sealing import AnswerSealing
 from backend.services.projects.secret_sealing import stored_key
 
 _VALUES_PER_STEP = 500
@@ -20,8 +21,10 @@ class CheckedPage:
     checked: int
     unreadable: tuple[str, ...]
     """Descriptions of the rows that could not be decrypted."""
+    keys: int
+    """The project keys of this page."""
     last_id: int | None
-    """The last project key's id; None when no key was left."""
+    """The id of the last row that was gone through; None when none was left."""
 
 
 class EncryptionCheck(UseCases):
@@ -36,6 +39,7 @@ class EncryptionCheck(UseCases):
         return CheckedPage(
             len(keys),
             tuple(f"key {key.id} of project {key.project_id}" for key in bad),
+            len(keys),
             keys[-1].id if keys else None,
         )
 
@@ -53,7 +57,21 @@ class EncryptionCheck(UseCases):
                         checked += 1
                         if not self._can_open(key, kind, value):
                             bad.append(f"{kind.purpose} {value.name} of project {value.project_id}")
-        return CheckedPage(checked, tuple(bad), keys[-1].id if keys else None)
+        return CheckedPage(checked, tuple(bad), len(keys), keys[-1].id if keys else None)
+
+    @unit_of_work(read_only=True)
+    async def answers(self, *, after_id: int, limit: int) -> CheckedPage:
+        """Try to decrypt the stored answers that follow `after_id` in the order of their ids."""
+        async with self.transaction() as repositories:
+            answers = await repositories.answers.after(after_id, limit)
+        sealing = AnswerSealing(self.kit.vault)
+        bad = [answer.id for answer in answers if not sealing.is_readable(answer)]
+        return CheckedPage(
+            len(answers),
+            tuple(f"stored answer {id}" for id in bad),
+            len(answers),
+            answers[-1].id if answers else None,
+        )
 
     def _can_open(self, key: ProjectKey, kind: SealedKind, value: SealedValue) -> bool:
         context = SecretContext(value.project_id, value.name, value.version, kind.purpose)

@@ -13,13 +13,16 @@ from typing import TypeVar
 from backend.crypto.envelope import SecretContext, StoredProjectKey
 from backend.errors import RotationRunning, SecretUnreadable
 from backend.repositories import Repositories
-from backend.repositories.guarded_rows import SECRETS, GuardedRow
+from backend.repositories.guarded_kinds import SECRETS, GuardedKind
+from backend.repositories.guarded_rows import GuardedRow
 from backend.repositories.key_rotation_repository import StoredRotation
 from backend.repositories.keys_repository import ProjectKey
 from backend.repositories.sealed_repository import SEALED_KINDS, SealedKind, SealedValue
 from backend.schemas.keys import KeyStatus, MasterKeyStatus, RotationProgress
 from backend.services.base import Kit, UseCases, shielded_then, unit_of_work
 from backend.services.kinds import Kind
+from backend.services.operations.answer_rotation import AnswerRotation
+from backend.services.operations.version_rotation import move_versions
 from backend.services.projects.secret_sealing import SecretSealing, secret_target, stored_key
 from backend.services.recording import AuditEvent
 
@@ -53,6 +56,7 @@ class KeyRotation(UseCases):
     def __init__(self, kit: Kit, sealing: SecretSealing) -> None:
         super().__init__(kit)
         self._sealing = sealing
+        self._answers = AnswerRotation(kit)
 
     async def status(self) -> KeyStatus:
         """What each master key protects, the current one first, and the newest rotation."""
@@ -61,7 +65,9 @@ class KeyRotation(UseCases):
         keys = []
         for key_id in [*configured, *(key_id for key_id in usage if key_id not in configured)]:
             known = usage.get(key_id)
-            used = known is not None and (known.installation or known.project_keys > 0)
+            used = known is not None and (
+                known.installation or known.project_keys > 0 or known.answer_keys > 0
+            )
             current = key_id in configured[:1]
             keys.append(
                 MasterKeyStatus(
@@ -71,6 +77,7 @@ class KeyRotation(UseCases):
                     installation=known.installation if known is not None else False,
                     project_keys=known.project_keys if known is not None else 0,
                     secrets=known.secrets if known is not None else 0,
+                    answer_keys=known.answer_keys if known is not None else 0,
                     removable=not used and not current,
                 )
             )
@@ -125,6 +132,11 @@ class KeyRotation(UseCases):
         await self._recount(rotation)
         await self._rewrap_installation(rotation)
         await repeat(partial(self._rewrap_keys, rotation), 0)
+        if await self._answers.has_keys():
+            await repeat(partial(self._answers.rewrap_keys, rotation), 0)
+            if rotation.reencrypt:
+                await self._answers.replace_key(rotation)
+                await repeat(partial(self._answers.reseal, rotation), (0, 0))
         if rotation.reencrypt:
             await repeat(partial(self._replace_keys, rotation), 0)
             await repeat(partial(self._empty_keys, rotation), _ResumePoint(0))
@@ -231,6 +243,8 @@ class KeyRotation(UseCases):
         self, repositories: Repositories, key: ProjectKey, at: _ResumePoint, deadline: float
     ) -> _ResumePoint:
         kind = SEALED_KINDS[at.kind]
+        if kind.guarded is None:
+            return await self._move_versions(repositories, key, at, deadline)
         values = await repositories.sealed.under(kind, key.id, at.value_id, _VALUES_PER_STEP)
         if not values:
             return _ResumePoint(key.id, at.kind + 1)
@@ -246,12 +260,24 @@ class KeyRotation(UseCases):
                 sealed = self._sealed_anew(stored_key(key), new_key, kind, value)
             if sealed is not None:
                 await repositories.sealed.move(kind, value, new_key.id, sealed)
-                events.append(_reencrypted(kind, value))
+                events.append(_reencrypted(kind.guarded, value))
             at = _ResumePoint(key.id, at.kind, value.id)
             if time.monotonic() > deadline:
                 break
         await self.kit.audit.record_all(repositories, events)
         return at
+
+    async def _move_versions(
+        self, repositories: Repositories, key: ProjectKey, at: _ResumePoint, deadline: float
+    ) -> _ResumePoint:
+        versions = await repositories.secret_versions.under(key.id, at.value_id, _VALUES_PER_STEP)
+        if not versions:
+            return _ResumePoint(key.id, at.kind + 1)
+        new_key = await self._sealing.current_key(repositories, key.project_id)
+        last_id = await move_versions(
+            self.kit, repositories, stored_key(key), new_key, versions, deadline
+        )
+        return _ResumePoint(key.id, at.kind, last_id)
 
     def _sealed_anew(
         self, old: StoredProjectKey, new: StoredProjectKey, kind: SealedKind, value: SealedValue
@@ -276,11 +302,11 @@ class KeyRotation(UseCases):
         )
 
 
-def _reencrypted(kind: SealedKind, value: SealedValue) -> AuditEvent:
+def _reencrypted(kind: GuardedKind, value: SealedValue) -> AuditEvent:
     """The audit event for a value that was encrypted under another key. The row's version stays,
     because the value does."""
-    row = GuardedRow(kind.guarded, value.id)
-    if kind.guarded is SECRETS:
+    row = GuardedRow(kind, value.id)
+    if kind is SECRETS:
         target, what = secret_target(value.project_id, value.name), Kind.SECRET_REENCRYPTED
     else:
         target, what = f"webhooks/{value.id}", Kind.WEBHOOK_REENCRYPTED

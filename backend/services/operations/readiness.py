@@ -3,9 +3,17 @@
 import asyncio
 
 from backend.repositories import Repositories
+from backend.repositories.following_index import IndexState
 from backend.repositories.schema_version import newest_schema_version, schema_version
-from backend.schemas.system import Readiness, ReadinessCheck, ReadinessChecks
+from backend.schemas.system import (
+    LogsToIndex,
+    Readiness,
+    ReadinessCheck,
+    ReadinessChecks,
+    RowsToIndex,
+)
 from backend.services.base import Kit, UseCases, unit_of_work
+from backend.services.operations.log_indexing import LogIndexing
 from backend.services.single_task import SingleTask
 from database.errors import DatabaseClosed, DatabaseError
 
@@ -22,8 +30,9 @@ _FULL = (
 class ReadinessProbe(UseCases):
     """The checks of `/ready`."""
 
-    def __init__(self, kit: Kit) -> None:
+    def __init__(self, kit: Kit, log_indexing: LogIndexing) -> None:
         super().__init__(kit)
+        self._log_indexing = log_indexing
         self._checking = SingleTask("readiness", self._check_all)
 
     async def check(self) -> Readiness:
@@ -36,11 +45,11 @@ class ReadinessProbe(UseCases):
         # Both run at once and before waiting work, because probes matter most under overload.
         writes = asyncio.ensure_future(self._writes())
         try:
-            migrations, keys = await self._records()
+            migrations, keys, projects, runs = await self._records()
             reads = True
         except DatabaseError:
             migrations = keys = "the database can't be read"
-            reads = False
+            reads, projects, runs = False, None, None
         writable = await writes
         checks = ReadinessChecks(
             database=_check(None if writable and reads else "reading or writing fails"),
@@ -50,7 +59,17 @@ class ReadinessProbe(UseCases):
             writes=self._room() if writable else _check("writing fails"),
         )
         ok = all(check.status == "ok" for _, check in checks)
-        return Readiness(status="ready" if ok else "not_ready", checks=checks)
+        return Readiness(
+            status="ready" if ok else "not_ready",
+            checks=checks,
+            log_words=self._log_words(),
+            project_index=_progress(projects),
+            run_index=_progress(runs),
+        )
+
+    def _log_words(self) -> LogsToIndex | None:
+        progress = self._log_indexing.progress
+        return LogsToIndex(total=progress.total, done=progress.done) if progress else None
 
     async def _writes(self) -> bool:
         """Whether the writer runs and commits a transaction that changes nothing."""
@@ -66,10 +85,17 @@ class ReadinessProbe(UseCases):
             pass
 
     @unit_of_work(read_only=True, urgent=True)
-    async def _records(self) -> tuple[str | None, str | None]:
-        """What is wrong with the migrations, and with the keys; `None` if nothing is."""
+    async def _records(
+        self,
+    ) -> tuple[str | None, str | None, IndexState | None, IndexState | None]:
+        """What is wrong with the migrations, and with the keys; `None` if nothing is. And how far
+        the indexes of projects and runs have got; `None` if the schema is another version's."""
         async with self.transaction() as repositories:
-            return await _migrations(repositories), await self._keys(repositories)
+            migrations, keys = await _migrations(repositories), await self._keys(repositories)
+            if migrations is not None:
+                return migrations, keys, None, None
+            projects = await repositories.project_index.state()
+            return migrations, keys, projects, await repositories.run_index.state()
 
     async def _keys(self, repositories: Repositories) -> str | None:
         try:
@@ -111,6 +137,13 @@ async def _migrations(repositories: Repositories) -> str | None:
     if version != newest_schema_version():
         return "the schema does not belong to this version of the program"
     return None
+
+
+def _progress(state: IndexState | None) -> RowsToIndex | None:
+    """How far an index is made; `None` once searches use it."""
+    if state is None or not state.is_far_behind:
+        return None
+    return RowsToIndex(total=state.newest_id, done=state.indexed_id)
 
 
 def _check(failure: str | None) -> ReadinessCheck:

@@ -4,12 +4,13 @@ Each step is a unit of work of its own, so that other writes run in between. Unf
 never removed.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 
 from backend.repositories.retention_repository import (
+    ANSWERS,
     DELIVERIES,
     LOGS,
     OWN_LOGS,
@@ -20,8 +21,10 @@ from backend.repositories.retention_repository import (
 )
 from backend.schemas.retention import Limit, Removable, RetentionLimits, RetentionPlan
 from backend.services.base import Kit, UseCases, unit_of_work
+from backend.services.idempotency.idempotency import KEPT_FOR
 from backend.services.kinds import Kind
 from backend.services.operations.audit_retention import AuditRetention, SupersededEntries
+from backend.services.operations.version_retention import VersionRetention
 from database.base import time_text
 
 RemoveSome = Callable[[int], Awaitable[int | None]]
@@ -31,7 +34,9 @@ RemoveSome = Callable[[int], Awaitable[int | None]]
 _LOG_OVERHEAD = 220
 """Bytes that a log takes besides its texts and their index; measured."""
 _DELIVERY_OVERHEAD = 300
-_AUDIT_OVERHEAD = 300
+_ANSWER_OVERHEAD = 150
+_ROW_OVERHEAD = 300
+"""The same for a row of the other kinds."""
 _LOG_FACTOR = 1.4
 """Bytes for each character of a log; more than 1 because of the full-text index."""
 _COUNTED_RUNS = 500
@@ -45,10 +50,18 @@ class Cutoffs:
     logs: Cutoff | None
     own_logs: Cutoff | None
     deliveries: Cutoff | None
+    answers: Cutoff | None
+    """Stored answers up to this one are not repeated any more."""
     runs_before: str | None
     """Runs that ended before this time are removed."""
     runs_kept: int | None
     """The number of runs of each project that stay."""
+    configurations_kept: int | None
+    """The number of versions of each configuration that stay."""
+    secrets_kept: int | None
+    """The same for each secret."""
+    deleted_before: str | None
+    """The values of secrets that were deleted before this time are destroyed."""
     audit_before: str | None
     """Entries of the audit from before this time are removed."""
 
@@ -70,18 +83,22 @@ class Retention(UseCases):
     def __init__(self, kit: Kit) -> None:
         super().__init__(kit)
         self._audit = AuditRetention(kit)
+        self._versions = VersionRetention(kit)
 
     async def plan(self, limits: RetentionLimits) -> RetentionPlan:
         """The data beyond the limits now: rows are counted, sizes estimated from a sample. Logs of
         removed projects and runs still count among the newest."""
-        audit = await self._audit.extent(self._days_ago(limits.audit.days))
-        return await self._plan(limits, audit)
+        counted = {
+            "audit": await self._audit.extent(self._days_ago(limits.audit.days)),
+            **await self._versions.extents(limits, self._days_ago(limits.deleted_secrets.days)),
+        }
+        return await self._plan(limits, counted)
 
     @unit_of_work(read_only=True)
-    async def _plan(self, limits: RetentionLimits, audit: Extent) -> RetentionPlan:
+    async def _plan(self, limits: RetentionLimits, counted: Mapping[str, Extent]) -> RetentionPlan:
         async with self.transaction() as repositories:
             cutoffs = await self._cutoffs(repositories.retention, limits)
-            return await _plan(repositories.retention, cutoffs, audit)
+            return await _plan(repositories.retention, cutoffs, counted)
 
     @unit_of_work
     async def record_prune(self) -> None:
@@ -107,6 +124,9 @@ class Retention(UseCases):
     def _phases(self, cutoffs: Cutoffs) -> list[RemovalPhase]:
         phases: list[RemovalPhase] = []
         remove: RemoveSome
+        if cutoffs.answers is not None:
+            remove = partial(self.remove_answers, cutoffs.answers)
+            phases.append(RemovalPhase("answers", remove, 50, 1000))
         if cutoffs.deliveries is not None:
             remove = partial(self.remove_deliveries, cutoffs.deliveries)
             phases.append(RemovalPhase("deliveries", remove, 20, 500))
@@ -127,6 +147,7 @@ class Retention(UseCases):
         if cutoffs.own_logs is not None:
             remove = partial(self.remove_logs, OWN_LOGS, cutoffs.own_logs)
             phases.append(RemovalPhase("own_logs", remove, 500, 2000))
+        phases += self._phases_of_versions(cutoffs)
         # Last, because damage ends it with an error.
         if cutoffs.audit_before is not None:
             remove = partial(self._audit.pass_old, cutoffs.audit_before)
@@ -135,13 +156,36 @@ class Retention(UseCases):
             phases.append(RemovalPhase("audit", remove, 100, 1000))
         return phases
 
+    def _phases_of_versions(self, cutoffs: Cutoffs) -> list[RemovalPhase]:
+        phases: list[RemovalPhase] = []
+        # After runs, which may have referred to versions.
+        if cutoffs.configurations_kept is not None:
+            beyond = self._versions.configurations_beyond(cutoffs.configurations_kept)
+            phases.append(RemovalPhase("configuration_versions", beyond.remove, 20, 500))
+        if cutoffs.secrets_kept is not None:
+            beyond = self._versions.secrets_beyond(cutoffs.secrets_kept)
+            phases.append(RemovalPhase("secret_versions", beyond.remove, 100, 1000))
+        if cutoffs.deleted_before is not None:
+            destroy = partial(self._versions.destroy_deleted, cutoffs.deleted_before)
+            phases.append(RemovalPhase("deleted_secrets", destroy, 10, 100))
+        return phases
+
     async def _cutoffs(self, data: RetentionRepository, limits: RetentionLimits) -> Cutoffs:
         return Cutoffs(
             logs=await self._cutoff(data, LOGS, limits.logs),
             own_logs=await self._cutoff(data, OWN_LOGS, limits.own_logs),
             deliveries=await self._cutoff(data, DELIVERIES, limits.deliveries),
+            answers=await data.cutoff(
+                ANSWERS,
+                before=time_text(self.clock() - KEPT_FOR),
+                newest=None,
+                now=time_text(self.clock()),
+            ),
             runs_before=self._days_ago(limits.runs.days),
             runs_kept=limits.runs.newest,
+            configurations_kept=limits.configuration_versions.newest,
+            secrets_kept=limits.secret_versions.newest,
+            deleted_before=self._days_ago(limits.deleted_secrets.days),
             audit_before=self._days_ago(limits.audit.days),
         )
 
@@ -184,6 +228,14 @@ class Retention(UseCases):
             return await repositories.retention.remove_deliveries(ids) if ids else 0
 
     @unit_of_work
+    async def remove_answers(self, cutoff: Cutoff, limit: int) -> int:
+        """Remove at most `limit` stored answers up to `cutoff`, oldest first. Returns their
+        number."""
+        async with self.transaction() as repositories:
+            ids = await repositories.retention.ids_until(ANSWERS, cutoff, limit)
+            return await repositories.answers.remove(ids) if ids else 0
+
+    @unit_of_work
     async def remove_runs_before(self, time: str, limit: int) -> int:
         """Remove up to `limit` runs that ended before `time`. Returns their number."""
         async with self.transaction() as repositories:
@@ -213,7 +265,9 @@ class Retention(UseCases):
         return await self.repositories.retention.span("system_logs")
 
 
-async def _plan(data: RetentionRepository, cutoffs: Cutoffs, audit: Extent) -> RetentionPlan:
+async def _plan(
+    data: RetentionRepository, cutoffs: Cutoffs, counted: Mapping[str, Extent]
+) -> RetentionPlan:
     runs = await _runs_beyond(data, cutoffs)
     logs = await data.extent(LOGS, cutoffs.logs)
     own_logs = await data.extent(OWN_LOGS, cutoffs.own_logs)
@@ -224,6 +278,7 @@ async def _plan(data: RetentionRepository, cutoffs: Cutoffs, audit: Extent) -> R
         more += await data.count_logs_of_runs(some, cutoffs.logs)
         characters += await data.characters_of_runs(some)
     deliveries = await data.extent(DELIVERIES, cutoffs.deliveries)
+    answers = await data.extent(ANSWERS, cutoffs.answers)
     return RetentionPlan(
         logs=_removable_logs(logs.rows + more, logs.characters),
         own_logs=_removable_logs(own_logs.rows, own_logs.characters),
@@ -232,10 +287,16 @@ async def _plan(data: RetentionRepository, cutoffs: Cutoffs, audit: Extent) -> R
             rows=deliveries.rows,
             bytes=round(deliveries.rows * (_DELIVERY_OVERHEAD + deliveries.characters)),
         ),
-        audit=Removable(
-            rows=audit.rows, bytes=round(audit.rows * (_AUDIT_OVERHEAD + audit.characters))
+        answers=Removable(
+            rows=answers.rows, bytes=round(answers.rows * (_ANSWER_OVERHEAD + answers.characters))
         ),
+        **{name: _removable(extent) for name, extent in counted.items()},
     )
+
+
+def _removable(extent: Extent) -> Removable:
+    size = round(extent.rows * (_ROW_OVERHEAD + extent.characters))
+    return Removable(rows=extent.rows, bytes=size)
 
 
 def _removable_logs(rows: int, characters: float) -> Removable:

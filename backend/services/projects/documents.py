@@ -6,9 +6,9 @@ from typing import Any
 
 from backend.errors import ChangedOutside, SecretUnreadable
 from backend.repositories import Repositories
-from backend.repositories.guarded_rows import CONFIGURATIONS, PROJECTS
+from backend.repositories.guarded_kinds import CONFIGURATIONS, PROJECTS
 from backend.repositories.paging import Position
-from backend.repositories.project_repository import ProjectFilter
+from backend.repositories.project_pages import ProjectFilter
 from backend.repositories.project_secrets_repository import StoredSecret
 from backend.schemas.projects import (
     ProjectCreate,
@@ -17,7 +17,6 @@ from backend.schemas.projects import (
     ProjectSettingsCreate,
     ProjectUpdate,
 )
-from backend.schemas.secrets import SecretCreate
 from backend.services.base import Kit, UseCases, unit_of_work
 from backend.services.principal import current_principal
 from backend.services.projects.projects import Projects
@@ -114,10 +113,7 @@ class Documents(UseCases):
     ) -> bool:
         """Set the document's secrets. Returns whether any was new or had another value."""
         changed = False
-        secrets = [
-            SecretCreate.model_construct(key=key, value=value)
-            for key, value in document.secrets.items()
-        ]
+        secrets = list(document.secrets.items())
         # In parts, because the number of parameters of a statement is limited.
         for first in range(0, len(secrets), MAX_SECRETS_PER_REQUEST):
             part = secrets[first : first + MAX_SECRETS_PER_REQUEST]

@@ -1,18 +1,17 @@
 """Use cases for projects and their configuration."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from pydantic import BaseModel
 
-from backend.errors import ChangedOutside, InvalidField, ProjectNotFound
+from backend.errors import ChangedOutside, Forbidden, InvalidField, ProjectNotFound
 from backend.repositories import Repositories
-from backend.repositories.guarded_rows import (
-    CONFIGURATIONS,
-    PROJECTS,
-    GuardedRow,
-)
-from backend.repositories.project_repository import ProjectFilter
+from backend.repositories.guarded_kinds import PROJECTS
+from backend.repositories.guarded_rows import GuardedRow
+from backend.repositories.paging import JsonPage, Position
+from backend.repositories.project_pages import ProjectFilter
+from backend.repositories.project_repository import repository_key
 from backend.schemas.projects import (
     ProjectCreate,
     ProjectFull,
@@ -25,20 +24,47 @@ from backend.services.base import (
     UseCases,
     differing,
     existing_project,
-    live_project,
     shielded_then,
     unit_of_work,
 )
-from backend.services.guard import Forgery, configuration_target, project_target
+from backend.services.guard import Forgery, project_target
 from backend.services.kinds import Kind
+from backend.services.preconditions import is_conditional
 from backend.services.principal import current_principal
-from backend.services.projects.new_project import add_project
+from backend.services.projects.conditions import match_configuration, matched_project
+from backend.services.projects.configuration_changes import ConfigurationChanges
+from backend.services.projects.new_project import add_projects, fields_of
 from backend.services.projects.secret_sealing import SecretSealing
+from database.engine import ALONE, Call
 from models import Project, ProjectSettings, ProjectStatus
+
+
+def _require_may_create(project: ProjectCreate) -> None:
+    principal = current_principal()
+    principal.require_all_projects("projects:write")
+    if project.secrets:
+        principal.require("secrets:write")
+
+
+async def _free_repositories(repositories: Repositories, calls: Sequence[Call]) -> list[int]:
+    """The places of those calls of `create_json` that may create a project and whose repository no
+    project has, neither a stored one nor one of a call before."""
+    wanted: dict[tuple[str, str], int] = {}
+    for place, call in enumerate(calls):
+        project: ProjectCreate = call.arguments[0]
+        try:
+            call.context.run(_require_may_create, project)
+        except Forbidden:
+            continue
+        wanted.setdefault(repository_key(project.github_owner, project.github_repo), place)
+    if not wanted:
+        return []
+    taken = await repositories.projects.taken(list(wanted))
+    return [place for key, place in wanted.items() if key not in taken]
+
 
 _REPOSITORY = frozenset({"github_owner", "github_repo"})
 _ALL_FIELDS = frozenset(ProjectUpdate.model_fields)
-_ALL_SETTINGS = frozenset(ProjectSettingsUpdate.model_fields)
 
 
 class Projects(UseCases):
@@ -47,6 +73,7 @@ class Projects(UseCases):
     def __init__(self, kit: Kit, sealing: SecretSealing) -> None:
         super().__init__(kit)
         self._sealing = sealing
+        self._configurations = ConfigurationChanges(kit)
 
     async def create(self, project: ProjectCreate) -> Project:
         """Create a project with its settings and secrets, in one transaction.
@@ -57,14 +84,35 @@ class Projects(UseCases):
         _, created = await self.create_json(project)
         return Project.model_validate_json(created)
 
-    @unit_of_work
+    @unit_of_work(together="create_together")
     async def create_json(self, project: ProjectCreate) -> tuple[int, bytes]:
         """The same, with the project's id and its JSON."""
-        current_principal().require_all_projects("projects:write")
-        if project.secrets:
-            current_principal().require("secrets:write")
+        _require_may_create(project)
         async with self.transaction() as repositories:
-            return await add_project(self.kit, self._sealing, repositories, project)
+            row = await repositories.projects.add_row(fields_of(project))
+            actor = current_principal().name
+            [new] = await add_projects(self._sealing, repositories, [row], [project], [actor])
+            await self.kit.audit.record_all(repositories, new.events)
+            return new.id, new.json
+
+    async def create_together(self, calls: Sequence[Call]) -> Sequence[Any]:
+        """The outcomes of several `create_json` at once."""
+        outcomes: list[Any] = [ALONE] * len(calls)
+        async with self.transaction() as repositories:
+            fit = await _free_repositories(repositories, calls)
+            if not fit:
+                return outcomes
+            projects: list[ProjectCreate] = [calls[place].arguments[0] for place in fit]
+            rows = await repositories.projects.add_rows([fields_of(one) for one in projects])
+            actors = [calls[place].context.run(current_principal).name for place in fit]
+            new = await add_projects(self._sealing, repositories, rows, projects, actors)
+            for place, one in zip(fit, new, strict=True):
+                outcomes[place] = (one.id, one.json)
+            await self.kit.audit.record_calls(
+                repositories,
+                [(calls[place], one.events) for place, one in zip(fit, new, strict=True)],
+            )
+        return outcomes
 
     async def get(self, project_id: int) -> Project:
         """The project, deleted or not. Raises `ProjectNotFound`."""
@@ -120,11 +168,18 @@ class Projects(UseCases):
         bound = (statuses, owner, text, ids, sort)
         listing = self.kit.listing("projects", *bound, cursor=cursor)
         filter = ProjectFilter(statuses, owner, text, ids)
-        return listing.json(
-            await self.repositories.projects.json_page(
-                filter, sort=sort, limit=limit, after=listing.after
+        # A search may need several statements, which must see the same projects.
+        read = self._read_found if text else self.repositories.projects.json_page
+        return listing.json(await read(filter, sort=sort, limit=limit, after=listing.after))
+
+    @unit_of_work(read_only=True)
+    async def _read_found(
+        self, filter: ProjectFilter, *, sort: str, limit: int, after: Position | None
+    ) -> JsonPage:
+        async with self.transaction() as repositories:
+            return await repositories.projects.json_page(
+                filter, sort=sort, limit=limit, after=after
             )
-        )
 
     @unit_of_work
     async def update(self, project_id: int, update: ProjectUpdate) -> Project:
@@ -136,7 +191,7 @@ class Projects(UseCases):
         project was not purged.
         """
         async with self.transaction() as repositories:
-            project = await existing_project(repositories, project_id)
+            project, expected = await matched_project(repositories, project_id)
             given = update.given_fields()
             forgery = await self.kit.guard.forged(repositories, PROJECTS, [project_id])
             forged = project_id in forgery
@@ -161,7 +216,8 @@ class Projects(UseCases):
             if forged:
                 last = await self.kit.guard.last_version(repositories, project_target(project_id))
                 await repositories.projects.count_from(project_id, max(last, 1))
-            updated = await repositories.projects.update(project_id, changes)
+                expected = None
+            updated = await repositories.projects.change(project_id, changes, expected=expected)
             if updated is None:
                 raise ProjectNotFound
             await self._record(repositories, Kind.PROJECT_UPDATED, updated, fields=changes)
@@ -172,7 +228,7 @@ class Projects(UseCases):
         """Mark the project as deleted, unless it already is. Raises `ProjectNotFound` and
         `ChangedOutside`."""
         async with self.transaction() as repositories:
-            await existing_project(repositories, project_id)
+            await matched_project(repositories, project_id)
             await self.kit.guard.require(repositories, PROJECTS, project_id)
             deleted = await repositories.projects.soft_delete(project_id)
             if deleted is not None:
@@ -193,7 +249,11 @@ class Projects(UseCases):
         async with self.transaction() as repositories:
             if not current_principal().sees(project_id):
                 raise ProjectNotFound
+            if is_conditional():
+                await matched_project(repositories, project_id)
             target = project_target(project_id)
+            # First, because answers about several projects do not go with one of them.
+            await repositories.answers.remove_of_project(project_id)
             existed = await repositories.projects.purge(project_id)
             if not existed and not await self.kit.guard.must_exist(repositories, PROJECTS, target):
                 raise ProjectNotFound
@@ -213,7 +273,7 @@ class Projects(UseCases):
         `Forbidden` for a principal that is bound to projects; and `ChangedOutside`.
         """
         async with self.transaction() as repositories:
-            project = await existing_project(repositories, project_id)
+            project, _ = await matched_project(repositories, project_id)
             # "The repository is taken" would reveal a project that the principal can't see.
             current_principal().require_all_projects("projects:write")
             await self.kit.guard.require(repositories, PROJECTS, project_id)
@@ -248,51 +308,14 @@ class Projects(UseCases):
         Raises `ProjectNotFound`, and `ChangedOutside` unless all fields are given.
         """
         async with self.transaction() as repositories:
+            await match_configuration(repositories, project_id)
             return await self.change_settings(repositories, project_id, update.given_fields())
 
     async def change_settings(
         self, repositories: Repositories, project_id: int, data: dict[str, Any]
     ) -> ProjectSettings:
         """The same as a step of a larger transaction."""
-        project = await live_project(repositories, project_id)
-        try:
-            stored = await self.kit.guard.configuration(repositories, project_id)
-        except ChangedOutside:
-            if not data.keys() >= _ALL_SETTINGS:
-                raise
-            return await self._replace_settings(repositories, project_id, data)
-        current = stored or ProjectSettings.defaults(project)
-        changes = differing(current, data)
-        if not changes:
-            return current
-        changed = await repositories.settings.upsert(project_id, changes)
-        await self._record_settings(repositories, changed, changes)
-        return changed
-
-    async def _replace_settings(
-        self, repositories: Repositories, project_id: int, data: dict[str, Any]
-    ) -> ProjectSettings:
-        """Put a new row in the place of one that was changed outside the service."""
-        version = await self.kit.guard.last_version(repositories, configuration_target(project_id))
-        await repositories.settings.remove(project_id)
-        await repositories.settings.add_to(project_id, data, version=version + 1)
-        replaced = await repositories.settings.get_by_project_id(project_id)
-        assert replaced is not None  # noqa: S101 - it was just added
-        await self._record_settings(repositories, replaced, data)
-        return replaced
-
-    async def _record_settings(
-        self, repositories: Repositories, settings: ProjectSettings, fields: Collection[str]
-    ) -> None:
-        await self.kit.audit.record(
-            repositories,
-            Kind.SETTINGS_UPDATED,
-            target=configuration_target(settings.project_id),
-            project_id=settings.project_id,
-            fields=fields,
-            version=settings.version,
-            row=GuardedRow(CONFIGURATIONS, settings.id),
-        )
+        return await self._configurations.change(repositories, project_id, data)
 
     @unit_of_work(read_only=True)
     async def get_full(self, project_id: int) -> ProjectFull:

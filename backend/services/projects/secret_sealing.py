@@ -7,14 +7,18 @@ from pydantic import SecretStr
 from backend.crypto.envelope import SecretContext, StoredProjectKey
 from backend.errors import SecretUnreadable
 from backend.repositories import Repositories
-from backend.repositories.guarded_rows import SECRETS, GuardedRow
+from backend.repositories.guarded_kinds import SECRETS
+from backend.repositories.guarded_rows import GuardedRow
 from backend.repositories.keys_repository import ProjectKey
 from backend.repositories.project_secrets_repository import SealedSecret, StoredSecret
-from backend.schemas.secrets import SecretMetadata
+from backend.repositories.version_rows import SECRET_VERSIONS
+from backend.schemas.secrets import SecretCreate, SecretMetadata
 from backend.services.base import Kit
 from backend.services.kinds import Kind
+from backend.services.principal import current_principal
 from backend.services.recording import AuditEvent
 from backend.services.reveals import require_revealing
+from database.engine import Value
 from models import ProjectSecret, SecretStatus
 
 
@@ -25,9 +29,14 @@ class SecretSealing:
         self.kit = kit
 
     async def add(
-        self, repositories: Repositories, project_id: int, key: str, value: SecretStr
+        self,
+        repositories: Repositories,
+        project_id: int,
+        key: str,
+        value: SecretStr,
+        kind: Kind = Kind.SECRET_CREATED,
     ) -> ProjectSecret:
-        """Encrypt, insert and record a secret. Raises `SecretExists`."""
+        """Encrypt and insert a secret, and record it as `kind`. Raises `SecretExists`."""
         project_key = await self.current_key(repositories, project_id)
         target = secret_target(project_id, key)
         # No version is given twice, so that an earlier value never fits a later row.
@@ -39,10 +48,11 @@ class SecretSealing:
             project_key_id=sealed.project_key_id,
             ciphertext=sealed.ciphertext,
             version=version,
+            actor=sealed.actor,
         )
-        await self.kit.audit.record_all(
-            repositories, [secret_created(project_id, key, version, GuardedRow(SECRETS, added.id))]
-        )
+        row = GuardedRow(SECRETS, added.id)
+        event = AuditEvent(kind, target, project_id, ("value",), version, None, row)
+        await self.kit.audit.record_all(repositories, [event])
         return added
 
     async def replace(
@@ -51,39 +61,80 @@ class SecretSealing:
         """Encrypt, store and record a new value. Returns `None` when the value is unchanged. A row
         that was changed outside the service is replaced by a new one."""
         secret = stored.secret
-        if not await self.kit.guard.is_genuine(repositories, SECRETS, secret.id):
+        row = await self.genuine_row(repositories, secret)
+        if row is None:
             await repositories.secrets.remove(secret.project_id, secret.key_name)
             return await self.add(repositories, secret.project_id, secret.key_name, value)
         if self.holds(stored.key, secret.key_name, secret.version, secret.ciphertext, value):
             return None
+        return await self.replace_row(repositories, secret, row, value, Kind.SECRET_UPDATED)
+
+    async def genuine_row(
+        self, repositories: Repositories, secret: ProjectSecret
+    ) -> tuple[Value, ...] | None:
+        """The values of the secret's row; `None` if it was changed outside the service."""
+        for row in await repositories.guarded_rows.recorded(SECRETS, [secret.id]):
+            if self.kit.guard.is_genuine_row(repositories, SECRETS, row):
+                return row.values
+        return None
+
+    async def replace_row(
+        self,
+        repositories: Repositories,
+        secret: ProjectSecret,
+        row: Sequence[Value],
+        value: SecretStr,
+        kind: Kind,
+    ) -> ProjectSecret | None:
+        """Encrypt and store a new value in the place of a genuine row, and record it as `kind`. The
+        present version is kept. Returns `None` when the secret is gone."""
         project_key = await self.current_key(repositories, secret.project_id)
+        await self.keep(repositories, [row])
         sealed = self.sealed(project_key, secret.key_name, secret.version + 1, value)
         replaced = await repositories.secrets.replace(
             secret.id,
             version=sealed.version,
             project_key_id=sealed.project_key_id,
             ciphertext=sealed.ciphertext,
+            actor=sealed.actor,
         )
         if replaced is not None:
-            await self.kit.audit.record_all(
-                repositories,
-                [
-                    secret_updated(
-                        secret.project_id,
-                        secret.key_name,
-                        replaced.version,
-                        GuardedRow(SECRETS, replaced.id),
-                    )
-                ],
+            target = secret_target(secret.project_id, secret.key_name)
+            guarded = GuardedRow(SECRETS, replaced.id)
+            event = AuditEvent(
+                kind, target, secret.project_id, ("value",), replaced.version, None, guarded
             )
+            await self.kit.audit.record_all(repositories, [event])
         return replaced
+
+    async def keep(
+        self,
+        repositories: Repositories,
+        rows: Sequence[Sequence[Value]],
+        deleted_at: str | None = None,
+    ) -> None:
+        """Keep the present versions of secrets, given as the values of their genuine rows, before
+        others replace them or they are deleted."""
+        mac = self.kit.guard.version_mac
+        await repositories.secret_versions.keep(
+            [(row[0], mac(SECRET_VERSIONS, (*row, deleted_at, None))) for row in rows],  # type: ignore[misc]
+            deleted_at,
+        )
 
     def sealed(
         self, project_key: StoredProjectKey, key: str, version: int, value: SecretStr
     ) -> SealedSecret:
         """A value, encrypted as this version of the secret."""
         ciphertext = self.kit.vault.project(project_key).seal(key, version, value)
-        return SealedSecret(key, version, project_key.id, ciphertext)
+        actor = current_principal().name
+        return SealedSecret(key, version, project_key.id, ciphertext, actor)
+
+    def sealed_new(
+        self, project_key: StoredProjectKey, secrets: Sequence[SecretCreate], actor: str
+    ) -> list[SealedSecret]:
+        """The first values of secrets, which `actor` makes, encrypted, in order."""
+        seal, id = self.kit.vault.project(project_key).seal, project_key.id
+        return [SealedSecret(one.key, 1, id, seal(one.key, 1, one.value), actor) for one in secrets]
 
     def holds(
         self, key: ProjectKey, name: str, version: int, ciphertext: str, value: SecretStr
@@ -102,12 +153,20 @@ class SecretSealing:
 
     async def new_key(self, repositories: Repositories, project_id: int) -> StoredProjectKey:
         """Create a key for a project that has none."""
-        key_id = await repositories.keys.next_project_key_id()
-        key = self.kit.vault.new_project_key(project_id, key_id)
-        await repositories.keys.add_project_key(
-            ProjectKey(*key), self.kit.vault.current_master_key_id
-        )
+        [key] = await self.new_keys(repositories, [project_id])
         return key
+
+    async def new_keys(
+        self, repositories: Repositories, project_ids: Sequence[int]
+    ) -> list[StoredProjectKey]:
+        """Create a key for each of these projects, which have none. Returns them in order."""
+        first = await repositories.keys.next_project_key_id()
+        new = self.kit.vault.new_project_key
+        keys = [new(project_id, key_id) for key_id, project_id in enumerate(project_ids, first)]
+        await repositories.keys.add_project_keys(
+            [ProjectKey(*key) for key in keys], self.kit.vault.current_master_key_id
+        )
+        return keys
 
     async def open(self, repositories: Repositories, stored: StoredSecret) -> SecretStr:
         """The secret's value. Raises `SecretUnreadable`, also when the row is not as the record
@@ -171,17 +230,13 @@ def secret_created(project_id: int, key: str, version: int, row: GuardedRow) -> 
     return AuditEvent(Kind.SECRET_CREATED, target, project_id, ("value",), version, None, row)
 
 
-def secret_updated(project_id: int, key: str, version: int, row: GuardedRow) -> AuditEvent:
-    """The audit event for a new value of a secret."""
-    target = secret_target(project_id, key)
-    return AuditEvent(Kind.SECRET_UPDATED, target, project_id, ("value",), version, None, row)
-
-
-def secret_revealed(secret: ProjectSecret) -> AuditEvent:
-    """The audit event for a value that was revealed, in a method with `reveals`."""
+def secret_revealed(secret: ProjectSecret, version: int | None = None) -> AuditEvent:
+    """The audit event for a value that was revealed, in a method with `reveals`: of an earlier
+    `version` or the present one."""
     require_revealing()
     target = secret_target(secret.project_id, secret.key_name)
-    return AuditEvent(Kind.SECRET_REVEALED, target, secret.project_id, (), secret.version)
+    version = secret.version if version is None else version
+    return AuditEvent(Kind.SECRET_REVEALED, target, secret.project_id, (), version)
 
 
 def stored_key(key: ProjectKey) -> StoredProjectKey:

@@ -1,21 +1,15 @@
 """Use cases for secrets. Values come in and go out as `SecretStr`."""
 
-import contextlib
-from collections.abc import Mapping, Sequence
-from typing import Protocol, TypeGuard
+from collections.abc import Sequence
+from typing import Any
 
 from pydantic import SecretStr
 
-from backend.crypto.project_cipher import ProjectCipher
 from backend.errors import InvalidField, ProjectNotFound, SecretNotFound, SecretUnreadable
 from backend.repositories import Repositories
-from backend.repositories.guarded_rows import SECRETS, GuardedRow, RecordedRow
-from backend.repositories.keys_repository import ProjectKey
-from backend.repositories.project_secrets_repository import (
-    PresentValue,
-    SealedSecret,
-    StoredSecret,
-)
+from backend.repositories.guarded_kinds import SECRETS
+from backend.repositories.guarded_rows import RecordedRow
+from backend.repositories.project_secrets_repository import StoredSecret
 from backend.schemas.secrets import (
     SecretCreate,
     SecretList,
@@ -31,28 +25,21 @@ from backend.services.base import (
     require_live_project,
     unit_of_work,
 )
-from backend.services.kinds import Kind
+from backend.services.preconditions import matched
 from backend.services.principal import current_principal
+from backend.services.projects.conditions import match_secret
+from backend.services.projects.secret_batches import GivenSecret, SecretBatches
+from backend.services.projects.secret_endings import SecretEndings
 from backend.services.projects.secret_sealing import (
     SecretSealing,
     metadata_of,
-    secret_created,
     secret_revealed,
     secret_target,
-    secret_updated,
     stored_key,
 )
 from backend.services.reveals import reveals
+from database.engine import ALONE, Call
 from models import SecretStatus
-
-
-class GivenSecret(Protocol):
-    """A secret that a client sends with its value."""
-
-    @property
-    def key(self) -> str: ...
-    @property
-    def value(self) -> SecretStr: ...
 
 
 class Secrets(UseCases):
@@ -61,6 +48,8 @@ class Secrets(UseCases):
     def __init__(self, kit: Kit, sealing: SecretSealing) -> None:
         super().__init__(kit)
         self._sealing = sealing
+        self._batches = SecretBatches(kit, sealing)
+        self._endings = SecretEndings(kit, sealing)
 
     @unit_of_work
     async def create(self, project_id: int, secret: SecretCreate) -> SecretMetadata:
@@ -83,6 +72,7 @@ class Secrets(UseCases):
         async with self.transaction() as repositories:
             await require_live_project(repositories, project_id)
             stored = await repositories.secrets.get(project_id, key)
+            matched(stored.secret.version if stored is not None else None)
             if value is None:
                 if stored is None:
                     raise _no_value("value")
@@ -96,7 +86,7 @@ class Secrets(UseCases):
             replaced = await self._sealing.replace(repositories, stored, value)
             return metadata_of(replaced or stored.secret), False
 
-    @unit_of_work
+    @unit_of_work(together="upsert_together")
     async def upsert(
         self, project_id: int, secrets: Sequence[SecretCreate | SecretUpsert]
     ) -> SecretUpsertResult:
@@ -105,14 +95,41 @@ class Secrets(UseCases):
 
         Raises `ProjectNotFound`, and `InvalidField` when a new secret has no value.
         """
-        given = [secret for secret in secrets if _has_value(secret)]
+        given = [(secret.key, value) for secret in secrets if (value := secret.value) is not None]
         async with self.transaction() as repositories:
-            await require_live_project(repositories, project_id)
+            if not current_principal().sees(project_id):
+                raise ProjectNotFound
+            live = await repositories.keys.of_live_projects([project_id])
+            if project_id not in live:
+                raise ProjectNotFound
             if len(given) < len(secrets):
                 await self._require_values(repositories, project_id, secrets)
-            result = await self.set_all(repositories, project_id, given)
+            result = await self._batches.set_all(repositories, project_id, given, live[project_id])
             result.unchanged += len(secrets) - len(given)
             return result
+
+    async def upsert_together(self, calls: Sequence[Call]) -> Sequence[Any]:
+        """The outcomes of several `upsert` at once."""
+        outcomes: list[Any] = [ALONE] * len(calls)
+        # Several calls for one project have to stay in their order, so only the first may fit.
+        first: dict[int, int] = {}
+        for place, call in enumerate(calls):
+            first.setdefault(call.arguments[0], place)
+        async with self.transaction() as repositories:
+            live = await repositories.keys.of_live_projects(list(first))
+            for project_id, place in first.items():
+                call, key = calls[place], live.get(project_id)
+                given = [(one.key, one.value) for one in call.arguments[1]]
+                if (
+                    key is not None
+                    and self.kit.vault.can_unwrap(stored_key(key))
+                    and call.context.run(current_principal).sees(project_id)
+                    and all(value is not None for _, value in given)
+                ):
+                    outcomes[place] = await self._batches.set_all(
+                        repositories, project_id, given, key, call
+                    )
+        return outcomes
 
     async def _require_values(
         self,
@@ -122,7 +139,7 @@ class Secrets(UseCases):
     ) -> None:
         """Raises `InvalidField` for the first secret that has no value and does not exist yet."""
         keys = [secret.key for secret in secrets if secret.value is None]
-        present = await repositories.secrets.present_values(project_id, keys)
+        present = await repositories.secrets.rows_of(project_id, keys)
         for index, secret in enumerate(secrets):
             if secret.value is None and secret.key not in present:
                 raise _no_value("secrets", index, "value")
@@ -131,102 +148,8 @@ class Secrets(UseCases):
         self, repositories: Repositories, project_id: int, secrets: Sequence[GivenSecret]
     ) -> SecretUpsertResult:
         """The same as a step of a larger transaction."""
-        present = await repositories.secrets.present_values(project_id, [s.key for s in secrets])
-        forged = await self._remove_forged(repositories, project_id, present)
         current = await repositories.keys.current_project_key(project_id)
-        ciphers = await self._ciphers(repositories, project_id, current, present)
-        result = SecretUpsertResult(created=0, updated=0, unchanged=0)
-        changed = [
-            secret
-            for secret in secrets
-            if (stored := present.get(secret.key)) is None
-            or (cipher := ciphers.get(stored.project_key_id)) is None
-            or not cipher.holds(secret.key, stored.version, stored.ciphertext, secret.value)
-        ]
-        result.unchanged = len(secrets) - len(changed)
-        if not changed:
-            return result
-        if current is None:
-            project_key = await self._sealing.new_key(repositories, project_id)
-        else:
-            project_key = stored_key(current)
-        cipher = self.kit.vault.project(project_key)
-        last = await self._last_versions(
-            repositories, project_id, [s.key for s in changed if s.key not in present]
-        )
-        new: list[SealedSecret] = []
-        replaced: list[tuple[SealedSecret, PresentValue]] = []
-        for secret in changed:
-            key = secret.key
-            stored = present.get(key)
-            version = (last.get(key, 0) if stored is None else stored.version) + 1
-            text = cipher.seal(key, version, secret.value)
-            sealed = SealedSecret(key, version, project_key.id, text)
-            if stored is None:
-                new.append(sealed)
-            else:
-                replaced.append((sealed, stored))
-        events = []
-        if replaced:
-            rows = await repositories.secrets.replace_all(project_id, replaced)
-            events += [
-                secret_updated(project_id, key, version, row)
-                for row, ((key, version, *_), _) in zip(rows, replaced, strict=True)
-            ]
-        if new:
-            rows = await repositories.secrets.add_all(project_id, new)
-            events += [
-                secret_created(project_id, key, version, row)
-                for row, (key, version, *_) in zip(rows, new, strict=True)
-            ]
-        result.created = len(new) - len(forged)
-        result.updated = len(replaced) + len(forged)
-        await self.kit.audit.record_all(repositories, events)
-        return result
-
-    async def _remove_forged(
-        self, repositories: Repositories, project_id: int, present: dict[str, PresentValue]
-    ) -> list[str]:
-        """Remove the rows that are not as the record left them, also from `present`. Returns their
-        keys."""
-        is_genuine = self.kit.guard.is_genuine_row
-        keys = [
-            key
-            for key, value in present.items()
-            if not is_genuine(repositories, SECRETS, value.recorded)
-        ]
-        if keys:
-            await repositories.secrets.remove_all(project_id, keys)
-        for key in keys:
-            del present[key]
-        return keys
-
-    async def _last_versions(
-        self, repositories: Repositories, project_id: int, keys: Sequence[str]
-    ) -> dict[str, int]:
-        """The last versions of these keys, by key, without those that never had a secret."""
-        targets = {secret_target(project_id, key): key for key in keys}
-        versions = await self.kit.guard.last_versions(repositories, list(targets))
-        return {targets[target]: version for target, version in versions.items()}
-
-    async def _ciphers(
-        self,
-        repositories: Repositories,
-        project_id: int,
-        current: ProjectKey | None,
-        present: Mapping[str, PresentValue],
-    ) -> dict[int, ProjectCipher]:
-        """The ciphers of the present values, by key id, without unreadable keys."""
-        keys = [current] if current is not None else []
-        ids = {value.project_key_id for value in present.values()}
-        if not ids.issubset(key.id for key in keys):
-            # A rotation has given the project a new key, and has not reached all values yet.
-            keys = await repositories.keys.project_keys_of(project_id)
-        ciphers = {}
-        for key in keys:
-            with contextlib.suppress(SecretUnreadable):
-                ciphers[key.id] = self.kit.vault.project(stored_key(key))
-        return ciphers
+        return await self._batches.set_all(repositories, project_id, secrets, current)
 
     @unit_of_work(read_only=True)
     async def page(self, project_id: int, *, limit: int, cursor: str | None) -> SecretList:
@@ -271,21 +194,12 @@ class Secrets(UseCases):
 
     @unit_of_work
     async def delete(self, project_id: int, key: str) -> None:
-        """Remove a secret. Raises `ProjectNotFound` and `SecretNotFound`."""
+        """Delete a secret, which can be restored for a while. Raises `ProjectNotFound` and
+        `SecretNotFound`."""
         async with self.transaction() as repositories:
             await require_live_project(repositories, project_id)
-            target = secret_target(project_id, key)
-            removed = await repositories.secrets.remove(project_id, key)
-            if not removed and not await self._must_exist(repositories, project_id, key):
-                raise SecretNotFound
-            await self.kit.audit.record(
-                repositories,
-                Kind.SECRET_DELETED,
-                target=target,
-                project_id=project_id,
-                version=await self.kit.guard.last_version(repositories, target) or None,
-                row=GuardedRow(SECRETS, None),
-            )
+            await match_secret(repositories, project_id, key)
+            await self._endings.delete(repositories, project_id, key)
 
     async def _recorded(
         self, repositories: Repositories, project_id: int, key: str
@@ -306,10 +220,6 @@ class Secrets(UseCases):
     async def _must_exist(self, repositories: Repositories, project_id: int, key: str) -> bool:
         target = secret_target(project_id, key)
         return await self.kit.guard.must_exist(repositories, SECRETS, target, project_id)
-
-
-def _has_value(secret: SecretCreate | SecretUpsert) -> TypeGuard[GivenSecret]:
-    return secret.value is not None
 
 
 def _no_value(*location: str | int) -> InvalidField:

@@ -31,9 +31,14 @@ async def writable_run(
     Raises `AgentRunNotFound` and `LeaseLost`.
     """
     run = await existing_run(repositories, run_id)
+    require_lease(run, lease_token)
+    return run
+
+
+def require_lease(run: AgentRun, lease_token: str | None) -> None:
+    """Raises `LeaseLost` unless this is the token of the run's last claim, or `None`."""
     if lease_token is not None and not holds_lease(run, lease_token):
         raise LeaseLost
-    return run
 
 
 def holds_lease(run: AgentRun, lease_token: str) -> bool:

@@ -1,4 +1,4 @@
-"""The number of pending and running runs, for metrics."""
+"""The number of pending and running runs, and of rows to index, for metrics."""
 
 import asyncio
 from dataclasses import dataclass
@@ -24,6 +24,9 @@ class RunBacklog:
     oldest_pending_at: str | None
     """When the oldest pending run was created."""
     leased: int
+    projects_to_index: int
+    runs_to_index: int
+    """Upper bounds on the rows that searches don't find by an index yet."""
 
     def oldest_pending_seconds(self, now: datetime) -> float:
         """How long the oldest pending run has waited; 0 without one, or without a readable time."""
@@ -63,4 +66,6 @@ class Backlog(UseCases):
                 pending,
                 await repositories.runs.created_at(oldest_id) if oldest_id is not None else None,
                 await repositories.runs.leased(),
+                (await repositories.project_index.state()).left,
+                (await repositories.run_index.state()).left,
             )

@@ -2,33 +2,31 @@
 
 import asyncio
 import logging
-import secrets
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Final
-
-from pydantic_core import to_json
+from functools import partial
+from typing import Any, Final
 
 from backend.errors import LeaseLost
-from backend.repositories import Repositories
-from backend.repositories.agent_run_repository import Lease, RunningLease
-from backend.repositories.guarded_rows import PROJECTS
-from backend.repositories.paging import MAX_PAGE_BYTES
+from backend.repositories.agent_run_repository import RunningLease
 from backend.schemas.runs import ClaimedRun, LeasedRun, RunClaim, RunHeartbeat
 from backend.services.base import Kit, UseCases, unit_of_work
+from backend.services.enclosing import StepFirst, enclosure
 from backend.services.kinds import Kind
+from backend.services.preconditions import matched
 from backend.services.principal import SYSTEM, acting_as, current_principal
-from backend.services.recording import AuditEvent
 from backend.services.runs.access import (
+    existing_run,
     extended_lease,
     lease_end,
     lease_token_hash,
-    writable_run,
+    require_lease,
 )
+from backend.services.runs.giving import Giving, Projects
 from backend.services.runs.presence import Presence
-from backend.services.runs.turns import Turn, end_turns, next_turns
-from database.errors import CheckViolation, DatabaseError
+from database.engine import ALONE, Call
+from database.errors import DatabaseError
 from models import RunStatus
 
 LEASE_RAN_OUT: Final = (
@@ -50,8 +48,7 @@ class Claims(UseCases):
         `failed`."""
         self.presence = Presence(kit.now)
         """Whether the service has run without a gap. A server notes its presence here."""
-        self._told: set[int] = set()
-        """Projects whose forgery, or that of their configuration, was logged."""
+        self._giving = Giving(kit)
 
     async def claim(self, claim: RunClaim) -> list[ClaimedRun]:
         """Up to the requested number of pending runs, now running and leased to the worker, each
@@ -60,102 +57,66 @@ class Claims(UseCases):
         The runs and their order are the same as from that many claims of one run: the oldest run
         of a project, and the project that was served least recently.
         """
+        return [ClaimedRun.model_validate_json(run) for run in await self.claim_json(claim)]
+
+    async def claim_json(self, claim: RunClaim) -> list[bytes]:
+        """The same, each as JSON."""
         self.presence.note_if_begun()
-        since = self.clock()
-        claimed = await self._claim(claim, expire_first=True)
+        around = enclosure.get()
+        since = self.clock() if around is None else around.since
+        has_expired = around is not None and around.has_stepped
+        claimed = await self._claim(claim, not has_expired)
         if claimed is None:
-            self.presence.note_wait(since)
-            await self._expire_some()
-            claimed = await self._claim(claim, expire_first=False)
+            take_back = partial(self._make_way, since)
+            if around is not None:
+                raise StepFirst(take_back)
+            await take_back()
+            claimed = await self._claim(claim, False)  # noqa: FBT003 - one of the unit's arguments
         return claimed or []
 
-    @unit_of_work
-    async def _claim(self, claim: RunClaim, *, expire_first: bool) -> list[ClaimedRun] | None:
+    async def _make_way(self, since: datetime) -> None:
+        """Take back expired leases for a claim that was asked for at `since`."""
+        self.presence.note_wait(since)
+        await self._expire_some()
+
+    @unit_of_work(together="_claim_together")
+    async def _claim(self, claim: RunClaim, expire_first: bool) -> list[bytes] | None:
         """The claimed runs; `None`, without a claim, when expired leases must be taken back
         first."""
         async with self.transaction() as repositories:
             if expire_first and await repositories.runs.has_expired_lease():
                 return None
-            claimed: list[ClaimedRun] = []
-            passed_over: set[int] = set()
-            while not claimed:
-                turns = await next_turns(
-                    repositories, _claimable(claim.project_ids), claim.count or 1
+            projects = _claimable(claim.project_ids)
+            given = await self._giving.give(repositories, claim, projects)
+            await self.kit.audit.record_all(repositories, [run.event for run in given])
+        return [run.json for run in given]
+
+    async def _claim_together(self, calls: Sequence[Call]) -> Sequence[Any]:
+        """The outcomes of several `_claim` at once. Those of one run from the same projects get
+        what as many claims one after another would get."""
+        outcomes: list[Any] = [ALONE] * len(calls)
+        alike: dict[Projects, list[int]] = {}
+        for place, call in enumerate(calls):
+            claim, expire_first = call.arguments
+            if claim.count is None and expire_first:
+                alike.setdefault(call.context.run(_claimable, claim.project_ids), []).append(place)
+        async with self.transaction() as repositories:
+            if await repositories.runs.has_expired_lease():
+                return outcomes
+            for projects, places in alike.items():
+                claims = [calls[place].arguments[0] for place in places]
+                given = await self._giving.give_each(repositories, claims, projects)
+                # If there are fewer runs than claims, the last ones find none on their own.
+                for place, run in zip(places, given, strict=False):
+                    outcomes[place] = [run.json]
+                await self.kit.audit.record_calls(
+                    repositories,
+                    [
+                        (calls[place], [run.event])
+                        for place, run in zip(places, given, strict=False)
+                    ],
                 )
-                forged = await self._forged_projects(repositories, turns)
-                claimed = await self._claim_turns(repositories, claim, turns, forged)
-                if forged <= passed_over:
-                    break
-                # Their turns have ended, so other projects come next.
-                passed_over |= forged
-            await self.kit.audit.record_all(
-                repositories,
-                [
-                    AuditEvent(
-                        Kind.AGENT_RUN_CLAIMED,
-                        f"agent_runs/{run.id}",
-                        run.project_id,
-                        ("status",),
-                        run.version,
-                    )
-                    for run in claimed
-                ],
-            )
-        return claimed
-
-    async def _claim_turns(
-        self,
-        repositories: Repositories,
-        claim: RunClaim,
-        turns: Sequence[Turn],
-        forged: set[int],
-    ) -> list[ClaimedRun]:
-        """Claim the runs of these turns, but not of the projects in `forged`, and end the turns.
-        Adds projects whose next run can't be claimed to `forged`."""
-        claimed, ended = [], []
-        room = MAX_PAGE_BYTES
-        for turn in turns:
-            if turn.project_id in forged:
-                ended.append(turn)
-                continue
-            token = secrets.token_urlsafe(32)
-            try:
-                run = await repositories.runs.claim(turn.run_id, self._lease(claim, token))
-            except CheckViolation:
-                # Another program wrote a run that can't be stored again. Others must not wait.
-                self._tell(turn.project_id, "a run of it")
-                forged.add(turn.project_id)
-                ended.append(turn)
-                continue
-            if run is None:
-                continue
-            ended.append(turn)
-            claimed.append(ClaimedRun.model_construct(**dict(run), lease_token=token))
-            room -= len(to_json(run))
-            if room <= 0:
-                break
-        await end_turns(repositories, ended)
-        return claimed
-
-    async def _forged_projects(self, repositories: Repositories, turns: Sequence[Turn]) -> set[int]:
-        """The projects of these turns that no agent may follow, because they or their
-        configurations are not as the record left them."""
-        project_ids = list({turn.project_id for turn in turns})
-        forged = await self.kit.guard.with_forged_configuration(repositories, project_ids)
-        forged.update(await self.kit.guard.forged(repositories, PROJECTS, project_ids))
-        for project_id in forged:
-            self._tell(project_id, "it or its configuration")
-        return forged
-
-    def _tell(self, project_id: int, what: str) -> None:
-        if project_id not in self._told:
-            self._told.add(project_id)
-            logger.error(
-                "runs of project %d are not given to workers: %s was changed in the database file "
-                "by something other than the service",
-                project_id,
-                what,
-            )
+        return outcomes
 
     async def heartbeat(self, run_id: int, beat: RunHeartbeat) -> LeasedRun:
         """The run, its lease extended by the duration that the claim asked for.
@@ -165,6 +126,9 @@ class Claims(UseCases):
         """
         # The lease's end depends on a clock that may be set back before the next tick.
         self.presence.note_if_begun()
+        if (around := enclosure.get()) is not None:
+            around.on_failure = self.presence.note_failure
+            return await self._extend(run_id, beat)
         try:
             return await self._extend(run_id, beat)
         except DatabaseError:
@@ -174,7 +138,9 @@ class Claims(UseCases):
     @unit_of_work
     async def _extend(self, run_id: int, beat: RunHeartbeat) -> LeasedRun:
         async with self.transaction() as repositories:
-            run = await writable_run(repositories, run_id, beat.lease_token)
+            run = await existing_run(repositories, run_id)
+            matched(run.version)
+            require_lease(run, beat.lease_token)
             extended = await repositories.runs.extend_lease(
                 run_id, lease_token_hash(beat.lease_token), extended_lease(run, self.clock())
             )
@@ -272,14 +238,6 @@ class Claims(UseCases):
                     )
                     outcomes["failed" if failed else "requeued"] += 1
         return outcomes
-
-    def _lease(self, claim: RunClaim, token: str) -> Lease:
-        return Lease(
-            worker=claim.worker,
-            token_hash=lease_token_hash(token),
-            seconds=claim.lease_seconds,
-            expires_at=lease_end(self.clock(), claim.lease_seconds),
-        )
 
 
 def _claimable(asked: list[int] | None) -> tuple[int, ...] | None:

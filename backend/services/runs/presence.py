@@ -13,7 +13,8 @@ _LONGEST_GAP: Final = timedelta(seconds=1.5)
 
 
 class Presence:
-    """Counts absences. The event loop notes presence; any thread may ask."""
+    """Counts absences. The event loop notes presence, and units that enclose a claim or a
+    heartbeat; any thread may ask. If two threads notice one gap, it may count once or twice."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock

@@ -1,5 +1,7 @@
 """Use cases for agent runs: creating, reading and changing them, and their transitions."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from backend.errors import (
@@ -9,21 +11,28 @@ from backend.errors import (
     ProjectNotFound,
 )
 from backend.repositories import Repositories
-from backend.repositories.agent_run_repository import RunFilter
-from backend.repositories.guarded_rows import PROJECTS
+from backend.repositories.guarded_kinds import PROJECTS
+from backend.repositories.paging import JsonPage, Position
+from backend.repositories.run_pages import RunFilter
 from backend.schemas.runs import (
     AgentRunCreate,
     AgentRunList,
     AgentRunUpdate,
+    ProjectRunCreate,
+    RunChoice,
     RunOutcome,
     RunTransition,
 )
-from backend.services.base import UseCases, differing, live_project, unit_of_work
+from backend.services.base import UseCases, differing, existing_project, unit_of_work
 from backend.services.kinds import Kind
+from backend.services.preconditions import matched
 from backend.services.principal import current_principal
-from backend.services.runs.access import existing_run, extended_lease, writable_run
+from backend.services.runs.access import existing_run, extended_lease, require_lease
+from backend.services.runs.new_runs import add_runs, defaults_of_runs
 from backend.services.runs.states import FINAL, TRANSITIONS, sources
-from models import AgentRun, Project, RunStatus, RunType
+from database.base import time_text
+from database.engine import ALONE, Call
+from models import AgentRun, RunStatus
 
 FIXED_WHEN_FINAL: Final = frozenset(
     {"target_text", "planning_statement", "run_type", "result", "error_message"}
@@ -41,74 +50,101 @@ KINDS: Final = {
 """What the audit calls the transition to each status."""
 
 
+ALL_RUNS: Final = RunChoice()
+
+
 class Runs(UseCases):
     """Creating, reading, changing and ending runs."""
 
-    @unit_of_work
     async def create(self, run: AgentRunCreate) -> AgentRun:
         """A new pending run with the project's next number. Raises `ProjectNotFound`."""
+        _, created = await self.create_json(run)
+        return AgentRun.model_validate_json(created)
+
+    @unit_of_work(together="create_together")
+    async def create_json(self, run: AgentRunCreate) -> tuple[int, bytes]:
+        """The same, with the run's id and its JSON."""
         async with self.transaction() as repositories:
-            try:
-                project = await live_project(repositories, run.project_id)
-            except ProjectNotFound:
-                raise ProjectNotFound(places=[("project_id",)]) from None
-            data = run.model_dump(exclude={"project_id"})
-            created = await add_run(repositories, project, data)
-            await self.kit.audit.record(
+            defaults = await defaults_of_runs(repositories, [run])
+            if not current_principal().sees(run.project_id) or run.project_id not in defaults:
+                raise ProjectNotFound(places=[("project_id",)])
+            [new] = await add_runs(repositories, [run], defaults)
+            await self.kit.audit.record_all(repositories, [new.event])
+            return new.id, new.json
+
+    async def create_in_project_json(
+        self, project_id: int, run: ProjectRunCreate
+    ) -> tuple[int, bytes]:
+        """The same for a run whose project the path names."""
+        try:
+            return await self.create_json(run.in_project(project_id))
+        except ProjectNotFound:
+            # The body has no place for it.
+            raise ProjectNotFound from None
+
+    async def create_together(self, calls: Sequence[Call]) -> Sequence[Any]:
+        """The outcomes of several `create_json` at once."""
+        outcomes: list[Any] = [ALONE] * len(calls)
+        runs: list[AgentRunCreate] = [call.arguments[0] for call in calls]
+        async with self.transaction() as repositories:
+            defaults = await defaults_of_runs(repositories, runs)
+            fit = [
+                place
+                for place, (call, run) in enumerate(zip(calls, runs, strict=True))
+                if run.project_id in defaults
+                and call.context.run(current_principal).sees(run.project_id)
+            ]
+            if not fit:
+                return outcomes
+            new = await add_runs(repositories, [runs[place] for place in fit], defaults)
+            for place, one in zip(fit, new, strict=True):
+                outcomes[place] = (one.id, one.json)
+            await self.kit.audit.record_calls(
                 repositories,
-                Kind.AGENT_RUN_CREATED,
-                target=f"agent_runs/{created.id}",
-                project_id=project.id,
-                fields=run.model_fields_set - {"project_id"},
-                version=created.version,
+                [(calls[place], [one.event]) for place, one in zip(fit, new, strict=True)],
             )
-            return created
+        return outcomes
 
     async def get(self, run_id: int) -> AgentRun:
         """The run. Raises `AgentRunNotFound`."""
         return await existing_run(self.repositories, run_id)
 
-    async def page(
-        self,
-        *,
-        project_id: int | None = None,
-        statuses: tuple[RunStatus, ...] = (),
-        run_types: tuple[RunType, ...] = (),
-        limit: int = 50,
-        cursor: str | None = None,
-    ) -> AgentRunList:
-        """One page of runs, newest first, filtered by project, `statuses` and `run_types`; a filter
-        that is not given allows all.
-
-        Raises `BadCursor`.
-        """
-        text = await self.page_json(
-            project_id=project_id,
-            statuses=statuses,
-            run_types=run_types,
-            limit=limit,
-            cursor=cursor,
-        )
-        return AgentRunList.model_validate_json(text)
+    async def page(self, chosen: RunChoice = ALL_RUNS, **page: Any) -> AgentRunList:
+        """One page of runs, with the arguments of `page_json`. Raises `BadCursor`."""
+        return AgentRunList.model_validate_json(await self.page_json(chosen, **page))
 
     async def page_json(
         self,
+        chosen: RunChoice = ALL_RUNS,
         *,
-        project_id: int | None = None,
-        statuses: tuple[RunStatus, ...] = (),
-        run_types: tuple[RunType, ...] = (),
+        sort: str = "-created_at",
         limit: int = 50,
         cursor: str | None = None,
     ) -> bytes:
-        """The same page as the JSON of an `AgentRunList`. Raises `BadCursor`."""
-        ids = current_principal().visible_ids
-        if project_id is not None:
-            ids = (project_id,) if current_principal().sees(project_id) else ()
-        listing = self.kit.listing("agent_runs", ids, statuses, run_types, cursor=cursor)
-        filter = RunFilter(ids, statuses, run_types)
-        return listing.json(
-            await self.repositories.runs.json_page(filter, limit=limit, after=listing.after)
-        )
+        """One page of the chosen runs that the principal sees, as the JSON of an `AgentRunList`.
+        `sort` is `created_at` or `updated_at`, with `-` in front for descending order.
+
+        Raises `BadCursor`.
+        """
+        filter = _filter(chosen)
+        listing = self.kit.listing("agent_runs", filter, sort, cursor=cursor)
+        # Several statements must see the same runs.
+        read = self._read_found if filter.needs_transaction else self.repositories.runs.json_page
+        return listing.json(await read(filter, sort=sort, limit=limit, after=listing.after))
+
+    async def page_of_project_json(
+        self, project_id: int, chosen: RunChoice = ALL_RUNS, **page: Any
+    ) -> bytes:
+        """The same for the runs of one project, deleted or not. Raises `ProjectNotFound` too."""
+        await existing_project(self.repositories, project_id)
+        return await self.page_json(replace(chosen, project_id=project_id), **page)
+
+    @unit_of_work(read_only=True)
+    async def _read_found(
+        self, filter: RunFilter, *, sort: str, limit: int, after: Position | None
+    ) -> JsonPage:
+        async with self.transaction() as repositories:
+            return await repositories.runs.json_page(filter, sort=sort, limit=limit, after=after)
 
     @unit_of_work
     async def update(self, run_id: int, update: AgentRunUpdate) -> AgentRun:
@@ -118,7 +154,9 @@ class Runs(UseCases):
         `InvalidTransition` for fields that are fixed in a finished run.
         """
         async with self.transaction() as repositories:
-            run = await writable_run(repositories, run_id, update.lease_token)
+            run = await existing_run(repositories, run_id)
+            expected = matched(run.version)
+            require_lease(run, update.lease_token)
             changes = differing(run, update.given_fields())
             if not changes:
                 return run
@@ -131,7 +169,7 @@ class Runs(UseCases):
             fixed = sorted(FIXED_WHEN_FINAL.intersection(changes))
             if run.status in FINAL and fixed:
                 raise _refusal(run, f"a finished run can't change its {', '.join(fixed)}")
-            updated = await repositories.runs.update(run_id, changes)
+            updated = await repositories.runs.change(run_id, changes, expected=expected)
             if updated is None:
                 raise AgentRunNotFound
             await self._record_run(repositories, Kind.AGENT_RUN_UPDATED, updated, changes)
@@ -153,7 +191,9 @@ class Runs(UseCases):
 
     async def _step(self, run_id: int, target: RunStatus, outcome: RunOutcome) -> AgentRun:
         async with self.transaction() as repositories:
-            run = await writable_run(repositories, run_id, outcome.lease_token)
+            run = await existing_run(repositories, run_id)
+            expected = matched(run.version)
+            require_lease(run, outcome.lease_token)
             if target is RunStatus.RUNNING:
                 # The run starts, or goes on, with the project and configuration as they are now.
                 await self.kit.guard.require(repositories, PROJECTS, run.project_id)
@@ -166,6 +206,7 @@ class Runs(UseCases):
                 sources=sources(target),
                 final=target in FINAL,
                 outcome=given,
+                expected=expected,
                 # A lease can't expire during a pause, and a resumed run has its full time again.
                 lease_expires_at=extended_lease(run, self.clock()),
             )
@@ -194,25 +235,21 @@ class Runs(UseCases):
         )
 
 
-async def add_run(repositories: Repositories, project: Project, data: dict[str, Any]) -> AgentRun:
-    """Create a pending run of the project, numbered and queued, inside a transaction.
-
-    It takes `auto_merge_enabled` from the project, and notes the version of the settings.
-    """
-    settings = await repositories.settings.get_by_project_id(project.id)
-    number = await repositories.run_queues.next_number(project.id)
-    run = await repositories.runs.create(
-        {
-            "auto_merge_enabled": project.auto_merge_enabled,
-            **data,
-            "project_id": project.id,
-            "run_number": number,
-            # A claim refuses settings that were changed in the file, not the creation of a run.
-            "settings_version": max(settings.version, 0) if settings is not None else 0,
-        }
+def _filter(chosen: RunChoice) -> RunFilter:
+    """The chosen runs, as far as the principal sees them."""
+    principal, project_id = current_principal(), chosen.project_id
+    ids = principal.visible_ids
+    if project_id is not None:
+        ids = (project_id,) if principal.sees(project_id) else ()
+    return RunFilter(
+        ids,
+        chosen.statuses,
+        chosen.run_types,
+        chosen.worker,
+        time_text(chosen.since) if chosen.since is not None else None,
+        time_text(chosen.until) if chosen.until is not None else None,
+        chosen.text,
     )
-    await repositories.run_queues.enqueue(project.id, run.id)
-    return run
 
 
 def _refusal(run: AgentRun, detail: str) -> InvalidTransition:

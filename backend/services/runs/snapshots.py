@@ -5,7 +5,8 @@ from backend.repositories import Repositories
 from backend.schemas.snapshots import SnapshotCreate, SnapshotList, SnapshotUpdate
 from backend.services.base import UseCases, differing, unit_of_work
 from backend.services.kinds import Kind
-from backend.services.runs.access import existing_run, writable_run
+from backend.services.preconditions import matched
+from backend.services.runs.access import existing_run, require_lease, writable_run
 from backend.services.runs.snapshot_states import TRANSITIONS, sources
 from models import AgentRun, GrainchainSnapshot, SnapshotStatus
 
@@ -47,7 +48,7 @@ class Snapshots(UseCases):
     async def get(self, snapshot_id: int) -> GrainchainSnapshot:
         """The snapshot. Raises `SnapshotNotFound`."""
         async with self.transaction() as repositories:
-            snapshot, _ = await _with_run(repositories, snapshot_id, None)
+            snapshot, _ = await _with_run(repositories, snapshot_id)
             return snapshot
 
     @unit_of_work
@@ -58,7 +59,9 @@ class Snapshots(UseCases):
         allow the requested one.
         """
         async with self.transaction() as repositories:
-            snapshot, run = await _with_run(repositories, snapshot_id, update.lease_token)
+            snapshot, run = await _with_run(repositories, snapshot_id)
+            expected = matched(snapshot.version)
+            require_lease(run, update.lease_token)
             changes = differing(snapshot, update.given_fields())
             if not changes:
                 return snapshot
@@ -66,10 +69,10 @@ class Snapshots(UseCases):
             target: SnapshotStatus | None = changes.get("status")
             allowed = sources(target) if target is not None else tuple(SnapshotStatus)
             changed = await repositories.snapshots.change_from(
-                snapshot_id, changes, sources=allowed
+                snapshot_id, changes, sources=allowed, expected=expected
             )
             if changed is None:
-                current, _ = await _with_run(repositories, snapshot_id, None)
+                current, _ = await _with_run(repositories, snapshot_id)
                 raise _refusal(current, target)
             await self.kit.audit.record(
                 repositories,
@@ -83,13 +86,13 @@ class Snapshots(UseCases):
 
 
 async def _with_run(
-    repositories: Repositories, snapshot_id: int, lease_token: str | None
+    repositories: Repositories, snapshot_id: int
 ) -> tuple[GrainchainSnapshot, AgentRun]:
     snapshot = await repositories.snapshots.get_by_id(snapshot_id)
     if snapshot is None:
         raise SnapshotNotFound
     try:
-        return snapshot, await writable_run(repositories, snapshot.agent_run_id, lease_token)
+        return snapshot, await existing_run(repositories, snapshot.agent_run_id)
     except AgentRunNotFound:
         # The principal may not see the run's project, so the snapshot answers as missing too.
         raise SnapshotNotFound from None

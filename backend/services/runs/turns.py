@@ -50,9 +50,8 @@ async def end_turns(repositories: Repositories, turns: Sequence[Turn]) -> None:
     """Move the projects of these turns to the end of the queue, in the order of their last turns.
     Their runs must not be pending any more."""
     last = {turn.project_id: number for number, turn in enumerate(turns)}
-    for project_id in sorted(last, key=last.__getitem__):
-        following = await repositories.runs.oldest_pending(project_id)
-        await repositories.run_queues.end_turn(project_id, following)
+    if last:
+        await repositories.run_queues.end_turns(sorted(last, key=last.__getitem__))
 
 
 async def _heads(
@@ -63,10 +62,9 @@ async def _heads(
         heads = await repositories.run_queues.first_waiting(project_ids, limit=count)
         right = True
         for head in heads:
-            oldest = await repositories.runs.oldest_pending(head.project_id)
-            if oldest != head.next_run_id:
+            if head.oldest_id != head.next_run_id:
                 # The queued run was cancelled, so another project's turn may come first.
-                await repositories.run_queues.set_next(head.project_id, oldest)
+                await repositories.run_queues.set_next(head.project_id, head.oldest_id)
                 right = False
         if right:
             return heads

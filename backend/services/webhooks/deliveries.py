@@ -1,27 +1,36 @@
 """Use cases for webhook deliveries: receiving each one once, and reading them."""
 
 import secrets
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any, Final, NamedTuple
 
 from pydantic import SecretStr
 
 from backend.crypto.envelope import SecretContext, StoredProjectKey
 from backend.errors import BadSignature, DeliveryNotFound, SecretUnreadable, WebhookNotFound
-from backend.repositories.guarded_rows import WEBHOOKS
-from backend.repositories.webhook_delivery_repository import DeliveryFilter
-from backend.repositories.webhook_repository import SealedToken
+from backend.repositories.guarded_kinds import WEBHOOKS
+from backend.repositories.webhook_delivery_repository import (
+    DeliveryFilter,
+    NewDelivery,
+    StoredDelivery,
+)
+from backend.repositories.webhook_repository import Receiver, SealedToken
 from backend.schemas.webhooks import WebhookDeliveryList
 from backend.services.base import UseCases, unit_of_work
 from backend.services.kinds import Kind
-from backend.services.principal import SENDER, acting_as
+from backend.services.principal import SENDER, act_as, acting_as
 from backend.services.projects.secret_sealing import stored_key
+from backend.services.recording import AuditEvent
 from backend.services.webhooks.webhooks import existing_webhook, token_context
-from database.engine import is_utf8
-from models import WebhookDelivery
+from database.engine import ALONE, Call, is_utf8
 
 # The same message for a webhook that is missing, inactive, or in a deleted project.
 _CLOSED = "no active webhook has this id"
+_LARGEST_TOGETHER: Final = 65_536
+"""The bytes of a payload that may share a statement with others. The driver copies all values of a
+statement, and larger ones gain nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +52,16 @@ class IncomingDelivery:
     payload: str = field(repr=False)
     """The body as it was sent: the text of a JSON object."""
     payload_bytes: int
+
+
+class Received(NamedTuple):
+    """A delivery that was received."""
+
+    id: int
+    json: bytes
+    """Its JSON, without the payload."""
+    is_new: bool
+    """Whether it was stored now. The same delivery may have arrived before."""
 
 
 class Deliveries(UseCases):
@@ -82,42 +101,56 @@ class Deliveries(UseCases):
         token = SecretStr(secrets.token_urlsafe(32))
         return key, context, self.kit.vault.seal(key, context, token)
 
-    @unit_of_work
-    async def receive(
-        self, target: DeliveryTarget, delivery: IncomingDelivery
-    ) -> tuple[WebhookDelivery, bool]:
-        """The stored delivery, and whether it is new: a repeated one has no effect.
+    @unit_of_work(together="receive_together")
+    async def receive(self, target: DeliveryTarget, delivery: IncomingDelivery) -> Received:
+        """The stored delivery. A repeated one has no effect.
 
         Raises `WebhookNotFound` when the webhook is closed, and `BadSignature` when its secret
         token was changed while the delivery arrived.
         """
         async with self.transaction() as repositories:
-            stored = await repositories.webhooks.get_stored(target.webhook_id)
-            if stored is None or not stored.is_open:
-                raise WebhookNotFound(_CLOSED)
-            if stored.webhook.secret_version != target.secret_version:
-                raise BadSignature
-            added = await repositories.deliveries.add(
-                target.webhook_id,
-                guid=delivery.guid,
-                event=delivery.event,
-                action=delivery.action,
-                payload=delivery.payload,
-                payload_bytes=delivery.payload_bytes,
+            receiver = (await repositories.webhooks.receivers([target.webhook_id])).get(
+                target.webhook_id
             )
-            if added is not None:
-                await repositories.webhooks.set_triggered(target.webhook_id, added.created_at)
-                with acting_as(SENDER):
-                    await self.kit.audit.record(
-                        repositories,
-                        Kind.DELIVERY_RECEIVED,
-                        target=f"webhooks/{target.webhook_id}/deliveries/{added.id}",
-                        project_id=stored.webhook.project_id,
-                    )
-                return added, True
-            known = await repositories.deliveries.get_by_guid(target.webhook_id, delivery.guid)
-            assert known is not None  # noqa: S101 - it is what kept the new one out
-            return known, False
+            if receiver is None:
+                raise WebhookNotFound(_CLOSED)
+            if receiver.secret_version != target.secret_version:
+                raise BadSignature
+            [added] = await repositories.deliveries.add([_new(target, delivery)])
+            if added is None:
+                known = await repositories.deliveries.get_by_guid(target.webhook_id, delivery.guid)
+                assert known is not None  # noqa: S101 - it is what kept the new one out
+                return Received(known.id, known.model_dump_json().encode(), is_new=False)
+            await repositories.webhooks.set_triggered([target.webhook_id])
+            with acting_as(SENDER):
+                await self.kit.audit.record_all(repositories, [_event(target, receiver, added)])
+            return Received(added.id, added.json, is_new=True)
+
+    async def receive_together(self, calls: Sequence[Call]) -> Sequence[Any]:
+        """The outcomes of several `receive` at once."""
+        outcomes: list[Any] = [ALONE] * len(calls)
+        async with self.transaction() as repositories:
+            receivers = await repositories.webhooks.receivers(
+                list({call.arguments[0].webhook_id for call in calls})
+            )
+            fit = [place for place, call in enumerate(calls) if _fits(receivers, *call.arguments)]
+            if not fit:
+                return outcomes
+            added = await repositories.deliveries.add([_new(*calls[at].arguments) for at in fit])
+            recorded = []
+            triggered = set()
+            for place, stored in zip(fit, added, strict=True):
+                if stored is None:
+                    continue
+                call, target = calls[place], calls[place].arguments[0]
+                outcomes[place] = Received(stored.id, stored.json, is_new=True)
+                triggered.add(target.webhook_id)
+                call.context.run(act_as, SENDER)
+                recorded.append((call, [_event(target, receivers[target.webhook_id], stored)]))
+            if triggered:
+                await repositories.webhooks.set_triggered(list(triggered))
+                await self.kit.audit.record_calls(repositories, recorded)
+        return outcomes
 
     @unit_of_work(read_only=True)
     async def page(
@@ -158,6 +191,37 @@ class Deliveries(UseCases):
         head = delivery.model_dump_json().removesuffix("}")
         # On the reader's thread, so that the event loop need not copy it.
         return b"".join((head.encode(), b',"payload":', _readable(payload), b"}"))
+
+
+def _fits(
+    receivers: Mapping[int, Receiver], target: DeliveryTarget, delivery: IncomingDelivery
+) -> bool:
+    """Whether this delivery can be received with others."""
+    receiver = receivers.get(target.webhook_id)
+    return (
+        receiver is not None
+        and receiver.secret_version == target.secret_version
+        and delivery.payload_bytes <= _LARGEST_TOGETHER
+    )
+
+
+def _new(target: DeliveryTarget, delivery: IncomingDelivery) -> NewDelivery:
+    return NewDelivery(
+        target.webhook_id,
+        delivery.guid,
+        delivery.event,
+        delivery.action,
+        delivery.payload_bytes,
+        delivery.payload,
+    )
+
+
+def _event(target: DeliveryTarget, receiver: Receiver, added: StoredDelivery) -> AuditEvent:
+    return AuditEvent(
+        Kind.DELIVERY_RECEIVED,
+        f"webhooks/{target.webhook_id}/deliveries/{added.id}",
+        receiver.project_id,
+    )
 
 
 def _readable(text: bytes) -> bytes:

@@ -9,7 +9,8 @@ from pydantic import SecretStr
 from backend.crypto.envelope import SecretContext
 from backend.errors import ChangedOutside, ProjectNotFound, SecretUnreadable, WebhookNotFound
 from backend.repositories import Repositories
-from backend.repositories.guarded_rows import WEBHOOKS, GuardedRow
+from backend.repositories.guarded_kinds import WEBHOOKS
+from backend.repositories.guarded_rows import GuardedRow
 from backend.repositories.webhook_repository import StoredWebhook
 from backend.schemas.webhooks import WebhookCreate, WebhookList, WebhookUpdate
 from backend.services.base import (
@@ -21,6 +22,7 @@ from backend.services.base import (
     unit_of_work,
 )
 from backend.services.kinds import Kind
+from backend.services.preconditions import is_conditional, matched
 from backend.services.principal import current_principal
 from backend.services.projects.secret_sealing import SecretSealing, stored_key
 from models import Webhook
@@ -80,6 +82,7 @@ class Webhooks(UseCases):
         async with self.transaction() as repositories:
             stored = await self._changeable_webhook(repositories, webhook_id)
             webhook = stored.webhook
+            expected = matched(webhook.version)
             given = update.given_fields()
             forged = not await self.kit.guard.is_genuine(repositories, WEBHOOKS, webhook_id)
             if forged:
@@ -87,6 +90,7 @@ class Webhooks(UseCases):
                     raise ChangedOutside(WEBHOOKS.name)
                 last = max(await self.kit.guard.last_version(repositories, _target(webhook_id)), 1)
                 await repositories.webhooks.count_from(webhook_id, last)
+                expected = None
                 # The version of a token is never higher than that of its row.
                 webhook = webhook.model_copy(update={"secret_version": last})
             token_given = _TOKEN in given
@@ -98,7 +102,7 @@ class Webhooks(UseCases):
                 changes |= await self._token_columns(repositories, webhook, token)
             if not changes:
                 return webhook
-            updated = await repositories.webhooks.update(webhook_id, changes)
+            updated = await repositories.webhooks.change(webhook_id, changes, expected=expected)
             if updated is None:
                 raise WebhookNotFound
             await self._record_webhook(repositories, Kind.WEBHOOK_UPDATED, updated, fields)
@@ -110,6 +114,9 @@ class Webhooks(UseCases):
         Raises `WebhookNotFound`, and `ProjectNotFound` when its project is deleted."""
         async with self.transaction() as repositories:
             project_id = await self._project_of(repositories, webhook_id)
+            if is_conditional():
+                webhook = await repositories.webhooks.get_by_id(webhook_id)
+                matched(webhook.version if webhook is not None else None)
             await repositories.webhooks.delete(webhook_id)
             await self.kit.audit.record(
                 repositories,

@@ -1,0 +1,206 @@
+"""Setting many secrets of a project at once.
+
+Most of the time of an upsert goes here, so each step goes through all secrets.
+"""
+
+from collections.abc import Sequence
+
+from pydantic import SecretStr
+
+from backend.crypto.envelope import StoredProjectKey
+from backend.crypto.project_cipher import ProjectCipher
+from backend.errors import SecretUnreadable
+from backend.repositories import Repositories
+from backend.repositories.guarded_kinds import SECRETS
+from backend.repositories.keys_repository import ProjectKey
+from backend.repositories.project_secrets_repository import SealedSecret, SecretRow
+from backend.schemas.secrets import SecretUpsertResult
+from backend.services.base import Kit
+from backend.services.kinds import Kind
+from backend.services.principal import current_principal
+from backend.services.projects.secret_sealing import SecretSealing, secret_target, stored_key
+from database.engine import Call
+
+GivenSecret = tuple[str, SecretStr]
+"""A secret's key, and the value that a client sends for it."""
+PresentSecret = tuple[SecretRow, SecretStr]
+"""The stored row of a secret, and its given value."""
+_VALUE = ("value",)
+
+
+class SecretBatches:
+    """Steps that set secrets inside a transaction."""
+
+    def __init__(self, kit: Kit, sealing: SecretSealing) -> None:
+        self._kit = kit
+        self._sealing = sealing
+
+    async def set_all(
+        self,
+        repositories: Repositories,
+        project_id: int,
+        secrets: Sequence[GivenSecret],
+        current: ProjectKey | None,
+        call: Call | None = None,
+    ) -> SecretUpsertResult:
+        """Set the secrets, which have different keys, and leave the others. Returns how many were
+        created, updated and unchanged. `current` is the project's current key, and `call` as for
+        `Recorder.record_alike`."""
+        keys = [key for key, _ in secrets]
+        present, forged = await self._genuine(repositories, project_id, keys)
+        new: list[GivenSecret] = []
+        known: list[PresentSecret] = []
+        for secret in secrets:
+            row = present.get(secret[0])
+            if row is None:
+                new.append(secret)
+            else:
+                known.append((row, secret[1]))
+        changed = await self._changed(repositories, project_id, current, known) if known else []
+        if new or changed:
+            if current is None:
+                project_key = await self._sealing.new_key(repositories, project_id)
+            else:
+                project_key = stored_key(current)
+            if changed:
+                await self._replace(repositories, project_id, project_key, changed, call)
+            if new:
+                await self._add(repositories, project_id, project_key, new, call)
+        return SecretUpsertResult(
+            created=len(new) - forged,
+            updated=len(changed) + forged,
+            unchanged=len(known) - len(changed),
+        )
+
+    async def _genuine(
+        self, repositories: Repositories, project_id: int, keys: Sequence[str]
+    ) -> tuple[dict[str, SecretRow], int]:
+        """The present rows of these keys, by key. Rows that are not as the record left them are
+        removed, and counted."""
+        present: dict[str, SecretRow] = {}
+        committed = self._kit.audit.rows.of(project_id)
+        known = [row for key in keys if (row := committed.get(key)) is not None]
+        if known:
+            found = await repositories.guarded_rows.values(SECRETS, [row.id for row in known])
+            for row in known:
+                if found.get(row.id) == row:
+                    # Not what was found: in a damaged row, a float may equal an integer.
+                    present[row.key_name] = row
+        if len(present) == len(keys):
+            return present, 0
+        others = [key for key in keys if key not in present]
+        unsure = await repositories.secrets.rows_of(project_id, others)
+        ids = [row.id for row in unsure.values()]
+        forged = await self._kit.guard.forged(repositories, SECRETS, ids)
+        removed = [key for key, row in unsure.items() if row.id in forged]
+        if removed:
+            await repositories.secrets.remove_all(project_id, removed)
+            for key in removed:
+                del unsure[key]
+        return present | unsure, len(removed)
+
+    async def _changed(
+        self,
+        repositories: Repositories,
+        project_id: int,
+        current: ProjectKey | None,
+        secrets: Sequence[PresentSecret],
+    ) -> Sequence[PresentSecret]:
+        """Those of the secrets that do not have the given value yet, or are unreadable."""
+        ids = {row.project_key_id for row, _ in secrets}
+        ciphers = await self._ciphers(repositories, project_id, current, ids)
+        unchanged: set[int] = set()
+        for key_id, cipher in ciphers.items():
+            under = secrets
+            if len(ids) > 1:
+                under = [one for one in secrets if one[0].project_key_id == key_id]
+            holding = cipher.holding(
+                [(row.key_name, row.version, row.ciphertext, value) for row, value in under]
+            )
+            unchanged.update(
+                row.id for (row, _), holds in zip(under, holding, strict=True) if holds
+            )
+        return [one for one in secrets if one[0].id not in unchanged]
+
+    async def _ciphers(
+        self,
+        repositories: Repositories,
+        project_id: int,
+        current: ProjectKey | None,
+        ids: set[int],
+    ) -> dict[int, ProjectCipher]:
+        """The ciphers of the project's keys with these ids, by id, without unreadable ones."""
+        keys = [current] if current is not None else []
+        if not ids <= {key.id for key in keys}:
+            # A rotation has given the project a new key, and has not reached all values yet.
+            keys = await repositories.keys.project_keys_of(project_id)
+        ciphers = {}
+        for key in keys:
+            if key.id in ids:
+                try:
+                    ciphers[key.id] = self._kit.vault.project(stored_key(key))
+                except SecretUnreadable:
+                    continue
+        return ciphers
+
+    async def _replace(
+        self,
+        repositories: Repositories,
+        project_id: int,
+        project_key: StoredProjectKey,
+        secrets: Sequence[PresentSecret],
+        call: Call | None,
+    ) -> None:
+        """Encrypt, store and record new values of present secrets."""
+        cipher = self._kit.vault.project(project_key)
+        texts = cipher.seal_all([(row.key_name, row.version + 1, value) for row, value in secrets])
+        await self._sealing.keep(repositories, [row for row, _ in secrets])
+        rows = await repositories.secrets.replace_all(
+            [(row, project_key.id, text) for (row, _), text in zip(secrets, texts, strict=True)],
+            _actor(call),
+        )
+        changes = [
+            (secret_target(project_id, row.key_name), row.version + 1, guarded)
+            for (row, _), guarded in zip(secrets, rows, strict=True)
+        ]
+        await self._kit.audit.record_alike(
+            repositories, Kind.SECRET_UPDATED, project_id, _VALUE, changes, call
+        )
+
+    async def _add(
+        self,
+        repositories: Repositories,
+        project_id: int,
+        project_key: StoredProjectKey,
+        secrets: Sequence[GivenSecret],
+        call: Call | None,
+    ) -> None:
+        """Encrypt, store and record secrets that are not present."""
+        targets = [secret_target(project_id, key) for key, _ in secrets]
+        last = await self._kit.guard.last_versions(repositories, targets)
+        versions = [last.get(target, 0) + 1 for target in targets]
+        texts = self._kit.vault.project(project_key).seal_all(
+            [(key, version, value) for (key, value), version in zip(secrets, versions, strict=True)]
+        )
+        actor = _actor(call)
+        rows = await repositories.secrets.add_all(
+            project_id,
+            [
+                SealedSecret(key, version, project_key.id, text, actor)
+                for (key, _), version, text in zip(secrets, versions, texts, strict=True)
+            ],
+        )
+        await self._kit.audit.record_alike(
+            repositories,
+            Kind.SECRET_CREATED,
+            project_id,
+            _VALUE,
+            zip(targets, versions, rows, strict=True),
+            call,
+        )
+
+
+def _actor(call: Call | None) -> str:
+    """Who makes the versions: the principal of `call`, or the current one."""
+    principal = current_principal() if call is None else call.context.run(current_principal)
+    return principal.name
