@@ -414,6 +414,25 @@ class LogLevel(StrEnum):
         return (list(LogLevel).index(self) + 1) * 10
 
 
+LOG_LEVEL_NAMES: dict[str, LogLevel] = {
+    **LogLevel.__members__,
+    "WARN": LogLevel.WARNING,
+    "FATAL": LogLevel.CRITICAL,
+    "TRACE": LogLevel.DEBUG,
+}
+"""The levels by all names that requests may use for them, in upper case."""
+
+
+def _read_log_level(value: object) -> object:
+    # Letters outside of ASCII may become those of a name in upper case.
+    is_name = isinstance(value, str) and value.isascii()
+    return LOG_LEVEL_NAMES.get(str(value).upper(), value) if is_name else value
+
+
+GivenLogLevel = Annotated[LogLevel, Field(strict=False), BeforeValidator(_read_log_level)]
+"""A level in a request: any of `LOG_LEVEL_NAMES`, in any case."""
+
+
 def _shown(field: FieldInfo, value: Any) -> Any:
     for kind in _types(field.annotation):
         if kind in (dict, list):
@@ -626,3 +645,5 @@ class SystemLog(BaseDBModel):
     correlation_id: str | None
     project_id: int | None
     agent_run_id: int | None
+    timestamp: UtcTime | None
+    """When it happened, if its sender said so."""

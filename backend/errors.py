@@ -326,12 +326,13 @@ class UnsupportedMediaType(StrongroomError):
 
 
 class UnsupportedEncoding(UnsupportedMediaType):
-    """The body is compressed."""
+    """The body is compressed, or in a way that the route does not take."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, takes_gzip: bool = False) -> None:
+        others = ", or with Content-Encoding: gzip" if takes_gzip else ""
         super().__init__(
-            "send the body unencoded, without Content-Encoding",
-            headers={"Accept-Encoding": "identity"},
+            f"send the body unencoded, without Content-Encoding{others}",
+            headers={"Accept-Encoding": "gzip, identity" if takes_gzip else "identity"},
         )
 
 

@@ -43,6 +43,7 @@ def _new_state(settings: Settings, *, keeps: bool) -> AppState:
     return AppState(
         settings=settings,
         auth_required=settings.auth == "token",
+        max_body_bytes=settings.max_body_bytes,
         has_open_metrics=settings.is_loopback and not settings.is_production,
         metrics=RequestMetrics(),
         own_origin=own_origin,

@@ -468,7 +468,9 @@ CREATE INDEX stored_answers_project ON stored_answers (project_id) WHERE project
 CREATE TABLE system_log_blocks (
     block INTEGER PRIMARY KEY CHECK (block >= 0),
     first_at TEXT NOT NULL CHECK (first_at LIKE '____-__-__T__:__:__.______Z'),
-    last_at TEXT NOT NULL CHECK (last_at LIKE '____-__-__T__:__:__.______Z'),
+    last_at TEXT NOT NULL CHECK (last_at LIKE '____-__-__T__:__:__.______Z'), first_timestamp TEXT
+    CHECK (first_timestamp LIKE '____-__-__T__:__:__.______Z'), last_timestamp TEXT
+    CHECK (last_timestamp LIKE '____-__-__T__:__:__.______Z'),
     CHECK (first_at <= last_at)
 ) STRICT;
 
@@ -510,7 +512,8 @@ CREATE TABLE system_logs (
     correlation_id TEXT CHECK (length(correlation_id) BETWEEN 1 AND 100),
     project_id INTEGER CHECK (project_id >= 1),
     agent_run_id INTEGER CHECK (agent_run_id >= 1),
-    created_at TEXT NOT NULL CHECK (created_at LIKE '____-__-__T__:__:__.______Z'), own INTEGER NOT NULL DEFAULT 0 CHECK (own IN (0, 1)),
+    created_at TEXT NOT NULL CHECK (created_at LIKE '____-__-__T__:__:__.______Z'), own INTEGER NOT NULL DEFAULT 0 CHECK (own IN (0, 1)), timestamp TEXT
+    CHECK (timestamp LIKE '____-__-__T__:__:__.______Z'),
     CHECK (agent_run_id IS NULL OR project_id IS NOT NULL)
 ) STRICT;
 

@@ -5,10 +5,11 @@ from typing import Any
 
 from fastapi import FastAPI
 
+from backend.http.bulk_bodies import NDJSON
 from backend.http.conditional import Tagging
 from backend.http.guarded_route import GuardedRoute
 from backend.http.problems import SHAPES, problem_responses
-from backend.http.route_policy import ANY_TOKEN, OPEN, Policies, RoutePolicy
+from backend.http.route_policy import ANY_TOKEN, OPEN, Lines, Policies, RoutePolicy
 from backend.http.sessions import SECURITY_SCHEME
 from backend.schemas.problems import Problem
 from backend.services.idempotency.idempotency import MAX_KEY_LENGTH
@@ -185,6 +186,8 @@ def _complete_operation(operation: dict[str, Any], policy: RoutePolicy, *, reads
             operation["x-or-scopes"] = [scope.value for scope in policy.or_scopes]
     if policy.follows:
         _add_stream(operation)
+    if policy.lines is not None:
+        _add_lines(operation, policy.lines)
     if not policy.is_probe:
         _add_codes(responses, "bad_request", "validation_failed")
     if not reads:
@@ -229,6 +232,18 @@ def _add_stream(operation: dict[str, Any]) -> None:
         }
     )
     _add_codes(operation["responses"], "too_many_streams")
+
+
+def _add_lines(operation: dict[str, Any], lines: Lines) -> None:
+    """Tell of the other forms of the body."""
+    body = operation["requestBody"]
+    body["description"] = "With `Content-Encoding: gzip` it may be compressed."
+    body["content"][NDJSON] = {
+        "schema": {
+            "type": "string",
+            "description": f"One item of `{lines.member}` on each line, {lines.most} at most.",
+        }
+    }
 
 
 def _add_codes(responses: dict[str, Any], *codes: str) -> None:

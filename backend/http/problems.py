@@ -9,6 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from backend.errors import ERROR_TABLE, NotFound, StrongroomError, ValidationFailed
+from backend.http.bulk_bodies import with_lines
 from backend.http.json_answer import JsonAnswer
 from backend.http.missing_paths import MissingPaths
 from backend.schemas.problems import Problem, VersionMismatchProblem
@@ -93,8 +94,6 @@ def problem_of(request_id: str, error: Exception) -> Response | None:
         return problem(
             request_id, error.code, error.detail, headers=error.headers, extra=error.extra
         )
-    if isinstance(error, RequestValidationError):
-        return problem_of(request_id, ValidationFailed(_details(error)))
     if isinstance(error, HTTPException):
         return _http_problem(request_id, error)
     if isinstance(error, InvalidValue):
@@ -158,6 +157,10 @@ def install_error_handlers(app: FastAPI, missing: MissingPaths) -> None:
                 error.headers = {"Allow": methods} if methods is not None else error.headers
             if error.status_code == 404:
                 error = NotFound(missing.detail(request.scope["path"]))
+        if isinstance(error, RequestValidationError):
+            error = ValidationFailed(_details(error))
+        if isinstance(error, StrongroomError):
+            error = with_lines(request.scope, error)
         answer = problem_of(request.scope["strongroom.request_id"], error)
         if answer is None:
             raise error

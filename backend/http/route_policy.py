@@ -15,6 +15,7 @@ __all__ = [
     "AnyToken",
     "BodyLimits",
     "Idempotent",
+    "Lines",
     "Policies",
     "Queue",
     "RoutePolicy",
@@ -57,6 +58,16 @@ class Idempotent(StrEnum):
     right after it was made."""
 
 
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """How a route takes a body with a value on each line (NDJSON)."""
+
+    member: str
+    """The member of the JSON body that has the values in an array."""
+    most: int
+    """More lines than this are refused."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoutePolicy:
     """The row of a route, which `GuardedRoute`, the edge and the OpenAPI document use."""
@@ -68,6 +79,8 @@ class RoutePolicy:
     """Where the request waits for a slot; `None` when it needs none, or its endpoint takes one."""
     body_limit: int = 0
     """The largest body in bytes, if that is more than the installation's limit."""
+    lines: Lines | None = None
+    """The body may also be NDJSON, and compressed with gzip."""
     is_streamed: bool = False
     """The answer continues after the slot was given back, and breaks off when the token ends."""
     shows: Shown | None = None
@@ -150,10 +163,15 @@ def writes(
     *,
     is_conditional: bool = True,
     idempotent: Idempotent | None = Idempotent.WITH_EFFECT,
+    lines: Lines | None = None,
 ) -> RoutePolicy:
     """The row of a route that waits for a COMMIT."""
     return RoutePolicy(
-        scope=scope, queue=Queue.WRITING, is_conditional=is_conditional, idempotent=idempotent
+        scope=scope,
+        queue=Queue.WRITING,
+        is_conditional=is_conditional,
+        idempotent=idempotent,
+        lines=lines,
     )
 
 

@@ -26,6 +26,7 @@ class AppState:
 
     settings: Configuration
     auth_required: bool
+    max_body_bytes: int
     has_open_metrics: bool
     """Whether `/metrics` needs no token for requests from this machine."""
     metrics: RequestMetrics

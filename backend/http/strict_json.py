@@ -4,15 +4,18 @@ import codecs
 import contextlib
 import json
 import re
-from typing import Any, NoReturn
+from collections.abc import Collection
+from typing import Any, Final, NoReturn
 
 from jiter import from_json
 from starlette.requests import Request
 
 from backend.errors import MalformedJson, UnsupportedEncoding, UnsupportedMediaType, pointer
 from backend.http.json_places import place_of_refused, shown
-from backend.http.request_head import headers_of
+from backend.http.request_head import Headers, headers_of
 from backend.schemas.json_numbers import may_have_minus_zero, read_decimal, read_integer
+
+JSON: Final = "application/json"
 
 
 def parse_json(body: bytes, name: str = "the body") -> Any:
@@ -78,27 +81,55 @@ def _refusal(text: str, code: str, detail: str, stop: int | None = None) -> Malf
 def check_content_type(request: Request) -> None:
     """Raises `UnsupportedMediaType` unless the body is declared as JSON, and is not compressed."""
     headers = headers_of(request.scope)
-    codings = headers.get(b"content-encoding")
-    if codings and not _NO_CODING.fullmatch(codings.decode("latin-1")):
+    if content_codings(headers):
         raise UnsupportedEncoding
+    check_media_type(headers)
+
+
+def content_codings(headers: Headers) -> list[str]:
+    """How the body is encoded, in lower case; empty if it is sent as it is."""
+    codings = headers.get(b"content-encoding")
+    if not codings:
+        return []
+    names = [name.strip(" \t").lower() for name in codings.decode("latin-1").split(",")]
+    return [name for name in names if name not in ("", "identity")]
+
+
+def media_type(headers: Headers) -> str:
+    """The declared media type without its parameters, in lower case; empty without one."""
     declared = headers.get(b"content-type", b"").decode("latin-1")
-    if declared == "application/json":
-        return
-    media_type = declared.partition(";")[0].strip().lower()
-    if media_type != "application/json" and not _OTHER_JSON.fullmatch(media_type):
-        raise UnsupportedMediaType("send the body with Content-Type: application/json")
+    return declared if declared == JSON else declared.partition(";")[0].strip().lower()
 
 
-def read_json(request: Request, body: bytes, *, required: bool = True) -> None:
+def check_media_type(headers: Headers, *, others: Collection[str] = ()) -> None:
+    """Raises `UnsupportedMediaType` unless the body is declared as JSON. Its message also names
+    the media types that the route takes besides."""
+    declared = media_type(headers)
+    if declared != JSON and not _OTHER_JSON.fullmatch(declared):
+        known = " or ".join([JSON, *others])
+        raise UnsupportedMediaType(f"send the body with Content-Type: {known}")
+
+
+def read_json(
+    request: Request, body: bytes, *, required: bool = True, others: Collection[str] = ()
+) -> None:
     """Read a request's body strictly; afterwards `request.json()` returns its value.
 
-    Without `required` the body may be empty. Raises `UnsupportedMediaType`, `BodyTooLarge` and
-    `MalformedJson`.
+    Without `required` the body may be empty. `others` are media types that the route takes besides.
+    Raises `UnsupportedMediaType`, `BodyTooLarge` and `MalformedJson`.
     """
     if not body and not required:
         return
-    if body or b"content-type" in headers_of(request.scope):
-        check_content_type(request)
+    headers = headers_of(request.scope)
+    if body or b"content-type" in headers:
+        if content_codings(headers):
+            raise UnsupportedEncoding
+        check_media_type(headers, others=others)
+    read_checked(request, body)
+
+
+def read_checked(request: Request, body: bytes) -> None:
+    """Read a body that is declared as JSON, as `read_json` does."""
     if not body:
         raise MalformedJson("the body is empty: send a JSON object")
     request._json = parse_json(body)
@@ -130,7 +161,6 @@ _KINDS = bytes(
 regular expression."""
 _LONG_NUMBER = re.compile(rb"[\s:,\[](?:-0|-?[0-9][0-9.]*(?:[eE]|(?<=[0-9.]{16})))")
 """Such a number, except at the beginning of a text."""
-_NO_CODING = re.compile(r"[\s,]*(?:identity[\s,]*)*", re.IGNORECASE)
 _OTHER_JSON = re.compile(r"application/[^/]*\+json")
 
 

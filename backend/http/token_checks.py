@@ -7,8 +7,10 @@ from starlette.responses import Response, StreamingResponse
 
 from backend.errors import InvalidField, StrongroomError, Unauthenticated
 from backend.http.authentication import running_service
+from backend.http.bulk_bodies import read_bulk
 from backend.http.fast_path.direct_call import Handler
 from backend.http.request_head import headers_of
+from backend.http.route_policy import Lines
 from backend.http.strict_json import read_json
 from backend.services.principal import Principal, current_principal
 
@@ -24,10 +26,14 @@ async def require_valid(request: Request, principal: Principal) -> None:
 
 
 async def read_body(
-    request: Request, principal: Principal | None, *, required: bool | None
+    request: Request,
+    principal: Principal | None,
+    *,
+    required: bool | None,
+    lines: Lines | None = None,
 ) -> None:
-    """Read the request's body as strict JSON. `required` is `None` for a route without a body, and
-    `principal` for a route without a token."""
+    """Read the request's body as strict JSON, or with `lines` as `read_bulk` does. `required` is
+    `None` for a route without a body, and `principal` for a route without a token."""
     if not has_arrived(request):
         if required is None and not _is_sent(request):
             return
@@ -36,7 +42,7 @@ async def read_body(
         # The client may have sent the body slowly, and the token may have ended meanwhile.
         if principal is not None:
             await require_valid(request, principal)
-    use_body(request, required=required)
+    use_body(request, required=required, lines=lines)
 
 
 def has_arrived(request: Request) -> bool:
@@ -44,9 +50,11 @@ def has_arrived(request: Request) -> bool:
     return hasattr(request, "_body")
 
 
-def use_body(request: Request, *, required: bool | None) -> None:
+def use_body(request: Request, *, required: bool | None, lines: Lines | None = None) -> None:
     """Read the body that has arrived, as `read_body` does."""
-    if required is not None:
+    if required is not None and lines is not None:
+        read_bulk(request, request._body, lines, required=required)
+    elif required is not None:
         read_json(request, request._body, required=required)
     elif request._body.strip() not in _NOTHING and request.method != "GET":
         # The body would be ignored, although its sender expects it to have an effect.

@@ -6,6 +6,7 @@ list for a range of time reads the blocks that overlap it, and filters their row
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from database.engine import Executor
@@ -23,9 +24,11 @@ async def store_blocks(db: Executor, last_id: int, newest: int | None) -> None:
     first, end = (newest + 1 if newest is not None else 0), last_id // BLOCK
     if first < end:
         await db.execute(
-            "INSERT INTO system_log_blocks (block, first_at, last_at)"
-            " SELECT id / ?, min(created_at), max(created_at) FROM system_logs"
-            " WHERE id >= ? AND id < ? GROUP BY 1",
+            "INSERT INTO system_log_blocks"
+            " (block, first_at, last_at, first_timestamp, last_timestamp)"
+            " SELECT id / ?, min(created_at), max(created_at),"
+            " min(coalesce(timestamp, created_at)), max(coalesce(timestamp, created_at))"
+            " FROM system_logs WHERE id >= ? AND id < ? GROUP BY 1",
             (BLOCK, first * BLOCK, end * BLOCK),
         )
 
@@ -41,15 +44,30 @@ async def forget_empty_blocks(db: Executor, removed: Sequence[int]) -> None:
     )
 
 
-class IdRanges:
-    """The ranges of ids that may contain logs in a range of time, greatest ids first."""
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A range of one of the times that logs have."""
 
-    def __init__(self, db: Executor, since: str | None, until: str | None, below: int) -> None:
-        """For logs from `since` to `until`, `None` for no bound, with ids less than `below`."""
+    time: str
+    """An expression for the time of a log `l`."""
+    first: str
+    last: str
+    """Expressions for the first and the last such time in a block."""
+    since: str | None
+    until: str | None
+    """`since` and `until` are both included; `None` for no bound."""
+
+
+class IdRanges:
+    """The ranges of ids that may contain logs in ranges of time, greatest ids first."""
+
+    def __init__(self, db: Executor, spans: Sequence[Span], below: int) -> None:
+        """For logs in all of the `spans`, of which there is one at least, with ids less than
+        `below`."""
         self._db = db
+        self._overlaps = " AND ".join(f"({s.last} >= ? AND {s.first} <= ?)" for s in spans)
         # These texts sort before and after all times.
-        self._since = since or ""
-        self._until = until or "~"
+        self._bounds = [bound for s in spans for bound in (s.since or "", s.until or "~")]
         self._below = below
         self._begun = False
         self._given = 0
@@ -81,8 +99,8 @@ class IdRanges:
             return None
         row = await self._db.fetch_one(
             "SELECT block FROM system_log_blocks WHERE block <= ?"
-            " AND last_at >= ? AND first_at <= ? ORDER BY block DESC LIMIT 1",
-            ((self._below - 1) // BLOCK, self._since, self._until),
+            f" AND {self._overlaps} ORDER BY block DESC LIMIT 1",
+            ((self._below - 1) // BLOCK, *self._bounds),
         )
         return row["block"] if row is not None else None
 
@@ -90,7 +108,7 @@ class IdRanges:
         """The first block of the range that ends with `block`."""
         row = await self._db.fetch_one(
             "SELECT block FROM system_log_blocks WHERE block < ?"
-            " AND (last_at < ? OR first_at > ?) ORDER BY block DESC LIMIT 1",
-            (block, self._since, self._until),
+            f" AND NOT ({self._overlaps}) ORDER BY block DESC LIMIT 1",
+            (block, *self._bounds),
         )
         return row["block"] + 1 if row is not None else 0

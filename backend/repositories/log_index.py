@@ -8,8 +8,9 @@ from backend.repositories.log_words import indexed_texts
 from database.engine import EarlierTextIndex, Executor, IndexedRows, Row, TextIndex
 from database.portable_sql import with_ids
 
-NewLog = tuple[str, int, str, str | None, str, str | None, int | None, int | None]
-"""Level, its number, message, component, context as JSON text, correlation id, project, run."""
+NewLog = tuple[str, int, str, str | None, str, str | None, int | None, int | None, str | None]
+"""Level, its number, message, component, context as JSON text, correlation id, project, run, and
+timestamp."""
 
 _WORDS = ("system_log_words", "message", "labels")
 _EARLIER = ("system_log_index", "system_log_terms", "message", "labels")

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from backend.repositories.log_blocks import Span
 from backend.repositories.log_words import phrases
 from backend.repositories.paging import Query
 from database.engine import EarlierTextIndex, TextIndex, Value
@@ -32,9 +33,27 @@ class LogFilter:
     since: str | None = None
     until: str | None = None
     """`since` and `until` are both included, in the form of `time_text`."""
+    timestamp_since: str | None = None
+    timestamp_until: str | None = None
+    """The same for when logs happened: a log without a timestamp happened when it was stored."""
     words: tuple[str, ...] = ()
     """The message contains all of these terms; case and accents are ignored. A term of several
     words matches them in this order."""
+
+
+def spans_of(filter: LogFilter) -> list[Span]:
+    """The ranges of time in the filter, of those that have a bound."""
+    spans = [
+        Span(unindexed("l.created_at"), "first_at", "last_at", filter.since, filter.until),
+        Span(
+            "coalesce(l.timestamp, l.created_at)",
+            "coalesce(first_timestamp, first_at)",
+            "coalesce(last_timestamp, last_at)",
+            filter.timestamp_since,
+            filter.timestamp_until,
+        ),
+    ]
+    return [span for span in spans if span.since is not None or span.until is not None]
 
 
 class _Labels(dict[Any, str]):
@@ -118,10 +137,11 @@ class LogSearch:
         # Also checked for rows from the index, because a message may contain the text of a label.
         for trait in self._traits:
             query.where(trait.condition, *trait.params)
-        if self._filter.since is not None:
-            query.where(f"{unindexed('l.created_at')} >= ?", self._filter.since)
-        if self._filter.until is not None:
-            query.where(f"{unindexed('l.created_at')} <= ?", self._filter.until)
+        for span in spans_of(self._filter):
+            if span.since is not None:
+                query.where(f"{span.time} >= ?", span.since)
+            if span.until is not None:
+                query.where(f"{span.time} <= ?", span.until)
         for condition in _NOT_REMOVED:
             query.where(condition)
         return query

@@ -8,7 +8,7 @@ from typing import Literal, cast
 
 from backend.repositories.log_blocks import IdRanges, forget_empty_blocks, store_blocks
 from backend.repositories.log_index import LogIndex, NewLog
-from backend.repositories.log_search import LogFilter, LogSearch
+from backend.repositories.log_search import LogFilter, LogSearch, spans_of
 from backend.repositories.paging import Page, PageReader, Position, Query, json_members
 from database.base import Clock, TableAccess, time_text, utc_now
 from database.connection_manager import DatabaseManager
@@ -20,10 +20,10 @@ __all__ = ["LogFilter", "NewLog", "Removal", "SystemLogRepository"]
 
 _COLUMNS = (
     "level, level_no, message, component, context, correlation_id, project_id, agent_run_id,"
-    " created_at, own"
+    " timestamp, created_at, own"
 )
-_ROW = "(?, ?, ?, ?, ?, ?, ?, ?, ?, 0)"
-_OWN_ROW = "(?, ?, ?, ?, ?, ?, ?, ?, ?, 1)"
+_ROW = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)"
+_OWN_ROW = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1)"
 _LARGEST_INSERT = 128
 """The most rows of one statement: a power of two, so that few statements serve batches of any
 size. A statement with many rows takes half the time of one statement for each row, and releases
@@ -116,12 +116,13 @@ class SystemLogRepository(TableAccess):
         reader = PageReader(limit, _log, ("id",), members=_MEMBERS)
         search = LogSearch(filter)
         earlier = await self.index.last_earlier() if search.needs_index else 0
-        if filter.since is None and filter.until is None:
+        spans = spans_of(filter)
+        if not spans:
             for part in _parts(None, after, earlier):
                 await self._read(reader, search, part, limit)
             return reader.page()
         below = cast(int, after[0]) if after is not None else _BEYOND
-        ranges = IdRanges(self.db, filter.since, filter.until, below)
+        ranges = IdRanges(self.db, spans, below)
         while not reader.is_full and (ids := await ranges.next()) is not None:
             for part in _parts(ids, None, earlier):
                 await self._read(reader, search, part, limit)

@@ -6,19 +6,21 @@ from fastapi import Body, Query, Request, Response, status
 
 from backend.dependencies import Cursor, GuardedRouter, Id, Limit, Service, problems
 from backend.http.json_answer import JsonAnswer
-from backend.http.route_policy import reads, writes
+from backend.http.route_policy import Lines, reads, writes
 from backend.http.streams.answer import open_stream, wants_stream
 from backend.http.streams.parameters import AfterId, place_of
 from backend.schemas.logs import LogList, LogsAccepted, LogSubmission
-from backend.schemas.plain_logs import MAX_NAME
-from models import LogLevel, Moment, Scope
+from backend.schemas.plain_logs import MAX_LOGS, MAX_NAME
+from models import GivenLogLevel, Moment, Scope
 
 router = GuardedRouter(
     tag="logs",
     prefix="/api/logs",
     policies={
-        ("GET", "/api/logs"): reads(Scope.LOGS_READ, slow_with=("q",), follows=True),
-        ("POST", "/api/logs"): writes(Scope.LOGS_WRITE),
+        ("GET", "/api/logs"): reads(
+            Scope.LOGS_READ, slow_with=("q", "timestamp_since", "timestamp_until"), follows=True
+        ),
+        ("POST", "/api/logs"): writes(Scope.LOGS_WRITE, lines=Lines("logs", MAX_LOGS)),
     },
 )
 
@@ -32,7 +34,8 @@ MAX_SEARCH = 255
     responses=problems("project_not_found", "agent_run_not_found", body=True),
 )
 async def append_logs(logs: Annotated[LogSubmission, Body()], service: Service) -> Response:
-    """Store one log, or up to 1,000 as `{"logs": […]}`: all of them, or none."""
+    """Store one log, or up to 1,000 as `{"logs": […]}` or as lines of NDJSON: all of them, or
+    none."""
     accepted = await service.logs.append(logs)
     # A model would take longer to validate and to write than the log itself.
     return JsonAnswer(b'{"accepted":%d}' % accepted, status.HTTP_201_CREATED)
@@ -43,16 +46,28 @@ async def list_logs(
     request: Request,
     service: Service,
     level: Annotated[
-        LogLevel | None, Query(description="Only logs of this level and above.")
+        GivenLogLevel | None,
+        Query(description="Only logs of this level and above; the names are those of a log."),
     ] = None,
     component: Annotated[str | None, Query(max_length=MAX_NAME)] = None,
     correlation_id: Annotated[str | None, Query(max_length=MAX_NAME)] = None,
     agent_run_id: Annotated[Id | None, Query()] = None,
     project_id: Annotated[Id | None, Query()] = None,
     since: Annotated[
-        Moment | None, Query(description="Only logs from this time on, with a zone: `…Z`.")
+        Moment | None,
+        Query(description="Only logs stored (`created_at`) from this time on, with a zone: `…Z`."),
     ] = None,
-    until: Annotated[Moment | None, Query(description="Only logs up to this time.")] = None,
+    until: Annotated[Moment | None, Query(description="Only logs stored up to this time.")] = None,
+    timestamp_since: Annotated[
+        Moment | None,
+        Query(
+            description="Only logs that happened from this time on: by their `timestamp`, or by "
+            "`created_at` if they have none."
+        ),
+    ] = None,
+    timestamp_until: Annotated[
+        Moment | None, Query(description="Only logs that happened up to this time.")
+    ] = None,
     q: Annotated[
         str | None,
         Query(
@@ -80,6 +95,8 @@ async def list_logs(
         "project_id": project_id,
         "since": since,
         "until": until,
+        "timestamp_since": timestamp_since,
+        "timestamp_until": timestamp_until,
         "text": q,
     }
     after = place_of(after_id)

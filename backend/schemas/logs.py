@@ -26,7 +26,7 @@ from backend.schemas.plain_logs import (
     plain_log,
     plain_logs,
 )
-from models import LogLevel, SystemLog, name_rules
+from models import GivenLogLevel, Moment, SystemLog, name_rules
 
 Message = Annotated[str, StringConstraints(min_length=1, max_length=MAX_MESSAGE), *NO_NUL]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME), *name_rules("label")]
@@ -45,9 +45,12 @@ def _refuse_own(component: str) -> str:
 
 
 class LogEntry(RequestModel):
-    """One log. It gets its time when it is stored."""
+    """One log. It gets its `created_at` when it is stored."""
 
-    level: Annotated[LogLevel, Field(strict=False)]
+    level: Annotated[
+        GivenLogLevel,
+        Field(description="In any case; also `warn`, `fatal` (`CRITICAL`) and `trace` (`DEBUG`)."),
+    ]
     message: Message
     component: Annotated[Name, AfterValidator(_refuse_own)] | None = Field(
         default=None,
@@ -59,6 +62,9 @@ class LogEntry(RequestModel):
         default=None, description="By default the project of the run, if there is one."
     )
     agent_run_id: PositiveInt | None = Field(default=None, description="A run of the project.")
+    timestamp: Moment | None = Field(
+        default=None, description="When it happened, with a zone; null if that is not known."
+    )
 
     model_config = ConfigDict(
         json_schema_extra={

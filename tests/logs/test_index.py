@@ -13,7 +13,7 @@ from tests.support.clocks import SetClock
 from tests.support.log_index import index_agrees
 from tests.support.logs import log, messages, send
 
-ROW: NewLog = ("INFO", 20, "words of a row", "part", "{}", "c-1", None, None)
+ROW: NewLog = ("INFO", 20, "words of a row", "part", "{}", "c-1", None, None, None)
 
 
 class Failing(UnitsOfWork):

@@ -205,6 +205,9 @@ def _drop_index(connection: sqlite3.Connection) -> None:
 
 def forget_runs(connection: sqlite3.Connection) -> None:
     """Take back the migrations from `INDEX_RUNS` on."""
+    connection.execute("ALTER TABLE system_logs DROP COLUMN timestamp")
+    for column in ("first_timestamp", "last_timestamp"):
+        connection.execute(f"ALTER TABLE system_log_blocks DROP COLUMN {column}")
     connection.execute("ALTER TABLE installation DROP COLUMN epoch")
     connection.execute("DROP TABLE sessions")
     for made in MADE_BY_INDEX_RUNS:

@@ -58,6 +58,7 @@ class LogFeed:
             and (wanted.project_ids is None or log.project_id in wanted.project_ids)
             and (wanted.since is None or log.created_at >= wanted.since)
             and (wanted.until is None or log.created_at <= wanted.until)
+            and _happened_within(log, wanted.timestamp_since, wanted.timestamp_until)
             and (not wanted.words or traits.has(_phrases(wanted.words)))
         )
 
@@ -83,6 +84,13 @@ class _Traits:
         if self._words is None:
             self._words = f" {' '.join(words(self.log.message))} "
         return bool(phrases) and all(f" {phrase} " in self._words for phrase in phrases)
+
+
+def _happened_within(log: SystemLog, since: str | None, until: str | None) -> bool:
+    if since is None and until is None:
+        return True
+    at = log.timestamp if log.timestamp is not None else log.created_at
+    return (since is None or at >= since) and (until is None or at <= until)
 
 
 def _number(level: LogLevel) -> int:

@@ -131,20 +131,29 @@ def wanted_logs(
     project_id: int | None = None,
     since: datetime | None = None,
     until: datetime | None = None,
+    timestamp_since: datetime | None = None,
+    timestamp_until: datetime | None = None,
     text: str | None = None,
 ) -> LogFilter:
-    """The logs that the current principal may see: of this level and above, from `since` to `until`
-    (both included), with all words of `text` in the message."""
+    """The logs that the current principal may see: of this level and above, stored from `since` to
+    `until`, and happened from `timestamp_since` to `timestamp_until` (all included), with all words
+    of `text` in the message."""
     return LogFilter(
         level=level,
         component=component,
         correlation_id=correlation_id,
         agent_run_id=agent_run_id,
         project_ids=_visible(project_id),
-        since=time_text(since) if since is not None else None,
-        until=time_text(until) if until is not None else None,
+        since=_time(since),
+        until=_time(until),
+        timestamp_since=_time(timestamp_since),
+        timestamp_until=_time(timestamp_until),
         words=tuple(dict.fromkeys((text or "").split())),
     )
+
+
+def _time(time: datetime | None) -> str | None:
+    return time_text(time) if time is not None else None
 
 
 def _visible(project_id: int | None) -> tuple[int, ...] | None:
@@ -240,4 +249,5 @@ def _row(log: Log, projects: dict[Owner, int | None]) -> NewLog:
         log.correlation_id,
         project_id,
         log.agent_run_id,
+        _time(log.timestamp),
     )
