@@ -19,6 +19,7 @@ async def test_one_log_comes_back_as_it_was_sent(api: Api, clock: SetClock) -> N
         correlation_id="3f2b",
         project_id=1,
         agent_run_id=run["id"],
+        timestamp="2026-01-31T11:59:58.500000Z",
     )
     assert await api.post("/api/logs", body, 201) == {"accepted": 1}
     assert await found(api) == [{"id": 1, "created_at": clock.text(), **body}]
@@ -27,8 +28,8 @@ async def test_one_log_comes_back_as_it_was_sent(api: Api, clock: SetClock) -> N
 async def test_a_log_needs_a_level_and_a_message_only(api: Api) -> None:
     await api.post("/api/logs", log(), 201)
     [stored] = await found(api)
-    absent = ("component", "correlation_id", "project_id", "agent_run_id")
-    assert [stored[name] for name in absent] == [None] * 4
+    absent = ("component", "correlation_id", "project_id", "agent_run_id", "timestamp")
+    assert [stored[name] for name in absent] == [None] * 5
     assert stored["context"] == {}
 
 
@@ -36,6 +37,22 @@ async def test_a_log_needs_a_level_and_a_message_only(api: Api) -> None:
 async def test_every_level_is_taken(api: Api, level: str) -> None:
     await api.post("/api/logs", log(level=level), 201)
     assert (await found(api))[0]["level"] == level
+
+
+@pytest.mark.parametrize(
+    ("name", "level"),
+    [
+        *(("warn", "WARNING"), ("fatal", "CRITICAL"), ("trace", "DEBUG")),
+        *(("Warn", "WARNING"), ("FATAL", "CRITICAL"), ("tRaCe", "DEBUG")),
+        *(("debug", "DEBUG"), ("Info", "INFO"), ("warning", "WARNING"), ("eRROR", "ERROR")),
+        ("critical", "CRITICAL"),
+    ],
+)
+async def test_levels_have_several_names_in_any_case(api: Api, name: str, level: str) -> None:
+    await api.post("/api/logs", log("one", name), 201)
+    await send(api, log("two", name))
+    assert [item["level"] for item in await found(api)] == [level] * 2
+    assert len(await found(api, level=name)) == 2
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 127, 128, 129, 255, 1000])
@@ -96,7 +113,8 @@ async def test_one_log_of_an_unknown_run_or_project_refuses_the_whole_batch(
 @pytest.mark.parametrize(
     ("change", "place", "code"),
     [
-        ({"level": "warning"}, "/level", "enum"),
+        ({"level": "warned"}, "/level", "enum"),
+        ({"level": "\u0131nfo"}, "/level", "enum"),
         ({"level": None}, "/level", "enum"),
         ({"level": 30}, "/level", "enum"),
         ({"message": ""}, "/message", "string_too_short"),
@@ -111,6 +129,10 @@ async def test_one_log_of_an_unknown_run_or_project_refuses_the_whole_batch(
         ({"project_id": 0}, "/project_id", "greater_than_equal"),
         ({"project_id": "1"}, "/project_id", "int_type"),
         ({"agent_run_id": 2**63}, "/agent_run_id", "less_than_equal"),
+        ({"timestamp": 1769860800}, "/timestamp", "moment"),
+        ({"timestamp": "2026-01-31 12:00:00"}, "/timestamp", "moment"),
+        ({"timestamp": "2026-01-31T12:00:00"}, "/timestamp", "moment"),
+        ({"timestamp": ""}, "/timestamp", "moment"),
         ({"context": []}, "/context", "dict_type"),
         ({"context": "{}"}, "/context", "dict_type"),
         ({"context": None}, "/context", "dict_type"),

@@ -139,7 +139,7 @@ async def test_a_time_may_be_of_any_zone(api: Api, clock: SetClock) -> None:
 @pytest.mark.parametrize(
     ("params", "place"),
     [
-        ({"level": "warning"}, "/query/level"),
+        ({"level": "warned"}, "/query/level"),
         ({"level": ""}, "/query/level"),
         ({"since": "yesterday"}, "/query/since"),
         ({"since": "2026-01-31T12:00:00"}, "/query/since"),

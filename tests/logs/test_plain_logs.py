@@ -21,6 +21,7 @@ FULL = {
     "correlation_id": "x" * 100,
     "project_id": 2**63 - 1,
     "agent_run_id": 1,
+    "timestamp": "2026-01-31T12:00:00.123456789+01:00",
 }
 
 
@@ -44,6 +45,8 @@ def entry(value: Any) -> LogEntry | None:
         FULL,
         *({**PLAIN, "level": level.value} for level in LogLevel),
         *({**PLAIN, name: None} for name in ("component", "correlation_id", "project_id")),
+        *({**PLAIN, "level": level} for level in ("info", "Warn", "FATAL", "trace", "Critical")),
+        {**PLAIN, "timestamp": None},
         {**PLAIN, "context": {}},
         {**PLAIN, "agent_run_id": None},
         {**PLAIN, "message": "x" * 10_000},
@@ -67,7 +70,7 @@ UNUSUAL: list[Any] = [
     "log",
     {"level": "INFO"},
     {"message": "m"},
-    *({**PLAIN, "level": level} for level in ("info", "TRACE", "", None, 20, ["INFO"])),
+    *({**PLAIN, "level": level} for level in ("iNFO", "loud", "", None, 20, ["INFO"])),
     *({**PLAIN, "message": text} for text in ("", "a\0", None, 1, "x" * 10_001, b"m")),
     *(
         {**PLAIN, name: value}
@@ -83,6 +86,7 @@ UNUSUAL: list[Any] = [
         for name in ("project_id", "agent_run_id")
         for value in (0, -1, 2**63, 1.0, True, "1", UNKEPT, [1])
     ),
+    *({**PLAIN, "timestamp": value} for value in ("", "2026-01-31", 1, 1.5, True, ["x"], "x\0")),
     *({**PLAIN, "context": value} for value in CONTEXTS),
     {**PLAIN, "context": {"x": "y" * 70_000}},
     {**PLAIN, "context": {"a": float("inf")}},
@@ -113,13 +117,17 @@ _json = st.recursive(
     max_leaves=6,
 )
 _members = st.fixed_dictionaries(
-    {"level": st.sampled_from([*LogLevel.__members__, "info"]), "message": _text | _json},
+    {
+        "level": st.sampled_from([*LogLevel.__members__, "info", "Warn", "iNFO", "none"]),
+        "message": _text | _json,
+    },
     optional={
         "component": _text | _json,
         "correlation_id": _text | _json,
         "context": st.dictionaries(_text, _json, max_size=3) | _json,
         "project_id": st.integers(-1, 3) | _json,
         "agent_run_id": st.integers(-1, 3) | _json,
+        "timestamp": st.sampled_from(["2026-01-31T12:00:00Z", "2026-01-31T12:00:00"]) | _json,
         "id": st.integers(),
     },
 )

@@ -141,7 +141,7 @@ async def test_a_token_of_very_many_projects_walks_the_rows_in_order(
 
 async def test_nothing_else_about_logs_scans_or_sorts(api: Api, explaining: Explaining) -> None:
     logs = SystemLogRepository(api.service.db_manager).using(explaining)
-    row = ("INFO", 20, "m", None, "{}", None, 1, None)
+    row = ("INFO", 20, "m", None, "{}", None, 1, None, None)
     await logs.append([row] * 3)
     await logs.projects_of_runs([1, 2])
     await logs.existing_projects([1, 2])
@@ -163,11 +163,21 @@ async def test_noting_a_block_reads_its_rows_and_sorts_only_these(explaining: Ex
     ]
 
 
-async def test_a_range_of_time_is_a_range_of_ids(api: Api, explaining: Explaining) -> None:
+@pytest.mark.parametrize(
+    "filter",
+    [
+        LogFilter(since=TIME, until=TIME),
+        LogFilter(timestamp_since=TIME, timestamp_until=TIME),
+        LogFilter(since=TIME, timestamp_until=TIME),
+    ],
+)
+async def test_a_range_of_time_is_a_range_of_ids(
+    api: Api, explaining: Explaining, filter: LogFilter
+) -> None:
     for first in range(0, 5 * BLOCK, BLOCK):
         await send(api, *(log(f"{first + n}") for n in range(BLOCK)))
     logs = SystemLogRepository(api.service.db_manager).using(explaining)
-    await logs.page(LogFilter(since=TIME, until=TIME), limit=50, after=None)
+    await logs.page(filter, limit=50, after=None)
     assert explaining.plans[-1][1][0] == (
         "SEARCH l USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"
     )

@@ -79,6 +79,57 @@ async def test_any_range_is_exact_for_any_clock(
             assert await walk(api, given) == expected, given
 
 
+@pytest.mark.usefixtures("small_blocks")
+async def test_any_range_of_timestamps_is_exact(api: Api, clock: SetClock) -> None:
+    chance = random.Random(17)  # noqa: S311
+    for number in range(30):
+        logs = []
+        for _ in range(chance.choice([1, 3, 7])):
+            late = chance.choice([None, 0, 1, 60, HOUR, 400 * DAY, -DAY])
+            given = {} if late is None else {"timestamp": shifted(clock.text(), -late)}
+            logs.append(log(f"{number}", chance.choice(["INFO", "ERROR"]), **given))
+        await send(api, *logs)
+        clock.advance(chance.choice([1, 60, HOUR, -400]))
+    logs = await found(api, limit=500)
+    times = sorted({happened(item) for item in logs})
+    edges = [None, *chance.sample(times, 2), times[0], shifted(times[0], -1)]
+    stored_since = sorted(item["created_at"] for item in logs)[len(logs) // 2]
+    wishes: tuple[dict[str, Any], ...] = ({}, {"level": "ERROR"}, {"since": stored_since})
+    for since, until, wanted in product(edges, edges, wishes):
+        expected = [
+            item["id"]
+            for item in logs
+            if (since is None or happened(item) >= since)
+            and (until is None or happened(item) <= until)
+            and item["level"] == wanted.get("level", item["level"])
+            and item["created_at"] >= wanted.get("since", "")
+        ]
+        asked = {"timestamp_since": since, "timestamp_until": until, **wanted}
+        assert await walk(api, asked) == expected, asked
+        ascending = {name: value for name, value in asked.items() if value is not None}
+        page = await found(api, after_id=0, limit=500, **ascending)
+        assert [item["id"] for item in page] == expected[::-1], asked
+
+
+def happened(item: Json) -> str:
+    return str(item["timestamp"] or item["created_at"])
+
+
+async def test_since_and_until_mean_when_a_log_was_stored(api: Api, clock: SetClock) -> None:
+    await send(api, log("late", timestamp="2020-01-01T00:00:00Z"), log("plain"))
+    assert await messages(api, since=clock.text()) == ["plain", "late"]
+    assert await messages(api, until="2020-01-02T00:00:00Z") == []
+    assert await messages(api, timestamp_until="2020-01-02T00:00:00Z") == ["late"]
+    assert await messages(api, timestamp_since=clock.text()) == ["plain"]
+
+
+async def test_a_timestamp_may_have_any_zone_and_more_digits(api: Api) -> None:
+    given = ["2026-01-31T13:00:00.123456789+01:00", "2026-01-31t12:00:00.5z", None]
+    await send(api, *(log(timestamp=timestamp) for timestamp in given))
+    stored = [item["timestamp"] for item in await found(api, after_id=0)]
+    assert stored == ["2026-01-31T12:00:00.123456Z", "2026-01-31T12:00:00.500000Z", None]
+
+
 def shifted(time: str, seconds: float) -> str:
     moment = datetime.fromisoformat(time) + timedelta(seconds=seconds)
     return moment.isoformat().replace("+00:00", "Z")
