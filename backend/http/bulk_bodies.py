@@ -26,6 +26,7 @@ from backend.http.strict_json import (
     content_codings,
     media_type,
     parse_json,
+    parse_quickly,
     read_checked,
     read_json,
 )
@@ -115,7 +116,7 @@ def parse_lines(body: bytes, lines: Lines) -> tuple[list[Any], Sequence[int]]:
     if len(numbers) > lines.most:
         message = f"may have at most {lines.most} lines, each with one JSON object"
         raise InvalidField((lines.member,), "too_long", message)
-    values = [
+    values = parse_quickly([texts[number - 1] for number in numbers], body) or [
         _value_of_line(texts[number - 1], number, f"/{lines.member}/{index}")
         for index, number in enumerate(numbers)
     ]

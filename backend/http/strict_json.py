@@ -4,7 +4,7 @@ import codecs
 import contextlib
 import json
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any, Final, NoReturn
 
 from jiter import from_json
@@ -65,6 +65,20 @@ def parse_json(body: bytes, name: str = "the body") -> Any:
         # Python refuses integers of more than 4300 digits.
         raise _refusal(text, "number_too_long", "a number is too long") from None
     return value
+
+
+def parse_quickly(texts: Sequence[bytes], whole: bytes) -> list[Any] | None:
+    """The values of JSON texts, which are parts of `whole` behind white space or at its beginning;
+    `None` if `parse_json` has to look at them. Takes two thirds of its time."""
+    if _may_have_long_number(whole):
+        return None
+    try:
+        return [
+            from_json(text, allow_inf_nan=False, cache_mode="keys", catch_duplicate_keys=True)
+            for text in texts
+        ]
+    except ValueError:
+        return None
 
 
 def _refusal(text: str, code: str, detail: str, stop: int | None = None) -> MalformedJson:
