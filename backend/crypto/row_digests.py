@@ -66,9 +66,9 @@ class RowDigests:
         """The same for several rows."""
         return self._macs(VERSION_FORMAT, [(table, values) for values in rows])
 
-    def _macs(self, format: str, contents: Iterable[_Content]) -> list[str]:
+    def _macs(self, named: str, contents: Iterable[_Content]) -> list[str]:
         # Every write waits for this, so the loop calls as few functions as it can.
-        copy, head = self._begun.copy, f"{format}:"
+        copy, head = self._begun.copy, f"{named}:"
         macs = []
         for content in contents:
             try:
