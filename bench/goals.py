@@ -36,6 +36,8 @@ USE_CASES = {
     "delivery": "delivery",
 }
 """The other use cases that are compared with a create."""
+MOST_NOISE_US = 4.0
+"""The goal is nothing: less than this is not measured apart from the noise of two loads."""
 NEIGHBOUR = ("create", "log", "read", "list")
 """The workloads of a client beside one that sends ten times as much."""
 
@@ -127,6 +129,33 @@ def _answers() -> tuple[Goal, ...]:
                 f"unkept.ceiling-{w}.per_second",
             )
             for w, bound in (("read", 1.0), ("list", 0.9))
+        ),
+        *(
+            _at_most(
+                f"304 for a kept {_short(w)}: processor against the answer itself",
+                f"conditional.{w}.with.cpu_us",
+                1.0,
+                "x",
+                over=f"conditional.{w}.without.cpu_us",
+            )
+            for w in ("read", "list")
+        ),
+    )
+
+
+def _keys() -> tuple[Goal, ...]:
+    return (
+        _at_most(
+            "create with an idempotency key: processor over one without",
+            "conditional.create.with.more",
+            60.0,
+            "µs",
+        ),
+        _at_most(
+            "create without a key: processor over an application that knows of none",
+            "conditional.create.without.more",
+            MOST_NOISE_US,
+            "µs",
         ),
     )
 
@@ -275,6 +304,7 @@ GOALS = (
     *_comparisons(),
     *_latencies(),
     *_answers(),
+    *_keys(),
     *_other_use_cases(),
     *_inside(),
     *_search(),
