@@ -130,7 +130,7 @@ class SecretHistory(UseCases):
                 last = await repositories.secret_versions.newest(project_id, key)
                 if last is None or not self._endings.is_restorable(last):
                     raise SecretNotFound
-            await match_secret(repositories, project_id, key)
+            await match_secret(repositories, project_id, key, deleted=lambda _: True)
             value = await self._value(repositories, project_id, key, version, found)
             kind = Kind.SECRET_ROLLED_BACK
             if found is not None:
@@ -149,7 +149,8 @@ class SecretHistory(UseCases):
         `ProjectNotFound`, `SecretNotFound` and `SecretUnreadable`."""
         async with self.transaction() as repositories:
             await require_live_project(repositories, project_id)
-            await match_secret(repositories, project_id, key)
+            can_be = self._endings.can_be_taken_back
+            await match_secret(repositories, project_id, key, deleted=can_be)
             stored = await repositories.secrets.get(project_id, key)
             if stored is None:
                 if await self._must_exist(repositories, project_id, key):
@@ -167,7 +168,8 @@ class SecretHistory(UseCases):
         Raises `ProjectNotFound` and `SecretNotFound`."""
         async with self.transaction() as repositories:
             await require_live_project(repositories, project_id)
-            await match_secret(repositories, project_id, key)
+            left = await repositories.secret_versions.with_values(project_id, key)
+            await match_secret(repositories, project_id, key, deleted=lambda _: bool(left))
             await self._endings.purge(repositories, project_id, key)
 
     @unit_of_work
@@ -176,7 +178,7 @@ class SecretHistory(UseCases):
         `ProjectNotFound`, `SecretNotFound` and `VersionNotFound`."""
         async with self.transaction() as repositories:
             await require_live_project(repositories, project_id)
-            await match_secret(repositories, project_id, key)
+            await match_secret(repositories, project_id, key, deleted=lambda _: True)
             await self._endings.destroy(repositories, project_id, key, version)
 
     async def _value(
