@@ -129,6 +129,7 @@ TITLES = {
             ("with", "with a key and without"),
         )
     },
+    "conditional.look": "a request without Idempotency-Key, looking for one, µs of the processor",
     **{
         f"neighbour.{name}.{beside}.p99": f"{WORKLOADS[name].title}, 8 connections by {by}, P99 ms"
         for name in NEIGHBOUR
