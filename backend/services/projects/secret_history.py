@@ -4,7 +4,6 @@ from pydantic import SecretStr
 
 from backend.crypto.envelope import SecretContext
 from backend.errors import (
-    ProjectNotFound,
     SecretNotFound,
     SecretUnreadable,
     VersionDestroyed,
@@ -26,14 +25,12 @@ from backend.services.base import (
     unit_of_work,
 )
 from backend.services.kinds import Kind
-from backend.services.principal import current_principal
 from backend.services.projects.conditions import match_secret
 from backend.services.projects.secret_endings import SecretEndings
 from backend.services.projects.secret_sealing import (
     SecretSealing,
     metadata_of,
     secret_revealed,
-    secret_target,
     stored_key,
 )
 from backend.services.reveals import reveals
@@ -101,14 +98,7 @@ class SecretHistory(UseCases):
         `SecretUnreadable` and `NotRecorded`.
         """
         async with self.transaction() as repositories:
-            if not current_principal().sees(project_id):
-                raise ProjectNotFound
-            found = await repositories.secrets.get_recorded(project_id, key)
-            if found is None:
-                await existing_project(repositories, project_id)
-                if await self._must_exist(repositories, project_id, key):
-                    raise SecretUnreadable
-                raise SecretNotFound
+            found = await self._sealing.recorded(repositories, project_id, key)
             value = await self._value(repositories, project_id, key, version, found)
             await self.kit.audit.record_all(
                 repositories, [secret_revealed(found[0].secret, version)]
@@ -126,7 +116,7 @@ class SecretHistory(UseCases):
         async with self.transaction() as repositories:
             await require_live_project(repositories, project_id)
             found = await repositories.secrets.get_recorded(project_id, key)
-            if found is None and not await self._must_exist(repositories, project_id, key):
+            if found is None and not await self._sealing.must_exist(repositories, project_id, key):
                 last = await repositories.secret_versions.newest(project_id, key)
                 if last is None or not self._endings.is_restorable(last):
                     raise SecretNotFound
@@ -153,7 +143,7 @@ class SecretHistory(UseCases):
             await match_secret(repositories, project_id, key, deleted=can_be)
             stored = await repositories.secrets.get(project_id, key)
             if stored is None:
-                if await self._must_exist(repositories, project_id, key):
+                if await self._sealing.must_exist(repositories, project_id, key):
                     raise SecretUnreadable
                 await self._endings.take_back(repositories, project_id, key)
                 stored = await repositories.secrets.get(project_id, key)
@@ -225,10 +215,6 @@ class SecretHistory(UseCases):
 
     def _oldest(self, newest: int) -> int:
         return self.kit.kept_versions.oldest(newest, self.kit.kept_versions.secrets)
-
-    async def _must_exist(self, repositories: Repositories, project_id: int, key: str) -> bool:
-        target = secret_target(project_id, key)
-        return await self.kit.guard.must_exist(repositories, SECRETS, target, project_id)
 
     def _shown(self, stored: StoredVersion) -> SecretVersion:
         version, key = stored
