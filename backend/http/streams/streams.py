@@ -103,7 +103,7 @@ class Streams:
     def source(self, feed: Feed[Any]) -> Source:
         """The source of this feed, which is running."""
         source = self._sources.get(feed.name)
-        if source is None:
+        if source is None or source.has_failed:
             source = self._sources[feed.name] = Source(feed, self._end_of_tokens)
         return source
 

@@ -13,6 +13,7 @@ from database.changes import HeardVersion
 from models import LogLevel, SystemLog
 
 Following = Callable[[LogFilter, int, int | None, int], Awaitable[Page[SystemLog]]]
+FindExtent = Callable[[], Awaitable[Extent]]
 
 _ALL = LogFilter()
 
@@ -22,10 +23,10 @@ class LogFeed:
 
     name = "logs"
 
-    def __init__(self, kit: Kit, following: Following) -> None:
-        """`following` is `Logs.following`."""
-        self._kit = kit
+    def __init__(self, kit: Kit, following: Following, extent: FindExtent) -> None:
+        """`following` and `extent` are the methods of `Logs`."""
         self._following = following
+        self._extent = extent
         self._version = HeardVersion()
         kit.db_manager.async_pool.table_versions.counting(
             [("system_logs", "insert")], self._version
@@ -33,8 +34,7 @@ class LogFeed:
 
     async def extent(self) -> Extent:
         """Which logs there are."""
-        epoch, first_id, last_id = await self._kit.repositories.logs.extent()
-        return Extent(epoch, max(0, first_id - 1), last_id)
+        return await self._extent()
 
     async def following(
         self, wanted: LogFilter | None, after_id: int, until_id: int | None, limit: int
