@@ -107,6 +107,8 @@ class OpenEnded:
     def abort(self) -> None:
         """Close the connection, without what is unsent."""
         if not self._cycle.disconnected:
+            # Otherwise uvicorn would log that the answer is incomplete.
+            self._cycle.disconnected = True
             self._transport.abort()
 
 

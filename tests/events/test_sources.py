@@ -1,6 +1,7 @@
 """The source of streams: what it does while it lags, and when the database fails."""
 
 import asyncio
+import logging
 import socket
 import sqlite3
 from collections.abc import AsyncIterator
@@ -184,7 +185,7 @@ def ends(connection: socket.socket) -> bool:
 
 @pytest.mark.parametrize("line", ["", "Connection: close\r\n"], ids=["stays open", "closes"])
 async def test_a_client_that_does_not_read_is_cut_off_when_its_token_ends(
-    installed: Settings, line: str
+    installed: Settings, line: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     # Slow clients are not closed for that alone.
     patient = Connections(ConnectionLimits(seconds=1000))
@@ -203,3 +204,4 @@ async def test_a_client_that_does_not_read_is_cut_off_when_its_token_ends(
                         while server.open_connections > 1:
                             await asyncio.sleep(0.01)
             assert streams.ended == {Ending.TOKEN: 1}
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
