@@ -123,6 +123,33 @@ async def test_a_place_is_free_again_when_a_client_leaves(
     assert streams.ended == {Ending.CLIENT: 3}
 
 
+async def test_a_head_takes_the_place_of_nobody(server: RunningServer, user: httpx.AsyncClient) -> None:
+    state_of(server.app).streams.limit = 2
+    token = await new_token(user, "projects:read")
+    async with (
+        following(user) as first,
+        following(user) as second,
+        server.async_client(token) as other,
+    ):
+        for stream in (first, second):
+            await stream.ready()
+        assert (await other.head("/api/events", headers=ACCEPT)).status_code == 200
+        await make_project(user)
+        for stream in (first, second):
+            assert (await stream.entry())["kind"] == "project.created"
+
+
+async def test_an_application_that_starts_again_takes_streams(installed: Settings) -> None:
+    app = create_app(installed)
+    for _ in range(2):
+        with RunningServer(app) as server:
+            async with server.async_client(token_of_first_start(installed)) as user:
+                async with following(user) as stream:
+                    await stream.ready()
+                    await make_project(user)
+                    assert (await stream.entry())["kind"] == "project.created"
+
+
 async def test_streams_leave_connections_to_other_requests(installed: Settings) -> None:
     settings = installed.model_copy(update={"max_streams": 50})
     app = create_app(settings)

@@ -122,6 +122,10 @@ class Streams:
             self._looking.cancel()
             self._looking = None
 
+    def start(self) -> None:
+        """Take streams, also after a stop."""
+        self._is_stopping = False
+
     def stop(self) -> None:
         """End all streams, and refuse new ones."""
         self._is_stopping = True
