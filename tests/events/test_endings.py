@@ -88,6 +88,28 @@ async def test_the_streams_of_an_expired_token_end(
         assert [message.data for message in await stream.ended()] == [None]
 
 
+async def test_the_streams_of_an_expired_session_end(
+    server: RunningServer, user: httpx.AsyncClient, installed: Settings
+) -> None:
+    body = {"token": token_of_first_start(installed)}
+    own = {"Origin": server.url}
+    async with httpx.AsyncClient(base_url=server.url, verify=NO_TLS) as browser:
+        signed_in = await browser.post("/api/session", json=body, headers=own)
+        cookie = {"Cookie": signed_in.headers["set-cookie"].partition(";")[0]}
+        async with following(browser, headers=cookie) as ended, following(user) as stays:
+            for stream in (ended, stays):
+                await stream.ready()
+            clock = SetClock()
+            clock.now = utc_now() + timedelta(hours=13)
+            service_of(server.app).clock = clock
+            assert [message.data for message in await ended.ended()] == [None]
+            problem(await browser.get("/api/events", headers=cookie), "unauthenticated")
+            await make_project(user)
+            # The end of the session may be recorded before.
+            while (await stays.entry())["kind"] != "project.created":
+                pass
+
+
 async def test_past_the_limit_a_stream_is_refused(
     server: RunningServer, user: httpx.AsyncClient
 ) -> None:

@@ -37,7 +37,7 @@ def id_text(epoch: int, id: int) -> str:
 
 def entry_message(epoch: int, entry: Entry) -> bytes:
     """The message of an entry, which has no name, so that `onmessage` gets it."""
-    return format_sse_event(data_str=entry.json.decode(), id=id_text(epoch, entry.id))
+    return format_sse_event(data_str=entry.json(), id=id_text(epoch, entry.id))
 
 
 def beginning(epoch: int, after_id: int, last_id: int, reset: str | None) -> Piece:

@@ -41,9 +41,7 @@ class LogFeed:
     ) -> Part:
         """See `Feed.following`."""
         page = await self._following(wanted or _ALL, after_id, until_id, limit)
-        entries = [
-            Entry(log.id, log.model_dump_json().encode(), _Traits(log)) for log in page.items
-        ]
+        entries = [Entry(log.id, log.model_dump_json, _Traits(log)) for log in page.items]
         return Part(entries, page.next_position is None)
 
     def admits(self, wanted: LogFilter, entry: Entry) -> bool:
