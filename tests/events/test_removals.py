@@ -49,6 +49,30 @@ async def test_what_was_removed_resets_a_stream(installed: Settings) -> None:
                 assert [await stream.entry() for _ in events] == events
 
 
+async def test_an_open_stream_goes_on_while_old_events_are_removed(installed: Settings) -> None:
+    settings = installed.model_copy(update={"keep_audit_days": 30})
+    with RunningServer(create_app(settings)) as server:
+        async with server.async_client(token_of_first_start(settings)) as client:
+            await make_project(client)
+            service = service_of(server.app)
+            service.clock = clock = SetClock()
+            clock.now = utc_now() + timedelta(days=40)
+            async with following(client) as stream:
+                begin = (await stream.ready()).data["last_id"]
+                removed = await client.post("/api/retention/prune")
+                assert removed.is_success, removed.text
+                events = (await client.get("/api/events")).json()["events"]
+                assert min(event["id"] for event in events) > begin
+                await make_project(client)
+                end = await last_id(client)
+                assert await stream.until(end) == list(range(begin + 1, end + 1))
+            for place in (begin, f"1-{begin}"):
+                headers = {"Last-Event-ID": str(place)}
+                async with following(client, headers=headers) as again:
+                    await again.ready()
+                    assert await again.until(end) == list(range(begin + 1, end + 1))
+
+
 async def test_logs_that_were_removed_reset_a_stream_only_if_they_follow(
     server: RunningServer, installed: Settings
 ) -> None:
