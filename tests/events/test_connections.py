@@ -10,7 +10,10 @@ from contextlib import closing
 import httpx
 import pytest
 
+from backend.cli.all_connections import Connections
+from backend.cli.connections import ConnectionLimits
 from backend.http.state import state_of
+from backend.main import create_app
 from config.settings import Settings
 from tests.support.clients import token_of_first_start
 from tests.support.servers import RunningServer
@@ -93,6 +96,22 @@ async def test_a_client_of_the_first_version_gets_no_chunks(
         while some := await asyncio.to_thread(connection.recv, 65536):
             rest += some
     assert re.fullmatch(rb"(.*\n\n)?retry: 1\d\d\d\n\n", rest, re.DOTALL), rest
+
+
+async def test_a_quiet_stream_is_no_slow_client(installed: Settings) -> None:
+    limits = Connections(ConnectionLimits(seconds=0.3))
+    with RunningServer(create_app(installed), limits) as server:
+        async with server.async_client(token_of_first_start(installed)) as user:
+            with closing(server.connect()) as quiet:
+                quiet.sendall(ask(user))
+                await asyncio.to_thread(read_to, quiet, b"id: 1-1\n\n")
+                # Clients that begin later and send no request are closed for that.
+                for _ in range(2):
+                    with closing(server.connect()) as slow:
+                        assert await asyncio.to_thread(slow.recv, 1) == b""
+                assert state_of(server.app).streams.open() == {"events": 1}
+                await user.post("/api/tokens", json={"name": "t", "scopes": ["runs:read"]})
+                assert b"token.created" in await asyncio.to_thread(read_to, quiet, b"id: 1-2\n\n")
 
 
 async def test_streams_stand_in_a_row_of_requests(

@@ -145,7 +145,9 @@ async def test_a_place_is_free_again_when_a_client_leaves(
     assert streams.ended == {Ending.CLIENT: 3}
 
 
-async def test_a_head_takes_the_place_of_nobody(server: RunningServer, user: httpx.AsyncClient) -> None:
+async def test_a_head_takes_the_place_of_nobody(
+    server: RunningServer, user: httpx.AsyncClient
+) -> None:
     state_of(server.app).streams.limit = 2
     token = await new_token(user, "projects:read")
     async with (
@@ -165,11 +167,13 @@ async def test_an_application_that_starts_again_takes_streams(installed: Setting
     app = create_app(installed)
     for _ in range(2):
         with RunningServer(app) as server:
-            async with server.async_client(token_of_first_start(installed)) as user:
-                async with following(user) as stream:
-                    await stream.ready()
-                    await make_project(user)
-                    assert (await stream.entry())["kind"] == "project.created"
+            async with (
+                server.async_client(token_of_first_start(installed)) as user,
+                following(user) as stream,
+            ):
+                await stream.ready()
+                await make_project(user)
+                assert (await stream.entry())["kind"] == "project.created"
 
 
 async def test_streams_leave_connections_to_other_requests(installed: Settings) -> None:

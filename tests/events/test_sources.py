@@ -4,9 +4,9 @@ import asyncio
 import logging
 import socket
 import sqlite3
-from collections.abc import AsyncIterator
-from contextlib import closing
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import AsyncExitStack, closing
+from typing import Any, cast
 
 import httpx
 import pytest
@@ -18,6 +18,7 @@ from backend.http.streams import source
 from backend.http.streams.stream import Ending
 from backend.main import create_app
 from backend.services.events.events import EventFeed
+from backend.services.feeds import Part
 from config.settings import Settings
 from database.base import time_text, utc_now
 from database.errors import DatabaseBusy
@@ -78,6 +79,36 @@ async def test_entries_of_another_program_are_read(
         await make_project(user)
         end = await last_id(user)
         assert await stream.until(end) == list(range(begin + 1, end + 1))
+
+
+async def test_one_reading_of_a_commit_serves_all_streams(
+    server: RunningServer, user: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = service_of(server.app)
+    reads: list[tuple[str, Any]] = []
+    for feed in (service.events.feed, service.logs.feed):
+
+        def counting(
+            *given: Any, _name: str = feed.name, _real: Any = feed.following
+        ) -> Awaitable[Part]:
+            reads.append((_name, given[0]))
+            return cast("Awaitable[Part]", _real(*given))
+
+        monkeypatch.setattr(feed, "following", counting)
+    async with AsyncExitStack() as stack:
+        paths = ("/api/events", "/api/logs?q=hello", "/api/logs")
+        streams = [await stack.enter_async_context(following(user, path)) for path in paths * 10]
+        for stream in streams:
+            await stream.ready()
+        reads.clear()
+        await make_project(user)
+        await make_log(user, "hello")
+        for stream in streams:
+            await stream.entry()
+        # The entries of a commit are known. Logs are read, without the filter of any stream; the
+        # service may have stored some of its own.
+        assert set(reads) == {("logs", None)}
+        assert len(reads) < len(streams) / 3
 
 
 class Failing:
