@@ -23,6 +23,14 @@ async def last_id(client: httpx.AsyncClient) -> int:
     return int(answer.json()["entries"][0]["id"])
 
 
+async def prune(client: httpx.AsyncClient) -> None:
+    """Remove what is too old."""
+    # The first request may join the removal of the start, which has the time before.
+    for _ in range(2):
+        removed = await client.post("/api/retention/prune")
+        assert removed.json()["status"] == "completed", removed.text
+
+
 async def test_what_was_removed_resets_a_stream(installed: Settings) -> None:
     settings = installed.model_copy(update={"keep_audit_days": 30})
     with RunningServer(create_app(settings)) as server:
@@ -34,8 +42,7 @@ async def test_what_was_removed_resets_a_stream(installed: Settings) -> None:
             clock.now = utc_now() + timedelta(days=40)
             service.clock = clock
             await make_project(client)
-            removed = await client.post("/api/retention/prune")
-            assert removed.is_success, removed.text
+            await prune(client)
             events = (await client.get("/api/events")).json()["events"]
             first = events[0]["id"]
             assert first > 2
@@ -59,8 +66,7 @@ async def test_an_open_stream_goes_on_while_old_events_are_removed(installed: Se
             clock.now = utc_now() + timedelta(days=40)
             async with following(client) as stream:
                 begin = (await stream.ready()).data["last_id"]
-                removed = await client.post("/api/retention/prune")
-                assert removed.is_success, removed.text
+                await prune(client)
                 events = (await client.get("/api/events")).json()["events"]
                 assert min(event["id"] for event in events) > begin
                 await make_project(client)
