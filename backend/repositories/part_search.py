@@ -28,8 +28,9 @@ ROW_COST = 3.0
 """Microseconds for reading a row, which is rarely near the one before it."""
 ENTRY_COST = 0.3
 """Microseconds for the next entry of the list's index, with a look at what the index has of it."""
-CANDIDATE_COST = 0.4
-"""Microseconds for finding a candidate, and noting it so that entries can be looked up in it."""
+CANDIDATE_COST = 0.25
+"""Microseconds for finding a candidate, and noting it so that entries can be looked up in it; again
+for each part of the list that has rows."""
 
 
 @dataclass(frozen=True, slots=True)
