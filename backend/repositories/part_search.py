@@ -179,9 +179,11 @@ class PartSearch:
             f" FROM ({found.ids} ORDER BY found_id LIMIT ?) AS f",
             (*found.params, SOME_ROWS),
         )
-        count, last = (row["found"], row["last"]) if row is not None else (0, None)
+        if row is None:
+            return 0, True
+        count = int(row["found"])
         if count == SOME_ROWS:
-            count = max(count, round(count * self.state.indexed_id / last))
+            count = max(count, round(count * self.state.indexed_id / int(row["last"])))
         return count, True
 
     async def _is_rather_rare(self, found: Candidates, few: int) -> bool:

@@ -92,7 +92,7 @@ EXAMPLES = settings(max_examples=150, deadline=None)
         ("\xe2\x80\x9d disk \xe2\x80\x9c full \xe2\x80\x9d", "a disk a full a"),
         # Directions, joiners and marks take no word along.
         ("\u202eERROR\u202c \u2066disk\u2069 \ufefffull", "error disk full"),
-        ("می\u200cخواهم a\u034fb a\u20dd", "می خواهم ab a"),
+        ("می\u200cخواهم a\u034fb a\u20dd", "می خواهم ab a"),  # noqa: RUF001
         ("🏴\U000e0067\U000e0062\U000e007f #️⃣ 3️⃣ ☎\ufe0e", "🏴 3 ☎"),
         # What no encoder takes.
         ("a\ud800b", "a b"),
