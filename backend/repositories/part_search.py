@@ -233,9 +233,12 @@ class PartSearch:
     def _looked_up(self, found: Candidates) -> Query:
         """The list in its order, of which only candidates and what is not indexed are read."""
         query = list_query(self.listed)
-        ids = f"SELECT found_id FROM ({found.ids}) AS f"
         id = unindexed(f"{self.listed.table}.id")
-        query.where(f"({id} > ? OR {id} IN ({ids}))", self.state.indexed_id, *found.params)
+        query.where(
+            f"({id} > ? OR {id} IN (SELECT found_id FROM ({found.ids}) AS f))",
+            self.state.indexed_id,
+            *found.params,
+        )
         return query
 
     def _found(self, found: Candidates) -> Query:
