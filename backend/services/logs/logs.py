@@ -21,6 +21,7 @@ from backend.services.listing import Listing
 from backend.services.logs.log_feed import LogFeed
 from backend.services.places import Place
 from backend.services.principal import current_principal
+from backend.services.recording import note_concerned
 from database.base import time_text
 from models import LogLevel, SystemLog
 
@@ -70,6 +71,8 @@ class Logs(UseCases):
     async def _append(self, logs: Sequence[Log], owners: Collection[Owner]) -> None:
         async with self.transaction() as repositories:
             projects = await _projects_of(repositories, owners)
+            # Logs are not recorded.
+            note_concerned(projects.values())
             await repositories.logs.append([_row(log, projects) for log in logs])
 
     async def page(
