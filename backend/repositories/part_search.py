@@ -29,8 +29,7 @@ ROW_COST = 3.0
 ENTRY_COST = 0.3
 """Microseconds for the next entry of the list's index, with a look at what the index has of it."""
 CANDIDATE_COST = 0.25
-"""Microseconds for finding a candidate, and noting it so that entries can be looked up in it; again
-for each part of the list that has rows."""
+"""Microseconds for finding and noting a candidate, for each part of the list that has rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,8 +147,9 @@ class PartSearch:
         rows = (self.listed.order.limit + 1) * self.state.indexed_id / max(count, 1)
         query, cost = self._cheaper(found, rows, count if is_counted else None)
         if cost < reading:
-            # Names have words of their own at their beginning, so the spread is never quite even.
-            page = await self._walk(max(FEW_ROWS, round(SPREAD * rows)), fetch, query)
+            # Names begin with words, so the spread is uneven. The end of merged parts costs more.
+            spread = SPREAD if query.parts == 1 else SPREAD / 2
+            page = await self._walk(max(FEW_ROWS, round(spread * rows)), fetch, query)
             if page is not None:
                 return page
         query, cost = self._cheaper(found, self.state.newest_id, count if is_counted else None)
