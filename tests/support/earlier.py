@@ -208,6 +208,10 @@ def forget_runs(connection: sqlite3.Connection) -> None:
     connection.execute("ALTER TABLE system_logs DROP COLUMN timestamp")
     for column in ("first_timestamp", "last_timestamp"):
         connection.execute(f"ALTER TABLE system_log_blocks DROP COLUMN {column}")
+    connection.execute(
+        "CREATE INDEX secret_versions_project_key ON secret_versions (project_key_id)\n"
+        "    WHERE project_key_id IS NOT NULL"
+    )
     connection.execute("ALTER TABLE installation DROP COLUMN epoch")
     connection.execute("DROP TABLE sessions")
     for made in MADE_BY_INDEX_RUNS:
