@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from starlette.datastructures import Headers
 from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import Scope
 
 from backend.errors import (
@@ -18,10 +20,12 @@ from backend.errors import (
     StrongroomError,
     UnsupportedEncoding,
 )
+from backend.http.fast_path.direct_call import Handler
 from backend.http.request_head import headers_of
 from backend.http.route_policy import Lines
 from backend.http.state import state_of
 from backend.http.strict_json import (
+    JSON,
     check_media_type,
     content_codings,
     media_type,
@@ -69,9 +73,15 @@ def read_bulk(request: Request, body: bytes, lines: Lines, *, required: bool = T
     request.scope[_SENT_LINES] = SentLines(lines.member, numbers)
 
 
-def has_lines(scope: Scope) -> bool:
-    """Whether the request's body was read as NDJSON."""
-    return _SENT_LINES in scope
+def declared_as_json(handle: Handler) -> Handler:
+    """FastAPI's handler, which does not ask for the value of a body that is declared as NDJSON."""
+
+    async def handle_as_json(request: Request) -> Response:
+        if _SENT_LINES in request.scope:
+            request._headers = Headers({**request.headers, "content-type": JSON})
+        return await handle(request)
+
+    return handle_as_json
 
 
 def unpacked(body: bytes, limit: int) -> bytes:

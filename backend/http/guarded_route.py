@@ -10,7 +10,6 @@ from fastapi import APIRouter, Request, Response
 from fastapi.datastructures import DefaultPlaceholder
 from fastapi.responses import StreamingResponse
 from fastapi.routing import APIRoute
-from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 
 from backend.errors import Refused
@@ -20,7 +19,7 @@ from backend.http.authentication import (
     recognised,
     running_service,
 )
-from backend.http.bulk_bodies import has_lines
+from backend.http.bulk_bodies import declared_as_json
 from backend.http.conditional import Tagging, conditional
 from backend.http.fast_path.direct_call import DirectCall, Handler, application, is_ordinary
 from backend.http.idempotency import answering_once, with_key_once
@@ -30,7 +29,6 @@ from backend.http.request_head import read_head
 from backend.http.route_policy import ANY_TOKEN, OPEN, Policies, Queue, RoutePolicy
 from backend.http.slow_reads import in_its_class
 from backend.http.state import state_of
-from backend.http.strict_json import JSON
 from backend.http.strict_query import StrictQuery
 from backend.http.token_checks import (
     broken_off_at_the_end,
@@ -106,7 +104,7 @@ class GuardedRoute(APIRoute):
 
     def get_route_handler(self) -> Handler:  # type: ignore[override]
         """FastAPI's handler with this route's checks in front of it."""
-        guarded = self._guard(_declared_as_json(super().get_route_handler()))
+        guarded = self._guard(declared_as_json(super().get_route_handler()))
 
         async def handle(request: Request) -> Response:
             # FastAPI calls anything but a coroutine function on a thread.
@@ -242,17 +240,6 @@ def _offered(handle: Handler, policy: RoutePolicy, template: str) -> Handler:
         return answer
 
     return handle_and_offer
-
-
-def _declared_as_json(handle: Handler) -> Handler:
-    """FastAPI's handler, which does not ask for the value of a body that is declared as NDJSON."""
-
-    async def handle_as_json(request: Request) -> Response:
-        if has_lines(request.scope):
-            request._headers = Headers({**request.headers, "content-type": JSON})
-        return await handle(request)
-
-    return handle_as_json
 
 
 def _with_query(handle: Handler, check: Callable[[Request], None]) -> Handler:
