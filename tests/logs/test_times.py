@@ -1,16 +1,21 @@
 """Lists between two times contain exactly the right logs, whatever the clock did."""
 
 import random
+import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import datetime, timedelta
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from backend.repositories import log_blocks
-from tests.support.api import Api, Json
+from database.migrator import migrate
+from tests.support.api import Api, Json, open_api
 from tests.support.clocks import SetClock
+from tests.support.earlier import make_runs_unindexed
 from tests.support.logs import found, log, messages, send
 
 HOUR = 3600.0
@@ -109,6 +114,30 @@ async def test_any_range_of_timestamps_is_exact(api: Api, clock: SetClock) -> No
         ascending = {name: value for name, value in asked.items() if value is not None}
         page = await found(api, after_id=0, limit=500, **ascending)
         assert [item["id"] for item in page] == expected[::-1], asked
+
+
+@pytest.mark.usefixtures("small_blocks")
+async def test_logs_of_an_earlier_version_happened_when_they_were_stored(
+    database_path: Path, clock: SetClock
+) -> None:
+    times = []
+    async with open_api(database_path, clock) as api:
+        for number in range(12):
+            await send(api, log(f"{number}"))
+            times.append(clock.text())
+            clock.advance(60)
+    make_runs_unindexed(database_path)
+    with closing(sqlite3.connect(database_path, isolation_level=None)) as connection:
+        migrate(connection)
+        blocks = connection.execute("SELECT last_timestamp FROM system_log_blocks").fetchall()
+    assert set(blocks) == {(None,)}
+    async with open_api(database_path, clock) as api:
+        await send(api, *(log("late", timestamp=times[3]) for _ in range(12)))
+        asked = {"timestamp_since": times[2], "timestamp_until": times[4]}
+        assert await messages(api, **asked) == [*["late"] * 12, "4", "3", "2"]
+        asked["timestamp_since"] = times[11]
+        del asked["timestamp_until"]
+        assert await messages(api, **asked) == ["11"]
 
 
 def happened(item: Json) -> str:
