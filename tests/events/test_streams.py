@@ -182,6 +182,9 @@ FILTERS = (
     "q=%E6%BC%A2%E5%AD%97",
     "since=2020-01-01T00:00:00Z",
     "until=2020-01-01T00:00:00Z",
+    "timestamp_since=2020-01-01T00:00:00Z",
+    "timestamp_until=2020-01-01T00:00:00Z",
+    "timestamp_since=1999-01-01T00:00:00Z&timestamp_until=2000-01-01T00:00:00Z&level=warn",
 )
 
 
@@ -197,7 +200,8 @@ async def test_logs_stream_with_the_filters_of_their_list(
             await make_logs(user, "the disk is full", "Disk full!", "disk-full", level="ERROR")
             await make_logs(user, "grin \U0001f600", "漢字 is here", component="api")
             await make_logs(user, "one", "disk full", correlation_id="c1", agent_run_id=1)
-            await make_logs(user, "two", project_id=1, level="WARNING")
+            happened = {"timestamp": "1999-12-31T23:59:59Z"}
+            await make_logs(user, "two", project_id=1, level="WARNING", **happened)
             for (name, path), stream in open_ones.items():
                 listed = await clients[name].get(f"{path}&after_id=0")
                 logs = listed.json()["logs"]
