@@ -1,10 +1,12 @@
 """Logs by the million: how fast they are appended, found and removed.
 
 `python -m bench.logs` starts the installed server on a new data directory, fills it, searches it,
-and removes all but a thousand logs during reads and writes. It prints its figures.
+and removes all but a thousand logs during reads and writes. It prints its figures. With
+`--form` the logs are sent as log shippers send them.
 """
 
 import argparse
+import gzip
 import json
 import random
 import sqlite3
@@ -33,6 +35,12 @@ SEARCHES = 100
 RATE = 100.0
 """Requests a second of each kind during a removal."""
 KEPT = 1000
+FORMS = {
+    "json": {"Content-Type": "application/json"},
+    "ndjson": {"Content-Type": "application/x-ndjson"},
+    "gzip": {"Content-Type": "application/x-ndjson", "Content-Encoding": "gzip"},
+}
+"""The forms of a batch, with the headers that declare them."""
 
 _COMPONENTS = ("planner", "executor", "github", "tester", "deployer", "scheduler", "api")
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
@@ -66,9 +74,13 @@ class Source:
             "project_id": 1 + rng.randrange(PROJECTS),
         }
 
-    def batch(self) -> bytes:
-        """The body of a request with the next thousand logs."""
-        return json.dumps({"logs": [self.log() for _ in range(BATCH)]}).encode()
+    def batch(self, form: str = "json") -> bytes:
+        """The body of a request with the next thousand logs, in one of the `FORMS`."""
+        logs = [self.log() for _ in range(BATCH)]
+        if form == "json":
+            return json.dumps({"logs": logs}).encode()
+        lines = "".join(f"{json.dumps(log)}\n" for log in logs).encode()
+        return gzip.compress(lines, 6) if form == "gzip" else lines
 
 
 @contextmanager
@@ -106,12 +118,16 @@ def ceiling(directory: Path, logs: Sequence[dict[str, Any]]) -> float:
 
 
 def send_all(
-    port: int, token: str, requests: Sequence[tuple[str, bytes]], connections: int
+    port: int,
+    token: str,
+    requests: Sequence[tuple[str, bytes]],
+    connections: int,
+    form: str = "json",
 ) -> float:
-    """The seconds that it takes to send all requests, each a path and a body, over this many
-    connections. Raises `BenchError` unless all are answered 201."""
+    """The seconds that it takes to send all requests, each a path and a body in one of the `FORMS`,
+    over this many connections. Raises `BenchError` unless all are answered 201."""
     waiting = list(requests)
-    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+    headers = {"Authorization": f"Bearer {token}", **FORMS[form]}
     failures: list[int] = []
 
     def send() -> None:
@@ -140,16 +156,16 @@ def send_all(
 
 
 def measure_append(
-    server: Server, token: str, work: Path, *, logs: int, connections: int
+    server: Server, token: str, work: Path, *, logs: int, connections: int, form: str
 ) -> dict[str, Any]:
     """Fill the table round by round, and compare each with the machine's limit at that time."""
     source = Source()
     rates, ceilings, cpu = [], [], []
     for number in range(logs // (BATCH * ROUND)):
         ceilings.append(ceiling(work, [source.log() for _ in range(10 * BATCH)]))
-        requests = [("/api/logs", source.batch()) for _ in range(ROUND)]
+        requests = [("/api/logs", source.batch(form)) for _ in range(ROUND)]
         before = server.cpu_seconds()
-        seconds = send_all(server.port, token, requests, connections)
+        seconds = send_all(server.port, token, requests, connections, form)
         cpu.append((server.cpu_seconds() - before) / ROUND * 1000)
         rates.append(BATCH * ROUND / seconds)
         if number % 5 == 0:
@@ -301,6 +317,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.logs", description=__doc__)
     parser.add_argument("--logs", type=int, default=1_000_000)
     parser.add_argument("--connections", type=int, default=2)
+    parser.add_argument("--form", choices=FORMS, default="json")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="strongroom-bench-") as folder:
         work = Path(folder)
@@ -311,12 +328,15 @@ def main() -> None:
                 for number in range(PROJECTS):
                     body = {"name": "p", "github_owner": "o", "github_repo": f"r{number}"}
                     client.require("POST", "/api/projects", body)
-            _show(
-                "append, in batches of a thousand",
-                measure_append(
-                    server, token, work, logs=options.logs, connections=options.connections
-                ),
+            appended = measure_append(
+                server,
+                token,
+                work,
+                logs=options.logs,
+                connections=options.connections,
+                form=options.form,
             )
+            _show(f"append, in batches of a thousand, {options.form}", appended)
             _show(f"lists of {options.logs} logs, ms", measure_search(server.port, token))
         removal = measure_removal(data_dir)
         _show(f"removal of all but {KEPT}", {"prune": removal["prune"]})
