@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pydantic import SecretStr
 
+from backend.http.state import state_of
 from backend.main import create_app
 from config.settings import Settings
 from models import NO_NUL_PATTERN
@@ -112,7 +113,10 @@ def admin(tmp_path_factory: pytest.TempPathFactory, master_keys: str) -> Iterato
         environment="testing",
         master_keys=SecretStr(master_keys),
     )
-    with RunningServer(create_app(settings)) as server:
+    app = create_app(settings)
+    # Made-up requests would wait for changes that nobody makes.
+    state_of(app).waits.fit(0)
+    with RunningServer(app) as server:
         token = token_of_first_start(settings)
 
         async def fill() -> None:
