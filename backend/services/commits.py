@@ -58,6 +58,11 @@ class Commits:
         for unrecorded, version in self._versions.items():
             kit.db_manager.async_pool.table_versions.counting(_CHANGES[unrecorded], version)
 
+    @property
+    def is_heard(self) -> bool:
+        """Whether somebody listens."""
+        return self._heard is not None
+
     def listen(self, heard: Callable[[Told], None] | None) -> None:
         """Call `heard` after each commit, on the thread that commits, before anybody is told that
         it succeeded; or call it no more. It may be called for commits without effect, too."""

@@ -63,6 +63,10 @@ class ClaimLine:
         """Claims that are looking for a run, and wait if there is none."""
         self._line: dict[Claimer, None] = {}
 
+    def __len__(self) -> int:
+        """How many claims wait in the line."""
+        return len(self._line)
+
     def hear(self, change: Recorded) -> None:
         """Wake a claim if the change makes runs pending."""
         if change.project_id is not None and change.kind in _ONE_RUN | _SOME_RUNS:
@@ -100,9 +104,11 @@ class ClaimLine:
         """The claim waits no longer; others get the calls that it has not answered."""
         self._arriving.pop(claimer, None)
         # Those that it has heard of before it was in the line, others have got as well.
-        if self._line.pop(claimer, claimer) is None:
-            for call in (*claimer.answering, *claimer.calls):
-                self._give(call)
+        left = self._line.pop(claimer, claimer) is None
+        calls = [*claimer.answering, *claimer.calls] if left else []
+        claimer.answering, claimer.calls = [], []
+        for call in calls:
+            self._give(call)
 
     def _give(self, call: Call) -> None:
         claimer = self._first(call)
