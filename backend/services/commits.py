@@ -6,9 +6,9 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from backend.repositories.audit_repository import AuditRow
-from backend.services.base import Kit
 from backend.services.kinds import Kind
-from database.changes import Change, HeardVersion, any_change
+from backend.services.recording import Recorder
+from database.changes import Change, ChangeCounter, HeardVersion, any_change
 
 
 class Unrecorded(StrEnum):
@@ -20,6 +20,8 @@ class Unrecorded(StrEnum):
     """Earlier versions of configurations or secrets were removed."""
     RETENTION = "retention"
     """Other rows were removed for their age or number."""
+    BACKUPS = "backups"
+    """A backup was published, after its entry."""
 
 
 _CHANGES: Mapping[Unrecorded, Collection[Change]] = {
@@ -51,12 +53,12 @@ _KINDS: Mapping[str, Kind] = {kind.value: kind for kind in Kind}
 class Commits:
     """The commits of one installation, for one listener."""
 
-    def __init__(self, kit: Kit) -> None:
-        self._recorder = kit.audit
+    def __init__(self, recorder: Recorder, versions: ChangeCounter) -> None:
+        self._recorder = recorder
         self._heard: Callable[[Told], None] | None = None
         self._versions = {unrecorded: HeardVersion() for unrecorded in _CHANGES}
         for unrecorded, version in self._versions.items():
-            kit.db_manager.async_pool.table_versions.counting(_CHANGES[unrecorded], version)
+            versions.counting(_CHANGES[unrecorded], version)
 
     @property
     def is_heard(self) -> bool:
@@ -71,6 +73,11 @@ class Commits:
         self._heard = heard
         for unrecorded, version in self._versions.items():
             version.heard = partial(heard, unrecorded) if heard is not None else None
+
+    def tell(self, change: Unrecorded) -> None:
+        """Tell the listener of a change that no commit has made."""
+        if self._heard is not None:
+            self._heard(change)
 
     @staticmethod
     def changes(told: Told) -> Sequence[Recorded] | Unrecorded:

@@ -16,7 +16,6 @@ from backend.services.audit.audit import Audit
 from backend.services.audit.guarding import Guarding
 from backend.services.audit.row_verification import RowVerification
 from backend.services.base import Kit, UseCases
-from backend.services.commits import Commits
 from backend.services.events.events import Events
 from backend.services.idempotency.idempotency import Idempotency
 from backend.services.logs.logs import Logs
@@ -86,7 +85,7 @@ class DatabaseService(UseCases):
         self.row_verification = RowVerification(kit)
         self.backups = Backups(kit)
         self.log_indexing = LogIndexing(kit)
-        self.commits = Commits(kit)
+        self.commits = kit.commits
         self.idempotency = Idempotency(kit)
         self.readiness = ReadinessProbe(kit, self.log_indexing)
         # From now on, units check whether their token has ended.

@@ -57,6 +57,8 @@ def concern_of(policy: RoutePolicy, template: str, names: Mapping[str, Any]) -> 
             ignored.add(Scope.RUNS_READ)
     if policy.scope is Scope.LOGS_READ:
         unrecorded.add(Unrecorded.LOGS)
+    if policy.scope is Scope.ADMIN:
+        unrecorded.add(Unrecorded.BACKUPS)
     if "/versions" in template:
         unrecorded.add(Unrecorded.VERSIONS)
     return Concern(place, frozenset(ignored), frozenset(unrecorded))
