@@ -114,7 +114,7 @@ def admin(tmp_path_factory: pytest.TempPathFactory, master_keys: str) -> Iterato
         master_keys=SecretStr(master_keys),
     )
     app = create_app(settings)
-    # Made-up requests would wait for changes that nobody makes.
+    # Made-up requests would wait for changes that never come.
     state_of(app).waits.fit(0)
     with RunningServer(app) as server:
         token = token_of_first_start(settings)

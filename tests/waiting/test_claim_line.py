@@ -119,7 +119,7 @@ async def test_what_was_heard_on_arrival_is_kept_if_it_fits() -> None:
     line.arrive(b)
     created(line, 2)
     line.leave(b)
-    # It had not waited yet, so that nobody has missed the call.
+    # It had not waited yet, so the call is not missed.
     assert called(a) == [[2, 2]]
 
 

@@ -15,7 +15,7 @@ _ONE_RUN: Final = frozenset({Kind.AGENT_RUN_CREATED, Kind.AGENT_RUN_REQUEUED})
 _SOME_RUNS: Final = frozenset(
     {
         Kind.PROJECT_RESTORED,
-        # What was changed in the file is repaired: until then its runs are given to nobody.
+        # What was changed in the file is repaired: until then its runs are not given to workers.
         Kind.PROJECT_UPDATED,
         Kind.SETTINGS_CREATED,
         Kind.SETTINGS_UPDATED,
