@@ -93,7 +93,7 @@ TITLES = {
     },
     "streams.waits.idle.without": "an idle server, % of a processor",
     "streams.waits.idle.with": "the same with 1,000 requests that wait, % of a processor",
-    "streams.waits.same.asked": "500 requests wait for one resource, queries for each change",
+    "streams.waits.same.asked": "500 requests follow one resource, queries for each change",
     "streams.waits.same.last": "from such a change until all of them have their answer, ms",
     "memory.requests.few.count": "requests of every kind, the fewer",
     "memory.requests.few.mib": "resident after the fewer, MiB",

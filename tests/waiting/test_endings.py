@@ -131,7 +131,8 @@ async def test_who_disconnects_waits_no_longer(
     assert 'strongroom_waits_ended_total{reason="client"} 2.0' in text
     assert 'strongroom_waits_open{kind="reads"} 0.0' in text
     assert f'method="POST",route="{CLAIM}",status="499"' in text
-    assert service_of(server.app).commits.is_heard is False
+    # The question is remembered for a moment.
+    await until(lambda: not service_of(server.app).commits.is_heard)
 
 
 async def test_waits_hold_no_slot(installed: Settings) -> None:
@@ -181,6 +182,18 @@ async def test_waits_leave_connections_to_other_requests(
         assert APPLIED not in answer.headers
     claim = await user.post(CLAIM, json={"worker": "w"}, headers=LONG)
     assert (claim.status_code, APPLIED in claim.headers) == (204, False)
+
+
+async def test_a_wait_gives_way_to_a_stream(user: httpx.AsyncClient, clients: Clients) -> None:
+    path = f"/api/projects/{(await make_project(user))['id']}"
+    clients.waits.fit(4)
+    asked = [await clients.read(user, path, "*") for _ in range(3)]
+    async with user.stream("GET", "/api/events", headers={"Accept": "text/event-stream"}) as stream:
+        assert "event: ready" in await anext(stream.aiter_text())
+        last = await asked.pop().answer()
+        assert (last.status_code, last.headers[APPLIED]) == (304, "wait=60")
+        assert clients.waits.ended == {"share": 1}
+        assert not any(one.task.done() for one in asked)
 
 
 async def test_without_tokens_requests_wait_too(installed: Settings) -> None:

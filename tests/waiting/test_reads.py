@@ -11,7 +11,7 @@ from starlette.types import Receive, Scope, Send
 from backend.http.waiting import questions
 from backend.http.waiting.waiter import WAITED
 from tests.support.clients import new_token
-from tests.support.http import make_project, problem
+from tests.support.http import make_project, problem, service_of
 from tests.support.servers import RunningServer
 from tests.waiting.waiting import APPLIED, LONG, Clients, make_run
 
@@ -152,6 +152,49 @@ async def test_many_who_ask_the_same_are_asked_for_once(
     assert {answer.content for answer in answers} == {(await user.get(path)).content}
     assert len({answer.headers["x-request-id"] for answer in answers}) == 20
     assert not goes_on.task.done()
+
+
+async def test_who_comes_back_with_the_news_is_not_asked_for(
+    user: httpx.AsyncClient, clients: Clients
+) -> None:
+    path = f"/api/projects/{(await make_project(user))['id']}"
+    tag = (await user.get(path)).headers["ETag"]
+    for number in range(3):
+        asked = [await clients.read(user, path, tag) for _ in range(8)]
+        # Only the very first one had to be.
+        assert clients.waits.asked["arrivals"] == 1
+        await user.patch(path, json={"name": f"name {number}"})
+        tags = {(await one.answer()).headers["ETag"] for one in asked}
+        assert len(tags) == 1
+        [tag] = tags
+    assert clients.waits.asked["reads"] == 3
+    # What was written is read, whatever is remembered.
+    await user.patch(path, json={"name": "last"})
+    answer = await user.get(path, headers={**LONG, "If-None-Match": tag})
+    assert answer.json()["name"] == "last"
+    assert clients.waits.asked["arrivals"] == 2
+    await user.delete(f"{path}?purge=true")
+    gone = await user.get(path, headers={**LONG, "If-None-Match": answer.headers["ETag"]})
+    problem(gone, "project_not_found")
+
+
+async def test_runs_that_retention_removes_are_told(
+    user: httpx.AsyncClient, clients: Clients, server: RunningServer
+) -> None:
+    project_id = (await make_project(user))["id"]
+    run_id = await make_run(user, project_id)
+    await user.post(f"/api/agent-runs/{run_id}/cancel")
+    paths = [
+        f"/api/agent-runs/{run_id}",
+        "/api/agent-runs",
+        f"/api/projects/{project_id}/agent-runs",
+    ]
+    asked = []
+    for path in paths:
+        asked.append(await clients.read(user, path, (await user.get(path)).headers["ETag"]))
+    removing = server.submit(service_of(server.app).retention.remove_runs_beyond(0, 10))
+    assert await asyncio.wrap_future(removing) == 1
+    assert [(await one.answer()).status_code for one in asked] == [404, 200, 200]
 
 
 async def test_a_question_is_asked_ten_times_a_second_at_most(

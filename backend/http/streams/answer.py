@@ -59,6 +59,7 @@ async def open_stream(
     after = _last_place(request) or after
     extent = await feed.extent()
     state.streams.require_place(client)
+    state.waits.make_room()
     begin = _Beginning(extent, after)
     return StreamAnswer(state.streams, service, feed, wanted, begin, principal, client)
 

@@ -3,13 +3,16 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextvars import Context
-from typing import Final
+from typing import Final, NamedTuple
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from backend.errors import Unauthenticated
-from backend.http.entity_tags import etag_of, is_known
+from backend.http.entity_tags import etag_of, headers_of_304, is_known, is_tag_known
+from backend.http.exchange import GZIP_FROM_BYTES, VARIES, takes_gzip
+from backend.http.kept_answers import RawHeaders
+from backend.http.request_head import Headers
 from backend.http.waiting.concerns import Concern
 from backend.http.waiting.waiter import Waiter
 from backend.services.principal import Principal
@@ -22,6 +25,29 @@ BETWEEN_SECONDS: Final = 1 / 9
 that soon follows another is told at once: so there are ten in a second at most."""
 IN_A_TURN: Final = 32
 """How many waiters are woken in one turn of the event loop."""
+
+
+class Told(NamedTuple):
+    """What is remembered of an answer, without its body, which may be large."""
+
+    headers: RawHeaders
+    """The headers of the answer 304 that stands for it."""
+    varies: bool
+    """Whether it is so large that clients which accept gzip get it compressed."""
+
+    @classmethod
+    def of(cls, answer: Response) -> "Told":
+        """What is remembered of this answer."""
+        return cls(headers_of_304(answer.raw_headers), len(answer.body) >= GZIP_FROM_BYTES)
+
+    def not_modified(self, headers: Headers) -> Response:
+        """The answer 304 to a request with these headers."""
+        answer = Response(status_code=304)
+        answer.raw_headers = list(self.headers)
+        accepted = headers.get(b"accept-encoding")
+        if self.varies and accepted is not None and takes_gzip(accepted):
+            answer.raw_headers.append(VARIES)
+        return answer
 
 
 def is_news(answer: Response, if_none_match: bytes) -> bool:
@@ -53,6 +79,10 @@ class Question:
         self.readers: dict[Reader, None] = {}
         self._ask = ask
         self._prepare = prepare
+        self._told: Told | None = None
+        """The last answer, if it is known."""
+        self._told_after = -1
+        """The number of changes that it shows."""
         self._known = 0
         """The number of changes that the last answer shows."""
         self._due = 0.0
@@ -66,6 +96,19 @@ class Question:
     def is_behind(self, heard: int) -> bool:
         """Whether something has changed since this many changes."""
         return self.heard != heard
+
+    def present(self, if_none_match: bytes) -> Told | None:
+        """The present answer, if it is known, and known to a client that sends this
+        `If-None-Match`. Raises `BadRequest`."""
+        told = self._told
+        if told is None or self.is_behind(self._told_after):
+            return None
+        return told if is_tag_known(if_none_match, told.headers) else None
+
+    def learn(self, told: Told | None, heard: int) -> None:
+        """The answer after this many changes is this one, or none that can be compared."""
+        if heard >= self._told_after:
+            self._told, self._told_after = told, heard
 
     def expect(self, heard: int) -> None:
         """A reader is about to wait that knows the answer after this many changes."""
@@ -115,10 +158,13 @@ class Question:
             return
         except Exception as error:  # noqa: BLE001 - it is the answer, to each of them
             self._known = heard
+            self.learn(None, heard)
             for reader in waiting:
                 reader.fail(error)
             return
         self._known = heard
+        has_tag = answer.status_code == 200 and etag_of(answer.raw_headers) is not None
+        self.learn(Told.of(answer) if has_tag else None, heard)
         for number, reader in enumerate(waiting, 1):
             if is_news(answer, reader.if_none_match):
                 reader.wake(answer)

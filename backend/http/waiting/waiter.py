@@ -28,6 +28,8 @@ class Ending(StrEnum):
     """The client went away."""
     TOKEN = "token"  # noqa: S105 - not one
     """The token was revoked or has expired, or its session has ended."""
+    SHARE = "share"
+    """A stream needed the place."""
     SHUTDOWN = "shutdown"
     """The service ends."""
     FAILED = "failed"

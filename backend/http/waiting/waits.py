@@ -22,6 +22,8 @@ logger = get_logger("strongroom.waits")
 
 LOOK_SECONDS: Final = 0.25
 """How often tokens are looked at that may have expired."""
+LINGER_SECONDS: Final = 1.0
+"""How long a question is remembered without readers."""
 _ENDS_TOKENS: Final = frozenset({Kind.TOKEN_REVOKED, Kind.SESSION_ENDED, Kind.SESSION_EXPIRED})
 _MOST_OF_CONNECTIONS: Final = 0.75
 """The share of the connections that streams and waiting requests may take together."""
@@ -37,7 +39,8 @@ class Waits:
         self.ended: Counter[str] = Counter()
         """Waits that are over, by `Ending`."""
         self.asked: Counter[str] = Counter()
-        """How often the database was asked again because of a change: `reads` and `claims`."""
+        """How often the database was asked: for a read that came (`arrivals`), and because of a
+        change (`reads` and `claims`)."""
         self._limit: int | None = None
         self._streams = streams
         self._waiters: dict[Waiter, None] = {}
@@ -66,16 +69,27 @@ class Waits:
             return False
         return self._limit is None or len(self._waiters) + self._streams() < self._limit
 
+    def make_room(self) -> None:
+        """A stream is about to open: if connections are scarce, the request that came last waits no
+        longer."""
+        if self._limit is not None and len(self._waiters) + self._streams() >= self._limit:
+            for waiter in reversed(self._waiters):
+                if waiter.ended is None:
+                    waiter.wake(Ending.SHARE)
+                    return
+
     def open(self) -> dict[str, int]:
-        """The number of requests that wait, or are about to: `reads` and `claims`."""
-        claims = sum(isinstance(waiter, Claimer) for waiter in self._waiters)
-        return {"reads": len(self._waiters) - claims, "claims": claims}
+        """The number of requests that wait: `reads` and `claims`."""
+        waiting = [waiter for waiter in tuple(self._waiters) if waiter.is_waiting]
+        claims = sum(isinstance(waiter, Claimer) for waiter in waiting)
+        return {"reads": len(waiting) - claims, "claims": claims}
 
     @asynccontextmanager
     async def entered(self, waiter: Waiter, service: DatabaseService) -> AsyncIterator[None]:
         """Hear of changes for a request in the block, and end its wait when it has to end."""
-        if not self._waiters:
+        if self._service is None:
             self._begin(service)
+        if not self._waiters:
             self._checked = waiter.principal.generation
         elif waiter.principal.generation < self._checked:
             # Its token may have ended since it was checked.
@@ -89,8 +103,7 @@ class Waits:
         finally:
             self.ended[waiter.ended or ending] += 1
             del self._waiters[waiter]
-            if not self._waiters:
-                self._finish()
+            self._finish_if_idle()
 
     @asynccontextmanager
     async def asking(
@@ -107,12 +120,22 @@ class Waits:
         finally:
             del question.readers[reader]
             if not question.readers:
-                del self._questions[key]
-                self._take_out(question)
+                # Who got news asks again at once, and need not ask the database.
+                linger = 0.0 if self._is_stopping else LINGER_SECONDS
+                loop = asyncio.get_running_loop()
+                loop.call_later(linger, self._forget, key, question)
+
+    def _forget(self, key: Hashable, question: Question) -> None:
+        if not question.readers and self._questions.get(key) is question:
+            del self._questions[key]
+            self._take_out(question)
+            self._finish_if_idle()
 
     def stop(self) -> None:
         """Let all requests be answered at once, and those that come."""
         self._is_stopping = True
+        for key, question in list(self._questions.items()):
+            self._forget(key, question)
         for waiter in list(self._waiters):
             waiter.wake(Ending.SHUTDOWN)
 
@@ -127,10 +150,11 @@ class Waits:
         service.commits.listen(hear)
         self._looking = loop.create_task(self._look(), name="strongroom-waits", context=Context())
 
-    def _finish(self) -> None:
-        if self._service is not None:
-            self._service.commits.listen(None)
-            self._service = None
+    def _finish_if_idle(self) -> None:
+        if self._waiters or self._questions or self._service is None:
+            return
+        self._service.commits.listen(None)
+        self._service = None
         for task in (self._looking, self._checking):
             if task is not None:
                 task.cancel()

@@ -7,9 +7,8 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from backend.http.authentication import running_service
-from backend.http.entity_tags import IF_MATCH, IF_NONE_MATCH, headers_of_304
-from backend.http.exchange import GZIP_FROM_BYTES, VARIES, takes_gzip
-from backend.http.kept_answers import OFFER, RawHeaders
+from backend.http.entity_tags import IF_MATCH, IF_NONE_MATCH
+from backend.http.kept_answers import OFFER
 from backend.http.request_head import headers_of
 from backend.http.route_policy import ANY_TOKEN, RoutePolicy
 from backend.http.state import state_of
@@ -17,7 +16,7 @@ from backend.http.token_checks import require_valid
 from backend.http.waiting.claim_line import Claimer
 from backend.http.waiting.concerns import concern_of
 from backend.http.waiting.preference import PREFER, applied, wait_seconds
-from backend.http.waiting.questions import Ask, Reader, is_news
+from backend.http.waiting.questions import Ask, Reader, Told, is_news
 from backend.http.waiting.waiter import Ending
 from backend.services.principal import Principal
 from backend.services.runs.seeking import seeking
@@ -40,13 +39,17 @@ def reading(work: Ask, policy: RoutePolicy, template: str) -> Ask:
             waits.asking(reader, key, work, concern) as question,
         ):
             heard = question.heard
-            answer = await work(request, reader.principal)
-            if is_news(answer, reader.if_none_match):
-                return answer
-            headers = _headers_of_304(request, answer)
-            # Many may wait, and what they know already may be large.
-            del answer
-            question.expect(heard)
+            told = question.present(reader.if_none_match)
+            if told is None:
+                waits.asked["arrivals"] += 1
+                answer = await work(request, reader.principal)
+                if is_news(answer, reader.if_none_match):
+                    return answer
+                told = Told.of(answer)
+                # Many may wait, and what they know already may be large.
+                del answer
+                question.learn(told, heard)
+                question.expect(heard)
             outcome = await reader.woken()
             await require_valid(request, reader.principal)
             if isinstance(outcome, Response):
@@ -56,9 +59,7 @@ def reading(work: Ask, policy: RoutePolicy, template: str) -> Ask:
             if outcome is Ending.TIME and question.is_behind(heard):
                 # The time is up in the pause between two askings.
                 return await work(request, reader.principal)
-            answer = Response(status_code=304)
-            answer.raw_headers = headers
-            return answer
+            return told.not_modified(headers_of(request.scope))
 
     applying = _applying(work, wait)
 
@@ -141,12 +142,3 @@ def _key(request: Request, principal: Principal, policy: RoutePolicy) -> Hashabl
         principal.scopes,
         (principal.token_id, principal.session) if policy.scope is ANY_TOKEN else None,
     )
-
-
-def _headers_of_304(request: Request, answer: Response) -> RawHeaders:
-    """The headers of the answer 304 that stands for this one."""
-    headers = headers_of_304(answer.raw_headers)
-    accepted = headers_of(request.scope).get(b"accept-encoding")
-    if accepted is not None and takes_gzip(accepted) and len(answer.body) >= GZIP_FROM_BYTES:
-        headers.append(VARIES)
-    return headers
