@@ -71,7 +71,7 @@ schema: $(VENV)/.dev ## write database/schema.sql, openapi.json and the table of
 	@$(BIN)/python -m tests.rooms
 
 browser: $(VENV)/.browser $(VENV)/.node ## try sessions, streams and pages in the Chromium and the Node that are installed
-	@$(BIN)/python -m pytest -rs $(ARGS) tests/browser
+	@$(BIN)/python -m pytest -rfE $(ARGS) tests/browser
 
 bench: $(VENV)/.bench ## compare with what people would use instead (ARGS="--quick", ARGS=--help for all)
 	@$(BIN)/python -m bench $(ARGS)

@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from backend.crypto.audit_chain import ORIGIN, AuditChain
-from backend.crypto.row_digests import RowDigests
+from backend.crypto.row_digests import Change, RowDigests
 from backend.observability.request_ids import current_client_address, current_request_id
 from backend.repositories import Repositories
 from backend.repositories.audit_repository import AuditHead, UnnumberedRow
@@ -38,7 +38,7 @@ class AuditEvent(NamedTuple):
 
 
 concerned_projects: ContextVar[set[int] | None] = ContextVar("strongroom_concerned", default=None)
-"""Collects the projects of the events that are recorded, if it is set."""
+"""Collects the projects of what is changed, if it is set."""
 
 
 class Recorder:
@@ -171,36 +171,24 @@ class Recorder:
         the guarded row that the transaction leaves."""
         read = await _unknown_values(repositories, rows)
         last = {row[4]: id for id, row in enumerate(rows, first_id) if row[10] is not None}
-        digest_of = self._digests.of
-        numbered: list[tuple[Any, ...]] = []
         self._written = left = []
+        changes: list[Change] = []
         for id, row in enumerate(rows, first_id):
-            at, actor, token, action, target, project, fields, request, version, ip, guarded = row
-            digest = None
+            guarded, target = row[10], row[4]
             if guarded is not None and last[target] == id:
                 kind, row_id, values = guarded
                 if values is None and row_id is not None:
                     values = read[kind].get(row_id)
                 signed = values if values is None else signed_values(kind, values)
-                digest = digest_of(kind.table, id, target, version, signed)
+                changes.append((kind.table, id, target, row[8], signed))
                 left.append((kind, target, values))
-            numbered.append(
-                (
-                    id,
-                    at,
-                    actor,
-                    token,
-                    action,
-                    target,
-                    project,
-                    fields,
-                    request,
-                    version,
-                    digest,
-                    ip,
-                )
-            )
-        return numbered
+        digests = {
+            change[1]: digest
+            for change, digest in zip(changes, self._digests.of_each(changes), strict=True)
+        }
+        find = digests.get
+        # In the order of the columns of `AuditRow`.
+        return [(id, *row[:9], find(id), row[9]) for id, row in enumerate(rows, first_id)]
 
 
 async def _unknown_values(
@@ -221,9 +209,7 @@ async def _unknown_values(
 def _rows(events: Sequence[AuditEvent], at: str) -> list[UnnumberedRow]:
     """The rows of these events, which name the current principal, request and client."""
     name, token_id, request_id, address = _circumstances()
-    concerned = concerned_projects.get()
-    if concerned is not None:
-        concerned.update(event.project_id for event in events if event.project_id is not None)
+    note_concerned(event.project_id for event in events)
     return [
         UnnumberedRow(
             at,
@@ -253,10 +239,16 @@ def _circumstances() -> tuple[str, int | None, str | None, str | None]:
 
 def _circumstances_in(project_id: int) -> tuple[str, int | None, str | None, str | None]:
     """The same for events of a project."""
+    note_concerned((project_id,))
+    return _circumstances()
+
+
+def note_concerned(project_ids: Iterable[int | None]) -> None:
+    """Note the projects of what the current request changes, for its stored answer if it has an
+    idempotency key. What is recorded is noted already."""
     concerned = concerned_projects.get()
     if concerned is not None:
-        concerned.add(project_id)
-    return _circumstances()
+        concerned.update(id for id in project_ids if id is not None)
 
 
 @lru_cache(maxsize=1024)

@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,15 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))
 OLDEST_NODE = 20
 DOMAIN = "*.test"
 """Names that lead Chromium to this machine, and are no loopback names to it."""
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say once what is not installed, instead of once for each test."""
+    reports = terminalreporter.getreports("skipped")
+    own = [report for report in reports if report.nodeid.startswith("tests/browser/")]
+    reasons = Counter(report.longrepr[-1] for report in own)
+    for reason, count in reasons.items():
+        terminalreporter.write_line(f"{count} tests: {reason}")
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 `make browser` runs these tests."""
 
 import json
+import re
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -260,3 +261,22 @@ def test_pages_of_another_host_of_the_domain_have_the_session_if_they_are_permit
         assert page.evaluate(FETCH, [url, included])["type"] == "refused"
         assert page.evaluate(FETCH, [url, {**begin, **included}])["type"] == "refused"
         assert httpx.get(f"{server.url}/health").status_code == 200
+
+
+@pytest.mark.long
+def test_a_page_gets_from_the_browser_only_what_still_holds(world: World) -> None:
+    path = "/api/projects/1"
+    page = world.page(world.permitted)
+    read = [world.fetch(page, "GET", path) for _ in range(3)]
+    assert [(one["status"], one["headers"]["etag"]) for one in read] == [(200, '"v1"')] * 3
+    with client_at(world.url, world.token) as client:
+        # The service has answered two of them without a body.
+        told = client.get("/metrics").text
+        assert re.search(
+            r'_count\{.*route="/api/projects/\{project_id\}",status="304"\} 2\.0', told
+        )
+        assert client.patch(path, json={"name": "changed"}).status_code == 200
+    changed = world.fetch(page, "GET", path)
+    assert (changed["headers"]["etag"], json.loads(changed["text"])["name"]) == ('"v2"', "changed")
+    assert world.fetch(page, "DELETE", "/api/session", headers=meant())["status"] == 204
+    assert world.fetch(page, "GET", path)["status"] == 401

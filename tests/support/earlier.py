@@ -205,6 +205,10 @@ def _drop_index(connection: sqlite3.Connection) -> None:
 
 def forget_runs(connection: sqlite3.Connection) -> None:
     """Take back the migrations from `INDEX_RUNS` on."""
+    connection.execute(
+        "CREATE INDEX secret_versions_project_key ON secret_versions (project_key_id)\n"
+        "    WHERE project_key_id IS NOT NULL"
+    )
     connection.execute("ALTER TABLE installation DROP COLUMN epoch")
     connection.execute("DROP TABLE sessions")
     for made in MADE_BY_INDEX_RUNS:
