@@ -64,7 +64,7 @@ def _others(*own: bytes) -> tuple[tuple[bytes, bytes], ...]:
     return tuple(header for header in SECURITY_HEADERS if header[0] not in own)
 
 
-_VARIES = (b"vary", b"Accept-Encoding")
+VARIES = (b"vary", b"Accept-Encoding")
 
 
 class Exchange:
@@ -208,7 +208,7 @@ class Exchange:
             added += self._cross_origin.headers(self.headers.get(b"origin"))
         if has_304:
             if is_compressed:
-                added.append(_VARIES)
+                added.append(VARIES)
             sent = lines.not_modified(answer, request.server_headers, added, last_headers)
         else:
             sent = lines.whole(answer, request.server_headers, added, last_headers)

@@ -37,6 +37,7 @@ from backend.http.token_checks import (
     use_body,
     valid_to_the_end,
 )
+from backend.http.waiting import work as waiting
 from backend.services.database_service import DatabaseService
 from backend.services.principal import (
     EVERYBODY,
@@ -159,10 +160,14 @@ class GuardedRoute(APIRoute):
         handle = conditional(handle, self.tagging)
         work = _in_its_turn(_offered(handle, policy, self.path_format), policy)
         method, template = self.key
+        if method == "GET" and self.tagging.has_tag:
+            return waiting.reading(work, policy, template)
         how = policy.idempotency(method)
         if how is None or scope is OPEN:
             return work
         once = _in_its_turn(answering_once(handle, how), policy)
+        if policy.claims:
+            work, once = waiting.claiming(work), waiting.claiming(once)
         return with_key_once(work, once, route=f"{method} {template}", scope=scope)
 
 

@@ -92,6 +92,9 @@ class RoutePolicy:
     idempotent: Idempotent | None = Idempotent.WITH_EFFECT
     """What an `Idempotency-Key` does, if the route is a POST that needs a token; `None` if the
     header is ignored."""
+    claims: bool = False
+    """The route gives away what is there, and answers 204 if there is nothing: with
+    `Prefer: wait=N` it waits until there is something."""
     is_probe: bool = False
     """Load balancers and orchestrators call the route by address, and may add any query: the query
     is ignored, and every `Host` is answered."""
@@ -150,10 +153,15 @@ def writes(
     *,
     is_conditional: bool = True,
     idempotent: Idempotent | None = Idempotent.WITH_EFFECT,
+    claims: bool = False,
 ) -> RoutePolicy:
     """The row of a route that waits for a COMMIT."""
     return RoutePolicy(
-        scope=scope, queue=Queue.WRITING, is_conditional=is_conditional, idempotent=idempotent
+        scope=scope,
+        queue=Queue.WRITING,
+        is_conditional=is_conditional,
+        idempotent=idempotent,
+        claims=claims,
     )
 
 
