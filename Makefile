@@ -70,8 +70,8 @@ schema: $(VENV)/.dev ## write database/schema.sql, openapi.json and the table of
 	@mv openapi.json.new openapi.json
 	@$(BIN)/python -m tests.rooms
 
-browser: $(VENV)/.browser ## try sessions in the Chromium that is installed, from pages of other origins
-	@$(BIN)/python -m pytest -rs $(ARGS) tests/browser
+browser: $(VENV)/.browser $(VENV)/.node ## try sessions, streams and pages in the Chromium and the Node that are installed
+	@$(BIN)/python -m pytest -rfE $(ARGS) tests/browser
 
 bench: $(VENV)/.bench ## compare with what people would use instead (ARGS="--quick", ARGS=--help for all)
 	@$(BIN)/python -m bench $(ARGS)
@@ -81,9 +81,10 @@ lock: $(VENV)/.dev ## renew the hash-pinned locks from pyproject.toml (ARGS=--up
 	@$(UV_COMPILE) $(ARGS) --extra dev --constraints backend/requirements.txt --output-file requirements-dev.txt
 	@$(UV_COMPILE) $(ARGS) --extra bench --constraints backend/requirements.txt --output-file bench/requirements.txt
 	@$(UV_COMPILE) $(ARGS) --extra browser --constraints requirements-dev.txt --output-file tests/browser/requirements.txt
+	@npm update --prefix tests/browser --package-lock-only --omit-lockfile-registry-resolved --no-audit --no-fund
 
 clean: ## remove the environment and all caches; the data stays
-	@rm -rf $(VENV) build dist htmlcov .cache .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf $(VENV) tests/browser/node_modules build dist htmlcov .cache .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # One lock for every Python from 3.11 on, and for Linux and macOS alike.
@@ -119,6 +120,13 @@ $(VENV)/.browser: $(VENV)/.dev tests/browser/requirements.txt
 	@echo "Installing the packages for the tests in a browser ..." >&2
 	@$(LOCKED) tests/browser/requirements.txt
 	@touch $@
+
+# Without npm the tests that need these packages are skipped, and say so.
+$(VENV)/.node: $(VENV)/.made tests/browser/package-lock.json
+	@if command -v npm >/dev/null; then \
+	  echo "Installing the packages for Node ..." >&2 && \
+	  npm ci --prefix tests/browser --ignore-scripts --no-audit --no-fund --loglevel=error >&2 && touch $@; \
+	fi
 
 $(VENV)/.bench: $(VENV)/.run bench/requirements.txt pyproject.toml
 	@echo "Installing the packages for the benchmark ..." >&2

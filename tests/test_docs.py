@@ -3,6 +3,7 @@
 import ast
 import re
 from collections.abc import Iterator
+from fnmatch import fnmatch
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -167,6 +168,52 @@ def test_every_relative_link_leads_somewhere() -> None:
     links = list(_links())
     assert links
     assert [link for link in links if not _leads_somewhere(*link)] == []
+
+
+def test_the_readme_leads_to_every_page_and_names_every_directory() -> None:
+    readme = _documents()["README.md"]
+    pages = [f"docs/{file.name}" for file in (ROOT / "docs").glob("*.md")]
+    assert len(pages) > 15
+    _assert_none([page for page in pages if f"]({page})" not in readme])
+    made = [line.strip("/") for line in (ROOT / ".gitignore").read_text().splitlines()]
+    folders = [
+        folder.name
+        for folder in ROOT.iterdir()
+        if folder.is_dir()
+        and folder.name[0] != "."
+        and not any(fnmatch(folder.name, pattern) for pattern in made)
+    ]
+    assert {"backend", "examples"} <= set(folders)
+    _assert_none([folder for folder in folders if f"{folder}/" not in readme])
+
+
+def _rows_of_the_dashboard() -> dict[str, str]:
+    """The calls of the dashboard, and what the page says for each of them."""
+    page = _documents()["docs/front-end.md"]
+    rows = re.findall(r"^\| (.*?) \| (.*) \|$", page, re.MULTILINE)
+    rows = rows[rows.index(("the dashboard", "here | what differs")) + 1 :]
+    return {theirs: ours for theirs, ours in rows if theirs.startswith(("`", "websocket"))}
+
+
+def test_the_calls_that_replace_the_dashboard_s_exist() -> None:
+    rows = _rows_of_the_dashboard()
+    for theirs in ("/api/projects`", "/agent-runs`", "/continue`", "/secrets`", "websocket"):
+        assert any(theirs in row for row in rows), theirs
+    calls = [
+        (method, _anonymous(path))
+        for ours in rows.values()
+        for method, path in re.findall(r"`([A-Z]+) (/api/[^`?]*)", ours)
+    ]
+    assert len(calls) > 15
+    known = {(method, _anonymous(path)) for method, path in _operations()}
+    assert [call for call in calls if call not in known] == []
+
+
+def test_the_page_on_front_ends_knows_whether_a_run_can_be_sent_a_message() -> None:
+    paths = {path for _, path in _operations()}
+    has_messages = any(path.endswith(("/messages", "/continue")) for path in paths)
+    says_none = "It carries no message" in _documents()["docs/front-end.md"]
+    assert says_none is not has_messages, "map the dashboard's `continue` to the call for it"
 
 
 def test_every_decision_is_listed_and_has_its_number() -> None:

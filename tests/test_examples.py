@@ -20,6 +20,9 @@ NOT_RUN = {
         "goes on until it is ended; tests/cli/test_litestream.py does the same"
     ),
     ("docs/backup.md", "litestream restore"): "needs the replica that the one before it makes",
+    ("docs/front-end.md", "STRONGROOM_CORS_ORIGINS="): (
+        "servers that go on until they are ended; tests/browser/test_live_page.py has the same"
+    ),
 }
 """The page and the beginning of each block marked `not-run`, with the reason."""
 LISTS = {

@@ -1,5 +1,6 @@
 """The hash-pinned locks are complete, and are installed unchanged."""
 
+import json
 import re
 import subprocess
 import sys
@@ -40,3 +41,17 @@ def test_a_library_whose_insides_are_used_changes_its_minor_version_on_purpose(n
     )
     major, minor = map(int, version(name).split(".")[:2])
     assert bounds == f">={major}.{minor},<{major}.{minor + 1}"
+
+
+def test_the_lock_for_node_is_complete_and_names_no_registry() -> None:
+    folder = ROOT / "tests" / "browser"
+    wanted = json.loads((folder / "package.json").read_text(encoding="utf-8"))["dependencies"]
+    text = (folder / "package-lock.json").read_text(encoding="utf-8")
+    assert "http" not in text
+    packages = json.loads(text)["packages"]
+    assert packages.pop("")["dependencies"] == wanted
+    assert {f"node_modules/{name}": version for name, version in wanted.items()}.items() <= {
+        name: package["version"] for name, package in packages.items()
+    }.items()
+    for name, package in packages.items():
+        assert package["integrity"].startswith("sha512-"), name

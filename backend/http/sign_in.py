@@ -29,9 +29,12 @@ async def sign_out(request: Request, service: DatabaseService) -> Response:
     """End the request's session. Returns the answer, which removes its cookie. Raises
     `EndedSession` when another request has ended it meanwhile."""
     await service.sessions.end()
-    return _with_cookie(
-        state_of(request.app).cookies.ended(request.scope, headers_of(request.scope))
-    )
+    headers = headers_of(request.scope)
+    if b"authorization" in headers:
+        # The request is the token's, and a session whose cookie it also has goes on: without the
+        # cookie, its browser could not end it any more.
+        return Response(status_code=status.HTTP_204_NO_CONTENT)
+    return _with_cookie(state_of(request.app).cookies.ended(request.scope, headers))
 
 
 def _with_cookie(cookie: str) -> Response:

@@ -146,8 +146,10 @@ async def test_what_was_removed_resets_a_stream(installed: Settings) -> None:
             clock.now = utc_now() + timedelta(days=40)
             service.clock = clock
             await make_project(client)
-            removed = await client.post("/api/retention/prune")
-            assert removed.is_success, removed.text
+            # The first request may join the removal of the start, which has the time before.
+            for _ in range(2):
+                removed = await client.post("/api/retention/prune")
+                assert removed.json()["status"] == "completed", removed.text
             events = (await client.get("/api/events")).json()["events"]
             first = events[0]["id"]
             assert first > 2

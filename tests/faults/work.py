@@ -123,7 +123,9 @@ def _make_older(database: Path, version: int, chain: AuditChain) -> ExportedHead
         if table != "schema_migrations":
             _copy_table(connection, table)
     now = time_text(datetime.now(UTC))
-    head = _chain_as_before(connection, chain)
+    # Since the newest entry of each target has a row of its own, a start had guarded all rows.
+    is_guarded = "guarded_targets" in schema
+    head = _newest(connection) if is_guarded else _chain_as_before(connection, chain)
     connection.executemany(LOG, ((f"filler {n}", now) for n in range(FILLER)))
     if "system_log_index" in schema and "system_log_words" not in schema:
         # The newer schema has the words of logs in another index.
@@ -135,6 +137,11 @@ def _make_older(database: Path, version: int, chain: AuditChain) -> ExportedHead
         database.with_name(name).unlink(missing_ok=True)
     older.replace(database)
     return ExportedHead(*head, now)
+
+
+def _newest(connection: sqlite3.Connection) -> AuditHead:
+    row = connection.execute("SELECT id, mac FROM main.audit_entries ORDER BY id DESC").fetchone()
+    return AuditHead(*row)
 
 
 def _chain_as_before(connection: sqlite3.Connection, chain: AuditChain) -> AuditHead:

@@ -136,11 +136,14 @@ def test_an_indexing_that_is_killed_goes_on_at_the_next_start(
     earlier: Settings, kills: int
 ) -> None:
     chance = random.Random(5)  # noqa: S311 - no secret
-    reached = [0]
     for _ in range(kills):
-        killed_beyond(earlier, reached[-1] + chance.randrange(PROJECTS // (kills + 2)))
-        reached.append(indexed_id(earlier))
-    assert reached == sorted(set(reached))
+        before = indexed_id(earlier)
+        if before > PROJECTS * 0.9:
+            # A kill that comes late leaves nothing to interrupt.
+            make_unindexed(earlier.data_dir / "strongroom.db")
+            before = 0
+        killed_beyond(earlier, before + chance.randrange(PROJECTS // (kills + 2)))
+        assert indexed_id(earlier) > before
 
     async def finish() -> None:
         runtime = await Runtime.start(earlier)
