@@ -117,6 +117,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     state.runtime = runtime
     state.service = runtime.service
     state.kept.start(runtime.service.kit.shown_versions)
+    state.streams.start()
     runtime.start_background_work()
     if not state.auth_required:
         logger.warning(

@@ -1,10 +1,11 @@
 """What conditional requests cost beside the same requests without a condition, in turns: a kept
-answer and the 304 that stands for it, and a change that demands a version."""
+answer and the 304 that stands for it, and a change that demands a version; and what creates with an
+idempotency key cost."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from bench import loads, wrk
+from bench import idempotency, loads, wrk
 from bench.client import Client, seed
 from bench.contestants import BY_NAME
 from bench.goals import CONNECTIONS
@@ -41,13 +42,20 @@ def _changes(client: Client, *, known: bool) -> Lines:  # noqa: ARG001 - as the 
 
 KINDS: dict[str, Callable[..., Lines]] = {"read": _reads, "list": _lists, "patch": _changes}
 """The requests of each kind; `known` adds the condition."""
-FIGURES = loads.names(
-    [f"conditional.{kind}.{how}" for kind in KINDS for how in ("without", "with")]
+FIGURES = (
+    *loads.names([f"conditional.{kind}.{how}" for kind in KINDS for how in ("without", "with")]),
+    *idempotency.FIGURES,
 )
 
 
 def measure(options: Options, folder: Path, results: Results) -> None:
-    """Measure each kind without a condition and with it, in turns. Raises `BenchError`."""
+    """Measure each kind without a condition and with it, in turns, and then creates with and
+    without a key. Raises `BenchError`."""
+    _measure_kinds(options, folder, results)
+    idempotency.measure(options, folder, results)
+
+
+def _measure_kinds(options: Options, folder: Path, results: Results) -> None:
     strongroom = BY_NAME["strongroom"]
     data_dir = folder / "data"
     with strongroom.running(data_dir) as server:

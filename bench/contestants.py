@@ -140,6 +140,11 @@ CONTESTANTS = (
 RAW = Contestant("raw", "uvicorn, constants", _python("raw"), _python("raw"))
 """Compared with kept answers only."""
 
+KEYLESS = Contestant(
+    "keyless", "Strongroom without idempotency keys", _python("keyless"), _python("keyless")
+)
+"""Compared with Strongroom itself only, for creates without a key."""
+
 
 def _probed(times: int) -> Contestant:
     def command(port: int, data_dir: Path) -> list[str]:

@@ -33,6 +33,11 @@ CONDITIONS = {
     "list": ("list 50 projects, kept", "200", "304"),
     "patch": ("change a project's name", "without If-Match", "with If-Match"),
 }
+KEYS = {
+    "none": "in an application that knows of no idempotency keys",
+    "without": "without Idempotency-Key",
+    "with": "with Idempotency-Key",
+}
 TITLES = {
     "engine.write.engine": "engine, 64 waiting writers, writes a second",
     "engine.write.commit_each": "plain sqlite3, one thread, a COMMIT each, writes a second",
@@ -112,6 +117,19 @@ TITLES = {
         for how, by in zip(("without", "with"), ways, strict=True)
         for field in ("per_second", "cpu_us")
     },
+    **{
+        f"conditional.create.{how}.{field}": f"create, {by}, {USE_TITLES[field]}"
+        for how, by in KEYS.items()
+        for field in ("per_second", "cpu_us")
+    },
+    **{
+        f"conditional.create.{how}.more": f"create, {by}, more in a pair, µs of the processor"
+        for how, by in (
+            ("without", "without a key and where there are none"),
+            ("with", "with a key and without"),
+        )
+    },
+    "conditional.look": "a request without Idempotency-Key, looking for one, µs of the processor",
     **{
         f"neighbour.{name}.{beside}.p99": f"{WORKLOADS[name].title}, 8 connections by {by}, P99 ms"
         for name in NEIGHBOUR

@@ -36,6 +36,10 @@ USE_CASES = {
     "delivery": "delivery",
 }
 """The other use cases that are compared with a create."""
+MOST_FOR_NO_KEY_US = 1.0
+"""The goal is nothing: this is less than two loads of one server differ by."""
+MOST_NOISE = 1.05
+"""Two loads of the same server differ by as much, although they cost the same."""
 NEIGHBOUR = ("create", "log", "read", "list")
 """The workloads of a client beside one that sends ten times as much."""
 
@@ -127,6 +131,33 @@ def _answers() -> tuple[Goal, ...]:
                 f"unkept.ceiling-{w}.per_second",
             )
             for w, bound in (("read", 1.0), ("list", 0.9))
+        ),
+        *(
+            _at_most(
+                f"304 for a kept {_short(w)}: processor against the answer itself",
+                f"conditional.{w}.with.cpu_us",
+                MOST_NOISE,
+                "x",
+                over=f"conditional.{w}.without.cpu_us",
+            )
+            for w in ("read", "list")
+        ),
+    )
+
+
+def _keys() -> tuple[Goal, ...]:
+    return (
+        _at_most(
+            "create with an idempotency key: processor over one without",
+            "conditional.create.with.more",
+            60.0,
+            "µs",
+        ),
+        _at_most(
+            "a request without a key: processor for looking for one",
+            "conditional.look",
+            MOST_FOR_NO_KEY_US,
+            "µs",
         ),
     )
 
@@ -275,6 +306,7 @@ GOALS = (
     *_comparisons(),
     *_latencies(),
     *_answers(),
+    *_keys(),
     *_other_use_cases(),
     *_inside(),
     *_search(),

@@ -16,7 +16,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from backend.http.application import Application
 from backend.http.kept_answers import RawHeaders
 from backend.http.kept_path import Waits
-from backend.http.request_head import FAULT
+from backend.http.request_head import FAULT, OUTLET
 from backend.http.streams.messages import Piece
 
 
@@ -56,12 +56,13 @@ class Whole:
         cycle.message_event.set()
         cycle.on_response()
 
-    def outlet(self) -> "OpenEnded | None":
+    def outlet(self) -> "OpenEnded":
         """Where an answer without an end is written to. The connection closes after it."""
         cycle = self._cycle
-        if cycle.flow.write_paused:
-            return None
         cycle.keep_alive = False
+        if cycle.scope["http_version"] == "1.0":
+            # That version has no chunks: the body ends with the connection.
+            cycle.chunked_encoding = False
         return OpenEnded(cycle, self._connection)
 
 
@@ -75,9 +76,9 @@ class OpenEnded:
         self._cycle = cycle
         self._connection = connection
         self._transport = connection.transport
-        # Otherwise the system would keep megabytes for a client that does not read.
-        socket = self._transport.get_extra_info("socket")
-        if socket is not None:
+        if not cycle.disconnected and not self._transport.is_closing():
+            # Otherwise the system would keep megabytes for a client that does not read.
+            socket = self._transport.get_extra_info("socket")
             socket.setsockopt(SOL_SOCKET, SO_SNDBUF, _SEND_BUFFER_BYTES)
 
     @property
@@ -97,12 +98,17 @@ class OpenEnded:
             await self._cycle.flow.drain()
 
     def on_lost(self, lost: Callable[[], None]) -> None:
-        """Call `lost` once the connection is closed."""
-        self._connection.lost = lost
+        """Call `lost` once the connection is closed, at once if it is already."""
+        if self._cycle.disconnected:
+            lost()
+        else:
+            self._connection.lost = lost
 
     def abort(self) -> None:
         """Close the connection, without what is unsent."""
         if not self._cycle.disconnected:
+            # Otherwise uvicorn would log that the answer is incomplete.
+            self._cycle.disconnected = True
             self._transport.abort()
 
 
@@ -186,10 +192,12 @@ class AnsweringAtOnce(HttpToolsProtocol):
         """What serves a request: `app`, or something faster for one that has arrived as a whole."""
         is_whole = not cycle.more_body and cycle.keep_alive and not cycle.waiting_for_100_continue
         scope = cast("Scope", cycle.scope)
+        whole = Whole(cycle, self)
         if self._takes_whole is None or not is_whole or FAULT in scope:
+            scope[OUTLET] = whole.outlet
             return app
         scope["app"] = self._application
-        return partial(self._takes_whole, Whole(cycle, self))
+        return partial(self._takes_whole, whole)
 
     def on_headers_complete(self) -> None:
         """Answer the request, or begin to serve it."""

@@ -24,7 +24,6 @@ from backend.http.entity_tags import (
     content_tag_of,
     members,
     preconditions_of,
-    read_tags,
     version_tag_of,
 )
 from backend.http.fast_path.direct_call import Handler
@@ -104,13 +103,11 @@ def conditional(handle: Handler, tagging: Tagging) -> Handler:
 def _check_read(headers: Headers, tag: bytes) -> None:
     """Raises `VersionMismatch` unless the tag is the one that a reader demands, and `BadRequest`
     for a malformed header."""
-    if IF_MATCH in headers:
-        present = tag.decode("latin-1")
-        if not read_tags(IF_MATCH, headers[IF_MATCH]).have_strongly(present):
-            raise VersionMismatch(present)
-    if IF_NONE_MATCH in headers:
-        # It is compared where the answer is sent.
-        read_tags(IF_NONE_MATCH, headers[IF_NONE_MATCH])
+    # `If-None-Match` is compared where the answer is sent.
+    demanded = preconditions_of(headers).if_match
+    present = tag.decode("latin-1")
+    if demanded is not None and not demanded.have_strongly(present):
+        raise VersionMismatch(present)
 
 
 def _is_versioned(shape: type[BaseModel]) -> bool:

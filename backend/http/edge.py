@@ -25,7 +25,7 @@ from backend.http.metrics import RequestMetrics
 from backend.http.not_running import NotRunning
 from backend.http.own_origin import OwnOrigin
 from backend.http.problems import problem
-from backend.http.request_head import Fault, Headers
+from backend.http.request_head import OPENED_AT, OUTLET, Fault, Headers
 from backend.http.route_policy import BodyLimits, Policies
 from backend.http.state import AppState
 from backend.http.streams.answer import StreamAnswer
@@ -147,10 +147,10 @@ class Edge:
         """What is left to do for the answer of a route; `None` if it was sent in one piece."""
         routes, scope = self._plain, exchange.scope
         if not isinstance(routes, DirectRoutes) or b"transfer-encoding" in exchange.headers:
-            return self._ordinary(exchange, self._plain)
+            return self._in_messages(exchange, whole)
         handle = routes.handler(scope)
         if handle is None or exchange.method == "HEAD":
-            return self._ordinary(exchange, self._plain)
+            return self._in_messages(exchange, whole)
         request = Request(scope, exchange.receive, exchange.send)
         request._body = whole.take_body()
         try:
@@ -158,13 +158,18 @@ class Edge:
         except Exception as error:  # noqa: BLE001 - raised again unless it has a handler
             answer = await routes.handled(request, error)
         if isinstance(answer, StreamAnswer):
-            answer.outlet = whole.outlet()
-            return self._streamed(exchange, answer)
+            scope[OUTLET] = whole.outlet
+            return answer
         sent = exchange.whole(answer, self._lines, whole) if whole.may_write() else None
         if sent is None:
             return self._ordinary(exchange, answer)
         whole.write(sent)
         return None
+
+    def _in_messages(self, exchange: Exchange, whole: WholeRequest) -> ASGIApp:
+        """The application, whose answer is sent in ASGI's messages unless it has no end."""
+        exchange.scope[OUTLET] = whole.outlet
+        return self._ordinary(exchange, self._plain)
 
     def _ordinary(self, exchange: Exchange, answer: ASGIApp) -> ASGIApp:
         """An answer that is sent in ASGI's messages, compressed if that is worth it. Only for
@@ -172,18 +177,6 @@ class Edge:
         if not exchange.takes_gzip:
             return answer
         return GZipResponder(answer, GZIP_FROM_BYTES, compresslevel=5)
-
-    def _streamed(self, exchange: Exchange, answer: StreamAnswer) -> ASGIApp:
-        """A stream, which is never compressed. It is measured as if it had ended when it began."""
-
-        async def send_stream(scope: Scope, receive: Receive, send: Send) -> None:
-            try:
-                await answer(scope, receive, send)
-            finally:
-                if answer.opened_at is not None:
-                    exchange.began += time.perf_counter() - answer.opened_at
-
-        return send_stream
 
     def _admits(self, scope: Scope, headers: Headers) -> bool:
         """Whether the ordinary way would let a request with this head through to a route that keeps
@@ -230,7 +223,9 @@ class Edge:
 
     def _finish(self, exchange: Exchange, *, together: bool) -> None:
         """Measure and log the request, `together` with others of this turn of the event loop."""
-        seconds = time.perf_counter() - exchange.began
+        # A stream is measured as if it had ended when it began.
+        ended = exchange.scope.get(OPENED_AT) or time.perf_counter()
+        seconds = ended - exchange.began
         route = exchange.scope.get("route")
         # The template, never the path, which may contain a value that must stay private.
         template = getattr(route, "path_format", "-")

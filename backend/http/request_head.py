@@ -20,8 +20,11 @@ _SMALL = 32 * 1024
 FAULT = "strongroom.fault"
 HEADERS = "strongroom.headers"
 IS_HEAD = "strongroom.head"
+OUTLET = "strongroom.outlet"
+OPENED_AT = "strongroom.opened_at"
 """The keys in a scope: of a `Fault` that the server found, in the head or later in the body, of the
-headers, and of whether the method is HEAD, which routes see as GET."""
+headers, of whether the method is HEAD, which routes see as GET, of what makes the `Outlet` of an
+answer without an end, and of when such an answer began, as `time.perf_counter` tells."""
 
 
 class Fault(NamedTuple):

@@ -46,7 +46,7 @@ class SessionCookies:
         port = port_of(headers.get(b"host", b""))
         if port is None:
             server = scope.get("server")
-            default = 443 if scope["scheme"] == "https" else 80
+            default = 443 if self._is_secure or scope["scheme"] == "https" else 80
             port = default if b"host" in headers or server is None else server[1]
         return f"{self._prefix}{port}"
 

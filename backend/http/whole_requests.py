@@ -46,9 +46,9 @@ class WholeRequest(Protocol):
         """Write all bytes of the answer, if it may be written, and end the request."""
         ...
 
-    def outlet(self) -> Outlet | None:
+    def outlet(self) -> Outlet:
         """Where an answer without an end is written to, behind its head. The connection closes
-        after it. `None` if it must be sent in ASGI's messages."""
+        after it."""
         ...
 
 

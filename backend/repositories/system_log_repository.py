@@ -142,15 +142,16 @@ class SystemLogRepository(TableAccess):
         return reader.page()
 
     async def extent(self) -> tuple[int, int, int]:
-        """The epoch, and the ids of the oldest and the newest log; 0 when there is none."""
+        """The epoch, the id up to which logs were removed, and the id of the newest log, even if
+        that was removed. Call it inside a transaction, because it needs several statements."""
         row = await self.db.fetch_one(
             "SELECT (SELECT epoch FROM installation WHERE id = 1) AS epoch,"
-            " (SELECT min(id) FROM system_logs) AS first_id,"
-            " (SELECT max(id) FROM system_logs) AS last_id"
+            " (SELECT min(id) FROM system_logs) AS first_id"
         )
-        values: Sequence[int | None] = tuple(row) if row is not None else (None, None, None)
-        epoch, first_id, last_id = values
-        return epoch or 1, first_id or 0, last_id or 0
+        values: Sequence[int | None] = tuple(row) if row is not None else (None, None)
+        epoch, first_id = values
+        last_id = await self.db.dialect.next_id(self.db, "system_logs") - 1
+        return epoch or 1, first_id - 1 if first_id is not None else last_id, last_id
 
     async def _read(
         self,

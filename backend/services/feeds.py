@@ -17,8 +17,8 @@ class Entry(NamedTuple):
     """An entry of a feed."""
 
     id: int
-    json: bytes
-    """The JSON object that clients get, in one line."""
+    json: Callable[[], str]
+    """Makes the JSON object that clients get, in one line. Not called if no client wants it."""
     traits: Any
     """What `Feed.admits` looks at."""
 

@@ -38,7 +38,7 @@ class AuditEvent(NamedTuple):
 
 
 concerned_projects: ContextVar[set[int] | None] = ContextVar("strongroom_concerned", default=None)
-"""Collects the projects of the events that are recorded, if it is set."""
+"""Collects the projects of what is changed, if it is set."""
 
 
 class Recorder:
@@ -222,9 +222,7 @@ async def _unknown_values(
 def _rows(events: Sequence[AuditEvent], at: str) -> list[UnnumberedRow]:
     """The rows of these events, which name the current principal, request and client."""
     name, token_id, request_id, address = _circumstances()
-    concerned = concerned_projects.get()
-    if concerned is not None:
-        concerned.update(event.project_id for event in events if event.project_id is not None)
+    note_concerned(event.project_id for event in events)
     return [
         UnnumberedRow(
             at,
@@ -254,10 +252,16 @@ def _circumstances() -> tuple[str, int | None, str | None, str | None]:
 
 def _circumstances_in(project_id: int) -> tuple[str, int | None, str | None, str | None]:
     """The same for events of a project."""
+    note_concerned((project_id,))
+    return _circumstances()
+
+
+def note_concerned(project_ids: Iterable[int | None]) -> None:
+    """Note the projects of what the current request changes, for its stored answer if it has an
+    idempotency key. What is recorded is noted already."""
     concerned = concerned_projects.get()
     if concerned is not None:
-        concerned.add(project_id)
-    return _circumstances()
+        concerned.update(id for id in project_ids if id is not None)
 
 
 @lru_cache(maxsize=1024)

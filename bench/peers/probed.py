@@ -30,11 +30,8 @@ def main() -> None:
 
 def _serve(port: int, data_dir: Path, costs: dict[str, Cost]) -> None:
     # Imported here, because the probes must be in place when these modules make the routes.
-    from backend.cli.listening import open_sockets  # noqa: PLC0415
-    from backend.cli.server import run_server  # noqa: PLC0415
     from backend.main import create_app  # noqa: PLC0415
-    from backend.observability.log import configure_logging  # noqa: PLC0415
-    from config.loading import load_settings  # noqa: PLC0415
+    from bench.peers.strongroom import serve  # noqa: PLC0415
     from config.settings import Settings  # noqa: PLC0415
 
     async def tell(_: Request) -> Response:
@@ -46,10 +43,7 @@ def _serve(port: int, data_dir: Path, costs: dict[str, Cost]) -> None:
         app.router.routes.append(Route("/bench/costs", tell))
         return app
 
-    settings = load_settings(port=port, data_dir=data_dir)
-    configure_logging(settings.log_level, settings.log_format)
-    sockets = open_sockets(settings.host, settings.port)
-    run_server(settings, sockets, lambda _: None, make=make)
+    serve(port, data_dir, make)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ in `strongroom serve`, which is measured itself in all loads without the query.
 
 import argparse
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 
 from fastapi import FastAPI
@@ -41,16 +42,21 @@ def make(settings: Settings) -> FastAPI:
     return app
 
 
+def serve(port: int, data_dir: Path, make: Callable[[Settings], FastAPI]) -> None:
+    """Serve this application as `strongroom serve` does, until SIGTERM or SIGINT."""
+    settings = load_settings(port=port, data_dir=data_dir)
+    configure_logging(settings.log_level, settings.log_format)
+    sockets = open_sockets(settings.host, settings.port)
+    run_server(settings, sockets, lambda _: None, make=make)
+
+
 def main() -> None:
     """Serve until SIGTERM or SIGINT."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--data-dir", type=Path, required=True)
     given = parser.parse_args()
-    settings = load_settings(port=given.port, data_dir=given.data_dir)
-    configure_logging(settings.log_level, settings.log_format)
-    sockets = open_sockets(settings.host, settings.port)
-    run_server(settings, sockets, lambda _: None, make=make)
+    serve(given.port, given.data_dir, make)
 
 
 if __name__ == "__main__":

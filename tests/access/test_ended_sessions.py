@@ -94,6 +94,8 @@ async def test_no_unit_acts_after_the_session_ended_in_the_same_commit(
     session = {**await sign_in(browser, admin_token(application)), **MEANT}
     assert (await browser.get("/api/session", headers=session)).status_code == 200
     queue = manager_of(application).async_pool.writer.queue
+    # Background work would wait in the same queue.
+    await application.state.runtime.background.stop()
     async with service_of(application).transaction():
         ending = asyncio.ensure_future(browser.delete("/api/session", headers=session))
         await until(lambda: len(queue) == 1)

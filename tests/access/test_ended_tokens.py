@@ -148,6 +148,8 @@ async def test_no_unit_of_work_acts_after_the_revocation_that_shares_its_commit(
     before = rows_but_tokens(application)
     service, manager = service_of(application), manager_of(application)
     queue = manager.async_pool.writer.queue
+    # Background work would wait in the same queue.
+    await application.state.runtime.background.stop()
     async with service.transaction():
         revocation = asyncio.ensure_future(service.tokens.revoke(token_id))
         await until(lambda: len(queue) == 1)

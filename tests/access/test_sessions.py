@@ -116,6 +116,24 @@ async def test_the_cookie_is_secure_where_browsers_use_https(
         assert ended.headers["set-cookie"].startswith(f"{name}=; Path=/; Max-Age=0; HttpOnly")
 
 
+async def test_behind_a_proxy_with_https_the_cookie_has_the_port_of_https(
+    settings: Settings,
+) -> None:
+    app = create_app(settings.model_copy(update={"public_url": "https://strongroom.test"}))
+    # The proxy speaks HTTP to the service, and is not trusted to tell of another scheme.
+    async with (
+        app.router.lifespan_context(app),
+        client_of(app, base_url="http://strongroom.test") as browser,
+    ):
+        token = token_of_first_start(settings)
+        response = await browser.post("/api/session", json={"token": token})
+        cookie = response.headers["set-cookie"].partition(";")[0]
+        assert cookie.startswith("__Host-strongroom_session_443=")
+        for _ in range(2):
+            answer = await browser.get("/api/session", headers={"Cookie": cookie})
+            assert answer.status_code == 200
+
+
 async def test_a_session_may_do_what_its_token_may_and_nothing_else(
     client: httpx.AsyncClient, browser: httpx.AsyncClient
 ) -> None:

@@ -88,6 +88,28 @@ async def test_the_streams_of_an_expired_token_end(
         assert [message.data for message in await stream.ended()] == [None]
 
 
+async def test_the_streams_of_an_expired_session_end(
+    server: RunningServer, user: httpx.AsyncClient, installed: Settings
+) -> None:
+    body = {"token": token_of_first_start(installed)}
+    own = {"Origin": server.url}
+    async with httpx.AsyncClient(base_url=server.url, verify=NO_TLS) as browser:
+        signed_in = await browser.post("/api/session", json=body, headers=own)
+        cookie = {"Cookie": signed_in.headers["set-cookie"].partition(";")[0]}
+        async with following(browser, headers=cookie) as ended, following(user) as stays:
+            for stream in (ended, stays):
+                await stream.ready()
+            clock = SetClock()
+            clock.now = utc_now() + timedelta(hours=13)
+            service_of(server.app).clock = clock
+            assert [message.data for message in await ended.ended()] == [None]
+            problem(await browser.get("/api/events", headers=cookie), "unauthenticated")
+            await make_project(user)
+            # The end of the session may be recorded before.
+            while (await stays.entry())["kind"] != "project.created":
+                pass
+
+
 async def test_past_the_limit_a_stream_is_refused(
     server: RunningServer, user: httpx.AsyncClient
 ) -> None:
@@ -121,6 +143,37 @@ async def test_a_place_is_free_again_when_a_client_leaves(
         while streams.open():
             await asyncio.sleep(0.01)
     assert streams.ended == {Ending.CLIENT: 3}
+
+
+async def test_a_head_takes_the_place_of_nobody(
+    server: RunningServer, user: httpx.AsyncClient
+) -> None:
+    state_of(server.app).streams.limit = 2
+    token = await new_token(user, "projects:read")
+    async with (
+        following(user) as first,
+        following(user) as second,
+        server.async_client(token) as other,
+    ):
+        for stream in (first, second):
+            await stream.ready()
+        assert (await other.head("/api/events", headers=ACCEPT)).status_code == 200
+        await make_project(user)
+        for stream in (first, second):
+            assert (await stream.entry())["kind"] == "project.created"
+
+
+async def test_an_application_that_starts_again_takes_streams(installed: Settings) -> None:
+    app = create_app(installed)
+    for _ in range(2):
+        with RunningServer(app) as server:
+            async with (
+                server.async_client(token_of_first_start(installed)) as user,
+                following(user) as stream,
+            ):
+                await stream.ready()
+                await make_project(user)
+                assert (await stream.entry())["kind"] == "project.created"
 
 
 async def test_streams_leave_connections_to_other_requests(installed: Settings) -> None:

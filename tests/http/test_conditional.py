@@ -256,3 +256,9 @@ async def test_a_malformed_header_of_a_reader_is_refused(
             for _ in range(2):
                 response = await send(client, call, names, headers={name: "v1"})
                 assert name in problem(response, "bad_request")["detail"]
+        # The other header can't hide it.
+        for headers in (
+            {"If-Match": STALE, "If-None-Match": "v1"},
+            {"If-Match": "v1", "If-None-Match": "*"},
+        ):
+            problem(await send(client, call, names, headers=headers), "bad_request")

@@ -126,6 +126,39 @@ async def test_what_does_not_exist_has_no_version(client: httpx.AsyncClient) -> 
     problem(await client.get(path), "secret_not_found")
 
 
+async def test_what_is_gone_is_missing_whatever_is_demanded(client: httpx.AsyncClient) -> None:
+    keys = ("DELETED", "PURGED", "NEVER")
+    project = await make_project(client, secrets=[{"key": key, "value": "v"} for key in keys[:2]])
+    path = f"/api/projects/{project['id']}"
+    secrets = f"{path}/secrets"
+    assert (await client.delete(f"{secrets}/DELETED")).status_code == 204
+    assert (await client.delete(f"{secrets}/PURGED?purge=true")).status_code == 204
+    missing: list[tuple[str, str, Any]] = [("DELETE", f"{secrets}/{key}", None) for key in keys]
+    for key in keys[1:]:
+        missing += [
+            ("DELETE", f"{secrets}/{key}?purge=true", None),
+            ("POST", f"{secrets}/{key}/restore", None),
+            ("POST", f"{secrets}/{key}/rollback", {"version": 1}),
+        ]
+    conditions = [{"If-Match": '"v7"'}, {"If-Match": '"v1"'}, {"If-None-Match": "*"}]
+    for headers in conditions:
+        for method, url, body in missing:
+            answer = await client.request(method, url, json=body, headers=headers)
+            problem(answer, "secret_not_found")
+    # What can still be done to a deleted secret is done to its last version.
+    for method, url, body in (
+        ("DELETE", f"{secrets}/DELETED?purge=true", None),
+        ("POST", f"{secrets}/DELETED/restore", None),
+        ("POST", f"{secrets}/DELETED/rollback", {"version": 1}),
+    ):
+        answer = await client.request(method, url, json=body, headers={"If-Match": '"v7"'})
+        assert problem(answer, "version_mismatch")["etag"] == '"v1"'
+    assert (await client.delete(path)).status_code == 204
+    for headers in conditions:
+        answer = await client.patch(path, json={"name": "other"}, headers=headers)
+        problem(answer, "project_not_found")
+
+
 async def test_a_configuration_that_was_never_set_has_a_version(
     client: httpx.AsyncClient, application: FastAPI
 ) -> None:

@@ -1,77 +1,22 @@
 """Requests generated from the OpenAPI document: no 5xx, and answers match the document."""
 
-import asyncio
 import re
 from collections.abc import Iterator
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from pydantic import SecretStr
 
-from backend.main import create_app
-from config.settings import Settings
-from models import NO_NUL_PATTERN
-from tests.support.clients import bearer, token_of_first_start
-from tests.support.routes import Call, all_calls, document, make_something_of_everything
-from tests.support.servers import RunningServer
+from tests.http.made_up import OFF, REVOKES, fill, schema, served, validate
+from tests.support.routes import Call, all_calls
 
 if TYPE_CHECKING:
     import schemathesis
 
-CONFIG: dict[str, Any] = {
-    "generation": {
-        "deterministic": True,
-        "database": "none",
-        # This replaces the pattern; see below.
-        "allow-x00": False,
-        # Other tests make every call without a token.
-        "with-security-parameters": False,
-    },
-    "checks": {
-        "ignored_auth": {"enabled": False},
-        # No schema can say which cursors exist, or that 1.0 is not accepted for 1.
-        "positive_data_acceptance": {"enabled": False},
-        # A text that is too long may make the whole body too large. A delivery without its
-        # signature is unauthenticated, whatever else is wrong with it; the token is valid.
-        "negative_data_rejection": {
-            "expected-statuses": ["400", "401", "404", "409", "413", "422"]
-        },
-    },
-}
-
-
-def without_nul_patterns(part: Any) -> Any:
-    """The document without the pattern that forbids NUL. Combined with the maximum length of a long
-    text, it makes an automaton of a million states."""
-    if isinstance(part, dict):
-        return {
-            name: without_nul_patterns(value)
-            for name, value in part.items()
-            if (name, value) != ("pattern", NO_NUL_PATTERN)
-        }
-    return [without_nul_patterns(item) for item in part] if isinstance(part, list) else part
-
-
-def schema(count: int = 4, **phases: Any) -> "schemathesis.BaseSchema":
-    """The document, loaded by schemathesis for these phases, with at most `count` random requests
-    of each kind for a call."""
-    # Only the worker that needs it imports it: the import takes longer than all tests of many
-    # modules.
-    import schemathesis
-
-    generation = {**CONFIG["generation"], "max-examples": count}
-    config = schemathesis.Config.from_dict({**CONFIG, "generation": generation, "phases": phases})
-    return schemathesis.openapi.from_dict(without_nul_patterns(document()), config=config)
-
-
-OFF = {"enabled": False}
-
-
+# Sequences of requests are tests of their own.
 made_up = cache(partial(schema, stateful=OFF, coverage=OFF))
 at_the_bounds = cache(partial(schema, stateful=OFF, fuzzing=OFF, examples=OFF))
-# This call would revoke the token in use.
-ALL = [call for call in all_calls() if str(call) != "DELETE /api/tokens/{token_id}"]
+ALL = [call for call in all_calls() if str(call) != REVOKES]
 OF_PROJECTS = re.compile(
     r"/api/projects(/{project_id}(/secrets.*|/configuration|/full|/restore)?|/by-repo.*)?"
 )
@@ -87,14 +32,13 @@ def valid_answers(
     """
 
     import requests
-    from schemathesis.checks import load_all_checks
     from schemathesis.core.result import Ok
     from schemathesis.pytest.lazy import get_all_tests
 
     def check(case: "schemathesis.Case[Any]") -> None:
-        case.call_and_validate(base_url=base_url, headers=headers, session=session)
+        sent: dict[str, Any] = {"base_url": base_url, "headers": headers, "session": session}
+        validate(case, case.call(**sent), sent)
 
-    load_all_checks()
     one = made.include(method=call.method, path=call.template)
     (built,) = get_all_tests(schema=one, test_func=check, settings=None, given_kwargs=None)
     assert isinstance(built, Ok)
@@ -106,21 +50,10 @@ def valid_answers(
 
 @pytest.fixture(scope="module")
 def admin(tmp_path_factory: pytest.TempPathFactory, master_keys: str) -> Iterator[dict[str, Any]]:
-    """The URL of a server with one of everything, and the token for it."""
-    settings = Settings.model_construct(
-        data_dir=tmp_path_factory.mktemp("made-up"),
-        environment="testing",
-        master_keys=SecretStr(master_keys),
-    )
-    with RunningServer(create_app(settings)) as server:
-        token = token_of_first_start(settings)
-
-        async def fill() -> None:
-            async with server.async_client(token) as client:
-                await make_something_of_everything(client)
-
-        asyncio.run(fill())
-        yield {"base_url": server.url, "headers": bearer(token)}
+    """The URL of a server with one of everything, and the headers for it."""
+    with served(tmp_path_factory.mktemp("made-up"), master_keys) as server:
+        fill(**server)
+        yield server
 
 
 @pytest.mark.parametrize("count", [2, pytest.param(20, marks=pytest.mark.long_form)])

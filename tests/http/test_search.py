@@ -2,33 +2,24 @@
 wherever their index has got to."""
 
 import random
-from collections.abc import Sequence
 from typing import Any
-from unicodedata import normalize
 
 import pytest
 
-from backend.repositories import following_index, part_search
+from backend.repositories import following_index
 from backend.services.operations.search_indexer import SearchIndexer
 from database.text_keys import text_key
+from tests.support import searches
 from tests.support.api import Api
 from tests.support.clocks import SetClock
 from tests.support.http import new_project, pages, walk
+from tests.support.searches import in_some_form, part_of, use_small_numbers, words
 
 SORTS = ("created_at", "-created_at", "updated_at", "-updated_at", "name", "-name")
 STATUSES = ("active", "inactive", "archived")
-PIECES = (
-    *("alpha", "ALPHA", "beta", "gamma", "pay", "ments", "a", "-", ".", " ", "42", "0", "ß", "SS"),
-    *("Café", "한글", "がぎ", "失败", "测试", "Ǆ", "\u212b", "😀", "🔑🔒", "👩\u200d💻"),
-    *("100%", "a_b", "\\", '"', "'", "*", "^", "(", "NEAR", "OR", "\U0010ffff", "\ud7ff\ue000"),
-)
+PIECES = ("alpha", "ALPHA", "beta", "gamma", "pay", "ments", "🔑🔒", *searches.PIECES)
 IN_REPOSITORIES = [piece for piece in PIECES if piece.isalnum() or piece in "-._"]
 Json = dict[str, Any]
-
-
-def words(chance: random.Random, most: int, pieces: Sequence[str] = PIECES) -> str:
-    text = "".join(chance.choice(pieces) for _ in range(chance.randint(1, most)))
-    return normalize(chance.choice(("NFC", "NFD")), text)
 
 
 class World:
@@ -49,7 +40,7 @@ class World:
 
     async def create(self) -> None:
         body = new_project(
-            name=f"n{words(self.chance, 6)}",
+            name=f"n{words(self.chance, 6, PIECES)}",
             github_owner=self.chance.choice(self.owners),
             status=self.chance.choice(STATUSES),
         )
@@ -93,17 +84,15 @@ class World:
     def search(self) -> Json:
         """The parameters of a search: mostly for a part of what exists."""
         chance = self.chance
-        text = words(chance, 2)
+        text = words(chance, 2, PIECES)
         if self.projects and chance.random() < 0.8:
             project = chance.choice(list(self.projects.values()))
             text = chance.choice(
                 (project["name"], f"{project['github_owner']}/{project['github_repo']}")
             )
-            start = chance.randrange(len(text))
-            text = text[start : start + chance.choice((1, 1, 2, 2, 3, 4, 5, 8, 30))]
-        text = chance.choice((str, str.upper, str.lower))(text)
+            text = part_of(chance, text)
         params: Json = {
-            "q": normalize(chance.choice(("NFC", "NFD")), text),
+            "q": in_some_form(chance, text),
             "sort": chance.choice(SORTS),
             "limit": chance.choice((1, 2, 3, 7, 50, 500)),
         }
@@ -167,13 +156,7 @@ async def agrees(api: Api) -> bool:
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Numbers so small that a few projects are many, so that each way to search is taken."""
-    for name, number in (
-        ("FEW_ROWS", 3),
-        ("FEW_OF_SHORT_PART", 3),
-        ("SOME_ROWS", 6),
-        ("COUNTED_ROWS", 12),
-    ):
-        monkeypatch.setattr(part_search, name, number)
+    use_small_numbers(monkeypatch)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from backend.http.route_policy import Idempotent
 from backend.repositories.stored_answer_repository import PROJECT_OF
 from backend.routes import POLICIES
 from tests.idempotency.support import HEADER, is_replayed, post, said, stored_answers
-from tests.support.http import all_rows, manager_of
+from tests.support.http import all_rows, manager_of, new_project, problem
 from tests.support.resources import SENTINEL, Resources, marked, restore
 from tests.support.routes import Call, all_calls
 
@@ -115,3 +115,24 @@ async def test_what_is_stored_of_a_project_goes_with_it(
     assert gone.status_code == 204
     assert stored_answers(application) == []
     assert SENTINEL not in (await post(client, address, call.body)).text
+
+
+@pytest.mark.parametrize("owner", ["project_id", "agent_run_id"])
+async def test_what_is_stored_of_its_logs_goes_with_a_project(
+    client: httpx.AsyncClient, application: FastAPI, owner: str
+) -> None:
+    for _ in range(2):
+        await client.post("/api/projects", json=new_project())
+    await client.post("/api/agent-runs", json={"project_id": 2, "target_text": "t"})
+    log = {"level": "INFO", "message": "m"}
+    named = {"project_id": 2, "agent_run_id": 1}[owner]
+    body = {"logs": [log, {**log, "project_id": 1}, {**log, owner: named}]}
+    assert (await post(client, "/api/logs", body)).json() == {"accepted": 3}
+    assert is_replayed(await post(client, "/api/logs", body))
+    assert (await client.delete("/api/projects/2?purge=true")).status_code == 204
+    assert stored_answers(application) == []
+    again = await post(client, "/api/logs", body)
+    [error] = problem(again, {"project_id": "project_not_found"}.get(owner, "agent_run_not_found"))[
+        "errors"
+    ]
+    assert error["pointer"] == f"/logs/2/{owner}"

@@ -5,30 +5,22 @@ import random
 import sqlite3
 from collections.abc import Sequence
 from typing import Any
-from unicodedata import normalize
 
 import pytest
 
-from backend.repositories import following_index, part_search, run_pages
+from backend.repositories import following_index, run_pages
 from backend.services.operations.search_indexer import SearchIndexer
 from database.text_keys import text_key
 from models import RunStatus, RunType
+from tests.support import searches
 from tests.support.api import Api
 from tests.support.clocks import SetClock
 from tests.support.http import pages, problem, walk
+from tests.support.searches import in_some_form, part_of, use_small_numbers, words
 
 SORTS = ("created_at", "-created_at", "updated_at", "-updated_at")
-PIECES = (
-    *("Fix ", "fix", "the build", "tests", "a", "-", ".", "\n", " ", "42", "0", "ß", "SS", "\r\n"),
-    *("Café", "한글", "がぎ", "失败", "测试", "Ǆ", "\u212b", "\u212a", "😀", "👩\u200d💻"),
-    *("100%", "a_b", "\\", '"', "'", "*", "^", "(", "NEAR", "OR", "\U0010ffff", "\ud7ff\ue000"),
-)
+PIECES = ("Fix ", "fix", "the build", "tests", "\n", "\r\n", "\u212a", *searches.PIECES)
 Json = dict[str, Any]
-
-
-def words(chance: random.Random, most: int, pieces: Sequence[str] = PIECES) -> str:
-    text = "".join(chance.choice(pieces) for _ in range(chance.randint(1, most)))
-    return normalize(chance.choice(("NFC", "NFD")), text)
 
 
 class World:
@@ -55,7 +47,7 @@ class World:
     async def create(self) -> None:
         project = self.chance.choice(self.projects)
         body = {
-            "target_text": words(self.chance, 12),
+            "target_text": words(self.chance, 12, PIECES),
             "run_type": self.chance.choice(list(RunType)).value,
         }
         if self.chance.random() < 0.5:
@@ -75,7 +67,7 @@ class World:
 
     async def rewrite(self) -> None:
         if id := self._any((RunStatus.PENDING, RunStatus.RUNNING)):
-            body = {"target_text": words(self.chance, 12)}
+            body = {"target_text": words(self.chance, 12, PIECES)}
             self.runs[id] = await self.api.patch(f"/api/agent-runs/{id}", body)
 
     async def finish(self) -> None:
@@ -104,13 +96,11 @@ class World:
         chance = self.chance
         params: Json = {"sort": chance.choice(SORTS), "limit": chance.choice((1, 2, 3, 7, 50, 500))}
         if chance.random() < 0.8:
-            text = words(chance, 2)
+            text = words(chance, 2, PIECES)
             if self.runs and chance.random() < 0.8:
                 text = chance.choice(list(self.runs.values()))["target_text"]
-                start = chance.randrange(len(text))
-                text = text[start : start + chance.choice((1, 1, 2, 2, 3, 4, 5, 8, 30))]
-            text = chance.choice((str, str.upper, str.lower))(text)
-            params["q"] = normalize(chance.choice(("NFC", "NFD")), text)
+                text = part_of(chance, text)
+            params["q"] = in_some_form(chance, text)
         for name, values in (("status", list(RunStatus)), ("run_type", list(RunType))):
             if chance.random() < 0.3:
                 params[name] = [v.value for v in chance.sample(values, chance.randint(1, 3))]
@@ -166,13 +156,7 @@ async def agrees(api: Api) -> bool:
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Numbers so small that a few runs are many, so that each way to search is taken."""
-    for name, number in (
-        ("FEW_ROWS", 3),
-        ("FEW_OF_SHORT_PART", 3),
-        ("SOME_ROWS", 6),
-        ("COUNTED_ROWS", 12),
-    ):
-        monkeypatch.setattr(part_search, name, number)
+    use_small_numbers(monkeypatch)
     monkeypatch.setattr(run_pages, "FEW_IDS", 4)
 
 

@@ -9,11 +9,10 @@ import pytest
 from pydantic import SecretStr
 
 from backend.runtime import Runtime
-from backend.schemas.projects import ProjectCreate, ProjectSettingsUpdate
+from backend.schemas.projects import ProjectSettingsUpdate
 from backend.schemas.retention import Removed, RetentionLimits
 from backend.schemas.runs import AgentRunCreate
 from backend.services.base import KeptVersions
-from backend.services.database_service import DatabaseService
 from backend.services.operations.pruner import Pruner
 from config.settings import Settings
 from tests.guard.replay import faults_of
@@ -22,7 +21,7 @@ from tests.retention.data import limits, rows
 from tests.support.api import Api
 from tests.support.clocks import SetClock
 from tests.support.earlier import KEEP_VERSIONS, make_unkept
-from tests.support.http import new_project
+from tests.versions.filled import ALL, fill, values
 
 SECRET = "/api/projects/1/secrets/KEY"
 CONFIGURATION = "/api/projects/1/configuration"
@@ -122,29 +121,6 @@ async def test_settings_set_the_limits(tmp_path: Path) -> None:
     assert runtime.pruner.limits.configuration_versions.newest is None
     assert runtime.pruner.limits.deleted_secrets.days == timedelta(days=30).days
     await runtime.stop()
-
-
-async def fill(service: DatabaseService) -> None:
-    """A project with three versions of two secrets, one of them deleted, and of its settings."""
-    body = new_project(secrets=[{"key": key, "value": f"1 of {key}"} for key in ("A", "B")])
-    await service.projects.create(ProjectCreate.model_validate(body))
-    for number in (2, 3):
-        for key in ("A", "B"):
-            await service.secrets.put(1, key, SecretStr(f"{number} of {key}"))
-        update = ProjectSettingsUpdate(setup_commands=f"configuration {number}")
-        await service.projects.update_settings(1, update)
-    await service.secrets.delete(1, "B")
-
-
-async def values(service: DatabaseService) -> list[str]:
-    found = [(await service.secret_history.reveal(1, "A", number)).value for number in (1, 2, 3)]
-    await service.secret_history.restore(1, "B")
-    found += [(await service.secret_history.reveal(1, "B", number)).value for number in (1, 2, 3)]
-    await service.secrets.delete(1, "B")
-    return found
-
-
-ALL = [f"{number} of {key}" for key in ("A", "B") for number in (1, 2, 3)]
 
 
 async def test_a_rotation_encrypts_earlier_versions_again(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """The answer that is a stream."""
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -12,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from backend.errors import BadRequest, InvalidField
 from backend.http.authentication import client_address, running_service
-from backend.http.request_head import IS_HEAD, headers_of
+from backend.http.request_head import IS_HEAD, OPENED_AT, OUTLET, headers_of
 from backend.http.state import state_of
 from backend.http.streams.messages import Piece, beginning, farewell, pieces
 from backend.http.streams.outlets import MessageOutlet, Outlet
@@ -58,7 +58,8 @@ async def open_stream(
     client = principal.token_id or client_address(request)
     after = _last_place(request) or after
     extent = await feed.extent()
-    state.streams.require_place(client)
+    if not request.scope.get(IS_HEAD):
+        state.streams.require_place(client)
     begin = _Beginning(extent, after)
     return StreamAnswer(state.streams, service, feed, wanted, begin, principal, client)
 
@@ -116,10 +117,6 @@ class StreamAnswer(EventSourceResponse):
         client: object,
     ) -> None:
         super().__init__(_nothing(), headers=_HEADERS)
-        self.outlet: Outlet | None = None
-        """The server's own; without it, messages of ASGI are used."""
-        self.opened_at: float | None = None
-        """When the stream began, as `time.perf_counter` tells."""
         self._streams = streams
         self._service = service
         self._feed = feed
@@ -131,15 +128,20 @@ class StreamAnswer(EventSourceResponse):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the stream. Raises `ClientDisconnect` if it had to break off and only the server can
         close the connection."""
+        is_head = scope.get(IS_HEAD, False)
+        of_server: Callable[[], Outlet] | None = scope.get(OUTLET) if not is_head else None
+        # Made before the head, which tells that the connection closes.
+        outlet = of_server() if of_server is not None else None
         await send(
             {"type": "http.response.start", "status": 200, "headers": list(self.raw_headers)}
         )
-        self.opened_at = time.perf_counter()
-        if scope.get(IS_HEAD):
-            await send({"type": "http.response.body"})
+        if outlet is not None or is_head:
+            # What compresses other answers holds back the head until there is a body.
+            await send({"type": "http.response.body", "body": b"", "more_body": not is_head})
+        scope[OPENED_AT] = time.perf_counter()
+        if is_head:
             return
         async with AsyncExitStack() as stack:
-            outlet = self.outlet
             if outlet is None:
                 outlet = messages = MessageOutlet(receive, send)
                 await stack.enter_async_context(messages.running())
@@ -154,30 +156,34 @@ class StreamAnswer(EventSourceResponse):
             return
         if stream.ending not in WITHOUT_FAREWELL and not outlet.unsent_bytes:
             last = farewell(self._streams.retry_ms())
-            await send({"type": "http.response.body", "body": last})
+            if of_server is not None:
+                outlet.write(last)
+            body = last.plain if of_server is None else b""
+            await send({"type": "http.response.body", "body": body})
             return
         outlet.abort()
-        if self.outlet is None:
+        if of_server is None:
             raise ClientDisconnect
 
     async def _run(self, stream: Stream) -> None:
         stream.write(self._begin.piece(), stream.last_at)
         source = self._streams.source(self._feed)
         try:
-            await source.begun()
+            await source.enter(stream)
             await self._catch_up(stream, source)
+            if stream.ending is None:
+                source.join(stream, self._wanted)
+            await stream.over
         except DatabaseError:
             stream.end(Ending.FAILED)
-        if stream.ending is None:
-            source.join(stream, self._wanted)
-        try:
-            await stream.over
         finally:
             source.leave(stream, self._wanted)
 
     async def _catch_up(self, stream: Stream, source: Source) -> None:
         """Send what was committed before the stream joins. Raises `DatabaseError`."""
         after_id = self._begin.after_id
+        # The source may still have to tell others of what this client knows.
+        await source.reach(after_id, stream)
         while after_id < source.last_id and stream.ending is None:
             until_id = source.last_id
             # Readers of their own, so that many clients that come back delay no other read.
@@ -188,7 +194,7 @@ class StreamAnswer(EventSourceResponse):
                 stream.end(Ending.REMOVED)
             for piece in pieces(source.epoch, part.entries):
                 stream.write(piece, time.monotonic())
-                await stream.outlet.drain()
+                await stream.drain()
             after_id = until_id if part.is_last else part.entries[-1].id
 
 

@@ -37,7 +37,7 @@ def id_text(epoch: int, id: int) -> str:
 
 def entry_message(epoch: int, entry: Entry) -> bytes:
     """The message of an entry, which has no name, so that `onmessage` gets it."""
-    return format_sse_event(data_str=entry.json.decode(), id=id_text(epoch, entry.id))
+    return format_sse_event(data_str=entry.json(), id=id_text(epoch, entry.id))
 
 
 def beginning(epoch: int, after_id: int, last_id: int, reset: str | None) -> Piece:
@@ -55,9 +55,9 @@ def beginning(epoch: int, after_id: int, last_id: int, reset: str | None) -> Pie
     return Piece.of(told + ready)
 
 
-def farewell(retry_ms: int) -> bytes:
+def farewell(retry_ms: int) -> Piece:
     """The last message of a stream that the server ends: when to come back, in milliseconds."""
-    return format_sse_event(retry=retry_ms)
+    return Piece.of(format_sse_event(retry=retry_ms))
 
 
 def pieces(epoch: int, entries: Iterable[Entry]) -> Iterator[Piece]:

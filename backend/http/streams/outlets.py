@@ -27,7 +27,7 @@ class Outlet(Protocol):
         ...
 
     def on_lost(self, lost: Callable[[], None]) -> None:
-        """Call `lost` once the connection is closed."""
+        """Call `lost` once the connection is closed, at once if it is already."""
         ...
 
     def abort(self) -> None:
@@ -65,6 +65,8 @@ class MessageOutlet:
 
     def on_lost(self, lost: Callable[[], None]) -> None:
         self._lost = lost
+        if self._is_lost:
+            lost()
 
     def abort(self) -> None:
         """Nothing: the server closes the connection when the answer ends too early."""

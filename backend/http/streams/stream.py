@@ -69,6 +69,14 @@ class Stream:
         else:
             self.write(piece, now)
 
+    async def drain(self) -> None:
+        """Wait while the client has much to read, or until the stream has ended."""
+        draining = asyncio.ensure_future(self.outlet.drain())
+        try:
+            await asyncio.wait((draining, self.over), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            draining.cancel()
+
     def end(self, ending: Ending) -> None:
         """End the stream, unless it has ended."""
         if self.ending is None:

@@ -103,7 +103,7 @@ class Streams:
     def source(self, feed: Feed[Any]) -> Source:
         """The source of this feed, which is running."""
         source = self._sources.get(feed.name)
-        if source is None:
+        if source is None or source.has_failed:
             source = self._sources[feed.name] = Source(feed, self._end_of_tokens)
         return source
 
@@ -121,6 +121,10 @@ class Streams:
         if not self._open and self._looking is not None:
             self._looking.cancel()
             self._looking = None
+
+    def start(self) -> None:
+        """Take streams, also after a stop."""
+        self._is_stopping = False
 
     def stop(self) -> None:
         """End all streams, and refuse new ones."""

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from pydantic_core import to_json
@@ -131,7 +132,11 @@ class EventFeed:
 
 
 def _entry(row: AuditRow) -> Entry:
-    return Entry(row.id, to_json(_members(row)), (row.action, row.project_id, row.target))
+    return Entry(row.id, partial(_json, row), (row.action, row.project_id, row.target))
+
+
+def _json(row: AuditRow) -> str:
+    return to_json(_members(row)).decode()
 
 
 def _members(row: AuditRow) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from database.changes import HeardVersion
 from models import LogLevel, SystemLog
 
 Following = Callable[[LogFilter, int, int | None, int], Awaitable[Page[SystemLog]]]
+FindExtent = Callable[[], Awaitable[Extent]]
 
 _ALL = LogFilter()
 
@@ -22,10 +23,10 @@ class LogFeed:
 
     name = "logs"
 
-    def __init__(self, kit: Kit, following: Following) -> None:
-        """`following` is `Logs.following`."""
-        self._kit = kit
+    def __init__(self, kit: Kit, following: Following, extent: FindExtent) -> None:
+        """`following` and `extent` are the methods of `Logs`."""
         self._following = following
+        self._extent = extent
         self._version = HeardVersion()
         kit.db_manager.async_pool.table_versions.counting(
             [("system_logs", "insert")], self._version
@@ -33,17 +34,14 @@ class LogFeed:
 
     async def extent(self) -> Extent:
         """Which logs there are."""
-        epoch, first_id, last_id = await self._kit.repositories.logs.extent()
-        return Extent(epoch, max(0, first_id - 1), last_id)
+        return await self._extent()
 
     async def following(
         self, wanted: LogFilter | None, after_id: int, until_id: int | None, limit: int
     ) -> Part:
         """See `Feed.following`."""
         page = await self._following(wanted or _ALL, after_id, until_id, limit)
-        entries = [
-            Entry(log.id, log.model_dump_json().encode(), _Traits(log)) for log in page.items
-        ]
+        entries = [Entry(log.id, log.model_dump_json, _Traits(log)) for log in page.items]
         return Part(entries, page.next_position is None)
 
     def admits(self, wanted: LogFilter, entry: Entry) -> bool:

@@ -17,10 +17,12 @@ from backend.repositories.system_log_repository import LogFilter, NewLog
 from backend.schemas.logs import LogEntry, LogList
 from backend.schemas.plain_logs import PlainLog
 from backend.services.base import Kit, UseCases, unit_of_work
+from backend.services.feeds import Extent
 from backend.services.listing import Listing
 from backend.services.logs.log_feed import LogFeed
 from backend.services.places import Place
 from backend.services.principal import current_principal
+from backend.services.recording import note_concerned
 from database.base import time_text
 from models import LogLevel, SystemLog
 
@@ -40,7 +42,7 @@ class Logs(UseCases):
 
     def __init__(self, kit: Kit) -> None:
         super().__init__(kit)
-        self.feed = LogFeed(kit, self.following)
+        self.feed = LogFeed(kit, self.following, self.extent)
 
     async def append(self, logs: Log | Sequence[Log]) -> int:
         """Store one log, or all of several in their order, or none. Returns their number.
@@ -70,6 +72,8 @@ class Logs(UseCases):
     async def _append(self, logs: Sequence[Log], owners: Collection[Owner]) -> None:
         async with self.transaction() as repositories:
             projects = await _projects_of(repositories, owners)
+            # Logs are not recorded.
+            note_concerned(projects.values())
             await repositories.logs.append([_row(log, projects) for log in logs])
 
     async def page(
@@ -115,6 +119,12 @@ class Logs(UseCases):
         """Up to `limit` logs after the id `after_id` and up to `until_id`, oldest first."""
         async with self.transaction() as repositories:
             return await repositories.logs.following(filter, after_id, until_id, limit)
+
+    @unit_of_work(read_only=True)
+    async def extent(self) -> Extent:
+        """Which logs there are."""
+        async with self.transaction() as repositories:
+            return Extent(*await repositories.logs.extent())
 
     @unit_of_work(read_only=True)
     async def _page(self, filter: LogFilter, limit: int, after: Position | None) -> Page[SystemLog]:

@@ -1,6 +1,9 @@
 """Preconditions of changes of a project, of its configuration and of its secrets."""
 
+from collections.abc import Callable
+
 from backend.repositories import Repositories
+from backend.repositories.secret_versions_repository import KeptSecret
 from backend.services.base import existing_project, live_project
 from backend.services.preconditions import is_conditional, matched
 from models import Project, ProjectSettings
@@ -29,9 +32,16 @@ async def match_configuration(repositories: Repositories, project_id: int) -> No
         matched((stored or ProjectSettings.defaults(project)).version)
 
 
-async def match_secret(repositories: Repositories, project_id: int, key: str) -> None:
-    """Raises `VersionMismatch` unless the secret, or the last version of a deleted one, has a
-    version that the request permits. Does nothing if there is no such secret."""
+async def match_secret(
+    repositories: Repositories,
+    project_id: int,
+    key: str,
+    *,
+    deleted: Callable[[KeptSecret], bool] = lambda _: False,
+) -> None:
+    """Raises `VersionMismatch` unless the secret has a version that the request permits. A deleted
+    secret has that of its last version, if the request can still do something to it, which
+    `deleted` tells. Does nothing if there is no such secret."""
     if not is_conditional():
         return
     stored = await repositories.secrets.get(project_id, key)
@@ -39,5 +49,5 @@ async def match_secret(repositories: Repositories, project_id: int, key: str) ->
         matched(stored.secret.version)
         return
     last = await repositories.secret_versions.newest(project_id, key)
-    if last is not None:
+    if last is not None and deleted(last):
         matched(last.version)

@@ -29,7 +29,7 @@ from backend.services.base import (
 )
 from backend.services.guard import Forgery, project_target
 from backend.services.kinds import Kind
-from backend.services.preconditions import is_conditional
+from backend.services.preconditions import is_conditional, matched
 from backend.services.principal import current_principal
 from backend.services.projects.conditions import match_configuration, matched_project
 from backend.services.projects.configuration_changes import ConfigurationChanges
@@ -191,18 +191,19 @@ class Projects(UseCases):
         project was not purged.
         """
         async with self.transaction() as repositories:
-            project, expected = await matched_project(repositories, project_id)
-            given = update.given_fields()
+            project = await existing_project(repositories, project_id)
             forgery = await self.kit.guard.forged(repositories, PROJECTS, [project_id])
             forged = project_id in forgery
+            if project.status is ProjectStatus.DELETED and not forged:
+                raise ProjectNotFound
+            expected = matched(project.version)
+            given = update.given_fields()
             if forged:
                 if forgery[project_id] is Forgery.PUT_BACK:
                     # A genuine project would make all that was put back with it genuine.
                     raise ChangedOutside(PROJECTS.name, "purge it again")
                 if not given.keys() >= _ALL_FIELDS:
                     raise ChangedOutside(PROJECTS.name)
-            elif project.status is ProjectStatus.DELETED:
-                raise ProjectNotFound
             changes = given if forged else differing(project, given)
             if not changes:
                 return project

@@ -92,7 +92,7 @@ class SecretEndings:
         """Take back a deleted secret in its last version. Raises `SecretNotFound` when it can't be
         any more, and `SecretUnreadable` when its row was changed outside the service."""
         last = await repositories.secret_versions.newest(project_id, key)
-        if last is None or last.ciphertext is None or not self.is_restorable(last):
+        if last is None or not self.can_be_taken_back(last):
             raise SecretNotFound
         target = secret_target(project_id, key)
         # Rows of a later version were removed in the file.
@@ -116,6 +116,10 @@ class SecretEndings:
             row=GuardedRow(SECRETS, stored.secret.id),
         )
         return stored.secret
+
+    def can_be_taken_back(self, last: KeptSecret) -> bool:
+        """Whether a deleted secret, whose last version this is, can be taken back in it."""
+        return last.ciphertext is not None and self.is_restorable(last)
 
     def is_restorable(self, last: KeptSecret) -> bool:
         """Whether a secret without a present version, whose last one this is, can be restored."""

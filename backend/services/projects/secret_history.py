@@ -4,7 +4,6 @@ from pydantic import SecretStr
 
 from backend.crypto.envelope import SecretContext
 from backend.errors import (
-    ProjectNotFound,
     SecretNotFound,
     SecretUnreadable,
     VersionDestroyed,
@@ -26,14 +25,12 @@ from backend.services.base import (
     unit_of_work,
 )
 from backend.services.kinds import Kind
-from backend.services.principal import current_principal
 from backend.services.projects.conditions import match_secret
 from backend.services.projects.secret_endings import SecretEndings
 from backend.services.projects.secret_sealing import (
     SecretSealing,
     metadata_of,
     secret_revealed,
-    secret_target,
     stored_key,
 )
 from backend.services.reveals import reveals
@@ -101,14 +98,7 @@ class SecretHistory(UseCases):
         `SecretUnreadable` and `NotRecorded`.
         """
         async with self.transaction() as repositories:
-            if not current_principal().sees(project_id):
-                raise ProjectNotFound
-            found = await repositories.secrets.get_recorded(project_id, key)
-            if found is None:
-                await existing_project(repositories, project_id)
-                if await self._must_exist(repositories, project_id, key):
-                    raise SecretUnreadable
-                raise SecretNotFound
+            found = await self._sealing.recorded(repositories, project_id, key)
             value = await self._value(repositories, project_id, key, version, found)
             await self.kit.audit.record_all(
                 repositories, [secret_revealed(found[0].secret, version)]
@@ -126,11 +116,11 @@ class SecretHistory(UseCases):
         async with self.transaction() as repositories:
             await require_live_project(repositories, project_id)
             found = await repositories.secrets.get_recorded(project_id, key)
-            if found is None and not await self._must_exist(repositories, project_id, key):
+            if found is None and not await self._sealing.must_exist(repositories, project_id, key):
                 last = await repositories.secret_versions.newest(project_id, key)
                 if last is None or not self._endings.is_restorable(last):
                     raise SecretNotFound
-            await match_secret(repositories, project_id, key)
+            await match_secret(repositories, project_id, key, deleted=lambda _: True)
             value = await self._value(repositories, project_id, key, version, found)
             kind = Kind.SECRET_ROLLED_BACK
             if found is not None:
@@ -149,10 +139,11 @@ class SecretHistory(UseCases):
         `ProjectNotFound`, `SecretNotFound` and `SecretUnreadable`."""
         async with self.transaction() as repositories:
             await require_live_project(repositories, project_id)
-            await match_secret(repositories, project_id, key)
+            can_be = self._endings.can_be_taken_back
+            await match_secret(repositories, project_id, key, deleted=can_be)
             stored = await repositories.secrets.get(project_id, key)
             if stored is None:
-                if await self._must_exist(repositories, project_id, key):
+                if await self._sealing.must_exist(repositories, project_id, key):
                     raise SecretUnreadable
                 await self._endings.take_back(repositories, project_id, key)
                 stored = await repositories.secrets.get(project_id, key)
@@ -167,7 +158,8 @@ class SecretHistory(UseCases):
         Raises `ProjectNotFound` and `SecretNotFound`."""
         async with self.transaction() as repositories:
             await require_live_project(repositories, project_id)
-            await match_secret(repositories, project_id, key)
+            left = await repositories.secret_versions.with_values(project_id, key)
+            await match_secret(repositories, project_id, key, deleted=lambda _: bool(left))
             await self._endings.purge(repositories, project_id, key)
 
     @unit_of_work
@@ -176,7 +168,7 @@ class SecretHistory(UseCases):
         `ProjectNotFound`, `SecretNotFound` and `VersionNotFound`."""
         async with self.transaction() as repositories:
             await require_live_project(repositories, project_id)
-            await match_secret(repositories, project_id, key)
+            await match_secret(repositories, project_id, key, deleted=lambda _: True)
             await self._endings.destroy(repositories, project_id, key, version)
 
     async def _value(
@@ -223,10 +215,6 @@ class SecretHistory(UseCases):
 
     def _oldest(self, newest: int) -> int:
         return self.kit.kept_versions.oldest(newest, self.kit.kept_versions.secrets)
-
-    async def _must_exist(self, repositories: Repositories, project_id: int, key: str) -> bool:
-        target = secret_target(project_id, key)
-        return await self.kit.guard.must_exist(repositories, SECRETS, target, project_id)
 
     def _shown(self, stored: StoredVersion) -> SecretVersion:
         version, key = stored

@@ -5,15 +5,15 @@ from collections.abc import Sequence
 from pydantic import SecretStr
 
 from backend.crypto.envelope import SecretContext, StoredProjectKey
-from backend.errors import SecretUnreadable
+from backend.errors import ProjectNotFound, SecretNotFound, SecretUnreadable
 from backend.repositories import Repositories
 from backend.repositories.guarded_kinds import SECRETS
-from backend.repositories.guarded_rows import GuardedRow
+from backend.repositories.guarded_rows import GuardedRow, RecordedRow
 from backend.repositories.keys_repository import ProjectKey
 from backend.repositories.project_secrets_repository import SealedSecret, StoredSecret
 from backend.repositories.version_rows import SECRET_VERSIONS
 from backend.schemas.secrets import SecretCreate, SecretMetadata
-from backend.services.base import Kit
+from backend.services.base import Kit, existing_project
 from backend.services.kinds import Kind
 from backend.services.principal import current_principal
 from backend.services.recording import AuditEvent
@@ -27,6 +27,28 @@ class SecretSealing:
 
     def __init__(self, kit: Kit) -> None:
         self.kit = kit
+
+    async def recorded(
+        self, repositories: Repositories, project_id: int, key: str
+    ) -> tuple[StoredSecret, RecordedRow]:
+        """The project's secret of this key, and its row with its newest entries. Raises
+        `ProjectNotFound` and `SecretNotFound`; `SecretUnreadable` when its row was deleted outside
+        the service."""
+        if not current_principal().sees(project_id):
+            raise ProjectNotFound
+        found = await repositories.secrets.get_recorded(project_id, key)
+        if found is None:
+            await existing_project(repositories, project_id)
+            if await self.must_exist(repositories, project_id, key):
+                raise SecretUnreadable
+            raise SecretNotFound
+        return found
+
+    async def must_exist(self, repositories: Repositories, project_id: int, key: str) -> bool:
+        """Whether there is a secret of this key by the record: if it has no row, that was deleted
+        outside the service."""
+        target = secret_target(project_id, key)
+        return await self.kit.guard.must_exist(repositories, SECRETS, target, project_id)
 
     async def add(
         self,

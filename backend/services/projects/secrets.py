@@ -5,11 +5,9 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from backend.errors import InvalidField, ProjectNotFound, SecretNotFound, SecretUnreadable
+from backend.errors import InvalidField, ProjectNotFound, SecretUnreadable
 from backend.repositories import Repositories
 from backend.repositories.guarded_kinds import SECRETS
-from backend.repositories.guarded_rows import RecordedRow
-from backend.repositories.project_secrets_repository import StoredSecret
 from backend.schemas.secrets import (
     SecretCreate,
     SecretList,
@@ -34,7 +32,6 @@ from backend.services.projects.secret_sealing import (
     SecretSealing,
     metadata_of,
     secret_revealed,
-    secret_target,
     stored_key,
 )
 from backend.services.reveals import reveals
@@ -168,7 +165,7 @@ class Secrets(UseCases):
         """A secret's metadata. Raises `ProjectNotFound` and `SecretNotFound`; `SecretUnreadable`
         when its row was deleted outside the service."""
         async with self.transaction() as repositories:
-            stored, row = await self._recorded(repositories, project_id, key)
+            stored, row = await self._sealing.recorded(repositories, project_id, key)
             metadata = self._sealing.metadata(stored)
             if not self.kit.guard.is_genuine_row(repositories, SECRETS, row):
                 metadata.status = SecretStatus.UNREADABLE
@@ -181,7 +178,7 @@ class Secrets(UseCases):
         Raises `ProjectNotFound`, `SecretNotFound`, `SecretUnreadable` and `NotRecorded`.
         """
         async with self.transaction() as repositories:
-            stored, row = await self._recorded(repositories, project_id, key)
+            stored, row = await self._sealing.recorded(repositories, project_id, key)
             if not self.kit.guard.is_genuine_row(repositories, SECRETS, row):
                 raise SecretUnreadable
             value = self._sealing.open_genuine(stored)
@@ -200,26 +197,6 @@ class Secrets(UseCases):
             await require_live_project(repositories, project_id)
             await match_secret(repositories, project_id, key)
             await self._endings.delete(repositories, project_id, key)
-
-    async def _recorded(
-        self, repositories: Repositories, project_id: int, key: str
-    ) -> tuple[StoredSecret, RecordedRow]:
-        """The project's secret of this key, and its row with its newest entries. Raises
-        `ProjectNotFound` and `SecretNotFound`; `SecretUnreadable` when its row was deleted outside
-        the service."""
-        if not current_principal().sees(project_id):
-            raise ProjectNotFound
-        found = await repositories.secrets.get_recorded(project_id, key)
-        if found is None:
-            await existing_project(repositories, project_id)
-            if await self._must_exist(repositories, project_id, key):
-                raise SecretUnreadable
-            raise SecretNotFound
-        return found
-
-    async def _must_exist(self, repositories: Repositories, project_id: int, key: str) -> bool:
-        target = secret_target(project_id, key)
-        return await self.kit.guard.must_exist(repositories, SECRETS, target, project_id)
 
 
 def _no_value(*location: str | int) -> InvalidField:

@@ -1,14 +1,12 @@
-"""Streams across the ends of processes, removals and restores, and clients that fall behind."""
+"""Streams across the ends of processes and restores, and clients that fall behind."""
 
 import asyncio
 import os
 import shutil
 import signal
 import socket
-import sqlite3
 import subprocess
 from contextlib import closing
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +15,10 @@ import pytest
 
 from backend.http.state import state_of
 from backend.http.streams.stream import BEHIND_BYTES, Ending
-from backend.main import create_app
 from config.settings import Settings
-from database.base import utc_now
 from tests.events.sse import Following, following, message_of
 from tests.support.clients import async_client_at, token_of_first_start
-from tests.support.clocks import SetClock
-from tests.support.http import make_project, new_project, service_of
+from tests.support.http import make_project, new_project
 from tests.support.processes import Serving, run
 from tests.support.servers import RunningServer
 
@@ -133,56 +128,6 @@ async def test_a_restore_begins_another_epoch(tmp_path: Path) -> None:
                     assert message.id == f"{epochs[-1]}-{end + 1}"
             assert serving.end() == 0
     assert epochs[0] < epochs[1] <= epochs[2]
-
-
-async def test_what_was_removed_resets_a_stream(installed: Settings) -> None:
-    settings = installed.model_copy(update={"keep_audit_days": 30})
-    with RunningServer(create_app(settings)) as server:
-        async with server.async_client(token_of_first_start(settings)) as client:
-            for _ in range(3):
-                await make_project(client)
-            service = service_of(server.app)
-            clock = SetClock()
-            clock.now = utc_now() + timedelta(days=40)
-            service.clock = clock
-            await make_project(client)
-            # The first request may join the removal of the start, which has the time before.
-            for _ in range(2):
-                removed = await client.post("/api/retention/prune")
-                assert removed.json()["status"] == "completed", removed.text
-            events = (await client.get("/api/events")).json()["events"]
-            first = events[0]["id"]
-            assert first > 2
-            async with following(client, headers={"Last-Event-ID": "1-2"}) as stream:
-                reset = await stream.expect()
-                assert (reset.event, reset.data) == ("reset", {"reason": "removed"})
-                assert (await stream.ready()).id == f"1-{first - 1}"
-                assert [await stream.entry() for _ in events] == events
-            async with following(client, "/api/events?after=0") as stream:
-                assert (await stream.ready()).id == f"1-{first - 1}"
-                assert [await stream.entry() for _ in events] == events
-
-
-async def test_a_record_that_another_program_cuts_ends_its_streams(
-    server: RunningServer, installed: Settings
-) -> None:
-    async with server.async_client(token_of_first_start(installed)) as client:
-        async with following(client) as stream:
-            await stream.ready()
-            for _ in range(4):
-                await make_project(client)
-            place = await last_id(client)
-            assert (await stream.until(place))[-1] == place
-            path = installed.data_dir / "strongroom.db"
-            with closing(sqlite3.connect(path, isolation_level=None)) as other:
-                other.execute("DELETE FROM audit_entries WHERE id > 2")
-            await make_project(client)
-            assert [message.data for message in await stream.ended()] == [None]
-        async with following(client, headers={"Last-Event-ID": str(place)}) as again:
-            assert (await again.expect()).event == "reset"
-            await again.ready()
-            await make_project(client)
-            assert (await again.entry())["kind"] == "project.created"
 
 
 async def test_a_client_that_falls_behind_is_left_and_its_id_is_good(
