@@ -426,9 +426,6 @@ CREATE TABLE secret_versions (
 CREATE INDEX secret_versions_deleted ON secret_versions (deleted_at, id)
     WHERE deleted_at IS NOT NULL;
 
-CREATE INDEX secret_versions_project_key ON secret_versions (project_key_id)
-    WHERE project_key_id IS NOT NULL;
-
 CREATE TABLE sessions (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     token_id INTEGER NOT NULL REFERENCES api_tokens (id) ON DELETE CASCADE,

@@ -8,7 +8,7 @@ from database.base import TableAccess
 from database.engine import Row
 
 _UNUSED = " AND ".join(
-    f"NOT EXISTS (SELECT 1 FROM {kind.table} WHERE {kind.table}.project_key_id = project_keys.id)"
+    f"NOT EXISTS (SELECT 1 FROM {kind.table} AS s WHERE {kind.is_under('s', 'project_keys')})"
     for kind in SEALED_KINDS
 )
 

@@ -184,7 +184,7 @@ class KeysRepository(TableAccess):
 
 
 _SEALED_VALUES = " + ".join(
-    f"(SELECT count(*) FROM project_keys AS k JOIN {kind.table} AS s ON s.project_key_id = k.id"
+    f"(SELECT count(*) FROM project_keys AS k JOIN {kind.table} AS s ON {kind.is_under('s', 'k')}"
     " WHERE k.master_key_id = m.key_id)"
     for kind in SEALED_KINDS
 )

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from backend.repositories.guarded_kinds import SECRETS, WEBHOOKS, GuardedKind
 from database.base import TableAccess
+from database.engine import Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,11 +21,30 @@ class SealedKind:
     """The column of the version that it is bound to."""
     guarded: GuardedKind | None
     """The kind of the rows; `None` if each has its own MAC."""
+    in_versions: bool = False
+    """Whether the rows are versions, which are found by their project, name and version: no index
+    has their keys, because each change of a secret would have to change it."""
+
+    def is_under(self, row: str, key: str) -> str:
+        """The condition that a row of the table, or of its alias, `row` is under the project key
+        in `key`."""
+        condition = f"{row}.project_key_id = {key}.id"
+        return (
+            f"{row}.project_id = {key}.project_id AND {condition}"
+            if self.in_versions
+            else condition
+        )
+
+    def position(self, value: "SealedValue") -> tuple[Value, ...]:
+        """Where the value stands among those under its key."""
+        return (value.name, value.version) if self.in_versions else (value.id,)
 
 
 SEALED_KINDS = (
     SealedKind("secret", "project_secrets", "ciphertext", "key_name", "version", SECRETS),
-    SealedKind("secret", "secret_versions", "ciphertext", "key_name", "version", None),
+    SealedKind(
+        "secret", "secret_versions", "ciphertext", "key_name", "version", None, in_versions=True
+    ),
     SealedKind(
         "webhook",
         "webhooks",
@@ -54,14 +74,30 @@ class SealedRepository(TableAccess):
     """The columns that hold sealed values, in the tables of `SEALED_KINDS`."""
 
     async def under(
-        self, kind: SealedKind, project_key_id: int, after_id: int, limit: int
+        self,
+        kind: SealedKind,
+        key: tuple[int, int],
+        after: tuple[Value, ...] | None,
+        limit: int,
     ) -> list[SealedValue]:
-        """Up to `limit` values of a kind under this key after `after_id`, by id."""
+        """Up to `limit` values of a kind under this key, given as its id and its project's, after
+        the position `after` or from the first one on."""
+        id, project_id = key
+        query = "project_key_id = ?"
+        params: list[Value] = [id]
+        order = "id"
+        if kind.in_versions:
+            query += " AND project_id = ?"
+            params.append(project_id)
+            order = f"{kind.name}, {kind.version}"
+        if after is not None:
+            query += f" AND ({order}) > ({', '.join('?' * len(after))})"
+            params += after
         rows = await self.db.fetch_all(
             f"SELECT id, project_id, {kind.name} AS name, {kind.version} AS version,"
             f" version AS row_version, {kind.ciphertext} AS ciphertext FROM {kind.table}"
-            " WHERE project_key_id = ? AND id > ? ORDER BY id LIMIT ?",
-            (project_key_id, after_id, limit),
+            f" WHERE {query} ORDER BY {order} LIMIT ?",
+            (*params, limit),
         )
         return [SealedValue(*tuple(row)) for row in rows]
 

@@ -165,11 +165,15 @@ class SecretVersionsRepository(TableAccess):
             f"DELETE FROM secret_versions WHERE {among('id', ids)}", tuple(ids)
         )
 
-    async def under(self, project_key_id: int, after_id: int, limit: int) -> list[KeptSecret]:
-        """Up to `limit` versions whose values are under this key after `after_id`, by id."""
+    async def under(
+        self, project_id: int, project_key_id: int, after: tuple[Value, ...], limit: int
+    ) -> list[KeptSecret]:
+        """Up to `limit` versions of the project whose values are under this key, after the key name
+        and version `after`, in their order."""
         rows = await self.db.fetch_all(
-            f"{_VERSIONS} WHERE v.project_key_id = ? AND v.id > ? ORDER BY v.id LIMIT ?",
-            (project_key_id, after_id, limit),
+            f"{_VERSIONS} WHERE v.project_id = ? AND (v.key_name, v.version) > (?, ?)"
+            " AND v.project_key_id = ? ORDER BY v.key_name, v.version LIMIT ?",
+            (project_id, *after, project_key_id, limit),
         )
         return [KeptSecret._make(row) for row in rows]
 

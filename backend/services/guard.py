@@ -1,6 +1,6 @@
 """Tells whether guarded rows are as the record left them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from functools import lru_cache
 
@@ -162,6 +162,10 @@ class Guard:
     def version_mac(self, kind: VersionKind, values: Sequence[Value]) -> str:
         """The MAC of an earlier version, with the values of `kind.columns`."""
         return self.digests.of_version(kind.table, values)
+
+    def version_macs(self, kind: VersionKind, rows: Iterable[Sequence[Value]]) -> list[str]:
+        """The same for several versions."""
+        return self.digests.of_versions(kind.table, rows)
 
     async def forged_versions(
         self, repositories: Repositories, kind: VersionKind, rows: Sequence[VersionRow]

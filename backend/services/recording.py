@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from backend.crypto.audit_chain import ORIGIN, AuditChain
-from backend.crypto.row_digests import RowDigests
+from backend.crypto.row_digests import Change, RowDigests
 from backend.observability.request_ids import current_client_address, current_request_id
 from backend.repositories import Repositories
 from backend.repositories.audit_repository import AuditHead, UnnumberedRow
@@ -172,36 +172,24 @@ class Recorder:
         the guarded row that the transaction leaves."""
         read = await _unknown_values(repositories, rows)
         last = {row[4]: id for id, row in enumerate(rows, first_id) if row[10] is not None}
-        digest_of = self._digests.of
-        numbered: list[tuple[Any, ...]] = []
         self._written = left = []
+        changes: list[Change] = []
         for id, row in enumerate(rows, first_id):
-            at, actor, token, action, target, project, fields, request, version, ip, guarded = row
-            digest = None
+            guarded, target = row[10], row[4]
             if guarded is not None and last[target] == id:
                 kind, row_id, values = guarded
                 if values is None and row_id is not None:
                     values = read[kind].get(row_id)
                 signed = values if values is None else signed_values(kind, values)
-                digest = digest_of(kind.table, id, target, version, signed)
+                changes.append((kind.table, id, target, row[8], signed))
                 left.append((kind, target, values))
-            numbered.append(
-                (
-                    id,
-                    at,
-                    actor,
-                    token,
-                    action,
-                    target,
-                    project,
-                    fields,
-                    request,
-                    version,
-                    digest,
-                    ip,
-                )
-            )
-        return numbered
+        digests = {
+            change[1]: digest
+            for change, digest in zip(changes, self._digests.of_each(changes), strict=True)
+        }
+        find = digests.get
+        # In the order of the columns of `AuditRow`.
+        return [(id, *row[:9], find(id), row[9]) for id, row in enumerate(rows, first_id)]
 
 
 async def _unknown_values(

@@ -13,6 +13,7 @@ from backend.repositories.guarded_kinds import GUARDED_KINDS, GuardedKind
 from backend.repositories.guarded_rows import GuardedRowsRepository
 from backend.repositories.key_rotation_repository import KeyRotationRepository
 from backend.repositories.sealed_repository import SEALED_KINDS, SealedRepository, SealedValue
+from backend.repositories.secret_versions_repository import SecretVersionsRepository
 from tests.support.http import manager_of
 from tests.support.plans import Explaining, is_careless
 
@@ -131,8 +132,11 @@ async def test_rotations(application: FastAPI, plans: Explaining) -> None:
     await rotations.remove_unused(5)
     sealed = SealedRepository(manager_of(application)).using(plans)
     for kind in SEALED_KINDS:
-        await sealed.under(kind, 1, 5, 10)
+        for after in (None, ("a", 5) if kind.in_versions else (5,)):
+            await sealed.under(kind, (1, 1), after, 10)
         await sealed.move(kind, SealedValue(1, 1, "a", 1, 1, "x"), 1, "y")
+    versions = SecretVersionsRepository(manager_of(application)).using(plans)
+    await versions.under(1, 1, ("a", 5), 10)
     await rotations.finish(begun.id)
     assert careless(plans) == []
     await rotations.running()

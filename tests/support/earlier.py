@@ -30,7 +30,7 @@ EXTEND_AUDIT, GUARD_ROWS = 11, 12
 INDEX_WORDS, INDEX_PROJECTS = 13, 14
 """The migrations after which the words of logs were split by the program, and after which projects
 were indexed."""
-KEEP_VERSIONS, INDEX_RUNS, KEEP_ATTEMPTS = 17, 18, 21
+KEEP_VERSIONS, INDEX_RUNS, KEEP_ATTEMPTS = 17, 18, 22
 """The migrations after which earlier versions were kept, runs were indexed, and attempts of tests
 were kept."""
 
@@ -210,6 +210,10 @@ def _drop_index(connection: sqlite3.Connection) -> None:
 def forget_runs(connection: sqlite3.Connection) -> None:
     """Take back the migrations from `INDEX_RUNS` on."""
     forget_attempts(connection)
+    connection.execute(
+        "CREATE INDEX secret_versions_project_key ON secret_versions (project_key_id)\n"
+        "    WHERE project_key_id IS NOT NULL"
+    )
     connection.execute("ALTER TABLE installation DROP COLUMN epoch")
     connection.execute("DROP TABLE sessions")
     for made in MADE_BY_INDEX_RUNS:

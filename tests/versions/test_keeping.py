@@ -9,9 +9,10 @@ import pytest
 from pydantic import SecretStr
 
 from backend.runtime import Runtime
-from backend.schemas.projects import ProjectSettingsUpdate
+from backend.schemas.projects import ProjectCreate, ProjectSettingsUpdate
 from backend.schemas.retention import Removed, RetentionLimits
 from backend.schemas.runs import AgentRunCreate
+from backend.schemas.secrets import SecretUpsert
 from backend.services.base import KeptVersions
 from backend.services.operations.pruner import Pruner
 from config.settings import Settings
@@ -21,6 +22,7 @@ from tests.retention.data import limits, rows
 from tests.support.api import Api
 from tests.support.clocks import SetClock
 from tests.support.earlier import KEEP_VERSIONS, make_unkept
+from tests.support.http import new_project
 from tests.versions.filled import ALL, fill, values
 
 SECRET = "/api/projects/1/secrets/KEY"
@@ -144,6 +146,33 @@ async def test_a_rotation_encrypts_earlier_versions_again(tmp_path: Path) -> Non
     assert faults_of(runtime.service) == []
     checked = await runtime.service.encryption_check.values(after_id=0, limit=100)
     assert (checked.checked, checked.unreadable) == (6, ())
+    await runtime.stop()
+
+
+async def test_a_rotation_finds_more_versions_than_fit_into_a_step(tmp_path: Path) -> None:
+    runtime = await started(tmp_path, OLD)
+    service = runtime.service
+    for _ in range(2):
+        await service.projects.create(ProjectCreate.model_validate(new_project()))
+    for number in range(12):
+        for id in (1, 2):
+            given = [SecretUpsert(key=key, value=SecretStr(f"{number}")) for key in ("A", "B", "C")]
+            await service.secrets.upsert(id, given)
+    await runtime.stop()
+    runtime = await started(tmp_path, NEW, OLD)
+    await runtime.service.rotation.begin(reencrypt=True)
+    progress = await runtime.service.rotation.run()
+    assert progress is not None
+    assert progress.failed == 0
+    of_keys = "SELECT k.project_id AS of, count(v.id) AS versions FROM project_keys AS k"
+    found = runtime.manager.execute_query(
+        f"{of_keys} JOIN secret_versions AS v ON v.project_key_id = k.id GROUP BY k.id ORDER BY 1"
+    )
+    assert [(row["of"], row["versions"]) for row in found] == [(1, 33), (2, 33)]
+    assert len(runtime.manager.execute_query("SELECT id FROM project_keys")) == 2
+    checked = await runtime.service.encryption_check.values(after_id=0, limit=100)
+    assert (checked.checked, checked.unreadable) == (72, ())
+    assert faults_of(runtime.service) == []
     await runtime.stop()
 
 

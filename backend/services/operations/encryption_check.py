@@ -53,7 +53,7 @@ class EncryptionCheck(UseCases):
             keys = await repositories.keys.project_keys_after(after_id, limit)
             for key in keys:
                 for kind in SEALED_KINDS:
-                    async for value in _values(repositories, kind, key.id):
+                    async for value in _values(repositories, kind, key):
                         checked += 1
                         if not self._can_open(key, kind, value):
                             bad.append(f"{kind.purpose} {value.name} of project {value.project_id}")
@@ -79,13 +79,12 @@ class EncryptionCheck(UseCases):
 
 
 async def _values(
-    repositories: Repositories, kind: SealedKind, project_key_id: int
+    repositories: Repositories, kind: SealedKind, key: ProjectKey
 ) -> AsyncIterator[SealedValue]:
     """All values of a kind under a project key."""
-    after_id = 0
-    while values := await repositories.sealed.under(
-        kind, project_key_id, after_id, _VALUES_PER_STEP
-    ):
+    after = None
+    of = (key.id, key.project_id)
+    while values := await repositories.sealed.under(kind, of, after, _VALUES_PER_STEP):
         for value in values:
             yield value
-        after_id = values[-1].id
+        after = kind.position(values[-1])

@@ -25,6 +25,7 @@ from backend.services.operations.answer_rotation import AnswerRotation
 from backend.services.operations.version_rotation import move_versions
 from backend.services.projects.secret_sealing import SecretSealing, secret_target, stored_key
 from backend.services.recording import AuditEvent
+from database.engine import Value
 
 _KEYS_PER_UNIT = 50
 _VALUES_PER_STEP = 20
@@ -42,12 +43,13 @@ class RotationInterrupted(Exception):
 @dataclass(frozen=True, slots=True)
 class _ResumePoint:
     """Where emptying retired keys continues: at this key or the next one, with the values of this
-    kind after this id."""
+    kind after this one."""
 
     key_id: int
     kind: int = 0
     """Index in `SEALED_KINDS`; after the last kind, the key itself is next."""
-    value_id: int = 0
+    after: tuple[Value, ...] | None = None
+    """The position of a value; `None` before the first."""
 
 
 class KeyRotation(UseCases):
@@ -245,7 +247,8 @@ class KeyRotation(UseCases):
         kind = SEALED_KINDS[at.kind]
         if kind.guarded is None:
             return await self._move_versions(repositories, key, at, deadline)
-        values = await repositories.sealed.under(kind, key.id, at.value_id, _VALUES_PER_STEP)
+        of = (key.id, key.project_id)
+        values = await repositories.sealed.under(kind, of, at.after, _VALUES_PER_STEP)
         if not values:
             return _ResumePoint(key.id, at.kind + 1)
         # A value's project exists, so a key can be made for it.
@@ -261,7 +264,7 @@ class KeyRotation(UseCases):
             if sealed is not None:
                 await repositories.sealed.move(kind, value, new_key.id, sealed)
                 events.append(_reencrypted(kind.guarded, value))
-            at = _ResumePoint(key.id, at.kind, value.id)
+            at = _ResumePoint(key.id, at.kind, kind.position(value))
             if time.monotonic() > deadline:
                 break
         await self.kit.audit.record_all(repositories, events)
@@ -270,14 +273,16 @@ class KeyRotation(UseCases):
     async def _move_versions(
         self, repositories: Repositories, key: ProjectKey, at: _ResumePoint, deadline: float
     ) -> _ResumePoint:
-        versions = await repositories.secret_versions.under(key.id, at.value_id, _VALUES_PER_STEP)
+        versions = await repositories.secret_versions.under(
+            key.project_id, key.id, at.after or ("", 0), _VALUES_PER_STEP
+        )
         if not versions:
             return _ResumePoint(key.id, at.kind + 1)
         new_key = await self._sealing.current_key(repositories, key.project_id)
-        last_id = await move_versions(
+        last = await move_versions(
             self.kit, repositories, stored_key(key), new_key, versions, deadline
         )
-        return _ResumePoint(key.id, at.kind, last_id)
+        return _ResumePoint(key.id, at.kind, last)
 
     def _sealed_anew(
         self, old: StoredProjectKey, new: StoredProjectKey, kind: SealedKind, value: SealedValue

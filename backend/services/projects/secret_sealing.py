@@ -137,11 +137,10 @@ class SecretSealing:
     ) -> None:
         """Keep the present versions of secrets, given as the values of their genuine rows, before
         others replace them or they are deleted."""
-        mac = self.kit.guard.version_mac
-        await repositories.secret_versions.keep(
-            [(row[0], mac(SECRET_VERSIONS, (*row, deleted_at, None))) for row in rows],  # type: ignore[misc]
-            deleted_at,
-        )
+        end = (deleted_at, None)
+        macs = self.kit.guard.version_macs(SECRET_VERSIONS, [(*row, *end) for row in rows])
+        ids: list[int] = [row[0] for row in rows]  # type: ignore[misc]
+        await repositories.secret_versions.keep(list(zip(ids, macs, strict=True)), deleted_at)
 
     def sealed(
         self, project_key: StoredProjectKey, key: str, version: int, value: SecretStr
