@@ -13,6 +13,7 @@ from rich.text import Text
 
 from backend.cli.common import DataDir, make_files_private
 from backend.cli.failures import CommandFailed, ended_at_once, tell
+from backend.cli.garbage import without_garbage_collection
 from backend.cli.listening import PortInUse, open_sockets, url_of
 from backend.cli.never_waiting import never_waiting
 from backend.cli.process_limits import forbid_core_dumps
@@ -66,7 +67,8 @@ def _serve(host: str | None, port: int | None, data_dir: str | None) -> None:
         sockets = _open_sockets(settings)
         url = url_of(settings.host, sockets)
         # The web framework takes longer to import than all other commands take to run.
-        from backend.cli.server import run_server  # noqa: PLC0415
+        with without_garbage_collection():
+            from backend.cli.server import run_server  # noqa: PLC0415
 
     # Otherwise a signal that Python can't handle would end the process silently, such as SIGBUS
     # after the log's index was truncated.

@@ -22,8 +22,12 @@ _ESCAPE: Final = re.compile(
     r"""
     # Colours and the like, which are inside of words, and the rest of one that was cut off.
       (?: \x1b\[ | \x9b ) [0-?]*+ [\ -/]*+ (?P<final> [@-~] )?
-    # A string, such as a title or the address of a link, with its end.
-    | \x1b [\]PX^_] [^\x07\x1b\x9c\0]*+ (?: \x07 | \x9c | \x1b\\ )
+    # A title or the address of a link, with its end on the same line: what was cut off must not
+    # hide the lines up to another end. Their forms of one byte are letters in text that was read
+    # in a wrong encoding.
+    | \x1b \] [^\x07\x1b\x9c\0\n\r]*+ (?: \x07 | \x9c | \x1b\\ )
+    # Another string, such as an image, with its end.
+    | \x1b [PX^_] [^\x07\x1b\x9c\0]*+ (?: \x07 | \x9c | \x1b\\ )
     # The choice of a character set.
     | \x1b [\ -/]++ [0-~]?
     | \x1b (?P<simple> [0-~] )?

@@ -157,6 +157,11 @@ class Query:
         if skipped:
             self._tail += f" OFFSET {skipped:d}"
 
+    @property
+    def parts(self) -> int:
+        """The number of SELECTs that are merged: see `branch`."""
+        return prod(len(values) for _, values in self._branches)
+
     def until(self, columns: Sequence[str], last: Position, *, descending: bool) -> None:
         """Add the condition that a row is not behind `last` in the order of `columns`."""
         self._compare(columns, ">=" if descending else "<=", last)

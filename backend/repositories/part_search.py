@@ -22,6 +22,14 @@ SOME_ROWS = 2_000
 """So many rows are read rather than a part of the list that will hardly fill the page."""
 COUNTED_ROWS = 20_000
 """The index is counted up to this number, in about two milliseconds."""
+SPREAD = 4
+"""The part of a list that should fill a page is taken to be so many times as long."""
+ROW_COST = 3.0
+"""Microseconds for reading a row, which is rarely near the one before it."""
+ENTRY_COST = 0.3
+"""Microseconds for the next entry of the list's index, with a look at what the index has of it."""
+CANDIDATE_COST = 0.25
+"""Microseconds for finding and noting a candidate, for each part of the list that has rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,22 +126,65 @@ class PartSearch:
         in_order = self._found_in_order(found)
         if in_order is not None and not self.listed.is_filtered:
             return await fetch(in_order)
-        if found.matching is not None and await self._is_rather_rare(found, few):
+        if in_order is None:
+            return await self._cheapest(found, fetch)
+        if await self._is_rather_rare(found, few):
             return await fetch(self._found(found))
         page = await self._walk(FEW_ROWS, fetch)
-        if page is not None:
-            return page
-        if in_order is not None:
-            return await fetch(in_order)
-        count = await self._count(found, COUNTED_ROWS)
-        # If these rows are spread evenly, the list has one in this many.
-        every = self.state.indexed_id / max(count, 1)
-        if 2 * (self.listed.order.limit + 1) * every <= count:
-            # If they are not, the walk is in vain, and costs as much as reading them.
-            page = await self._walk(count, fetch)
+        return page if page is not None else await fetch(in_order)
+
+    async def _cheapest(self, found: Candidates, fetch: Fetch[P]) -> P:
+        """The page in the way that should cost least: reading all candidates, or reading the list
+        in its order, whose rows are compared with the text or looked up in the candidates."""
+        if found.matching is None:
+            # Of short parts, many are so common that it would be in vain to count.
+            page = await self._walk(FEW_ROWS, fetch)
             if page is not None:
                 return page
-        return await fetch(self._found(found))
+        count, is_counted = await self._estimate(found)
+        reading = ROW_COST * count
+        # If the candidates are spread evenly, this many rows of the list have enough for the page.
+        rows = (self.listed.order.limit + 1) * self.state.indexed_id / max(count, 1)
+        query, cost = self._cheaper(found, rows, count if is_counted else None)
+        if cost < reading:
+            # Names begin with words, so the spread is uneven. The end of merged parts costs more.
+            spread = SPREAD if query.parts == 1 else SPREAD / 2
+            page = await self._walk(max(FEW_ROWS, round(spread * rows)), fetch, query)
+            if page is not None:
+                return page
+        query, cost = self._cheaper(found, self.state.newest_id, count if is_counted else None)
+        return await fetch(query if is_counted and cost < reading else self._found(found))
+
+    def _cheaper(self, found: Candidates, rows: float, count: int | None) -> tuple[Query, float]:
+        """The cheaper way to read this many rows of the list in its order, and what it costs, with
+        `count` candidates; `None` for too many to look up rows in them."""
+        listed = list_query(self.listed)
+        comparing = rows * ROW_COST
+        if count is None:
+            return listed, comparing
+        looking_up = rows * ENTRY_COST + count * CANDIDATE_COST * listed.parts
+        if comparing <= looking_up:
+            return listed, comparing
+        return self._looked_up(found), looking_up
+
+    async def _estimate(self, found: Candidates) -> tuple[int, bool]:
+        """About how many candidates there are, and whether there are no more by far. The index is
+        counted as far as it is cheap. The ids of the others are taken to be as close together."""
+        if found.matching is None:
+            # The index does not find them in the order of their ids.
+            count = await self._count(found, COUNTED_ROWS)
+            return count, count < COUNTED_ROWS
+        row = await self.db.fetch_one(
+            "SELECT count(*) AS found, max(found_id) AS last"
+            f" FROM ({found.ids} ORDER BY found_id LIMIT ?) AS f",
+            (*found.params, SOME_ROWS),
+        )
+        if row is None:
+            return 0, True
+        count = int(row["found"])
+        if count == SOME_ROWS:
+            count = max(count, round(count * self.state.indexed_id / int(row["last"])))
+        return count, True
 
     async def _is_rather_rare(self, found: Candidates, few: int) -> bool:
         """Whether it costs less to read all candidates than to look for them in the list. Each of
@@ -168,16 +219,27 @@ class PartSearch:
         query.until(order.columns, tuple(last), descending=order.descending)
         return query
 
-    async def _walk(self, rows: int, fetch: Fetch[P]) -> P | None:
-        """The page, if it is filled by what is found among this many rows of the list in its order,
-        or the list has no more rows; `None` otherwise."""
+    async def _walk(self, rows: int, fetch: Fetch[P], query: Query | None = None) -> P | None:
+        """The page, if it is filled by what `query`, or else the list, finds among this many rows
+        of the list in its order, or the list has no more rows; `None` otherwise."""
         order = self.listed.order
         end = await self._position_of(rows)
-        query = list_query(self.listed)
+        query = query or list_query(self.listed)
         if end is not None:
             query.until(order.columns, end, descending=order.descending)
         page = await fetch(query)
         return page if end is None or page.next_position is not None else None
+
+    def _looked_up(self, found: Candidates) -> Query:
+        """The list in its order, of which only candidates and what is not indexed are read."""
+        query = list_query(self.listed)
+        id = unindexed(f"{self.listed.table}.id")
+        query.where(
+            f"({id} > ? OR {id} IN (SELECT found_id FROM ({found.ids}) AS f))",
+            self.state.indexed_id,
+            *found.params,
+        )
+        return query
 
     def _found(self, found: Candidates) -> Query:
         """All candidates, and what is not indexed, sorted."""

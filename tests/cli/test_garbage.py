@@ -1,11 +1,12 @@
 """The server's garbage collection."""
 
+import contextlib
 import gc
 import weakref
 
 import pytest
 
-from backend.cli.garbage import THRESHOLDS, tuned_garbage_collection
+from backend.cli.garbage import THRESHOLDS, tuned_garbage_collection, without_garbage_collection
 
 
 class _Node:
@@ -35,3 +36,16 @@ def test_afterwards_everything_is_as_before() -> None:
         raise KeyError
     assert gc.get_threshold() == before
     assert gc.get_freeze_count() == 0
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_collection_is_as_before_after_imports_without_it(*, enabled: bool) -> None:
+    before = gc.isenabled()
+    (gc.enable if enabled else gc.disable)()
+    try:
+        with contextlib.suppress(ImportError), without_garbage_collection():
+            assert not gc.isenabled()
+            raise ImportError
+        assert gc.isenabled() is enabled
+    finally:
+        (gc.enable if before else gc.disable)()

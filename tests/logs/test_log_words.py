@@ -84,6 +84,16 @@ EXAMPLES = settings(max_examples=150, deadline=None)
         ("text\x1b[38;5", "text"),
         ("\x1b]0;cut off", "0 cut off"),
         ("\x1b\x1b[1mtext", "text"),
+        # Nor does it hide later lines, up to an end that belongs to another sequence.
+        ("\x1b]0;cut\nERROR disk full\a", "0 cut error disk full"),
+        ("\x1b]8;;https://a.b\r\nERROR\x1b\\", "8 https a b error"),
+        ("\x1bPq#0\n#1\x1b\\text", "text"),
+        # UTF-8 that was read as another encoding has such bytes for quotation marks.
+        ("\xe2\x80\x9d disk \xe2\x80\x9c full \xe2\x80\x9d", "a disk a full a"),
+        # Directions, joiners and marks take no word along.
+        ("\u202eERROR\u202c \u2066disk\u2069 \ufefffull", "error disk full"),
+        ("می\u200cخواهم a\u034fb a\u20dd", "می خواهم ab a"),  # noqa: RUF001
+        ("🏴\U000e0067\U000e0062\U000e007f #️⃣ 3️⃣ ☎\ufe0e", "🏴 3 ☎"),
         # What no encoder takes.
         ("a\ud800b", "a b"),
     ],

@@ -73,7 +73,7 @@ def visible(text: str) -> str:
                 if (at := rest.find(stop, 2)) >= 0
             ]
             stop = min(stops, default=None)
-            closed = stop is not None and "\x1b" not in rest[2 : stop[0]]
+            closed = stop is not None and not set("\x1b\r\n") & set(rest[2 : stop[0]])
             rest = rest[stop[1] :] if stop is not None and closed else rest[2:]
         elif rest[1:2] == "(":
             rest = rest[3:]

@@ -242,7 +242,8 @@ async def test_a_search_walks_its_list_in_order_until_the_page_is_full(
     indexed: Repositories, explaining: Explaining, sort: str
 ) -> None:
     for statuses, owner, text in itertools.product(STATUSES, (None, "o1"), ("p", "o1/r")):
-        if sort.endswith("created_at") and not statuses and owner is None and len(text) > 2:
+        in_order_of_ids = sort.endswith("created_at")
+        if len(text) > 2 and not (in_order_of_ids and (statuses or owner is not None)):
             continue
         filter = ProjectFilter(statuses=statuses, owner=owner, text=text)
         plans = await searching(indexed, explaining, filter, sort)
@@ -254,6 +255,27 @@ async def test_a_search_walks_its_list_in_order_until_the_page_is_full(
                     continue
                 # It walks the list's index, without a sort, from the page's beginning to the last
                 # row that it may read.
+                assert " INDEX projects_" in step
+                assert "TEMP B-TREE" not in step
+
+
+@pytest.mark.usefixtures("few")
+@pytest.mark.parametrize("sort", [sort for sort in SORTS if not sort.endswith("created_at")])
+async def test_a_list_is_looked_up_in_the_candidates_in_its_order(
+    indexed: Repositories, explaining: Explaining, monkeypatch: pytest.MonkeyPatch, sort: str
+) -> None:
+    for name in ("ENTRY_COST", "CANDIDATE_COST"):
+        monkeypatch.setattr(part_search, name, 0)
+    for statuses, owner in itertools.product(STATUSES, (None, "o1")):
+        filter = ProjectFilter(statuses=statuses, owner=owner, text="o1/r")
+        plans = await searching(indexed, explaining, filter, sort)
+        looked_up = [plan for plan in plans if any("LIST SUBQUERY" in step for step in plan)]
+        assert len(looked_up) >= 2
+        for plan in looked_up:
+            for step in plan:
+                if step in MERGING or virtual(step) or "SUBQUERY" in step:
+                    continue
+                # The list's index, without a sort, whatever the number of candidates.
                 assert " INDEX projects_" in step
                 assert "TEMP B-TREE" not in step
 
