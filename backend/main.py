@@ -58,7 +58,12 @@ def _new_state(settings: Settings, *, keeps: bool) -> AppState:
         streams=streams,
         waits=Waits(lambda: len(streams)),
         # Only other clients would notice how long a larger batch takes.
-        queues={kind: FairQueue(slots, queue_seconds, alone=2 * slots) for kind in Queue},
+        queues={
+            Queue.READING: FairQueue(slots, queue_seconds, alone=2 * slots),
+            Queue.WRITING: FairQueue(slots, queue_seconds, alone=2 * slots),
+            # Files are read on a thread, where a second one would only make the first slower.
+            Queue.FILES: FairQueue(1, queue_seconds),
+        },
     )
 
 

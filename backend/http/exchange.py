@@ -144,7 +144,8 @@ class Exchange:
         if size <= self._max_body_bytes:
             return False
         # The route's limit is looked up only here, so that small bodies cost nothing extra.
-        limit = self._body_limits.of(self.method, self.scope["path"])
+        declared = self.headers.get(b"content-type", b"")
+        limit = self._body_limits.of(self.method, self.scope["path"], declared)
         self._max_body_bytes = max(self._max_body_bytes, limit)
         return size > self._max_body_bytes
 

@@ -23,6 +23,7 @@ from backend.http.conditional import Tagging, conditional
 from backend.http.fast_path.direct_call import DirectCall, Handler, application, is_ordinary
 from backend.http.idempotency import answering_once, with_key_once
 from backend.http.kept_answers import OFFER, Offer
+from backend.http.other_bodies import or_other_body
 from backend.http.refused_reveals import Work, recording_refusals
 from backend.http.request_head import read_head
 from backend.http.route_policy import ANY_TOKEN, OPEN, Policies, Queue, RoutePolicy
@@ -127,17 +128,13 @@ class GuardedRoute(APIRoute):
             return _with_query(handle, check_query)
         recognise = _recognise_on_loopback if policy.is_open_on_loopback else authenticate
         work = self._work(in_its_class(handle, policy, query.names))
+        take_body = _taking_body(work, policy, required=required)
 
         async def checked(request: Request, principal: Principal) -> Response:
             if scope is not ANY_TOKEN:
                 principal.require(scope, or_scopes)
             check_query(request)
-            if has_arrived(request):
-                use_body(request, required=required)
-            else:
-                await read_body(request, principal, required=required)
-            # The slot is taken only now, so that a slowly arriving body holds none.
-            return await work(request, principal)
+            return await take_body(request, principal)
 
         reveals = scope is Scope.SECRETS_REVEAL
         all_work: Work = recording_refusals(checked) if reveals else checked
@@ -259,6 +256,21 @@ def _with_body(handle: Handler, *, required: bool) -> Handler:
         return await handle(request)
 
     return checked
+
+
+def _taking_body(work: Work, policy: RoutePolicy, *, required: bool | None) -> Work:
+    """The work once the body has come. A slot is taken only then, so that a slowly arriving body
+    holds none."""
+
+    async def take_json(request: Request, principal: Principal) -> Response:
+        if has_arrived(request):
+            use_body(request, required=required)
+        else:
+            await read_body(request, principal, required=required)
+        return await work(request, principal)
+
+    other = policy.other_body
+    return take_json if other is None else or_other_body(work, other, take_json)
 
 
 def _ignore(_: Request) -> None:

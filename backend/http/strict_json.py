@@ -77,16 +77,25 @@ def _refusal(text: str, code: str, detail: str, stop: int | None = None) -> Malf
 
 def check_content_type(request: Request) -> None:
     """Raises `UnsupportedMediaType` unless the body is declared as JSON, and is not compressed."""
-    headers = headers_of(request.scope)
-    codings = headers.get(b"content-encoding")
+    refuse_coding(request)
+    declared = headers_of(request.scope).get(b"content-type", b"").decode("latin-1")
+    if not is_json(declared):
+        raise UnsupportedMediaType("send the body with Content-Type: application/json")
+
+
+def is_json(content_type: str) -> bool:
+    """Whether a body with this `Content-Type` is declared as JSON."""
+    if content_type == "application/json":
+        return True
+    media_type = content_type.partition(";")[0].strip().lower()
+    return media_type == "application/json" or _OTHER_JSON.fullmatch(media_type) is not None
+
+
+def refuse_coding(request: Request) -> None:
+    """Raises `UnsupportedEncoding` for a compressed body."""
+    codings = headers_of(request.scope).get(b"content-encoding")
     if codings and not _NO_CODING.fullmatch(codings.decode("latin-1")):
         raise UnsupportedEncoding
-    declared = headers.get(b"content-type", b"").decode("latin-1")
-    if declared == "application/json":
-        return
-    media_type = declared.partition(";")[0].strip().lower()
-    if media_type != "application/json" and not _OTHER_JSON.fullmatch(media_type):
-        raise UnsupportedMediaType("send the body with Content-Type: application/json")
 
 
 def read_json(request: Request, body: bytes, *, required: bool = True) -> None:
