@@ -619,6 +619,11 @@ class TestResult(ChangingDBModel):
     agent_run_id: int
     test_type: str
     test_name: str
+    attempt: int = Field(description="1 for the test's first attempt in the run.")
+    flaky: bool = Field(
+        description="Whether this last attempt passed, and an earlier one failed. False for "
+        "attempts that others followed."
+    )
     status: TestStatus
     duration_seconds: float | None
     result_data: JsonObject | None

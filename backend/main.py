@@ -25,6 +25,7 @@ from backend.http.route_policy import Queue
 from backend.http.sessions import SessionCookies
 from backend.http.state import AppState, state_of
 from backend.http.streams.streams import Streams
+from backend.http.waiting.waits import Waits
 from backend.observability.log import get_logger
 from backend.observability.log_output import drain_outputs
 from backend.routes import POLICIES, ROUTERS
@@ -39,6 +40,7 @@ logger = get_logger("strongroom")
 
 def _new_state(settings: Settings, *, keeps: bool) -> AppState:
     own_origin = OwnOrigin(settings.public_url, settings.cors_origins)
+    streams = Streams(settings.max_streams)
     slots, queue_seconds = settings.max_concurrent_requests, settings.db_queue_timeout_seconds
     return AppState(
         settings=settings,
@@ -54,9 +56,15 @@ def _new_state(settings: Settings, *, keeps: bool) -> AppState:
             failed_per_minute=settings.failed_attempts_per_minute,
         ),
         kept=KeptAnswers(POLICIES if keeps else {}),
-        streams=Streams(settings.max_streams),
+        streams=streams,
+        waits=Waits(lambda: len(streams)),
         # Only other clients would notice how long a larger batch takes.
-        queues={kind: FairQueue(slots, queue_seconds, alone=2 * slots) for kind in Queue},
+        queues={
+            Queue.READING: FairQueue(slots, queue_seconds, alone=2 * slots),
+            Queue.WRITING: FairQueue(slots, queue_seconds, alone=2 * slots),
+            # Files are read on a thread, where a second one would only make the first slower.
+            Queue.FILES: FairQueue(1, queue_seconds),
+        },
     )
 
 
@@ -125,6 +133,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         poisoned.remove_done_callback(_end_process)
         state.kept.stop()
         state.streams.stop()
+        state.waits.stop()
         await runtime.stop()
 
 

@@ -84,6 +84,22 @@ TITLES = {
     "streams.health.p50": "/health beside 2,000 streams and these creates, P50 ms",
     "streams.health.p99": "/health beside them, P99 ms",
     "streams.kib_each": "memory of a stream, KiB",
+    **{
+        f"streams.waits.{name}.{field}": f"{what}, {title}"
+        for name, what in (
+            ("read", "from a change to the answer of a GET that waits for it"),
+            ("claim", "from a new run to the answer of a claim that waits for it"),
+        )
+        for field, title in (
+            ("p50", "P50 ms"),
+            ("p99", "P99 ms"),
+            ("behind", "P99 ms after the answer to the change"),
+        )
+    },
+    "streams.waits.idle.without": "an idle server, % of a processor",
+    "streams.waits.idle.with": "the same with 1,000 requests that wait, % of a processor",
+    "streams.waits.same.asked": "500 requests follow one resource, queries for each change",
+    "streams.waits.same.last": "from such a change until all of them have their answer, ms",
     "memory.requests.few.count": "requests of every kind, the fewer",
     "memory.requests.few.mib": "resident after the fewer, MiB",
     "memory.requests.many.count": "requests of every kind, the more",

@@ -1,4 +1,5 @@
-"""Streams of events: how late they are, what they cost writes and other requests, and their memory.
+"""Streams of events, and requests that wait: how late they are, what they cost writes and other
+requests, and their memory.
 
 One program holds all streams, so that with 2,000 of them it also takes a processor.
 """
@@ -13,7 +14,7 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
 
-from bench import wrk
+from bench import waits, wrk
 from bench.client import Client, seed
 from bench.contestants import BY_NAME
 from bench.goals import CONNECTIONS
@@ -36,6 +37,7 @@ FIGURES = (
     "streams.health.p99",
     "streams.kib_each",
     *(f"streams.creates.{name}" for name in ("without", "with")),
+    *(f"streams.{name}" for name in waits.FIGURES),
 )
 
 
@@ -49,13 +51,22 @@ def measure(options: Options, folder: Path, results: Results) -> None:
             token = strongroom.token(data_dir)
             with Client(server.port, token) as client:
                 seed(client)
-            asyncio.run(_measure(server, token, options.seconds, many, results))
+            asyncio.run(_measure(server, token, options, many, results))
 
 
-async def _measure(server: Server, token: str, seconds: float, many: int, results: Results) -> None:
+async def _measure(
+    server: Server, token: str, options: Options, many: int, results: Results
+) -> None:
+    seconds = options.seconds
+
     def add(name: str, value: float) -> None:
         results.figures.setdefault(f"streams.{name}", []).append(value)
 
+    def add_wait(name: str, value: float) -> None:
+        add(f"waits.{name}", value)
+
+    # First, while the database is small and nothing waits to be indexed.
+    await waits.measure(server, token, seconds, add_wait, quick=options.quick)
     creates = wrk.Requests("create", token, PROJECTS)
 
     async def created() -> float:

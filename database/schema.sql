@@ -528,11 +528,23 @@ CREATE INDEX system_logs_run ON system_logs (agent_run_id, id) WHERE agent_run_i
 
 CREATE INDEX system_logs_warning ON system_logs (id) WHERE level_no >= 30;
 
+CREATE TABLE test_result_files (
+    id INTEGER PRIMARY KEY,
+    agent_run_id INTEGER NOT NULL REFERENCES agent_runs (id) ON DELETE CASCADE,
+    digest BLOB NOT NULL CHECK (length(digest) = 32),
+    created_at TEXT NOT NULL CHECK (created_at LIKE '____-__-__T__:__:__.______Z'),
+    UNIQUE (agent_run_id, digest)
+) STRICT;
+
 CREATE TABLE test_results (
     id INTEGER PRIMARY KEY,
     agent_run_id INTEGER NOT NULL REFERENCES agent_runs (id) ON DELETE CASCADE,
     test_type TEXT NOT NULL CHECK (length(test_type) BETWEEN 1 AND 100),
     test_name TEXT NOT NULL CHECK (length(test_name) BETWEEN 1 AND 500),
+    attempt INTEGER NOT NULL DEFAULT 1 CHECK (attempt >= 1),
+    is_last INTEGER NOT NULL DEFAULT 1 CHECK (is_last IN (0, 1)),
+    flaky INTEGER NOT NULL DEFAULT 0
+        CHECK (flaky IN (0, 1) AND (flaky = 0 OR (is_last = 1 AND status = 'passed'))),
     status TEXT NOT NULL
         CHECK (status IN ('pending', 'running', 'passed', 'failed', 'skipped', 'error')),
     duration_seconds REAL CHECK (duration_seconds >= 0),
@@ -541,17 +553,23 @@ CREATE TABLE test_results (
     screenshot_path TEXT CHECK (length(screenshot_path) <= 4096),
     log_path TEXT CHECK (length(log_path) <= 4096),
     created_at TEXT NOT NULL CHECK (created_at LIKE '____-__-__T__:__:__.______Z'),
-    updated_at TEXT NOT NULL CHECK (updated_at LIKE '____-__-__T__:__:__.______Z'),
-    UNIQUE (agent_run_id, test_type, test_name)
+    updated_at TEXT NOT NULL CHECK (updated_at LIKE '____-__-__T__:__:__.______Z')
 ) STRICT;
 
-CREATE INDEX test_results_run ON test_results (agent_run_id, id);
+CREATE UNIQUE INDEX test_results_earlier
+    ON test_results (agent_run_id, test_type, test_name, attempt) WHERE is_last = 0;
 
-CREATE INDEX test_results_run_name ON test_results (agent_run_id, test_name, test_type);
+CREATE UNIQUE INDEX test_results_last ON test_results (agent_run_id, test_type, test_name)
+    WHERE is_last = 1;
 
-CREATE INDEX test_results_run_status ON test_results (agent_run_id, status, id);
+CREATE INDEX test_results_run ON test_results (agent_run_id, is_last, id);
 
-CREATE INDEX test_results_run_type ON test_results (agent_run_id, test_type, id);
+CREATE INDEX test_results_run_name
+    ON test_results (agent_run_id, is_last, test_name, test_type);
+
+CREATE INDEX test_results_run_status ON test_results (agent_run_id, is_last, status, id);
+
+CREATE INDEX test_results_run_type ON test_results (agent_run_id, is_last, test_type, id);
 
 CREATE TABLE webhook_deliveries (
     id INTEGER PRIMARY KEY AUTOINCREMENT,

@@ -42,6 +42,7 @@ class Server(uvicorn.Server):
         self._connections = connections
         state = state_of(app)
         state.streams.fit(connections.limit)
+        state.waits.fit(connections.limit)
         state.metrics.connections = connections.seen
         connections.last_answers.cross_origin = state.cross_origin
         super().__init__(
@@ -72,8 +73,11 @@ class Server(uvicorn.Server):
         self._on_started()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """End the streams, which would use up the time that requests have, and then the server."""
-        state_of(self._app).streams.stop()
+        """End the streams and the waits, which would use up the time that requests have, and then
+        the server."""
+        state = state_of(self._app)
+        state.streams.stop()
+        state.waits.stop()
         await super().shutdown(sockets)
 
     async def on_tick(self, counter: int) -> bool:

@@ -22,13 +22,12 @@ from backend.errors import (
 )
 from backend.http.fast_path.direct_call import Handler
 from backend.http.request_head import headers_of
-from backend.http.route_policy import Lines
+from backend.http.route_policy import Lines, media_type_of
 from backend.http.state import state_of
 from backend.http.strict_json import (
     JSON,
     check_media_type,
     content_codings,
-    media_type,
     parse_json,
     parse_quickly,
     read_checked,
@@ -55,7 +54,7 @@ def read_bulk(request: Request, body: bytes, lines: Lines, *, required: bool = T
     `MalformedJson`, and `ValidationFailed` for too many lines.
     """
     headers = headers_of(request.scope)
-    codings, kind = content_codings(headers), media_type(headers)
+    codings, kind = content_codings(headers), media_type_of(headers.get(b"content-type", b""))
     if not codings and kind != NDJSON:
         read_json(request, body, required=required, others=(NDJSON,))
         return

@@ -49,6 +49,11 @@ class Tagging:
     left_out: re.Pattern[bytes] | None = None
     """What does not count as content."""
 
+    @property
+    def has_tag(self) -> bool:
+        """Whether the answers have a tag."""
+        return self.is_versioned or self.is_content
+
     @classmethod
     def of(cls, route: APIRoute, policy: RoutePolicy) -> Self:
         """The tagging of a route. Raises `TypeError` if the version of its answer can't be read."""

@@ -31,6 +31,7 @@ from backend.http.state import AppState
 from backend.http.streams.answer import StreamAnswer
 from backend.http.trusted_hosts import UNTRUSTED_HOST, TrustedHosts
 from backend.http.trusted_proxies import TrustedProxies
+from backend.http.waiting.waiter import WAITED
 from backend.http.whole_requests import AnswerLines, WholeRequest
 from backend.observability.log import Access, get_logger, log_access
 from backend.observability.request_ids import enter_request, leave_request
@@ -223,9 +224,10 @@ class Edge:
 
     def _finish(self, exchange: Exchange, *, together: bool) -> None:
         """Measure and log the request, `together` with others of this turn of the event loop."""
-        # A stream is measured as if it had ended when it began.
+        # A stream is measured as if it had ended when it began, and the time in which a request
+        # waited for changes says nothing about the service.
         ended = exchange.scope.get(OPENED_AT) or time.perf_counter()
-        seconds = ended - exchange.began
+        seconds = ended - exchange.began - exchange.scope.get(WAITED, 0.0)
         route = exchange.scope.get("route")
         # The template, never the path, which may contain a value that must stay private.
         template = getattr(route, "path_format", "-")

@@ -64,7 +64,7 @@ def _others(*own: bytes) -> tuple[tuple[bytes, bytes], ...]:
     return tuple(header for header in SECURITY_HEADERS if header[0] not in own)
 
 
-_VARIES = (b"vary", b"Accept-Encoding")
+VARIES = (b"vary", b"Accept-Encoding")
 
 
 class Exchange:
@@ -144,7 +144,8 @@ class Exchange:
         if size <= self._max_body_bytes:
             return False
         # The route's limit is looked up only here, so that small bodies cost nothing extra.
-        limit = self._body_limits.of(self.method, self.scope["path"])
+        declared = self.headers.get(b"content-type", b"")
+        limit = self._body_limits.of(self.method, self.scope["path"], declared)
         self._max_body_bytes = max(self._max_body_bytes, limit)
         return size > self._max_body_bytes
 
@@ -208,7 +209,7 @@ class Exchange:
             added += self._cross_origin.headers(self.headers.get(b"origin"))
         if has_304:
             if is_compressed:
-                added.append(_VARIES)
+                added.append(VARIES)
             sent = lines.not_modified(answer, request.server_headers, added, last_headers)
         else:
             sent = lines.whole(answer, request.server_headers, added, last_headers)

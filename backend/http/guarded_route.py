@@ -24,6 +24,7 @@ from backend.http.conditional import Tagging, conditional
 from backend.http.fast_path.direct_call import DirectCall, Handler, application, is_ordinary
 from backend.http.idempotency import answering_once, with_key_once
 from backend.http.kept_answers import OFFER, Offer
+from backend.http.other_bodies import or_other_body
 from backend.http.refused_reveals import Work, recording_refusals
 from backend.http.request_head import read_head
 from backend.http.route_policy import ANY_TOKEN, OPEN, Policies, Queue, RoutePolicy
@@ -38,6 +39,7 @@ from backend.http.token_checks import (
     use_body,
     valid_to_the_end,
 )
+from backend.http.waiting import work as waiting
 from backend.services.database_service import DatabaseService
 from backend.services.principal import (
     EVERYBODY,
@@ -119,7 +121,6 @@ class GuardedRoute(APIRoute):
         query = StrictQuery.of(self.dependant)
         check_query = _ignore if policy.is_probe else query.check
         body = self.body_field
-        lines = policy.lines
         or_scopes = policy.or_scopes
         required = body.field_info.is_required() if body is not None else None
         if scope is OPEN:
@@ -128,17 +129,13 @@ class GuardedRoute(APIRoute):
             return _with_query(handle, check_query)
         recognise = _recognise_on_loopback if policy.is_open_on_loopback else authenticate
         work = self._work(in_its_class(handle, policy, query.names))
+        take_body = _taking_body(work, policy, required=required)
 
         async def checked(request: Request, principal: Principal) -> Response:
             if scope is not ANY_TOKEN:
                 principal.require(scope, or_scopes)
             check_query(request)
-            if has_arrived(request):
-                use_body(request, required=required, lines=lines)
-            else:
-                await read_body(request, principal, required=required, lines=lines)
-            # The slot is taken only now, so that a slowly arriving body holds none.
-            return await work(request, principal)
+            return await take_body(request, principal)
 
         reveals = scope is Scope.SECRETS_REVEAL
         all_work: Work = recording_refusals(checked) if reveals else checked
@@ -161,10 +158,14 @@ class GuardedRoute(APIRoute):
         handle = conditional(handle, self.tagging)
         work = _in_its_turn(_offered(handle, policy, self.path_format), policy)
         method, template = self.key
+        if method == "GET" and self.tagging.has_tag:
+            return waiting.reading(work, policy, template)
         how = policy.idempotency(method)
         if how is None or scope is OPEN:
             return work
         once = _in_its_turn(answering_once(handle, how), policy)
+        if policy.claims:
+            work, once = waiting.claiming(work), waiting.claiming(once)
         return with_key_once(work, once, route=f"{method} {template}", scope=scope)
 
 
@@ -256,6 +257,22 @@ def _with_body(handle: Handler, *, required: bool) -> Handler:
         return await handle(request)
 
     return checked
+
+
+def _taking_body(work: Work, policy: RoutePolicy, *, required: bool | None) -> Work:
+    """The work once the body has come. A slot is taken only then, so that a slowly arriving body
+    holds none."""
+    lines = policy.lines
+
+    async def take_json(request: Request, principal: Principal) -> Response:
+        if has_arrived(request):
+            use_body(request, required=required, lines=lines)
+        else:
+            await read_body(request, principal, required=required, lines=lines)
+        return await work(request, principal)
+
+    other = policy.other_body
+    return take_json if other is None else or_other_body(work, other, take_json)
 
 
 def _ignore(_: Request) -> None:

@@ -20,6 +20,7 @@ from backend.http.kept_answers import Audiences, KeptAnswer, RawHeaders, header_
 from backend.http.kept_turns import KeptTurns
 from backend.http.request_head import Headers, are_plain, read_head
 from backend.http.state import AppState
+from backend.http.waiting.preference import PREFER
 from backend.http.whole_requests import AnswerLines
 from backend.observability.log import Access, log_access
 from backend.services.principal import Principal
@@ -170,6 +171,8 @@ class KeptPath:
             _may_have_body(headers)
             # Rare for a read, and an error if it does not hold.
             or IF_MATCH in headers
+            # It may have to wait.
+            or (PREFER in headers and IF_NONE_MATCH in headers)
             or not self._admits(scope, headers)
         ):
             return None

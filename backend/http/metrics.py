@@ -19,8 +19,9 @@ from prometheus_client.registry import Collector
 from backend.http.engine_metrics import engine_families
 from backend.http.fair_queue import FairQueue
 from backend.http.inbound_budget import InboundLimits
-from backend.http.streams.stream import Ending
+from backend.http.stream_metrics import by_label, stream_families, wait_families
 from backend.http.streams.streams import Streams
+from backend.http.waiting.waits import Waits
 from backend.observability.log_output import dropped_lines
 from backend.schemas.backups import BackupProgress
 from backend.services.database_service import DatabaseService
@@ -28,7 +29,6 @@ from backend.services.runs.backlog import RunBacklog
 
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _LABELS = ("method", "route", "status")
-_FEEDS = ("events", "logs")
 _REFUSALS = ("headers_too_large", "not_http", "slow", "too_many", "upgrade", "uri_too_long")
 
 
@@ -90,6 +90,7 @@ class Sources:
     queues: Collection[FairQueue]
     inbound: InboundLimits
     streams: Streams
+    waits: Waits
     backlog: RunBacklog | None
     expired_leases: Mapping[str, int]
     refused_tokens: int
@@ -107,6 +108,7 @@ async def metrics_text(
     queues: Collection[FairQueue],
     inbound: InboundLimits,
     streams: Streams,
+    waits: Waits,
     backup: BackupProgress,
 ) -> bytes:
     """The current metrics of the application and its service, as Prometheus text."""
@@ -118,6 +120,7 @@ async def metrics_text(
             queues=queues,
             inbound=inbound,
             streams=streams,
+            waits=waits,
             expired_leases=service.claims.expired_leases,
             refused_tokens=service.unknown_tokens.refused,
             refused_reveals=service.refused_reveals.refused,
@@ -195,7 +198,8 @@ class _ServiceCollector(Collector):
         )
         yield from _runs(sources)
         yield from _deliveries(sources.inbound)
-        yield from _streams(sources.streams)
+        yield from stream_families(sources.streams)
+        yield from wait_families(sources.waits)
         yield from engine_families(sources.stats)
 
 
@@ -225,7 +229,7 @@ def _runs(sources: Sources) -> Iterator[Any]:
             "Agent runs that are not indexed for searches yet, at most.",
             backlog.runs_to_index,
         )
-    yield _by_label(
+    yield by_label(
         "strongroom_leases_expired",
         "Leases that expired, by the outcome of their runs.",
         ("outcome", ("requeued", "failed")),
@@ -234,7 +238,7 @@ def _runs(sources: Sources) -> Iterator[Any]:
 
 
 def _deliveries(inbound: InboundLimits) -> Iterator[Any]:
-    yield _by_label(
+    yield by_label(
         "strongroom_deliveries_refused",
         "Deliveries refused: signature missing or wrong, no memory left, or too slow.",
         ("reason", ("signature", "no_room", "too_slow")),
@@ -245,41 +249,6 @@ def _deliveries(inbound: InboundLimits) -> Iterator[Any]:
         "Delivery bodies being received or stored, in bytes.",
         inbound.used,
     )
-
-
-def _streams(streams: Streams) -> Iterator[Any]:
-    opened, sent = streams.open(), streams.sent()
-    gauge = GaugeMetricFamily("strongroom_streams_open", "Open streams.", labels=("feed",))
-    counter = CounterMetricFamily(
-        "strongroom_stream_entries_sent", "Entries sent in streams.", labels=("feed",)
-    )
-    for feed in _FEEDS:
-        gauge.add_metric((feed,), opened.get(feed, 0))
-        counter.add_metric((feed,), sent.get(feed, 0))
-    yield gauge
-    yield counter
-    yield _by_label(
-        "strongroom_streams_ended",
-        "Streams that ended, by the reason.",
-        ("reason", tuple(Ending)),
-        streams.ended,
-    )
-    yield CounterMetricFamily(
-        "strongroom_streams_refused",
-        "Streams refused because there were too many.",
-        streams.refused,
-    )
-
-
-def _by_label(
-    name: str, text: str, label: tuple[str, tuple[str, ...]], counts: Mapping[str, int]
-) -> CounterMetricFamily:
-    """A counter with a series for each value of the label, including those that are still 0."""
-    label_name, values = label
-    family = CounterMetricFamily(name, text, labels=(label_name,))
-    for value in values:
-        family.add_metric((value,), counts.get(value, 0))
-    return family
 
 
 def _process_registry() -> CollectorRegistry:

@@ -24,7 +24,8 @@ that only answers have (`id`, `project_id`, `created_at`, `updated_at`, `version
 requests, so that what was read can be sent back. `PUT` and `PATCH` change the given fields and
 leave the others. Lists are read page by page: send `next_cursor` as `cursor`, with the same
 filters. A resource with a `version` has it as its `ETag`: send it back as `If-Match` to change only
-what you have seen, and as `If-None-Match` to ask whether something has changed.
+what you have seen, and as `If-None-Match` to ask whether something has changed; with
+`Prefer: wait=30` the answer comes as soon as something has.
 """
 _HEADERS: dict[str, dict[str, Any]] = {
     "RequestId": {
@@ -49,6 +50,11 @@ _HEADERS: dict[str, dict[str, Any]] = {
     "RetryAfterOthers": {
         "description": "With `idempotency_in_progress`: seconds to wait before trying again.",
         "schema": {"type": "integer", "minimum": 1},
+    },
+    "PreferenceApplied": {
+        "description": "How long the server was ready to wait, if it took account of "
+        "`Prefer: wait=N`; only then present.",
+        "schema": {"type": "string", "pattern": "^wait=[0-9]+$", "examples": ["wait=30"]},
     },
     "IdempotencyReplayed": {
         "description": "Whether the answer is that of an earlier request with the same "
@@ -77,6 +83,13 @@ _PARAMETERS: dict[str, dict[str, Any]] = {
         "gets 412 while it is one of these: with `*` it creates, and never replaces.",
         "schema": {"type": "string", "pattern": _TAGS_PATTERN, "examples": ['"v3"', "*"]},
     },
+}
+_PREFER = {
+    "in": "header",
+    "name": "Prefer",
+    "required": False,
+    # Without a pattern: what the server does not understand is ignored.
+    "schema": {"type": "string", "examples": ["wait=30"]},
 }
 _BY_STATUS = {
     "201": ("Location", "Location"),
@@ -120,6 +133,7 @@ def describe(app: FastAPI, policies: Policies) -> None:
                     key = method.upper(), path
                     policy = policies[key]
                     _add_conditions(operation, taggings[key], reads=method == "get")
+                    _add_waiting(operation, policy, taggings[key], reads=method == "get")
                     _complete_operation(operation, policy, reads=method == "get")
                     if policy.idempotency(method.upper()) is not None:
                         _add_idempotency(operation)
@@ -172,6 +186,25 @@ def _add_conditions(operation: dict[str, Any], tagging: Tagging, *, reads: bool)
         parameters = operation.setdefault("parameters", [])
         parameters += [_reference("parameters", name) for name in _PARAMETERS]
         _add_codes(responses, "version_mismatch")
+
+
+def _add_waiting(
+    operation: dict[str, Any], policy: RoutePolicy, tagging: Tagging, *, reads: bool
+) -> None:
+    """Describe `Prefer: wait=N`, and the header of the answers."""
+    if policy.claims:
+        why = "`wait=N` waits up to N seconds for a run, 60 at most, before the answer is 204."
+    elif reads and tagging.has_tag:
+        why = (
+            "With `If-None-Match`, `wait=N` waits up to N seconds, 60 at most, for another answer "
+            "than the one that you have, before the answer is 304."
+        )
+    else:
+        return
+    operation.setdefault("parameters", []).append({**_PREFER, "description": why})
+    for status in operation["responses"].keys() & {"200", "204", "304"}:
+        headers = operation["responses"][status].setdefault("headers", {})
+        headers["Preference-Applied"] = _reference("headers", "PreferenceApplied")
 
 
 def _complete_operation(operation: dict[str, Any], policy: RoutePolicy, *, reads: bool) -> None:

@@ -1,10 +1,10 @@
 """The policy of each route: one row, which stands next to the routes of its resource."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 from backend.services.shown import Shown
 from models import Scope
@@ -16,10 +16,12 @@ __all__ = [
     "BodyLimits",
     "Idempotent",
     "Lines",
+    "OtherBody",
     "Policies",
     "Queue",
     "RoutePolicy",
     "Shown",
+    "media_type_of",
     "paths_of",
     "reads",
     "without_token",
@@ -46,6 +48,8 @@ class Queue(StrEnum):
     READING = "reading"
     """For requests that never wait for a COMMIT, so that a slow disk does not delay them."""
     WRITING = "writing"
+    FILES = "files"
+    """For bodies that are not JSON, before they are read."""
 
 
 class Idempotent(StrEnum):
@@ -69,6 +73,24 @@ class Lines:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OtherBody:
+    """A body that a route takes besides JSON."""
+
+    media_types: tuple[str, ...]
+    """In small letters."""
+    limit: int
+    """The largest such body in bytes, whatever the installation's limit for JSON is."""
+    read: Callable[[bytes, Mapping[str, str]], Any]
+    """Reads a body, with the values of the query that nothing has checked yet. Runs on a thread,
+    and raises `StrongroomError`."""
+
+
+def media_type_of(content_type: bytes) -> str:
+    """The media type in a `Content-Type`, in small letters and without parameters."""
+    return content_type.partition(b";")[0].strip().lower().decode("latin-1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RoutePolicy:
     """The row of a route, which `GuardedRoute`, the edge and the OpenAPI document use."""
 
@@ -81,6 +103,8 @@ class RoutePolicy:
     """The largest body in bytes, if that is more than the installation's limit."""
     lines: Lines | None = None
     """The body may also be NDJSON, and compressed with gzip."""
+    other_body: OtherBody | None = None
+    """What the route takes besides JSON."""
     is_streamed: bool = False
     """The answer continues after the slot was given back, and breaks off when the token ends."""
     shows: Shown | None = None
@@ -105,6 +129,9 @@ class RoutePolicy:
     idempotent: Idempotent | None = Idempotent.WITH_EFFECT
     """What an `Idempotency-Key` does, if the route is a POST that needs a token; `None` if the
     header is ignored."""
+    claims: bool = False
+    """The route gives away what is there, and answers 204 if there is nothing: with
+    `Prefer: wait=N` it waits until there is something."""
     is_probe: bool = False
     """Load balancers and orchestrators call the route by address, and may add any query: the query
     is ignored, and every `Host` is answered."""
@@ -164,6 +191,8 @@ def writes(
     is_conditional: bool = True,
     idempotent: Idempotent | None = Idempotent.WITH_EFFECT,
     lines: Lines | None = None,
+    claims: bool = False,
+    other_body: OtherBody | None = None,
 ) -> RoutePolicy:
     """The row of a route that waits for a COMMIT."""
     return RoutePolicy(
@@ -172,6 +201,8 @@ def writes(
         is_conditional=is_conditional,
         idempotent=idempotent,
         lines=lines,
+        claims=claims,
+        other_body=other_body,
     )
 
 
@@ -190,14 +221,17 @@ class BodyLimits:
 
     def __init__(self, policies: Policies) -> None:
         self._limits = [
-            (method, paths_of(template), policy.body_limit)
+            (method, paths_of(template), policy)
             for (method, template), policy in policies.items()
-            if policy.body_limit
+            if policy.body_limit or policy.other_body
         ]
 
-    def of(self, method: str, path: str) -> int:
-        """The route's own limit in bytes; 0 when it has none."""
-        for own_method, paths, limit in self._limits:
+    def of(self, method: str, path: str, content_type: bytes = b"") -> int:
+        """The route's own limit in bytes for a body of this type; 0 when it has none."""
+        for own_method, paths, policy in self._limits:
             if method == own_method and paths.fullmatch(path):
-                return limit
+                other = policy.other_body
+                if other is not None and media_type_of(content_type) in other.media_types:
+                    return other.limit
+                return policy.body_limit
         return 0

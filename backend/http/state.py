@@ -16,6 +16,7 @@ from backend.http.rate_limits import RequestLimits
 from backend.http.route_policy import Queue
 from backend.http.sessions import SessionCookies
 from backend.http.streams.streams import Streams
+from backend.http.waiting.waits import Waits
 from backend.runtime import Configuration, Runtime
 from backend.services.database_service import DatabaseService
 
@@ -38,6 +39,7 @@ class AppState:
     queues: dict[Queue, FairQueue]
     kept: KeptAnswers
     streams: Streams
+    waits: Waits
     inbound: InboundLimits = field(default_factory=InboundLimits)
     runtime: Runtime | None = None
     """`None` until the lifespan has begun."""

@@ -94,10 +94,22 @@ def _refusal(text: str, code: str, detail: str, stop: int | None = None) -> Malf
 
 def check_content_type(request: Request) -> None:
     """Raises `UnsupportedMediaType` unless the body is declared as JSON, and is not compressed."""
-    headers = headers_of(request.scope)
-    if content_codings(headers):
+    refuse_coding(request)
+    check_media_type(headers_of(request.scope))
+
+
+def is_json(content_type: str) -> bool:
+    """Whether a body with this `Content-Type` is declared as JSON."""
+    if content_type == JSON:
+        return True
+    media_type = content_type.partition(";")[0].strip().lower()
+    return media_type == JSON or _OTHER_JSON.fullmatch(media_type) is not None
+
+
+def refuse_coding(request: Request) -> None:
+    """Raises `UnsupportedEncoding` for a compressed body."""
+    if content_codings(headers_of(request.scope)):
         raise UnsupportedEncoding
-    check_media_type(headers)
 
 
 def content_codings(headers: Headers) -> list[str]:
@@ -109,17 +121,10 @@ def content_codings(headers: Headers) -> list[str]:
     return [name for name in names if name not in ("", "identity")]
 
 
-def media_type(headers: Headers) -> str:
-    """The declared media type without its parameters, in lower case; empty without one."""
-    declared = headers.get(b"content-type", b"").decode("latin-1")
-    return declared if declared == JSON else declared.partition(";")[0].strip().lower()
-
-
 def check_media_type(headers: Headers, *, others: Collection[str] = ()) -> None:
     """Raises `UnsupportedMediaType` unless the body is declared as JSON. Its message also names
     the media types that the route takes besides."""
-    declared = media_type(headers)
-    if declared != JSON and not _OTHER_JSON.fullmatch(declared):
+    if not is_json(headers.get(b"content-type", b"").decode("latin-1")):
         known = " or ".join([JSON, *others])
         raise UnsupportedMediaType(f"send the body with Content-Type: {known}")
 
@@ -136,8 +141,7 @@ def read_json(
         return
     headers = headers_of(request.scope)
     if body or b"content-type" in headers:
-        if content_codings(headers):
-            raise UnsupportedEncoding
+        refuse_coding(request)
         check_media_type(headers, others=others)
     read_checked(request, body)
 

@@ -37,12 +37,18 @@ async def read_body(
     if not has_arrived(request):
         if required is None and not _is_sent(request):
             return
+        await receive_body(request, principal)
+    use_body(request, required=required, lines=lines)
+
+
+async def receive_body(request: Request, principal: Principal | None) -> None:
+    """Receive the request's body, unless it has arrived already, for `use_body`."""
+    if not has_arrived(request):
         # The limit also applies to a body that the route does not use.
         await _receive_body(request)
         # The client may have sent the body slowly, and the token may have ended meanwhile.
         if principal is not None:
             await require_valid(request, principal)
-    use_body(request, required=required, lines=lines)
 
 
 def has_arrived(request: Request) -> bool:

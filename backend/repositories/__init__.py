@@ -27,6 +27,7 @@ from backend.repositories.secret_versions_repository import SecretVersionsReposi
 from backend.repositories.session_repository import SessionRepository
 from backend.repositories.stored_answer_repository import StoredAnswerRepository
 from backend.repositories.system_log_repository import SystemLogRepository
+from backend.repositories.test_attempt_repository import TestAttemptRepository
 from backend.repositories.test_result_repository import TestResultRepository
 from backend.repositories.version_rows import VersionRowsRepository
 from backend.repositories.webhook_delivery_repository import WebhookDeliveryRepository
@@ -80,6 +81,7 @@ class Repositories:
     run_queues = _Table(RunQueueRepository)
     pipeline_states = _Table(PipelineStateRepository)
     test_results = _Table(TestResultRepository)
+    test_attempts = _Table(TestAttemptRepository)
     snapshots = _Table(GrainchainSnapshotRepository)
     webhooks = _Table(WebhookRepository)
     deliveries = _Table(WebhookDeliveryRepository)

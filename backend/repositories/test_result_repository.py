@@ -1,10 +1,8 @@
-"""Test results of runs: one row for each test of a run, however often it is uploaded."""
+"""Test results of runs, as they are read: the last attempt of each test, or all attempts."""
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from backend.repositories.paging import (
     MAX_PAGE_BYTES,
@@ -14,38 +12,13 @@ from backend.repositories.paging import (
     fetch_page,
     json_members,
 )
-from database.base import BaseRepository, Clock, encode, utc_now
+from backend.repositories.test_attempt_repository import ResultKey
+from database.base import BaseRepository, Clock, utc_now
 from database.connection_manager import DatabaseManager
-from database.engine import Row, Value
+from database.engine import Row
 from models import TestResult, TestStatus
 
 _TEST = ("test_type", "test_name")
-_NULLABLE = ("duration_seconds", "result_data", "error_message", "screenshot_path", "log_path")
-_UPLOADED = (*_TEST, "status", *_NULLABLE)
-_INSERTED = ("agent_run_id", *_UPLOADED, "created_at", "updated_at")
-_OF_TEST = slice(1, 1 + len(_TEST))
-"""The place of the test's type and name in a row."""
-_REPLACED = ("status", *_NULLABLE, "updated_at")
-
-# A row that is uploaded again unchanged is not updated. Written out, because SQLite and PostgreSQL
-# share no operator that compares nulls; qualified, because an upsert requires it.
-_DIFFERS = " OR ".join(
-    [
-        "test_results.status <> excluded.status",
-        *(
-            f"test_results.{name} <> excluded.{name}"
-            f" OR (test_results.{name} IS NULL) <> (excluded.{name} IS NULL)"
-            for name in _NULLABLE
-        ),
-    ]
-)
-_UPSERT = (
-    f"INSERT INTO test_results ({', '.join(_INSERTED)})"
-    f" VALUES ({', '.join('?' * len(_INSERTED))})"
-    " ON CONFLICT (agent_run_id, test_type, test_name)"
-    f" DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in _REPLACED)}"
-    f" WHERE {_DIFFERS}"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +28,16 @@ class ResultFilter:
     statuses: tuple[TestStatus, ...] = ()
     """Results with one of these statuses."""
     test_type: str | None = None
+    all_attempts: bool = False
+    """Also attempts that others followed."""
+
+
+class Summary(NamedTuple):
+    """How many tests a run has: by the status of their last attempt, and flaky ones."""
+
+    statuses: dict[TestStatus, int]
+    """Without statuses that no test has."""
+    flaky: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +61,8 @@ class Outcome(NamedTuple):
     test_type: str
     test_name: str
     status: str
+    attempt: int
+    flaky: bool
     duration_seconds: float | None
     updated_at: str
 
@@ -89,6 +74,9 @@ class TestResultRepository(BaseRepository[TestResult]):
     versioned = False
     defaults = MappingProxyType(
         {
+            "attempt": 1,
+            "is_last": 1,
+            "flaky": 0,
             "duration_seconds": None,
             "result_data": None,
             "error_message": None,
@@ -102,23 +90,21 @@ class TestResultRepository(BaseRepository[TestResult]):
     ) -> None:
         super().__init__(TestResult, "test_results", db_manager, clock=clock)
 
-    async def upsert(self, run_id: int, results: Sequence[Mapping[str, Any]]) -> int:
-        """Insert these results of a run in their order, or replace earlier results of the same
-        test. Returns how many rows changed; equal results change nothing."""
-        now = self.now()
-        rows = [
-            (run_id, *(encode(result[name]) for name in _UPLOADED), now, now) for result in results
-        ]
-        changed = 0
-        for part in _each_test_once(rows):
-            changed += await self.db.execute_many(_UPSERT, part)
-        return changed
-
-    async def get_by_test(self, run_id: int, test_type: str, test_name: str) -> TestResult | None:
-        """The run's result of this test, or `None`."""
+    async def get_by_test(self, run_id: int, test: ResultKey) -> TestResult | None:
+        """The last attempt of this test in the run, or `None`."""
         row = await self.db.fetch_one(
-            "SELECT * FROM test_results WHERE agent_run_id = ? AND test_type = ? AND test_name = ?",
-            (run_id, test_type, test_name),
+            "SELECT * FROM test_results WHERE agent_run_id = ? AND test_type = ?"
+            " AND test_name = ? AND is_last = 1",
+            (run_id, *test),
+        )
+        return self.model(row) if row is not None else None
+
+    async def get_attempt(self, run_id: int, test: ResultKey, attempt: int) -> TestResult | None:
+        """An attempt of this test in the run that others followed, or `None`."""
+        row = await self.db.fetch_one(
+            "SELECT * FROM test_results WHERE agent_run_id = ? AND test_type = ?"
+            " AND test_name = ? AND is_last = 0 AND attempt = ?",
+            (run_id, *test, attempt),
         )
         return self.model(row) if row is not None else None
 
@@ -128,6 +114,10 @@ class TestResultRepository(BaseRepository[TestResult]):
         """Up to `limit` results of a run, newest first, after the position `after`."""
         query = Query("SELECT * FROM test_results")
         query.where("agent_run_id = ?", run_id)
+        if filter.all_attempts:
+            query.branch("is_last", (1, 0))
+        else:
+            query.where("is_last = 1")
         if filter.test_type is not None:
             query.where("test_type = ?", filter.test_type)
         if filter.statuses:
@@ -135,16 +125,19 @@ class TestResultRepository(BaseRepository[TestResult]):
         query.keyset(("id",), after, descending=True, limit=limit)
         return await fetch_page(self.db, query, limit, self.model, ("id",), members=_MEMBERS)
 
-    async def summary(self, run_id: int) -> dict[TestStatus, int]:
-        """The number of the run's results by status, without statuses that no result has. Results
-        with an unknown status, which another program wrote, are not counted."""
+    async def summary(self, run_id: int) -> Summary:
+        """The summary of the run's tests. Results with an unknown status, which another program
+        wrote, are not counted."""
         rows = await self.db.fetch_all(
-            "SELECT status, count(*) AS results FROM test_results"
-            " WHERE agent_run_id = ? GROUP BY status ORDER BY status",
+            "SELECT status, count(*) AS results, sum(flaky) AS flaky FROM test_results"
+            " WHERE agent_run_id = ? AND is_last = 1 GROUP BY status ORDER BY status",
             (run_id,),
         )
         found = {row["status"]: row["results"] for row in rows}
-        return {status: found[status] for status in TestStatus if status in found}
+        return Summary(
+            {status: found[status] for status in TestStatus if status in found},
+            sum(row["flaky"] for row in rows),
+        )
 
     async def last_runs(self, project_id: int, runs: int) -> list[RunNumber]:
         """The project's last runs, newest first."""
@@ -166,7 +159,7 @@ class TestResultRepository(BaseRepository[TestResult]):
         """Results of a run by type and name, after the position `after`: up to `limit` and one
         more, of at most `most_bytes` together."""
         query = Query(f"SELECT {', '.join(Outcome._fields)} FROM test_results")
-        query.where("agent_run_id = ?", run_id)
+        query.where("agent_run_id = ? AND is_last = 1", run_id)
         start = dict(zip(_TEST, after, strict=True)) if after is not None else None
         # A column with a fixed value does not affect the order; keeping it would cost a sort.
         keys = [name for name in _TEST if getattr(filter, name) is None]
@@ -178,19 +171,6 @@ class TestResultRepository(BaseRepository[TestResult]):
             query.keyset(keys, position, descending=False, limit=limit)
         used = MAX_PAGE_BYTES - most_bytes
         return await fetch_page(self.db, query, limit + 1, _outcome, _TEST, used=used)
-
-
-def _each_test_once(rows: list[tuple[Value, ...]]) -> list[list[tuple[Value, ...]]]:
-    """The rows of an upsert, in consecutive parts that contain each test at most once."""
-    parts: list[list[tuple[Value, ...]]] = []
-    seen: Counter[tuple[Value, ...]] = Counter()
-    for row in rows:
-        test = row[_OF_TEST]
-        if seen[test] == len(parts):
-            parts.append([])
-        parts[seen[test]].append(row)
-        seen[test] += 1
-    return parts
 
 
 def _outcome(row: Row) -> Outcome:

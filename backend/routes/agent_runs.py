@@ -42,7 +42,7 @@ router = GuardedRouter(
             Scope.RUNS_READ, slow_with=("q", "worker", "since", "until")
         ),
         ("POST", "/api/agent-runs"): writes(Scope.RUNS_WRITE),
-        ("POST", "/api/agent-runs/claim"): writes(Scope.RUNS_WRITE),
+        ("POST", "/api/agent-runs/claim"): writes(Scope.RUNS_WRITE, claims=True),
         ("PATCH", "/api/agent-runs/{run_id}"): writes(Scope.RUNS_WRITE),
         ("POST", "/api/agent-runs/{run_id}/transitions"): writes(Scope.RUNS_WRITE),
         ("POST", "/api/agent-runs/{run_id}/cancel"): writes(Scope.RUNS_WRITE),
@@ -181,7 +181,8 @@ async def claim_agent_run(claim: RunClaim, service: Service) -> Response:
     """Claim the oldest pending run, which is started and leased to you, or a list of up to
     `count` runs; 204 when none is pending.
 
-    Among projects with pending runs, the one served least recently comes first.
+    Among projects with pending runs, the one served least recently comes first. With
+    `Prefer: wait=N`, the answer comes as soon as there is a run, and after N seconds at the latest.
     """
     claimed = await service.claims.claim_json(claim)
     if not claimed:

@@ -67,6 +67,12 @@ async def metrics(request: Request, service: Service) -> Response:
     runtime = state.runtime
     backup = runtime.backups.progress if runtime is not None else BackupProgress()
     text = await metrics_text(
-        service, state.metrics, state.queues.values(), state.inbound, state.streams, backup
+        service,
+        state.metrics,
+        state.queues.values(),
+        state.inbound,
+        state.streams,
+        state.waits,
+        backup,
     )
     return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")

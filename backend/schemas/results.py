@@ -1,8 +1,10 @@
 """Test results and their history over many runs: what clients send and receive."""
 
-from typing import Annotated, Any, ClassVar
+from enum import StrEnum
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import PydanticCustomError
 
 from backend.schemas.base import RequestModel
@@ -12,6 +14,14 @@ from backend.schemas.json_object import JsonText
 from models import LongText, TestResult, TestStatus, UtcTime, name_rules
 
 MAX_RESULTS = 1000
+MAX_ATTEMPT = 1_000_000
+
+
+class Attempts(StrEnum):
+    """Which attempts of tests a list has."""
+
+    LAST = "last"
+    ALL = "all"
 
 
 def _kept(value: object) -> object:
@@ -37,17 +47,31 @@ FilePath = Annotated[
     StringConstraints(max_length=4096),
     *name_rules("label", may_be_empty=True),
 ]
+Attempt = Annotated[
+    int,
+    Field(
+        ge=1,
+        le=MAX_ATTEMPT,
+        description="Which attempt of the test this is; what is stored of it is replaced. Without "
+        "it, a result completes an unfinished attempt, or begins the next one.",
+    ),
+]
 Duration = Annotated[float, Field(ge=0, allow_inf_nan=False), BeforeValidator(_kept)]
 
 
 class TestResultCreate(RequestModel):
-    """The result of a test. A field left out of a later upload of the same test becomes null."""
+    """The result of an attempt of a test. A field left out of a later upload of the same attempt
+    becomes null."""
 
     __test__: ClassVar[bool] = False
-    answer_only: ClassVar[frozenset[str]] = RequestModel.answer_only | {"agent_run_id"}
+    answer_only: ClassVar[frozenset[str]] = RequestModel.answer_only | {
+        "agent_run_id",
+        "flaky",
+    }
 
     test_type: TestType
     test_name: TestName
+    attempt: Attempt | None = None
     status: AnyTestStatus = TestStatus.PENDING
     duration_seconds: Duration | None = None
     result_data: JsonText | None = None
@@ -86,21 +110,27 @@ class TestResultBatch(RequestModel):
 
 
 def _one_or_many(body: Any) -> Any:
-    """The body as the shape that its field names, so that errors concern only that shape."""
+    """The body as the shape that its field names, so that errors concern only that shape. The bytes
+    of a file stay as they are."""
+    if isinstance(body, bytes):
+        return body
     many = isinstance(body, dict) and "test_results" in body
     return (TestResultBatch if many else TestResultUpload).model_validate(body)
 
 
-OneOrManyResults = Annotated[TestResultUpload | TestResultBatch, BeforeValidator(_one_or_many)]
+OneOrManyResults = Annotated[
+    TestResultUpload | TestResultBatch | SkipJsonSchema[bytes], BeforeValidator(_one_or_many)
+]
+"""The bytes are those of a file; no JSON has bytes."""
 
 
 class TestResultCounts(BaseModel):
-    """What happened to the results of a batch."""
+    """What happened to the results of an upload."""
 
     __test__: ClassVar[bool] = False
 
-    created: int
-    updated: int
+    created: int = Field(description="Results that are new attempts.")
+    updated: int = Field(description="Results that replaced what was stored of their attempt.")
     unchanged: int
 
 
@@ -108,20 +138,23 @@ class TestResultList(BaseModel):
     __test__: ClassVar[bool] = False
 
     test_results: list[TestResult]
-    summary: dict[TestStatus, int] = Field(
-        description="How many results of each status the run has, regardless of the filters."
+    summary: dict[TestStatus | Literal["flaky"], int] = Field(
+        description="How many tests the run has by the status of their last attempt, and how many "
+        "are flaky, regardless of the filters."
     )
     next_cursor: str | None
 
 
 class TestOutcome(BaseModel):
-    """A test's result in one run."""
+    """A test's result in one run: its last attempt."""
 
     __test__: ClassVar[bool] = False
 
     agent_run_id: int
     run_number: int
     status: TestStatus
+    attempt: int
+    flaky: bool = Field(description="Whether it passed, and an earlier attempt failed.")
     duration_seconds: float | None
     updated_at: UtcTime
 
@@ -136,6 +169,10 @@ class TestHistory(BaseModel):
     passed: int
     failed: int = Field(
         description="Runs in which the test failed or broke off (`failed`, `error`)."
+    )
+    flaky: int = Field(
+        description="Runs in which the test passed only after an attempt that failed; `passed` "
+        "counts them too."
     )
     flips: int = Field(
         description="How often the result changed between passed and failed, counting only runs "

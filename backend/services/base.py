@@ -19,6 +19,7 @@ from backend.crypto.service_keys import ServiceKeys
 from backend.crypto.vault import Vault
 from backend.errors import ProjectNotFound
 from backend.repositories import Repositories
+from backend.services.commits import Commits
 from backend.services.enclosing import Joining, joins_others
 from backend.services.guard import Guard
 from backend.services.listing import Listing
@@ -138,6 +139,7 @@ class Kit(UnitsOfWork):
         self.kept_versions = KeptVersions()
         chain = AuditChain(keys.audit_chain)
         self.audit = Recorder(chain, self.guard.digests, self.now, self.repositories)
+        self.commits = Commits(self.audit, db_manager.async_pool.table_versions)
         journal = db_manager.async_pool.journal
         journal.write_entries = self.audit.write
         journal.on_commit = self.audit.follow

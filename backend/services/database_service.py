@@ -85,6 +85,7 @@ class DatabaseService(UseCases):
         self.row_verification = RowVerification(kit)
         self.backups = Backups(kit)
         self.log_indexing = LogIndexing(kit)
+        self.commits = kit.commits
         self.idempotency = Idempotency(kit)
         self.readiness = ReadinessProbe(kit, self.log_indexing)
         # From now on, units check whether their token has ended.

@@ -51,9 +51,9 @@ class Recorder:
         self._digests = digests
         self.end = ChainEnd()
         self.rows = CommittedRows()
-        self.heard: Callable[[Sequence[tuple[Any, ...]]], None] | None = None
+        self.heard: tuple[Callable[[Sequence[tuple[Any, ...]]], None], ...] = ()
         """Called on the writer's thread with the columns of `AuditRow` of each entry of a commit,
-        once it is durable; `None` while no client follows the record."""
+        once it is durable; none while no client follows the record or waits for it."""
         self._numbered_rows: Sequence[tuple[Any, ...]] = ()
         self._written: list[LeftRow] = []
         self._clock = clock
@@ -160,8 +160,7 @@ class Recorder:
     def follow(self) -> None:
         """The transaction whose rows `write` has stored is durable. Called by the engine."""
         self.rows.follow(self._written)
-        heard = self.heard
-        if heard is not None:
+        for heard in self.heard:
             heard(self._numbered_rows)
         self.end.follow()
 

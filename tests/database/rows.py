@@ -61,6 +61,7 @@ ROWS: dict[str, dict[str, Any]] = {
         "status": "passed",
         **TIMES,
     },
+    "test_result_files": {"agent_run_id": 1, "digest": b"d" * 32, "created_at": NOW},
     "grainchain_snapshots": {"agent_run_id": 1, "snapshot_id": "s", **TIMES},
     "system_logs": {
         "level": "INFO",

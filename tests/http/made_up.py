@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 from pydantic import SecretStr
 
+from backend.http.state import state_of
 from backend.main import create_app
 from backend.schemas.base import RequestModel
 from config.settings import Settings
@@ -100,6 +101,8 @@ def served(folder: Path, master_keys: str) -> Iterator[dict[str, Any]]:
         data_dir=folder, environment="testing", master_keys=SecretStr(master_keys)
     )
     with RunningServer(create_app(settings)) as server:
+        # Made-up requests would wait for changes that never come.
+        state_of(server.app).waits.fit(0)
         yield {"base_url": server.url, "headers": bearer(token_of_first_start(settings))}
 
 

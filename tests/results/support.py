@@ -7,6 +7,7 @@ import httpx
 from tests.support.http import make_project
 
 Json = dict[str, Any]
+XML = {"Content-Type": "application/xml"}
 
 
 async def make_run(client: httpx.AsyncClient, project_id: int | None = None) -> Json:
@@ -23,6 +24,15 @@ async def make_run(client: httpx.AsyncClient, project_id: int | None = None) -> 
 async def upload(client: httpx.AsyncClient, run_id: int, body: Any) -> Json:
     """The answer to an upload of test results."""
     response = await client.post(f"/api/agent-runs/{run_id}/test-results", json=body)
+    assert response.status_code == 201, response.text
+    answer: Json = response.json()
+    return answer
+
+
+async def send_xml(client: httpx.AsyncClient, run_id: int, body: bytes, **params: Any) -> Json:
+    """The answer to an upload of JUnit XML."""
+    path = f"/api/agent-runs/{run_id}/test-results"
+    response = await client.post(path, content=body, headers=XML, params=params)
     assert response.status_code == 201, response.text
     answer: Json = response.json()
     return answer

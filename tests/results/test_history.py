@@ -84,6 +84,8 @@ async def test_each_test_has_its_results_the_newest_run_first(
         "agent_run_id": stored["agent_run_id"],
         "run_number": 4,
         "status": "failed",
+        "attempt": 1,
+        "flaky": False,
         "duration_seconds": 1.5,
         "updated_at": stored["updated_at"],
     }
@@ -213,7 +215,7 @@ def test_pages_of_each_run_make_pages_of_all(
         outcomes = [
             cut_off(
                 [
-                    Outcome(*test, "passed", None, TIME)
+                    Outcome(*test, "passed", 1, flaky=False, duration_seconds=None, updated_at=TIME)
                     for test in sorted(run)
                     if after is None or test > after
                 ][: limit + 1],

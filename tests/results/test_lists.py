@@ -68,12 +68,16 @@ async def test_the_summary_counts_all_results_whatever_the_filters(
 ) -> None:
     assert await listed(client, run_id) == {
         "test_results": [],
-        "summary": {},
+        "summary": {"flaky": 0},
         "next_cursor": None,
     }
     await upload(client, run_id, results("unit/a/passed", "unit/b/passed", "e2e/c/error"))
     for params in ({}, {"status": "skipped"}, {"test_type": "none"}, {"limit": 1}):
-        assert (await listed(client, run_id, **params))["summary"] == {"error": 1, "passed": 2}
+        assert (await listed(client, run_id, **params))["summary"] == {
+            "error": 1,
+            "passed": 2,
+            "flaky": 0,
+        }
 
 
 @pytest.mark.usefixtures("filled")
@@ -86,6 +90,7 @@ async def test_a_cursor_belongs_to_its_run_and_filters(
         (run_id, {}),
         (run_id, {"status": "failed"}),
         (run_id, {"status": "passed", "test_type": "unit"}),
+        (run_id, {"status": "passed", "attempts": "all"}),
         (other, {"status": "passed"}),
     ):
         path = f"/api/agent-runs/{wrong_run}/test-results"
@@ -100,6 +105,8 @@ async def test_a_cursor_belongs_to_its_run_and_filters(
         (f"test_type={'x' * 101}", "/query/test_type"),
         ("limit=0", "/query/limit"),
         ("limit=501", "/query/limit"),
+        ("attempts=ALL", "/query/attempts"),
+        ("attempts=1", "/query/attempts"),
     ],
 )
 async def test_a_wrong_filter_is_told(

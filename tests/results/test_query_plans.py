@@ -1,21 +1,29 @@
 """Every statement about results and snapshots finds its rows in order through an index."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import pytest
 from fastapi import FastAPI
 
 from backend.repositories.grainchain_snapshot_repository import GrainchainSnapshotRepository
+from backend.repositories.test_attempt_repository import (
+    Content,
+    ResultKey,
+    TestAttemptRepository,
+    UploadedResult,
+)
 from backend.repositories.test_result_repository import (
     HistoryFilter,
     ResultFilter,
     TestResultRepository,
 )
+from backend.services.runs.attempts import apply
 from database.base import TableAccess
 from models import SnapshotStatus, TestStatus
 from tests.results.support import results
 from tests.support.http import manager_of
 from tests.support.plans import Explaining, is_careless
-
-_NULLABLE = ("duration_seconds", "result_data", "error_message", "screenshot_path", "log_path")
 
 
 @pytest.fixture
@@ -29,10 +37,17 @@ async def of_results(application: FastAPI, plans: Explaining, run_id: int) -> Te
     """The repository over a run with four results."""
     repository = TestResultRepository(manager_of(application)).using(plans)
     rows = results("unit/a/passed", "unit/b/failed", "e2e/a/passed", "e2e/c/passed")
-    whole = [dict.fromkeys(_NULLABLE) | row for row in rows["test_results"]]
-    assert await repository.upsert(run_id, whole) == 4
-    assert await repository.upsert(run_id, whole) == 0
+    attempts = TestAttemptRepository(manager_of(application)).using(plans)
+    for batch in (rows, results("unit/a/passed", "unit/a/failed"), rows):
+        uploads = [uploaded(row) for row in batch["test_results"]]
+        changes, _ = apply(uploads, await attempts.stored(run_id, uploads))
+        await attempts.write(run_id, changes)
     return repository
+
+
+def uploaded(row: Mapping[str, Any], attempt: int | None = None) -> UploadedResult:
+    key = ResultKey(row["test_type"], row["test_name"])
+    return UploadedResult(key, attempt, Content(row["status"], None, None, "m", None, None))
 
 
 def careless(plans: Explaining) -> list[str]:
@@ -43,31 +58,34 @@ def careless(plans: Explaining) -> list[str]:
 async def test_no_statement_about_results_scans_or_sorts(
     of_results: TestResultRepository, plans: Explaining, run_id: int
 ) -> None:
-    assert await of_results.get_by_test(run_id, "unit", "a") is not None
-    assert await of_results.summary(run_id) == {TestStatus.FAILED: 1, TestStatus.PASSED: 3}
+    assert await of_results.get_by_test(run_id, ResultKey("unit", "a")) is not None
+    assert await of_results.get_attempt(run_id, ResultKey("unit", "a"), 1) is not None
+    assert await of_results.summary(run_id) == ({TestStatus.FAILED: 1, TestStatus.PASSED: 3}, 1)
     assert len(await of_results.last_runs(1, 5)) == 1
     assert careless(plans) == []
 
 
-async def test_a_test_that_comes_twice_is_in_two_upserts(
-    of_results: TestResultRepository, plans: Explaining, run_id: int
+@pytest.mark.usefixtures("of_results")
+async def test_no_statement_about_attempts_scans_or_sorts(
+    application: FastAPI, plans: Explaining, run_id: int
 ) -> None:
-    rows = results("u/a/failed", "u/b/failed", "u/a/passed", "v/a/failed", "u/a/error")
+    attempts = TestAttemptRepository(manager_of(application)).using(plans)
     plans.plans.clear()
-    nothing = dict.fromkeys(_NULLABLE)
-    changed = await of_results.upsert(run_id, [nothing | row for row in rows["test_results"]])
-    # An engine may combine the rows of one call into one statement, which can't change a row twice.
-    assert (changed, len(plans.plans)) == (5, 3)
-    for test, status in (("u", "a"), "error"), (("u", "b"), "failed"), (("v", "a"), "failed"):
-        result = await of_results.get_by_test(run_id, *test)
-        assert result is not None
-        assert result.status == status
+    row = {"test_type": "unit", "test_name": "a"}
+    for number, status in ((2, "error"), (None, "running"), (None, "passed"), (3, "skipped")):
+        uploads = [uploaded({**row, "status": status}, number)]
+        changes, _ = apply(uploads, await attempts.stored(run_id, uploads))
+        await attempts.write(run_id, changes)
+    for is_new in (True, False):
+        assert await attempts.add_file(run_id, b"d" * 32) is is_new
+    assert careless(plans) == []
 
 
 @pytest.mark.shared
 @pytest.mark.parametrize("statuses", [(), (TestStatus.PASSED,), tuple(TestStatus)])
 @pytest.mark.parametrize("test_type", [None, "e2e"])
-@pytest.mark.parametrize("after", [None, (99,)])
+@pytest.mark.parametrize("after", [None, (10**6,)])
+@pytest.mark.parametrize("all_attempts", [False, True])
 async def test_no_list_of_results_scans_or_sorts(
     of_results: TestResultRepository,
     plans: Explaining,
@@ -75,8 +93,10 @@ async def test_no_list_of_results_scans_or_sorts(
     statuses: tuple[TestStatus, ...],
     test_type: str | None,
     after: tuple[int] | None,
+    all_attempts: bool,
 ) -> None:
-    page = await of_results.page(run_id, ResultFilter(statuses, test_type), limit=9, after=after)
+    filter = ResultFilter(statuses, test_type, all_attempts)
+    page = await of_results.page(run_id, filter, limit=9, after=after)
     assert len(page.items) >= 2
     assert careless(plans) == []
 
@@ -126,8 +146,9 @@ async def test_no_statement_about_snapshots_scans_or_sorts(
     [
         (
             TestResultRepository,
-            {"upsert", "get_by_test", "summary", "last_runs", "page", "outcomes"},
+            {"get_by_test", "get_attempt", "summary", "last_runs", "page", "outcomes"},
         ),
+        (TestAttemptRepository, {"stored", "write", "add_file"}),
         (GrainchainSnapshotRepository, {"create", "change_from", "page"}),
     ],
 )

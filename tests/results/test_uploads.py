@@ -29,6 +29,8 @@ async def test_one_result_is_stored_and_answered(client: httpx.AsyncClient, run_
         **WHOLE,
         "id": made["id"],
         "agent_run_id": run_id,
+        "attempt": 1,
+        "flaky": False,
         "created_at": made["created_at"],
         "updated_at": made["created_at"],
     }
@@ -44,10 +46,10 @@ async def test_all_but_the_test_may_be_left_out(client: httpx.AsyncClient, run_i
     assert [made[name] for name in names] == [None] * 5
 
 
-async def test_a_later_result_takes_the_place_of_the_earlier(
+async def test_a_later_result_completes_an_unfinished_one(
     client: httpx.AsyncClient, run_id: int
 ) -> None:
-    first = await upload(client, run_id, WHOLE)
+    first = await upload(client, run_id, {**WHOLE, "status": "running"})
     second = await upload(
         client, run_id, {**{k: WHOLE[k] for k in ("test_type", "test_name")}, "status": "passed"}
     )
@@ -91,13 +93,17 @@ async def test_any_field_makes_a_difference(
         "cleared": (WHOLE, cleared),
         "filled": (cleared, WHOLE),
     }[way]
-    first = await upload(client, run_id, before)
-    counts = await upload(client, run_id, {"test_results": [after]})
+    first = await upload(client, run_id, {**before, "attempt": 1})
+    counts = await upload(client, run_id, {"test_results": [{**after, "attempt": 1}]})
     assert counts == {"created": 0, "updated": 1, "unchanged": 0}
     (stored,) = (await listed(client, run_id))["test_results"]
     assert stored["id"] == first["id"]
     assert stored[field] == after.get(field, "pending" if field == "status" else None)
     assert stored["updated_at"] > first["updated_at"]
+    # Without a number, the difference makes another attempt of a finished one.
+    is_finished = stored["status"] != "pending"
+    counts = await upload(client, run_id, {"test_results": [before]})
+    assert counts == {"created": is_finished, "updated": not is_finished, "unchanged": 0}
 
 
 async def test_a_thousand_results_are_stored_and_a_retry_doubles_none(
@@ -107,25 +113,25 @@ async def test_a_thousand_results_are_stored_and_a_retry_doubles_none(
     batch = results(*names, duration_seconds=0.25)
     assert await upload(client, run_id, batch) == {"created": 1000, "updated": 0, "unchanged": 0}
     page = await listed(client, run_id, limit=500)
-    assert page["summary"] == {"failed": 100, "passed": 900}
+    assert page["summary"] == {"failed": 100, "passed": 900, "flaky": 0}
     assert await upload(client, run_id, batch) == {"created": 0, "updated": 0, "unchanged": 1000}
     assert await listed(client, run_id, limit=500) == page
     batch["test_results"][0]["status"] = "passed"
     batch["test_results"][1]["test_name"] = "another"
-    assert await upload(client, run_id, batch) == {"created": 1, "updated": 1, "unchanged": 998}
-    assert (await listed(client, run_id))["summary"] == {"failed": 99, "passed": 902}
+    assert await upload(client, run_id, batch) == {"created": 2, "updated": 0, "unchanged": 998}
+    assert (await listed(client, run_id))["summary"] == {"failed": 99, "passed": 902, "flaky": 1}
 
 
 async def test_a_batch_counts_as_if_its_results_came_one_by_one(
     client: httpx.AsyncClient, run_id: int
 ) -> None:
     batch = results("unit/a/failed", "unit/b/passed", "unit/a/passed", "e2e/a/error")
-    assert await upload(client, run_id, batch) == {"created": 3, "updated": 1, "unchanged": 0}
+    assert await upload(client, run_id, batch) == {"created": 4, "updated": 0, "unchanged": 0}
     stored = (await listed(client, run_id))["test_results"]
-    assert [(r["test_type"], r["test_name"], r["status"]) for r in stored] == [
-        ("e2e", "a", "error"),
-        ("unit", "b", "passed"),
-        ("unit", "a", "passed"),
+    assert [(r["test_type"], r["test_name"], r["attempt"], r["status"]) for r in stored] == [
+        ("e2e", "a", 1, "error"),
+        ("unit", "a", 2, "passed"),
+        ("unit", "b", 1, "passed"),
     ]
 
 
@@ -170,6 +176,11 @@ async def test_a_batch_may_be_empty_and_not_more_than_a_thousand(
         ({"screenshot_path": "x" * 4097}, "/screenshot_path"),
         ({"log_path": 1}, "/log_path"),
         ({"lease_token": ""}, "/lease_token"),
+        ({"attempt": 0}, "/attempt"),
+        ({"attempt": -1}, "/attempt"),
+        ({"attempt": 1_000_001}, "/attempt"),
+        ({"attempt": "1"}, "/attempt"),
+        ({"attempt": True}, "/attempt"),
         ({"duration": 1}, "/duration"),
     ],
 )

@@ -4,10 +4,13 @@
 
 import hmac
 import json
+import re
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+
+from database.migrator import load_migrations
 
 SA1_COLUMNS = (
     "id",
@@ -27,8 +30,9 @@ EXTEND_AUDIT, GUARD_ROWS = 11, 12
 INDEX_WORDS, INDEX_PROJECTS = 13, 14
 """The migrations after which the words of logs were split by the program, and after which projects
 were indexed."""
-KEEP_VERSIONS, INDEX_RUNS = 17, 18
-"""The migrations after which earlier versions were kept, and after which runs were indexed."""
+KEEP_VERSIONS, INDEX_RUNS, KEEP_ATTEMPTS = 17, 18, 22
+"""The migrations after which earlier versions were kept, runs were indexed, and attempts of tests
+were kept."""
 
 MADE_BY_INDEX_RUNS = (
     "TABLE project_index_counts",
@@ -205,9 +209,7 @@ def _drop_index(connection: sqlite3.Connection) -> None:
 
 def forget_runs(connection: sqlite3.Connection) -> None:
     """Take back the migrations from `INDEX_RUNS` on."""
-    connection.execute("ALTER TABLE system_logs DROP COLUMN timestamp")
-    for column in ("first_timestamp", "last_timestamp"):
-        connection.execute(f"ALTER TABLE system_log_blocks DROP COLUMN {column}")
+    forget_attempts(connection)
     connection.execute(
         "CREATE INDEX secret_versions_project_key ON secret_versions (project_key_id)\n"
         "    WHERE project_key_id IS NOT NULL"
@@ -218,3 +220,31 @@ def forget_runs(connection: sqlite3.Connection) -> None:
         connection.execute(f"DROP {made}")
     connection.execute("ALTER TABLE agent_runs DROP COLUMN target_key")
     connection.execute("DELETE FROM schema_migrations WHERE version >= ?", (INDEX_RUNS,))
+
+
+def forget_attempts(connection: sqlite3.Connection) -> None:
+    """Take back the migrations from `KEEP_ATTEMPTS` on: each test has its last result only, and logs
+    have no timestamp."""
+    connection.execute("ALTER TABLE system_logs DROP COLUMN timestamp")
+    for column in ("first_timestamp", "last_timestamp"):
+        connection.execute(f"ALTER TABLE system_log_blocks DROP COLUMN {column}")
+    created = [
+        statement
+        for migration in load_migrations()[: KEEP_ATTEMPTS - 1]
+        for statement in migration.statements()
+        if re.search(r"(?m)^CREATE (TABLE|INDEX \w+ ON) test_results ", statement)
+    ]
+    columns = (
+        "id, agent_run_id, test_type, test_name, status, duration_seconds, result_data,"
+        " error_message, screenshot_path, log_path, created_at, updated_at"
+    )
+    connection.execute("DROP TABLE test_result_files")
+    connection.execute("CREATE TEMP TABLE kept AS SELECT * FROM test_results WHERE is_last = 1")
+    connection.execute("DROP TABLE test_results")
+    for statement in created:
+        connection.execute(statement)
+    connection.execute(
+        f"INSERT INTO test_results ({columns}) SELECT {columns} FROM temp.kept ORDER BY id"
+    )
+    connection.execute("DROP TABLE temp.kept")
+    connection.execute("DELETE FROM schema_migrations WHERE version >= ?", (KEEP_ATTEMPTS,))

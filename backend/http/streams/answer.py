@@ -60,6 +60,7 @@ async def open_stream(
     extent = await feed.extent()
     if not request.scope.get(IS_HEAD):
         state.streams.require_place(client)
+        state.waits.make_room()
     begin = _Beginning(extent, after)
     return StreamAnswer(state.streams, service, feed, wanted, begin, principal, client)
 

@@ -53,6 +53,10 @@ class Streams:
         """Leave a part of the server's connections to other requests."""
         self.limit = min(self.limit, int(connections * _MOST_OF_CONNECTIONS))
 
+    def __len__(self) -> int:
+        """The number of open streams."""
+        return len(self._open)
+
     def open(self) -> dict[str, int]:
         """The number of open streams by feed."""
         return dict(Counter(stream.feed for stream in self._open))

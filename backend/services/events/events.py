@@ -100,6 +100,7 @@ class EventFeed:
 
     def __init__(self, events: Events) -> None:
         self._events = events
+        self._heard: tuple[Heard, ...] = ()
 
     async def extent(self) -> Extent:
         """Which entries the record has."""
@@ -124,7 +125,11 @@ class EventFeed:
 
     def listen(self, heard: Heard | None) -> None:
         """Call `heard` with the entries of each commit."""
-        self._events.kit.audit.heard = heard
+        recorder, before = self._events.kit.audit, self._heard
+        self._heard = (heard,) if heard is not None else ()
+        # Others listen to the record as well.
+        others = tuple(one for one in recorder.heard if one not in before)
+        recorder.heard = (*others, *self._heard)
 
     def committed(self, told: Any) -> Sequence[Entry]:
         """The events of a commit, from the columns of its entries."""

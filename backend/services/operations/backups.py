@@ -10,6 +10,7 @@ from typing import Protocol
 from backend.repositories.paging import Page
 from backend.schemas.backups import Backup, BackupCreated, BackupList, BackupProgress
 from backend.services.base import UseCases, unit_of_work
+from backend.services.commits import Unrecorded
 from backend.services.kinds import Kind
 from backend.services.operations.work_progress import BACKUP_STEPS, WorkProgress
 from backend.services.single_task import SingleTask
@@ -91,9 +92,12 @@ class BackupRunner:
         def record(name: str) -> None:
             asyncio.run_coroutine_threadsafe(self._backups.record(name), loop).result()
 
-        return await asyncio.to_thread(
+        made = await asyncio.to_thread(
             self._store.make, self._backups.clock(), record, self._progress
         )
+        # The entry came before, when the list did not show it yet.
+        self._backups.kit.commits.tell(Unrecorded.BACKUPS)
+        return made
 
 
 def _busy(progress: WorkProgress) -> DatabaseBusy:

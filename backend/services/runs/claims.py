@@ -8,6 +8,8 @@ from datetime import datetime
 from functools import partial
 from typing import Any, Final
 
+from pydantic_core import from_json
+
 from backend.errors import LeaseLost
 from backend.repositories.agent_run_repository import RunningLease
 from backend.schemas.runs import ClaimedRun, LeasedRun, RunClaim, RunHeartbeat
@@ -25,6 +27,7 @@ from backend.services.runs.access import (
 )
 from backend.services.runs.giving import Giving, Projects
 from backend.services.runs.presence import Presence
+from backend.services.runs.seeking import seeking
 from database.engine import ALONE, Call
 from database.errors import DatabaseError
 from models import RunStatus
@@ -62,6 +65,10 @@ class Claims(UseCases):
     async def claim_json(self, claim: RunClaim) -> list[bytes]:
         """The same, each as JSON."""
         self.presence.note_if_begun()
+        asking = seeking.get()
+        if asking is not None:
+            projects = _claimable(claim.project_ids)
+            asking.projects = frozenset(projects) if projects is not None else None
         around = enclosure.get()
         since = self.clock() if around is None else around.since
         has_expired = around is not None and around.has_stepped
@@ -72,6 +79,8 @@ class Claims(UseCases):
                 raise StepFirst(take_back)
             await take_back()
             claimed = await self._claim(claim, False)  # noqa: FBT003 - one of the unit's arguments
+        if asking is not None:
+            asking.given = frozenset(from_json(run)["project_id"] for run in claimed or ())
         return claimed or []
 
     async def _make_way(self, since: datetime) -> None:

@@ -62,6 +62,7 @@ def _history(test: tuple[str, str], in_runs: list[_InRun], with_results: bool) -
         test_name=test[1],
         passed=statuses.count(_PASSED),
         failed=sum(status in _FAILED for status in statuses),
+        flaky=sum(bool(outcome.flaky) for _, outcome in in_runs),
         flips=flips(statuses),
         results=[_result(*item) for item in in_runs] if with_results else None,
     )
@@ -72,6 +73,8 @@ def _result(run: RunNumber, outcome: Outcome) -> TestOutcome:
         agent_run_id=run.id,
         run_number=run.run_number,
         status=TestStatus(outcome.status),
+        attempt=outcome.attempt,
+        flaky=bool(outcome.flaky),
         duration_seconds=outcome.duration_seconds,
         updated_at=outcome.updated_at,
     )
