@@ -94,6 +94,12 @@ async def filled_world(made_world: World, tmp_path_factory: pytest.TempPathFacto
         ):
             answer = await service.client.post(path, json=body)
             assert answer.status_code == 201, answer.text
+        answer = await service.client.post(
+            "/api/agent-runs/1/test-results",
+            content=b"<testsuite><testcase classname='c' name='n'/></testsuite>",
+            headers={"Content-Type": "application/xml"},
+        )
+        assert answer.status_code == 201, answer.text
     return world
 
 
