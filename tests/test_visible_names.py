@@ -40,6 +40,7 @@ URLS = {"webhook_url", "pr_url", "web_url"}
 OTHER_RULES = {
     # Of ASCII, of what git takes, and for repositories: see below.
     *("key", "secret_keys", "events", "branch_name", "github_owner", "github_repo", "expires_at"),
+    "timestamp",
     # They are compared, and shown nowhere.
     *("lease_token", "token"),
 }

@@ -14,7 +14,7 @@ from tests.support.processes import environment
 
 ROOT = Path(__file__).parent.parent.parent
 FIRST = (
-    ("kill", "kill-keyed", "kill-rotation", "disk-full", "log-damaged"),
+    ("kill", "kill-keyed", "disk-full"),
     ("power-loss", "sync-fails", "terminate"),
 )
 """One of each kind, which `make test` tries. The faults are tried in their own processes, because

@@ -46,8 +46,9 @@ async def run_of(client: httpx.AsyncClient) -> str:
     return f"/api/agent-runs/{run['id']}"
 
 
+@pytest.mark.parametrize("clients", [24, pytest.param(64, marks=pytest.mark.long_form)])
 async def test_clients_that_count_in_a_configuration_lose_nothing(
-    server: RunningServer, settings: Settings
+    server: RunningServer, settings: Settings, clients: int
 ) -> None:
     token = token_of_first_start(settings)
     refused = 0
@@ -72,10 +73,10 @@ async def test_clients_that_count_in_a_configuration_lose_nothing(
         project = await make_project(client)
         path = f"/api/projects/{project['id']}/configuration"
         before = (await client.get(path)).json()
-        await asyncio.gather(*(count(path) for _ in range(CLIENTS)))
+        await asyncio.gather(*(count(path) for _ in range(clients)))
         after = (await client.get(path)).json()
-    assert after["planning_statement"] == str(CLIENTS)
-    assert after["version"] == before["version"] + CLIENTS
+    assert after["planning_statement"] == str(clients)
+    assert after["version"] == before["version"] + clients
     assert refused
 
 

@@ -181,6 +181,7 @@ async def test_a_new_installation_has_nothing_to_move(database_path: Path, clock
         assert await messages(api, q="first") == ["first"]
 
 
+@pytest.mark.long_form
 async def test_killed_at_any_statement_the_next_move_goes_on_where_it_was(
     path: Path, tmp_path: Path
 ) -> None:
