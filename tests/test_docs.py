@@ -3,7 +3,6 @@
 import ast
 import re
 from collections.abc import Iterator
-from fnmatch import fnmatch
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,8 @@ from backend.errors import ERROR_TABLE
 from backend.main import create_app
 from config.loading import CLIENT_VARIABLES, RETIRED_VARIABLES, variable_names
 from config.settings import Settings
+from tests.support.tree import ROOT, folders
 
-ROOT = Path(__file__).parent.parent
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
 
 
@@ -175,16 +174,8 @@ def test_the_readme_leads_to_every_page_and_names_every_directory() -> None:
     pages = [f"docs/{file.name}" for file in (ROOT / "docs").glob("*.md")]
     assert len(pages) > 15
     _assert_none([page for page in pages if f"]({page})" not in readme])
-    made = [line.strip("/") for line in (ROOT / ".gitignore").read_text().splitlines()]
-    folders = [
-        folder.name
-        for folder in ROOT.iterdir()
-        if folder.is_dir()
-        and folder.name[0] != "."
-        and not any(fnmatch(folder.name, pattern) for pattern in made)
-    ]
-    assert {"backend", "examples"} <= set(folders)
-    _assert_none([folder for folder in folders if f"{folder}/" not in readme])
+    assert {"backend", "examples"} <= set(folders())
+    _assert_none([folder for folder in folders() if f"{folder}/" not in readme])
 
 
 def _rows_of_the_dashboard() -> dict[str, str]:

@@ -9,10 +9,10 @@ from shutil import ignore_patterns
 from typing import Final
 from xml.etree import ElementTree as ET
 
-ROOT = Path(__file__).parents[2]
+from tests.support.tree import ROOT, folders
+
 FILES = Path(__file__).parent / "notes"
 """The new table's own files, each at its path, with `.txt` after its name."""
-FOLDERS = ("backend", "bench", "config", "database", "docs", "migrations", "strongroom", "tests")
 
 ENTITY = """
 
@@ -73,9 +73,10 @@ class RepositoryCopy:
     def __init__(self, path: Path) -> None:
         self.path = path
         path.mkdir()
-        for folder in FOLDERS:
-            # Other tests may be writing compiled modules, under such names until they are whole.
-            shutil.copytree(ROOT / folder, path / folder, ignore=ignore_patterns("*.pyc.*"))
+        # Other tests may be writing compiled modules, under such names until they are whole.
+        left_out = ignore_patterns("*.pyc.*", "node_modules")
+        for folder in folders():
+            shutil.copytree(ROOT / folder, path / folder, ignore=left_out)
         for file in ROOT.iterdir():
             if file.is_file() and not file.name.startswith(".coverage"):
                 shutil.copy2(file, path)
@@ -87,6 +88,10 @@ class RepositoryCopy:
         self._add_files()
         for name, text in CLASSES.items():
             self.write(name, self.read(name) + text)
+        following = "\n- [docs/metrics.md]"
+        self.replace(
+            "README.md", following, f"\n- [docs/notes.md](docs/notes.md): notes.{following}"
+        )
         for name, lines in LINES.items():
             for following, line in lines:
                 self.replace(name, f"\n{following}", f"\n{line}\n{following}")

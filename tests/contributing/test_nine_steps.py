@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.contributing.repository_copy import CLASSES, FILES, LINES, ROOT, RepositoryCopy
+from tests.contributing.repository_copy import CLASSES, FILES, LINES, RepositoryCopy
+from tests.support.tree import ROOT
 
 ROUTES = "backend/routes/notes.py"
 SERVICE = "backend/services/projects/notes.py"
