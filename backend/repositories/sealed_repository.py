@@ -35,10 +35,6 @@ class SealedKind:
             else condition
         )
 
-    def position(self, value: "SealedValue") -> tuple[Value, ...]:
-        """Where the value stands among those under its key."""
-        return (value.name, value.version) if self.in_versions else (value.id,)
-
 
 SEALED_KINDS = (
     SealedKind("secret", "project_secrets", "ciphertext", "key_name", "version", SECRETS),
@@ -77,27 +73,22 @@ class SealedRepository(TableAccess):
         self,
         kind: SealedKind,
         key: tuple[int, int],
-        after: tuple[Value, ...] | None,
+        after_id: int,
         limit: int,
     ) -> list[SealedValue]:
         """Up to `limit` values of a kind under this key, given as its id and its project's, after
-        the position `after` or from the first one on."""
+        `after_id`, by id: a name that was damaged in the file has no place in an order of names."""
         id, project_id = key
         query = "project_key_id = ?"
         params: list[Value] = [id]
-        order = "id"
         if kind.in_versions:
             query += " AND project_id = ?"
             params.append(project_id)
-            order = f"{kind.name}, {kind.version}"
-        if after is not None:
-            query += f" AND ({order}) > ({', '.join('?' * len(after))})"
-            params += after
         rows = await self.db.fetch_all(
             f"SELECT id, project_id, {kind.name} AS name, {kind.version} AS version,"
             f" version AS row_version, {kind.ciphertext} AS ciphertext FROM {kind.table}"
-            f" WHERE {query} ORDER BY {order} LIMIT ?",
-            (*params, limit),
+            f" WHERE {query} AND id > ? ORDER BY id LIMIT ?",
+            (*params, after_id, limit),
         )
         return [SealedValue(*tuple(row)) for row in rows]
 

@@ -166,14 +166,14 @@ class SecretVersionsRepository(TableAccess):
         )
 
     async def under(
-        self, project_id: int, project_key_id: int, after: tuple[Value, ...], limit: int
+        self, project_id: int, project_key_id: int, after_id: int, limit: int
     ) -> list[KeptSecret]:
-        """Up to `limit` versions of the project whose values are under this key, after the key name
-        and version `after`, in their order."""
+        """Up to `limit` versions of the project whose values are under this key, after `after_id`,
+        by id."""
         rows = await self.db.fetch_all(
-            f"{_VERSIONS} WHERE v.project_id = ? AND (v.key_name, v.version) > (?, ?)"
-            " AND v.project_key_id = ? ORDER BY v.key_name, v.version LIMIT ?",
-            (project_id, *after, project_key_id, limit),
+            f"{_VERSIONS} WHERE v.project_id = ? AND v.project_key_id = ? AND v.id > ?"
+            " ORDER BY v.id LIMIT ?",
+            (project_id, project_key_id, after_id, limit),
         )
         return [KeptSecret._make(row) for row in rows]
 
@@ -185,19 +185,17 @@ class SecretVersionsRepository(TableAccess):
         )
 
     async def beyond(
-        self, kept: int, after: tuple[int, str, int], limit: int
-    ) -> tuple[list[int], tuple[int, str, int] | None]:
-        """Look at up to `limit` rows after the project, key and version `after`. Returns the ids of
-        those that are not among the newest `kept` of their secret, counting the present one; and
-        the last row's project, key and version, `None` at the end."""
+        self, kept: int, after_id: int, limit: int
+    ) -> tuple[list[int], tuple[int] | None]:
+        """Look at up to `limit` rows after `after_id`, by id: a key that was damaged in the file
+        has no place in an order of keys. Returns the ids of those that are not among the newest
+        `kept` of their secret, counting the present one; and the last row's id, `None` at the
+        end."""
         rows = await self.db.fetch_all(
-            f"SELECT id, project_id, key_name, version, {_IS_BEYOND} FROM secret_versions AS v"
-            " WHERE (project_id, key_name, version) > (?, ?, ?)"
-            " ORDER BY project_id, key_name, version LIMIT ?",
-            (kept, *after, limit),
+            f"SELECT id, {_IS_BEYOND} FROM secret_versions AS v WHERE id > ? ORDER BY id LIMIT ?",
+            (kept, after_id, limit),
         )
-        last = (rows[-1][1], rows[-1][2], rows[-1][3]) if rows else None
-        return [row[0] for row in rows if row[4]], last
+        return [row[0] for row in rows if row[1]], (rows[-1][0],) if rows else None
 
     async def remove_beyond(self, ids: Sequence[int], kept: int) -> int:
         """Remove those of these versions that `beyond` would still return. Returns their
@@ -208,21 +206,21 @@ class SecretVersionsRepository(TableAccess):
         )
 
     async def deleted_before(
-        self, time: str, after: tuple[str, int], limit: int
-    ) -> list[tuple[str, int, int, str]]:
+        self, time: str, after_id: int, limit: int
+    ) -> list[tuple[int, int, str]]:
         """The last versions of up to `limit` secrets that were deleted before `time` and are still
-        deleted, after the time and id `after`: when, the row's id, the project and the key."""
+        deleted, after `after_id`, by id: the row's id, the project and the key."""
         rows = await self.db.fetch_all(
-            "SELECT deleted_at, id, project_id, key_name FROM secret_versions AS v"
-            " WHERE deleted_at IS NOT NULL AND deleted_at < ? AND (deleted_at, id) > (?, ?)"
+            "SELECT id, project_id, key_name FROM secret_versions AS v"
+            " WHERE deleted_at IS NOT NULL AND deleted_at < ? AND id > ?"
             " AND NOT EXISTS (SELECT 1 FROM project_secrets AS s"
             " WHERE s.project_id = v.project_id AND s.key_name = v.key_name)"
             " AND NOT EXISTS (SELECT 1 FROM secret_versions AS n WHERE n.project_id = v.project_id"
             " AND n.key_name = v.key_name AND n.version > v.version)"
-            " ORDER BY deleted_at, id LIMIT ?",
-            (time, *after, limit),
+            " ORDER BY id LIMIT ?",
+            (time, after_id, limit),
         )
-        return [(row[0], row[1], row[2], row[3]) for row in rows]
+        return [(row[0], row[1], row[2]) for row in rows]
 
 
 def present_version(values: Sequence[Value]) -> KeptSecret:

@@ -132,13 +132,13 @@ async def test_rotations(application: FastAPI, plans: Explaining) -> None:
     await rotations.remove_unused(5)
     sealed = SealedRepository(manager_of(application)).using(plans)
     for kind in SEALED_KINDS:
-        for after in (None, ("a", 5) if kind.in_versions else (5,)):
-            await sealed.under(kind, (1, 1), after, 10)
+        await sealed.under(kind, (1, 1), 5, 10)
         await sealed.move(kind, SealedValue(1, 1, "a", 1, 1, "x"), 1, "y")
     versions = SecretVersionsRepository(manager_of(application)).using(plans)
-    await versions.under(1, 1, ("a", 5), 10)
+    await versions.under(1, 1, 5, 10)
     await rotations.finish(begun.id)
-    assert careless(plans) == []
+    # The versions of one project are sorted by id.
+    assert careless(plans) == ["USE TEMP B-TREE FOR ORDER BY"] * 2
     await rotations.running()
     # The partial index contains only the running rotation.
     assert careless(plans) == ["SCAN key_rotations USING INDEX key_rotations_running"]

@@ -3,6 +3,7 @@
 A row with such a text is like any other forged row. It prevents no list and no other request.
 """
 
+import asyncio
 import json
 import random
 import secrets
@@ -184,6 +185,21 @@ async def test_no_damaged_text_prevents_anything(
         for stored in damaged_texts(secrets.token_hex()):
             world = filled_world.copy(tmp_path / f"{number}-{stored.hex()}")
             await check(world, table, {column: stored})
+
+
+@pytest.mark.parametrize(("column", "stored"), [("key_name", b"\xff"), ("deleted_at", b"!\xff")])
+async def test_what_goes_through_all_versions_passes_a_damaged_one(
+    filled_world: World, tmp_path: Path, column: str, stored: bytes
+) -> None:
+    world = filled_world.copy(tmp_path / "copy")
+    write(world, "secret_versions", column, stored)
+    async with running(world) as service, asyncio.timeout(60):
+        client = service.client
+        # These bytes come after the text that they are read as.
+        assert (await client.get("/api/retention")).status_code == 200
+        assert (await client.post("/api/retention/prune")).json()["status"] == "completed"
+        rotated = await client.post("/api/keys/rotate", json={"reencrypt": True})
+        assert rotated.json()["status"] == "finished", rotated.text
 
 
 def _was_removed(world: World, table: str, stored: dict[str, bytes]) -> bool:

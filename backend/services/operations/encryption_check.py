@@ -82,9 +82,9 @@ async def _values(
     repositories: Repositories, kind: SealedKind, key: ProjectKey
 ) -> AsyncIterator[SealedValue]:
     """All values of a kind under a project key."""
-    after = None
+    after_id = 0
     of = (key.id, key.project_id)
-    while values := await repositories.sealed.under(kind, of, after, _VALUES_PER_STEP):
+    while values := await repositories.sealed.under(kind, of, after_id, _VALUES_PER_STEP):
         for value in values:
             yield value
-        after = kind.position(values[-1])
+        after_id = values[-1].id

@@ -25,7 +25,6 @@ from backend.services.operations.answer_rotation import AnswerRotation
 from backend.services.operations.version_rotation import move_versions
 from backend.services.projects.secret_sealing import SecretSealing, secret_target, stored_key
 from backend.services.recording import AuditEvent
-from database.engine import Value
 
 _KEYS_PER_UNIT = 50
 _VALUES_PER_STEP = 20
@@ -43,13 +42,12 @@ class RotationInterrupted(Exception):
 @dataclass(frozen=True, slots=True)
 class _ResumePoint:
     """Where emptying retired keys continues: at this key or the next one, with the values of this
-    kind after this one."""
+    kind after this id."""
 
     key_id: int
     kind: int = 0
     """Index in `SEALED_KINDS`; after the last kind, the key itself is next."""
-    after: tuple[Value, ...] | None = None
-    """The position of a value; `None` before the first."""
+    value_id: int = 0
 
 
 class KeyRotation(UseCases):
@@ -248,7 +246,7 @@ class KeyRotation(UseCases):
         if kind.guarded is None:
             return await self._move_versions(repositories, key, at, deadline)
         of = (key.id, key.project_id)
-        values = await repositories.sealed.under(kind, of, at.after, _VALUES_PER_STEP)
+        values = await repositories.sealed.under(kind, of, at.value_id, _VALUES_PER_STEP)
         if not values:
             return _ResumePoint(key.id, at.kind + 1)
         # A value's project exists, so a key can be made for it.
@@ -264,7 +262,7 @@ class KeyRotation(UseCases):
             if sealed is not None:
                 await repositories.sealed.move(kind, value, new_key.id, sealed)
                 events.append(_reencrypted(kind.guarded, value))
-            at = _ResumePoint(key.id, at.kind, kind.position(value))
+            at = _ResumePoint(key.id, at.kind, value.id)
             if time.monotonic() > deadline:
                 break
         await self.kit.audit.record_all(repositories, events)
@@ -274,15 +272,15 @@ class KeyRotation(UseCases):
         self, repositories: Repositories, key: ProjectKey, at: _ResumePoint, deadline: float
     ) -> _ResumePoint:
         versions = await repositories.secret_versions.under(
-            key.project_id, key.id, at.after or ("", 0), _VALUES_PER_STEP
+            key.project_id, key.id, at.value_id, _VALUES_PER_STEP
         )
         if not versions:
             return _ResumePoint(key.id, at.kind + 1)
         new_key = await self._sealing.current_key(repositories, key.project_id)
-        last = await move_versions(
+        last_id = await move_versions(
             self.kit, repositories, stored_key(key), new_key, versions, deadline
         )
-        return _ResumePoint(key.id, at.kind, last)
+        return _ResumePoint(key.id, at.kind, last_id)
 
     def _sealed_anew(
         self, old: StoredProjectKey, new: StoredProjectKey, kind: SealedKind, value: SealedValue

@@ -13,20 +13,20 @@ from backend.services.projects.secret_sealing import SecretSealing
 _LOOKED_AT = 2000
 """How many rows are looked at in one read."""
 
-Looked = tuple[list[int], tuple[int | str, ...] | None]
+Looked = tuple[list[int], tuple[int, ...] | None]
 """The ids of removable rows among those that were looked at, and the place of the last one; `None`
 at the end."""
-Look = Callable[[tuple[int | str, ...], int], Awaitable[Looked]]
+Look = Callable[[tuple[int, ...], int], Awaitable[Looked]]
 Remove = Callable[[list[int]], Awaitable[int]]
 
 
 class Beyond:
     """Finds removable versions and removes them, from the first to the last."""
 
-    def __init__(self, look: Look, remove: Remove, before_all: tuple[int | str, ...]) -> None:
+    def __init__(self, look: Look, remove: Remove, before_all: tuple[int, ...]) -> None:
         self._look = look
         self._remove = remove
-        self._after: tuple[int | str, ...] | None = before_all
+        self._after: tuple[int, ...] | None = before_all
         self._found: list[int] = []
 
     async def remove(self, limit: int) -> int | None:
@@ -60,10 +60,10 @@ class VersionRetention(UseCases):
         """The versions of configurations that are not among the newest `kept`, and that no run
         refers to."""
 
-        async def look(after: tuple[int | str, ...], limit: int) -> Looked:
+        async def look(after: tuple[int, ...], limit: int) -> Looked:
             project_id, version = after
             return await self.repositories.configuration_versions.beyond(
-                kept, (int(project_id), int(version)), limit
+                kept, (project_id, version), limit
             )
 
         async def remove(ids: list[int]) -> int:
@@ -74,16 +74,14 @@ class VersionRetention(UseCases):
     def secrets_beyond(self, kept: int) -> Beyond:
         """The versions of secrets that are not among the newest `kept`."""
 
-        async def look(after: tuple[int | str, ...], limit: int) -> Looked:
-            project_id, key, version = after
-            return await self.repositories.secret_versions.beyond(
-                kept, (int(project_id), str(key), int(version)), limit
-            )
+        async def look(after: tuple[int, ...], limit: int) -> Looked:
+            (id,) = after
+            return await self.repositories.secret_versions.beyond(kept, id, limit)
 
         async def remove(ids: list[int]) -> int:
             return await self._remove_secrets(ids, kept)
 
-        return Beyond(look, remove, (0, "", 0))
+        return Beyond(look, remove, (0,))
 
     @unit_of_work
     async def _remove_configurations(self, ids: list[int], kept: int) -> int:
@@ -121,24 +119,31 @@ class VersionRetention(UseCases):
 
     async def _count_deleted(self, before: str) -> int:
         """The number of secrets that were deleted before this time and still have values."""
-        count, after = 0, ("", 0)
-        while found := await self._deleted(self.repositories, before, after, _LOOKED_AT):
+        count = after_id = 0
+        while found := await self._deleted(self.repositories, before, after_id, _LOOKED_AT):
             count += len(found)
-            after = found[-1][:2]
+            after_id = found[-1][0]
         return count
 
     @unit_of_work
     async def destroy_deleted(self, before: str, limit: int) -> int:
         """Destroy all versions of up to `limit` secrets that were deleted before this time. Returns
         the number of these secrets."""
+        destroyed = after_id = 0
         async with self.transaction() as repositories:
-            found = await self._deleted(repositories, before, ("", 0), limit)
-            for _, _, project_id, key in found:
-                versions = await repositories.secret_versions.with_values(project_id, key)
-                await self._endings.destroy_all(repositories, project_id, key, versions)
-            return len(found)
+            while found := await self._deleted(repositories, before, after_id, limit - destroyed):
+                for _, project_id, key in found:
+                    versions = await repositories.secret_versions.with_values(project_id, key)
+                    # A key that was damaged in the file names no version.
+                    if versions:
+                        await self._endings.destroy_all(repositories, project_id, key, versions)
+                        destroyed += 1
+                after_id = found[-1][0]
+                if destroyed == limit:
+                    break
+        return destroyed
 
     async def _deleted(
-        self, repositories: Repositories, before: str, after: tuple[str, int], limit: int
-    ) -> list[tuple[str, int, int, str]]:
-        return await repositories.secret_versions.deleted_before(before, after, limit)
+        self, repositories: Repositories, before: str, after_id: int, limit: int
+    ) -> list[tuple[int, int, str]]:
+        return await repositories.secret_versions.deleted_before(before, after_id, limit)

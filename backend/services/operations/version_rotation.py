@@ -8,7 +8,6 @@ from backend.repositories import Repositories
 from backend.repositories.secret_versions_repository import KeptSecret
 from backend.repositories.version_rows import SECRET_VERSIONS
 from backend.services.base import Kit
-from database.engine import Value
 
 
 async def move_versions(
@@ -18,24 +17,23 @@ async def move_versions(
     new: StoredProjectKey,
     versions: list[KeptSecret],
     deadline: float,
-) -> tuple[Value, ...]:
-    """Seal the versions again, until `deadline` on the monotonic clock. Returns the key name and
-    the version of the last one that was looked at. Those that can't be read, or were changed
-    outside the service, stay as they are. The record has no entry of it: a version's own MAC
-    covers the new text."""
+) -> int:
+    """Seal the versions again, until `deadline` on the monotonic clock. Returns the id of the last
+    one that was looked at. Those that can't be read, or were changed outside the service, stay as
+    they are. The record has no entry of it: a version's own MAC covers the new text."""
     rows = [version.row for version in versions]
     forged = await kit.guard.forged_versions(repositories, SECRET_VERSIONS, rows)
-    last: tuple[Value, ...] = ("", 0)
+    last_id = 0
     for version in versions:
         sealed = None if version.id in forged else _sealed_again(kit, old, new, version)
         if sealed is not None:
             moved = version._replace(project_key_id=new.id, ciphertext=sealed)
             mac = kit.guard.version_mac(SECRET_VERSIONS, moved.covered)
             await repositories.secret_versions.move(version.id, new.id, sealed, mac)
-        last = (version.key_name, version.version)
+        last_id = version.id
         if time.monotonic() > deadline:
             break
-    return last
+    return last_id
 
 
 def _sealed_again(
