@@ -37,6 +37,7 @@ async def test_no_statement_about_runs_scans_or_sorts(explaining: Explaining, ap
     await runs.update(1, {"pr_number": 7})
     await runs.get_by_id(1)
     await runs.exists(1)
+    assert await runs.get_in_project(1) is not None
     assert len(await runs.pending_after(1, 0, 2)) == 2
     assert [row["id"] for row in await runs.claim({3: lease, 1: lease})] == [1, 3]
     assert len(await runs.claim({5: lease, 1: lease})) == 1
@@ -328,6 +329,7 @@ async def test_no_statement_about_histories_scans_or_sorts(
             {
                 "page",
                 "json_page",
+                "get_in_project",
                 "change",
                 "columns",
                 "transition",

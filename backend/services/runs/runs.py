@@ -27,7 +27,12 @@ from backend.services.base import UseCases, differing, existing_project, unit_of
 from backend.services.kinds import Kind
 from backend.services.preconditions import matched
 from backend.services.principal import current_principal
-from backend.services.runs.access import existing_run, extended_lease, require_lease
+from backend.services.runs.access import (
+    changeable_run,
+    existing_run,
+    extended_lease,
+    require_lease,
+)
 from backend.services.runs.new_runs import add_runs, defaults_of_runs
 from backend.services.runs.states import FINAL, TRANSITIONS, sources
 from database.base import time_text
@@ -150,11 +155,12 @@ class Runs(UseCases):
     async def update(self, run_id: int, update: AgentRunUpdate) -> AgentRun:
         """The run with the given fields changed; the same as before when none differs.
 
-        Raises `AgentRunNotFound`, `LeaseLost`, `InvalidField` when the status differs, and
-        `InvalidTransition` for fields that are fixed in a finished run.
+        Raises `AgentRunNotFound`, `ProjectNotFound` when its project is deleted, `LeaseLost`,
+        `InvalidField` when the status differs, and `InvalidTransition` for fields that are fixed in
+        a finished run.
         """
         async with self.transaction() as repositories:
-            run = await existing_run(repositories, run_id)
+            run = await changeable_run(repositories, run_id)
             expected = matched(run.version)
             require_lease(run, update.lease_token)
             changes = differing(run, update.given_fields())
@@ -179,8 +185,9 @@ class Runs(UseCases):
     async def transition(self, run_id: int, step: RunTransition) -> AgentRun:
         """The run, now in the status `step.to`, with its outcome.
 
-        Raises `AgentRunNotFound`, `LeaseLost`, `InvalidTransition` when its status does not allow
-        this step, and `ChangedOutside` when it can't start with its project or the configuration.
+        Raises `AgentRunNotFound`, `ProjectNotFound` when its project is deleted, `LeaseLost`,
+        `InvalidTransition` when its status does not allow this step, and `ChangedOutside` when it
+        can't start with its project or the configuration.
         """
         return await self._step(run_id, step.to, step)
 
@@ -191,7 +198,7 @@ class Runs(UseCases):
 
     async def _step(self, run_id: int, target: RunStatus, outcome: RunOutcome) -> AgentRun:
         async with self.transaction() as repositories:
-            run = await existing_run(repositories, run_id)
+            run = await changeable_run(repositories, run_id)
             expected = matched(run.version)
             require_lease(run, outcome.lease_token)
             if target is RunStatus.RUNNING:
