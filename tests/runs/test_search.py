@@ -321,8 +321,7 @@ async def test_a_cursor_belongs_to_its_search(api: Api) -> None:
 async def test_runs_of_one_project_are_listed_and_created_by_its_path(api: Api) -> None:
     second = await api.new_project("second")
     path = f"/api/projects/{second}/agent-runs"
-    # `project_id` is accepted and ignored, so that an answer can be sent back.
-    body = {"target_text": "Do it", "project_id": 1, "run_type": "plan"}
+    body = {"target_text": "Do it", "run_type": "plan"}
     response = await api.client.post(path, json=body)
     assert response.status_code == 201
     run = response.json()
