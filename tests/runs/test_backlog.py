@@ -96,7 +96,7 @@ def test_all_runs_are_counted_when_the_other_numbers_come() -> None:
             insert(connection, "run_queues", project_id=project, last_run_number=8)
         ended = [("completed", earlier), ("completed", later), ("failed", NOW), ("cancelled", NOW)]
         active = [("pending", None), ("running", None), ("paused", None), ("paused", None)]
-        for number, (status, at) in enumerate(ended + active, 1):
+        for number, (status, at) in enumerate([*ended, *active], 1):
             for project in (1, 2):
                 fields = {"status": status, "completed_at": at, "started_at": NOW}
                 insert(connection, "agent_runs", project_id=project, run_number=number, **fields)

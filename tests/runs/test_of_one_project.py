@@ -11,7 +11,7 @@ from tests.support.http import make_project, places, problem
 
 FLAT = "/api/agent-runs"
 LIST = "/api/projects/2/agent-runs"
-QUERIES = (
+QUERIES: tuple[dict[str, Any], ...] = (
     {},
     {"limit": 2},
     {"status": ["running", "pending"], "sort": "updated_at"},

@@ -6,7 +6,6 @@ from typing import Any
 
 import httpx
 import pytest
-from fastapi import FastAPI
 
 from backend.repositories.project_runs import RUNS
 from backend.schemas.projects import CurrentRun, ProjectRuns
@@ -186,9 +185,8 @@ async def test_nothing_else_can_be_included(api: Api, query: str) -> None:
 
 
 async def test_it_needs_the_scope_for_runs_also_for_a_kept_answer(
-    client: httpx.AsyncClient, as_token: AsToken, application: FastAPI
+    client: httpx.AsyncClient, as_token: AsToken
 ) -> None:
-    assert application
     for number in (1, 2):
         project = await make_project(client, github_repo=f"r{number}")
         path = f"/api/projects/{project['id']}/agent-runs"
