@@ -78,9 +78,9 @@ bench: $(VENV)/.bench ## compare with what people would use instead (ARGS="--qui
 
 lock: $(VENV)/.dev ## renew the hash-pinned locks from pyproject.toml (ARGS=--upgrade for newer releases)
 	@$(UV_COMPILE) $(ARGS) --output-file backend/requirements.txt
-	@$(UV_COMPILE) $(ARGS) --extra dev --constraints backend/requirements.txt --output-file requirements-dev.txt
-	@$(UV_COMPILE) $(ARGS) --extra bench --constraints backend/requirements.txt --output-file bench/requirements.txt
-	@$(UV_COMPILE) $(ARGS) --extra browser --constraints requirements-dev.txt --output-file tests/browser/requirements.txt
+	@$(UV_COMPILE) $(ARGS) --group dev --constraints backend/requirements.txt --output-file requirements-dev.txt
+	@$(UV_COMPILE) $(ARGS) --group bench --constraints backend/requirements.txt --output-file bench/requirements.txt
+	@$(UV_COMPILE) $(ARGS) --group browser --constraints requirements-dev.txt --output-file tests/browser/requirements.txt
 	@npm update --prefix tests/browser --package-lock-only --omit-lockfile-registry-resolved --no-audit --no-fund
 
 clean: ## remove the environment and all caches; the data stays
