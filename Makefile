@@ -21,7 +21,7 @@ endif
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: FORCE help run test long browser indirect twice faults coverage check format lint types schema bench lock clean
+.PHONY: FORCE help run test long browser indirect twice faults coverage check format lint types schema bench wheel lock clean
 
 help: ## list the targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -75,6 +75,10 @@ browser: $(VENV)/.browser $(VENV)/.node ## try sessions, streams and pages in th
 
 bench: $(VENV)/.bench ## compare with what people would use instead (ARGS="--quick", ARGS=--help for all)
 	@$(BIN)/python -m bench $(ARGS)
+
+wheel: $(VENV)/.dev ## build what pip installs, and the source archive, in dist/
+	@rm -rf dist
+	@$(BIN)/python -m build --no-isolation
 
 lock: $(VENV)/.dev ## renew the hash-pinned locks from pyproject.toml (ARGS=--upgrade for newer releases)
 	@$(UV_COMPILE) $(ARGS) --output-file backend/requirements.txt

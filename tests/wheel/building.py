@@ -76,7 +76,7 @@ def under_version_control(source: Path) -> set[str]:
 def build(source: Path, kind: str, place: Path) -> Path:
     """Build a `wheel`, a `wheel:editable` or an `sdist` from the files in `source`. Returns its
     file, in `place`."""
-    # `make wheel` does the same through `python -m build`, which takes three times as long.
+    # `make wheel` does it through `python -m build`, which takes three times as long.
     made(sys.executable, "-m", "hatchling", "build", "-t", kind, "-d", place, cwd=source)
     (built,) = place.iterdir()
     return built
