@@ -173,7 +173,8 @@ def test_pip_puts_one_package_and_one_command_into_an_environment(
     pip = (sys.executable, "-m", "pip", "--python", there.python, "--disable-pip-version-check")
     made(*pip, "install", "--no-index", "--no-deps", release.wheel, cwd=tmp_path)
     added = {file for file in there.place.rglob("*") if file not in before}
-    package, info = there.site / "strongroom", there.site / f"{release.wheel.name[:16]}.dist-info"
+    name, version = release.wheel.name.split("-")[:2]
+    package, info = there.site / name, there.site / f"{name}-{version}.dist-info"
     assert {package, info, there.command} <= added
     assert [
         file
