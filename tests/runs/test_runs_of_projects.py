@@ -117,7 +117,7 @@ class World:
         ]
 
 
-@pytest.mark.parametrize("steps", [120, pytest.param(1_500, marks=pytest.mark.long_form)])
+@pytest.mark.parametrize("steps", [80, pytest.param(600, marks=pytest.mark.long_form)])
 async def test_whatever_happens_to_runs_a_list_tells_it(
     api: Api, clock: SetClock, steps: int
 ) -> None:
