@@ -34,8 +34,9 @@ SET_BY_SHELLS: Final = frozenset(
 """Variables that shells set themselves, or that take only some values in a shell."""
 # A pair of backslashes, or one at the end, is read differently by the two.
 _NOT_IN_SINGLE: Final = re.compile(r"'|\\\\|\\\Z")
-# What `sh` replaces in double quotes. Python-dotenv knows no escape for it.
-_NOT_IN_DOUBLE: Final = re.compile(r"`|\$[^\s\"%&'+,./:;<=>\\\]^|}~)]", re.ASCII)
+# What `sh` replaces in double quotes, or may replace in some locales. Python-dotenv knows no escape
+# for it.
+_NOT_IN_DOUBLE: Final = re.compile(r"`|\$[^\x01-\x20\x7f\"%&'+,./:;<=>\\\]^|}~)]")
 _ESCAPED: Final = re.compile(r'[\\"]')
 
 

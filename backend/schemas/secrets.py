@@ -15,7 +15,7 @@ from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import PydanticCustomError
 
 from backend.schemas.base import RequestModel
-from backend.schemas.dotenv_reading import RejectedLine
+from backend.schemas.dotenv_reading import MAX_DOTENV_BYTES, RejectedLine
 from models import MAX_SECRETS_PER_REQUEST, SecretKey, SecretStatus, SecretText, UtcTime
 
 
@@ -193,7 +193,7 @@ class DotenvUpload(RequestModel):
         SecretStr,
         Field(
             description="The content of the file, of at most 1 MiB.",
-            json_schema_extra={"writeOnly": True},
+            json_schema_extra={"writeOnly": True, "maxLength": MAX_DOTENV_BYTES},
         ),
     ]
 
