@@ -18,6 +18,7 @@ from defusedxml.ElementTree import DefusedXMLParser
 from pydantic_core import PydanticCustomError
 
 from backend.errors import BadRequest, InvalidField
+from backend.services.runs.xml_characters import allowed
 
 Place = tuple[str, ...]
 """The way to an element or an attribute, as in XPath: `("testsuite", "testcase[3]", "@name")`."""
@@ -49,9 +50,12 @@ class Case(NamedTuple):
 def read_cases(body: bytes, take: Callable[[Case], None]) -> None:
     """Call `take` with each test case, in their order.
 
+    Control characters that XML does not allow become "?".
+
     Raises `BadRequest` if the body is not XML, or declares a document type or entities, and
     `InvalidField` if it is not JUnit XML, or is nested too deeply.
     """
+    body = allowed(body)
     parser = DefusedXMLParser(target=_Target(take), forbid_dtd=True)
     try:
         # In pieces, so that other threads may run between them.
