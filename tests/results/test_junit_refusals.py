@@ -152,6 +152,20 @@ async def test_what_can_not_be_taken_is_named_by_its_place_and_nothing_is_stored
     assert row_counts(manager_of(application)) == before
 
 
+async def test_a_small_file_can_not_say_very_much(
+    client: httpx.AsyncClient, application: FastAPI, run_id: int
+) -> None:
+    before = row_counts(manager_of(application))
+    name = b"x" * 65_000
+    cases = b"<testcase name='a'/>" * 1000
+    again = b"<testcase name='a'><error/>" + b"<rerunError/>" * 1000 + b"</testcase>"
+    for content in (cases, again):
+        body = b"<testsuite name='" + name + b"'>" + content + b"</testsuite>"
+        answer = problem(await post(client, run_id, body), "validation_failed")
+        assert [error["code"] for error in answer["errors"]] == ["data_size"]
+    assert row_counts(manager_of(application)) == before
+
+
 async def test_no_more_than_a_hundred_places_are_named(
     client: httpx.AsyncClient, run_id: int
 ) -> None:
