@@ -34,7 +34,7 @@ ERROR_TABLE: dict[str, tuple[int, str]] = {
     "idempotency_in_progress": (409, "A request with this Idempotency-Key is still running"),
     "body_too_large": (413, "The body is too large"),
     "uri_too_long": (414, "The URL is too long"),
-    "unsupported_media_type": (415, "The body has a media type that this call does not take"),
+    "unsupported_media_type": (415, "This call does not take the body's media type or encoding"),
     "validation_failed": (422, "The request has invalid values"),
     "idempotency_key_reused": (422, "Another request was sent with this Idempotency-Key"),
     "rate_limited": (429, "Too many requests"),
