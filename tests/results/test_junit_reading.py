@@ -1,6 +1,7 @@
 """Random JUnit XML, written by the standard library and read against a model."""
 
 import json
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 from xml.etree.ElementTree import Element, SubElement, tostring
@@ -113,6 +114,46 @@ def test_what_was_written_is_read(parts: Suites, encoding: str) -> None:
     same = read_junit(body, "unit")
     assert same.digest == read_junit(body, "unit").digest
     assert len({same.digest, read_junit(body, "e2e").digest}) == 2
+
+
+PARTS = ("failure", "error", "skipped", "rerunFailure", "flakyError", "system-out")
+
+
+@settings(max_examples=120, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from("ab"),
+            st.lists(st.tuples(st.sampled_from(PARTS), st.booleans()), max_size=3),
+        ),
+        max_size=6,
+    )
+)
+def test_whatever_is_said_in_the_name_of_pytest_is_read(cases: list[Any]) -> None:
+    root = Element("testsuite", {"name": "pytest"})
+    for name, parts in cases:
+        element = SubElement(root, "testcase", {"name": name})
+        for tag, of_teardown in parts:
+            message = "failed on teardown with x" if of_teardown else "m"
+            SubElement(element, tag, {"message": message}).text = "t"
+    results = read_junit(tostring(root), "junit").results
+    assert [result.test.test_name for result in results] == list(expected_of(cases))
+
+
+def expected_of(cases: list[Any]) -> Iterator[str]:
+    """The names of the results: one for each case and each repeated try, but none for a case that
+    only tells of a broken clean-up, and whose test has just failed once."""
+    failed = set()
+    for name, parts in cases:
+        said = [part for part in parts if part[0] != "system-out"]
+        if said == [("error", True)] and name in failed:
+            failed.remove(name)
+            continue
+        tags = [tag for tag, _ in said]
+        tries = 1 + tags.count("rerunFailure") + tags.count("flakyError")
+        yield from [name] * tries
+        is_failed = "failure" in tags and not {"error", "skipped"} & set(tags)
+        (failed.add if is_failed and tries == 1 else failed.discard)(name)
 
 
 @settings(max_examples=120, deadline=None)

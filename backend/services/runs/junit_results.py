@@ -22,6 +22,8 @@ MAX_DATA: Final = 32 * 1024 * 1024
 """The most characters of JSON that the results of a file may have as their data. The names of the
 suites around a test case are in each of its results, so that a small file could say very much."""
 _OUTPUTS = (("system_out", "system-out"), ("system_err", "system-err"))
+_BESIDES = frozenset({"system-out", "system-err", "properties"})
+"""What a test case may have besides results."""
 _NOT_RUN = frozenset({"notrun", "disabled", "skipped"})
 """What googletest and its like write as the `status` of a test that did not run."""
 _BY_PYTEST = frozenset({"pytest tests", "pytest"})
@@ -88,8 +90,8 @@ class _Reader:
             return []
         contents = self._contents(case)
         self._correct(key, contents)
-        if contents[-1].status == TestStatus.FAILED.value:
-            self._failed[key] = (len(self.results) + len(contents) - 1, case)
+        if len(contents) == 1 and contents[0].status == TestStatus.FAILED.value:
+            self._failed[key] = (len(self.results), case)
         return contents
 
     def _correct(self, key: ResultKey, contents: list[Content]) -> None:
@@ -229,8 +231,12 @@ class _WrongError(Exception):
 
 def _is_of_teardown(case: Case) -> bool:
     """Whether all that pytest says here is that the test could not clean up."""
-    results = [part for part in case.element if part.tag in ("failure", "error", "skipped")]
-    return len(results) == 1 and results[0].get("message", "").startswith(_OF_TEARDOWN)
+    said = [part for part in case.element if part.tag not in _BESIDES]
+    return (
+        len(said) == 1
+        and said[0].tag == "error"
+        and said[0].get("message", "").startswith(_OF_TEARDOWN)
+    )
 
 
 def _about(case: Case) -> dict[str, Any]:
