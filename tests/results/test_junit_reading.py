@@ -143,7 +143,7 @@ def test_whatever_is_said_in_the_name_of_pytest_is_read(cases: list[Any]) -> Non
 def expected_of(cases: list[Any]) -> Iterator[str]:
     """The names of the results: one for each case and each repeated try, but none for a case that
     only tells of a broken clean-up, and whose test has just failed once."""
-    failed = set()
+    failed: set[str] = set()
     for name, parts in cases:
         said = [part for part in parts if part[0] != "system-out"]
         if said == [("error", True)] and name in failed:
@@ -182,13 +182,17 @@ def test_any_bytes_are_read_or_refused(body: bytes) -> None:
         ("0,123", 0.123),
         ("12,5", 12.5),
         (",5", 0.5),
+        ("1.234,5", 1234.5),
+        ("1.234.567,5", 1234567.5),
     ],
 )
 def test_durations_of_tools(text: str | None, value: float | None) -> None:
     assert seconds(text) == value
 
 
-@pytest.mark.parametrize("text", ["-1", "-0.001", "nan", "inf", "x", "1_0", "1 2", "1e999", "0x1"])
+@pytest.mark.parametrize(
+    "text", ["-1", "-0.001", "nan", "inf", "x", "1_0", "1 2", "1e999", "0x1", "1.2.3", "1,2.3,4"]
+)
 def test_what_is_no_duration(text: str) -> None:
     with pytest.raises(PydanticCustomError, match="a number of seconds, 0 or more"):
         seconds(text)

@@ -169,18 +169,25 @@ def seconds(text: str | None) -> float | None:
     """The duration in an attribute `time`; `None` without one.
 
     Commas group thousands, as in Maven's reports, unless there is only one and it follows a zero or
-    other than three digits follow it. Raises `PydanticCustomError` for what is no duration.
+    a point, or other than three digits follow it. Raises `PydanticCustomError` for what is no
+    duration.
     """
     if text is None or not text.strip():
         return None
     plain = text.strip()
     head, comma, tail = plain.partition(",")
-    if comma and "." not in plain and "," not in tail and (head in ("", "0") or len(tail) != 3):
-        plain = f"{head}.{tail}"
+    if comma and "," not in tail and "." not in tail and ("." in head or _is_fraction(head, tail)):
+        plain = f"{head.replace('.', '')}.{tail}"
+    whole, point, fraction = plain.replace("_", "?").partition(".")
     try:
-        value = float(plain.replace(",", "").replace("_", "?"))
+        value = float(f"{whole.replace(',', '')}{point}{fraction}")
     except ValueError:
         value = -1.0
     if not 0 <= value < float("inf"):
         raise PydanticCustomError("duration", "must be a number of seconds, 0 or more")
     return value
+
+
+def _is_fraction(head: str, tail: str) -> bool:
+    """Whether the digits behind the only comma are a fraction."""
+    return head in ("", "0") or len(tail) != 3
