@@ -374,6 +374,12 @@ class PipelineStateName(StrEnum):
     CANCELLED = "cancelled"
 
 
+class MessageRole(StrEnum):
+    USER = "user"
+    AGENT = "agent"
+    SYSTEM = "system"
+
+
 class WebhookType(StrEnum):
     GITHUB_PR = "github_pr"
     GITHUB_PUSH = "github_push"
@@ -582,6 +588,14 @@ class PipelineState(BaseDBModel):
     state: PipelineStateName
     previous_state: PipelineStateName | None
     metadata: JsonObject
+
+
+class Message(BaseDBModel):
+    """What a person, the agent or a program around it says in a run."""
+
+    agent_run_id: int
+    role: MessageRole
+    content: str
 
 
 class Webhook(VersionedDBModel):

@@ -237,6 +237,18 @@ CREATE TABLE master_keys (
     created_at TEXT NOT NULL CHECK (created_at LIKE '____-__-__T__:__:__.______Z')
 ) STRICT;
 
+CREATE TABLE messages (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    agent_run_id INTEGER NOT NULL REFERENCES agent_runs (id) ON DELETE CASCADE,
+    role TEXT NOT NULL CHECK (role IN ('user', 'agent', 'system')),
+    content TEXT NOT NULL CHECK (length(content) BETWEEN 1 AND 1000000),
+    created_at TEXT NOT NULL CHECK (created_at LIKE '____-__-__T__:__:__.______Z')
+) STRICT;
+
+CREATE INDEX messages_run ON messages (agent_run_id, id);
+
+CREATE INDEX messages_run_role ON messages (agent_run_id, role, id);
+
 CREATE TABLE pipeline_states (
     id INTEGER PRIMARY KEY,
     agent_run_id INTEGER NOT NULL REFERENCES agent_runs (id) ON DELETE CASCADE,

@@ -16,6 +16,7 @@ from backend.repositories.grainchain_snapshot_repository import GrainchainSnapsh
 from backend.repositories.guarded_rows import GuardedRowsRepository
 from backend.repositories.key_rotation_repository import KeyRotationRepository
 from backend.repositories.keys_repository import KeysRepository
+from backend.repositories.message_repository import MessageRepository
 from backend.repositories.pipeline_state_repository import PipelineStateRepository
 from backend.repositories.project_repository import ProjectRepository
 from backend.repositories.project_secrets_repository import ProjectSecretsRepository
@@ -80,6 +81,7 @@ class Repositories:
     run_index = _Table(RunIndexRepository)
     run_queues = _Table(RunQueueRepository)
     pipeline_states = _Table(PipelineStateRepository)
+    messages = _Table(MessageRepository)
     test_results = _Table(TestResultRepository)
     test_attempts = _Table(TestAttemptRepository)
     snapshots = _Table(GrainchainSnapshotRepository)

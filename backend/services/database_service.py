@@ -36,6 +36,7 @@ from backend.services.projects.secret_sealing import SecretSealing
 from backend.services.projects.secrets import Secrets
 from backend.services.runs.backlog import Backlog
 from backend.services.runs.claims import Claims
+from backend.services.runs.messages import Messages
 from backend.services.runs.pipeline_states import PipelineStates
 from backend.services.runs.runs import Runs
 from backend.services.runs.snapshots import Snapshots
@@ -70,6 +71,7 @@ class DatabaseService(UseCases):
         self.claims = Claims(kit)
         self.backlog = Backlog(kit)
         self.pipeline_states = PipelineStates(kit)
+        self.messages = Messages(kit, self.runs)
         self.test_results = TestResults(kit)
         self.snapshots = Snapshots(kit)
         self.webhooks = Webhooks(kit, self.sealing)

@@ -49,6 +49,7 @@ class Kind(StrEnum):
     AGENT_RUN_CANCELLED = "agent_run.cancelled", Scope.RUNS_READ
     AGENT_RUN_REQUEUED = "agent_run.requeued", Scope.RUNS_READ
     PIPELINE_STATE_ADDED = "pipeline_state.added", Scope.RUNS_READ
+    MESSAGE_ADDED = "message.added", Scope.RUNS_READ
     TEST_RESULTS_STORED = "test_results.stored", Scope.RUNS_READ
     SNAPSHOT_CREATED = "snapshot.created", Scope.RUNS_READ
     SNAPSHOT_UPDATED = "snapshot.updated", Scope.RUNS_READ

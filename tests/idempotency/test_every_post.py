@@ -62,6 +62,9 @@ async def prepared(client: httpx.AsyncClient, resources: Resources, call: Call) 
         claimed = await client.post("/api/agent-runs/claim", json={"worker": "w"})
         assert claimed.json()["id"] == run_id
         vars(call)["body"] = {**call.body, "lease_token": claimed.json()["lease_token"]}
+    if call.template.endswith("/continue"):
+        for status in ("running", "paused"):
+            await client.post(f"/api/agent-runs/{run_id}/transitions", json={"to": status})
 
 
 async def keyed(client: httpx.AsyncClient, path: str, call: Call) -> httpx.Response:

@@ -33,7 +33,7 @@ were indexed."""
 KEEP_VERSIONS, INDEX_RUNS, KEEP_ATTEMPTS = 17, 18, 22
 """The migrations after which earlier versions were kept, runs were indexed, and attempts of tests
 were kept."""
-COUNT_PENDING, COUNT_RUNS = 6, 24
+COUNT_PENDING, COUNT_RUNS = 6, 25
 """The migrations after which pending runs were counted, and runs of every status."""
 
 MADE_BY_INDEX_RUNS = (
@@ -225,9 +225,10 @@ def forget_runs(connection: sqlite3.Connection) -> None:
 
 
 def forget_attempts(connection: sqlite3.Connection) -> None:
-    """Take back the migrations from `KEEP_ATTEMPTS` on: each test has its last result only, and
-    logs have no timestamp."""
+    """Take back the migrations from `KEEP_ATTEMPTS` on: each test has its last result only, logs
+    have no timestamp, and runs no messages."""
     forget_counts(connection)
+    connection.execute("DROP TABLE messages")
     connection.execute("ALTER TABLE system_logs DROP COLUMN timestamp")
     for column in ("first_timestamp", "last_timestamp"):
         connection.execute(f"ALTER TABLE system_log_blocks DROP COLUMN {column}")

@@ -6,7 +6,6 @@ from typing import Any, Final
 
 from backend.errors import (
     AgentRunNotFound,
-    BadRequest,
     ProjectNotFound,
     StrongroomError,
     ValidationFailed,
@@ -18,7 +17,6 @@ from backend.schemas.logs import LogEntry, LogList
 from backend.schemas.plain_logs import PlainLog
 from backend.services.base import Kit, UseCases, unit_of_work
 from backend.services.feeds import Extent
-from backend.services.listing import Listing
 from backend.services.logs.log_feed import LogFeed
 from backend.services.places import Place
 from backend.services.principal import current_principal
@@ -42,7 +40,7 @@ class Logs(UseCases):
 
     def __init__(self, kit: Kit) -> None:
         super().__init__(kit)
-        self.feed = LogFeed(kit, self.following, self.extent)
+        self.feed = LogFeed(kit, self)
 
     async def append(self, logs: Log | Sequence[Log]) -> int:
         """Store one log, or all of several in their order, or none. Returns their number.
@@ -94,23 +92,13 @@ class Logs(UseCases):
         if after is None:
             page = await self._page(filter, limit, listing.after)
         else:
-            after_id = await self._begin(after, listing)
+            after_id = await self.feed.begin(after, listing)
             page = await self.following(filter, after_id, None, limit)
         return listing.answer(LogList, page, logs=page.items)
 
     def wanted(self, **filters: Any) -> LogFilter:
         """See `wanted_logs`."""
         return wanted_logs(**filters)
-
-    async def _begin(self, after: Place, listing: Listing) -> int:
-        """The id after which an ascending page begins."""
-        if listing.after is not None:
-            return int(str(listing.after[0]))
-        if after.epoch is not None and after.epoch != (await self.feed.extent()).epoch:
-            raise BadRequest(
-                "the id in after_id is of another epoch: send 0 to begin at the oldest log"
-            )
-        return after.id
 
     @unit_of_work(read_only=True)
     async def following(

@@ -1,6 +1,6 @@
 """Use cases for agent runs: creating, reading and changing them, and their transitions."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -208,29 +208,56 @@ class Runs(UseCases):
             run = await changeable_run(repositories, run_id)
             expected = matched(run.version)
             require_lease(run, outcome.lease_token)
-            if target is RunStatus.RUNNING:
-                # The run starts, or goes on, with the project and configuration as they are now.
-                await self.kit.guard.require(repositories, PROJECTS, run.project_id)
-                await self.kit.guard.configuration(repositories, run.project_id)
-            given = outcome.outcome()
-            # The update's own condition decides, so that only one of two racing requests succeeds.
-            moved = await repositories.runs.transition(
-                run_id,
-                target,
-                sources=sources(target),
-                final=target in FINAL,
-                outcome=given,
-                expected=expected,
-                # A lease can't expire during a pause, and a resumed run has its full time again.
-                lease_expires_at=extended_lease(run, self.clock()),
+            return await self._move(
+                repositories, run, target, outcome.outcome(), sources(target), expected
             )
-            if moved is None:
-                current = await existing_run(repositories, run_id)
-                raise _refusal(current, f"a run can't go from {current.status} to {target}")
-            resumed = run.status is RunStatus.PAUSED and target is RunStatus.RUNNING
-            kind = Kind.AGENT_RUN_RESUMED if resumed else KINDS[target]
-            await self._record_run(repositories, kind, moved, {"status", *given})
-            return moved
+
+    async def resume(
+        self, repositories: Repositories, run: AgentRun, expected: int | None
+    ) -> AgentRun:
+        """The paused run, which was just read in this transaction, running again. `expected` is
+        what `matched` has returned for it.
+
+        Raises `InvalidTransition` when it is not paused, and `ChangedOutside` when it can't go on
+        with its project or the configuration.
+        """
+        if run.status is not RunStatus.PAUSED:
+            raise _refusal(run, "only a paused run can be continued")
+        return await self._move(
+            repositories, run, RunStatus.RUNNING, {}, (RunStatus.PAUSED,), expected
+        )
+
+    async def _move(
+        self,
+        repositories: Repositories,
+        run: AgentRun,
+        target: RunStatus,
+        outcome: Mapping[str, str | None],
+        allowed: Sequence[RunStatus],
+        expected: int | None,
+    ) -> AgentRun:
+        if target is RunStatus.RUNNING:
+            # The run starts, or goes on, with the project and configuration as they are now.
+            await self.kit.guard.require(repositories, PROJECTS, run.project_id)
+            await self.kit.guard.configuration(repositories, run.project_id)
+        # The update's own condition decides, so that only one of two racing requests succeeds.
+        moved = await repositories.runs.transition(
+            run.id,
+            target,
+            sources=allowed,
+            final=target in FINAL,
+            outcome=outcome,
+            expected=expected,
+            # A lease can't expire during a pause, and a resumed run has its full time again.
+            lease_expires_at=extended_lease(run, self.clock()),
+        )
+        if moved is None:
+            current = await existing_run(repositories, run.id)
+            raise _refusal(current, f"a run can't go from {current.status} to {target}")
+        resumed = run.status is RunStatus.PAUSED and target is RunStatus.RUNNING
+        kind = Kind.AGENT_RUN_RESUMED if resumed else KINDS[target]
+        await self._record_run(repositories, kind, moved, {"status", *outcome})
+        return moved
 
     async def _record_run(
         self,
