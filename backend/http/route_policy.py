@@ -193,6 +193,7 @@ def writes(
     lines: Lines | None = None,
     claims: bool = False,
     other_body: OtherBody | None = None,
+    is_slow: bool = False,
 ) -> RoutePolicy:
     """The row of a route that waits for a COMMIT."""
     return RoutePolicy(
@@ -203,6 +204,7 @@ def writes(
         lines=lines,
         claims=claims,
         other_body=other_body,
+        is_slow=is_slow,
     )
 
 

@@ -71,9 +71,7 @@ SOURCES: Final = (
         _CONFIGURATION_TEXTS,
         order=("version",),
     ),
-    TextSource(
-        "webhooks", Scope.PROJECTS_READ, "webhooks/{id}", ("webhook_url", "events")
-    ),
+    TextSource("webhooks", Scope.PROJECTS_READ, "webhooks/{id}", ("webhook_url", "events")),
     TextSource("agent_runs", Scope.RUNS_READ, "agent-runs/{id}", _RUN_TEXTS),
     TextSource(
         "pipeline_states",
