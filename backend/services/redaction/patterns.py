@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 
 import ahocorasick
 
-from backend.services.redaction.views import View, may_be_encoded, views_of
+from backend.services.redaction.views import View, is_plain, views_of
 
 SHORTEST: Final = 12
 """Values, and lines of values, of fewer characters are not looked for: they stand in ordinary
@@ -39,6 +39,9 @@ class _Pattern(NamedTuple):
     """The character before it has bits of the value too, if it is of base64."""
     bits_behind: bool
     """The character behind it."""
+
+    def __repr__(self) -> str:
+        return f"_Pattern(key={self.key!r})"
 
 
 class _Hit(NamedTuple):
@@ -114,12 +117,10 @@ class SecretPatterns:
         """The parts of the text that have values, in order, without those inside `markers`."""
         if self._automaton is None or len(text) < SHORTEST:
             return []
-        if not may_be_encoded(text):
-            if next(self._automaton.iter(text), None) is None:
-                return []
-            hits = list(self._hits(View(text)))
-        else:
-            hits = [hit for view in views_of(text) for hit in self._hits(view)]
+        # Most texts have nothing, and are not encoded.
+        if is_plain(text) and next(self._automaton.iter(text), None) is None:
+            return []
+        hits = [hit for view in views_of(text) for hit in self._hits(view)]
         if markers:
             hits = [
                 hit
@@ -160,7 +161,7 @@ def _patterns(key: str, value: str) -> Iterator[_Pattern]:
     # A line of spaces says nothing about a value.
     texts.update(dict.fromkeys(line for line in lines if len(line) >= SHORTEST and line.strip()))
     for text in texts:
-        yield _Pattern(text, key, False, False)
+        yield _Pattern(text, key, bits_before=False, bits_behind=False)
     octets = value.encode()
     for before in range(3):
         encoded = b64encode(bytes(before) + octets).decode().rstrip("=")
@@ -168,7 +169,7 @@ def _patterns(key: str, value: str) -> Iterator[_Pattern]:
         behind = (before + len(octets)) % 3 != 0
         text = encoded[before + 1 if before else 0 : len(encoded) - behind]
         for alphabet in dict.fromkeys([text, text.replace("+", "-").replace("/", "_")]):
-            yield _Pattern(alphabet, key, before > 0, behind)
+            yield _Pattern(alphabet, key, bits_before=before > 0, bits_behind=behind)
 
 
 def _joined(hits: list[_Hit]) -> list[_Stretch]:
@@ -176,7 +177,7 @@ def _joined(hits: list[_Hit]) -> list[_Stretch]:
     hits.sort(key=lambda hit: (hit.start, -hit.end, hit.key))
     stretches: list[_Stretch] = []
     start, end, key = hits[0]
-    keys = set()
+    keys: set[str] = set()
     for hit in hits:
         if hit.start >= end:
             stretches.append(_Stretch(start, end, key, frozenset(keys)))

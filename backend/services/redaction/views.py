@@ -3,12 +3,12 @@
 import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
-from typing import Final, NamedTuple
+from typing import Final
 
 _JSON_ESCAPES = re.compile(
-    r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
-    r"|u(?![dD][89a-fA-F])[0-9a-fA-F]{4}"
-    r'|["\\/bfnrt])'
+    r"\\(?:u(?P<high>[dD][89abAB][0-9a-fA-F]{2})\\u(?P<low>[dD][c-fC-F][0-9a-fA-F]{2})"
+    r"|u(?P<number>(?![dD][89a-fA-F])[0-9a-fA-F]{4})"
+    r'|(?P<short>["\\/bfnrt]))'
 )
 _JSON_SHORT: Final = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 _PERCENT_ESCAPES = re.compile(r"(?:%[0-9a-fA-F]{2})+")
@@ -18,34 +18,53 @@ _DEEPEST: Final = 2
 """A text inside another, such as JSON in a string of JSON, is decoded this many times."""
 
 
-class Piece(NamedTuple):
-    """A part of a text that is decoded to one character, or left out."""
-
-    start: int
-    end: int
-    decoded: str
+Piece = tuple[int, int]
+"""Where a part of a text begins and ends that is decoded to one character, or left out."""
 
 
 class View:
     """A text, decoded or as it is."""
 
-    __slots__ = ("_ends", "_origin", "_places", "_starts", "_width", "depth", "text")
+    __slots__ = ("_ends", "_find", "_origin", "_places", "_starts", "_width", "depth", "text")
 
-    def __init__(self, text: str) -> None:
+    def __init__(
+        self,
+        text: str,
+        origin: "View | None" = None,
+        find: Callable[[str], Iterator[Piece]] | None = None,
+        width: int = 1,
+    ) -> None:
+        """`find` finds the pieces of the text of `origin` that were decoded to `width` characters
+        each."""
         self.text = text
-        self.depth = 0
-        self._origin: View | None = None
-        self._places: list[int] = []
-        self._starts: list[int] = []
-        self._ends: list[int] = []
-        self._width = 1
+        self.depth: int = origin.depth + 1 if origin is not None else 0
+        self._origin = origin
+        self._find = find
+        self._width = width
 
     def stored(self, start: int, end: int) -> tuple[int, int]:
         """Where the part of `text` from `start` to `end`, which is not empty, stands in the text
         as it is."""
         if self._origin is None:
             return start, end
+        if self._find is not None:
+            self._locate(self._find, self._origin.text)
+            self._find = None
         return self._origin.stored(self._span(start)[0], self._span(end - 1)[1])
+
+    def _locate(self, find: Callable[[str], Iterator[Piece]], text: str) -> None:
+        # Only for a text that has something, because it takes longer than decoding it.
+        self._places: list[int] = []
+        self._starts: list[int] = []
+        self._ends: list[int] = []
+        length = last = 0
+        for start, end in find(text):
+            length += start - last
+            self._places.append(length)
+            self._starts.append(start)
+            self._ends.append(end)
+            length += self._width
+            last = end
 
     def _span(self, place: int) -> tuple[int, int]:
         """Where in the origin's text the character at `place` stands."""
@@ -58,52 +77,36 @@ class View:
         start = self._ends[index] + behind
         return start, start + 1
 
-    def _decoded(self, text: str, pieces: Iterator[Piece], width: int) -> "View | None":
-        """A view of `text`, which is as long as the text of this one, with these pieces decoded to
-        `width` characters; `None` without any."""
-        view = View.__new__(View)
-        view._places, view._starts, view._ends = [], [], []
-        parts: list[str] = []
-        length = last = 0
-        for piece in pieces:
-            parts += text[last : piece.start], piece.decoded
-            length += piece.start - last
-            view._places.append(length)
-            view._starts.append(piece.start)
-            view._ends.append(piece.end)
-            length += width
-            last = piece.end
-        if not parts and text is self.text:
-            return None
-        view.text = "".join([*parts, text[last:]])
-        view.depth = self.depth + 1
-        view._origin = self
-        view._width = width
-        return view
-
     def of_json(self) -> "View | None":
         """With the escapes of JSON decoded; `None` when there are none."""
-        if "\\" not in self.text:
+        text = self.text
+        if "\\" not in text:
             return None
-        return self._decoded(self.text, _json_pieces(self.text), 1)
+        decoded = _JSON_ESCAPES.sub(_json_character, text)
+        return View(decoded, self, _json_pieces) if len(decoded) < len(text) else None
 
     def of_url(self) -> "View | None":
         """With the escapes of a URL decoded; `None` when there are none."""
-        if "%" not in self.text:
+        text = self.text
+        if "%" not in text:
             return None
-        return self._decoded(self.text, _percent_pieces(self.text), 1)
+        decoded = _PERCENT_ESCAPES.sub(_percent_characters, text)
+        return View(decoded, self, _percent_pieces) if len(decoded) < len(text) else None
 
     def of_form(self) -> "View | None":
         """As the value of a form, whose spaces are plus signs; `None` without a plus sign."""
-        if "+" not in self.text:
+        text = self.text
+        if "+" not in text:
             return None
-        return self._decoded(self.text.replace("+", " "), _percent_pieces(self.text), 1)
+        decoded = _PERCENT_ESCAPES.sub(_percent_characters, text.replace("+", " "))
+        return View(decoded, self, _percent_pieces)
 
     def of_lines(self) -> "View | None":
         """With all lines joined, as base64 is often broken into lines; `None` for one line."""
-        if "\n" not in self.text:
+        text = self.text
+        if "\n" not in text:
             return None
-        return self._decoded(self.text, _line_pieces(self.text), 0)
+        return View(_LINE_ENDS.sub("", text), self, _line_pieces, 0)
 
 
 def views_of(text: str) -> Iterator[View]:
@@ -129,35 +132,37 @@ _DECODERS: Final[tuple[Callable[[View], View | None], ...]] = (
 )
 
 
-def may_be_encoded(text: str) -> bool:
-    """Whether `views_of` may have more than the text as it is."""
-    return "\\" in text or "%" in text or "\n" in text or "+" in text
+def is_plain(text: str) -> bool:
+    """Whether `views_of` has only the text as it is."""
+    return not ("\n" in text or "\\" in text or "%" in text or "+" in text)
+
+
+def _json_character(found: re.Match[str]) -> str:
+    high, low, number, short = found.groups()
+    if short is not None:
+        return _JSON_SHORT.get(short, short)
+    if number is not None:
+        return chr(int(number, 16))
+    return chr(0x10000 + ((int(high, 16) & 0x3FF) << 10 | int(low, 16) & 0x3FF))
+
+
+def _percent_characters(found: re.Match[str]) -> str:
+    # Octets that are no UTF-8 become lone surrogates, which no value has.
+    return bytes.fromhex(found[0].replace("%", "")).decode(errors="surrogateescape")
 
 
 def _json_pieces(text: str) -> Iterator[Piece]:
-    for found in _JSON_ESCAPES.finditer(text):
-        escape = found[0]
-        if escape[1] != "u":
-            decoded = _JSON_SHORT.get(escape[1], escape[1])
-        elif len(escape) == 6:
-            decoded = chr(int(escape[2:], 16))
-        else:
-            high, low = int(escape[2:6], 16), int(escape[8:], 16)
-            decoded = chr(0x10000 + ((high & 0x3FF) << 10 | low & 0x3FF))
-        yield Piece(found.start(), found.end(), decoded)
+    return (found.span() for found in _JSON_ESCAPES.finditer(text))
 
 
 def _percent_pieces(text: str) -> Iterator[Piece]:
     for found in _PERCENT_ESCAPES.finditer(text):
-        octets = bytes.fromhex(found[0].replace("%", ""))
         start = found.start()
-        # Octets that are no UTF-8 become lone surrogates, which no value has.
-        for character in octets.decode(errors="surrogateescape"):
-            width = 3 * len(character.encode(errors="surrogateescape"))
-            yield Piece(start, start + width, character)
-            start += width
+        for character in _percent_characters(found):
+            end = start + 3 * len(character.encode(errors="surrogateescape"))
+            yield start, end
+            start = end
 
 
 def _line_pieces(text: str) -> Iterator[Piece]:
-    for found in _LINE_ENDS.finditer(text):
-        yield Piece(found.start(), found.end(), "")
+    return (found.span() for found in _LINE_ENDS.finditer(text))
