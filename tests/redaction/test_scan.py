@@ -108,6 +108,11 @@ async def fill(api: Api) -> None:
 
 GUARDED = {"project_settings", "configuration_versions"}
 """They are not shown after a change outside the service."""
+JSON_FIELDS = {
+    **dict.fromkeys(("metadata", "config", "context"), f'{{"a":"{VALUE}"}}'),
+    **dict.fromkeys(("validation_results", "result_data"), f'{{"a":"{VALUE}"}}'),
+    "events": f'["{VALUE}"]',
+}
 NOT_SHOWN = {("agent_runs", "lease_worker")}
 """No answer has it while the run is not leased."""
 
@@ -121,8 +126,7 @@ async def test_a_value_is_found_in_each_text_and_shown_where_the_scan_says(api: 
         row = f"WHERE id = (SELECT min(id) FROM {table})"  # noqa: S608
         [(before,)] = await db.fetch_all(f"SELECT {column} FROM {table} {row}")  # noqa: S608
         change = f"UPDATE {table} SET {column} = ? {row}"  # noqa: S608
-        written = {"{": f'{{"a":"{VALUE}"}}', "[": f'["{VALUE}"]'}.get(str(before)[:1], VALUE)
-        await db.execute(change, (written,))
+        await db.execute(change, (JSON_FIELDS.get(column, VALUE),))
         [found] = (await scan(api))["found"]
         shown = await api.client.get(f"/api/{found['resource']}")
         await db.execute(change, (before,))
