@@ -103,7 +103,7 @@ async def put_secret(
     project_id: ProjectId, key: Key, secret: SecretValue, service: Service, response: Response
 ) -> SecretMetadata:
     """Set a secret's value; create the secret if the key is new."""
-    metadata, created = await service.secrets.put(project_id, key, secret.value)
+    metadata, created = await service.secrets.put(project_id, key, secret.value, secret.redact)
     if created:
         response.status_code = status.HTTP_201_CREATED
         response.headers["Location"] = f"/api/projects/{project_id}/secrets/{key}"

@@ -15,6 +15,11 @@ from pydantic_core import PydanticCustomError
 from backend.schemas.base import RequestModel
 from models import MAX_SECRETS_PER_REQUEST, SecretKey, SecretStatus, SecretText, UtcTime
 
+_REDACT = (
+    "Whether the value is replaced where it stands in logs, results, error messages and metadata "
+    "that are stored from now on."
+)
+
 
 def _refuse_bare_null(data: dict[str, Any]) -> None:
     """Metadata that a client has read contains a null value and a version. Sent back, it leaves the
@@ -22,6 +27,14 @@ def _refuse_bare_null(data: dict[str, Any]) -> None:
     if data.get("value", "") is None and "version" not in data:
         raise ValidationError.from_exception_data(
             "Secret", [{"type": "string_type", "loc": ("value",), "input": None}]
+        )
+
+
+def _require_anything(data: dict[str, Any]) -> None:
+    """Without a value, there must be something else to change."""
+    if "value" not in data and "redact" not in data:
+        raise ValidationError.from_exception_data(
+            "Secret", [{"type": "missing", "loc": ("value",), "input": None}]
         )
 
 
@@ -45,12 +58,16 @@ class SecretCreate(_KeyedSecret):
     """One secret. The key may also be sent as `key_name`."""
 
     value: SecretText
+    redact: bool = Field(default=True, description=_REDACT)
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"key": "API_KEY", "value": "a made-up value"}]}
     )
 
 
+MaybeRedact = Annotated[
+    bool | None, Field(description=f"{_REDACT} By default as before; true for a new secret.")
+]
 ValueOrNone = Annotated[
     SecretText | None,
     Field(
@@ -64,7 +81,14 @@ ValueOrNone = Annotated[
 class SecretUpsert(_KeyedSecret):
     """One secret with its new value, or its metadata as it was read, which changes nothing."""
 
-    value: ValueOrNone
+    value: ValueOrNone = None
+    redact: MaybeRedact = None
+
+    @classmethod
+    def prepared(cls, data: dict[str, Any]) -> dict[str, Any]:
+        """The fields, without a missing value that is a mistake."""
+        _require_anything(data)
+        return super().prepared(data)
 
 
 class SecretValue(RequestModel):
@@ -72,11 +96,13 @@ class SecretValue(RequestModel):
 
     answer_only: ClassVar[frozenset[str]] = RequestModel.answer_only | {"status", "key"}
 
-    value: ValueOrNone
+    value: ValueOrNone = None
+    redact: MaybeRedact = None
 
     @classmethod
     def prepared(cls, data: dict[str, Any]) -> dict[str, Any]:
-        """The fields, without a null value that is a mistake."""
+        """The fields, without a null or missing value that is a mistake."""
+        _require_anything(data)
         _refuse_bare_null(data)
         return data
 
@@ -131,6 +157,7 @@ class SecretMetadata(BaseModel):
     value: None = None
     version: int
     status: SecretStatus
+    redact: bool = Field(description=_REDACT)
     created_at: UtcTime
     updated_at: UtcTime
 

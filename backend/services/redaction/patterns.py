@@ -4,6 +4,7 @@ import re
 from base64 import b64encode
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from sys import getsizeof
 from typing import Any, Final, NamedTuple
 
 import ahocorasick
@@ -26,6 +27,10 @@ _LINES = re.compile(r"\r\n|\r|\n")
 _BASE64_CHARACTERS: Final = frozenset(
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_"
 )
+
+_MARKERS = re.compile(r"\[secret:\w{1,100}\]", re.ASCII)
+_PATTERN_BYTES: Final = 800
+"""About how much memory a pattern takes besides its text: mostly nodes of the automaton."""
 
 NO_HITS: Final[Mapping[str, int]] = {}
 
@@ -73,12 +78,13 @@ class SecretPatterns:
     def __init__(self, values: Mapping[str, str]) -> None:
         """`values` are the secrets' values, by key."""
         anchors: dict[str, list[_Pattern]] = {}
-        self.size = 0
+        size = 0
         for key in sorted(values):
             for pattern in _patterns(key, values[key]):
                 anchors.setdefault(pattern.text[:_ANCHOR], []).append(pattern)
-                self.size += len(pattern.text)
-        self.count_of_patterns = sum(map(len, anchors.values()))
+                size += getsizeof(pattern.text) + _PATTERN_BYTES
+        self.bytes = size
+        """About how much memory it takes."""
         self._automaton: Any = None
         if anchors:
             self._automaton = ahocorasick.Automaton()
@@ -110,6 +116,11 @@ class SecretPatterns:
     def count(self, text: str) -> Counter[str]:
         """How often each secret's value stands in the text."""
         return _counted(self._stretches(text))
+
+    def finds(self, text: str) -> Mapping[str, int]:
+        """The same for a text with markers, without values that stand inside one of these."""
+        markers = [found.span() for found in _MARKERS.finditer(text)]
+        return _counted(self._stretches(text, markers))
 
     def _stretches(
         self, text: str, markers: "list[tuple[int, int]] | None" = None
