@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import cycle, islice
 from pathlib import Path
+from typing import Any
 
 from bench import loads, wrk
 from bench.client import Client
@@ -112,7 +113,9 @@ def _scan(client: Client) -> int:
     path = "/api/projects/1/secrets/scan"
     found, cursor = 0, ""
     while True:
-        answer = client.require("POST", f"{path}?cursor={cursor}" if cursor else path)
+        answer: dict[str, Any] = client.require(
+            "POST", f"{path}?cursor={cursor}" if cursor else path
+        )
         found += sum(one["count"] for one in answer["found"] if one["resource"] == "logs")
         cursor = answer["next_cursor"]
         if cursor is None:

@@ -207,7 +207,9 @@ async def test_files_of_results_are_redacted(api: Api) -> None:
         '<properties><property name="p" value="hunter2hunter2"/></properties></testcase>'
     )
     for expected in ({"created": 1, "unchanged": 0}, {"created": 0, "unchanged": 1}):
-        response = await api.client.post(path, content=f"<testsuite>{case}</testsuite>", headers=XML)
+        response = await api.client.post(
+            path, content=f"<testsuite>{case}</testsuite>", headers=XML
+        )
         assert response.json() == {"updated": 0, **expected}
     # Other bytes, the same result.
     other = f"<testsuite> {case}</testsuite>"

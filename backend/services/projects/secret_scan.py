@@ -237,7 +237,7 @@ class SecretScan(UseCases):
     async def _record(self, project_id: int) -> None:
         async with self.transaction() as repositories:
             await require_live_project(repositories, project_id)
-            event = AuditEvent(Kind.SECRETS_SCANNED, project_target(project_id), project_id)
+            event = AuditEvent(Kind.SECRET_SCANNED, project_target(project_id), project_id)
             await self.kit.audit.record_all(repositories, [event])
 
 
