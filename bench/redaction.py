@@ -116,7 +116,7 @@ def _scan(client: Client) -> int:
         answer: dict[str, Any] = client.require(
             "POST", f"{path}?cursor={cursor}" if cursor else path
         )
-        found += sum(one["count"] for one in answer["found"] if one["resource"] == "logs")
+        found += int(sum(one["count"] for one in answer["found"] if one["resource"] == "logs"))
         cursor = answer["next_cursor"]
         if cursor is None:
             return found

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cache
-from http.client import HTTPConnection
+from http.client import HTTPConnection, IncompleteRead
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
@@ -165,6 +165,7 @@ class Follower:
     last_id: int | None = None
     ready: threading.Event = field(default_factory=threading.Event)
     read_id: int = 0
+    cut_off: int = 0
 
     def run(self) -> None:
         """Read, and go on after the last log when the stream ends: a slow reader is cut off."""
@@ -172,24 +173,30 @@ class Follower:
             pass
 
     def _chunks(self) -> Iterator[bytes]:
-        place = urlsplit(self.url).netloc
-        headers = {**bearer(self.token), "Accept": "text/event-stream"}
         while self.last_id is None or self.read_id < self.last_id:
-            with closing(HTTPConnection(place, timeout=60)) as connection:
-                if self.read_id:
-                    headers["Last-Event-ID"] = str(self.read_id)
-                connection.request("GET", "/api/logs?project_id=1", headers=headers)
-                answer = connection.getresponse()
-                assert answer.status == 200, answer.status
-                for line in answer:
-                    if line.startswith(b"data: ") and b'"message":' in line:
-                        self.received += 1
-                    if line.startswith(b"id: "):
-                        self.read_id = int(line[4:].rpartition(b"-")[2])
-                    self.ready.set()
-                    yield line
-                    if self.last_id is not None and self.read_id >= self.last_id:
-                        return
+            try:
+                yield from self._lines()
+            except IncompleteRead:
+                # A reader that is too slow is cut off, and goes on after what it has read.
+                self.cut_off += 1
+
+    def _lines(self) -> Iterator[bytes]:
+        headers = {**bearer(self.token), "Accept": "text/event-stream"}
+        if self.read_id:
+            headers["Last-Event-ID"] = str(self.read_id)
+        with closing(HTTPConnection(urlsplit(self.url).netloc, timeout=60)) as connection:
+            connection.request("GET", "/api/logs?project_id=1", headers=headers)
+            answer = connection.getresponse()
+            assert answer.status == 200, answer.status
+            for line in answer:
+                if line.startswith(b"data: ") and b'"message":' in line:
+                    self.received += 1
+                if line.startswith(b"id: "):
+                    self.read_id = int(line[4:].rpartition(b"-")[2])
+                self.ready.set()
+                yield line
+                if self.last_id is not None and self.read_id >= self.last_id:
+                    return
 
 
 def search_lists(client: httpx.Client, search: Search) -> int:
@@ -269,7 +276,7 @@ def leak(directory: Path, count: int, say: Callable[[str], None] = lambda _: Non
         following.join(600)
         assert not following.is_alive()
         streamed = follower.received - (follower.read_id > follower.last_id)
-        told(f"{streamed} logs were streamed")
+        told(f"{streamed} logs were streamed, with {follower.cut_off} interruptions")
         listed = search_lists(client, search)
         told(f"{listed} logs were listed")
         shown, scanned = scan(client)

@@ -1,10 +1,11 @@
 """Telling where the values of a project's secrets stand in texts that were stored before."""
 
+import json
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from backend.errors import SecretUnreadable
 from backend.repositories import Repositories
@@ -29,6 +30,9 @@ _CHECKED_AT_ONCE: Final = 500
 _WINDOW: Final = 128 * 1024
 """Longer texts are looked through in parts of so many characters, because other threads wait, and
 because decoded copies are made of each."""
+_MOST_PARSED: Final = 1024 * 1024
+"""Longer JSON is looked through as it is: nothing else could run while it is parsed. Only payloads
+of deliveries may be longer."""
 _WIDEST: Final = 12
 """The most characters that stand for an octet of a value: `%255Cu0061` has ten."""
 
@@ -79,7 +83,21 @@ class _Wanted:
     skipped: list[SkippedSecret]
 
     def count(self, text: str) -> Mapping[str, int]:
-        """How often the value of each secret stands in the text."""
+        """How often the value of each secret stands in the text, which may be JSON."""
+        found = self._count(text)
+        if "\\" not in text or text[0] not in "[{" or len(text) > _MOST_PARSED:
+            return found
+        # As redaction does, each string of JSON is decoded further by itself.
+        try:
+            value = json.loads(text)
+        except (ValueError, RecursionError):
+            return found
+        inside: Counter[str] = Counter()
+        for leaf in _strings(value):
+            inside.update(self._count(leaf))
+        return found | inside
+
+    def _count(self, text: str) -> Counter[str]:
         if len(text) <= _WINDOW:
             return self.patterns.count(text)
         found: Counter[str] = Counter()
@@ -243,14 +261,24 @@ class SecretScan(UseCases):
 
 def _look_through(row: StoredTexts, wanted: _Wanted, places: _Places) -> None:
     """Add what the row has to `places`."""
-    # One search for all texts of a row is faster, and most rows have nothing. A value does not
-    # go over two of them, because no value has a NUL.
-    if not wanted.count("\0".join(row.texts.values())):
-        return
     for name, text in row.texts.items():
         for key, count in wanted.count(text).items():
             place = places.setdefault((key, row.resource), _Place())
             place.add(count, {name}, row.created_at, row.created_at)
+
+
+def _strings(value: Any) -> Iterator[str]:
+    """The strings in a value of JSON, and the names of its members."""
+    waiting = [value]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, str):
+            yield one
+        elif isinstance(one, list):
+            waiting += one
+        elif isinstance(one, dict):
+            waiting += one
+            waiting += one.values()
 
 
 def _answered(places: _Places) -> Iterator[FoundSecret]:
