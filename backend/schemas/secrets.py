@@ -30,12 +30,19 @@ def _refuse_bare_null(data: dict[str, Any]) -> None:
         )
 
 
-def _require_anything(data: dict[str, Any]) -> None:
-    """Without a value, there must be something else to change."""
-    if "value" not in data and "redact" not in data:
-        raise ValidationError.from_exception_data(
-            "Secret", [{"type": "missing", "loc": ("value",), "input": None}]
-        )
+def _with_value(data: dict[str, Any]) -> dict[str, Any]:
+    """The fields with a null value if they lack it and have `redact`, which may change alone."""
+    return {**data, "value": None} if "redact" in data and "value" not in data else data
+
+
+def _value_is_optional(schema: dict[str, Any]) -> None:
+    """`value` may be left out where `_with_value` adds it."""
+    schema["required"] = [name for name in schema["required"] if name != "value"]
+
+
+def _described_value(schema: dict[str, Any]) -> None:
+    _value_is_optional(schema)
+    schema["examples"] = [{"value": "a made-up value"}]
 
 
 class _KeyedSecret(RequestModel):
@@ -81,14 +88,15 @@ ValueOrNone = Annotated[
 class SecretUpsert(_KeyedSecret):
     """One secret with its new value, or its metadata as it was read, which changes nothing."""
 
-    value: ValueOrNone = None
+    value: ValueOrNone
     redact: MaybeRedact = None
+
+    model_config = ConfigDict(json_schema_extra=_value_is_optional)
 
     @classmethod
     def prepared(cls, data: dict[str, Any]) -> dict[str, Any]:
-        """The fields, without a missing value that is a mistake."""
-        _require_anything(data)
-        return super().prepared(data)
+        """The fields with `key` and `value`."""
+        return _with_value(super().prepared(data))
 
 
 class SecretValue(RequestModel):
@@ -96,17 +104,16 @@ class SecretValue(RequestModel):
 
     answer_only: ClassVar[frozenset[str]] = RequestModel.answer_only | {"status", "key"}
 
-    value: ValueOrNone = None
+    value: ValueOrNone
     redact: MaybeRedact = None
 
     @classmethod
     def prepared(cls, data: dict[str, Any]) -> dict[str, Any]:
-        """The fields, without a null or missing value that is a mistake."""
-        _require_anything(data)
+        """The fields, without a null value that is a mistake."""
         _refuse_bare_null(data)
-        return data
+        return _with_value(data)
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"value": "a made-up value"}]})
+    model_config = ConfigDict(json_schema_extra=_described_value)
 
 
 Keyed = TypeVar("Keyed", bound=_KeyedSecret)

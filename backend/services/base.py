@@ -140,9 +140,9 @@ class Kit(UnitsOfWork):
         self.kept_versions = KeptVersions()
         chain = AuditChain(keys.audit_chain)
         self.audit = Recorder(chain, self.guard.digests, self.now, self.repositories)
-        self.redactor = Redactor(vault, self.guard, self.audit)
-        self.commits = Commits(self.audit, db_manager.async_pool.table_versions)
-        journal = db_manager.async_pool.journal
+        versions, journal = db_manager.async_pool.table_versions, db_manager.async_pool.journal
+        self.redactor = Redactor(vault, self.guard, self.audit, versions, lambda: journal.number)
+        self.commits = Commits(self.audit, versions)
         journal.write_entries = self.audit.write
         journal.on_commit = self.audit.follow
 

@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 
 import ahocorasick
 
-from backend.services.redaction.views import View, is_plain, views_of
+from backend.services.redaction.views import View, decoded_texts, view_of
 
 SHORTEST: Final = 12
 """Values, and lines of values, of fewer characters are not looked for: they stand in ordinary
@@ -128,10 +128,15 @@ class SecretPatterns:
         """The parts of the text that have values, in order, without those inside `markers`."""
         if self._automaton is None or len(text) < SHORTEST:
             return []
-        # Most texts have nothing, and are not encoded.
-        if is_plain(text) and next(self._automaton.iter(text), None) is None:
-            return []
-        hits = [hit for view in views_of(text) for hit in self._hits(view)]
+        search = self._automaton.iter
+        hits: list[_Hit] = []
+        # Most texts have nothing, and no place in them is looked for.
+        if next(search(text), None) is not None:
+            hits += self._hits(View(text))
+        if "\n" in text or "\\" in text or "%" in text or "+" in text:
+            for decoded, encodings in decoded_texts(text):
+                if next(search(decoded), None) is not None:
+                    hits += self._hits(view_of(text, encodings))
         if markers:
             hits = [
                 hit

@@ -3,8 +3,8 @@
 Everything here happens on the writer's thread, inside units of work.
 """
 
-from collections import Counter, OrderedDict
-from collections.abc import Collection, Iterable, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, Final
 
 from backend.crypto.envelope import SecretContext, StoredProjectKey
@@ -18,16 +18,15 @@ from backend.services.guard import Guard
 from backend.services.kinds import Kind
 from backend.services.principal import SYSTEM, current_principal
 from backend.services.recording import AuditEvent, Recorder, field_names
+from backend.services.redaction.hits import Hits, minute_of
 from backend.services.redaction.patterns import SHORTEST, SecretPatterns
 from backend.services.redaction.redaction import Redaction
+from database.changes import ChangeCounter, HeardVersion, any_change
 
 MOST_PROJECTS: Final = 4096
 """How many projects are remembered, most of which have few secrets or none."""
 MOST_BYTES: Final = 64 * 1024 * 1024
 """About how much memory the remembered projects take, unless one alone takes more."""
-MOST_HITS: Final = 100
-"""How many values found in what a token stores within a minute are replaced one by one. After
-these, a text with a value is replaced as a whole, so that it does not show which part it was."""
 _MOST_OPEN: Final = 100
 """For how many projects patterns are remembered whose secrets the open transaction has changed."""
 _MOST_TOLD: Final = 10_000
@@ -38,7 +37,16 @@ class Redactor:
     """Finds the patterns for a project's present secrets, and remembers them as long as these stay
     the same."""
 
-    def __init__(self, vault: Vault, guard: Guard, recorder: Recorder) -> None:
+    def __init__(
+        self,
+        vault: Vault,
+        guard: Guard,
+        recorder: Recorder,
+        versions: ChangeCounter,
+        transaction: Callable[[], int],
+    ) -> None:
+        """`versions` tell of commits, and `transaction` returns the number of the writer's
+        transaction."""
         self._vault = vault
         self._guard = guard
         self._recorder = recorder
@@ -49,11 +57,13 @@ class Redactor:
         self._open: dict[int, tuple[UnnumberedRow, SecretPatterns]] = {}
         """The patterns for projects whose secrets the open transaction has changed, each with the
         entry of the last change."""
+        self._hits = Hits(transaction)
+        heard = HeardVersion()
+        heard.heard = self._hits.commit
+        versions.counting(any_change(*_TABLES), heard)
         self._minute = ""
-        self._hits: Counter[str | int] = Counter()
-        """How many values were found in this minute in what each token stores."""
         self._told: set[tuple[Any, ...]] = set()
-        """What was told in this minute: the actor, the secret and the place."""
+        """What was told in this minute: the actor and its token, the secret and the place."""
 
     async def begin(self, repositories: Repositories, project_id: int) -> Redaction:
         """What redacts texts of the project in this unit of work."""
@@ -129,26 +139,22 @@ class Redactor:
         principal = current_principal()
         if principal is SYSTEM:
             return False
-        # A unit that runs again counts twice, which only makes the limit a little lower.
-        token = principal.token_id if principal.token_id is not None else principal.name
-        self._begin_minute(self._recorder.now())
-        self._hits[token] += hits
-        return self._hits[token] > MOST_HITS
+        return self._hits.count((principal.name, principal.token_id), self._recorder.now(), hits)
 
     def _begin_minute(self, at: str) -> None:
-        if self._minute != at[:_MINUTE]:
-            self._minute = at[:_MINUTE]
-            self._hits.clear()
+        if self._minute != minute_of(at):
+            self._minute = minute_of(at)
             self._told.clear()
 
     def _was_told(self, repositories: Repositories, at: str, target: str, place: str) -> bool:
-        actor, fields = current_principal().name, field_names((place,))
-        if (actor, target, fields) in self._told:
+        principal = current_principal()
+        told = principal.name, principal.token_id, target, field_names((place,))
+        if told in self._told:
             return True
         return any(
             entry.action == Kind.SECRET_LEAKED
-            and (entry.actor, entry.target, entry.fields) == (actor, target, fields)
-            and entry.at[:_MINUTE] == at[:_MINUTE]
+            and (entry.actor, entry.actor_token_id, entry.target, entry.fields) == told
+            and minute_of(entry.at) == minute_of(at)
             for entry in repositories.audit.waiting()
         )
 
@@ -160,11 +166,11 @@ class Redactor:
                 found = kind.targets.fullmatch(target)
                 if found is not None:
                     self._forget(int(found[1]))
-        for _, at, actor, _, action, target, _, fields, *_ in rows:
-            if action == _LEAKED and at[:_MINUTE] == self._minute:
+        for _, at, actor, token_id, action, target, _, fields, *_ in rows:
+            if action == _LEAKED and minute_of(at) == self._minute:
                 if len(self._told) >= _MOST_TOLD:
                     self._told.clear()
-                self._told.add((actor, target, fields))
+                self._told.add((actor, token_id, target, fields))
 
     def _forget(self, project_id: int) -> None:
         known = self._known.pop(project_id, None)
@@ -200,5 +206,6 @@ class _ChangedProjects:
         return self._projects
 
 
-_MINUTE: Final = len("2026-01-01T00:00")
+_TABLES: Final = ("system_logs", "agent_runs", "pipeline_states", "test_results")
+"""The tables whose texts are redacted."""
 _LEAKED: Final = Kind.SECRET_LEAKED.value

@@ -2,8 +2,8 @@
 
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Iterator
-from typing import Final
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Final, NamedTuple
 
 _JSON_ESCAPES = re.compile(
     r"\\(?:u(?P<high>[dD][89abAB][0-9a-fA-F]{2})\\u(?P<low>[dD][c-fC-F][0-9a-fA-F]{2})"
@@ -12,129 +12,101 @@ _JSON_ESCAPES = re.compile(
 )
 _JSON_SHORT: Final = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 _PERCENT_ESCAPES = re.compile(r"(?:%[0-9a-fA-F]{2})+")
-_LINE_ENDS = re.compile(r"[ \t]*\r?\n[ \t]*")
-
-_DEEPEST: Final = 2
-"""A text inside another, such as JSON in a string of JSON, is decoded this many times."""
-
 
 Piece = tuple[int, int]
 """Where a part of a text begins and ends that is decoded to one character, or left out."""
 
 
+class Encoding(NamedTuple):
+    """A way to write a text."""
+
+    decode: Callable[[str], str | None]
+    """Returns the decoded text; `None` where it is the same."""
+    pieces: Callable[[str], Iterator[Piece]]
+    """Returns what is decoded, in order."""
+    width: int = 1
+    """How many characters a piece is decoded to."""
+
+
 class View:
     """A text, decoded or as it is."""
 
-    __slots__ = ("_ends", "_find", "_origin", "_places", "_starts", "_width", "depth", "text")
+    __slots__ = ("_encoding", "_ends", "_origin", "_places", "_starts", "text")
 
     def __init__(
-        self,
-        text: str,
-        origin: "View | None" = None,
-        find: Callable[[str], Iterator[Piece]] | None = None,
-        width: int = 1,
+        self, text: str, origin: "View | None" = None, encoding: Encoding | None = None
     ) -> None:
-        """`find` finds the pieces of the text of `origin` that were decoded to `width` characters
-        each."""
+        """`text` is the text of `origin`, decoded."""
         self.text = text
-        self.depth: int = origin.depth + 1 if origin is not None else 0
         self._origin = origin
-        self._find = find
-        self._width = width
+        self._encoding = encoding
+        self._places: list[int] = []
+        self._starts: list[int] = []
+        self._ends: list[int] = []
+        if origin is not None and encoding is not None:
+            self._locate(origin.text, encoding)
+
+    def decoded(self, encoding: Encoding) -> "View":
+        """The decoded text."""
+        text = encoding.decode(self.text)
+        return View(text, self, encoding) if text is not None else self
 
     def stored(self, start: int, end: int) -> tuple[int, int]:
         """Where the part of `text` from `start` to `end`, which is not empty, stands in the text
         as it is."""
         if self._origin is None:
             return start, end
-        if self._find is not None:
-            self._locate(self._find, self._origin.text)
-            self._find = None
         return self._origin.stored(self._span(start)[0], self._span(end - 1)[1])
 
-    def _locate(self, find: Callable[[str], Iterator[Piece]], text: str) -> None:
-        # Only for a text that has something, because it takes longer than decoding it.
-        self._places: list[int] = []
-        self._starts: list[int] = []
-        self._ends: list[int] = []
+    def _locate(self, text: str, encoding: Encoding) -> None:
         length = last = 0
-        for start, end in find(text):
+        for start, end in encoding.pieces(text):
             length += start - last
             self._places.append(length)
             self._starts.append(start)
             self._ends.append(end)
-            length += self._width
+            length += encoding.width
             last = end
 
     def _span(self, place: int) -> tuple[int, int]:
         """Where in the origin's text the character at `place` stands."""
         index = bisect_right(self._places, place) - 1
-        if index < 0:
+        if index < 0 or self._encoding is None:
             return place, place + 1
-        behind = place - self._places[index] - self._width
+        behind = place - self._places[index] - self._encoding.width
         if behind < 0:
             return self._starts[index], self._ends[index]
         start = self._ends[index] + behind
         return start, start + 1
 
-    def of_json(self) -> "View | None":
-        """With the escapes of JSON decoded; `None` when there are none."""
-        text = self.text
-        if "\\" not in text:
-            return None
-        decoded = _JSON_ESCAPES.sub(_json_character, text)
-        return View(decoded, self, _json_pieces) if len(decoded) < len(text) else None
 
-    def of_url(self) -> "View | None":
-        """With the escapes of a URL decoded; `None` when there are none."""
-        text = self.text
-        if "%" not in text:
-            return None
-        decoded = _PERCENT_ESCAPES.sub(_percent_characters, text)
-        return View(decoded, self, _percent_pieces) if len(decoded) < len(text) else None
-
-    def of_form(self) -> "View | None":
-        """As the value of a form, whose spaces are plus signs; `None` without a plus sign."""
-        text = self.text
-        if "+" not in text:
-            return None
-        decoded = _PERCENT_ESCAPES.sub(_percent_characters, text.replace("+", " "))
-        return View(decoded, self, _percent_pieces)
-
-    def of_lines(self) -> "View | None":
-        """With all lines joined, as base64 is often broken into lines; `None` for one line."""
-        text = self.text
-        if "\n" not in text:
-            return None
-        return View(_LINE_ENDS.sub("", text), self, _line_pieces, 0)
-
-
-def views_of(text: str) -> Iterator[View]:
-    """The text as it is, and as its readers may decode it."""
-    waiting = [View(text)]
-    seen = {text}
-    for view in waiting:
-        yield view
-        if view.depth == _DEEPEST:
+def decoded_texts(text: str) -> Iterator[tuple[str, Sequence[Encoding]]]:
+    """What readers may decode the text to, each with the encodings that led there, without the
+    text as it is."""
+    for encoding, inner in _ENCODINGS.items():
+        once = encoding.decode(text)
+        if once is None:
             continue
-        for decode in _DECODERS:
-            decoded = decode(view)
-            if decoded is not None and decoded.text not in seen:
-                seen.add(decoded.text)
-                waiting.append(decoded)
+        yield once, (encoding,)
+        for other in inner:
+            twice = other.decode(once)
+            if twice is not None:
+                yield twice, (encoding, other)
 
 
-_DECODERS: Final[tuple[Callable[[View], View | None], ...]] = (
-    View.of_json,
-    View.of_url,
-    View.of_form,
-    View.of_lines,
-)
+def view_of(text: str, encodings: Sequence[Encoding]) -> View:
+    """The text, decoded in this order."""
+    view = View(text)
+    for encoding in encodings:
+        view = view.decoded(encoding)
+    return view
 
 
-def is_plain(text: str) -> bool:
-    """Whether `views_of` has only the text as it is."""
-    return not ("\n" in text or "\\" in text or "%" in text or "+" in text)
+def _of_json(text: str) -> str | None:
+    if "\\" not in text:
+        return None
+    decoded = _JSON_ESCAPES.sub(_json_character, text)
+    return decoded if len(decoded) < len(text) else None
 
 
 def _json_character(found: re.Match[str]) -> str:
@@ -146,13 +118,27 @@ def _json_character(found: re.Match[str]) -> str:
     return chr(0x10000 + ((int(high, 16) & 0x3FF) << 10 | int(low, 16) & 0x3FF))
 
 
+def _json_pieces(text: str) -> Iterator[Piece]:
+    return (found.span() for found in _JSON_ESCAPES.finditer(text))
+
+
+def _of_url(text: str) -> str | None:
+    if "%" not in text:
+        return None
+    decoded = _PERCENT_ESCAPES.sub(_percent_characters, text)
+    return decoded if len(decoded) < len(text) else None
+
+
+def _of_form(text: str) -> str | None:
+    """With spaces, which a form writes as plus signs."""
+    if "+" not in text:
+        return None
+    return _PERCENT_ESCAPES.sub(_percent_characters, text.replace("+", " "))
+
+
 def _percent_characters(found: re.Match[str]) -> str:
     # Octets that are no UTF-8 become lone surrogates, which no value has.
     return bytes.fromhex(found[0].replace("%", "")).decode(errors="surrogateescape")
-
-
-def _json_pieces(text: str) -> Iterator[Piece]:
-    return (found.span() for found in _JSON_ESCAPES.finditer(text))
 
 
 def _percent_pieces(text: str) -> Iterator[Piece]:
@@ -164,5 +150,33 @@ def _percent_pieces(text: str) -> Iterator[Piece]:
             start = end
 
 
+def _of_lines(text: str) -> str | None:
+    """In one line, as base64 is before it is broken into lines, with or without indentation."""
+    if "\n" not in text:
+        return None
+    return "".join(map(str.strip, text.split("\n")))
+
+
 def _line_pieces(text: str) -> Iterator[Piece]:
-    return (found.span() for found in _LINE_ENDS.finditer(text))
+    start = begin = 0
+    for line in text.split("\n"):
+        stripped = line.strip()
+        begin_of_text = begin + len(line) - len(line.lstrip())
+        yield start, begin_of_text
+        start = begin_of_text + len(stripped)
+        begin += len(line) + 1
+    yield start, len(text)
+
+
+_JSON = Encoding(_of_json, _json_pieces)
+_URL = Encoding(_of_url, _percent_pieces)
+_FORM = Encoding(_of_form, _percent_pieces)
+_LINES = Encoding(_of_lines, _line_pieces, 0)
+_ENCODINGS: Final[Mapping[Encoding, Sequence[Encoding]]] = {
+    _JSON: (_JSON, _URL, _LINES),
+    _URL: (_JSON, _LINES),
+    _FORM: (_JSON,),
+    _LINES: (),
+}
+"""Each encoding, and those of texts inside it that are looked at: not all, since each takes as long
+as looking through the text."""
