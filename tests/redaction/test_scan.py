@@ -1,6 +1,7 @@
 """A scan tells where the present values of a project's secrets stand in texts that are stored."""
 
 import base64
+import json
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -158,6 +159,23 @@ async def test_only_present_values_of_the_project_are_looked_for(api: Api) -> No
     assert counts((await scan(api))["found"]) == {("KEY", "logs"): 1}
     await api.call("DELETE", "/api/projects/1", status=204)
     assert (await api.post(SCAN, status=404))["code"] == "project_not_found"
+
+
+async def test_a_value_that_is_exempt_from_redaction_is_looked_for(api: Api) -> None:
+    body = {"key": "KEY", "value": VALUE, "redact": False}
+    await api.post("/api/projects/1/secrets", body, 201)
+    await set_secret(api, "OTHER", OTHER)
+    await send(api, log(f"{VALUE} {OTHER}", project_id=1))
+    # The other one was taken out when the log was stored.
+    assert counts((await scan(api))["found"]) == {("KEY", "logs"): 1}
+
+
+async def test_a_value_in_json_in_json_is_found(api: Api) -> None:
+    value = 'a "made-up" value\nof two lines'
+    inner = json.dumps({"token": value})
+    await send(api, log("sent", project_id=1, context={"body": json.dumps({"inner": inner})}))
+    await set_secret(api, "KEY", value)
+    assert counts((await scan(api))["found"]) == {("KEY", "logs"): 1}
 
 
 async def test_secrets_that_can_not_be_looked_for_are_told(api: Api) -> None:
