@@ -22,7 +22,8 @@ class TextSource:
     scope: Scope
     """The scope that shows these texts."""
     resource: str
-    """Where they are shown, below `/api`, with names of columns, and `{project_id}`."""
+    """Where they are shown, below `/api`, with names of columns, and `{project_id}`. The places of
+    `secret.leaked` are the same."""
     texts: tuple[str, ...]
     """The columns."""
     belongs: str = "project_id"
@@ -31,6 +32,8 @@ class TextSource:
     """The table whose `project_id` names the project; `None` if that is in `belongs`."""
     order: tuple[str, ...] = ("id",)
     """Columns that identify a row among those of its owner."""
+    resource_of_run: str | None = None
+    """The same as `resource` for rows that name a run, in the column `agent_run_id`."""
 
 
 class StoredTexts(NamedTuple):
@@ -114,6 +117,7 @@ SOURCES: Final = (
         Scope.LOGS_READ,
         "logs",
         ("message", "context", "component", "correlation_id"),
+        resource_of_run="agent-runs/{agent_run_id}/logs",
     ),
 )
 """In the order in which they are read: the largest ones last."""
@@ -217,8 +221,11 @@ class _Taking:
         source = self._source
         values = dict(zip(self._names, row, strict=True))
         self.owner = values[source.belongs]
+        resource = source.resource
+        if source.resource_of_run is not None and values["agent_run_id"] is not None:
+            resource = source.resource_of_run
         texts = StoredTexts(
-            source.resource.format_map({**values, "project_id": self._project_id}),
+            resource.format_map({**values, "project_id": self._project_id}),
             values["created_at"],
             {name: value for name in source.texts if (value := values[name]) is not None},
         )
@@ -229,4 +236,6 @@ class _Taking:
 
 
 def _selected(source: TextSource) -> list[str]:
-    return list(dict.fromkeys((source.belongs, *source.order, "id", "created_at", *source.texts)))
+    of_run = () if source.resource_of_run is None else ("agent_run_id",)
+    names = (source.belongs, *source.order, "id", "created_at", *of_run, *source.texts)
+    return list(dict.fromkeys(names))

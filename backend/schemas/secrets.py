@@ -193,7 +193,8 @@ class FoundSecret(BaseModel):
 
     key: str
     resource: str = Field(
-        description="What has the value: `GET /api/<resource>` shows it.",
+        description="What has the value: `GET /api/<resource>` shows it. `logs` are those of the "
+        "project, and `agent-runs/7/logs` those of a run, which are logs with `agent_run_id`.",
         examples=["agent-runs/7/test-results"],
     )
     count: int = Field(description="How often the value stands there, as it is or encoded.")

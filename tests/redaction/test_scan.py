@@ -82,6 +82,7 @@ JSON_FIELDS = {
     **dict.fromkeys(("validation_results", "result_data"), f'{{"a":"{VALUE}"}}'),
     "events": f'["{VALUE}"]',
 }
+RUN_LOGS = "agent-runs/1/logs"
 NOT_SHOWN = {("agent_runs", "lease_worker")}
 """No answer has it while the run is not leased."""
 
@@ -97,12 +98,13 @@ async def test_a_value_is_found_in_each_text_and_shown_where_the_scan_says(api: 
         change = f"UPDATE {table} SET {column} = ? {row}"  # noqa: S608
         await db.execute(change, (JSON_FIELDS.get(column, VALUE),))
         [found] = (await scan(api))["found"]
-        shown = await api.client.get(f"/api/{found['resource']}")
+        path = {RUN_LOGS: "logs?agent_run_id=1"}.get(found["resource"], found["resource"])
+        shown = await api.client.get(f"/api/{path}")
         await db.execute(change, (before,))
         assert (found["key"], found["count"], found["fields"]) == ("KEY", 1, [column])
         if table in GUARDED:
             assert shown.status_code == 409
-            shown = await api.client.get(f"/api/{found['resource']}")
+            shown = await api.client.get(f"/api/{path}")
             assert column in shown.json()
         else:
             assert (VALUE in shown.text) is ((table, column) not in NOT_SHOWN), found
@@ -133,14 +135,17 @@ async def test_the_places_of_a_resource_are_counted_together(api: Api, clock: Se
     await send(api, log(f"{VALUE} and {OTHER}", project_id=1, context={"a": [VALUE, {VALUE: 1}]}))
     first = clock.text()
     clock.advance(60)
-    await send(api, log(VALUE, project_id=1))
+    await api.new_run()
+    await send(api, log(VALUE, project_id=1), log(VALUE, project_id=1, agent_run_id=1))
     await send(api, log("nothing", project_id=1))
     last = clock.text()
     clock.advance(60)
     await set_secret(api)
     await set_secret(api, "OTHER", OTHER)
     logs = {"resource": "logs", "first_at": first}
+    of_run = {"resource": RUN_LOGS, "first_at": last, "last_at": last}
     assert (await scan(api))["found"] == [
+        {**of_run, "key": "KEY", "count": 1, "fields": ["message"]},
         {**logs, "key": "KEY", "count": 4, "fields": ["context", "message"], "last_at": last},
         {**logs, "key": "OTHER", "count": 1, "fields": ["message"], "last_at": first},
     ]

@@ -96,7 +96,7 @@ class Logs(UseCases):
         leaked: dict[str, set[str]] = {}
         for row in rows:
             level, number, message, component, context, correlation_id, owner, run_id, at = row
-            if owner == project_id:
+            if owner == project_id and not redaction.is_clean(message, context):
                 message, context = redaction.text(message, MAX_MESSAGE), redaction.json(context)
                 if found := redaction.take_found():
                     place = f"agent-runs/{run_id}/logs" if run_id is not None else "logs"

@@ -117,6 +117,10 @@ class SecretPatterns:
         """How often each secret's value stands in the text."""
         return _counted(self._stretches(text))
 
+    def is_clean(self, text: str) -> bool:
+        """Whether the text has no value and is not encoded. Most texts of logs are clean."""
+        return not _is_encoded(text) and next(self._automaton.iter(text), None) is None
+
     def finds(self, text: str) -> Mapping[str, int]:
         """The same for a text with markers, without values that stand inside one of these."""
         markers = [found.span() for found in _MARKERS.finditer(text)]
@@ -133,7 +137,7 @@ class SecretPatterns:
         # Most texts have nothing, and no place in them is looked for.
         if next(search(text), None) is not None:
             hits += self._hits(View(text))
-        if "\n" in text or "\\" in text or "%" in text or "+" in text:
+        if _is_encoded(text):
             for decoded, encodings in decoded_texts(text):
                 if next(search(decoded), None) is not None:
                     hits += self._hits(view_of(text, encodings))
@@ -158,6 +162,11 @@ class SecretPatterns:
                 if pattern.bits_behind and text[end : end + 1] in _BASE64_CHARACTERS:
                     end += 1
                 yield _Hit(*view.stored(start, end), pattern.key)
+
+
+def _is_encoded(text: str) -> bool:
+    """Whether a reader may decode the text to another one."""
+    return "\n" in text or "\\" in text or "%" in text or "+" in text
 
 
 def marker(key: str) -> str:
