@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final
 
 from backend.repositories.paging import Position
 from database.base import TableAccess
@@ -36,13 +36,33 @@ class TextSource:
     """The same as `resource` for rows that name a run, in the column `agent_run_id`."""
 
 
-class StoredTexts(NamedTuple):
+class StoredTexts:
     """The texts of a row."""
 
-    resource: str
-    created_at: str
-    texts: dict[str, str]
-    """By column, without nulls."""
+    __slots__ = ("_project_id", "_source", "_values", "texts")
+
+    def __init__(self, source: TextSource, project_id: int, values: dict[str, Value]) -> None:
+        self._source = source
+        self._project_id = project_id
+        self._values = values
+        self.texts: list[tuple[str, str]] = [
+            (name, value) for name in source.texts if isinstance(value := values[name], str)
+        ]
+        """By column, without nulls."""
+
+    @property
+    def resource(self) -> str:
+        """Where they are shown, below `/api`."""
+        template = self._source.resource
+        if self._source.resource_of_run is not None and self._values["agent_run_id"] is not None:
+            template = self._source.resource_of_run
+        # Made only for rows that have something, which are few.
+        return template.format_map({**self._values, "project_id": self._project_id})
+
+    @property
+    def created_at(self) -> str:
+        """When the row was stored."""
+        return str(self._values["created_at"])
 
 
 _RUN_TEXTS = (
@@ -221,15 +241,7 @@ class _Taking:
         source = self._source
         values = dict(zip(self._names, row, strict=True))
         self.owner = values[source.belongs]
-        resource = source.resource
-        if source.resource_of_run is not None and values["agent_run_id"] is not None:
-            resource = source.resource_of_run
-        texts = StoredTexts(
-            resource.format_map({**values, "project_id": self._project_id}),
-            values["created_at"],
-            {name: value for name in source.texts if (value := values[name]) is not None},
-        )
-        if self._takes(texts):
+        if self._takes(StoredTexts(source, self._project_id, values)):
             return True
         self.stopped_at = tuple(values[name] for name in source.order)
         return False
