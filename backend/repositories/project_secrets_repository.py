@@ -298,14 +298,25 @@ class ProjectSecretsRepository(BaseRepository[ProjectSecret]):
         """All secrets of a project, newest first."""
         return await self.each_of(project_id, lambda stored: stored)
 
-    async def sealed_of(self, project_id: int) -> list[SealedRow]:
-        """What opens the values of all secrets of a project, in the order of their ids."""
-        rows = await self.db.fetch_all(
+    async def sealed_of(self, project_id: int, most: int, most_bytes: int) -> list[SealedRow]:
+        """What opens the values of a project's secrets, newest first: of at most `most`, with about
+        `most_bytes` of ciphertext."""
+        rows: list[SealedRow] = []
+        left = most_bytes
+
+        def takes(row: Row) -> bool:
+            nonlocal left
+            rows.append(SealedRow._make(row))
+            left -= len(rows[-1].ciphertext)
+            return left > 0 and len(rows) < most
+
+        await self.db.fetch_while(
             f"SELECT s.id, s.key_name, s.version, s.ciphertext, s.redact, s.project_key_id,"
-            f" {_KEY_COLUMNS} FROM {_SECRETS_AND_KEYS} WHERE s.project_id = ? ORDER BY s.id",
+            f" {_KEY_COLUMNS} FROM {_SECRETS_AND_KEYS} WHERE s.project_id = ? ORDER BY s.id DESC",
             (project_id,),
+            takes,
         )
-        return [SealedRow._make(row) for row in rows]
+        return rows
 
     async def remove(self, project_id: int, key: str) -> bool:
         """Delete the secret of this key. Returns whether it existed."""

@@ -2,12 +2,14 @@
 
 import random
 import string
+import sys
 from collections.abc import Mapping
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from backend.services.redaction import patterns as patterns_module
 from backend.services.redaction.patterns import SecretPatterns
 from tests.redaction.encodings import KEY, MARKER, forms
 
@@ -146,14 +148,48 @@ def test_a_value_that_comes_back_with_each_marker_ends_as_a_marker() -> None:
     assert redacted(values, "secret:VALUE]" + "a" * 4000) == "[secret:VALUE]"
 
 
-def test_long_values_cost_what_short_ones_do() -> None:
+def test_long_values_are_found_in_every_form_and_kept_once() -> None:
     random.seed(1)
-    long = "".join(random.choices(string.ascii_letters, k=65_536))  # noqa: S311 - no secret
+    characters = string.ascii_letters + string.digits + '"/+% \\é🎉\n'
+    long = "".join(random.choices(characters, k=2_000))  # noqa: S311 - no secret
     patterns = SecretPatterns({KEY: long})
-    assert patterns.redact(f"<{long}>")[0] == f"<{MARKER}>"
+    for name, form in forms(long):
+        found, hits = patterns.redact(f"<{form}>{form}")
+        assert found.count(MARKER) == 2, name
+        assert hits == {KEY: 2}, name
+        assert len(found) < 500, name
+    assert patterns.bytes < 2 * sys.getsizeof(long) + 1000 * long.count("\n")
     # Less than the whole is no value.
-    assert patterns.redact(long[:-1])[0] == long[:-1]
-    assert patterns.bytes < 600_000
+    one_line = long.replace("\n", "")
+    assert redacted({KEY: one_line}, one_line[:-1]) == one_line[:-1]
+
+
+def test_values_that_repeat_themselves_are_replaced() -> None:
+    short, long = "a" * 12, "ab" * 400
+    assert redacted({KEY: short}, f"<{'a' * 40}>") == f"<{MARKER}>"
+    assert redacted({KEY: long}, f"<{long}{long}{long}>") == f"<{MARKER * 3}>"
+    assert redacted({KEY: long}, f"ab{long}") == f"{MARKER}ab"
+    assert redacted({KEY: f"{long}c"}, f"{long}abab{long}c!") == f"{long}abab{MARKER}!"
+    # Thousands of places, in text and in markers.
+    text = "aaaaaaaaaaaa-" * 5_000
+    assert redacted({KEY: short}, text) == f"{MARKER}-" * 5_000
+    assert redacted({KEY: short, "X": f"secret:{KEY}"}, text) == f"{MARKER}-" * 5_000
+
+
+def test_there_is_a_limit_to_what_is_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patterns_module, "MOST_PATTERNS", 9)
+    values = {"NEW": "first value\nand a second line", "OLD": "the other value"}
+    assert redacted(values, values["NEW"]) == "[secret:NEW]"
+    assert redacted(values, "and a second line") == "and a second line"
+    assert redacted(values, "the other value") == "[secret:OLD]"
+    monkeypatch.setattr(patterns_module, "MOST_PATTERNS", 1)
+    assert redacted(values, "the other value") == "the other value"
+
+
+def test_spaces_take_no_longer_than_other_characters() -> None:
+    # A pattern with spaces around an end of line would try each of them as the first.
+    text = " " * 200_000 + "x"
+    assert redacted({KEY: VALUES["plain"]}, f"{text}\n{text}") == f"{text}\n{text}"
 
 
 def test_representations_show_no_value() -> None:

@@ -143,6 +143,22 @@ async def test_a_project_whose_key_is_unreadable_has_logs(database_path: Path) -
         assert await stored(api) == f"{FIRST}, {SECOND}"
 
 
+async def test_the_newest_secrets_of_very_many_are_looked_for(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redactor, "MOST_SECRETS", 2)
+    for key, value in (("OLD", "the oldest value"), ("A", FIRST), ("B", SECOND)):
+        await put(api, key, value)
+    assert await stored(api) == "[secret:A], [secret:B]"
+    await send(api, log("the oldest value", project_id=1))
+    assert (await messages(api))[0] == "the oldest value"
+    monkeypatch.setattr(redactor, "MOST_BYTES", 1)
+    await put(api, "B", f"{SECOND}!")
+    assert await stored(api) == f"{FIRST}, {SECOND}"
+    await send(api, log(f"{SECOND}!", project_id=1))
+    assert (await messages(api))[0] == "[secret:B]"
+
+
 async def test_memory_is_bounded(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     ids = [
         await api.new_project(f"p{number}", secrets=[{"key": "A", "value": FIRST}])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.redaction.encodings import KEY, MARKER, forms, traces
 from tests.redaction.support import leaks, put
-from tests.support.api import Api
+from tests.support.api import Api, Json
 from tests.support.logs import found, log, messages, send
 from tests.support.webhooks import TOKEN, deliver
 
@@ -109,7 +109,7 @@ async def test_markers_that_need_more_room_than_there_is_are_left_out(api: Api) 
 
 async def test_a_run_is_redacted(api: Api) -> None:
     await put(api, value=VALUE)
-    texts = {"target_text": VALUE, "planning_statement": VALUE}
+    texts: Json = {"target_text": VALUE, "planning_statement": VALUE}
     run = await api.new_run(**texts, metadata={"a": VALUE})
     assert run["metadata"] == {"a": MARKER}
     # The task is what people wrote, and agents read.

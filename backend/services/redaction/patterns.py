@@ -1,52 +1,34 @@
 """Finds the values of secrets in texts, as they are and encoded, and replaces them."""
 
 import re
-from base64 import b64encode
+from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from sys import getsizeof
 from typing import Any, Final, NamedTuple
 
 import ahocorasick
 
+from backend.services.redaction.forms import ANCHOR, SHORTEST, Pattern, lines_of, patterns_of
 from backend.services.redaction.views import View, decoded_texts, view_of
 
-SHORTEST: Final = 12
-"""Values, and lines of values, of fewer characters are not looked for: they stand in ordinary
-text too often."""
+__all__ = ["SHORTEST", "SecretPatterns", "marker"]
 
-_ANCHOR: Final = SHORTEST
-"""How many characters of a pattern the automaton knows. The others are compared where these were
-found, so that the size of the automaton depends on the number of patterns, not on their length."""
-
+MOST_PATTERNS: Final = 100_000
+"""How many texts are looked for. Lines come last."""
 _MOST_ROUNDS: Final = 16
 """How often a text is looked through. Only values that are made of parts of markers need more than
 two rounds."""
 
-_LINES = re.compile(r"\r\n|\r|\n")
 _BASE64_CHARACTERS: Final = frozenset(
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_"
 )
 
 _MARKERS = re.compile(r"\[secret:\w{1,100}\]", re.ASCII)
-_PATTERN_BYTES: Final = 800
-"""About how much memory a pattern takes besides its text: mostly nodes of the automaton."""
+_FAR: Final = 2**62
 
 NO_HITS: Final[Mapping[str, int]] = {}
-
-
-class _Pattern(NamedTuple):
-    """A text that stands for a secret's value, or for a part of it."""
-
-    text: str
-    key: str
-    bits_before: bool
-    """The character before it has bits of the value too, if it is of base64."""
-    bits_behind: bool
-    """The character behind it."""
-
-    def __repr__(self) -> str:
-        return f"_Pattern(key={self.key!r})"
 
 
 class _Hit(NamedTuple):
@@ -76,15 +58,14 @@ class SecretPatterns:
     """
 
     def __init__(self, values: Mapping[str, str]) -> None:
-        """`values` are the secrets' values, by key."""
-        anchors: dict[str, list[_Pattern]] = {}
-        size = 0
-        for key in sorted(values):
-            for pattern in _patterns(key, values[key]):
-                anchors.setdefault(pattern.text[:_ANCHOR], []).append(pattern)
-                size += getsizeof(pattern.text) + _PATTERN_BYTES
-        self.bytes = size
+        """`values` are the secrets' values, by key, with those first that matter most if there are
+        too many."""
+        anchors: dict[str, list[Pattern]] = {}
+        self.bytes = sum(map(getsizeof, values.values()))
         """About how much memory it takes."""
+        for pattern in islice(_all_patterns(values), MOST_PATTERNS):
+            anchors.setdefault(pattern.anchor, []).append(pattern)
+            self.bytes += pattern.bytes
         self._automaton: Any = None
         if anchors:
             self._automaton = ahocorasick.Automaton()
@@ -142,26 +123,60 @@ class SecretPatterns:
                 if next(search(decoded), None) is not None:
                     hits += self._hits(view_of(text, encodings))
         if markers:
-            hits = [
-                hit
-                for hit in hits
-                if not any(start <= hit.start and hit.end <= end for start, end in markers)
-            ]
+            hits = [hit for hit in hits if not _is_inside(hit, markers)]
         return _joined(hits) if hits else []
 
     def _hits(self, view: View) -> Iterator[_Hit]:
+        """Where the patterns stand in the text as it is. Places of a pattern that overlap are one,
+        and those of a long one end before the next."""
         text = view.text
+        open_hits: dict[Pattern, tuple[int, int]] = {}
+        next_places: dict[Pattern, tuple[int, int]] = {}
         for last, patterns in self._automaton.iter(text):
-            first = last - _ANCHOR + 1
+            first = last - ANCHOR + 1
             for pattern in patterns:
-                if not text.startswith(pattern.text, first):
+                end = _end(pattern, text, first, next_places)
+                if end is None:
                     continue
-                start, end = first, first + len(pattern.text)
+                start = first
                 if pattern.bits_before and text[start - 1 : start] in _BASE64_CHARACTERS:
                     start -= 1
                 if pattern.bits_behind and text[end : end + 1] in _BASE64_CHARACTERS:
                     end += 1
-                yield _Hit(*view.stored(start, end), pattern.key)
+                open_hit = open_hits.get(pattern)
+                if open_hit is not None:
+                    if start < open_hit[1]:
+                        start = open_hit[0]
+                    else:
+                        yield _Hit(*view.stored(*open_hit), pattern.key)
+                open_hits[pattern] = start, end
+        for pattern, open_hit in open_hits.items():
+            yield _Hit(*view.stored(*open_hit), pattern.key)
+
+
+def _end(
+    pattern: Pattern, text: str, first: int, next_places: dict[Pattern, tuple[int, int]]
+) -> int | None:
+    """Where the pattern ends that begins at `first`; `None` if it does not. `next_places` has where
+    long patterns begin and end next."""
+    if pattern.short is not None:
+        return first + len(pattern.short) if text.startswith(pattern.short, first) else None
+    known = next_places.get(pattern)
+    if known is None or known[0] < first:
+        if known is not None and first < known[1]:
+            return None
+        # Not by comparing at each place, which could take as long as the text times the value.
+        long = pattern.long()
+        place = text.find(long, first)
+        known = (place, place + len(long)) if place >= 0 else (len(text), len(text))
+        next_places[pattern] = known
+    return known[1] if known[0] == first else None
+
+
+def _all_patterns(values: Mapping[str, str]) -> Iterator[Pattern]:
+    for find in (patterns_of, lines_of):
+        for key, value in values.items():
+            yield from find(key, value)
 
 
 def _is_encoded(text: str) -> bool:
@@ -174,27 +189,10 @@ def marker(key: str) -> str:
     return f"[secret:{key}]"
 
 
-def _patterns(key: str, value: str) -> Iterator[_Pattern]:
-    """What is looked for of a secret, each text once."""
-    if len(value) < SHORTEST:
-        return
-    texts = dict.fromkeys([value])
-    lines = _LINES.split(value)
-    if len(lines) > 1:
-        # A form sends its lines in this way.
-        texts["\r\n".join(lines)] = None
-    # A line of spaces says nothing about a value.
-    texts.update(dict.fromkeys(line for line in lines if len(line) >= SHORTEST and line.strip()))
-    for text in texts:
-        yield _Pattern(text, key, bits_before=False, bits_behind=False)
-    octets = value.encode()
-    for before in range(3):
-        encoded = b64encode(bytes(before) + octets).decode().rstrip("=")
-        # Characters that have bits of what stands beside the value are left out.
-        behind = (before + len(octets)) % 3 != 0
-        text = encoded[before + 1 if before else 0 : len(encoded) - behind]
-        for alphabet in dict.fromkeys([text, text.replace("+", "-").replace("/", "_")]):
-            yield _Pattern(alphabet, key, bits_before=before > 0, bits_behind=behind)
+def _is_inside(hit: _Hit, markers: Sequence[tuple[int, int]]) -> bool:
+    """Whether a hit stands inside one of the markers, which are in order."""
+    index = bisect_right(markers, (hit.start, _FAR)) - 1
+    return index >= 0 and hit.end <= markers[index][1]
 
 
 def _joined(hits: list[_Hit]) -> list[_Stretch]:

@@ -7,7 +7,8 @@ from typing import Any, Final, TypeVar
 
 from pydantic_core import to_json
 
-from backend.services.redaction.patterns import SHORTEST, SecretPatterns, marker
+from backend.services.redaction.forms import SHORTEST
+from backend.services.redaction.patterns import SecretPatterns, marker
 
 _MOST_JSON: Final = 65_536
 """The most characters of a stored JSON object."""

@@ -18,8 +18,9 @@ from backend.services.guard import Guard
 from backend.services.kinds import Kind
 from backend.services.principal import SYSTEM, current_principal
 from backend.services.recording import AuditEvent, Recorder, field_names
+from backend.services.redaction.forms import SHORTEST
 from backend.services.redaction.hits import Hits, minute_of
-from backend.services.redaction.patterns import SHORTEST, SecretPatterns
+from backend.services.redaction.patterns import SecretPatterns
 from backend.services.redaction.redaction import Redaction
 from database.changes import ChangeCounter, HeardVersion, any_change
 
@@ -27,6 +28,8 @@ MOST_PROJECTS: Final = 4096
 """How many projects are remembered, most of which have few secrets or none."""
 MOST_BYTES: Final = 64 * 1024 * 1024
 """About how much memory the remembered projects take, unless one alone takes more."""
+MOST_SECRETS: Final = 10_000
+"""How many secrets of a project are looked for: the newest, which have at most `MOST_BYTES`."""
 _MOST_OPEN: Final = 100
 """For how many projects patterns are remembered whose secrets the open transaction has changed."""
 _MOST_TOLD: Final = 10_000
@@ -86,9 +89,9 @@ class Redactor:
             await self._recorder.record_all(repositories, events)
 
     async def values(self, repositories: Repositories, project_id: int) -> dict[str, str]:
-        """The present values of the project that are redacted, by key, without those that are
-        unreadable or too short. Inside a transaction."""
-        rows = await repositories.secrets.sealed_of(project_id)
+        """The present values of the project that are redacted, by key, newest first, without those
+        that are unreadable or too short. Inside a transaction."""
+        rows = await repositories.secrets.sealed_of(project_id, MOST_SECRETS, MOST_BYTES)
         exempt = {row.id for row in rows if row.redact is not None}
         if exempt:
             # Another program can't switch redaction off.
