@@ -21,7 +21,7 @@ endif
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: FORCE help run test long browser indirect twice faults coverage check format lint types schema bench lock clean
+.PHONY: FORCE help run test long browser indirect twice faults coverage check format lint types schema bench wheel lock clean
 
 help: ## list the targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -76,11 +76,15 @@ browser: $(VENV)/.browser $(VENV)/.node ## try sessions, streams and pages in th
 bench: $(VENV)/.bench ## compare with what people would use instead (ARGS="--quick", ARGS=--help for all)
 	@$(BIN)/python -m bench $(ARGS)
 
+wheel: $(VENV)/.dev ## build what pip installs, and the source archive, in dist/
+	@rm -rf dist
+	@$(BIN)/python -m build --no-isolation
+
 lock: $(VENV)/.dev ## renew the hash-pinned locks from pyproject.toml (ARGS=--upgrade for newer releases)
 	@$(UV_COMPILE) $(ARGS) --output-file backend/requirements.txt
-	@$(UV_COMPILE) $(ARGS) --extra dev --constraints backend/requirements.txt --output-file requirements-dev.txt
-	@$(UV_COMPILE) $(ARGS) --extra bench --constraints backend/requirements.txt --output-file bench/requirements.txt
-	@$(UV_COMPILE) $(ARGS) --extra browser --constraints requirements-dev.txt --output-file tests/browser/requirements.txt
+	@$(UV_COMPILE) $(ARGS) --group dev --constraints backend/requirements.txt --output-file requirements-dev.txt
+	@$(UV_COMPILE) $(ARGS) --group bench --constraints backend/requirements.txt --output-file bench/requirements.txt
+	@$(UV_COMPILE) $(ARGS) --group browser --constraints requirements-dev.txt --output-file tests/browser/requirements.txt
 	@npm update --prefix tests/browser --package-lock-only --omit-lockfile-registry-resolved --no-audit --no-fund
 
 clean: ## remove the environment and all caches; the data stays
