@@ -78,13 +78,21 @@ async def test_the_event_is_rolled_back_with_its_text(api: Api) -> None:
     assert await leaks(api) == [(RESOURCE, ["logs"])]
 
 
-async def test_a_text_that_was_stored_before_is_no_leak(api: Api) -> None:
+async def test_a_text_that_was_stored_before_is_no_leak(api: Api, clock: SetClock) -> None:
     await put(api)
     run = await api.new_run(metadata={"a": VALUE})
     assert len(await leaks(api)) == 1
     await api.patch(f"/api/agent-runs/{run['id']}", {"metadata": run["metadata"]})
     await send(api, log(f"{MARKER} is how it is shown", project_id=1))
     assert len(await leaks(api)) == 1
+    path = f"/api/agent-runs/{run['id']}/test-results"
+    result = {"test_type": "t", "test_name": "t", "status": "failed", "error_message": VALUE}
+    await api.post(path, result, 201)
+    assert len(await leaks(api)) == 2
+    clock.advance(60)
+    await api.post(path, result, 201)
+    await api.patch(f"/api/agent-runs/{run['id']}", {"metadata": {"a": VALUE}})
+    assert len(await leaks(api)) == 2
 
 
 async def test_each_token_is_told_of(api: Api) -> None:

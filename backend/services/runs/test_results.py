@@ -127,8 +127,12 @@ class TestResults(UseCases):
         if counts.created or counts.updated:
             await repositories.test_attempts.write(run.id, changes)
             await self._record_results(repositories, run)
-        place = f"agent-runs/{run.id}/test-results"
-        await self.kit.redactor.record(repositories, run.project_id, redaction.take_found(), place)
+            await self.kit.redactor.record(
+                repositories,
+                run.project_id,
+                redaction.take_found(),
+                f"agent-runs/{run.id}/test-results",
+            )
         return counts
 
     @unit_of_work(read_only=True)
