@@ -109,10 +109,7 @@ ROOMS: dict[str, Room] = {
     "backend.services.webhooks": Room(
         "webhooks and deliveries", ("backend.services.projects", *FAMILY)
     ),
-    "backend.services.projects": Room(
-        "projects, settings, secrets, documents", ("backend.services.redaction", *FAMILY)
-    ),
-    "backend.services.redaction": Room("finding the values of secrets in texts"),
+    "backend.services.projects": Room("projects, settings, secrets, documents", FAMILY),
     "backend.services.runs": Room(
         "agent runs, claims, pipeline states, test results, snapshots", FAMILY
     ),
