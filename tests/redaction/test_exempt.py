@@ -8,6 +8,7 @@ import pytest
 
 from backend.schemas.projects import ProjectDocument
 from config.settings import Settings
+from database.migrator import load_migrations
 from tests.guard.world import World, running
 from tests.redaction.encodings import KEY, MARKER
 from tests.redaction.support import SECRETS, leaks, put
@@ -182,3 +183,28 @@ async def test_another_program_can_not_exempt_a_secret(world: World) -> None:
         assert (await client.get("/api/logs?project_id=1")).json()["logs"][0]["message"] == (
             "[secret:KEY]"
         )
+
+
+async def test_secrets_of_an_earlier_version_are_redacted_and_genuine(world: World) -> None:
+    async with running(world) as service:
+        for value in ("another value", VALUE):
+            answer = await service.client.put(f"{SECRETS}/KEY", json={"value": value})
+            assert answer.is_success
+    with sqlite3.connect(world.database) as db:
+        for table in ("project_secrets", "secret_versions"):
+            db.execute(f"ALTER TABLE {table} DROP COLUMN redact")
+        [number] = [one.version for one in load_migrations() if one.name.endswith("add_redaction")]
+        db.execute("DELETE FROM schema_migrations WHERE version >= ?", (number,))
+    async with running(world) as service:
+        client = service.client
+        assert await service.named_by_verify() == set()
+        secret = (await client.get(f"{SECRETS}/KEY")).json()
+        assert (secret["version"], secret["status"], secret["redact"]) == (3, "ok", True)
+        body = {"level": "INFO", "message": VALUE, "project_id": 1}
+        assert (await client.post("/api/logs", json=body)).is_success
+        stored = (await client.get("/api/logs?project_id=1")).json()["logs"]
+        assert stored[0]["message"] == "[secret:KEY]"
+        versions = (await client.get(f"{SECRETS}/KEY/versions")).json()["versions"]
+        assert [version["status"] for version in versions] == ["ok"] * 3
+        assert (await client.put(f"{SECRETS}/KEY", json={"redact": False})).is_success
+        assert await service.named_by_verify() == set()

@@ -127,10 +127,28 @@ async def test_a_secret_that_was_rolled_back_does_not_count(api: Api) -> None:
 
 async def test_an_unreadable_secret_is_passed_over(api: Api, database_path: Path) -> None:
     await put(api, value=FIRST)
-    await put(api, "OTHER", SECOND)
+    damage = (
+        "ciphertext = 'x'",
+        "ciphertext = CAST(x'ff80' AS TEXT)",
+        "ciphertext = substr(ciphertext, 1, 20)",
+        "key_name = CAST(x'ff' AS TEXT)",
+        "key_name = ''",
+        "version = -9223372036854775808",
+        "updated_at = ''",
+    )
+    for number in range(len(damage)):
+        await put(api, f"OTHER_{number}", f"{SECOND}{number}" if number < 6 else "x" * 12)
     with sqlite3.connect(database_path) as db:
-        db.execute("UPDATE project_secrets SET ciphertext = 'x' WHERE key_name = 'OTHER'")
+        db.execute("PRAGMA ignore_check_constraints = ON")
+        for number, change in enumerate(damage):
+            db.execute(
+                f"UPDATE project_secrets SET {change} WHERE key_name = ?",  # noqa: S608
+                (f"OTHER_{number}",),
+            )
     assert await stored(api) == f"{MARKER}, {SECOND}"
+    for number in range(6):
+        await send(api, log(f"{SECOND}{number}", project_id=1))
+        assert (await messages(api))[0] == f"{SECOND}{number}"
 
 
 async def test_a_project_whose_key_is_unreadable_has_logs(database_path: Path) -> None:

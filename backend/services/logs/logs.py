@@ -97,7 +97,10 @@ class Logs(UseCases):
         for row in rows:
             level, number, message, component, context, correlation_id, owner, run_id, at = row
             if owner == project_id and not redaction.is_clean(message, context):
-                message, context = redaction.text(message, MAX_MESSAGE), redaction.json(context)
+                message, context = (
+                    redaction.text(message, MAX_MESSAGE),
+                    redaction.json_text(context),
+                )
                 if found := redaction.take_found():
                     place = f"agent-runs/{run_id}/logs" if run_id is not None else "logs"
                     leaked.setdefault(place, set()).update(found)

@@ -41,7 +41,7 @@ class Redaction:
 
     def is_clean(self, text: str, json: str) -> bool:
         """Whether a text and the text of a JSON object surely have no value: then `text` and
-        `json`, which take longer, would return them unchanged."""
+        `json_text`, which take longer, would return them unchanged."""
         # Both at once, because each call takes longer than looking through a short text.
         return self._patterns.is_clean(text if json == EMPTY else f"{text}\0{json}")
 
@@ -58,7 +58,7 @@ class Redaction:
             redacted = _CUT_MARKER.sub("", redacted[:most]) or redacted[:most]
         return redacted  # type: ignore[return-value]
 
-    def json(self, text: T) -> T:
+    def json_text(self, text: T) -> T:
         """The same for the text of a JSON object, string by string. A number that is a value
         becomes a string, and an object or array that is one becomes a marker as a whole."""
         if text is None or not self._patterns or text == EMPTY:
@@ -77,7 +77,7 @@ class Redaction:
         return redacted  # type: ignore[return-value]
 
     def finds(self, text: str) -> bool:
-        """Whether `json` would change the text of an object. Nothing is counted or noted."""
+        """Whether `json_text` would change the text of an object. Nothing is counted or noted."""
         if not self._patterns or text == EMPTY:
             return False
         if "\\" not in text:
@@ -101,7 +101,7 @@ class Redaction:
                 redacted[name] = self.text(redacted[name], most)
         for name in objects:
             if name in redacted:
-                redacted[name] = self.json(redacted[name])
+                redacted[name] = self.json_text(redacted[name])
         return redacted
 
     def _noted(self, hits: Mapping[str, int]) -> str | None:

@@ -20,7 +20,7 @@ class PipelineStates(UseCases):
         async with self.transaction() as repositories:
             run = await writable_run(repositories, run_id, state.lease_token)
             redaction = await self.kit.redactor.begin(repositories, run.project_id)
-            metadata = redaction.json(state.metadata)
+            metadata = redaction.json_text(state.metadata)
             added = await repositories.pipeline_states.append(run_id, state.state, metadata)
             await self.kit.audit.record(
                 repositories,

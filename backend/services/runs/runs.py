@@ -263,7 +263,7 @@ class Runs(UseCases):
 
 
 def _redacted(redaction: Redaction, run: AgentRunCreate) -> AgentRunCreate:
-    metadata = redaction.json(run.metadata)
+    metadata = redaction.json_text(run.metadata)
     return run if metadata is run.metadata else run.model_copy(update={"metadata": metadata})
 
 

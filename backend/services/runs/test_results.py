@@ -55,7 +55,7 @@ def uploaded_result(result: TestResultCreate) -> UploadedResult:
 
 def _redacted(redaction: Redaction, upload: UploadedResult) -> UploadedResult:
     content = upload.content
-    data = redaction.json(content.result_data)
+    data = redaction.json_text(content.result_data)
     message = redaction.text(content.error_message, MAX_TEXT)
     if data is content.result_data and message is content.error_message:
         return upload
