@@ -50,7 +50,7 @@ async def _record(request: Request, principal: Principal, *, is_missing: bool) -
 def _place(request: Request) -> tuple[int, str] | None:
     """The project and the key in the path; `None` when no secret can be there."""
     project_id = str(request.path_params.get("project_id"))
-    key = str(request.path_params.get("key", ""))
+    key = str(request.path_params.get("key"))
     if not _ID.fullmatch(project_id) or not _KEY.fullmatch(key):
         return None
     return (int(project_id), key) if int(project_id) <= MAX_INT64 else None
