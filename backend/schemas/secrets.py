@@ -1,5 +1,6 @@
 """Secrets: what clients send and receive."""
 
+from enum import StrEnum
 from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import (
@@ -262,3 +263,53 @@ class SecretReveal(BaseModel):
     key: str
     value: str = Field(repr=False)
     version: int
+
+
+class FoundSecret(BaseModel):
+    """A place where a secret's value stands."""
+
+    key: str
+    resource: str = Field(
+        description="What has the value: `GET /api/<resource>` shows it. `logs` are those of the "
+        "project, and `agent-runs/7/logs` those of a run, which are logs with `agent_run_id`.",
+        examples=["agent-runs/7/test-results"],
+    )
+    count: int = Field(description="How often the value stands there, as it is or encoded.")
+    fields: list[str] = Field(description="The fields that have it.", examples=[["error_message"]])
+    first_at: UtcTime = Field(description="When the oldest of these rows was stored.")
+    last_at: UtcTime = Field(description="When the newest of these rows was stored.")
+
+
+class SkippedSecretReason(StrEnum):
+    """Why a secret was not looked for."""
+
+    TOO_SHORT = "too_short"
+    UNREADABLE = "unreadable"
+
+
+class SkippedSecret(BaseModel):
+    """A secret that was not looked for."""
+
+    key: str
+    reason: SkippedSecretReason = Field(
+        description="`too_short`: its value has fewer than 12 characters, which stand in ordinary "
+        "text too often; `unreadable`: its value can't be decrypted."
+    )
+
+
+class SecretScanResult(BaseModel):
+    """Where the present values of a project's secrets stand."""
+
+    found: list[FoundSecret] = Field(
+        description="Up to about 500 places. A resource with many rows, such as the logs, may be "
+        "in several answers of a scan: add up the counts."
+    )
+    skipped: list[SkippedSecret] = Field(
+        description="The secrets that were not looked for; only in the first answer of a scan."
+    )
+    missing_scopes: list[str] = Field(
+        description="Scopes that the token lacks: what they show was not searched."
+    )
+    next_cursor: str | None = Field(
+        description="Send it as `cursor` to go on; null when all texts were searched."
+    )
