@@ -30,9 +30,10 @@ class Messages(UseCases):
         """Add a message at the end of the run's conversation. If it continues the paused run, the
         run is running again, in the same transaction.
 
-        Raises `AgentRunNotFound`, `ProjectNotFound` when its project is deleted, `LeaseLost`, and if it continues the run `InvalidField` for
-        another role than `user`, `InvalidTransition` when the run is not paused, and
-        `ChangedOutside` when it can't go on with its project or the configuration.
+        Raises `AgentRunNotFound`, `ProjectNotFound` when its project is deleted, `LeaseLost`, and
+        if it continues the run `InvalidField` for another role than `user`, `InvalidTransition`
+        when the run is not paused, and `ChangedOutside` when it can't go on with its project or
+        the configuration.
         """
         if message.continues and message.role is not MessageRole.USER:
             raise InvalidField(
@@ -54,8 +55,8 @@ class Messages(UseCases):
         """The run, which was paused and is running again, with the user's message if there is one.
 
         Raises `AgentRunNotFound`, `ProjectNotFound` when its project is deleted, `LeaseLost`,
-        `InvalidTransition` when the run is not paused, and
-        `ChangedOutside` when it can't go on with its project or the configuration.
+        `InvalidTransition` when the run is not paused, and `ChangedOutside` when it can't go on
+        with its project or the configuration.
         """
         async with self.transaction() as repositories:
             run = await changeable_run(repositories, run_id)
