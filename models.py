@@ -304,6 +304,14 @@ SecretText = Annotated[
         },
     ),
 ]
+
+
+def _is_redacted(value: object) -> object:
+    # Stored only where a value is exempt, so that digests of rows from before still fit.
+    return True if value is None else value
+
+
+Redacted = Annotated[bool, BeforeValidator(_is_redacted)]
 JsonObject = Annotated[dict[str, Any], BeforeValidator(_from_json)]
 StringList = Annotated[list[str], BeforeValidator(_from_json)]
 
@@ -554,6 +562,7 @@ class ProjectSecret(VersionedDBModel):
     project_key_id: int = Field(exclude=True)
     key_name: str
     ciphertext: str = Field(repr=False, exclude=True)
+    redact: Redacted
 
 
 class AgentRun(VersionedDBModel):

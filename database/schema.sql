@@ -306,7 +306,7 @@ CREATE TABLE project_secrets (
     ciphertext TEXT NOT NULL CHECK (length(ciphertext) >= 1),
     created_at TEXT NOT NULL CHECK (created_at LIKE '____-__-__T__:__:__.______Z'),
     updated_at TEXT NOT NULL CHECK (updated_at LIKE '____-__-__T__:__:__.______Z'),
-    version INTEGER NOT NULL DEFAULT 1 CHECK (version >= 1), actor TEXT,
+    version INTEGER NOT NULL DEFAULT 1 CHECK (version >= 1), actor TEXT, redact INTEGER CHECK (redact = 0),
     UNIQUE (project_id, key_name)
 ) STRICT;
 
@@ -452,7 +452,7 @@ CREATE TABLE secret_versions (
     actor TEXT CHECK (length(actor) BETWEEN 1 AND 255),
     deleted_at TEXT CHECK (deleted_at LIKE '____-__-__T__:__:__.______Z'),
     destroyed_at TEXT CHECK (destroyed_at LIKE '____-__-__T__:__:__.______Z'),
-    mac TEXT NOT NULL,
+    mac TEXT NOT NULL, redact INTEGER CHECK (redact = 0),
     UNIQUE (project_id, key_name, version),
     CHECK ((ciphertext IS NULL) = (project_key_id IS NULL)),
     CHECK ((ciphertext IS NULL) = (destroyed_at IS NOT NULL))

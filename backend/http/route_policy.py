@@ -223,6 +223,7 @@ def writes(
     may_change: bool = False,
     claims: bool = False,
     other_body: OtherBody | None = None,
+    is_slow: bool = False,
 ) -> RoutePolicy:
     """The row of a route that waits for a COMMIT."""
     return RoutePolicy(
@@ -234,6 +235,7 @@ def writes(
         may_change=may_change,
         claims=claims,
         other_body=other_body,
+        is_slow=is_slow,
     )
 
 

@@ -27,6 +27,7 @@ from backend.repositories.sealed_repository import SealedRepository
 from backend.repositories.secret_versions_repository import SecretVersionsRepository
 from backend.repositories.session_repository import SessionRepository
 from backend.repositories.stored_answer_repository import StoredAnswerRepository
+from backend.repositories.stored_texts_repository import StoredTextsRepository
 from backend.repositories.system_log_repository import SystemLogRepository
 from backend.repositories.test_attempt_repository import TestAttemptRepository
 from backend.repositories.test_result_repository import TestResultRepository
@@ -89,6 +90,7 @@ class Repositories:
     deliveries = _Table(WebhookDeliveryRepository)
     logs = _Table(SystemLogRepository)
     answers = _Table(StoredAnswerRepository)
+    stored_texts = _Table(StoredTextsRepository)
     retention = _Table(RetentionRepository)
     audit_retention = _Table(AuditRetentionRepository)
 

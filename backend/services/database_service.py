@@ -32,6 +32,7 @@ from backend.services.projects.projects import Projects
 from backend.services.projects.refused_reveals import RefusedReveals
 from backend.services.projects.secret_files import SecretFiles
 from backend.services.projects.secret_history import SecretHistory
+from backend.services.projects.secret_scan import SecretScan
 from backend.services.projects.secret_sealing import SecretSealing
 from backend.services.projects.secrets import Secrets
 from backend.services.runs.backlog import Backlog
@@ -65,6 +66,7 @@ class DatabaseService(UseCases):
         self.configuration_history = ConfigurationHistory(kit)
         self.secret_history = SecretHistory(kit, self.sealing)
         self.secret_files = SecretFiles(kit, self.sealing)
+        self.secret_scan = SecretScan(kit, self.sealing)
         self.refused_reveals = RefusedReveals(kit)
         self.documents = Documents(kit, self.sealing, self.projects, self.secrets)
         self.runs = Runs(kit)

@@ -33,7 +33,7 @@ were indexed."""
 KEEP_VERSIONS, INDEX_RUNS, KEEP_ATTEMPTS = 17, 18, 22
 """The migrations after which earlier versions were kept, runs were indexed, and attempts of tests
 were kept."""
-COUNT_PENDING, COUNT_RUNS = 6, 25
+COUNT_PENDING, COUNT_RUNS = 6, 26
 """The migrations after which pending runs were counted, and runs of every status."""
 
 MADE_BY_INDEX_RUNS = (
@@ -226,9 +226,11 @@ def forget_runs(connection: sqlite3.Connection) -> None:
 
 def forget_attempts(connection: sqlite3.Connection) -> None:
     """Take back the migrations from `KEEP_ATTEMPTS` on: each test has its last result only, logs
-    have no timestamp, and runs no messages."""
-    forget_counts(connection)
+    have no timestamp, runs no messages, and no secret is exempt from redaction."""
     connection.execute("DROP TABLE messages")
+    for table in ("project_secrets", "secret_versions"):
+        connection.execute(f"ALTER TABLE {table} DROP COLUMN redact")
+    forget_counts(connection)
     connection.execute("ALTER TABLE system_logs DROP COLUMN timestamp")
     for column in ("first_timestamp", "last_timestamp"):
         connection.execute(f"ALTER TABLE system_log_blocks DROP COLUMN {column}")

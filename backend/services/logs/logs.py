@@ -14,13 +14,14 @@ from backend.repositories import Repositories
 from backend.repositories.paging import Page, Position
 from backend.repositories.system_log_repository import LogFilter, NewLog
 from backend.schemas.logs import LogEntry, LogList
-from backend.schemas.plain_logs import PlainLog
+from backend.schemas.plain_logs import MAX_MESSAGE, PlainLog
 from backend.services.base import Kit, UseCases, unit_of_work
 from backend.services.feeds import Extent
 from backend.services.logs.log_feed import LogFeed
 from backend.services.places import Place
 from backend.services.principal import current_principal
 from backend.services.recording import note_concerned
+from backend.services.redaction.redaction import Redaction
 from database.base import time_text
 from models import LogLevel, SystemLog
 
@@ -72,7 +73,43 @@ class Logs(UseCases):
             projects = await _projects_of(repositories, owners)
             # Logs are not recorded.
             note_concerned(projects.values())
-            await repositories.logs.append([_row(log, projects) for log in logs])
+            rows = [_row(log, projects) for log in logs]
+            for project_id in set(projects.values()):
+                if project_id is not None:
+                    redaction = await self.kit.redactor.begin(repositories, project_id)
+                    if redaction:
+                        rows = await self._redacted(repositories, project_id, redaction, rows)
+            await repositories.logs.append(rows)
+
+    async def _redacted(
+        self,
+        repositories: Repositories,
+        project_id: int,
+        redaction: Redaction,
+        rows: Sequence[NewLog],
+    ) -> list[NewLog]:
+        """The rows, without values of the project's secrets in those of the project. What was found
+        is recorded."""
+        redacted: list[NewLog] = []
+        leaked: dict[str, set[str]] = {}
+        for row in rows:
+            level, number, message, component, context, correlation_id, owner, run_id, at = row
+            if owner == project_id and not redaction.is_clean(message, context):
+                message, context = (
+                    redaction.text(message, MAX_MESSAGE),
+                    redaction.json_text(context),
+                )
+                if found := redaction.take_found():
+                    place = f"agent-runs/{run_id}/logs" if run_id is not None else "logs"
+                    leaked.setdefault(place, set()).update(found)
+                    row = (  # noqa: PLW2901 - it takes the place of the other
+                        *(level, number, message, component, context),
+                        *(correlation_id, owner, run_id, at),
+                    )
+            redacted.append(row)
+        for place, keys in leaked.items():
+            await self.kit.redactor.record(repositories, project_id, keys, place)
+        return redacted
 
     async def page(
         self,

@@ -14,7 +14,7 @@ from backend.services.preconditions import matched
 from backend.services.runs.access import changeable_run, existing_run, require_lease
 from backend.services.runs.message_feed import MessageFeed
 from backend.services.runs.runs import Runs
-from models import AgentRun, Message, MessageRole
+from models import MAX_TEXT, AgentRun, Message, MessageRole
 
 
 class Messages(UseCases):
@@ -32,8 +32,8 @@ class Messages(UseCases):
 
         Raises `AgentRunNotFound`, `ProjectNotFound` when its project is deleted, `LeaseLost`, and
         if it continues the run `InvalidField` for another role than `user`, `InvalidTransition`
-        when the run is not paused, and `ChangedOutside` when it can't go on with its project or the
-        configuration.
+        when the run is not paused, and `ChangedOutside` when it can't go on with its project or
+        the configuration.
         """
         if message.continues and message.role is not MessageRole.USER:
             raise InvalidField(
@@ -71,13 +71,18 @@ class Messages(UseCases):
         self, repositories: Repositories, run: AgentRun, role: MessageRole, content: str
     ) -> Message:
         """Store a message, and record it. The only place that does."""
-        added = await repositories.messages.append(run.id, role, content)
+        redaction = await self.kit.redactor.begin(repositories, run.project_id)
+        text = redaction.text(content, MAX_TEXT)
+        added = await repositories.messages.append(run.id, role, text)
         await self.kit.audit.record(
             repositories,
             Kind.MESSAGE_ADDED,
             target=f"agent_runs/{run.id}/messages",
             project_id=run.project_id,
             fields=["content", "role"],
+        )
+        await self.kit.redactor.record(
+            repositories, run.project_id, redaction.take_found(), f"agent-runs/{run.id}/messages"
         )
         return added
 
