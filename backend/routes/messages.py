@@ -70,7 +70,9 @@ async def _follow(
     "/messages",
     status_code=status.HTTP_201_CREATED,
     responses=problems(
-        "agent_run_not_found", "invalid_transition", "lease_lost", "changed_outside", body=True
+        *("agent_run_not_found", "project_not_found", "invalid_transition", "lease_lost"),
+        "changed_outside",
+        body=True,
     ),
 )
 async def add_message(run_id: RunId, message: MessageCreate, service: Service) -> Message:
@@ -82,7 +84,9 @@ async def add_message(run_id: RunId, message: MessageCreate, service: Service) -
 @router.post(
     "/continue",
     responses=problems(
-        "agent_run_not_found", "invalid_transition", "lease_lost", "changed_outside", body=True
+        *("agent_run_not_found", "project_not_found", "invalid_transition", "lease_lost"),
+        "changed_outside",
+        body=True,
     ),
 )
 async def continue_agent_run(
