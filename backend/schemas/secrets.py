@@ -124,6 +124,8 @@ class SecretsUpsert(RequestModel):
 class SecretMetadata(BaseModel):
     """A secret without its value: `value` is always null."""
 
+    model_config = ConfigDict(json_schema_serialization_defaults_required=True)
+
     id: int
     project_id: int
     key: str
