@@ -34,7 +34,7 @@ def problem_schemas() -> dict[str, dict[str, Any]]:
         schema = shape.model_json_schema(ref_template="#/components/schemas/{model}")
         schemas.update(schema.pop("$defs", {}))
         del schema["title"]
-        # Open all the same, but generated types have no index for names that nobody declared.
+        # Further members are allowed without it too, and generated types would take any name.
         schema.pop("additionalProperties")
         # That of a shape without a code is about all of them.
         if shape is Problem:
