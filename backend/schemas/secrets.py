@@ -8,6 +8,7 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    WithJsonSchema,
 )
 from pydantic_core import PydanticCustomError
 
@@ -129,7 +130,11 @@ class SecretMetadata(BaseModel):
     id: int
     project_id: int
     key: str
-    value: None = None
+    # Not of the type null alone: openapi-fetch leaves out such a member.
+    value: Annotated[
+        None,
+        WithJsonSchema({"type": ["string", "null"], "maxLength": 0, "description": "Always null."}),
+    ] = None
     version: int
     status: SecretStatus
     created_at: UtcTime

@@ -145,7 +145,8 @@ def test_no_secret_is_ever_described_as_readable() -> None:
     schemas = document()["components"]["schemas"]
     for name in ("SecretCreate", "SecretValue"):
         assert schemas[name]["properties"]["value"]["writeOnly"] is True
-    assert schemas["SecretMetadata"]["properties"]["value"]["type"] == "null"
+    shown = schemas["SecretMetadata"]["properties"]["value"]
+    assert (shown["type"], shown["maxLength"]) == (["string", "null"], 0)
 
 
 @pytest.mark.parametrize("code", ERROR_TABLE)
@@ -234,6 +235,9 @@ def test_every_member_of_an_answer_is_there_unless_it_is_known_to_be_absent() ->
     assert "Project" in ANSWERED
     for name in ANSWERED:
         members = schemas[name].get("properties", {}).keys()
+        for member in members:
+            only = schemas[name]["properties"][member].get("type")
+            assert only != "null", f"{name}.{member}: openapi-fetch leaves out what is only null"
         absent = members - set(schemas[name].get("required", ()))
         assert absent == MAY_BE_ABSENT.get(name, set()), (
             f"{name}: let the model's config have json_schema_serialization_defaults_required, "
@@ -244,6 +248,14 @@ def test_every_member_of_an_answer_is_there_unless_it_is_known_to_be_absent() ->
 def test_no_schema_is_used_for_requests_and_answers_but_those_of_values() -> None:
     schemas = document()["components"]["schemas"]
     assert [name for name in SENT & ANSWERED if schemas[name].get("type") != "string"] == []
+
+
+def test_every_object_says_what_it_may_have() -> None:
+    # Without both, openapi-typescript makes an object that has no members.
+    found = re.findall(r'\{[^{}]*"type": "object"[^{}]*\}', json.dumps(document()))
+    assert found
+    for text in found:
+        assert '"additionalProperties": true' in text, text
 
 
 def integers(part: Any) -> Iterator[dict[str, Any]]:
