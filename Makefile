@@ -21,7 +21,7 @@ endif
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: FORCE help run test long browser clients indirect twice faults coverage check format lint types schema bench lock clean
+.PHONY: FORCE help run test long browser clients indirect twice faults coverage check format lint types schema bench wheel lock clean
 
 help: ## list the targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -79,11 +79,15 @@ clients: $(VENV)/.clients $(VENV)/.clients-node ## check openapi.json with linte
 bench: $(VENV)/.bench ## compare with what people would use instead (ARGS="--quick", ARGS=--help for all)
 	@$(BIN)/python -m bench $(ARGS)
 
+wheel: $(VENV)/.dev ## build what pip installs, and the source archive, in dist/
+	@rm -rf dist
+	@$(BIN)/python -m build --no-isolation
+
 lock: $(VENV)/.dev ## renew the hash-pinned locks from pyproject.toml (ARGS=--upgrade for newer releases)
 	@$(UV_COMPILE) $(ARGS) --output-file backend/requirements.txt
-	@$(UV_COMPILE) $(ARGS) --extra dev --constraints backend/requirements.txt --output-file requirements-dev.txt
-	@$(UV_COMPILE) $(ARGS) --extra bench --constraints backend/requirements.txt --output-file bench/requirements.txt
-	@$(UV_COMPILE) $(ARGS) --extra browser --constraints requirements-dev.txt --output-file tests/browser/requirements.txt
+	@$(UV_COMPILE) $(ARGS) --group dev --constraints backend/requirements.txt --output-file requirements-dev.txt
+	@$(UV_COMPILE) $(ARGS) --group bench --constraints backend/requirements.txt --output-file bench/requirements.txt
+	@$(UV_COMPILE) $(ARGS) --group browser --constraints requirements-dev.txt --output-file tests/browser/requirements.txt
 	@$(UV_LOCK) $(ARGS) --group clients --output-file tests/clients/requirements.txt
 	@for folder in tests/browser tests/clients; do \
 	  npm update --prefix $$folder --package-lock-only --omit-lockfile-registry-resolved --no-audit --no-fund || exit 1; \
@@ -145,7 +149,8 @@ $(VENV)/.clients: $(VENV)/.dev tests/clients/requirements.txt
 $(VENV)/.clients-node: $(VENV)/.made tests/clients/package-lock.json
 	@if command -v npm >/dev/null; then \
 	  echo "Installing the packages for Node ..." >&2 && \
-	  npm ci --prefix tests/clients --ignore-scripts --no-audit --no-fund --loglevel=error >&2 && touch $@; \
+	  { npm ci --prefix tests/clients --ignore-scripts --no-audit --no-fund --loglevel=error >&2 || \
+	    { echo "make: npm can't install tests/clients/package-lock.json: let it reach its registry" >&2; exit 1; }; } && touch $@; \
 	fi
 
 $(VENV)/.bench: $(VENV)/.run bench/requirements.txt pyproject.toml

@@ -1,1 +1,4 @@
-"""Strongroom. `python -m strongroom` is the command."""
+"""Strongroom. `python -m strongroom` is the command.
+
+This package imports nothing of the server, whose modules other programs do not see.
+"""

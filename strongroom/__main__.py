@@ -6,8 +6,6 @@ import signal
 import sys
 from types import FrameType
 
-from backend.standard_files import prepare_standard_files
-
 INTERRUPTED = 130
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP)
 
@@ -21,6 +19,12 @@ def main() -> int:
     for number in _ENDING:
         if signal.getsignal(number) is not signal.SIG_IGN or _is_answered_anyway(number):
             signal.signal(number, _leave)
+    # Imported after the signals are set, and the server's modules after its folder is on the path.
+    from strongroom._own_modules import find_own_modules_first  # noqa: PLC0415
+
+    find_own_modules_first()
+    from backend.standard_files import prepare_standard_files  # noqa: PLC0415
+
     # Some modules use the standard files when they are imported.
     prepare_standard_files()
     # The import takes half a second, and garbage collection would make it slower.

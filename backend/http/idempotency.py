@@ -38,25 +38,30 @@ def with_key_once(work: Work, keyed_work: Work, *, route: str, scope: str) -> Wo
     with the same key runs at a time."""
 
     def once(request: Request, principal: Principal) -> Awaitable[Response]:
-        key = headers_of(request.scope).get(HEADER)
-        return work(request, principal) if key is None else with_key(request, principal, key)
+        headers = headers_of(request.scope)
+        key = headers.get(HEADER)
+        if key is None:
+            return work(request, principal)
+        return with_key(request, principal, key, headers.get(b"content-type", b""))
 
-    async def with_key(request: Request, principal: Principal, key: bytes) -> Response:
+    async def with_key(
+        request: Request, principal: Principal, key: bytes, content_type: bytes
+    ) -> Response:
         if not _KEY.fullmatch(key):
             raise BadRequest(
                 f"send one Idempotency-Key, of 1 to {MAX_KEY_LENGTH} visible ASCII characters"
             )
         service, sent = running_service(request).idempotency, request.scope
-        parts = (
-            sent["method"].encode(),
-            sent["path"].encode("utf-8", "surrogateescape"),
-            sent["query_string"],
-            _media_type(request),
-        )
         body = request._body if hasattr(request, "_body") else b""
         asked = idempotency.Request(
             service.key_mac(principal.token_id, key),
-            request_hash(parts, body),
+            request_hash(
+                sent["method"].encode(),
+                sent["path"].encode("utf-8", "surrogateescape"),
+                sent["query_string"],
+                content_type.partition(b";")[0].strip().lower(),
+                body,
+            ),
             route,
             scope,
             request.path_params,
@@ -92,11 +97,6 @@ def answering_once(handle: Handler, how: Idempotent) -> Handler:
         return made[0] if replayed is None else _response_of(replayed)
 
     return handle_once
-
-
-def _media_type(request: Request) -> bytes:
-    given = headers_of(request.scope).get(b"content-type", b"")
-    return given.partition(b";")[0].strip().lower()
 
 
 def _answer_of(response: Response) -> Answer:

@@ -15,6 +15,7 @@ from tests.cli.commands import CALLS, WITHOUT_DATA, WITHOUT_RESULT, call, comman
 from tests.cli.conftest import Command
 from tests.cli.standard_files import run_with
 from tests.support.processes import PATIENCE, environment, write_documents
+from tests.wheel.building import write_others_modules
 
 KEY = generate_master_key("first")
 ROOT = Path(__file__).parents[2]
@@ -315,10 +316,12 @@ def test_a_signal_while_modules_are_loaded_ends_without_a_word(
     assert ends[module, name] == SIGNALS[name]
 
 
-def test_python_m_is_the_command(tmp_path: Path) -> None:
+def test_python_m_is_the_command_in_any_folder(tmp_path: Path) -> None:
+    # Python looks for modules in the working directory first.
+    folder = write_others_modules(tmp_path / "program")
     done = subprocess.run(
         [sys.executable, "-m", "strongroom", "frobnicate"],
-        cwd=tmp_path,
+        cwd=folder,
         env=environment() | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         timeout=PATIENCE,

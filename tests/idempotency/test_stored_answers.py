@@ -22,7 +22,7 @@ KEY = "a-key-that-may-be-secret"
 
 
 def request(key_mac: bytes = b"m" * 16, body: bytes = b"{}") -> Request:
-    return Request(key_mac, request_hash((b"POST", b"/", b"", b""), body), "POST /", "admin", {})
+    return Request(key_mac, request_hash(b"POST", b"/", b"", b"", body), "POST /", "admin", {})
 
 
 async def made(status: int = 201, body: bytes = b'{"id":1}') -> Answer:

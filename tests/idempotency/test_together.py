@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("as_one")
 
 def request(number: int, route: str = "POST /api/projects") -> Request:
     parts = (b"POST", b"/api/projects", b"", b"")
-    return Request(b"%016d" % number, request_hash(parts, b"%d" % number), route, "admin", {})
+    return Request(b"%016d" % number, request_hash(*parts, b"%d" % number), route, "admin", {})
 
 
 async def create(service: DatabaseService, project: ProjectCreate) -> Answer:

@@ -101,10 +101,12 @@ class Serving:
         under: Sequence[str] = (),
         function: Program = run_strongroom,
         installed: bool = False,
+        program: Sequence[str | Path] = (STRONGROOM,),
     ) -> None:
-        """`under` is a command that is put before the program's own. With it, or with `installed`,
-        a new interpreter runs the script `strongroom`. Otherwise a process forked from one that has
-        imported the product runs `function`."""
+        """`under` is a command that is put before the program's own, and `program` is another
+        installation's. With one of them, or with `installed`, a new interpreter runs the script
+        `strongroom`. Otherwise a process forked from one that has imported the product runs
+        `function`."""
         self.directory = directory
         self.lines: list[str] = []
         """The standard output so far."""
@@ -112,9 +114,10 @@ class Serving:
         words = ["serve", "--port", "0", "--data-dir", str(directory), *arguments]
         env = env or environment()
         self.process: subprocess.Popen[str] | Forked
-        if under or installed or _is_for_an_interpreter(env):
+        is_other = tuple(program) != (STRONGROOM,)
+        if under or installed or is_other or _is_for_an_interpreter(env):
             self.process = subprocess.Popen(
-                [*under, STRONGROOM, *words],
+                [*under, *program, *words],
                 cwd=directory.parent,
                 env=env,
                 stdout=subprocess.PIPE,

@@ -72,10 +72,13 @@ class Request(NamedTuple):
         return f"Request(route={self.route!r})"
 
 
-def request_hash(parts: Sequence[bytes], body: bytes) -> bytes:
-    """The hash of a request whose `parts` are its method, path, query and media type."""
-    described = [b"%d:%b" % (len(part), part) for part in parts]
-    return hashlib.sha256(b"".join([*described, body])).digest()
+def request_hash(method: bytes, path: bytes, query: bytes, media_type: bytes, body: bytes) -> bytes:
+    """The hash of what must be the same in a repetition of a request."""
+    return hashlib.sha256(
+        b"%d:%b%d:%b%d:%b%d:%b"
+        % (len(method), method, len(path), path, len(query), query, len(media_type), media_type)
+        + body
+    ).digest()
 
 
 class Idempotency(UseCases):
@@ -84,6 +87,8 @@ class Idempotency(UseCases):
     def __init__(self, kit: Kit) -> None:
         super().__init__(kit)
         self.sealing = AnswerSealing(kit.vault)
+        # Copied for each request, because `hmac.digest` would let another thread run each time.
+        self._keyed = hmac.new(kit.keys.idempotency, digestmod=hashlib.sha256)
         self.replays = 0
         """The number of answers that were repeated since the start."""
         self._running: dict[bytes, asyncio.Future[None] | None] = {}
@@ -97,8 +102,9 @@ class Idempotency(UseCases):
     def key_mac(self, token_id: int | None, key: bytes) -> bytes:
         """A keyed hash of the key and of the token, if there is one."""
         owner = b"-" if token_id is None else b"%d" % token_id
-        mac = hmac.digest(self.kit.keys.idempotency, b"%b:%b" % (owner, key), "sha256")
-        return mac[:_MAC_BYTES]
+        mac = self._keyed.copy()
+        mac.update(b"%b:%b" % (owner, key))
+        return mac.digest()[:_MAC_BYTES]
 
     def begin(self, request: Request) -> bool:
         """Note that the request runs, until `end`. Returns False, and notes nothing, when another
