@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 ERROR_TABLE: dict[str, tuple[int, str]] = {
     "malformed_json": (400, "The body is not valid JSON"),
@@ -34,7 +34,7 @@ ERROR_TABLE: dict[str, tuple[int, str]] = {
     "idempotency_in_progress": (409, "A request with this Idempotency-Key is still running"),
     "body_too_large": (413, "The body is too large"),
     "uri_too_long": (414, "The URL is too long"),
-    "unsupported_media_type": (415, "The body has a media type that this call does not take"),
+    "unsupported_media_type": (415, "This call does not take the body's media type or encoding"),
     "validation_failed": (422, "The request has invalid values"),
     "idempotency_key_reused": (422, "Another request was sent with this Idempotency-Key"),
     "rate_limited": (429, "Too many requests"),
@@ -365,6 +365,9 @@ class InvalidField(ValidationFailed):
 
 
 MAX_FIELD_ERRORS = 100
+_OBJECT = "must be a JSON object"
+_PLAINER: Final = {"model_type": _OBJECT, "model_attributes_type": _OBJECT, "dict_type": _OBJECT}
+"""Messages instead of those that speak of Python's types."""
 _FIELD_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
 
 
@@ -374,7 +377,7 @@ def field_errors(details: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
         {
             "pointer": pointer(detail["loc"], unknown=detail["type"] == "extra_forbidden"),
             "code": str(detail["type"]),
-            "message": str(detail["msg"]),
+            "message": _PLAINER.get(detail["type"], str(detail["msg"])),
         }
         for detail in details[:MAX_FIELD_ERRORS]
     ]
