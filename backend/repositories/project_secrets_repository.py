@@ -231,6 +231,14 @@ class ProjectSecretsRepository(BaseRepository[ProjectSecret]):
         )
         return {row[3]: SecretRow._make(row) for row in rows}
 
+    async def sealed_size(self, project_id: int) -> int:
+        """The length of all ciphertexts of a project, in characters."""
+        row = await self.db.fetch_one(
+            "SELECT COALESCE(SUM(LENGTH(ciphertext)), 0) FROM project_secrets WHERE project_id = ?",
+            (project_id,),
+        )
+        return int(row[0]) if row is not None else 0
+
     async def page(
         self,
         project_id: int,

@@ -5,14 +5,18 @@ from typing import Annotated, Any, ClassVar, TypeVar
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
+    SecretStr,
     ValidationError,
     WithJsonSchema,
 )
+from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import PydanticCustomError
 
 from backend.schemas.base import RequestModel
+from backend.schemas.dotenv_reading import MAX_DOTENV_BYTES, RejectedLine
 from models import MAX_SECRETS_PER_REQUEST, SecretKey, SecretStatus, SecretText, UtcTime
 
 
@@ -87,9 +91,21 @@ Keyed = TypeVar("Keyed", bound=_KeyedSecret)
 
 
 def _refuse_repeated_keys(secrets: list[Keyed]) -> list[Keyed]:
+    _require_distinct([secret.key for secret in secrets], "key")
+    return secrets
+
+
+def _refuse_repeated_names(keys: list[str]) -> list[str]:
+    _require_distinct(keys)
+    return keys
+
+
+def _require_distinct(keys: list[str], *place: str) -> None:
+    """Raises `ValidationError` for the first key that is repeated, which stands at `place` in its
+    entry."""
     seen: dict[str, int] = {}
-    for index, secret in enumerate(secrets):
-        first = seen.setdefault(secret.key, index)
+    for index, key in enumerate(keys):
+        first = seen.setdefault(key, index)
         if first != index:
             error = PydanticCustomError(
                 "repeated_key",
@@ -98,9 +114,8 @@ def _refuse_repeated_keys(secrets: list[Keyed]) -> list[Keyed]:
             )
             # With the place of the second entry, and without a value.
             raise ValidationError.from_exception_data(
-                "SecretBatch", [{"type": error, "loc": (index, "key"), "input": None}]
+                "SecretBatch", [{"type": error, "loc": (index, *place), "input": None}]
             )
-    return secrets
 
 
 _ONCE = (
@@ -150,6 +165,68 @@ class SecretUpsertResult(BaseModel):
     created: int
     updated: int
     unchanged: int
+
+
+class SecretsToReveal(RequestModel):
+    """Which secrets: those with these keys, or all without `keys`."""
+
+    keys: (
+        Annotated[
+            list[SecretKey],
+            Field(min_length=1, max_length=MAX_SECRETS_PER_REQUEST),
+            AfterValidator(_refuse_repeated_names),
+        ]
+        | None
+    ) = Field(
+        default=None, description="Only these, each named once; by default all of the project."
+    )
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"keys": ["API_KEY"]}]})
+
+
+class SecretsReveal(BaseModel):
+    """Values of one moment, by key, and the version of each."""
+
+    model_config = ConfigDict(hide_input_in_errors=True)
+
+    secrets: dict[str, str] = Field(repr=False)
+    versions: dict[str, int]
+
+
+class DotenvUpload(RequestModel):
+    """A dotenv file in JSON."""
+
+    dotenv: Annotated[
+        SecretStr,
+        Field(
+            description="The content of the file, of at most 1 MiB.",
+            json_schema_extra={"writeOnly": True, "maxLength": MAX_DOTENV_BYTES},
+        ),
+    ]
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"dotenv": "API_KEY='a made-up value'\n"}]}
+    )
+
+
+def _file_or_json(body: Any) -> Any:
+    return body if isinstance(body, bytes) else DotenvUpload.model_validate(body)
+
+
+DotenvFileOrJson = Annotated[DotenvUpload | SkipJsonSchema[bytes], BeforeValidator(_file_or_json)]
+"""The bytes are those of a file; no JSON has bytes."""
+
+
+class SecretImport(BaseModel):
+    """What an import does with the variables of a file: their keys, in the order of the file."""
+
+    created: list[str]
+    updated: list[str]
+    unchanged: list[str]
+    rejected: list[RejectedLine] = Field(
+        description="Lines that can't be imported. Empty unless it is a preview, because otherwise "
+        "a file with such a line gets 422."
+    )
 
 
 class SecretReveal(BaseModel):

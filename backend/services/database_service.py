@@ -30,6 +30,7 @@ from backend.services.projects.configuration_history import ConfigurationHistory
 from backend.services.projects.documents import Documents
 from backend.services.projects.projects import Projects
 from backend.services.projects.refused_reveals import RefusedReveals
+from backend.services.projects.secret_files import SecretFiles
 from backend.services.projects.secret_history import SecretHistory
 from backend.services.projects.secret_sealing import SecretSealing
 from backend.services.projects.secrets import Secrets
@@ -62,6 +63,7 @@ class DatabaseService(UseCases):
         self.secrets = Secrets(kit, self.sealing)
         self.configuration_history = ConfigurationHistory(kit)
         self.secret_history = SecretHistory(kit, self.sealing)
+        self.secret_files = SecretFiles(kit, self.sealing)
         self.refused_reveals = RefusedReveals(kit)
         self.documents = Documents(kit, self.sealing, self.projects, self.secrets)
         self.runs = Runs(kit)

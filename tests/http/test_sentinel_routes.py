@@ -25,9 +25,10 @@ from tests.support.processes import Serving, environment, run
 from tests.support.resources import Resources
 from tests.support.routes import Call, calls, send
 
-SECRET_FIELDS = {"value", "secret_token"}
+SECRET_FIELDS = {"dotenv", "secret_token", "value"}
 OTHER_CORE = "~'\u00fc\U0001f5dd\\w5Q/~\U0001f5dd"
 REVEALING = {
+    "/api/projects/{project_id}/secrets/reveal",
     "/api/projects/{project_id}/secrets/{key}/value",
     "/api/projects/{project_id}/secrets/{key}/versions/{version}/value",
 }

@@ -61,7 +61,7 @@ async def prepared(client: httpx.AsyncClient, resources: Resources, call: Call) 
     if call.template.endswith(("/transitions", "/heartbeat")):
         claimed = await client.post("/api/agent-runs/claim", json={"worker": "w"})
         assert claimed.json()["id"] == run_id
-        call.body["lease_token"] = claimed.json()["lease_token"]
+        vars(call)["body"] = {**call.body, "lease_token": claimed.json()["lease_token"]}
 
 
 async def keyed(client: httpx.AsyncClient, path: str, call: Call) -> httpx.Response:

@@ -4,6 +4,8 @@ Most of the time of an upsert goes here, so each step goes through all secrets.
 """
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 
 from pydantic import SecretStr
 
@@ -20,6 +22,16 @@ from backend.services.kinds import Kind
 from backend.services.principal import current_principal
 from backend.services.projects.secret_sealing import SecretSealing, secret_target, stored_key
 from database.engine import Call
+
+
+@dataclass(frozen=True, slots=True)
+class SetKeys:
+    """The keys of secrets that were set, in the order in which they were given."""
+
+    created: list[str]
+    updated: list[str]
+    unchanged: list[str]
+
 
 GivenSecret = tuple[str, SecretStr]
 """A secret's key, and the value that a client sends for it."""
@@ -46,6 +58,65 @@ class SecretBatches:
         """Set the secrets, which have different keys, and leave the others. Returns how many were
         created, updated and unchanged. `current` is the project's current key, and `call` as for
         `Recorder.record_alike`."""
+        new, known, changed, forged = await self._set(
+            repositories, project_id, secrets, current, call
+        )
+        return SecretUpsertResult(
+            created=len(new) - len(forged),
+            updated=len(changed) + len(forged),
+            unchanged=len(known) - len(changed),
+        )
+
+    async def set_keys(
+        self,
+        repositories: Repositories,
+        project_id: int,
+        secrets: Sequence[GivenSecret],
+        current: ProjectKey | None,
+    ) -> SetKeys:
+        """The same, with the keys instead of their numbers."""
+        _, known, changed, forged = await self._set(repositories, project_id, secrets, current)
+        updated = {row.key_name for row, _ in changed}.union(forged)
+        return _sorted(secrets, updated, unchanged={row.key_name for row, _ in known} - updated)
+
+    async def would_set(
+        self,
+        repositories: Repositories,
+        project_id: int,
+        secrets: Sequence[GivenSecret],
+        current: ProjectKey | None,
+        *,
+        compare: bool,
+    ) -> SetKeys:
+        """What `set_keys` would return, without effect. Unless values are compared, those of all
+        present secrets count as updated."""
+        present = await repositories.secrets.rows_of(project_id, [key for key, _ in secrets])
+        unchanged: set[str] = set()
+        if compare and present:
+            forged = await self._kit.guard.forged(
+                repositories, SECRETS, [row.id for row in present.values()]
+            )
+            known = [
+                (row, value)
+                for key, value in secrets
+                if (row := present.get(key)) is not None and row.id not in forged
+            ]
+            changed = await self._changed(repositories, project_id, current, known)
+            unchanged = {row.key_name for row, _ in known} - {row.key_name for row, _ in changed}
+        return _sorted(secrets, present.keys() - unchanged, unchanged)
+
+    async def _set(
+        self,
+        repositories: Repositories,
+        project_id: int,
+        secrets: Sequence[GivenSecret],
+        current: ProjectKey | None,
+        call: Call | None = None,
+    ) -> tuple[
+        Sequence[GivenSecret], Sequence[PresentSecret], Sequence[PresentSecret], Sequence[str]
+    ]:
+        """Set the secrets. Returns those that were added and those that were known, which of these
+        were replaced, and the keys of those that were added in the place of a forged row."""
         keys = [key for key, _ in secrets]
         present, forged = await self._genuine(repositories, project_id, keys)
         new: list[GivenSecret] = []
@@ -66,17 +137,13 @@ class SecretBatches:
                 await self._replace(repositories, project_id, project_key, changed, call)
             if new:
                 await self._add(repositories, project_id, project_key, new, call)
-        return SecretUpsertResult(
-            created=len(new) - forged,
-            updated=len(changed) + forged,
-            unchanged=len(known) - len(changed),
-        )
+        return new, known, changed, forged
 
     async def _genuine(
         self, repositories: Repositories, project_id: int, keys: Sequence[str]
-    ) -> tuple[dict[str, SecretRow], int]:
+    ) -> tuple[dict[str, SecretRow], Sequence[str]]:
         """The present rows of these keys, by key. Rows that are not as the record left them are
-        removed, and counted."""
+        removed; their keys are returned too."""
         present: dict[str, SecretRow] = {}
         committed = self._kit.audit.rows.of(project_id)
         known = [row for key in keys if (row := committed.get(key)) is not None]
@@ -87,7 +154,7 @@ class SecretBatches:
                     # Not what was found: in a damaged row, a float may equal an integer.
                     present[row.key_name] = row
         if len(present) == len(keys):
-            return present, 0
+            return present, ()
         others = [key for key in keys if key not in present]
         unsure = await repositories.secrets.rows_of(project_id, others)
         ids = [row.id for row in unsure.values()]
@@ -97,7 +164,7 @@ class SecretBatches:
             await repositories.secrets.remove_all(project_id, removed)
             for key in removed:
                 del unsure[key]
-        return present | unsure, len(removed)
+        return present | unsure, removed
 
     async def _changed(
         self,
@@ -198,6 +265,17 @@ class SecretBatches:
             zip(targets, versions, rows, strict=True),
             call,
         )
+
+
+def _sorted(
+    secrets: Sequence[GivenSecret], updated: AbstractSet[str], unchanged: AbstractSet[str]
+) -> SetKeys:
+    keys = [key for key, _ in secrets]
+    return SetKeys(
+        [key for key in keys if key not in updated and key not in unchanged],
+        [key for key in keys if key in updated],
+        [key for key in keys if key in unchanged],
+    )
 
 
 def _actor(call: Call | None) -> str:

@@ -10,7 +10,7 @@ from backend.repositories import Repositories
 from backend.repositories.guarded_kinds import SECRETS
 from backend.repositories.guarded_rows import GuardedRow, RecordedRow
 from backend.repositories.keys_repository import ProjectKey
-from backend.repositories.project_secrets_repository import SealedSecret, StoredSecret
+from backend.repositories.project_secrets_repository import SealedSecret, SecretRow, StoredSecret
 from backend.repositories.version_rows import SECRET_VERSIONS
 from backend.schemas.secrets import SecretCreate, SecretMetadata
 from backend.services.base import Kit, existing_project
@@ -245,13 +245,18 @@ def secret_target(project_id: int, key: str) -> str:
     return f"projects/{project_id}/secrets/{key}"
 
 
+def secrets_target(project_id: int) -> str:
+    """The target of audit rows about all secrets of a project."""
+    return f"projects/{project_id}/secrets"
+
+
 def secret_created(project_id: int, key: str, version: int, row: GuardedRow) -> AuditEvent:
     """The audit event for a new secret."""
     target = secret_target(project_id, key)
     return AuditEvent(Kind.SECRET_CREATED, target, project_id, ("value",), version, None, row)
 
 
-def secret_revealed(secret: ProjectSecret, version: int | None = None) -> AuditEvent:
+def secret_revealed(secret: ProjectSecret | SecretRow, version: int | None = None) -> AuditEvent:
     """The audit event for a value that was revealed, in a method with `reveals`: of an earlier
     `version` or the present one."""
     require_revealing()
@@ -265,6 +270,6 @@ def stored_key(key: ProjectKey) -> StoredProjectKey:
     return StoredProjectKey(key.id, key.project_id, key.wrapped)
 
 
-def secret_context(secret: ProjectSecret) -> SecretContext:
+def secret_context(secret: ProjectSecret | SecretRow) -> SecretContext:
     """The context that the secret's value is bound to."""
     return SecretContext(secret.project_id, secret.key_name, secret.version)
