@@ -43,6 +43,7 @@ OTHER_RULES = {
         "key",
         "keys",
         "secret_keys",
+        "unredacted",
         "events",
         "branch_name",
         "github_owner",

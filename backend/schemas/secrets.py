@@ -1,5 +1,6 @@
 """Secrets: what clients send and receive."""
 
+from enum import StrEnum
 from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import (
@@ -19,6 +20,11 @@ from backend.schemas.base import RequestModel
 from backend.schemas.dotenv_reading import MAX_DOTENV_BYTES, RejectedLine
 from models import MAX_SECRETS_PER_REQUEST, SecretKey, SecretStatus, SecretText, UtcTime
 
+_REDACT = (
+    "Whether the value is replaced where it stands in logs, results, error messages and metadata "
+    "that are stored from now on."
+)
+
 
 def _refuse_bare_null(data: dict[str, Any]) -> None:
     """Metadata that a client has read contains a null value and a version. Sent back, it leaves the
@@ -27,6 +33,21 @@ def _refuse_bare_null(data: dict[str, Any]) -> None:
         raise ValidationError.from_exception_data(
             "Secret", [{"type": "string_type", "loc": ("value",), "input": None}]
         )
+
+
+def _with_value(data: dict[str, Any]) -> dict[str, Any]:
+    """The fields with a null value if they lack it and have `redact`, which may change alone."""
+    return {**data, "value": None} if "redact" in data and "value" not in data else data
+
+
+def _value_is_optional(schema: dict[str, Any]) -> None:
+    """`value` may be left out where `_with_value` adds it."""
+    schema["required"] = [name for name in schema["required"] if name != "value"]
+
+
+def _described_value(schema: dict[str, Any]) -> None:
+    _value_is_optional(schema)
+    schema["examples"] = [{"value": "a made-up value"}]
 
 
 class _KeyedSecret(RequestModel):
@@ -49,12 +70,16 @@ class SecretCreate(_KeyedSecret):
     """One secret. The key may also be sent as `key_name`."""
 
     value: SecretText
+    redact: bool = Field(default=True, description=_REDACT)
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"key": "API_KEY", "value": "a made-up value"}]}
     )
 
 
+MaybeRedact = Annotated[
+    bool | None, Field(description=f"{_REDACT} By default as before; true for a new secret.")
+]
 ValueOrNone = Annotated[
     SecretText | None,
     Field(
@@ -69,6 +94,14 @@ class SecretUpsert(_KeyedSecret):
     """One secret with its new value, or its metadata as it was read, which changes nothing."""
 
     value: ValueOrNone
+    redact: MaybeRedact = None
+
+    model_config = ConfigDict(json_schema_extra=_value_is_optional)
+
+    @classmethod
+    def prepared(cls, data: dict[str, Any]) -> dict[str, Any]:
+        """The fields with `key` and `value`."""
+        return _with_value(super().prepared(data))
 
 
 class SecretValue(RequestModel):
@@ -77,14 +110,15 @@ class SecretValue(RequestModel):
     answer_only: ClassVar[frozenset[str]] = RequestModel.answer_only | {"status", "key"}
 
     value: ValueOrNone
+    redact: MaybeRedact = None
 
     @classmethod
     def prepared(cls, data: dict[str, Any]) -> dict[str, Any]:
         """The fields, without a null value that is a mistake."""
         _refuse_bare_null(data)
-        return data
+        return _with_value(data)
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"value": "a made-up value"}]})
+    model_config = ConfigDict(json_schema_extra=_described_value)
 
 
 Keyed = TypeVar("Keyed", bound=_KeyedSecret)
@@ -152,6 +186,7 @@ class SecretMetadata(BaseModel):
     ] = None
     version: int
     status: SecretStatus
+    redact: bool = Field(description=_REDACT)
     created_at: UtcTime
     updated_at: UtcTime
 
@@ -235,3 +270,53 @@ class SecretReveal(BaseModel):
     key: str
     value: str = Field(repr=False)
     version: int
+
+
+class FoundSecret(BaseModel):
+    """A place where a secret's value stands."""
+
+    key: str
+    resource: str = Field(
+        description="What has the value: `GET /api/<resource>` shows it. `logs` are those of the "
+        "project, and `agent-runs/7/logs` those of a run, which are logs with `agent_run_id`.",
+        examples=["agent-runs/7/test-results"],
+    )
+    count: int = Field(description="How often the value stands there, as it is or encoded.")
+    fields: list[str] = Field(description="The fields that have it.", examples=[["error_message"]])
+    first_at: UtcTime = Field(description="When the oldest of these rows was stored.")
+    last_at: UtcTime = Field(description="When the newest of these rows was stored.")
+
+
+class SkippedSecretReason(StrEnum):
+    """Why a secret was not looked for."""
+
+    TOO_SHORT = "too_short"
+    UNREADABLE = "unreadable"
+
+
+class SkippedSecret(BaseModel):
+    """A secret that was not looked for."""
+
+    key: str
+    reason: SkippedSecretReason = Field(
+        description="`too_short`: its value has fewer than 12 characters, which stand in ordinary "
+        "text too often; `unreadable`: its value can't be decrypted."
+    )
+
+
+class SecretScanResult(BaseModel):
+    """Where the present values of a project's secrets stand."""
+
+    found: list[FoundSecret] = Field(
+        description="Up to about 500 places. A resource with many rows, such as the logs, may be "
+        "in several answers of a scan: add up the counts."
+    )
+    skipped: list[SkippedSecret] = Field(
+        description="The secrets that were not looked for; only in the first answer of a scan."
+    )
+    missing_scopes: list[str] = Field(
+        description="Scopes that the token lacks: what they show was not searched."
+    )
+    next_cursor: str | None = Field(
+        description="Send it as `cursor` to go on; null when all texts were searched."
+    )

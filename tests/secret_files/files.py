@@ -52,12 +52,15 @@ def read_by_shell(
     shell: str, text: str, directory: Path, *, check: bool = True
 ) -> dict[bytes, bytes]:
     """The environment that a shell passes on once it has read the file. `X` is a variable that it
-    could replace in a value."""
+    could replace in a value. Without `check` the file may say anything: then it finds no command
+    and no file, and what it writes stays in the directory."""
     file = directory / "file.env"
     file.write_bytes(text.encode())
+    before = "" if check else "set -f; PATH=/nonexistent; "
     done = subprocess.run(
-        [shell, "-c", f"set -a; . {file}; exec /usr/bin/env -0"],
+        [shell, "-c", f"{before}set -a; . {file}; exec /usr/bin/env -0"],
         env={"X": "replaced", "PATH": "/usr/bin:/bin"},
+        cwd=directory,
         capture_output=True,
         check=check,
     )

@@ -3,9 +3,10 @@
 Most of the time of an upsert goes here, so each step goes through all secrets.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from pydantic import SecretStr
 
@@ -20,7 +21,12 @@ from backend.schemas.secrets import SecretUpsertResult
 from backend.services.base import Kit
 from backend.services.kinds import Kind
 from backend.services.principal import current_principal
-from backend.services.projects.secret_sealing import SecretSealing, secret_target, stored_key
+from backend.services.projects.secret_sealing import (
+    SecretSealing,
+    secret_target,
+    stored_key,
+    stored_redact,
+)
 from database.engine import Call
 
 
@@ -38,6 +44,7 @@ GivenSecret = tuple[str, SecretStr]
 PresentSecret = tuple[SecretRow, SecretStr]
 """The stored row of a secret, and its given value."""
 _VALUE = ("value",)
+_NOT_GIVEN: Mapping[str, bool] = MappingProxyType({})
 
 
 class SecretBatches:
@@ -54,12 +61,14 @@ class SecretBatches:
         secrets: Sequence[GivenSecret],
         current: ProjectKey | None,
         call: Call | None = None,
+        redact: Mapping[str, bool] = _NOT_GIVEN,
     ) -> SecretUpsertResult:
         """Set the secrets, which have different keys, and leave the others. Returns how many were
         created, updated and unchanged. `current` is the project's current key, and `call` as for
-        `Recorder.record_alike`."""
+        `Recorder.record_alike`. `redact` tells of some keys whether their values are redacted; the
+        others stay as they are, and new ones are redacted. With `call` there must be none."""
         new, known, changed, forged = await self._set(
-            repositories, project_id, secrets, current, call
+            repositories, project_id, secrets, current, call, redact
         )
         return SecretUpsertResult(
             created=len(new) - len(forged),
@@ -112,6 +121,7 @@ class SecretBatches:
         secrets: Sequence[GivenSecret],
         current: ProjectKey | None,
         call: Call | None = None,
+        redact: Mapping[str, bool] = _NOT_GIVEN,
     ) -> tuple[
         Sequence[GivenSecret], Sequence[PresentSecret], Sequence[PresentSecret], Sequence[str]
     ]:
@@ -121,10 +131,16 @@ class SecretBatches:
         present, forged = await self._genuine(repositories, project_id, keys)
         new: list[GivenSecret] = []
         known: list[PresentSecret] = []
+        switched: list[PresentSecret] = []
         for secret in secrets:
             row = present.get(secret[0])
             if row is None:
                 new.append(secret)
+            elif (
+                redact and stored_redact(redact.get(row.key_name, row.redact is None)) != row.redact
+            ):
+                await self._switch(repositories, row, secret[1], redact[row.key_name])
+                switched.append((row, secret[1]))
             else:
                 known.append((row, secret[1]))
         changed = await self._changed(repositories, project_id, current, known) if known else []
@@ -136,8 +152,16 @@ class SecretBatches:
             if changed:
                 await self._replace(repositories, project_id, project_key, changed, call)
             if new:
-                await self._add(repositories, project_id, project_key, new, call)
-        return new, known, changed, forged
+                await self._add(repositories, project_id, project_key, new, call, redact)
+        return new, [*known, *switched], [*changed, *switched], forged
+
+    async def _switch(
+        self, repositories: Repositories, row: SecretRow, value: SecretStr, redact: bool
+    ) -> None:
+        """Set a value, and whether it is redacted, which differs. Few secrets need this."""
+        stored = await repositories.secrets.get(row.project_id, row.key_name)
+        assert stored is not None  # noqa: S101 - its row was just read
+        await self._sealing.replace(repositories, stored, value, redact)
 
     async def _genuine(
         self, repositories: Repositories, project_id: int, keys: Sequence[str]
@@ -241,6 +265,7 @@ class SecretBatches:
         project_key: StoredProjectKey,
         secrets: Sequence[GivenSecret],
         call: Call | None,
+        redact: Mapping[str, bool],
     ) -> None:
         """Encrypt, store and record secrets that are not present."""
         targets = [secret_target(project_id, key) for key, _ in secrets]
@@ -253,7 +278,14 @@ class SecretBatches:
         rows = await repositories.secrets.add_all(
             project_id,
             [
-                SealedSecret(key, version, project_key.id, text, actor)
+                SealedSecret(
+                    key,
+                    version,
+                    project_key.id,
+                    text,
+                    actor,
+                    stored_redact(redact.get(key, True)),
+                )
                 for (key, _), version, text in zip(secrets, versions, texts, strict=True)
             ],
         )
