@@ -14,6 +14,7 @@ from models import AgentRun, Message, MessageRole, Scope
 
 router = GuardedRouter(
     tag="messages",
+    about="What people and the agent of a run say to each other.",
     prefix="/api/agent-runs/{run_id}",
     policies={
         ("GET", "/api/agent-runs/{run_id}/messages"): reads(Scope.RUNS_READ, follows=True),
