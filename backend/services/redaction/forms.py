@@ -13,6 +13,11 @@ ANCHOR: Final = SHORTEST
 """How many characters of a pattern the automaton knows. The others are compared where these were
 found, so that the size of the automaton depends on the number of patterns, not on their length."""
 
+HEAD: Final = 128
+_TAIL: Final = 16
+"""How many characters of a long pattern are kept of its beginning and of its end. Many values may
+begin alike, and making the encoding of each again would take too long."""
+
 _LONG: Final = 512
 """A value with more characters is kept once, and its encodings are made again when one may have
 been found."""
@@ -26,21 +31,38 @@ _LINES = re.compile(r"\r\n|\r|\n")
 class Pattern:
     """A text that stands for a secret's value, or for a part of it."""
 
-    __slots__ = ("_form", "_value", "anchor", "bits_before", "bits_behind", "bytes", "key", "short")
+    __slots__ = (
+        *("_form", "_tail", "_value", "bits_before", "bits_behind", "bytes"),
+        *("head", "key", "length", "short"),
+    )
 
     def __init__(self, key: str, value: str, form: "_Form") -> None:
         self.key = key
         self._value = value
         self._form = form
-        text = form.of(value if len(value) <= _LONG else value[:_LONG])
-        self.anchor = text[:ANCHOR]
-        self.short = text if len(value) <= _LONG else None
+        self.short = form.of(value) if len(value) <= _LONG else None
         """The text; `None` if it is long, because the value is in memory only once then."""
+        self.head = self.short or form.of(value[:_LONG])[:HEAD]
+        """The text, or the beginning of a long one."""
+        self._tail = ""
+        self.length = len(self.head)
+        """How many characters the text has."""
+        if self.short is None:
+            self.length, self._tail = form.end_of(value, _TAIL)
         self.bits_before = form.before > 0
         """Whether the character before it has bits of the value too, if it is of base64."""
         self.bits_behind = form.has_bits_behind(value)
         """The same for the character behind it."""
-        self.bytes = _PATTERN_BYTES + len(self.short or "")
+        self.bytes = _PATTERN_BYTES + len(self.head) + len(self._tail)
+
+    @property
+    def anchor(self) -> str:
+        """What the automaton knows."""
+        return self.head[:ANCHOR]
+
+    def may_begin(self, text: str, first: int) -> bool:
+        """Whether a long pattern may stand at this place of a text that has its head there."""
+        return text.startswith(self._tail, first + self.length - len(self._tail))
 
     def long(self) -> str:
         """The text, made again."""
@@ -65,6 +87,22 @@ class _Form(NamedTuple):
         # Characters that have bits of what stands beside the value are left out.
         text = text[self.before + 1 if self.before else 0 : len(text) - self.has_bits_behind(value)]
         return text.translate(_URL_SAFE) if self.name == "URL-safe" else text
+
+    def end_of(self, value: str, most: int) -> tuple[int, str]:
+        """The number of characters of a long value in this form, and its last ones: `most`, or a
+        few less."""
+        if self.name not in _BASE64:
+            text = self.of(value)
+            return len(text), text[-most:]
+        octets = value.encode()
+        bits_behind = self.has_bits_behind(value)
+        dropped = self.before + 1 if self.before else 0
+        length = -(-8 * (self.before + len(octets)) // 6) - dropped - bits_behind
+        # Whole groups of three bytes, counted from where the encoding begins.
+        groups = (self.before + len(octets)) // 3 - most // 4 + 1
+        text = b64encode(octets[3 * groups - self.before :]).decode().rstrip("=")
+        text = text[: len(text) - bits_behind]
+        return length, text.translate(_URL_SAFE) if self.name == "URL-safe" else text
 
     def has_bits_behind(self, value: str) -> bool:
         """Whether the last character has bits of what follows."""

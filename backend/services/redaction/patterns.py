@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 
 import ahocorasick
 
+from backend.services.redaction.beginnings import Alike, Beginnings, Checks
 from backend.services.redaction.forms import ANCHOR, SHORTEST, Pattern, lines_of, patterns_of
 from backend.services.redaction.views import View, decoded_texts, view_of
 
@@ -35,6 +36,7 @@ class _Hit(NamedTuple):
     start: int
     end: int
     key: str
+    keys: frozenset[str]
 
 
 class _Stretch(NamedTuple):
@@ -45,6 +47,7 @@ class _Stretch(NamedTuple):
     key: str
     """The secret of the leftmost value, and of the longest of those."""
     keys: frozenset[str]
+    """All secrets with a value in it."""
 
 
 class SecretPatterns:
@@ -70,7 +73,7 @@ class SecretPatterns:
         if anchors:
             self._automaton = ahocorasick.Automaton()
             for anchor, patterns in anchors.items():
-                self._automaton.add_word(anchor, patterns)
+                self._automaton.add_word(anchor, Beginnings(patterns))
             self._automaton.make_automaton()
 
     def __bool__(self) -> bool:
@@ -130,47 +133,45 @@ class SecretPatterns:
         """Where the patterns stand in the text as it is. Places of a pattern that overlap are one,
         and those of a long one end before the next."""
         text = view.text
-        open_hits: dict[Pattern, tuple[int, int]] = {}
-        next_places: dict[Pattern, tuple[int, int]] = {}
-        for last, patterns in self._automaton.iter(text):
+        open_hits: dict[Alike, tuple[int, int, int]] = {}
+        checks = Checks()
+        for last, beginnings in self._automaton.iter(text):
             first = last - ANCHOR + 1
-            for pattern in patterns:
-                end = _end(pattern, text, first, next_places)
-                if end is None:
-                    continue
-                start = first
-                if pattern.bits_before and text[start - 1 : start] in _BASE64_CHARACTERS:
-                    start -= 1
-                if pattern.bits_behind and text[end : end + 1] in _BASE64_CHARACTERS:
-                    end += 1
-                open_hit = open_hits.get(pattern)
-                if open_hit is not None:
-                    if start < open_hit[1]:
-                        start = open_hit[0]
-                    else:
-                        yield _Hit(*view.stored(*open_hit), pattern.key)
-                open_hits[pattern] = start, end
-        for pattern, open_hit in open_hits.items():
-            yield _Hit(*view.stored(*open_hit), pattern.key)
+            for alike in beginnings.at(text, first, checks):
+                start, end = _with_bits(alike, text, first)
+                open_hit = open_hits.get(alike)
+                if open_hit is None:
+                    open_hits[alike] = start, end, first
+                elif start < open_hit[1]:
+                    open_hits[alike] = open_hit[0], end, open_hit[2]
+                else:
+                    yield from _hits_of(alike, *open_hit, view)
+                    open_hits[alike] = start, end, first
+            if checks.left < 0:
+                break
+        for alike, open_hit in open_hits.items():
+            yield from _hits_of(alike, *open_hit, view)
 
 
-def _end(
-    pattern: Pattern, text: str, first: int, next_places: dict[Pattern, tuple[int, int]]
-) -> int | None:
-    """Where the pattern ends that begins at `first`; `None` if it does not. `next_places` has where
-    long patterns begin and end next."""
-    if pattern.short is not None:
-        return first + len(pattern.short) if text.startswith(pattern.short, first) else None
-    known = next_places.get(pattern)
-    if known is None or known[0] < first:
-        if known is not None and first < known[1]:
-            return None
-        # Not by comparing at each place, which could take as long as the text times the value.
-        long = pattern.long()
-        place = text.find(long, first)
-        known = (place, place + len(long)) if place >= 0 else (len(text), len(text))
-        next_places[pattern] = known
-    return known[1] if known[0] == first else None
+def _with_bits(alike: Alike, text: str, first: int) -> tuple[int, int]:
+    """From where to where the text has characters of the value that begins at `first`."""
+    start, end = first, first + alike.length
+    if alike.bits_before and text[start - 1 : start] in _BASE64_CHARACTERS:
+        start -= 1
+    if alike.bits_behind and text[end : end + 1] in _BASE64_CHARACTERS:
+        end += 1
+    return start, end
+
+
+def _hits_of(alike: Alike, start: int, end: int, first: int, view: View) -> Iterator[_Hit]:
+    """The hit from `start` to `end`, whose first place begins at `first`, and those of the shorter
+    patterns which begin there."""
+    yield _Hit(*view.stored(start, end), alike.key, alike.keys)
+    shorter = alike.shorter
+    while shorter is not None:
+        place = _with_bits(shorter, view.text, first)
+        yield _Hit(*view.stored(*place), shorter.key, shorter.keys)
+        shorter = shorter.shorter
 
 
 def _all_patterns(values: Mapping[str, str]) -> Iterator[Pattern]:
@@ -199,16 +200,15 @@ def _joined(hits: list[_Hit]) -> list[_Stretch]:
     """The stretches of hits that overlap."""
     hits.sort(key=lambda hit: (hit.start, -hit.end, hit.key))
     stretches: list[_Stretch] = []
-    start, end, key = hits[0]
-    keys: set[str] = set()
+    start, end, key, keys = hits[0]
     for hit in hits:
         if hit.start >= end:
-            stretches.append(_Stretch(start, end, key, frozenset(keys)))
-            start, end, key = hit
-            keys = set()
-        keys.add(hit.key)
+            stretches.append(_Stretch(start, end, key, keys))
+            start, end, key, keys = hit
+        elif not hit.keys <= keys:
+            keys |= hit.keys
         end = max(end, hit.end)
-    stretches.append(_Stretch(start, end, key, frozenset(keys)))
+    stretches.append(_Stretch(start, end, key, keys))
     return stretches
 
 
@@ -228,4 +228,8 @@ def _replaced(text: str, stretches: list[_Stretch]) -> tuple[str, list[tuple[int
 
 
 def _counted(stretches: list[_Stretch]) -> Counter[str]:
-    return Counter(key for stretch in stretches for key in stretch.keys)
+    # Many secrets may have one value, which stands in the text many times.
+    counted: Counter[str] = Counter()
+    for keys, count in Counter(stretch.keys for stretch in stretches).items():
+        counted.update(dict.fromkeys(keys, count))
+    return counted
