@@ -78,21 +78,33 @@ async def test_the_event_is_rolled_back_with_its_text(api: Api) -> None:
     assert await leaks(api) == [(RESOURCE, ["logs"])]
 
 
-async def test_a_text_that_was_stored_before_is_no_leak(api: Api, clock: SetClock) -> None:
+async def test_a_marker_is_no_leak(api: Api) -> None:
     await put(api)
     run = await api.new_run(metadata={"a": VALUE})
     assert len(await leaks(api)) == 1
     await api.patch(f"/api/agent-runs/{run['id']}", {"metadata": run["metadata"]})
     await send(api, log(f"{MARKER} is how it is shown", project_id=1))
     assert len(await leaks(api)) == 1
-    path = f"/api/agent-runs/{run['id']}/test-results"
-    result = {"test_type": "t", "test_name": "t", "status": "failed", "error_message": VALUE}
-    await api.post(path, result, 201)
-    assert len(await leaks(api)) == 2
+
+
+async def test_no_value_is_tried_unseen(api: Api, clock: SetClock) -> None:
+    await put(api)
+    run = await api.new_run(metadata={"a": MARKER})
+    path = f"/api/agent-runs/{run['id']}"
+    result = {"test_type": "t", "test_name": "t", "status": "failed", "error_message": MARKER}
+    await api.post(f"{path}/test-results", result, 201)
+    finished = await api.step(run["id"], "cancelled", result=MARKER)
+    assert await leaks(api) == []
+    # A wrong value is refused without a trace, and the right one changes nothing.
+    await api.patch(path, {"result": "a wrong value"}, 409)
+    assert (await api.patch(path, {"result": VALUE}))["version"] == finished["version"]
+    assert await leaks(api) == [(RESOURCE, [f"agent-runs/{run['id']}"])]
     clock.advance(60)
-    await api.post(path, result, 201)
-    await api.patch(f"/api/agent-runs/{run['id']}", {"metadata": {"a": VALUE}})
-    assert len(await leaks(api)) == 2
+    assert (await api.patch(path, {"metadata": {"a": VALUE}}))["version"] == finished["version"]
+    assert (await leaks(api))[1:] == [(RESOURCE, [f"agent-runs/{run['id']}"])]
+    batch = {"test_results": [result | {"error_message": VALUE}]}
+    assert (await api.post(f"{path}/test-results", batch, 201))["unchanged"] == 1
+    assert (await leaks(api))[2:] == [(RESOURCE, [f"agent-runs/{run['id']}/test-results"])]
 
 
 async def test_each_token_is_told_of(api: Api) -> None:

@@ -183,6 +183,8 @@ class Runs(UseCases):
             )
             changes = differing(run, given)
             if not changes:
+                # Otherwise a value could be tried unseen: only the right one changes nothing.
+                await self._record_leaks(repositories, redaction, run.project_id, run_id)
                 return run
             if "status" in changes:
                 raise InvalidField(

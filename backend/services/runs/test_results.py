@@ -127,12 +127,10 @@ class TestResults(UseCases):
         if counts.created or counts.updated:
             await repositories.test_attempts.write(run.id, changes)
             await self._record_results(repositories, run)
-            await self.kit.redactor.record(
-                repositories,
-                run.project_id,
-                redaction.take_found(),
-                f"agent-runs/{run.id}/test-results",
-            )
+        # Also without a change: otherwise a value could be tried unseen.
+        place = f"agent-runs/{run.id}/test-results"
+        found = redaction.take_found()
+        await self.kit.redactor.record(repositories, run.project_id, found, place)
         return counts
 
     @unit_of_work(read_only=True)
