@@ -10,7 +10,7 @@ from backend.errors import BadRequest, BodyTooLarge, UnsupportedMediaType
 from backend.http.authentication import client_address
 from backend.http.idempotency import Work
 from backend.http.request_head import headers_of
-from backend.http.route_policy import OtherBody, Queue, media_type_of
+from backend.http.route_policy import OtherBody, Queue, charset_of, media_type_of
 from backend.http.state import state_of
 from backend.http.strict_json import is_json, refuse_coding
 from backend.http.token_checks import receive_body, require_valid
@@ -18,6 +18,9 @@ from backend.services.principal import Principal
 
 _CONTENT: Final = "strongroom.other_body"
 """The scope's key for what was read."""
+
+_UTF8: Final = (None, "utf-8", "utf8", "us-ascii")
+"""Character sets that are UTF-8, or a part of it; `None` if none is named."""
 
 
 def content_of(request: Request) -> Any:
@@ -53,6 +56,9 @@ def or_other_body(work: Work, other: OtherBody, otherwise: Work) -> Work:
     async def by_media_type(request: Request, principal: Principal) -> Response:
         declared = headers_of(request.scope).get(b"content-type", b"")
         if media_type_of(declared) in other.media_types:
+            if other.is_utf8 and charset_of(declared) not in _UTF8:
+                # Some of it may be UTF-8 as well, and would become something else.
+                raise UnsupportedMediaType("send the body in UTF-8")
             return await read_and_work(request, principal)
         if not declared:
             await receive_body(request, principal)

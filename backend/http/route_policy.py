@@ -22,6 +22,7 @@ __all__ = [
     "Queue",
     "RoutePolicy",
     "Shown",
+    "charset_of",
     "media_type_of",
     "paths_of",
     "reads",
@@ -84,11 +85,22 @@ class OtherBody:
     read: Callable[[bytes, Mapping[str, str]], Any]
     """Reads a body, with the values of the query that nothing has checked yet. Runs on a thread,
     and raises `StrongroomError`."""
+    is_utf8: bool = False
+    """Whether it is refused if its `Content-Type` names another character set."""
 
 
 def media_type_of(content_type: bytes) -> str:
     """The media type in a `Content-Type`, in small letters and without parameters."""
     return content_type.partition(b";")[0].strip().lower().decode("latin-1")
+
+
+def charset_of(content_type: bytes) -> str | None:
+    """The character set in a `Content-Type`, in small letters; `None` if it names none."""
+    for parameter in content_type.split(b";")[1:]:
+        name, _, value = parameter.partition(b"=")
+        if name.strip().lower() == b"charset":
+            return value.strip(b' \t"').lower().decode("latin-1")
+    return None
 
 
 @dataclass(frozen=True, slots=True)

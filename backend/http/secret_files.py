@@ -57,4 +57,6 @@ def _read(text: str, place: Sequence[str]) -> DotenvFile:
         raise InvalidField(place, "too_long", str(error)) from None
 
 
-DOTENV: Final = OtherBody(media_types=("text/plain",), limit=MAX_DOTENV_BYTES, read=_read_body)
+DOTENV: Final = OtherBody(
+    media_types=("text/plain",), limit=MAX_DOTENV_BYTES, read=_read_body, is_utf8=True
+)

@@ -193,6 +193,13 @@ async def test_files_that_are_no_text_or_too_large_are_refused(client: httpx.Asy
     assert (await sent(large + b"\nX=1")).json()["created"] == ["X"]
     problem(await sent(large + b"\nX=12"), "body_too_large")
     problem(await sent(b"A=1", **{"Content-Encoding": "gzip"}), "unsupported_media_type")
+    for charset in ("latin-1", '"UTF-16"', "windows-1252"):
+        # These bytes are UTF-8, too, but mean something else.
+        kind = {"Content-Type": f"text/plain; charset={charset}"}
+        wrong = await sent("A=Ã©".encode("latin-1"), **kind)
+        assert "UTF-8" in problem(wrong, "unsupported_media_type")["detail"]
+    for taken in ("text/plain; charset=UTF-8", 'TEXT/PLAIN;charset="utf-8"; format=flowed'):
+        assert (await sent("Y=é".encode(), **{"Content-Type": taken})).status_code == 200
     many = "".join(f"K{number}=1\n" for number in range(501))
     for query in ("", "?dry_run=true"):
         assert places(await send(client, many, query)) == [""]
