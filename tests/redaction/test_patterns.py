@@ -89,6 +89,15 @@ def test_lines_of_twelve_characters_are_found_alone() -> None:
     assert patterns.redact("\r\n".join(value.splitlines()))[0] == MARKER
 
 
+def test_line_ends_do_not_count() -> None:
+    for size in (4, 200):
+        lines = [character * size for character in "abcd"]
+        for stored in ("\r\n", "\n", "\r"):
+            patterns = SecretPatterns({KEY: stored.join(lines)})
+            for printed in ("\r\n", "\n", stored):
+                assert patterns.redact(f"<{printed.join(lines)}>") == (f"<{MARKER}>", {KEY: 1})
+
+
 def test_case_counts() -> None:
     assert redacted({KEY: "ÄÖÜ-äöü-ß-éÉ"}, "äöü-äöü-ß-éé") == "äöü-äöü-ß-éé"
 

@@ -70,7 +70,7 @@ class Pattern:
 
 
 class _Form(NamedTuple):
-    """A way to write a value: as it is, with the line ends of a form, or in base64."""
+    """A way to write a value: as it is, with other line ends, or in base64."""
 
     name: str
     before: int = 0
@@ -80,8 +80,8 @@ class _Form(NamedTuple):
         """The value in this form."""
         if self.name == "plain":
             return value
-        if self.name == "lines":
-            return "\r\n".join(_LINES.split(value))
+        if self.name in _LINE_ENDS:
+            return _LINE_ENDS[self.name].join(_LINES.split(value))
         octets = value.encode()
         text = b64encode(bytes(self.before) + octets).decode().rstrip("=")
         # Characters that have bits of what stands beside the value are left out.
@@ -111,10 +111,12 @@ class _Form(NamedTuple):
 
 _BASE64: Final = ("base64", "URL-safe")
 _URL_SAFE: Final = str.maketrans("+/", "-_")
+_LINE_ENDS: Final = {"carriage returns": "\r\n", "line feeds": "\n"}
+"""A form writes lines with the first ones, and most programs print them with the others."""
 _PLAIN: Final = _Form("plain")
 _FORMS: Final = (
     _PLAIN,
-    _Form("lines"),
+    *map(_Form, _LINE_ENDS),
     *(_Form(name, before) for name in _BASE64 for before in range(3)),
 )
 
@@ -125,7 +127,9 @@ def patterns_of(key: str, value: str) -> Iterator[Pattern]:
         return
     seen: set[str] = set()
     for form in _FORMS:
-        if form.name == "lines" and not _LINES.search(value):
+        if form.name == "carriage returns" and not _LINES.search(value):
+            continue
+        if form.name == "line feeds" and "\r" not in value:
             continue
         pattern = Pattern(key, value, form)
         if pattern.short is None:
