@@ -153,12 +153,13 @@ async def test_long_texts_are_compared_in_full(client: httpx.AsyncClient, run_id
     texts = [
         "é" * (length - 1) + last for length in (999, 1000, 1001, 200_000) for last in ("é", "e")
     ]
-    for fields in (
+    variants: list[dict[str, Any]] = [
         *({"error_message": text} for text in texts),
         *({"error_message": text, "result_data": data} for text in texts),
         {"result_data": data},
         {"result_data": another},
-    ):
+    ]
+    for fields in variants:
         assert await send(client, run_id, "u/a/failed", **fields) == [1, 0, 0]
         assert await send(client, run_id, "u/a/failed", **fields) == [0, 0, 1]
     assert len(await attempts_of(client, run_id)) == 2 * len(texts) + 2
