@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from database.base import TableAccess
 from database.engine import Row
@@ -37,8 +37,7 @@ class UploadedResult(NamedTuple):
     content: Content
 
 
-@dataclass(frozen=True, slots=True)
-class StoredAttempt:
+class StoredAttempt(NamedTuple):
     """An attempt that a run has."""
 
     attempt: int
@@ -93,9 +92,15 @@ _SETTLE = {
     for was_last in (False, True)
 }
 _TESTS_AT_ONCE = 400
+_FEW_CHARACTERS = 1000
+"""Texts of an attempt that are read at once: a statement for each attempt takes longer."""
+_ARE_FEW = (
+    f"coalesce(length(result_data), 0) + coalesce(length(error_message), 0) <= {_FEW_CHARACTERS}"
+)
 _SHORT = (
     "test_name, attempt, is_last, status, duration_seconds, length(result_data),"
-    " length(error_message), screenshot_path, log_path"
+    " length(error_message), screenshot_path, log_path,"
+    f" CASE WHEN {_ARE_FEW} THEN result_data END, CASE WHEN {_ARE_FEW} THEN error_message END"
 )
 _Short = tuple[str, float | None, int | None, int | None, str | None, str | None]
 
@@ -111,8 +116,8 @@ class TestAttemptRepository(TableAccess):
         """The attempts of these tests that an upload may concern: the last one, and those that it
         names. Tests that the run does not have are left out.
 
-        Long texts are read only where an uploaded one is as long, so that no more is read than was
-        uploaded.
+        Long texts are read only where an uploaded one is as long, so that not much more is read
+        than was uploaded.
         """
         contents: defaultdict[ResultKey, list[Content]] = defaultdict(list)
         named: defaultdict[ResultKey, set[int]] = defaultdict(set)
@@ -144,17 +149,20 @@ class TestAttemptRepository(TableAccess):
     ) -> StoredAttempt:
         attempt, is_last = row[1], bool(row[2])
         short: _Short = (row[3], row[4], row[5], row[6], row[7], row[8])
-        content = None
-        if any(short == _short(uploaded) for uploaded in contents):
-            texts: Row | tuple[None, None] | None = (None, None)
-            if row[5] is not None or row[6] is not None:
-                texts = await self.db.fetch_one(
-                    f"SELECT result_data, error_message FROM test_results WHERE {_OF_TEST}"
-                    f" AND attempt = ? AND is_last = {is_last:d}",
-                    (run_id, *test, attempt),
-                )
-            assert texts is not None  # noqa: S101 - the row was read in this transaction
-            content = Content(row[3], row[4], texts[0], texts[1], row[7], row[8])
+        for uploaded in contents:
+            if _short(uploaded) == short:
+                break
+        else:
+            return StoredAttempt(attempt, is_last, row[3], None)
+        texts: Row | tuple[Any, Any] | None = (row[9], row[10])
+        if (row[5] or 0) + (row[6] or 0) > _FEW_CHARACTERS:
+            texts = await self.db.fetch_one(
+                f"SELECT result_data, error_message FROM test_results WHERE {_OF_TEST}"
+                f" AND attempt = ? AND is_last = {is_last:d}",
+                (run_id, *test, attempt),
+            )
+        assert texts is not None  # noqa: S101 - the row was read in this transaction
+        content = Content(row[3], row[4], texts[0], texts[1], row[7], row[8])
         return StoredAttempt(attempt, is_last, row[3], content)
 
     async def write(self, run_id: int, changes: AttemptChanges) -> None:

@@ -149,17 +149,20 @@ async def test_all_attempts_can_be_sent_to_another_run(
 
 
 async def test_long_texts_are_compared_in_full(client: httpx.AsyncClient, run_id: int) -> None:
-    long, other = "é" * 200_000, "é" * 199_999 + "e"
     data, another = {"a": [1, 2]}, {"a": [1, 3]}
-    for fields in (
-        {"error_message": long},
-        {"error_message": other},
+    texts = [
+        "é" * (length - 1) + last for length in (999, 1000, 1001, 200_000) for last in ("é", "e")
+    ]
+    variants: list[dict[str, Any]] = [
+        *({"error_message": text} for text in texts),
+        *({"error_message": text, "result_data": data} for text in texts),
         {"result_data": data},
         {"result_data": another},
-    ):
+    ]
+    for fields in variants:
         assert await send(client, run_id, "u/a/failed", **fields) == [1, 0, 0]
         assert await send(client, run_id, "u/a/failed", **fields) == [0, 0, 1]
-    assert len(await attempts_of(client, run_id)) == 4
+    assert len(await attempts_of(client, run_id)) == 2 * len(texts) + 2
 
 
 async def test_results_do_not_change_the_version_of_their_run(client: httpx.AsyncClient) -> None:
@@ -233,8 +236,11 @@ NAMED = st.builds(
 Model = dict[ResultKey, dict[int, Content]]
 
 
-def model_upload(model: Model, uploads: Sequence[UploadedResult]) -> list[int]:
+def model_upload(
+    model: Model, uploads: Sequence[UploadedResult], *, each_is_an_attempt: bool = False
+) -> list[int]:
     created = updated = unchanged = 0
+    seen: set[ResultKey] = set()
     for test, given_number, content in uploads:
         attempts = model.setdefault(test, {})
         last = max(attempts, default=0)
@@ -243,7 +249,9 @@ def model_upload(model: Model, uploads: Sequence[UploadedResult]) -> list[int]:
             begins = not last or (
                 attempts[last].status not in ("pending", "running") and attempts[last] != content
             )
-            number = last + 1 if begins else last
+            follows = each_is_an_attempt and test in seen
+            number = last + 1 if begins or follows else last
+        seen.add(test)
         if attempts.get(number) == content:
             unchanged += 1
         elif number in attempts:
@@ -255,11 +263,13 @@ def model_upload(model: Model, uploads: Sequence[UploadedResult]) -> list[int]:
 
 
 @settings(max_examples=300)
-@given(st.lists(st.lists(NAMED, max_size=6), max_size=5))
-def test_any_uploads_do_what_the_model_does(batches: list[list[UploadedResult]]) -> None:
+@given(st.lists(st.tuples(st.booleans(), st.lists(NAMED, max_size=6)), max_size=5))
+def test_any_uploads_do_what_the_model_does(
+    batches: list[tuple[bool, list[UploadedResult]]],
+) -> None:
     model: Model = {}
     found: Model = {}
-    for uploads in batches:
+    for each, uploads in batches:
         stored = {
             test: [
                 StoredAttempt(number, number == max(attempts), content.status, content)
@@ -267,8 +277,9 @@ def test_any_uploads_do_what_the_model_does(batches: list[list[UploadedResult]])
             ]
             for test, attempts in found.items()
         }
-        changes, counts = apply(uploads, stored)
-        assert list(counts.model_dump().values()) == model_upload(model, uploads)
+        changes, counts = apply(uploads, stored, each_is_an_attempt=each)
+        expected = model_upload(model, uploads, each_is_an_attempt=each)
+        assert list(counts.model_dump().values()) == expected
         for place, content in changes.inserted.items():
             assert place.attempt not in found.setdefault(place.test, {})
             found[place.test][place.attempt] = content

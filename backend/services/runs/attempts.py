@@ -39,6 +39,12 @@ class _Attempts:
                 attempts.stored_last = attempts.last = attempt.attempt
         return attempts
 
+    def take(self, number: int, content: Content) -> None:
+        """Note that the upload has made this attempt, or another content of it."""
+        self.is_uploaded = True
+        self.contents[number], self.statuses[number] = content, content.status
+        self.last = max(self.last, number)
+
     def number_for(self, content: Content, *, follows: bool) -> int:
         """The attempt that a result without a number belongs to. With `follows`, it is another
         attempt than the one before it."""
@@ -64,13 +70,22 @@ def apply(
     if they are identical. Raises `InvalidField` if a test has too many.
     """
     tests: dict[ResultKey, _Attempts] = {}
+    # Most tests are new and come once: they need no more than this.
+    once: set[ResultKey] = set()
+    changed: dict[ResultKey, _Attempts] = {}
     inserted: dict[Place, Content] = {}
     replaced: dict[Place, tuple[Content, bool]] = {}
     unchanged = updated = 0
     for test, given, content in uploads:
         attempts = tests.get(test)
         if attempts is None:
+            if given is None and test not in stored and test not in once:
+                once.add(test)
+                inserted[Place(test, 1)] = content
+                continue
             attempts = tests[test] = _Attempts.of(stored.get(test, ()))
+            if test in once:
+                attempts.take(1, inserted[Place(test, 1)])
         follows = each_is_an_attempt and attempts.is_uploaded
         number = given or attempts.number_for(content, follows=follows)
         if number > MAX_ATTEMPT:
@@ -89,9 +104,8 @@ def apply(
                 inserted[place] = content
             else:
                 replaced[place] = content, number == attempts.stored_last
-        attempts.contents[number], attempts.statuses[number] = content, content.status
-        attempts.last = max(attempts.last, number)
-    changed = {place.test: tests[place.test] for place in (*inserted, *replaced)}
+        attempts.take(number, content)
+        changed[test] = attempts
     changes = AttemptChanges(
         inserted,
         replaced,
