@@ -8,6 +8,7 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    WithJsonSchema,
 )
 from pydantic_core import PydanticCustomError
 
@@ -124,10 +125,16 @@ class SecretsUpsert(RequestModel):
 class SecretMetadata(BaseModel):
     """A secret without its value: `value` is always null."""
 
+    model_config = ConfigDict(json_schema_serialization_defaults_required=True)
+
     id: int
     project_id: int
     key: str
-    value: None = None
+    # Not of the type null alone: openapi-fetch leaves out such a member.
+    value: Annotated[
+        None,
+        WithJsonSchema({"type": ["string", "null"], "maxLength": 0, "description": "Always null."}),
+    ] = None
     version: int
     status: SecretStatus
     created_at: UtcTime
