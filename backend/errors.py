@@ -136,9 +136,9 @@ class NotFound(StrongroomError):
 
     code = "not_found"
 
-    def __init__(self, detail: str, places: Places = ()) -> None:
+    def __init__(self, detail: str, places: Places = (), **extra: Any) -> None:
         details = [{"loc": place, "type": self.code, "msg": detail} for place in places]
-        super().__init__(detail)
+        super().__init__(detail, **extra)
         if details:
             self.extra["errors"] = field_errors(details)
 
@@ -153,8 +153,8 @@ class ProjectNotFound(NotFound):
 class SecretNotFound(NotFound):
     code = "secret_not_found"
 
-    def __init__(self) -> None:
-        super().__init__("the project has no secret with this key")
+    def __init__(self, places: Places = (), **extra: Any) -> None:
+        super().__init__("the project has no secret with this key", places, **extra)
 
 
 class VersionNotFound(NotFound):
@@ -254,10 +254,11 @@ class SecretExists(StrongroomError):
 class SecretUnreadable(StrongroomError):
     code = "secret_unreadable"
 
-    def __init__(self) -> None:
+    def __init__(self, **extra: Any) -> None:
         super().__init__(
             "the stored value can't be decrypted with the configured master keys, or was changed "
-            "outside the service: restore the key or the database, or set the value again"
+            "outside the service: restore the key or the database, or set the value again",
+            **extra,
         )
 
 
@@ -353,15 +354,17 @@ class ValidationFailed(StrongroomError):
 
     code = "validation_failed"
 
-    def __init__(self, details: Sequence[Mapping[str, Any]]) -> None:
-        super().__init__("see errors", errors=field_errors(details))
+    def __init__(self, details: Sequence[Mapping[str, Any]], **extra: Any) -> None:
+        super().__init__("see errors", errors=field_errors(details), **extra)
 
 
 class InvalidField(ValidationFailed):
     """One value breaks a rule that depends on other data."""
 
-    def __init__(self, location: Sequence[str | int], kind: str, message: str) -> None:
-        super().__init__([{"loc": location, "type": kind, "msg": message}])
+    def __init__(
+        self, location: Sequence[str | int], kind: str, message: str, **extra: Any
+    ) -> None:
+        super().__init__([{"loc": location, "type": kind, "msg": message}], **extra)
 
 
 MAX_FIELD_ERRORS = 100

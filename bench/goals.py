@@ -190,6 +190,72 @@ def _other_use_cases() -> tuple[Goal, ...]:
     )
 
 
+def _many_rows() -> tuple[Goal, ...]:
+    return (
+        *(
+            Goal(
+                f"{title}, a thousand in each request",
+                f"logs.{kind}.rows_per_second",
+                Relation.AT_LEAST,
+                bound,
+                unit="rows/s",
+            )
+            for kind, title, bound in (
+                ("ndjson", "logs as NDJSON", 40_000.0),
+                ("gzip", "logs as NDJSON, compressed", 40_000.0),
+                ("junit", "test results as JUnit XML", 20_000.0),
+            )
+        ),
+        _at_most(
+            "a log in a project with 50 secrets: processor over one without",
+            "redaction.plain.more",
+            5.0,
+            "µs",
+        ),
+        _at_most(
+            "/health beside a scan for 50 secrets: P99",
+            "redaction.scan.health.with.p99",
+            50.0,
+            "ms",
+        ),
+    )
+
+
+def _streams() -> tuple[Goal, ...]:
+    """Streams of events, and requests that wait for changes."""
+    return (
+        *(
+            _at_most(
+                f"streams: from a change to its event, 100 streams, 500 changes a second: {field}",
+                f"streams.some.{field.lower()}",
+                bound,
+                "ms",
+            )
+            for field, bound in (("P50", 20.0), ("P99", 100.0))
+        ),
+        _at_most("streams: /health beside 2,000: P99", "streams.health.p99", 50.0, "ms"),
+        _at_most("streams: memory of one of 2,000", "streams.kib_each", 40.0, "KiB"),
+        *(
+            _at_most(
+                f"{title}: P99 from the change to the answer",
+                f"streams.waits.{name}.p99",
+                50.0,
+                "ms",
+            )
+            for name, title in (
+                ("read", "a GET that waits for a change"),
+                ("claim", "a claim that waits for a run"),
+            )
+        ),
+        _at_most(
+            "1,000 requests that wait while nothing happens",
+            "streams.waits.idle.with",
+            2.0,
+            "% of a processor",
+        ),
+    )
+
+
 def _inside() -> tuple[Goal, ...]:
     return (
         _at_least(
@@ -308,8 +374,10 @@ GOALS = (
     *_answers(),
     *_keys(),
     *_other_use_cases(),
+    *_many_rows(),
     *_inside(),
     *_search(),
+    *_streams(),
     *_growth(),
 )
 

@@ -214,6 +214,18 @@ CREATE TABLE master_keys (
     created_at TEXT NOT NULL CHECK (created_at LIKE '____-__-__T__:__:__.______Z')
 ) STRICT;
 
+CREATE TABLE messages (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    agent_run_id INTEGER NOT NULL REFERENCES agent_runs (id) ON DELETE CASCADE,
+    role TEXT NOT NULL CHECK (role IN ('user', 'agent', 'system')),
+    content TEXT NOT NULL CHECK (length(content) BETWEEN 1 AND 1000000),
+    created_at TEXT NOT NULL CHECK (created_at LIKE '____-__-__T__:__:__.______Z')
+) STRICT;
+
+CREATE INDEX messages_run ON messages (agent_run_id, id);
+
+CREATE INDEX messages_run_role ON messages (agent_run_id, role, id);
+
 CREATE TABLE pipeline_states (
     id INTEGER PRIMARY KEY,
     agent_run_id INTEGER NOT NULL REFERENCES agent_runs (id) ON DELETE CASCADE,
@@ -271,7 +283,7 @@ CREATE TABLE project_secrets (
     ciphertext TEXT NOT NULL CHECK (length(ciphertext) >= 1),
     created_at TEXT NOT NULL CHECK (created_at LIKE '____-__-__T__:__:__.______Z'),
     updated_at TEXT NOT NULL CHECK (updated_at LIKE '____-__-__T__:__:__.______Z'),
-    version INTEGER NOT NULL DEFAULT 1 CHECK (version >= 1), actor TEXT,
+    version INTEGER NOT NULL DEFAULT 1 CHECK (version >= 1), actor TEXT, redact INTEGER CHECK (redact = 0),
     UNIQUE (project_id, key_name)
 ) STRICT;
 
@@ -417,7 +429,7 @@ CREATE TABLE secret_versions (
     actor TEXT CHECK (length(actor) BETWEEN 1 AND 255),
     deleted_at TEXT CHECK (deleted_at LIKE '____-__-__T__:__:__.______Z'),
     destroyed_at TEXT CHECK (destroyed_at LIKE '____-__-__T__:__:__.______Z'),
-    mac TEXT NOT NULL,
+    mac TEXT NOT NULL, redact INTEGER CHECK (redact = 0),
     UNIQUE (project_id, key_name, version),
     CHECK ((ciphertext IS NULL) = (project_key_id IS NULL)),
     CHECK ((ciphertext IS NULL) = (destroyed_at IS NOT NULL))

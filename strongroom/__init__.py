@@ -1,4 +1,4 @@
-"""Strongroom: `AsyncClient` and `Client` for programs. `python -m strongroom` is the command.
+"""Strongroom: `AsyncClient` and `Client` for programs; `python -m strongroom` is the command.
 
 This package imports nothing of the server, whose modules other programs do not see. Its own names
 are imported when they are used, so that nothing waits for what it does not need. `make schema`

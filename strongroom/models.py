@@ -321,6 +321,8 @@ Kind = Annotated[
         "secret.version_destroyed",
         "secret.revealed",
         "secret.reveal_refused",
+        "secret.leaked",
+        "secret.scanned",
         "agent_run.created",
         "agent_run.updated",
         "agent_run.claimed",
@@ -332,6 +334,7 @@ Kind = Annotated[
         "agent_run.cancelled",
         "agent_run.requeued",
         "pipeline_state.added",
+        "message.added",
         "test_results.stored",
         "snapshot.created",
         "snapshot.updated",
@@ -409,6 +412,24 @@ class LogList(Model):
 class LogsAccepted(Model):
     accepted: int
     """How many logs were stored."""
+
+
+MessageRole = Annotated[Literal["user", "agent", "system"], _AnyText]
+
+
+class Message(Model):
+    """What a person, the agent or a program around it says in a run."""
+
+    id: int
+    created_at: datetime
+    agent_run_id: int
+    role: MessageRole
+    content: str
+
+
+class MessageList(Model):
+    messages: list[Message]
+    next_cursor: str | None
 
 
 PipelineStateName = Annotated[
@@ -491,6 +512,8 @@ class SecretMetadata(VersionedModel):
     value: Any = Field(repr=False)
     """Always null."""
     status: SecretStatus
+    redact: bool
+    """Whether the value is replaced where it stands in logs, results, error messages and metadata that are stored from now on."""
     created_at: datetime
     updated_at: datetime
 
@@ -619,7 +642,7 @@ class RetentionPlan(Model):
     logs: Removable
     own_logs: Removable
     runs: Removable
-    """Runs, with their states, results and snapshots."""
+    """Runs, with their states, messages, results and snapshots."""
     deliveries: Removable
     answers: Removable
     """Answers that were stored for idempotency keys, more than 24 hours old."""
@@ -635,6 +658,9 @@ class RetentionStatus(Model):
     would_remove: RetentionPlan
     prune: PruneProgress | None
 
+
+RevealFormat = Annotated[Literal["json", "dotenv", "docker"], _AnyText]
+"""How revealed values are written."""
 
 Scope = Annotated[
     Literal[
@@ -654,6 +680,24 @@ Scope = Annotated[
 """What a token may do; `admin` allows everything."""
 
 
+class RejectedLine(Model):
+    """A line that can't be imported, without its content."""
+
+    line: int
+    code: str
+    message: str
+
+
+class SecretImport(Model):
+    """What an import does with the variables of a file: their keys, in the order of the file."""
+
+    created: list[str]
+    updated: list[str]
+    unchanged: list[str]
+    rejected: list[RejectedLine]
+    """Lines that can't be imported. Empty unless it is a preview, because otherwise a file with such a line gets 422."""
+
+
 class SecretList(Model):
     secrets: list[SecretMetadata]
     next_cursor: str | None
@@ -663,6 +707,47 @@ class SecretReveal(Model):
     key: str
     value: str = Field(repr=False)
     version: int
+
+
+class FoundSecret(Model):
+    """A place where a secret's value stands."""
+
+    key: str
+    resource: str
+    """What has the value: `GET /api/<resource>` shows it. `logs` are those of the project, and `agent-runs/7/logs` those of a run, which are logs with `agent_run_id`."""
+    count: int
+    """How often the value stands there, as it is or encoded."""
+    fields: list[str]
+    """The fields that have it."""
+    first_at: datetime
+    """When the oldest of these rows was stored."""
+    last_at: datetime
+    """When the newest of these rows was stored."""
+
+
+SkippedSecretReason = Annotated[Literal["too_short", "unreadable"], _AnyText]
+"""Why a secret was not looked for."""
+
+
+class SkippedSecret(Model):
+    """A secret that was not looked for."""
+
+    key: str
+    reason: SkippedSecretReason
+    """`too_short`: its value has fewer than 12 characters, which stand in ordinary text too often; `unreadable`: its value can't be decrypted."""
+
+
+class SecretScanResult(Model):
+    """Where the present values of a project's secrets stand."""
+
+    found: list[FoundSecret]
+    """Up to about 500 places. A resource with many rows, such as the logs, may be in several answers of a scan: add up the counts."""
+    skipped: list[SkippedSecret]
+    """The secrets that were not looked for; only in the first answer of a scan."""
+    missing_scopes: list[str]
+    """Scopes that the token lacks: what they show was not searched."""
+    next_cursor: str | None
+    """Send it as `cursor` to go on; null when all texts were searched."""
 
 
 class SecretUpsertResult(Model):
@@ -691,6 +776,13 @@ class SecretVersion(Model):
 class SecretVersionList(Model):
     versions: list[SecretVersion]
     next_cursor: str | None
+
+
+class SecretsReveal(Model):
+    """Values of one moment, by key, and the version of each."""
+
+    secrets: dict[str, str]
+    versions: dict[str, int]
 
 
 class SnapshotList(Model):

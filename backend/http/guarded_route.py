@@ -137,7 +137,8 @@ class GuardedRoute(APIRoute):
             check_query(request)
             return await take_body(request, principal)
 
-        reveals = scope is Scope.SECRETS_REVEAL
+        # An answer with a value is never stored, so a route that takes a key reveals none.
+        reveals = scope is Scope.SECRETS_REVEAL and policy.idempotency(self.key[0]) is None
         all_work: Work = recording_refusals(checked) if reveals else checked
 
         def guarded(request: Request) -> Awaitable[Response]:

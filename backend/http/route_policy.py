@@ -129,6 +129,9 @@ class RoutePolicy:
     idempotent: Idempotent | None = Idempotent.WITH_EFFECT
     """What an `Idempotency-Key` does, if the route is a POST that needs a token; `None` if the
     header is ignored."""
+    may_change: bool = False
+    """Besides making something, the route may change the versioned resource that the path names, so
+    it takes preconditions on that."""
     claims: bool = False
     """The route gives away what is there, and answers 204 if there is nothing: with
     `Prefer: wait=N` it waits until there is something."""
@@ -191,8 +194,10 @@ def writes(
     is_conditional: bool = True,
     idempotent: Idempotent | None = Idempotent.WITH_EFFECT,
     lines: Lines | None = None,
+    may_change: bool = False,
     claims: bool = False,
     other_body: OtherBody | None = None,
+    is_slow: bool = False,
 ) -> RoutePolicy:
     """The row of a route that waits for a COMMIT."""
     return RoutePolicy(
@@ -201,8 +206,10 @@ def writes(
         is_conditional=is_conditional,
         idempotent=idempotent,
         lines=lines,
+        may_change=may_change,
         claims=claims,
         other_body=other_body,
+        is_slow=is_slow,
     )
 
 

@@ -111,6 +111,7 @@ class ProjectDocument(ProjectFields):
     settings: ProjectSettingsCreate | None = None
     secrets: dict[SecretKey, SecretText] = Field(default={})
     secret_keys: list[SecretKey] = Field(default=[])
+    unredacted: list[SecretKey] = Field(default=[])
 
 
 class ProjectList(BaseModel):

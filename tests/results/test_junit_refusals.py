@@ -299,3 +299,14 @@ async def test_long_outputs_keep_their_end(client: httpx.AsyncClient, run_id: in
     for name, text in (("system_out", out), ("system_err", err)):
         assert text.endswith(data[name])
         assert len(data[name]) > 10_000
+
+
+async def test_long_outputs_begin_with_a_line(client: httpx.AsyncClient, run_id: int) -> None:
+    lines = "".join(f"line {number} of it\n" for number in range(10_000))
+    body = f"<testsuite><testcase name='t'><system-out>{lines}</system-out></testcase></testsuite>"
+    await send_xml(client, run_id, body.encode())
+    (result,) = (await listed(client, run_id))["test_results"]
+    kept = result["result_data"]["system_out"]
+    assert kept.startswith("line ")
+    assert lines.endswith(f"\n{kept}")
+    assert len(kept) > 50_000

@@ -223,8 +223,11 @@ def forget_runs(connection: sqlite3.Connection) -> None:
 
 
 def forget_attempts(connection: sqlite3.Connection) -> None:
-    """Take back the migrations from `KEEP_ATTEMPTS` on: each test has its last result only, and
-    logs have no timestamp."""
+    """Take back the migrations from `KEEP_ATTEMPTS` on: each test has its last result only, logs
+    have no timestamp, runs no messages, and no secret is exempt from redaction."""
+    connection.execute("DROP TABLE messages")
+    for table in ("project_secrets", "secret_versions"):
+        connection.execute(f"ALTER TABLE {table} DROP COLUMN redact")
     connection.execute("ALTER TABLE system_logs DROP COLUMN timestamp")
     for column in ("first_timestamp", "last_timestamp"):
         connection.execute(f"ALTER TABLE system_log_blocks DROP COLUMN {column}")

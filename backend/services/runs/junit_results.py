@@ -273,4 +273,9 @@ def _end_of(text: str, room: int) -> str:
     end = text[-max(room, 0) :] if room > 0 else ""
     while len(to_json(end)) > max(room, 2):
         end = end[len(end) // 8 + 1 :]
+    if len(end) < len(text):
+        # From the beginning of a line, because a part of a secret's value is not recognised.
+        line = end.find("\n") + 1
+        if line <= len(end) // 2:
+            end = end[line:]
     return end
