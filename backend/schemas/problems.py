@@ -4,6 +4,7 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from backend.schemas.dotenv_reading import RejectedLine
 from backend.schemas.fields import unset
 
 
@@ -54,6 +55,22 @@ class PlacedProblem(Problem):
     )
 
 
+class SecretNotFoundProblem(PlacedProblem):
+    """The secret does not exist."""
+
+    key: str = Field(
+        default_factory=unset, description="Its key, if the request asked for several secrets."
+    )
+
+
+class SecretUnreadableProblem(Problem):
+    """The secret's value can't be decrypted."""
+
+    key: str = Field(
+        default_factory=unset, description="Its key, if the request asked for several secrets."
+    )
+
+
 class ExistingProblem(Problem):
     """There is one already."""
 
@@ -82,6 +99,13 @@ class ValidationFailedProblem(Problem):
     """The request breaks rules, and nothing was done."""
 
     errors: list[ProblemFieldError] = Field(description="The first 100 invalid places.")
+    rejected: list[RejectedLine] = Field(
+        default_factory=unset, description="Only for an import: the lines that are wrong."
+    )
+    key: str = Field(
+        default_factory=unset,
+        description="Only for a file of secrets: the key of the value that the format can't have.",
+    )
 
 
 PROBLEMS: Final[dict[str, type[Problem]]] = {
@@ -89,6 +113,8 @@ PROBLEMS: Final[dict[str, type[Problem]]] = {
     "forbidden": ForbiddenProblem,
     "project_not_found": PlacedProblem,
     "agent_run_not_found": PlacedProblem,
+    "secret_not_found": SecretNotFoundProblem,
+    "secret_unreadable": SecretUnreadableProblem,
     "project_exists": ExistingProblem,
     "snapshot_exists": ExistingProblem,
     "invalid_transition": InvalidTransitionProblem,

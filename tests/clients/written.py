@@ -62,9 +62,12 @@ def sent_back() -> str:
         '  requestBody?: { content: { "application/json": infer B } }',
         "} ? B : never",
         "function takes<T>(_: T): void {}",
+        # Anything takes what has the type never, so that a type that is not found would pass.
+        "function found<T>(..._: [T] extends [never] ? [never] : []): void {}",
     ]
     for method, template in calls:
         if method in CHANGES and ("GET", template) in calls:
             path, name = json.dumps(template), method.lower()
+            lines.append(f"found<Read<{path}>>()")
             lines.append(f"takes<Sent<paths[{path}][{json.dumps(name)}]>>({{}} as Read<{path}>)")
     return "\n".join(lines) + "\n"

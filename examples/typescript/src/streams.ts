@@ -52,7 +52,9 @@ export async function* follow<I>(
       clearTimeout(timer)
     }
     if (signal.aborted) return
-    await pause(Math.max(least, 0.1 * 2 ** failures), signal)
+    await pause(Math.max(least, 0.1 * 2 ** failures), signal).catch((error: unknown) => {
+      if (!signal.aborted) throw error
+    })
     failures = Math.min(failures + 1, 8)
     least = 0
   }
