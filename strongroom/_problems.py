@@ -1,6 +1,7 @@
 """An exception for each error code of the service. `make schema` writes this file."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from strongroom._errors import (
     Conflict,
@@ -176,11 +177,23 @@ class SecretNotFound(NotFound):
 
     default_code = "secret_not_found"
 
+    @property
+    def key(self) -> str | None:
+        """Its key, if the request asked for several secrets."""
+        found: str | None = self.problem.get("key")
+        return found
+
 
 class SecretUnreadable(Conflict):
     """The secret's value can't be decrypted (409)."""
 
     default_code = "secret_unreadable"
+
+    @property
+    def key(self) -> str | None:
+        """Its key, if the request asked for several secrets."""
+        found: str | None = self.problem.get("key")
+        return found
 
 
 class SnapshotExists(Conflict):
@@ -246,6 +259,17 @@ class ValidationFailed(StrongroomError):
     def errors(self) -> Sequence[FieldError]:
         """The first 100 invalid places."""
         return field_errors(self.problem)
+
+    @property
+    def key(self) -> str | None:
+        """Only for a file of secrets: the key of the value that the format can't have."""
+        found: str | None = self.problem.get("key")
+        return found
+
+    @property
+    def rejected(self) -> Sequence[Mapping[str, Any]]:
+        """Only for an import: the lines that are wrong."""
+        return list(self.problem.get("rejected", ()))
 
 
 class VersionDestroyed(NotFound):

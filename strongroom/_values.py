@@ -27,7 +27,12 @@ Secret = str | SecretStr
 
 
 class SecretValues(dict[str, str]):
-    """Values of secrets by key. It is a dict, but does not show the values when it is printed."""
+    """Values of secrets by key. It is a dict, but does not show the values when it is printed.
+    `versions` has their versions by key."""
+
+    def __init__(self, values: Mapping[str, str], versions: Mapping[str, int]) -> None:
+        super().__init__(values)
+        self.versions = dict(versions)
 
     def __repr__(self) -> str:
         return f"SecretValues({', '.join(f'{key}=…' for key in self)})"
@@ -36,8 +41,8 @@ class SecretValues(dict[str, str]):
 
 
 def fields(**given: Any) -> dict[str, Any]:
-    """The fields that were given."""
-    return {name: value for name, value in given.items() if value is not UNSET}
+    """The fields that were given. `continue_` is `continue`, which is a word of Python."""
+    return {name.removesuffix("_"): value for name, value in given.items() if value is not UNSET}
 
 
 def filters(**given: Any) -> dict[str, Any]:
@@ -95,8 +100,12 @@ def tag(version: int | str | None) -> str | None:
     return f'"v{version}"' if isinstance(version, int) else version
 
 
-def secret_pairs(secrets: Mapping[str, Secret] | Iterable[Mapping[str, Any]]) -> list[Any]:
-    """Secrets in the form of a request, from `{"KEY": "value"}` or a list of such forms."""
+Pairs = Mapping[str, Secret] | Iterable[Mapping[str, Any]]
+"""`{"KEY": "value"}`, or `[{"key": "KEY", "value": "value", "redact": False}]`."""
+
+
+def secret_pairs(secrets: Pairs) -> list[Any]:
+    """Secrets in the form of a request."""
     if isinstance(secrets, Mapping):
         return [{"key": key, "value": value} for key, value in secrets.items()]
     return list(secrets)

@@ -781,7 +781,7 @@ class SecretVersionList(Model):
 class SecretsReveal(Model):
     """Values of one moment, by key, and the version of each."""
 
-    secrets: dict[str, str]
+    secrets: dict[str, str] = Field(repr=False)
     versions: dict[str, int]
 
 

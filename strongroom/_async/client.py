@@ -13,6 +13,7 @@ from strongroom._async.configuration import Configuration
 from strongroom._async.events import Events
 from strongroom._async.keys import Keys
 from strongroom._async.logs import Logs
+from strongroom._async.messages import Messages
 from strongroom._async.pipeline_states import PipelineStates
 from strongroom._async.projects import Projects
 from strongroom._async.secrets import Secrets
@@ -67,6 +68,7 @@ class AsyncClient:
         self.secrets = Secrets(self._transport)
         self.agent_runs = AgentRuns(self._transport)
         self.pipeline_states = PipelineStates(self._transport)
+        self.messages = Messages(self._transport)
         self.test_results = TestResults(self._transport)
         self.snapshots = Snapshots(self._transport)
         self.webhooks = Webhooks(self._transport)

@@ -40,6 +40,7 @@ class Events(Resource):
             lambda page: page.events,
         )
 
+    @operation("listEvents")
     def stream(
         self,
         *,

@@ -47,6 +47,7 @@ class Logs(Resource):
         )
         return parsed(LogsAccepted, response)
 
+    @operation("appendLogs")
     async def create_many(
         self,
         logs: Iterable[LogEntry | Mapping[str, Any]],
@@ -59,6 +60,7 @@ class Logs(Resource):
         )
         return parsed(LogsAccepted, response)
 
+    @operation("listLogs")
     def stream(
         self,
         *,

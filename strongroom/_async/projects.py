@@ -7,7 +7,7 @@ from strongroom._async.pages import Pages
 from strongroom._async.resource import Resource
 from strongroom._async.transport import parsed
 from strongroom._operations import operation
-from strongroom._values import UNSET, Secret, Unset, fields, filters, secret_pairs, segment
+from strongroom._values import UNSET, Pairs, Unset, fields, filters, secret_pairs, segment
 from strongroom.models import (
     Project,
     ProjectFull,
@@ -28,7 +28,7 @@ class Projects(Resource):
         github_repo: str,
         auto_confirm_plans: bool | Unset = UNSET,
         auto_merge_enabled: bool | Unset = UNSET,
-        secrets: Mapping[str, Secret] | Unset = UNSET,
+        secrets: Pairs | Unset = UNSET,
         settings: Mapping[str, Any] | Unset | None = UNSET,
         status: Literal["active", "inactive", "archived"] | Unset = UNSET,
         webhook_url: str | Unset | None = UNSET,

@@ -1,17 +1,34 @@
 """The secrets of projects, and their versions."""
 
-from collections.abc import Mapping
-from typing import Literal
+from collections.abc import Iterable
+from typing import Any, Literal
+
+import httpx
 
 from strongroom._async.pages import Pages
 from strongroom._async.resource import Resource
 from strongroom._async.transport import parsed
 from strongroom._operations import operation
-from strongroom._values import Secret, fields, filters, secret_pairs, segment
+from strongroom._values import (
+    UNSET,
+    Pairs,
+    Secret,
+    SecretValues,
+    Unset,
+    fields,
+    filters,
+    secret_pairs,
+    segment,
+)
 from strongroom.models import (
+    FoundSecret,
+    RevealFormat,
+    SecretImport,
     SecretList,
     SecretMetadata,
     SecretReveal,
+    SecretScanResult,
+    SecretsReveal,
     SecretUpsertResult,
     SecretVersion,
     SecretVersionList,
@@ -23,12 +40,18 @@ class Secrets(Resource):
 
     @operation("createSecret")
     async def create(
-        self, project_id: int, *, key: str, value: Secret, idempotency_key: str | None = None
+        self,
+        project_id: int,
+        *,
+        key: str,
+        value: Secret,
+        redact: bool | Unset = UNSET,
+        idempotency_key: str | None = None,
     ) -> SecretMetadata:
-        """Create a secret."""
+        """Create a secret. With `redact=False` its value stays readable in logs."""
         response = await self._transport.post(
             f"/api/projects/{project_id}/secrets",
-            fields(key=key, value=value),
+            fields(key=key, value=value, redact=redact),
             idempotency_key=idempotency_key,
         )
         return parsed(SecretMetadata, response)
@@ -69,7 +92,8 @@ class Secrets(Resource):
         project_id: int,
         key: str,
         *,
-        value: Secret,
+        value: Secret | Unset = UNSET,
+        redact: bool | Unset = UNSET,
         if_match: int | str | None = None,
         if_none_match: Literal["*"] | None = None,
     ) -> SecretMetadata:
@@ -78,15 +102,16 @@ class Secrets(Resource):
         response = await self._transport.change(
             "PUT",
             f"/api/projects/{project_id}/secrets/{segment(key)}",
-            fields(value=value),
+            fields(value=value, redact=redact),
             if_match=if_match,
             if_none_match=if_none_match,
         )
         return parsed(SecretMetadata, response)
 
     @operation("upsertSecrets")
-    async def update(self, project_id: int, secrets: Mapping[str, Secret]) -> SecretUpsertResult:
-        """Set all these secrets (`{"KEY": "value"}`) in one transaction, and leave the others."""
+    async def update(self, project_id: int, secrets: Pairs) -> SecretUpsertResult:
+        """Set all these secrets (`{"KEY": "value"}`) in one transaction, and leave the others.
+        A list of `{"key": …, "value": …}` may have `redact` as well."""
         response = await self._transport.change(
             "PUT", f"/api/projects/{project_id}/secrets", fields(secrets=secret_pairs(secrets))
         )
@@ -156,6 +181,63 @@ class Secrets(Resource):
             f"/api/projects/{project_id}/secrets/{segment(key)}/value"
         )
         return parsed(SecretReveal, response)
+
+    @operation("revealSecrets")
+    async def reveal(self, project_id: int, keys: Iterable[str] | None = None) -> SecretValues:
+        """The values of all secrets, or of those with these keys, at one moment: a dict, whose
+        `repr` does not show them. Each is recorded as revealed."""
+        response = await self._reveal(project_id, keys, {})
+        found = parsed(SecretsReveal, response)
+        return SecretValues(found.secrets, found.versions)
+
+    @operation("revealSecrets")
+    async def reveal_text(
+        self, project_id: int, keys: Iterable[str] | None = None, *, form: RevealFormat
+    ) -> str:
+        """The same as a file: `dotenv` for python-dotenv and `sh`, `docker` for `--env-file`."""
+        response = await self._reveal(project_id, keys, filters(format=form))
+        return response.content.decode()
+
+    async def _reveal(
+        self, project_id: int, keys: Iterable[str] | None, query: dict[str, Any]
+    ) -> httpx.Response:
+        body = None if keys is None else fields(keys=keys)
+        return await self._transport.ask(f"/api/projects/{project_id}/secrets/reveal", body, query)
+
+    @operation("importSecrets")
+    async def import_dotenv(
+        self,
+        project_id: int,
+        dotenv: Secret,
+        *,
+        dry_run: bool | None = None,
+        idempotency_key: str | None = None,
+    ) -> SecretImport:
+        """Set the secrets of a dotenv file (its content) in one transaction, and leave the others.
+        If any line is wrong, nothing is stored, and `ValidationFailed.rejected` names the lines.
+        With `dry_run` nothing is stored in any case."""
+        response = await self._transport.post(
+            f"/api/projects/{project_id}/secrets/import",
+            fields(dotenv=dotenv),
+            filters(dry_run=dry_run),
+            idempotency_key=idempotency_key,
+        )
+        return parsed(SecretImport, response)
+
+    @operation("scanSecrets")
+    def scan(
+        self, project_id: int, *, cursor: str | None = None
+    ) -> Pages[FoundSecret, SecretScanResult]:
+        """Where the present values of the project's secrets stand in texts that are stored. Only
+        what the token may read is searched."""
+        return Pages(
+            self._transport,
+            f"/api/projects/{project_id}/secrets/scan",
+            filters(cursor=cursor),
+            SecretScanResult,
+            lambda page: page.found,
+            is_posted=True,
+        )
 
     @operation("listSecretVersions")
     def versions(

@@ -60,6 +60,7 @@ class TestResults(Resource):
         )
         return parsed(TestResult, response)
 
+    @operation("addTestResults")
     async def create_many(
         self,
         run_id: int,
@@ -76,6 +77,7 @@ class TestResults(Resource):
         )
         return parsed(TestResultCounts, response)
 
+    @operation("addTestResults")
     async def upload(
         self,
         run_id: int,

@@ -71,6 +71,13 @@ class Transport:
             sent["Content-Type"] = media_type
         return await self.send("POST", path, query, content=content, headers=sent, wait=wait)
 
+    async def ask(
+        self, path: str, body: Any = None, query: Mapping[str, Any] | None = None
+    ) -> httpx.Response:
+        """A POST that changes nothing, and is as harmless as a read."""
+        content = None if body is None else encode(body)
+        return await self.send("POST", path, query, content=content, headers=_JSON)
+
     async def change(
         self,
         method: str,

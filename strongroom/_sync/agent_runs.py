@@ -182,6 +182,25 @@ class AgentRuns(Resource):
         )
         return parsed(AgentRun, response)
 
+    @operation("continueAgentRun")
+    def resume(
+        self,
+        run_id: int,
+        *,
+        message: str | Unset | None = UNSET,
+        lease_token: str | Unset | None = UNSET,
+        if_match: int | str | None = None,
+        idempotency_key: str | None = None,
+    ) -> AgentRun:
+        """Let the paused run go on, with a message of the user if one is given."""
+        response = self._transport.post(
+            f"/api/agent-runs/{run_id}/continue",
+            fields(lease_token=lease_token, message=message),
+            if_match=if_match,
+            idempotency_key=idempotency_key,
+        )
+        return parsed(AgentRun, response)
+
     @operation("claimAgentRun")
     def claim(
         self,
@@ -203,6 +222,7 @@ class AgentRuns(Resource):
         )
         return parsed(ClaimedRun, response) if response.content else None
 
+    @operation("claimAgentRun")
     def claim_many(
         self,
         count: int,

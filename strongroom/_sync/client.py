@@ -22,6 +22,7 @@ from strongroom._sync.configuration import Configuration
 from strongroom._sync.events import Events
 from strongroom._sync.keys import Keys
 from strongroom._sync.logs import Logs
+from strongroom._sync.messages import Messages
 from strongroom._sync.pipeline_states import PipelineStates
 from strongroom._sync.projects import Projects
 from strongroom._sync.secrets import Secrets
@@ -68,6 +69,7 @@ class Client:
         self.secrets = Secrets(self._transport)
         self.agent_runs = AgentRuns(self._transport)
         self.pipeline_states = PipelineStates(self._transport)
+        self.messages = Messages(self._transport)
         self.test_results = TestResults(self._transport)
         self.snapshots = Snapshots(self._transport)
         self.webhooks = Webhooks(self._transport)

@@ -41,6 +41,7 @@ class Events(Resource):
             lambda page: page.events,
         )
 
+    @operation("listEvents")
     def stream(
         self,
         *,

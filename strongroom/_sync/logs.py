@@ -48,6 +48,7 @@ class Logs(Resource):
         )
         return parsed(LogsAccepted, response)
 
+    @operation("appendLogs")
     def create_many(
         self,
         logs: Iterable[LogEntry | Mapping[str, Any]],
@@ -60,6 +61,7 @@ class Logs(Resource):
         )
         return parsed(LogsAccepted, response)
 
+    @operation("listLogs")
     def stream(
         self,
         *,

@@ -4,6 +4,7 @@
 from collections.abc import Callable, Iterator
 from typing import Any, Generic, TypeVar
 
+import httpx
 from pydantic import BaseModel
 
 from strongroom._pages import Page
@@ -27,12 +28,15 @@ class Pages(Generic[T, L]):
         query: dict[str, Any],
         answer: type[L],
         items: Callable[[L], list[T]],
+        *,
+        is_posted: bool = False,
     ) -> None:
         self._transport = transport
         self._path = path
         self._query = query
         self._answer = answer
         self._items = items
+        self._is_posted = is_posted
 
     def page(self, *, if_none_match: str | None = None, wait: float | None = None) -> Page[T, L]:
         """The page at the `cursor` that the list was given, else the first one.
@@ -40,9 +44,10 @@ class Pages(Generic[T, L]):
         With the `etag` of an earlier answer in `if_none_match` it raises `NotModified` while there
         is nothing else to tell, after `wait` seconds at most.
         """
-        response = self._transport.get(
-            self._path, self._query, if_none_match=if_none_match, wait=wait
-        )
+        response = self._read(self._query, if_none_match, wait)
+        return self._page(response)
+
+    def _page(self, response: httpx.Response) -> Page[T, L]:
         answer = parsed(self._answer, response)
         return Page(
             self._items(answer),
@@ -65,3 +70,10 @@ class Pages(Generic[T, L]):
         for page in self.pages():
             for item in page.items:
                 yield item
+
+    def _read(
+        self, query: dict[str, Any], if_none_match: str | None, wait: float | None
+    ) -> httpx.Response:
+        if self._is_posted:
+            return self._transport.ask(self._path, None, query)
+        return self._transport.get(self._path, query, if_none_match=if_none_match, wait=wait)

@@ -61,6 +61,7 @@ class TestResults(Resource):
         )
         return parsed(TestResult, response)
 
+    @operation("addTestResults")
     def create_many(
         self,
         run_id: int,
@@ -77,6 +78,7 @@ class TestResults(Resource):
         )
         return parsed(TestResultCounts, response)
 
+    @operation("addTestResults")
     def upload(
         self,
         run_id: int,

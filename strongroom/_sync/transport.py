@@ -72,6 +72,13 @@ class Transport:
             sent["Content-Type"] = media_type
         return self.send("POST", path, query, content=content, headers=sent, wait=wait)
 
+    def ask(
+        self, path: str, body: Any = None, query: Mapping[str, Any] | None = None
+    ) -> httpx.Response:
+        """A POST that changes nothing, and is as harmless as a read."""
+        content = None if body is None else encode(body)
+        return self.send("POST", path, query, content=content, headers=_JSON)
+
     def change(
         self,
         method: str,

@@ -5,24 +5,26 @@ import ast
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from tests.client.writing.models import models, package, problems
 from tests.client.writing.synchronous import ROOT, modules
 
 
-def written() -> Iterator[tuple[Path, str]]:
-    """Each file, and its text as `ruff format` leaves it."""
+def written() -> dict[Path, str]:
+    """Each file with its text."""
     document = json.loads((ROOT / "openapi.json").read_text(encoding="utf-8"))
     folder = ROOT / "strongroom"
-    for file, text in (
-        (folder / "__init__.py", package(document, _public())),
-        (folder / "models.py", models(document)),
-        (folder / "_problems.py", problems(document)),
-        *modules(),
-    ):
-        yield file, _formatted(file, text)
+    return _formatted(
+        {
+            folder / "__init__.py": package(document, _public()),
+            folder / "models.py": models(document),
+            folder / "_problems.py": problems(document),
+            **dict(modules()),
+        }
+    )
 
 
 def _public() -> dict[str, str]:
@@ -39,21 +41,21 @@ def _public() -> dict[str, str]:
     }
 
 
-def _formatted(file: Path, text: str) -> str:
+def _formatted(texts: Mapping[Path, str]) -> dict[Path, str]:
+    """The files as ruff leaves them. It is started twice, however many they are."""
     ruff = Path(sys.executable).with_name("ruff")
-    # Imports have another order without Async in their names.
-    for command in (["check", "--select", "I,RUF022", "--fix-only"], ["format"]):
-        text = subprocess.run(
-            [ruff, *command, "-q", "--stdin-filename", file, "-"],
-            input=text,
-            capture_output=True,
-            text=True,
-            check=True,
-            cwd=ROOT,
-        ).stdout
-    return text
+    config = ROOT / "pyproject.toml"
+    with tempfile.TemporaryDirectory() as name:
+        copies = {file: Path(name) / file.relative_to(ROOT) for file in texts}
+        for file, copy in copies.items():
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_text(texts[file], encoding="utf-8")
+        # Imports have another order without Async in their names, and not all are always needed.
+        for command in (["check", "--select", "I,F401,RUF022", "--fix-only"], ["format"]):
+            subprocess.run([ruff, *command, "-q", "--config", config, name], check=True)
+        return {file: copy.read_text(encoding="utf-8") for file, copy in copies.items()}
 
 
 if __name__ == "__main__":
-    for file, text in written():
+    for file, text in written().items():
         file.write_text(text, encoding="utf-8")

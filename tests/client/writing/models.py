@@ -16,7 +16,7 @@ BASES = {
 """Models that have all that another one has, and more."""
 SENT = ("LogEntry", "TestResultCreate")
 """The items of requests that take many of them; other requests are keywords of methods."""
-HIDDEN = ("value", "token", "lease_token", "secret_token")
+HIDDEN = ("value", "token", "lease_token", "secret_token", "SecretsReveal.secrets")
 """Fields that no `repr` shows."""
 _REF = "#/components/schemas/"
 _PRIMITIVES = {"integer": "int", "number": "float", "boolean": "bool", "null": "None"}
@@ -59,9 +59,11 @@ class VersionedModel(Model):
         """The entity tag of this version, for `if_match` and `if_none_match`."""
         return f'"v{self.version}"'
 '''
-PROBLEMS_HEAD = '''"""An exception for each error code of the service. `make schema` writes this file."""
+PROBLEMS_HEAD = '''\
+"""An exception for each error code of the service. `make schema` writes this file."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from strongroom._errors import (
     Conflict,
@@ -154,20 +156,25 @@ def _model(name: str, schema: Schema, schemas: Schemas) -> str:
     # The document sorts properties by name, but not the list of those that are required.
     for field in [*required, *sorted(properties.keys() - set(required))]:
         if field not in inherited and not properties[field].get("readOnly"):
-            lines += _field(field, properties[field], is_required=field in required)
+            lines += _field(
+                field,
+                properties[field],
+                is_required=field in required,
+                is_hidden=field in HIDDEN or f"{name}.{field}" in HIDDEN,
+            )
     if len(lines) == 1:
         lines.append("    pass")
     return "\n".join(lines)
 
 
-def _field(name: str, schema: Schema, *, is_required: bool) -> Iterator[str]:
+def _field(name: str, schema: Schema, *, is_required: bool, is_hidden: bool) -> Iterator[str]:
     kind = python_type(schema, in_model=True)
     options = []
     attribute = name
     if keyword.iskeyword(name):
         attribute = f"{name}_"
         options.append(f"alias={name!r}")
-    if name in HIDDEN:
+    if is_hidden:
         options.append("repr=False")
     if not is_required:
         if not kind.endswith("| None"):
@@ -245,8 +252,9 @@ def _member(field: str, schema: Schema, *, is_required: bool) -> tuple[str, str]
     if field == "errors":
         return "Sequence[FieldError]", "return field_errors(self.problem)"
     kind = python_type(schema, in_model=False)
-    if kind == "list[str]":
-        return "Sequence[str]", f'return list(self.problem.get("{field}", ()))'
+    if kind.startswith("list["):
+        items = "str" if kind == "list[str]" else "Mapping[str, Any]"
+        return f"Sequence[{items}]", f'return list(self.problem.get("{field}", ()))'
     if kind == "str" and is_required:
         return kind, f'return str(self.problem.get("{field}", ""))'
     if not kind.endswith("| None"):
