@@ -189,14 +189,20 @@ class Transport:
     ) -> httpx.Request:
         if self._client.is_closed:
             raise ClientClosed("this client has been closed: make another one")
-        request = self._client.build_request(
-            method,
-            self.options.url + path,
-            params=query or None,
-            content=content,
-            headers=headers,
-            timeout=seconds,
-        )
+        try:
+            request = self._client.build_request(
+                method,
+                self.options.url + path,
+                params=query or None,
+                content=content,
+                headers=headers,
+                timeout=seconds,
+            )
+        except httpx.InvalidURL:
+            raise ValueError(
+                "what the call asks for does not fit into a URL: it is too long, or has control "
+                "characters"
+            ) from None
         if "Cookie" in headers:
             # The token would win over a session's cookie.
             request.headers.pop("Authorization", None)
