@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from strongroom._async import waiting
 from strongroom._async.transport import Transport
 from strongroom._errors import ConnectionFailed, StreamReset, StrongroomError, UnexpectedAnswer
-from strongroom._retrying import pause
+from strongroom._retrying import failure_of, pause
 from strongroom._sse import Message, Parser
 
 M = TypeVar("M", bound=BaseModel)
@@ -155,6 +155,9 @@ class Stream(Generic[M]):
 
 
 async def _messages(response: httpx.Response, parser: Parser) -> AsyncGenerator[Message, None]:
-    async for chunk in response.aiter_bytes():
-        for message in parser.feed(chunk):
-            yield message
+    try:
+        async for chunk in response.aiter_bytes():
+            for message in parser.feed(chunk):
+                yield message
+    except httpx.TransportError as error:
+        raise failure_of(error, may_have_happened=False) from error

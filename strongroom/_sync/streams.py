@@ -11,7 +11,7 @@ import httpx
 from pydantic import BaseModel
 
 from strongroom._errors import ConnectionFailed, StreamReset, StrongroomError, UnexpectedAnswer
-from strongroom._retrying import pause
+from strongroom._retrying import failure_of, pause
 from strongroom._sse import Message, Parser
 from strongroom._sync import waiting
 from strongroom._sync.transport import Transport
@@ -156,6 +156,9 @@ class Stream(Generic[M]):
 
 
 def _messages(response: httpx.Response, parser: Parser) -> Generator[Message, None, None]:
-    for chunk in response.iter_bytes():
-        for message in parser.feed(chunk):
-            yield message
+    try:
+        for chunk in response.iter_bytes():
+            for message in parser.feed(chunk):
+                yield message
+    except httpx.TransportError as error:
+        raise failure_of(error, may_have_happened=False) from error
