@@ -145,7 +145,6 @@ async def test_refusals_of_a_real_service(
     await python.snapshots.create(run.id, snapshot_id="s-1")
     await python.secrets.destroy_version(project.id, "A", 1)
     await python.secrets.put(project.id, "A", value="w")
-    names = {"github_owner": project.github_owner, "github_repo": project.github_repo}
     calls: dict[str, Callable[[], Awaitable[object]]] = {
         "agent_run_not_found": lambda: python.agent_runs.get(10**9),
         "bad_cursor": lambda: python.projects.list(cursor="AAAA").page(),
@@ -154,7 +153,9 @@ async def test_refusals_of_a_real_service(
         "forbidden": lambda: connect(service.url, reader.token).logs.list().page(),
         "invalid_transition": lambda: python.agent_runs.transition(run.id, to="completed"),
         "lease_lost": lambda: python.agent_runs.heartbeat(run.id, lease_token="x"),
-        "project_exists": lambda: python.projects.create(name="x", **names),
+        "project_exists": lambda: python.projects.create(
+            name="x", github_owner="ACME", github_repo=project.github_repo
+        ),
         "project_not_found": lambda: python.projects.get(10**9),
         "secret_exists": lambda: python.secrets.create(project.id, key="A", value="v"),
         "secret_not_found": lambda: python.secrets.value(project.id, "B"),

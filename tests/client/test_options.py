@@ -46,7 +46,6 @@ def test_the_environment_says_where_the_service_is(
         "http://",
         "http://x?a=b",
         "http://n:p@x",
-        "http://[",
         " ",
     ],
 )
@@ -98,7 +97,7 @@ def test_values_are_in_no_repr() -> None:
         assert TOKEN not in text
     assert values == {"KEY": VALUE}
     assert pickle.loads(pickle.dumps(values)).versions == {"KEY": 1}  # noqa: S301
-    assert "token" not in repr(TokenCreated.model_construct(token=TOKEN, id=1))
+    assert not TokenCreated.model_fields["token"].repr
 
 
 def test_secret_strings_are_sent_as_they_are() -> None:
