@@ -102,6 +102,9 @@ def test_values_are_in_no_repr() -> None:
 
 def test_secret_strings_are_sent_as_they_are() -> None:
     assert encode({"a": [SecretStr(VALUE)]}) == b'{"a":["a-made-up-value"]}'
+    with pytest.raises(ValueError, match="surrogate") as caught:
+        encode({"a": f"{VALUE}\ud800"})
+    assert caught.value.__cause__ is None
     for wrong in (b"bytes", object()):
         with pytest.raises(TypeError, match="JSON has no"):
             encode({"a": wrong})
