@@ -77,7 +77,7 @@ def _token(given: str | None) -> str:
 
 def tls(url: str, verify: ssl.SSLContext | bool) -> ssl.SSLContext | bool:
     """How the service proves who it is. Without TLS no certificates are read, which takes 30 ms;
-    then a context that trusts nobody is there for proxies."""
+    then there is a context for proxies that trusts no certificate."""
     if verify is True and url.startswith("http://"):
         return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     return verify

@@ -11,7 +11,7 @@ from strongroom import UNSET, AsyncClient
 from tests.client.conftest import Connect, new_project
 from tests.support.servers import RunningServer
 
-VALUE = "a-made-up-value-that-nobody-sees"
+VALUE = "a-made-up-value-out-of-sight"
 
 
 async def test_a_first_session(python: AsyncClient) -> None:
@@ -154,7 +154,7 @@ async def test_webhooks_and_deliveries(python: AsyncClient) -> None:
 
 async def test_the_installation(python: AsyncClient) -> None:
     assert "# HELP" in await python.system.metrics()
-    assert (await python.system.retention()).would_remove.logs.count == 0
+    assert (await python.system.retention()).would_remove.logs.rows == 0
     assert (await python.system.prune()).status
     assert (await python.keys.get()).keys
     assert (await python.keys.rotate()).status
