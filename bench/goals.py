@@ -132,6 +132,13 @@ def _answers() -> tuple[Goal, ...]:
             )
             for w, bound in (("read", 1.0), ("list", 0.9))
         ),
+        _at_most(
+            "list with runs that is not kept: processor against the list without",
+            "unkept.list-runs.cpu_us",
+            2.0,
+            "x",
+            over="unkept.list.cpu_us",
+        ),
         *(
             _at_most(
                 f"304 for a kept {_short(w)}: processor against the answer itself",
@@ -299,6 +306,13 @@ def _inside() -> tuple[Goal, ...]:
             1.3,
             "x",
             over="depth.million.page1.per_second",
+        ),
+        _at_most(
+            "projects with 10,000 runs each: cost of a list with runs against 10 each",
+            "depth.thousand.projects.per_second",
+            1.3,
+            "x",
+            over="depth.million.projects.per_second",
         ),
         _at_most(
             "resident size after 200,000 requests: against 20,000",

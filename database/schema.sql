@@ -62,23 +62,46 @@ CREATE INDEX agent_runs_type ON agent_runs (run_type, id);
 CREATE INDEX agent_runs_worker ON agent_runs (lease_worker, id) WHERE lease_worker IS NOT NULL;
 
 CREATE TRIGGER agent_runs_count_added AFTER INSERT ON agent_runs
-WHEN NEW.status = 'pending'
 BEGIN
-    UPDATE run_queues SET pending_runs = pending_runs + 1 WHERE project_id = NEW.project_id;
+    UPDATE run_queues SET
+        pending_runs = pending_runs + (NEW.status = 'pending'),
+        running_runs = running_runs + (NEW.status = 'running'),
+        paused_runs = paused_runs + (NEW.status = 'paused'),
+        completed_runs = completed_runs + (NEW.status = 'completed'),
+        failed_runs = failed_runs + (NEW.status = 'failed'),
+        cancelled_runs = cancelled_runs + (NEW.status = 'cancelled'),
+        last_completed_at = coalesce(
+            max(last_completed_at, NEW.completed_at), last_completed_at, NEW.completed_at
+        )
+    WHERE project_id = NEW.project_id;
 END;
 
 CREATE TRIGGER agent_runs_count_changed AFTER UPDATE OF status ON agent_runs
-WHEN (OLD.status = 'pending') <> (NEW.status = 'pending')
+WHEN OLD.status <> NEW.status
 BEGIN
-    UPDATE run_queues
-    SET pending_runs = pending_runs + (NEW.status = 'pending') - (OLD.status = 'pending')
+    UPDATE run_queues SET
+        pending_runs = pending_runs + (NEW.status = 'pending') - (OLD.status = 'pending'),
+        running_runs = running_runs + (NEW.status = 'running') - (OLD.status = 'running'),
+        paused_runs = paused_runs + (NEW.status = 'paused') - (OLD.status = 'paused'),
+        completed_runs = completed_runs + (NEW.status = 'completed') - (OLD.status = 'completed'),
+        failed_runs = failed_runs + (NEW.status = 'failed') - (OLD.status = 'failed'),
+        cancelled_runs = cancelled_runs + (NEW.status = 'cancelled') - (OLD.status = 'cancelled'),
+        last_completed_at = coalesce(
+            max(last_completed_at, NEW.completed_at), last_completed_at, NEW.completed_at
+        )
     WHERE project_id = NEW.project_id;
 END;
 
 CREATE TRIGGER agent_runs_count_removed AFTER DELETE ON agent_runs
-WHEN OLD.status = 'pending'
 BEGIN
-    UPDATE run_queues SET pending_runs = pending_runs - 1 WHERE project_id = OLD.project_id;
+    UPDATE run_queues SET
+        pending_runs = pending_runs - (OLD.status = 'pending'),
+        running_runs = running_runs - (OLD.status = 'running'),
+        paused_runs = paused_runs - (OLD.status = 'paused'),
+        completed_runs = completed_runs - (OLD.status = 'completed'),
+        failed_runs = failed_runs - (OLD.status = 'failed'),
+        cancelled_runs = cancelled_runs - (OLD.status = 'cancelled')
+    WHERE project_id = OLD.project_id;
 END;
 
 CREATE TRIGGER agent_runs_remove_logs AFTER DELETE ON agent_runs
@@ -402,7 +425,7 @@ CREATE TABLE run_queues (
     next_run_id INTEGER CHECK (next_run_id >= 1),
     claim_turn INTEGER NOT NULL DEFAULT 0 CHECK (claim_turn >= 0)
 , pending_runs INTEGER NOT NULL DEFAULT 0
-    CHECK (pending_runs >= 0)) STRICT;
+    CHECK (pending_runs >= 0), running_runs INTEGER NOT NULL DEFAULT 0, paused_runs INTEGER NOT NULL DEFAULT 0, completed_runs INTEGER NOT NULL DEFAULT 0, failed_runs INTEGER NOT NULL DEFAULT 0, cancelled_runs INTEGER NOT NULL DEFAULT 0, last_completed_at TEXT) STRICT;
 
 CREATE INDEX run_queues_turn ON run_queues (claim_turn);
 

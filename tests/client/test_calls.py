@@ -96,6 +96,9 @@ async def test_a_run_from_its_claim_to_its_end(python: AsyncClient) -> None:
     page = await python.pipeline_states.list(run.id).page()
     assert page.answer.agent_run.id == run.id
     assert [one.state for one in page.items] == ["created"]
+    listed = [one async for one in python.projects.list(include="runs") if one.id == project_id]
+    assert listed[0].runs is not None
+    assert listed[0].runs.active == 1
     await python.test_results.create(run.id, test_type="unit", test_name="a", status="passed")
     counts = await python.test_results.create_many(
         run.id, [{"test_type": "unit", "test_name": "b", "status": "failed"}]

@@ -11,7 +11,7 @@ from backend.services.feeds import Extent
 from backend.services.kinds import Kind
 from backend.services.places import Place
 from backend.services.preconditions import matched
-from backend.services.runs.access import existing_run, require_lease
+from backend.services.runs.access import changeable_run, existing_run, require_lease
 from backend.services.runs.message_feed import MessageFeed
 from backend.services.runs.runs import Runs
 from models import MAX_TEXT, AgentRun, Message, MessageRole
@@ -30,9 +30,10 @@ class Messages(UseCases):
         """Add a message at the end of the run's conversation. If it continues the paused run, the
         run is running again, in the same transaction.
 
-        Raises `AgentRunNotFound`, `LeaseLost`, and if it continues the run `InvalidField` for
-        another role than `user`, `InvalidTransition` when the run is not paused, and
-        `ChangedOutside` when it can't go on with its project or the configuration.
+        Raises `AgentRunNotFound`, `ProjectNotFound` when its project is deleted, `LeaseLost`, and
+        if it continues the run `InvalidField` for another role than `user`, `InvalidTransition`
+        when the run is not paused, and `ChangedOutside` when it can't go on with its project or
+        the configuration.
         """
         if message.continues and message.role is not MessageRole.USER:
             raise InvalidField(
@@ -41,7 +42,7 @@ class Messages(UseCases):
                 "only a message with the role user can continue a run",
             )
         async with self.transaction() as repositories:
-            run = await existing_run(repositories, run_id)
+            run = await changeable_run(repositories, run_id)
             # Also if the run stays as it is: the message may be meant for this version only.
             expected = matched(run.version)
             require_lease(run, message.lease_token)
@@ -53,11 +54,12 @@ class Messages(UseCases):
     async def continue_run(self, run_id: int, continuation: RunContinue) -> AgentRun:
         """The run, which was paused and is running again, with the user's message if there is one.
 
-        Raises `AgentRunNotFound`, `LeaseLost`, `InvalidTransition` when the run is not paused, and
-        `ChangedOutside` when it can't go on with its project or the configuration.
+        Raises `AgentRunNotFound`, `ProjectNotFound` when its project is deleted, `LeaseLost`,
+        `InvalidTransition` when the run is not paused, and `ChangedOutside` when it can't go on
+        with its project or the configuration.
         """
         async with self.transaction() as repositories:
-            run = await existing_run(repositories, run_id)
+            run = await changeable_run(repositories, run_id)
             expected = matched(run.version)
             require_lease(run, continuation.lease_token)
             resumed = await self._runs.resume(repositories, run, expected)

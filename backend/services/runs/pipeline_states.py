@@ -15,7 +15,7 @@ class PipelineStates(UseCases):
     async def add(self, run_id: int, state: PipelineStateCreate) -> PipelineStateEntry:
         """Add a state at the end of the run's history, and return it with the state before it.
 
-        Raises `AgentRunNotFound` and `LeaseLost`.
+        Raises `AgentRunNotFound`, `ProjectNotFound` when its project is deleted, and `LeaseLost`.
         """
         async with self.transaction() as repositories:
             run = await writable_run(repositories, run_id, state.lease_token)

@@ -28,7 +28,12 @@ from backend.services.kinds import Kind
 from backend.services.preconditions import matched
 from backend.services.principal import current_principal
 from backend.services.redaction.redaction import EMPTY, Redaction
-from backend.services.runs.access import existing_run, extended_lease, require_lease
+from backend.services.runs.access import (
+    changeable_run,
+    existing_run,
+    extended_lease,
+    require_lease,
+)
 from backend.services.runs.new_runs import add_runs, defaults_of_runs
 from backend.services.runs.states import FINAL, TRANSITIONS, sources
 from database.base import time_text
@@ -80,7 +85,14 @@ class Runs(UseCases):
     async def create_in_project_json(
         self, project_id: int, run: ProjectRunCreate
     ) -> tuple[int, bytes]:
-        """The same for a run whose project the path names."""
+        """The same for a run whose project the path names. Raises `InvalidField` if the body names
+        another one."""
+        if "project_id" in run.model_fields_set and run.project_id != project_id:
+            raise InvalidField(
+                ("project_id",),
+                "other_project",
+                "the path names another project: send its id, or leave project_id out",
+            )
         try:
             return await self.create_json(run.in_project(project_id))
         except ProjectNotFound:
@@ -157,11 +169,12 @@ class Runs(UseCases):
     async def update(self, run_id: int, update: AgentRunUpdate) -> AgentRun:
         """The run with the given fields changed; the same as before when none differs.
 
-        Raises `AgentRunNotFound`, `LeaseLost`, `InvalidField` when the status differs, and
-        `InvalidTransition` for fields that are fixed in a finished run.
+        Raises `AgentRunNotFound`, `ProjectNotFound` when its project is deleted, `LeaseLost`,
+        `InvalidField` when the status differs, and `InvalidTransition` for fields that are fixed in
+        a finished run.
         """
         async with self.transaction() as repositories:
-            run = await existing_run(repositories, run_id)
+            run = await changeable_run(repositories, run_id)
             expected = matched(run.version)
             require_lease(run, update.lease_token)
             redaction = await self.kit.redactor.begin(repositories, run.project_id)
@@ -191,8 +204,9 @@ class Runs(UseCases):
     async def transition(self, run_id: int, step: RunTransition) -> AgentRun:
         """The run, now in the status `step.to`, with its outcome.
 
-        Raises `AgentRunNotFound`, `LeaseLost`, `InvalidTransition` when its status does not allow
-        this step, and `ChangedOutside` when it can't start with its project or the configuration.
+        Raises `AgentRunNotFound`, `ProjectNotFound` when its project is deleted, `LeaseLost`,
+        `InvalidTransition` when its status does not allow this step, and `ChangedOutside` when it
+        can't start with its project or the configuration.
         """
         return await self._step(run_id, step.to, step)
 
@@ -203,7 +217,7 @@ class Runs(UseCases):
 
     async def _step(self, run_id: int, target: RunStatus, outcome: RunOutcome) -> AgentRun:
         async with self.transaction() as repositories:
-            run = await existing_run(repositories, run_id)
+            run = await changeable_run(repositories, run_id)
             expected = matched(run.version)
             require_lease(run, outcome.lease_token)
             return await self._move(

@@ -69,7 +69,7 @@ class TestResults(UseCases):
     async def add(self, run_id: int, upload: TestResultUpload) -> TestResult:
         """Store a result, and return its attempt.
 
-        Raises `AgentRunNotFound` and `LeaseLost`.
+        Raises `AgentRunNotFound`, `ProjectNotFound` when its project is deleted, and `LeaseLost`.
         """
         uploaded = uploaded_result(upload)
         async with self.transaction() as repositories:
@@ -88,7 +88,7 @@ class TestResults(UseCases):
         """Store all results, or none, as if they came one after another. Returns how many were
         created, updated and unchanged.
 
-        Raises `AgentRunNotFound` and `LeaseLost`.
+        Raises `AgentRunNotFound`, `ProjectNotFound` when its project is deleted, and `LeaseLost`.
         """
         uploads = [uploaded_result(result) for result in batch.test_results]
         async with self.transaction() as repositories:
@@ -102,7 +102,7 @@ class TestResults(UseCases):
         """Store all results of a file, or none. Several results of a test are an attempt each. A
         file that was sent to the run before changes nothing.
 
-        Raises `AgentRunNotFound` and `LeaseLost`.
+        Raises `AgentRunNotFound`, `ProjectNotFound` when its project is deleted, and `LeaseLost`.
         """
         async with self.transaction() as repositories:
             run = await writable_run(repositories, run_id, lease_token)
