@@ -78,8 +78,8 @@ class Projects(Resource):
         limit: int | None = None,
         cursor: str | None = None,
     ) -> Pages[ListedProject, ListedProjects]:
-        """Projects, newest first unless `sort` says otherwise. With `include="runs"` each has `runs`:
-        what its runs are like."""
+        """Projects, newest first unless `sort` says otherwise. With `include="runs"` each has
+        `runs`: what its runs are like."""
         return Pages(
             self._transport,
             "/api/projects",

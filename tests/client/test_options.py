@@ -1,14 +1,17 @@
 """Where a client finds its service and its token, and what it never shows."""
 
+import inspect
 import logging
 import pickle
 
 import httpx
 import pytest
+import uvicorn
 from pydantic import SecretStr
 
 import strongroom
 from strongroom import AsyncClient, Client, SecretValues
+from strongroom._options import DEFAULT_LIMITS
 from strongroom._values import encode
 from strongroom.models import SecretReveal, TokenCreated
 from tests.client.conftest import Connect, new_project
@@ -85,6 +88,12 @@ async def test_no_token_is_sent_if_it_is_empty() -> None:
 
     async with AsyncClient("http://x.test", "", transport=httpx.MockTransport(answer)) as client:
         await client.system.health()
+
+
+def test_idle_connections_are_closed_before_the_service_closes_them() -> None:
+    defaults = inspect.signature(uvicorn.Config).parameters
+    assert DEFAULT_LIMITS.keepalive_expiry is not None
+    assert DEFAULT_LIMITS.keepalive_expiry < defaults["timeout_keep_alive"].default
 
 
 def test_values_are_in_no_repr() -> None:
