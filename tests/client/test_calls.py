@@ -1,5 +1,6 @@
 """Calls to a real server, as programs make them."""
 
+import asyncio
 import uuid
 from datetime import UTC, datetime, timedelta
 
@@ -193,12 +194,20 @@ async def test_tokens_and_sessions(
 async def test_reads_wait_for_something_else(python: AsyncClient) -> None:
     project_id = (await new_project(python)).id
     with pytest.raises(strongroom.NotModified):
-        await python.projects.get(project_id, if_none_match=1, wait=0.05)
+        await python.projects.get(project_id, if_none_match=1)
     page = await python.projects.list().page()
     with pytest.raises(strongroom.NotModified):
         await python.projects.list().page(if_none_match=page.etag)
+    # Half a second counts as one.
+    waiting = [
+        asyncio.create_task(python.projects.get(project_id, if_none_match=1, wait=seconds))
+        for seconds in (30, 0.5)
+    ]
+    with pytest.raises(strongroom.NotModified):
+        await waiting[1]
+    assert not waiting[0].done()
     await python.projects.update(project_id, name="other")
-    assert (await python.projects.get(project_id, if_none_match=1, wait=5)).version == 2
+    assert (await waiting[0]).version == 2
     assert (await python.projects.list().page(if_none_match=page.etag)).items
 
 
