@@ -42,13 +42,15 @@ class DatabaseManager:
         config: ConnectionConfig | Path | str,
         *,
         on_poison: Callable[[DatabaseError], None] = nobody_to_tell,
+        write_lock: WriteLock | None = None,
     ) -> None:
+        """`write_lock` is a lock that does more around each commit."""
         self.config = (
             config if isinstance(config, ConnectionConfig) else ConnectionConfig(Path(config))
         )
         self.process_lock = ProcessLock(self.config.path)
         self._on_poison = on_poison
-        write_lock = WriteLock()
+        write_lock = write_lock or WriteLock()
         self.sync_pool = ConnectionPool(self.config, write_lock)
         self.async_pool = AsyncConnectionPool(
             self.config,

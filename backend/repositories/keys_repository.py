@@ -59,13 +59,15 @@ class KeysRepository(TableAccess):
             return None
         return Installation(row["installation_id"], row["wrapped_key"])
 
-    async def install(self, installation: Installation, master_key_id: str) -> None:
+    async def install(
+        self, installation: Installation, master_key_id: str, *, epoch: int = 1
+    ) -> None:
         """Store the database's identity. Raises `UniqueViolation` when it already has one."""
         await self.db.execute(
             "INSERT INTO installation"
-            " (id, installation_id, master_key_id, wrapped_key, created_at)"
-            " VALUES (1, ?, ?, ?, ?)",
-            (installation.id, master_key_id, installation.wrapped_key, self.now()),
+            " (id, installation_id, master_key_id, wrapped_key, created_at, epoch)"
+            " VALUES (1, ?, ?, ?, ?, ?)",
+            (installation.id, master_key_id, installation.wrapped_key, self.now(), epoch),
         )
 
     async def canaries(self) -> dict[str, str]:

@@ -178,8 +178,15 @@ class Runtime:
         self.background.every(LOG_WORDS_SECONDS, "words of logs", self.log_indexer.run)
         self.background.every(OWN_LOGS_SECONDS, "own logs", self.own_logs.store_waiting)
 
-    async def stop(self) -> None:
-        """Let running work finish and close everything."""
+    async def catch_up(self) -> None:
+        """Do what is due by the clock, and usually done within seconds or minutes: take back runs
+        whose lease has expired, and remove what is kept no longer. Raises `DatabaseError`."""
+        await self.service.claims.check_leases()
+        await self.service.sessions.remove_expired()
+        await self.pruner.wake()
+
+    async def end_work(self) -> None:
+        """Let running background work finish, and begin no more. The database stays open."""
         # These stop first, because the background work waits for what they have begun.
         self.project_indexer.stop()
         self.run_indexer.stop()
@@ -188,6 +195,10 @@ class Runtime:
         await self.background.stop()
         await self.rotation.stop()
         await self.backups.stop()
+
+    async def stop(self) -> None:
+        """Let running work finish and close everything."""
+        await self.end_work()
         for last_step in (
             self.service.tokens.store_uses,
             self.service.unknown_tokens.record,

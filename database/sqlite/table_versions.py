@@ -49,6 +49,11 @@ class TableVersions:
             self._by_change[change] = self._by_change.get(change, _NONE) | {version}
         return version
 
+    def forget(self) -> None:
+        """Count no version any more. For the writer's caller, between two commits."""
+        self._all = _NONE
+        self._by_change = {}
+
     def committing(self, connection: sqlite3.Connection) -> AbstractContextManager[None]:
         """Wrap the COMMIT of the changes of `connection`, whether it succeeds or not."""
         return _counted(self._concerned(connection))
@@ -104,6 +109,11 @@ class ObservedConnection(sqlite3.Connection):
         self.uncounted = 0
         """How often changes may have been made that `total_changes` does not count: to the schema,
         to settings of the file, and to the last id of a table by an INSERT that adds no row."""
+
+    @property
+    def has_changes(self) -> bool:
+        """Whether there were changes since the last call of `take_changes`."""
+        return bool(self._changes)
 
     def take_changes(self) -> set[Change]:
         """The changes since the last call."""

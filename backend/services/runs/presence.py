@@ -41,6 +41,11 @@ class Presence:
         if self._seen is not None:
             self.note()
 
+    def note_clock_set(self) -> None:
+        """Note that the clock was set on purpose, which is no absence."""
+        if self._seen is not None:
+            self._seen = self._clock()
+
     def note_failure(self) -> None:
         """A write failed, so the service is absent, if `begin` was called."""
         if self._seen is not None:
