@@ -143,14 +143,14 @@ async def _lifespan(app: FastAPI, *, testing: "ForTests | None") -> AsyncIterato
     manager = DatabaseManager(
         connection_config(state.settings),
         on_poison=poisoned.set_result,
-        write_lock=testing.write_lock if testing is not None else None,
+        faults=testing.faults if testing is not None else None,
     )
     if testing is not None:
         testing.look(state.settings)
     clock = testing.clock if testing is not None else utc_now
     runtime = await Runtime.start(state.settings, manager=manager, clock=clock)
     if testing is not None:
-        testing.begin(state.settings, manager)
+        testing.begin(state.settings)
     poisoned.add_done_callback(_end_process)
     state.runtime = runtime
     state.service = runtime.service

@@ -22,50 +22,57 @@ from database.connection_manager import DatabaseManager
 from database.sqlite.template import Template
 
 
-def new_template() -> Template:
-    """A database with the newest schema and no installation. Takes a few tenths of a second.
-    Raises `DatabaseError`."""
-    with tempfile.TemporaryDirectory(prefix="strongroom-") as folder:
-        path = Path(folder) / DATABASE_FILE
-        manager = DatabaseManager(path)
-        try:
-            initialize_database(manager)
-        finally:
-            # The last connection to close moves the log into the file.
-            manager.sync_pool.close()
-            manager.process_lock.release()
-        return Template(path)
+class EmptyStore:
+    """An empty database in memory, which replaces the content of a running installation's."""
 
+    def __init__(self) -> None:
+        """Make the database, with the newest schema and no installation. Takes a few tenths of a
+        second. Raises `DatabaseError`."""
+        with tempfile.TemporaryDirectory(prefix="strongroom-") as folder:
+            path = Path(folder) / DATABASE_FILE
+            manager = DatabaseManager(path)
+            try:
+                initialize_database(manager)
+            finally:
+                # The last connection to close moves the log into the file.
+                manager.sync_pool.close()
+                manager.process_lock.release()
+            self._template = Template(path)
 
-async def begun_again(ended: Runtime, template: Template, *, epoch: int) -> tuple[Runtime, str]:
-    """Replace everything that the installation of `ended` keeps by a new installation with the
-    same master keys. Returns its runtime, and the token of its administrator.
+    def close(self) -> None:
+        """Free the memory."""
+        self._template.close()
 
-    The work of `ended` must have ended, and nothing may use its service any more, also on its way.
-    Ids begin at 1 again, so `epoch` must be one that the store has not had. Raises `DatabaseError`,
-    and then it may be called again.
-    """
-    settings, manager, keyring = ended.settings, ended.manager, ended.keyring
-    pool = manager.async_pool
-    await pool.run_alone(template.replace)
-    # The counters of the earlier service would be stepped with each commit, for ever.
-    pool.table_versions.forget()
-    directory = DataDirectory(settings.data_dir)
-    await asyncio.to_thread(_remove_files, directory)
-    vault = Vault(keyring, os.urandom(16).hex())
-    installation = Installation(vault.installation_id, vault.new_installation_key())
-    keys = ServiceKeys.derived_from(vault.installation_key(installation.wrapped_key))
-    kit = Kit(manager, vault, keys, clock=ended.service.kit.clock)
-    kit.kept_versions = ended.service.kit.kept_versions
-    for shown, version in kit.shown_versions.items():
-        # An answer that is on its way must not be taken for one that is valid now.
-        version.follow(ended.service.kit.shown_versions[shown])
-    service = DatabaseService(kit)
-    token = await _Beginning(service).begin(vault, keyring, installation, epoch, directory)
-    runtime = Runtime(settings, manager, keyring, service)
-    runtime.first_token = directory.admin_token
-    await runtime.heads.compare()
-    return runtime, token
+    async def begin_again(self, ended: Runtime, *, epoch: int) -> tuple[Runtime, str]:
+        """Replace everything that the installation of `ended` keeps by a new installation with the
+        same master keys. Returns its runtime, and the token of its administrator.
+
+        The work of `ended` must have ended, and nothing may use its service any more, also on its
+        way. Ids begin at 1 again, so `epoch` must be one that the store has not had. Raises
+        `DatabaseError`, and then it may be called again.
+        """
+        settings, manager, keyring = ended.settings, ended.manager, ended.keyring
+        pool = manager.async_pool
+        await pool.run_alone(self._template.replace)
+        # The counters of the earlier service would be stepped with each commit, for ever.
+        pool.table_versions.forget()
+        directory = DataDirectory(settings.data_dir)
+        await asyncio.to_thread(_remove_files, directory)
+        vault = Vault(keyring, os.urandom(16).hex())
+        installation = Installation(vault.installation_id, vault.new_installation_key())
+        keys = ServiceKeys.derived_from(vault.installation_key(installation.wrapped_key))
+        earlier = ended.service.kit
+        kit = Kit(manager, vault, keys, clock=earlier.clock)
+        kit.kept_versions = earlier.kept_versions
+        for shown, version in kit.shown_versions.items():
+            # An answer that is on its way must not be taken for one that is valid now.
+            version.follow(earlier.shown_versions[shown])
+        service = DatabaseService(kit)
+        token = await _Beginning(service).begin(vault, keyring, installation, epoch, directory)
+        runtime = Runtime(settings, manager, keyring, service)
+        runtime.first_token = directory.admin_token
+        await runtime.heads.compare()
+        return runtime, token
 
 
 def later_epoch(epoch: int) -> int:

@@ -33,7 +33,7 @@ class Door:
 
     def __init__(self) -> None:
         self.token: str | None = None
-        """`None` until the server has begun; until then nobody is let in."""
+        """`None` until the server has begun; until then no request is let in."""
 
     def check(self, request: Request) -> None:
         """Raises `Refused` for a request under another name than loopback's, or from a page of

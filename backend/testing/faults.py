@@ -1,11 +1,8 @@
 """The faults that tests ask for, and where they happen: at a COMMIT, and where answers leave."""
 
 import asyncio
-import sqlite3
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from contextvars import Context
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -13,10 +10,6 @@ from backend.http.request_head import OUTLET
 from backend.observability.request_ids import current_request_id
 from backend.schemas.testing import FaultsChange, FaultsState
 from database.errors import DatabaseBusy, DatabaseError, DatabaseFull
-from database.sqlite.jobs import Job, JobQueue
-from database.sqlite.statements import roll_back
-from database.sqlite.table_versions import ObservedConnection
-from database.sqlite.write_lock import WriteLock
 
 PATH = "/testing/"
 """What the paths of the calls for tests begin with. No fault concerns them."""
@@ -24,7 +17,8 @@ _ASKED_FOR = "as POST /testing/faults has asked for"
 
 
 class Faults:
-    """The faults to come. The event loop sets them, and the writer's thread uses some up."""
+    """The faults to come: `CommitFaults`, and those of answers. The event loop sets them, and the
+    writer's thread uses some up."""
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
@@ -50,15 +44,15 @@ class Faults:
         with self._guard:
             self._state = FaultsState()
 
-    def note_job(self, job: Job[Any]) -> None:
+    def note_job(self, context: Context) -> None:
         """Note a job of the next commit."""
-        if job.call.context.run(current_request_id) is not None:
+        if context.run(current_request_id) is not None:
             self._is_for_request = True
 
     def of_commit(self, *, has_changes: bool) -> DatabaseError | None:
         """The error of the commit that is about to happen; `None` if it may succeed.
 
-        Only commits for requests are counted, because nobody knows when the background commits.
+        Only commits for requests are counted, because the background commits at any time.
         """
         with self._guard:
             is_for_request, self._is_for_request = self._is_for_request, False
@@ -78,42 +72,6 @@ class Faults:
                 return False
             self._state.lose_next_answers -= 1
             return True
-
-
-class FaultyWriteLock(WriteLock):
-    """A write lock under which commits fail as tests ask for."""
-
-    def __init__(self, faults: Faults) -> None:
-        super().__init__()
-        self._faults = faults
-
-    @contextmanager
-    def committing(self, connection: sqlite3.Connection) -> Iterator[None]:
-        """Wrap each COMMIT. Raises the error of one that fails, which is rolled back then."""
-        observed = connection if isinstance(connection, ObservedConnection) else None
-        error = self._faults.of_commit(has_changes=observed is None or observed.has_changes)
-        if error is not None:
-            roll_back(connection)
-            if observed is not None:
-                observed.take_changes()
-            raise error
-        with super().committing(connection):
-            yield
-
-
-class RequestQueue(JobQueue):
-    """The writer's queue, which tells the faults of the jobs of requests."""
-
-    def __init__(self, faults: Faults, *, limit: int, timeout: float) -> None:
-        super().__init__(limit=limit, timeout=timeout)
-        self._faults = faults
-
-    def take(self) -> Job[Any] | None:
-        """Remove and return the next job; `None` if no job waits."""
-        job = super().take()
-        if job is not None:
-            self._faults.note_job(job)
-        return job
 
 
 class FaultyAnswers:

@@ -6,14 +6,13 @@ from contextvars import Context
 
 from backend.errors import Refused, Unauthenticated
 from backend.http.state import AppState
-from backend.runtime.emptying import begun_again, later_epoch, new_template
+from backend.runtime.emptying import EmptyStore, later_epoch
 from backend.services.access.tokens import Tokens
 from backend.services.database_service import DatabaseService
 from backend.services.principal import Principal
 from backend.testing.clock import MovableClock
 from backend.testing.faults import Faults
 from database.errors import DatabaseBusy
-from database.sqlite.template import Template
 
 _EMPTIED = "the store was emptied meanwhile: send the request again"
 _NOT_FOR_TESTS = (
@@ -33,7 +32,7 @@ class Store:
         self._clock = clock
         self._faults = faults
         self._lock = asyncio.Lock()
-        self._template: asyncio.Task[Template] | None = None
+        self._empty_store: asyncio.Task[EmptyStore] | None = None
         self._epoch = 1
         self._may_empty = False
 
@@ -41,17 +40,17 @@ class Store:
         """Prepare. Without `may_empty` the store is never emptied."""
         self._may_empty = may_empty
         if may_empty:
-            self._template = asyncio.create_task(
-                asyncio.to_thread(new_template), name="strongroom-template", context=Context()
+            self._empty_store = asyncio.create_task(
+                asyncio.to_thread(EmptyStore), name="strongroom-empty-store", context=Context()
             )
 
     async def end(self) -> None:
         """Wait until no store is being emptied, and free what was prepared."""
         async with self._lock:
             self._may_empty = False
-            if self._template is not None:
-                (await self._template).close()
-                self._template = None
+            if self._empty_store is not None:
+                (await self._empty_store).close()
+                self._empty_store = None
 
     async def empty(self, state: AppState) -> str:
         """Begin again with an empty store, the real time and no faults. Returns the token of its
@@ -67,12 +66,12 @@ class Store:
 
     async def _empty(self, state: AppState) -> str:
         async with self._lock:
-            if not self._may_empty or self._template is None:
+            if not self._may_empty or self._empty_store is None:
                 raise Refused(_NOT_FOR_TESTS)
-            template = await self._template
+            empty_store = await self._empty_store
             self._faults.clear()
             ended = state.installation
-            # Its background work is a client like others, but nobody wants to read of its end.
+            # First, because otherwise its background work would fail and log that.
             await ended.end_work()
             ended.own_logs.end()
             ended.heads.close()
@@ -83,7 +82,7 @@ class Store:
             self._renew(state)
             self._clock.reset()
             self._epoch = later_epoch(self._epoch)
-            runtime, token = await begun_again(ended, template, epoch=self._epoch)
+            runtime, token = await empty_store.begin_again(ended, epoch=self._epoch)
             state.runtime, state.service = runtime, runtime.service
             state.kept.start(runtime.service.kit.shown_versions)
             runtime.start_background_work()

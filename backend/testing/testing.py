@@ -21,9 +21,8 @@ from backend.schemas.testing import (
 from backend.services.database_service import validated
 from backend.testing.calls import Door, body_of, call
 from backend.testing.clock import MovableClock
-from backend.testing.faults import Faults, FaultyAnswers, FaultyWriteLock, RequestQueue
+from backend.testing.faults import Faults, FaultyAnswers
 from backend.testing.store import Renew, Store
-from database.connection_manager import DatabaseManager
 
 RESET, CLOCK, FAULTS = "/testing/reset", "/testing/clock", "/testing/faults"
 
@@ -34,9 +33,8 @@ class ForTests:
     def __init__(self, renew: Renew) -> None:
         """`renew` replaces what an application knows of its clients."""
         self.clock = MovableClock()
-        self._faults = Faults()
-        self.write_lock = FaultyWriteLock(self._faults)
-        self._store = Store(renew, self.clock, self._faults)
+        self.faults = Faults()
+        self._store = Store(renew, self.clock, self.faults)
         self._door = Door()
         self._may_empty = False
 
@@ -48,7 +46,7 @@ class ForTests:
             (FAULTS, self._set_faults, True),
         ):
             app.router.routes.append(call(path, self._door, answer, has_body=has_body))
-        app.add_middleware(FaultyAnswers, faults=self._faults)
+        app.add_middleware(FaultyAnswers, faults=self.faults)
         return ("POST", RESET), ("POST", CLOCK), ("POST", FAULTS)
 
     def look(self, settings: Configuration) -> None:
@@ -57,17 +55,13 @@ class ForTests:
         directory = DataDirectory(settings.data_dir)
         self._may_empty = not directory.database.exists() or directory.testing_token.exists()
 
-    def begin(self, settings: Configuration, manager: DatabaseManager) -> None:
+    def begin(self, settings: Configuration) -> None:
         """To be called when the installation has started: make the token. Raises
         `StartRefused`."""
-        config = manager.config
-        manager.async_pool.writer.queue = RequestQueue(
-            self._faults, limit=config.queue_limit, timeout=config.queue_timeout
-        )
         self._store.begin(may_empty=self._may_empty)
         token = f"srt_{secrets.token_urlsafe(32)}"
         path = DataDirectory(settings.data_dir).testing_token
-        # Whoever starts the server may have an earlier one.
+        # An earlier server may have left one.
         path.unlink(missing_ok=True)
         make_private(path, token + "\n")
         self._door.token = token
@@ -95,13 +89,13 @@ class ForTests:
             else:
                 self.clock.reset()
             runtime.service.claims.presence.note_clock_set()
-        if not self._faults.state.disk_full:
+        if not self.faults.state.disk_full:
             # In a context of its own, because no fault of a request concerns it.
             await asyncio.create_task(_catch_up(runtime), context=Context())
         return self.clock.state
 
     async def _set_faults(self, request: Request) -> FaultsState:
-        return self._faults.change(validated(FaultsChange, await body_of(request)))
+        return self.faults.change(validated(FaultsChange, await body_of(request)))
 
 
 async def _catch_up(runtime: Runtime) -> None:

@@ -12,7 +12,7 @@ class Template:
     """A copy of a database as it is when this is made. Any thread may use it, one at a time."""
 
     def __init__(self, path: Path) -> None:
-        """Copy the database at `path`, which nobody writes. Raises `DatabaseError`."""
+        """Copy the database at `path`, which has no writer. Raises `DatabaseError`."""
         self._copy = sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None)
         try:
             with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as source:
