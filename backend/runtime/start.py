@@ -76,6 +76,9 @@ HEADS_SECONDS = 1.0
 """How often the end of the audit is compared, and written to `audit.heads` if it has changed."""
 SPARE_SECONDS = 60.0
 """How often the server checks whether `audit.heads` has too many lines."""
+FIRST_PAUSE_SECONDS = 0.25
+"""When the background work of an installation begins that has just been emptied. Suites empty it
+for each test, and most tests end before."""
 LEASE_CHECK_SECONDS = 1.0
 """How often the server looks for expired leases; a claim looks too."""
 
@@ -154,11 +157,14 @@ class Runtime:
             await manager.close()
             raise
 
-    def start_background_work(self) -> None:
-        """Start the background jobs of a server; commands do not need them."""
+    def start_background_work(self, *, is_new: bool = False) -> None:
+        """Start the background jobs of a server; commands do not need them. In an installation that
+        `is_new` there is nothing to do yet, so they begin a moment later."""
+        if is_new:
+            self.background.first_pause = FIRST_PAUSE_SECONDS
         look_at_files = self.manager.async_pool.look_at_files
         self.background.every(FILES_CHECK_SECONDS, "files of the database", look_at_files)
-        self.service.claims.presence.begin()
+        self.service.claims.presence.begin(is_new=is_new)
         self.background.every(TICK_SECONDS, "presence", self.service.claims.note_presence)
         self.background.every(LEASE_CHECK_SECONDS, "leases", self.service.claims.check_leases)
         self.background.every(HEADS_SECONDS, "audit heads", self.heads.export)

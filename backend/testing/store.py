@@ -85,7 +85,7 @@ class Store:
             runtime, token = await empty_store.begin_again(ended, epoch=self._epoch)
             state.runtime, state.service = runtime, runtime.service
             state.kept.start(runtime.service.kit.shown_versions)
-            runtime.start_background_work()
+            runtime.start_background_work(is_new=True)
             return token
 
 

@@ -23,10 +23,13 @@ class Presence:
         self.absences = 0
         """The absences so far; the time before the start is the first one."""
 
-    def begin(self) -> None:
-        """Start to count. Absences before this are not noticed."""
+    def begin(self, *, is_new: bool = False) -> None:
+        """Start to count. Absences before this are not noticed. For a store that `is_new`, there is
+        none to make up for."""
         self._seen = self._clock()
         self.absences += 1
+        if is_new:
+            self.make_up_for(self.absences)
 
     def note(self) -> None:
         """Note that the service is running now."""
