@@ -18,16 +18,18 @@ class FaultyWriteLock(WriteLock):
     def __init__(self, faults: CommitFaults) -> None:
         super().__init__()
         self._faults = faults
+        self._seen: tuple[sqlite3.Connection | None, int] = None, 0
+        """The connection of the last COMMIT, and its `total_changes` then."""
 
     @contextmanager
     def committing(self, connection: sqlite3.Connection) -> Iterator[None]:
         """Wrap each COMMIT. Raises the error of one that fails, which is rolled back then."""
-        observed = connection if isinstance(connection, ObservedConnection) else None
-        error = self._faults.of_commit(has_changes=observed is None or observed.has_changes)
+        before, self._seen = self._seen, (connection, connection.total_changes)
+        error = self._faults.of_commit(has_changes=before != self._seen)
         if error is not None:
             roll_back(connection)
-            if observed is not None:
-                observed.take_changes()
+            if isinstance(connection, ObservedConnection):
+                connection.take_changes()
             raise error
         with super().committing(connection):
             yield

@@ -110,11 +110,6 @@ class ObservedConnection(sqlite3.Connection):
         """How often changes may have been made that `total_changes` does not count: to the schema,
         to settings of the file, and to the last id of a table by an INSERT that adds no row."""
 
-    @property
-    def has_changes(self) -> bool:
-        """Whether there were changes since the last call of `take_changes`."""
-        return bool(self._changes)
-
     def take_changes(self) -> set[Change]:
         """The changes since the last call."""
         taken, self._changes = self._changes, set()
