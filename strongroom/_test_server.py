@@ -18,6 +18,8 @@ START_SECONDS = 60.0
 """How long a start may take, on a machine that is busy with tests."""
 END_SECONDS = 15.0
 CALL_SECONDS = 60.0
+LOG_SECONDS = 1.0
+"""How long the lines of a request may take to be in the log."""
 _MOST_SHOWN = 20_000
 """The bytes of the log that a message shows."""
 _PREFIX = "STRONGROOM_"
@@ -69,7 +71,12 @@ class StrongroomServer:
         return token
 
     def call(
-        self, path: str, body: Mapping[str, Any] | None = None, *, token: str | None = None
+        self,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        *,
+        token: str | None = None,
+        request_id: str | None = None,
     ) -> Any:
         """What the server answers to a `POST` of a JSON body: of a call for tests, or of another
         with `token`. Raises `StrongroomServerError` for anything but a success."""
@@ -78,6 +85,8 @@ class StrongroomServer:
         headers = {"Authorization": f"Bearer {self._token if token is None else token}"}
         if body is not None:
             headers["Content-Type"] = "application/json"
+        if request_id is not None:
+            headers["X-Request-ID"] = request_id
         self.require_running()
         connection = HTTPConnection(self._host, self._port, timeout=CALL_SECONDS)
         try:
@@ -107,8 +116,20 @@ class StrongroomServer:
                 f"lines of its log\n{self.log()}"
             )
 
+    def whole_log(self, start: int = 0) -> str:
+        """The end of the log from this byte on, with what the server has not written yet."""
+        mark = f"log-{time.monotonic_ns()}"
+        with contextlib.suppress(StrongroomServerError):
+            # A line of its own comes behind all others.
+            self.call("/testing/faults", {}, request_id=mark)
+            until = time.monotonic() + LOG_SECONDS
+            while mark not in self.log(start) and time.monotonic() < until:
+                time.sleep(0.01)
+        lines = self.log(start).splitlines(keepends=True)
+        return "".join(line for line in lines if mark not in line)
+
     def log(self, start: int = 0) -> str:
-        """The end of the log from this byte on."""
+        """The end of the log from this byte on, as far as it is written."""
         with self.log_path.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(start, size - _MOST_SHOWN))

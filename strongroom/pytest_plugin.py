@@ -117,6 +117,6 @@ def pytest_runtest_makereport(
     report = yield
     server = item.config.stash.get(_RUNNING, None)
     if report.failed and server is not None and _SERVER in getattr(item, "fixturenames", ()):
-        log = server.log(item.stash.get(_LOG_START, 0))
+        log = server.whole_log(item.stash.get(_LOG_START, 0))
         report.sections.append((f"Log of {_SERVER} ({report.when})", log))
     return report

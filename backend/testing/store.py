@@ -8,6 +8,7 @@ from backend.errors import Refused, Unauthenticated
 from backend.http.state import AppState
 from backend.runtime.emptying import EmptyStore, later_epoch
 from backend.services.access.tokens import Tokens
+from backend.services.base import Kit
 from backend.services.database_service import DatabaseService
 from backend.services.principal import Principal
 from backend.testing.clock import MovableClock
@@ -76,7 +77,7 @@ class Store:
             ended.own_logs.end()
             ended.heads.close()
             state.kept.stop()
-            _end(ended.service)
+            _end(ended.service, auth_required=state.auth_required)
             state.streams.stop()
             state.waits.stop()
             self._renew(state)
@@ -89,9 +90,9 @@ class Store:
             return token
 
 
-def _end(service: DatabaseService) -> None:
+def _end(service: DatabaseService, *, auth_required: bool) -> None:
     """Let nothing that still uses the service change or read anything."""
-    service.tokens = ended = _EndedTokens(service.kit)
+    service.tokens = ended = _EndedTokens(service.kit, auth_required=auth_required)
     service.kit.gate = ended
 
 
@@ -99,13 +100,17 @@ class _EndedTokens(Tokens):
     """The tokens of a store that was emptied: all have ended, although the next store has tokens
     with the same ids."""
 
+    def __init__(self, kit: Kit, *, auth_required: bool) -> None:
+        super().__init__(kit)
+        self._auth_required = auth_required
+
     def may_have_ended(self, principal: Principal) -> bool:  # noqa: ARG002 - as all others
         """Always True."""
         return True
 
-    async def require_valid(self, principal: Principal) -> None:
-        """Raises `Unauthenticated`, and `DatabaseBusy` for work without a token."""
-        if principal.token_id is not None:
+    async def require_valid(self, principal: Principal) -> None:  # noqa: ARG002 - as all others
+        """Raises `Unauthenticated`, or `DatabaseBusy` where no request needs a token."""
+        if self._auth_required:
             raise Unauthenticated
         raise DatabaseBusy(_EMPTIED)
 

@@ -182,3 +182,18 @@ def test_they_take_no_slot_and_have_no_limit(for_tests: ForTests) -> None:
         assert for_tests.change("faults")["slow_ms"] == 0
     finally:
         state.queues.update(before)
+
+
+async def test_a_store_without_tokens_is_emptied_too(
+    make_settings: MakeSettings, tmp_path: Path
+) -> None:
+    settings = make_settings(tmp_path / "data", auth="off")
+    app = create_app(settings)
+    async with app.router.lifespan_context(app), client_of(app, base_url="http://localhost") as c:
+        body = {"name": "p", "github_owner": "o", "github_repo": "r"}
+        for _ in range(2):
+            token = (settings.data_dir / "testing.token").read_text(encoding="ascii").strip()
+            answer = await c.post("/testing/reset", headers=bearer(token))
+            assert answer.status_code == 200, answer.text
+            assert (await c.get("/api/projects")).json()["projects"] == []
+            assert (await c.post("/api/projects", json=body)).json()["id"] == 1
