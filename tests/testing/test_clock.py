@@ -33,8 +33,8 @@ def test_a_lease_runs_out(for_tests: ForTests, admin: httpx.Client) -> None:
     body = {"run_type": "plan", "target_text": "t"}
     assert admin.post("/api/projects/1/agent-runs", json=body).status_code == 201
     for status in ("pending", "failed"):
-        body = {"worker": "w", "lease_seconds": 600}
-        claimed = admin.post("/api/agent-runs/claim", json=body).json()
+        claim = {"worker": "w", "lease_seconds": 600}
+        claimed = admin.post("/api/agent-runs/claim", json=claim).json()
         for_tests.change("clock", move_seconds=599)
         lease = {"lease_token": claimed["lease_token"]}
         beat = admin.post(f"/api/agent-runs/{claimed['id']}/heartbeat", json=lease)

@@ -17,10 +17,9 @@ def test_the_flag_starts_a_server_for_tests(tmp_path: Path) -> None:
         with serving.client() as client:
             assert project(client).status_code == 201
             # The first request on a connection may arrive in pieces, the second as a whole.
-            for _ in range(2):
-                answer = client.post("/testing/reset", headers=bearer(token))
-                assert answer.status_code == 200, answer.text
-            admin = bearer(answer.json()["token"])
+            resets = [client.post("/testing/reset", headers=bearer(token)) for _ in range(2)]
+            assert [answer.status_code for answer in resets] == [200, 200]
+            admin = bearer(resets[1].json()["token"])
             assert project(client, headers=admin).json()["id"] == 1
             faults = {"lose_next_answers": 1}
             client.post("/testing/faults", headers=bearer(token), json=faults)
