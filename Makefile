@@ -6,7 +6,7 @@ ARGS    ?=
 WORKERS ?= $(shell expr `getconf _NPROCESSORS_ONLN` + 1)
 
 VENV := .venv
-USE_CASES := $(addprefix tests/,access audit guard http keys logs repositories results retention runs services webhooks)
+USE_CASES := $(addprefix tests/,access audit guard http keys logs repositories results retention runs secret_files services webhooks)
 BIN  := $(VENV)/bin
 PIP  := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-input --no-deps
 # The lock has every package: if pip 23 resolves, it stops at any release newer than the locked one.

@@ -304,6 +304,14 @@ SecretText = Annotated[
         },
     ),
 ]
+
+
+def _is_redacted(value: object) -> object:
+    # Stored only where a value is exempt, so that digests of rows from before still fit.
+    return True if value is None else value
+
+
+Redacted = Annotated[bool, BeforeValidator(_is_redacted)]
 JsonObject = Annotated[dict[str, Any], BeforeValidator(_from_json)]
 StringList = Annotated[list[str], BeforeValidator(_from_json)]
 
@@ -372,6 +380,12 @@ class PipelineStateName(StrEnum):
     COMPLETED = "completed"
     FAILED = "failed"
     CANCELLED = "cancelled"
+
+
+class MessageRole(StrEnum):
+    USER = "user"
+    AGENT = "agent"
+    SYSTEM = "system"
 
 
 class WebhookType(StrEnum):
@@ -548,6 +562,7 @@ class ProjectSecret(VersionedDBModel):
     project_key_id: int = Field(exclude=True)
     key_name: str
     ciphertext: str = Field(repr=False, exclude=True)
+    redact: Redacted
 
 
 class AgentRun(VersionedDBModel):
@@ -582,6 +597,14 @@ class PipelineState(BaseDBModel):
     state: PipelineStateName
     previous_state: PipelineStateName | None
     metadata: JsonObject
+
+
+class Message(BaseDBModel):
+    """What a person, the agent or a program around it says in a run."""
+
+    agent_run_id: int
+    role: MessageRole
+    content: str
 
 
 class Webhook(VersionedDBModel):

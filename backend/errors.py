@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 ERROR_TABLE: dict[str, tuple[int, str]] = {
     "malformed_json": (400, "The body is not valid JSON"),
@@ -34,7 +34,7 @@ ERROR_TABLE: dict[str, tuple[int, str]] = {
     "idempotency_in_progress": (409, "A request with this Idempotency-Key is still running"),
     "body_too_large": (413, "The body is too large"),
     "uri_too_long": (414, "The URL is too long"),
-    "unsupported_media_type": (415, "The body has a media type that this call does not take"),
+    "unsupported_media_type": (415, "This call does not take the body's media type or encoding"),
     "validation_failed": (422, "The request has invalid values"),
     "idempotency_key_reused": (422, "Another request was sent with this Idempotency-Key"),
     "rate_limited": (429, "Too many requests"),
@@ -136,9 +136,9 @@ class NotFound(StrongroomError):
 
     code = "not_found"
 
-    def __init__(self, detail: str, places: Places = ()) -> None:
+    def __init__(self, detail: str, places: Places = (), **extra: Any) -> None:
         details = [{"loc": place, "type": self.code, "msg": detail} for place in places]
-        super().__init__(detail)
+        super().__init__(detail, **extra)
         if details:
             self.extra["errors"] = field_errors(details)
 
@@ -153,8 +153,8 @@ class ProjectNotFound(NotFound):
 class SecretNotFound(NotFound):
     code = "secret_not_found"
 
-    def __init__(self) -> None:
-        super().__init__("the project has no secret with this key")
+    def __init__(self, places: Places = (), **extra: Any) -> None:
+        super().__init__("the project has no secret with this key", places, **extra)
 
 
 class VersionNotFound(NotFound):
@@ -254,10 +254,11 @@ class SecretExists(StrongroomError):
 class SecretUnreadable(StrongroomError):
     code = "secret_unreadable"
 
-    def __init__(self) -> None:
+    def __init__(self, **extra: Any) -> None:
         super().__init__(
             "the stored value can't be decrypted with the configured master keys, or was changed "
-            "outside the service: restore the key or the database, or set the value again"
+            "outside the service: restore the key or the database, or set the value again",
+            **extra,
         )
 
 
@@ -353,18 +354,23 @@ class ValidationFailed(StrongroomError):
 
     code = "validation_failed"
 
-    def __init__(self, details: Sequence[Mapping[str, Any]]) -> None:
-        super().__init__("see errors", errors=field_errors(details))
+    def __init__(self, details: Sequence[Mapping[str, Any]], **extra: Any) -> None:
+        super().__init__("see errors", errors=field_errors(details), **extra)
 
 
 class InvalidField(ValidationFailed):
     """One value breaks a rule that depends on other data."""
 
-    def __init__(self, location: Sequence[str | int], kind: str, message: str) -> None:
-        super().__init__([{"loc": location, "type": kind, "msg": message}])
+    def __init__(
+        self, location: Sequence[str | int], kind: str, message: str, **extra: Any
+    ) -> None:
+        super().__init__([{"loc": location, "type": kind, "msg": message}], **extra)
 
 
 MAX_FIELD_ERRORS = 100
+_OBJECT = "must be a JSON object"
+_PLAINER: Final = {"model_type": _OBJECT, "model_attributes_type": _OBJECT, "dict_type": _OBJECT}
+"""Messages instead of those that speak of Python's types."""
 _FIELD_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
 
 
@@ -374,7 +380,7 @@ def field_errors(details: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
         {
             "pointer": pointer(detail["loc"], unknown=detail["type"] == "extra_forbidden"),
             "code": str(detail["type"]),
-            "message": str(detail["msg"]),
+            "message": _PLAINER.get(detail["type"], str(detail["msg"])),
         }
         for detail in details[:MAX_FIELD_ERRORS]
     ]

@@ -19,6 +19,8 @@ from bench.workloads import PROJECTS
 
 KEPT = ("read", "list", "full")
 UNKEPT = ("read", "list")
+WITH_RUNS = "list-runs"
+"""A list of projects with what their runs are like."""
 MANY = 125_000
 """Projects, so that neither all of them nor all pages of 50 fit among the kept answers. They are
 asked for in a circle: whatever is dropped first, each answer was dropped before it is asked for
@@ -30,7 +32,16 @@ KEPT_FIGURES = (
     *(f"kept.{name}.more" for name in KEPT),
 )
 UNKEPT_FIGURES = loads.names(
-    [f"unkept.{peer}{name}" for peer in ("", "ceiling-") for name in UNKEPT]
+    [
+        *(f"unkept.{peer}{name}" for peer in ("", "ceiling-") for name in UNKEPT),
+        f"unkept.{WITH_RUNS}",
+    ]
+)
+_QUEUES = "INSERT INTO run_queues (project_id, last_run_number) SELECT id, 2 FROM projects"
+_RUNS = (
+    "INSERT INTO agent_runs (project_id, run_number, target_text, status, created_at, updated_at,"
+    " started_at, completed_at) SELECT id, {number}, 'Fix the build', '{status}', created_at,"
+    " updated_at, created_at, {completed_at} FROM projects"
 )
 
 
@@ -54,8 +65,8 @@ def measure_kept(options: Options, folder: Path, results: Results) -> None:
 
 
 def measure_unkept(options: Options, folder: Path, results: Results) -> None:
-    """Measure more different reads and pages than are kept, and the same requests at the ceiling,
-    in turns. Raises `BenchError`."""
+    """Measure more different reads and pages than are kept, the same requests at the ceiling, and
+    the pages with runs, in turns. Raises `BenchError`."""
     strongroom, ceiling = BY_NAME["strongroom"], BY_NAME["ceiling"]
     data_dir = folder / "data"
     with strongroom.running(data_dir):
@@ -63,7 +74,18 @@ def measure_unkept(options: Options, folder: Path, results: Results) -> None:
     projects = max(PAGE * 4, round(MANY * options.scale))
     connection = sqlite3.connect(data_dir / "strongroom.db", isolation_level=None)
     try:
+        connection.execute("BEGIN IMMEDIATE")
         insert_projects(connection, projects)
+        # Each of them works on a run, which is what a list has to look for.
+        connection.execute(_QUEUES)
+        for number, status, completed_at in (
+            (1, "completed", "created_at"),
+            (2, "running", "NULL"),
+        ):
+            connection.execute(
+                _RUNS.format(number=number, status=status, completed_at=completed_at)
+            )
+        connection.execute("COMMIT")
     finally:
         connection.close()
     with ExitStack() as stack:
@@ -75,11 +97,14 @@ def measure_unkept(options: Options, folder: Path, results: Results) -> None:
             ),
             "list": _write(folder / "list.lines", _pages(ours, token)),
         }
+        with_runs = _write(folder / "runs.lines", _pages(ours, token, "&include=runs"))
         for _ in range(options.few_rounds):
             for name, file in lines.items():
                 requests = wrk.Requests("lines", token, lines=file)
                 for peer, server in (("ceiling-", its), ("", ours)):
                     _load(f"unkept.{peer}{name}", server, requests, options, results)
+            requests = wrk.Requests("lines", token, lines=with_runs)
+            _load(f"unkept.{WITH_RUNS}", ours, requests, options, results)
 
 
 def _load(
@@ -90,9 +115,9 @@ def _load(
     return measured.cpu_us or 0.0
 
 
-def _pages(server: Server, token: str) -> Iterator[str]:
+def _pages(server: Server, token: str, more: str = "") -> Iterator[str]:
     """The paths of all pages of projects, as a client finds them."""
-    path = f"/api/projects?limit={PAGE}"
+    path = f"/api/projects?limit={PAGE}{more}"
     with Client(server.port, token) as client:
         cursor = client.require("GET", path)["next_cursor"]
         yield path

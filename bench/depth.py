@@ -16,7 +16,10 @@ FEW = 1_000
 DEEP_PAGE = 1_000
 PAGE = 50
 FIELDS = ("per_second", "p50", "p95", "p99")
-PAGES = ("million.page1", "million.page1000", "thousand.page1")
+PAGES = (
+    *("million.page1", "million.page1000", "thousand.page1"),
+    *("million.projects", "thousand.projects"),
+)
 FIGURES = tuple(f"depth.{page}.{field}" for page in PAGES for field in FIELDS)
 OWNERS = 100
 """The number of projects that the runs are distributed over."""
@@ -41,8 +44,10 @@ _RUNS = (
 )
 _QUEUES = (
     "INSERT INTO run_queues (project_id, last_run_number)"
-    " SELECT project_id, max(run_number) FROM agent_runs GROUP BY project_id"
+    " SELECT id, :runs / :projects + (id <= :runs % :projects) FROM projects"
 )
+_SPELLINGS = 12
+"""Letters of a path that are spelt in two ways, so that there are more paths than kept answers."""
 
 
 def insert_projects(connection: sqlite3.Connection, projects: int) -> None:
@@ -58,8 +63,10 @@ def fill(database: Path, runs: int) -> None:
         connection.execute("PRAGMA cache_size = -262144")
         connection.execute("BEGIN IMMEDIATE")
         insert_projects(connection, projects)
-        connection.execute(_RUNS, {"projects": projects, "runs": runs})
-        connection.execute(_QUEUES)
+        numbers = {"projects": projects, "runs": runs}
+        # First, because they count the runs.
+        connection.execute(_QUEUES, numbers)
+        connection.execute(_RUNS, numbers)
         connection.execute("COMMIT")
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     finally:
@@ -67,7 +74,8 @@ def fill(database: Path, runs: int) -> None:
 
 
 def measure(options: Options, folder: Path, results: Results) -> None:
-    """Measure page 1 and page 1,000 of a million runs, and page 1 of a thousand runs, in turns.
+    """Measure page 1 and page 1,000 of a million runs, page 1 of a thousand runs, and a page of
+    their projects with what their runs are like, in turns.
 
     A quick run has fewer runs, and its last full page is the deep one. Raises `BenchError`.
     """
@@ -91,22 +99,30 @@ def measure(options: Options, folder: Path, results: Results) -> None:
         strongroom.running(data["million"]) as million,
         strongroom.running(data["thousand"]) as thousand,
     ):
-        pages = _Pages(options, results, tokens)
+        pages = _Pages(options, results, tokens, folder / "paths.lines")
         cursor = _cursor(million, tokens["million"], deep)
         for _ in range(options.rounds):
             pages.load("million", "page1", million, _PATH)
             pages.load("million", "page1000", million, f"{_PATH}&cursor={cursor}")
             pages.load("thousand", "page1", thousand, _PATH)
+            for size, server in (("million", million), ("thousand", thousand)):
+                pages.load(size, "projects", server, *_project_pages())
 
 
 class _Pages:
     """Loads of one page each."""
 
-    def __init__(self, options: Options, results: Results, tokens: dict[str, str]) -> None:
+    def __init__(
+        self, options: Options, results: Results, tokens: dict[str, str], lines: Path
+    ) -> None:
         self._options, self._results, self._tokens = options, results, tokens
+        self._lines = lines
 
-    def load(self, size: str, page: str, server: Server, path: str) -> None:
-        requests = wrk.Requests("path", self._tokens[size], path=path)
+    def load(self, size: str, page: str, server: Server, *paths: str) -> None:
+        requests = wrk.Requests("path", self._tokens[size], path=paths[0])
+        if len(paths) > 1:
+            self._lines.write_text("".join(f"GET\t{path}\t\n" for path in paths), "utf-8")
+            requests = wrk.Requests("lines", self._tokens[size], lines=self._lines)
         seconds = self._options.seconds
         wrk.load(server.port, requests, connections=CONNECTIONS, seconds=self._options.warm_up)
         load = wrk.load(server.port, requests, connections=CONNECTIONS, seconds=seconds)
@@ -115,6 +131,23 @@ class _Pages:
             self._results.figures.setdefault(f"{name}.{field}", []).append(getattr(load, field))
         if load.errors or not load.requests:
             self._results.failures.append(f"{name}: {load.errors or 'no answer'}")
+
+
+def _project_pages() -> list[str]:
+    """The paths of one page of projects with their runs, in so many spellings that none of the
+    answers is a kept one."""
+    return [
+        f"/api/projects?{spelt('include', number)}=runs&{spelt('limit', number >> 7)}={PAGE}"
+        for number in range(1 << _SPELLINGS)
+    ]
+
+
+def spelt(name: str, number: int) -> str:
+    """The name in one of its percent-encoded forms."""
+    return "".join(
+        f"%{ord(letter):02x}" if number >> place & 1 else letter
+        for place, letter in enumerate(name)
+    )
 
 
 def _cursor(server: Server, token: str, page: int) -> str:

@@ -2,6 +2,7 @@
 
 from bench.contestants import CONTESTANTS
 from bench.goals import NEIGHBOUR, SHARES, USE_CASES
+from bench.redacting import KINDS as LOGS
 from bench.results import Results
 from bench.tables import Row, number
 from bench.workloads import BY_NAME as WORKLOADS
@@ -26,6 +27,18 @@ LOOK_UPS = {
     "nothing": "of a project, alone",
     "searches": "beside six searches for two letters",
     "pages": "beside six pages of 500",
+}
+
+FORMS = {
+    "json": "logs as JSON",
+    "ndjson": "logs as NDJSON",
+    "gzip": "logs as NDJSON, compressed",
+    "junit": "test results as JUnit XML",
+}
+SECRETS = {
+    "without": "in a project without secrets",
+    "with": "in one with 50",
+    "more": "more with 50, in a pair",
 }
 
 CONDITIONS = {
@@ -161,6 +174,36 @@ TITLES = {
     "growth.retention.read.p99": "a look-up of a run meanwhile, P99 ms",
     "bulk.logs.rows_per_second": "logs, a thousand in each request, rows a second",
     "bulk.test_results.rows_per_second": "test results, a thousand in each request, rows a second",
+    **{
+        f"logs.{form}.{field}": f"{what}, a thousand in each request, {title}"
+        for form, what in FORMS.items()
+        for field, title in (
+            ("rows_per_second", "rows a second"),
+            ("cpu_us", "µs of the processor for each row"),
+        )
+    },
+    **{
+        f"redaction.{kind}.{how}": f"logs {what}, stored {by}, µs of the processor for each"
+        for kind, what in LOGS.items()
+        for how, by in SECRETS.items()
+    },
+    **{
+        f"redaction.patterns.{kind}": f"logs {what}, redaction alone, µs for each"
+        for kind, what in LOGS.items()
+    },
+    "redaction.patterns.build": "the patterns of 50 secrets, made once, µs",
+    **{
+        f"redaction.http.{how}.{field}": f"create a log {SECRETS[how]}, {USE_TITLES[field]}"
+        for how in ("without", "with")
+        for field in ("per_second", "cpu_us", "p99")
+    },
+    "redaction.http.more": "create a log, more with 50 secrets, in a pair, µs of the processor",
+    "redaction.scan.per_second": "a scan for 50 secrets, logs a second",
+    **{
+        f"redaction.scan.health.{when}.{field}": f"/health {what}, {LOAD_TITLES[field]}"
+        for when, what in (("without", "before a scan"), ("with", "beside a scan"))
+        for field in ("p50", "p99")
+    },
     **{
         f"slow_query.{contestant.name}.ms": f"the slow query beside {contestant.title}, ms"
         for contestant in CONTESTANTS

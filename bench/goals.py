@@ -132,6 +132,13 @@ def _answers() -> tuple[Goal, ...]:
             )
             for w, bound in (("read", 1.0), ("list", 0.9))
         ),
+        _at_most(
+            "list with runs that is not kept: processor against the list without",
+            "unkept.list-runs.cpu_us",
+            2.0,
+            "x",
+            over="unkept.list.cpu_us",
+        ),
         *(
             _at_most(
                 f"304 for a kept {_short(w)}: processor against the answer itself",
@@ -190,6 +197,72 @@ def _other_use_cases() -> tuple[Goal, ...]:
     )
 
 
+def _many_rows() -> tuple[Goal, ...]:
+    return (
+        *(
+            Goal(
+                f"{title}, a thousand in each request",
+                f"logs.{kind}.rows_per_second",
+                Relation.AT_LEAST,
+                bound,
+                unit="rows/s",
+            )
+            for kind, title, bound in (
+                ("ndjson", "logs as NDJSON", 40_000.0),
+                ("gzip", "logs as NDJSON, compressed", 40_000.0),
+                ("junit", "test results as JUnit XML", 20_000.0),
+            )
+        ),
+        _at_most(
+            "a log in a project with 50 secrets: processor over one without",
+            "redaction.plain.more",
+            5.0,
+            "µs",
+        ),
+        _at_most(
+            "/health beside a scan for 50 secrets: P99",
+            "redaction.scan.health.with.p99",
+            50.0,
+            "ms",
+        ),
+    )
+
+
+def _streams() -> tuple[Goal, ...]:
+    """Streams of events, and requests that wait for changes."""
+    return (
+        *(
+            _at_most(
+                f"streams: from a change to its event, 100 streams, 500 changes a second: {field}",
+                f"streams.some.{field.lower()}",
+                bound,
+                "ms",
+            )
+            for field, bound in (("P50", 20.0), ("P99", 100.0))
+        ),
+        _at_most("streams: /health beside 2,000: P99", "streams.health.p99", 50.0, "ms"),
+        _at_most("streams: memory of one of 2,000", "streams.kib_each", 40.0, "KiB"),
+        *(
+            _at_most(
+                f"{title}: P99 from the change to the answer",
+                f"streams.waits.{name}.p99",
+                50.0,
+                "ms",
+            )
+            for name, title in (
+                ("read", "a GET that waits for a change"),
+                ("claim", "a claim that waits for a run"),
+            )
+        ),
+        _at_most(
+            "1,000 requests that wait while nothing happens",
+            "streams.waits.idle.with",
+            2.0,
+            "% of a processor",
+        ),
+    )
+
+
 def _inside() -> tuple[Goal, ...]:
     return (
         _at_least(
@@ -217,6 +290,13 @@ def _inside() -> tuple[Goal, ...]:
             1.3,
             "x",
             over="depth.million.page1.per_second",
+        ),
+        _at_most(
+            "projects with 10,000 runs each: cost of a list with runs against 10 each",
+            "depth.thousand.projects.per_second",
+            1.3,
+            "x",
+            over="depth.million.projects.per_second",
         ),
         _at_most(
             "resident size after 200,000 requests: against 20,000",
@@ -308,8 +388,10 @@ GOALS = (
     *_answers(),
     *_keys(),
     *_other_use_cases(),
+    *_many_rows(),
     *_inside(),
     *_search(),
+    *_streams(),
     *_growth(),
 )
 

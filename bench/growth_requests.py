@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from bench.client import Client
+from bench.depth import spelt
 from bench.growth_fill import WORKERS, run_projects
 from bench.growth_kinds import DEEP_PAGE
 from bench.search import words
@@ -53,8 +54,8 @@ def requests_of(one: Installation, port: int, token: str) -> dict[str, Make]:
             text = path()
             mark = "&" if "?" in text else "?"
             resource = text.split("/")[2].split("?")[0]
-            text = text.replace(resource, _spelt(resource, number // 32), 1)
-            return "GET", f"{text}{mark}{_spelt('limit', number)}=50", None
+            text = text.replace(resource, spelt(resource, number // 32), 1)
+            return "GET", f"{text}{mark}{spelt('limit', number)}=50", None
 
         return make
 
@@ -142,17 +143,9 @@ def _deep(client: Client, path: str, name: str, rows: int) -> str:
     return cursor
 
 
-def _spelt(name: str, number: int) -> str:
-    """The name in one of its percent-encoded forms."""
-    return "".join(
-        f"%{ord(letter):02x}" if number >> place & 1 else letter
-        for place, letter in enumerate(name)
-    )
-
-
 def _digits(id: int, number: int) -> str:
     """The id, some of whose digits are percent-encoded."""
-    return _spelt(str(id), number)
+    return spelt(str(id), number)
 
 
 def _cased(name: str, number: int) -> str:

@@ -41,6 +41,7 @@ FORMS = {
     "gzip": {"Content-Type": "application/x-ndjson", "Content-Encoding": "gzip"},
 }
 """The forms of a batch, with the headers that declare them."""
+_HEADERS = {**FORMS, "junit": {"Content-Type": "application/xml"}}
 
 _COMPONENTS = ("planner", "executor", "github", "tester", "deployer", "scheduler", "api")
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
@@ -124,10 +125,10 @@ def send_all(
     connections: int,
     form: str = "json",
 ) -> float:
-    """The seconds that it takes to send all requests, each a path and a body in one of the `FORMS`,
-    over this many connections. Raises `BenchError` unless all are answered 201."""
+    """The seconds that it takes to send all requests, each a path and a body in one of the `FORMS`
+    or of JUnit XML, over this many connections. Raises `BenchError` unless all are answered 201."""
     waiting = list(requests)
-    headers = {"Authorization": f"Bearer {token}", **FORMS[form]}
+    headers = {"Authorization": f"Bearer {token}", **_HEADERS[form]}
     failures: list[int] = []
 
     def send() -> None:

@@ -11,7 +11,19 @@ from bench.workloads import WORKLOADS, Workload
 
 SECTIONS = (
     *("tail", "extremes", "neighbour", "kept", "unkept", "conditional", "uses", "bulk"),
-    *("engine", "guard", "depth", "search", "streams", "growth", "memory", "import", "parts"),
+    *(
+        "logs",
+        "redaction",
+        "engine",
+        "guard",
+        "depth",
+        "search",
+        "streams",
+        "growth",
+        "memory",
+        "import",
+        "parts",
+    ),
 )
 """The measurements besides the workloads: see `bench.sections`."""
 

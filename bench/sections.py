@@ -17,8 +17,10 @@ from bench import (
     latency,
     memory,
     neighbour,
+    redaction,
     search,
     streams,
+    uploads,
     uses,
 )
 from bench.contestants import ROOT
@@ -69,6 +71,13 @@ def _guard(options: Options, folder: Path, results: Results) -> None:
         _add(_child("bench.guard", folder, "--rounds", str(rounds)), results)
 
 
+def _redaction(options: Options, folder: Path, results: Results) -> None:
+    rounds = 5 if options.quick else 30
+    for _ in range(options.few_rounds):
+        _add(_child("bench.redacting", folder, "--rounds", str(rounds)), results)
+    redaction.measure(options, folder, results)
+
+
 def _add(found: dict[str, Any], results: Results) -> None:
     for name, value in found.items():
         results.figures.setdefault(name, []).append(float(value))
@@ -101,6 +110,8 @@ SECTIONS = {
     "conditional": Section(conditional.measure, conditional.FIGURES),
     "uses": Section(uses.measure, uses.FIGURES),
     "bulk": Section(bulk.measure, bulk.FIGURES),
+    "logs": Section(uploads.measure, uploads.FIGURES),
+    "redaction": Section(_redaction, redaction.FIGURES),
     "engine": Section(
         _engine,
         (

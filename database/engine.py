@@ -3,6 +3,7 @@
 import codecs
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextvars import Context, ContextVar
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final, Literal, NamedTuple, Protocol, Self, TypeAlias
 
@@ -11,6 +12,21 @@ Value: TypeAlias = str | bytes | int | float | None
 Params: TypeAlias = Sequence[Value]
 JsonKind = Literal["plain", "boolean", "json"]
 """How a column is stored: as in the answer, as 0 or 1, or as JSON text."""
+
+
+@dataclass(frozen=True, slots=True)
+class JsonObject:
+    """Members of an answer that are an object of their own."""
+
+    members: tuple[tuple[str, str, "JsonMember"], ...]
+    """The name, the expression and the kind of each. An object in it has no expression."""
+    unless_null: str | None = None
+    """An expression; if it is NULL, the answer has null instead of the object."""
+
+
+JsonMember: TypeAlias = JsonKind | Literal["double"] | JsonObject
+"""What a member of an answer is made from: a column, which may also be a double, in the shortest
+form that reads back as the same double; or several expressions."""
 
 
 class MalformedText(str):
@@ -202,11 +218,12 @@ class Dialect(Protocol):
         select: str,
         params: Params,
         *,
-        members: Mapping[str, JsonKind],
+        members: Mapping[str, JsonMember],
         keys: Sequence[str],
         large: Sequence[str],
         limit: int,
         most_bytes: int,
+        joins: str = "",
     ) -> tuple[list[bytes], tuple[Value, ...] | None]:
         """The first `limit` rows of `select`, each as a JSON object in UTF-8 with `members`, and
         the `keys` of the last one if there are more rows, else `None`.
@@ -214,6 +231,9 @@ class Dialect(Protocol):
         All objects together have at most `most_bytes`, unless there is only one object. Not much
         more is read. `large` names the columns that may hold many kilobytes. `select` must be
         ordered, and must allow at least `limit` + 1 rows.
+
+        `joins` are left joins that find at most one row for each row of `select`, which they call
+        `page`. Expressions in `members` may use them. The rows keep their order.
         """
         ...
 

@@ -62,23 +62,46 @@ CREATE INDEX agent_runs_type ON agent_runs (run_type, id);
 CREATE INDEX agent_runs_worker ON agent_runs (lease_worker, id) WHERE lease_worker IS NOT NULL;
 
 CREATE TRIGGER agent_runs_count_added AFTER INSERT ON agent_runs
-WHEN NEW.status = 'pending'
 BEGIN
-    UPDATE run_queues SET pending_runs = pending_runs + 1 WHERE project_id = NEW.project_id;
+    UPDATE run_queues SET
+        pending_runs = pending_runs + (NEW.status = 'pending'),
+        running_runs = running_runs + (NEW.status = 'running'),
+        paused_runs = paused_runs + (NEW.status = 'paused'),
+        completed_runs = completed_runs + (NEW.status = 'completed'),
+        failed_runs = failed_runs + (NEW.status = 'failed'),
+        cancelled_runs = cancelled_runs + (NEW.status = 'cancelled'),
+        last_completed_at = coalesce(
+            max(last_completed_at, NEW.completed_at), last_completed_at, NEW.completed_at
+        )
+    WHERE project_id = NEW.project_id;
 END;
 
 CREATE TRIGGER agent_runs_count_changed AFTER UPDATE OF status ON agent_runs
-WHEN (OLD.status = 'pending') <> (NEW.status = 'pending')
+WHEN OLD.status <> NEW.status
 BEGIN
-    UPDATE run_queues
-    SET pending_runs = pending_runs + (NEW.status = 'pending') - (OLD.status = 'pending')
+    UPDATE run_queues SET
+        pending_runs = pending_runs + (NEW.status = 'pending') - (OLD.status = 'pending'),
+        running_runs = running_runs + (NEW.status = 'running') - (OLD.status = 'running'),
+        paused_runs = paused_runs + (NEW.status = 'paused') - (OLD.status = 'paused'),
+        completed_runs = completed_runs + (NEW.status = 'completed') - (OLD.status = 'completed'),
+        failed_runs = failed_runs + (NEW.status = 'failed') - (OLD.status = 'failed'),
+        cancelled_runs = cancelled_runs + (NEW.status = 'cancelled') - (OLD.status = 'cancelled'),
+        last_completed_at = coalesce(
+            max(last_completed_at, NEW.completed_at), last_completed_at, NEW.completed_at
+        )
     WHERE project_id = NEW.project_id;
 END;
 
 CREATE TRIGGER agent_runs_count_removed AFTER DELETE ON agent_runs
-WHEN OLD.status = 'pending'
 BEGIN
-    UPDATE run_queues SET pending_runs = pending_runs - 1 WHERE project_id = OLD.project_id;
+    UPDATE run_queues SET
+        pending_runs = pending_runs - (OLD.status = 'pending'),
+        running_runs = running_runs - (OLD.status = 'running'),
+        paused_runs = paused_runs - (OLD.status = 'paused'),
+        completed_runs = completed_runs - (OLD.status = 'completed'),
+        failed_runs = failed_runs - (OLD.status = 'failed'),
+        cancelled_runs = cancelled_runs - (OLD.status = 'cancelled')
+    WHERE project_id = OLD.project_id;
 END;
 
 CREATE TRIGGER agent_runs_remove_logs AFTER DELETE ON agent_runs
@@ -214,6 +237,18 @@ CREATE TABLE master_keys (
     created_at TEXT NOT NULL CHECK (created_at LIKE '____-__-__T__:__:__.______Z')
 ) STRICT;
 
+CREATE TABLE messages (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    agent_run_id INTEGER NOT NULL REFERENCES agent_runs (id) ON DELETE CASCADE,
+    role TEXT NOT NULL CHECK (role IN ('user', 'agent', 'system')),
+    content TEXT NOT NULL CHECK (length(content) BETWEEN 1 AND 1000000),
+    created_at TEXT NOT NULL CHECK (created_at LIKE '____-__-__T__:__:__.______Z')
+) STRICT;
+
+CREATE INDEX messages_run ON messages (agent_run_id, id);
+
+CREATE INDEX messages_run_role ON messages (agent_run_id, role, id);
+
 CREATE TABLE pipeline_states (
     id INTEGER PRIMARY KEY,
     agent_run_id INTEGER NOT NULL REFERENCES agent_runs (id) ON DELETE CASCADE,
@@ -271,7 +306,7 @@ CREATE TABLE project_secrets (
     ciphertext TEXT NOT NULL CHECK (length(ciphertext) >= 1),
     created_at TEXT NOT NULL CHECK (created_at LIKE '____-__-__T__:__:__.______Z'),
     updated_at TEXT NOT NULL CHECK (updated_at LIKE '____-__-__T__:__:__.______Z'),
-    version INTEGER NOT NULL DEFAULT 1 CHECK (version >= 1), actor TEXT,
+    version INTEGER NOT NULL DEFAULT 1 CHECK (version >= 1), actor TEXT, redact INTEGER CHECK (redact = 0),
     UNIQUE (project_id, key_name)
 ) STRICT;
 
@@ -390,7 +425,7 @@ CREATE TABLE run_queues (
     next_run_id INTEGER CHECK (next_run_id >= 1),
     claim_turn INTEGER NOT NULL DEFAULT 0 CHECK (claim_turn >= 0)
 , pending_runs INTEGER NOT NULL DEFAULT 0
-    CHECK (pending_runs >= 0)) STRICT;
+    CHECK (pending_runs >= 0), running_runs INTEGER NOT NULL DEFAULT 0, paused_runs INTEGER NOT NULL DEFAULT 0, completed_runs INTEGER NOT NULL DEFAULT 0, failed_runs INTEGER NOT NULL DEFAULT 0, cancelled_runs INTEGER NOT NULL DEFAULT 0, last_completed_at TEXT) STRICT;
 
 CREATE INDEX run_queues_turn ON run_queues (claim_turn);
 
@@ -417,7 +452,7 @@ CREATE TABLE secret_versions (
     actor TEXT CHECK (length(actor) BETWEEN 1 AND 255),
     deleted_at TEXT CHECK (deleted_at LIKE '____-__-__T__:__:__.______Z'),
     destroyed_at TEXT CHECK (destroyed_at LIKE '____-__-__T__:__:__.______Z'),
-    mac TEXT NOT NULL,
+    mac TEXT NOT NULL, redact INTEGER CHECK (redact = 0),
     UNIQUE (project_id, key_name, version),
     CHECK ((ciphertext IS NULL) = (project_key_id IS NULL)),
     CHECK ((ciphertext IS NULL) = (destroyed_at IS NOT NULL))

@@ -130,9 +130,9 @@ ROOMS: dict[str, Room] = {
     ),
     "backend.services.projects": Room("projects, settings, secrets, documents", FAMILY),
     "backend.services.runs": Room(
-        "agent runs, claims, pipeline states, test results, snapshots", FAMILY
+        "agent runs, claims, messages, pipeline states, test results, snapshots", FAMILY
     ),
-    "backend.services.logs": Room("logs", (*FAMILY, "database.changes")),
+    "backend.services.logs": Room("logs", FAMILY),
     "backend.services.events": Room("the record of changes, as clients see it", FAMILY),
     "backend.services.access": Room("tokens", FAMILY),
     "backend.services.idempotency": Room("answers that are stored and repeated", FAMILY),

@@ -183,6 +183,7 @@ def test_secrets_do_not_show_in_representations() -> None:
         project_key_id=1,
         key_name="K",
         ciphertext=sentinel,
+        redact=True,
         created_at=NOW,
         updated_at=NOW,
         version=1,
@@ -250,6 +251,7 @@ def test_what_was_read_can_be_sent_back() -> None:
         key="K",
         version=1,
         status=SecretStatus.OK,
+        redact=True,
         created_at=NOW,
         updated_at=NOW,
     )

@@ -39,7 +39,17 @@ MAY_BE_EMPTY = {"screenshot_path", "log_path"}
 URLS = {"webhook_url", "pr_url", "web_url"}
 OTHER_RULES = {
     # Of ASCII, of what git takes, and for repositories: see below.
-    *("key", "secret_keys", "events", "branch_name", "github_owner", "github_repo", "expires_at"),
+    *(
+        "key",
+        "keys",
+        "secret_keys",
+        "unredacted",
+        "events",
+        "branch_name",
+        "github_owner",
+        "github_repo",
+        "expires_at",
+    ),
     "timestamp",
     # They are compared, and shown nowhere.
     *("lease_token", "token"),

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from pydantic import SecretStr
 
+from backend.cli.demo_talk import talk
 from backend.schemas.logs import LogEntry
 from backend.schemas.projects import ProjectCreate, ProjectSettingsCreate
 from backend.schemas.results import TestResultBatch, TestResultCreate
@@ -182,6 +183,8 @@ class DemoWeek:
         failed = random_.random() < 0.15
         await self._pipeline(run.id, number, working=working, failed=failed)
         await self._logs(project.id, run.id, number, failed=failed)
+        if not number % 3:
+            await talk(self._service, self._clock.pass_by, run.id, number, is_answered=not working)
         if working:
             return
         await self._results(run.id, failed=failed)

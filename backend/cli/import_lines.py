@@ -66,7 +66,7 @@ def parse_line(line: Line) -> ProjectDocument:
     if line.text is None:
         raise LineRejected(f"the line is longer than {MAX_LINE_BYTES} bytes")
     try:
-        value = parse_json(line.text.strip(), "it")
+        value = parse_json(line.text.strip(), "it", is_line=True)
     except MalformedJson as error:
         raise LineRejected(error.detail) from None
     if not isinstance(value, dict):

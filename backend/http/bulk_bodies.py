@@ -135,7 +135,7 @@ def parse_lines(body: bytes, lines: Lines) -> tuple[list[Any], Sequence[int]]:
 def _value_of_line(text: bytes, number: int, place: str) -> Any:
     """The value of a line. The error of a wrong one names its place in the whole body."""
     try:
-        return parse_json(text, "the line")
+        return parse_json(text, "it", is_line=True)
     except MalformedJson as error:
         told = error.extra.get("errors", [{"pointer": "", "code": "not_json"}])
         raise MalformedJson(

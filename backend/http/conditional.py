@@ -70,7 +70,7 @@ class Tagging:
         if method == "GET" and is_model and _is_several(shape):
             names = UNVERSIONED.intersection(_names(shape, set()))
             return cls(is_content=True, left_out=members(names) if names else None)
-        return cls(takes_preconditions=method == "DELETE")
+        return cls(takes_preconditions=method == "DELETE" or policy.may_change)
 
     def tag(self, answer: Response) -> bytes | None:
         """The tag of an answer; `None` if it has none."""

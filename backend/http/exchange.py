@@ -229,7 +229,7 @@ class Exchange:
             offer: Offer = self.scope[OFFER]
             audience = offer.project_ids, self.takes_gzip
             body = bytes(message.get("body", b""))
-            answer = KeptAnswer(offer.scope, offer.template, headers, last_headers, body)
+            answer = KeptAnswer(offer.scopes, offer.template, headers, last_headers, body)
             self._kept.keep(self.scope, audience, offer, answer)
 
     def too_large(self) -> str:

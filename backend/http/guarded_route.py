@@ -121,7 +121,7 @@ class GuardedRoute(APIRoute):
         query = StrictQuery.of(self.dependant)
         check_query = _ignore if policy.is_probe else query.check
         body = self.body_field
-        or_scopes = policy.or_scopes
+        or_scopes, includes = policy.or_scopes, policy.includes
         required = body.field_info.is_required() if body is not None else None
         if scope is OPEN:
             if required is not None:
@@ -135,9 +135,12 @@ class GuardedRoute(APIRoute):
             if scope is not ANY_TOKEN:
                 principal.require(scope, or_scopes)
             check_query(request)
+            if includes and (included := policy.inclusion(request.query_params)) is not None:
+                principal.require(included.scope)
             return await take_body(request, principal)
 
-        reveals = scope is Scope.SECRETS_REVEAL
+        # An answer with a value is never stored, so a route that takes a key reveals none.
+        reveals = scope is Scope.SECRETS_REVEAL and policy.idempotency(self.key[0]) is None
         all_work: Work = recording_refusals(checked) if reveals else checked
 
         def guarded(request: Request) -> Awaitable[Response]:
@@ -230,14 +233,20 @@ def _offered(handle: Handler, policy: RoutePolicy, template: str) -> Handler:
     if shows is None or scope is OPEN or scope is ANY_TOKEN:
         return handle
 
+    own_scope: tuple[Scope, ...] = (scope,)
+    includes = policy.includes
+
     async def handle_and_offer(request: Request) -> Response:
         kept = state_of(request.app).kept
-        version = kept.version(shows)
+        shown, scopes = shows, own_scope
+        if includes and (included := policy.inclusion(request.query_params)) is not None:
+            shown, scopes = included.shows, (*own_scope, included.scope)
+        version = kept.version(shown)
         answer = await handle(request)
         # What changed while it was made may be missing in it.
-        if version is not None and version == kept.version(shows) and answer.status_code == 200:
+        if version is not None and version == kept.version(shown) and answer.status_code == 200:
             visible = current_principal().project_ids
-            request.scope[OFFER] = Offer(shows, version, scope, template, visible)
+            request.scope[OFFER] = Offer(shown, version, scopes, template, visible)
         return answer
 
     return handle_and_offer

@@ -144,7 +144,8 @@ def shown(path: tuple[PathPart, ...]) -> tuple[PathPart, ...]:
 
 
 def _known_names(model: type[RequestModel]) -> set[str]:
-    names = {*model.model_fields, *model.answer_only}
+    fields = model.model_fields.items()
+    names = {*(field.alias or name for name, field in fields), *model.answer_only}
     for kind in model.__subclasses__():
         names |= _known_names(kind)
     return names

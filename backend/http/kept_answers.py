@@ -6,7 +6,7 @@ loop's thread.
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from starlette.types import Scope
@@ -48,7 +48,7 @@ class KeptAnswer:
         "etag",
         "headers",
         "last_headers",
-        "scope",
+        "scopes",
         "status",
         "status_line",
         "template",
@@ -56,7 +56,7 @@ class KeptAnswer:
 
     def __init__(
         self,
-        scope: str,
+        scopes: Sequence[str],
         template: str,
         headers: RawHeaders,
         last_headers: RawHeaders,
@@ -65,8 +65,8 @@ class KeptAnswer:
     ) -> None:
         self.status = status
         self.status_line = _STATUS_LINES[status]
-        self.scope = scope
-        """The scope that a token needs for it."""
+        self.scopes = scopes
+        """The scopes that a token needs for it."""
         self.template = template
         """The template of its route."""
         self.headers = headers
@@ -85,7 +85,7 @@ class KeptAnswer:
         if self._not_modified is None:
             # Made when it is first asked for, as the lines are.
             self._not_modified = KeptAnswer(
-                self.scope,
+                self.scopes,
                 self.template,
                 headers_of_304(self.headers),
                 self.last_headers,
@@ -131,7 +131,7 @@ class Offer(NamedTuple):
     shown: Shown
     version: int
     """The version before it was made and after."""
-    scope: str
+    scopes: Sequence[str]
     template: str
     project_ids: frozenset[int] | None
 
@@ -144,9 +144,7 @@ class KeptAnswers:
 
     def __init__(self, policies: Policies) -> None:
         """`policies` tell which routes have answers to keep, and what they show."""
-        self._kinds = {
-            policy.shows: _Kind() for policy in policies.values() if policy.shows is not None
-        }
+        self._kinds = {shown: _Kind() for policy in policies.values() for shown in policy.kept}
         self._all = tuple(self._kinds.values())
         self._loop: asyncio.AbstractEventLoop | None = None
 

@@ -182,8 +182,11 @@ class KeptPath:
         accepted = headers.get(b"accept-encoding")
         gzip = accepted is not None and takes_gzip(accepted)
         answer = audiences.get((principal.project_ids, gzip))
-        if answer is None or not principal.may(answer.scope):
+        if answer is None:
             return None
+        for needed in answer.scopes:
+            if not principal.may(needed):
+                return None
         known, etag = headers.get(IF_NONE_MATCH), answer.etag
         if known is not None and etag is not None:
             try:

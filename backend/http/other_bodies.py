@@ -54,7 +54,9 @@ def or_other_body(work: Work, other: OtherBody, otherwise: Work) -> Work:
         declared = headers_of(request.scope).get(b"content-type", b"")
         if media_type_of(declared) in other.media_types:
             return await read_and_work(request, principal)
-        if declared and not is_json(declared.decode("latin-1")):
+        if not declared:
+            await receive_body(request, principal)
+        if (declared or request._body) and not is_json(declared.decode("latin-1")):
             kinds = ", ".join(("application/json", *other.media_types))
             raise UnsupportedMediaType(f"send the body with a Content-Type of these: {kinds}")
         return await otherwise(request, principal)

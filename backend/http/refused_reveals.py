@@ -47,10 +47,11 @@ async def _record(request: Request, principal: Principal, *, is_missing: bool) -
         logger.warning("a refused reveal could not be recorded", cause=str(error))
 
 
-def _place(request: Request) -> tuple[int, str] | None:
-    """The project and the key in the path; `None` when no secret can be there."""
+def _place(request: Request) -> tuple[int, str | None] | None:
+    """The project and the key in the path, which has no key when several secrets are asked for;
+    `None` when no secret can be there."""
     project_id = str(request.path_params.get("project_id"))
-    key = str(request.path_params.get("key"))
-    if not _ID.fullmatch(project_id) or not _KEY.fullmatch(key):
+    key: str | None = request.path_params.get("key")
+    if not _ID.fullmatch(project_id) or (key is not None and not _KEY.fullmatch(key)):
         return None
     return (int(project_id), key) if int(project_id) <= MAX_INT64 else None

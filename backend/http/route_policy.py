@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
@@ -15,6 +15,7 @@ __all__ = [
     "AnyToken",
     "BodyLimits",
     "Idempotent",
+    "Inclusion",
     "Lines",
     "OtherBody",
     "Policies",
@@ -90,6 +91,16 @@ def media_type_of(content_type: bytes) -> str:
     return content_type.partition(b";")[0].strip().lower().decode("latin-1")
 
 
+@dataclass(frozen=True, slots=True)
+class Inclusion:
+    """What a value of the parameter `include` adds to the answers of a route."""
+
+    scope: Scope
+    """The scope that the token needs besides the route's."""
+    shows: Shown
+    """What the answers show with it, if they are kept."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoutePolicy:
     """The row of a route, which `GuardedRoute`, the edge and the OpenAPI document use."""
@@ -110,6 +121,8 @@ class RoutePolicy:
     shows: Shown | None = None
     """What the route's answers show, if they are kept until that changes. They must follow from the
     path, the query and the projects that the token may see, and from nothing else."""
+    includes: Mapping[str, Inclusion] = field(default_factory=dict)
+    """The values of the parameter `include`."""
     is_slow: bool = False
     """The request may read much, as an export or a comparison does: its reads are done by readers
     of their own, so that other reads do not wait for them."""
@@ -129,6 +142,9 @@ class RoutePolicy:
     idempotent: Idempotent | None = Idempotent.WITH_EFFECT
     """What an `Idempotency-Key` does, if the route is a POST that needs a token; `None` if the
     header is ignored."""
+    may_change: bool = False
+    """Besides making something, the route may change the versioned resource that the path names, so
+    it takes preconditions on that."""
     claims: bool = False
     """The route gives away what is there, and answers 204 if there is nothing: with
     `Prefer: wait=N` it waits until there is something."""
@@ -151,6 +167,17 @@ class RoutePolicy:
         ):
             raise ValueError("only a route that reads with a token can have its answers kept")
 
+    @property
+    def kept(self) -> frozenset[Shown]:
+        """What the answers that are kept show: nothing if none are."""
+        if self.shows is None:
+            return frozenset()
+        return frozenset({self.shows, *(included.shows for included in self.includes.values())})
+
+    def inclusion(self, query: Mapping[str, str]) -> Inclusion | None:
+        """What a request with this query asks for besides the answer itself, or `None`."""
+        return self.includes.get(query.get("include", "")) if self.includes else None
+
     def idempotency(self, method: str) -> Idempotent | None:
         """What an `Idempotency-Key` does on a route with this method; `None` if it is ignored."""
         return self.idempotent if method == "POST" and self.scope is not OPEN else None
@@ -165,6 +192,7 @@ def reads(
     *,
     is_streamed: bool = False,
     shows: Shown | None = None,
+    includes: Mapping[str, Inclusion] | None = None,
     is_slow: bool = False,
     slow_with: tuple[str, ...] = (),
     or_scopes: tuple[Scope, ...] = (),
@@ -177,6 +205,7 @@ def reads(
         queue=Queue.READING,
         is_streamed=is_streamed,
         shows=shows,
+        includes=includes or {},
         is_slow=is_slow,
         slow_with=slow_with,
         or_scopes=or_scopes,
@@ -191,8 +220,10 @@ def writes(
     is_conditional: bool = True,
     idempotent: Idempotent | None = Idempotent.WITH_EFFECT,
     lines: Lines | None = None,
+    may_change: bool = False,
     claims: bool = False,
     other_body: OtherBody | None = None,
+    is_slow: bool = False,
 ) -> RoutePolicy:
     """The row of a route that waits for a COMMIT."""
     return RoutePolicy(
@@ -201,8 +232,10 @@ def writes(
         is_conditional=is_conditional,
         idempotent=idempotent,
         lines=lines,
+        may_change=may_change,
         claims=claims,
         other_body=other_body,
+        is_slow=is_slow,
     )
 
 

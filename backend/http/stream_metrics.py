@@ -10,7 +10,7 @@ from backend.http.streams.streams import Streams
 from backend.http.waiting.waiter import Ending as WaitEnding
 from backend.http.waiting.waits import Waits
 
-_FEEDS = ("events", "logs")
+_FEEDS = ("events", "logs", "messages")
 
 
 def stream_families(streams: Streams) -> Iterator[Any]:

@@ -18,8 +18,9 @@ from backend.schemas.json_numbers import may_have_minus_zero, read_decimal, read
 JSON: Final = "application/json"
 
 
-def parse_json(body: bytes, name: str = "the body") -> Any:
-    """The value of a JSON text in UTF-8, which messages call `name`.
+def parse_json(body: bytes, name: str = "the body", *, is_line: bool = False) -> Any:
+    """The value of a JSON text in UTF-8, which messages call `name`. `is_line` tells that the text
+    is one line of a file, whose number the caller tells.
 
     Raises `MalformedJson`, also for repeated keys, NaN and infinities, lone surrogates, too deep
     nesting and too long integers. The message tells the place and repeats no input. A number that
@@ -55,7 +56,8 @@ def parse_json(body: bytes, name: str = "the body") -> Any:
         raise _refusal(text, "unpaired_surrogate", detail) from None
     except json.JSONDecodeError as error:
         refuse_other_encoding(body, name)
-        detail = f"{name} is not JSON (line {error.lineno} column {error.colno})"
+        line = "" if is_line else f"line {error.lineno} "
+        detail = f"{name} is not JSON ({line}column {error.colno})"
         raise _refusal(text, "not_json", detail, error.pos) from None
     except RecursionError:
         raise _refusal(text, "json_depth", f"{name} is nested too deeply") from None

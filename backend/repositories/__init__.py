@@ -16,6 +16,7 @@ from backend.repositories.grainchain_snapshot_repository import GrainchainSnapsh
 from backend.repositories.guarded_rows import GuardedRowsRepository
 from backend.repositories.key_rotation_repository import KeyRotationRepository
 from backend.repositories.keys_repository import KeysRepository
+from backend.repositories.message_repository import MessageRepository
 from backend.repositories.pipeline_state_repository import PipelineStateRepository
 from backend.repositories.project_repository import ProjectRepository
 from backend.repositories.project_secrets_repository import ProjectSecretsRepository
@@ -26,6 +27,7 @@ from backend.repositories.sealed_repository import SealedRepository
 from backend.repositories.secret_versions_repository import SecretVersionsRepository
 from backend.repositories.session_repository import SessionRepository
 from backend.repositories.stored_answer_repository import StoredAnswerRepository
+from backend.repositories.stored_texts_repository import StoredTextsRepository
 from backend.repositories.system_log_repository import SystemLogRepository
 from backend.repositories.test_attempt_repository import TestAttemptRepository
 from backend.repositories.test_result_repository import TestResultRepository
@@ -80,6 +82,7 @@ class Repositories:
     run_index = _Table(RunIndexRepository)
     run_queues = _Table(RunQueueRepository)
     pipeline_states = _Table(PipelineStateRepository)
+    messages = _Table(MessageRepository)
     test_results = _Table(TestResultRepository)
     test_attempts = _Table(TestAttemptRepository)
     snapshots = _Table(GrainchainSnapshotRepository)
@@ -87,6 +90,7 @@ class Repositories:
     deliveries = _Table(WebhookDeliveryRepository)
     logs = _Table(SystemLogRepository)
     answers = _Table(StoredAnswerRepository)
+    stored_texts = _Table(StoredTextsRepository)
     retention = _Table(RetentionRepository)
     audit_retention = _Table(AuditRetentionRepository)
 

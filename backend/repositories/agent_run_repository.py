@@ -38,6 +38,14 @@ _LEASE_COLUMNS = ("lease_worker", "lease_token_hash", "lease_seconds", "lease_ex
 """The columns of a `Lease`, in its order."""
 
 
+class RunInProject(NamedTuple):
+    """A run, and what is known of its project."""
+
+    run: AgentRun
+    is_live: bool
+    """Whether its project exists and is not deleted."""
+
+
 class RunningLease(NamedTuple):
     """The lease of a running run."""
 
@@ -102,6 +110,19 @@ class AgentRunRepository(BaseRepository[AgentRun]):
         self, db_manager: DatabaseManager | None = None, *, clock: Clock = utc_now
     ) -> None:
         super().__init__(AgentRun, "agent_runs", db_manager, clock=clock)
+
+    async def get_in_project(self, id: int) -> RunInProject | None:
+        """The run, and whether its project is there; `None` when no run has this id."""
+        row = await self.db.fetch_one(
+            "SELECT r.*, COALESCE(p.status, 'deleted') <> 'deleted' AS is_live"
+            " FROM agent_runs AS r LEFT JOIN projects AS p ON p.id = r.project_id WHERE r.id = ?",
+            (id,),
+        )
+        if row is None:
+            return None
+        columns = dict(row)
+        is_live = bool(columns.pop("is_live"))
+        return RunInProject(self.model(columns), is_live)
 
     async def page(
         self, filter: RunFilter, *, sort: str, limit: int, after: Position | None

@@ -110,9 +110,10 @@ SECRETS = GuardedKind(
         "updated_at",
         "version",
         "actor",
+        "redact",
     ),
     frozenset(),
-    later=1,
+    later=2,
 )
 WEBHOOKS = GuardedKind(
     "webhook",

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from pydantic_core import from_json, to_json
 
 from database.base import Sql
-from database.engine import Executor, JsonKind, MalformedText, Row, Value
+from database.engine import Executor, JsonKind, JsonMember, MalformedText, Row, Value
 from database.portable_sql import among, unindexed
 from models import BaseDBModel
 
@@ -305,11 +305,12 @@ async def fetch_json(
     query: Statement,
     limit: int,
     columns: Sequence[str],
-    members: Mapping[str, JsonKind],
+    members: Mapping[str, JsonMember],
     large: Sequence[str] = (),
+    joins: str = "",
 ) -> JsonPage:
     """The page of a keyset query, ordered by `columns`, as JSON with `members`. `large` names the
-    columns that may hold many kilobytes."""
+    columns that may hold many kilobytes. `joins` are as for `Dialect.fetch_json_page`."""
     select, params = query.build()
     return JsonPage(
         *await executor.dialect.fetch_json_page(
@@ -321,6 +322,7 @@ async def fetch_json(
             large=large,
             limit=limit,
             most_bytes=MAX_PAGE_BYTES,
+            joins=joins,
         )
     )
 

@@ -16,9 +16,10 @@ from backend.repositories.paging import (
     json_members,
 )
 from backend.repositories.project_pages import KEYS, ProjectFilter, project_order, read_page
+from backend.repositories.project_runs import JOINS, RUNS
 from database.base import BaseRepository, Clock, Sql, utc_now
 from database.connection_manager import DatabaseManager
-from database.engine import SubstringIndex, Value
+from database.engine import JsonMember, SubstringIndex, Value
 from database.errors import UniqueViolation
 from database.portable_sql import among
 from database.text_keys import text_key
@@ -181,13 +182,20 @@ class ProjectRepository(BaseRepository[Project]):
         return await read_page(self.db, filter, order, fetch)
 
     async def json_page(
-        self, filter: ProjectFilter, *, sort: str, limit: int, after: Position | None
+        self,
+        filter: ProjectFilter,
+        *,
+        sort: str,
+        limit: int,
+        after: Position | None,
+        with_runs: bool = False,
     ) -> JsonPage:
-        """The same page as JSON."""
+        """The same page as JSON, each project with its `RUNS` if that is asked for."""
         order = project_order(sort, limit, after)
+        members, joins = (_WITH_RUNS, JOINS) if with_runs else (PROJECT_MEMBERS, "")
 
         async def fetch(query: Statement) -> JsonPage:
-            return await fetch_json(self.db, query, limit, order.columns, PROJECT_MEMBERS)
+            return await fetch_json(self.db, query, limit, order.columns, members, joins=joins)
 
         return await read_page(self.db, filter, order, fetch)
 
@@ -300,3 +308,4 @@ _IN_PROJECT = (
 )
 PROJECT_MEMBERS = json_members(Project)
 """The members of a project's JSON."""
+_WITH_RUNS: Mapping[str, JsonMember] = {**PROJECT_MEMBERS, "runs": RUNS}

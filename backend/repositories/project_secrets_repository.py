@@ -43,6 +43,8 @@ class SealedSecret(NamedTuple):
     ciphertext: str
     actor: str | None = None
     """Who makes this version."""
+    redact: int | None = None
+    """0 if the value is not redacted, otherwise null."""
 
     def __repr__(self) -> str:
         return f"SealedSecret(key={self.key!r}, version={self.version!r})"
@@ -60,9 +62,27 @@ class SecretRow(NamedTuple):
     updated_at: str
     version: int
     actor: str | None
+    redact: int | None = None
+    """0 if its value is not redacted, otherwise null."""
 
     def __repr__(self) -> str:
         return f"SecretRow(id={self.id!r}, version={self.version!r})"
+
+
+class SealedRow(NamedTuple):
+    """What opens the value of a secret, and whether it is redacted."""
+
+    id: int
+    key_name: str
+    version: int
+    ciphertext: str
+    redact: int | None
+    project_key_id: int
+    key_project_id: int
+    wrapped: str
+
+    def __repr__(self) -> str:
+        return f"SealedRow(id={self.id!r}, version={self.version!r})"
 
 
 class ProjectSecretsRepository(BaseRepository[ProjectSecret]):
@@ -73,6 +93,7 @@ class ProjectSecretsRepository(BaseRepository[ProjectSecret]):
         {
             "version": 1,
             "actor": None,
+            "redact": None,
         }
     )
 
@@ -90,6 +111,7 @@ class ProjectSecretsRepository(BaseRepository[ProjectSecret]):
         ciphertext: str,
         version: int = 1,
         actor: str | None = None,
+        redact: int | None = None,
     ) -> ProjectSecret:
         """Insert a secret. Raises `SecretExists` when the project has the key."""
         now = self.now()
@@ -102,6 +124,7 @@ class ProjectSecretsRepository(BaseRepository[ProjectSecret]):
             }
         )
         columns |= {"version": version, "created_at": now, "updated_at": now, "actor": actor}
+        columns["redact"] = redact
         try:
             return self.model(await self.insert(columns))
         except UniqueViolation:
@@ -115,13 +138,16 @@ class ProjectSecretsRepository(BaseRepository[ProjectSecret]):
         project_key_id: int,
         ciphertext: str,
         actor: str | None = None,
+        redact: int | None = None,
     ) -> ProjectSecret | None:
-        """Replace the value by a new one, encrypted for `version`.
+        """Replace the value by a new one, encrypted for `version`, and set whether it is redacted.
 
         `None` when the secret does not exist or was not at `version - 1`.
         """
         data = {"ciphertext": ciphertext, "project_key_id": project_key_id}
-        return await self.change(id, data, expected=version - 1, computed={"actor": actor})
+        return await self.change(
+            id, data, expected=version - 1, computed={"actor": actor, "redact": redact}
+        )
 
     async def add_all(
         self, project_id: int, secrets: Sequence[SealedSecret]
@@ -163,8 +189,8 @@ class ProjectSecretsRepository(BaseRepository[ProjectSecret]):
         same: list[tuple[int, str]] = []
         moved: dict[int, list[tuple[int, str]]] = {}
         for row, key_id, text in secrets:
-            id, project_id, present_key, name, _, created_at, _, version, _ = row
-            new = (id, project_id, key_id, name, text, created_at, now, version + 1, actor)
+            id, project_id, present_key, name, _, created_at, _, version, _, redact = row
+            new = (id, project_id, key_id, name, text, created_at, now, version + 1, actor, redact)
             # Not by calling the class, which takes twice as long.
             rows.append(tuple.__new__(GuardedRow, (SECRETS, id, new)))
             group = same if key_id == present_key else moved.setdefault(key_id, [])
@@ -207,7 +233,8 @@ class ProjectSecretsRepository(BaseRepository[ProjectSecret]):
         if row is None:
             return None
         values = tuple(row)
-        columns, entry, project = values[:9], values[9:12], values[12:15]
+        count = len(SECRETS.columns)
+        columns, entry, project = values[:count], values[count:][:3], values[count:][3:6]
         recorded = RecordedRow(
             columns[0],
             f"{project_target}/secrets/{key}",
@@ -218,7 +245,7 @@ class ProjectSecretsRepository(BaseRepository[ProjectSecret]):
             NewestEntry._make(project) if project[0] is not None else None,
         )
         secret = self.model(dict(zip(SECRETS.columns, columns, strict=True)))
-        return StoredSecret(secret, ProjectKey(columns[2], values[15], values[16])), recorded
+        return StoredSecret(secret, ProjectKey(columns[2], *values[count:][6:])), recorded
 
     async def rows_of(self, project_id: int, names: Sequence[str]) -> dict[str, SecretRow]:
         """The rows of the project's secrets with these names, by name."""
@@ -230,6 +257,14 @@ class ProjectSecretsRepository(BaseRepository[ProjectSecret]):
             (project_id, *names),
         )
         return {row[3]: SecretRow._make(row) for row in rows}
+
+    async def sealed_size(self, project_id: int) -> int:
+        """The length of all ciphertexts of a project, in characters."""
+        row = await self.db.fetch_one(
+            "SELECT COALESCE(SUM(LENGTH(ciphertext)), 0) FROM project_secrets WHERE project_id = ?",
+            (project_id,),
+        )
+        return int(row[0]) if row is not None else 0
 
     async def page(
         self,
@@ -270,6 +305,26 @@ class ProjectSecretsRepository(BaseRepository[ProjectSecret]):
     async def all_of(self, project_id: int) -> list[StoredSecret]:
         """All secrets of a project, newest first."""
         return await self.each_of(project_id, lambda stored: stored)
+
+    async def sealed_of(self, project_id: int, most: int, most_bytes: int) -> list[SealedRow]:
+        """What opens the values of a project's secrets, newest first: of at most `most`, with about
+        `most_bytes` of ciphertext."""
+        rows: list[SealedRow] = []
+        left = most_bytes
+
+        def takes(row: Row) -> bool:
+            nonlocal left
+            rows.append(SealedRow._make(row))
+            left -= len(rows[-1].ciphertext)
+            return left > 0 and len(rows) < most
+
+        await self.db.fetch_while(
+            f"SELECT s.id, s.key_name, s.version, s.ciphertext, s.redact, s.project_key_id,"
+            f" {_KEY_COLUMNS} FROM {_SECRETS_AND_KEYS} WHERE s.project_id = ? ORDER BY s.id DESC",
+            (project_id,),
+            takes,
+        )
+        return rows
 
     async def remove(self, project_id: int, key: str) -> bool:
         """Delete the secret of this key. Returns whether it existed."""
@@ -312,8 +367,8 @@ _RECORDED_WITH_KEY = (
 def _insertion(rows: int) -> str:
     return (
         "INSERT INTO project_secrets (project_id, key_name, version, project_key_id,"
-        " ciphertext, actor, created_at, updated_at)"
-        f" VALUES {', '.join(['(?, ?, ?, ?, ?, ?, ?, ?)'] * rows)}"
+        " ciphertext, actor, redact, created_at, updated_at)"
+        f" VALUES {', '.join(['(?, ?, ?, ?, ?, ?, ?, ?, ?)'] * rows)}"
     )
 
 
@@ -321,8 +376,8 @@ def _row(
     id: int, project_id: int, secret: SealedSecret, created_at: str, updated_at: str
 ) -> GuardedRow:
     # In the order of the guarded columns, which a test compares.
-    key, version, key_id, text, actor = secret
-    values = (id, project_id, key_id, key, text, created_at, updated_at, version, actor)
+    key, version, key_id, text, actor, redact = secret
+    values = (id, project_id, key_id, key, text, created_at, updated_at, version, actor, redact)
     return GuardedRow(SECRETS, id, values)
 
 

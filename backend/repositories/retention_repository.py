@@ -70,6 +70,7 @@ _SNAPSHOT_SIZE = f"{_ROW} + length(config) + COALESCE(length(validation_results)
 _PARTS_OF_RUNS = (
     ("agent_runs", "id", _RUN_SIZE),
     ("pipeline_states", "agent_run_id", f"{_ROW} + length(metadata)"),
+    ("messages", "agent_run_id", f"{2 * _ROW} + length(content)"),
     ("test_results", "agent_run_id", _RESULT_SIZE),
     ("grainchain_snapshots", "agent_run_id", _SNAPSHOT_SIZE),
 )
@@ -202,7 +203,7 @@ class RetentionRepository(TableAccess):
         )
 
     async def characters_of_runs(self, ids: Sequence[int]) -> int:
-        """The characters of text in these runs and their states, results and snapshots."""
+        """The characters of text in these runs and in what is removed with them, without logs."""
         total = 0
         for table, column, size in _PARTS_OF_RUNS:
             query = Query(f"SELECT sum({size}) AS size FROM {table}")

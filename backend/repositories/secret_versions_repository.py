@@ -37,6 +37,8 @@ class KeptSecret(NamedTuple):
     version: int
     actor: str | None
     """Who made it; `None` for a version from before this was stored."""
+    redact: int | None
+    """0 if its value is not redacted, otherwise null."""
     deleted_at: str | None
     """When the secret was deleted, for its last version, as long as it can be restored."""
     destroyed_at: str | None

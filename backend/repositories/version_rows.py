@@ -1,5 +1,6 @@
 """The tables of earlier versions: what their MACs cover, and how their rows are read."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -21,6 +22,14 @@ class VersionKind:
     columns: tuple[str, ...]
     """The columns that a MAC covers, in their order: all but `id` and `mac`. Those of the row that
     was replaced stand first, in the order of its digest."""
+
+
+def signed_version(kind: VersionKind, values: Sequence[Value]) -> Sequence[Value]:
+    """The values of a version that its MAC covers: those of `kind.columns`, without `redact` while
+    it is null, so that versions from before this column fit theirs."""
+    if kind is SECRET_VERSIONS and values[_REDACT] is None:
+        return (*values[:_REDACT], *values[_REDACT + 1 :])
+    return values
 
 
 class VersionRow(NamedTuple):
@@ -54,6 +63,7 @@ SECRET_VERSIONS = VersionKind(
     f"{SECRETS.target} || '/versions/' || CAST(version AS TEXT)",
     ("secret_id", *SECRETS.columns[1:], "deleted_at", "destroyed_at"),
 )
+_REDACT = SECRET_VERSIONS.columns.index("redact")
 VERSION_KINDS = (CONFIGURATION_VERSIONS, SECRET_VERSIONS)
 """Every table of earlier versions."""
 

@@ -61,7 +61,9 @@ in_projects = GuardedRouter(
     },
 )
 
-_CHANGED = problems("agent_run_not_found", "invalid_transition", "lease_lost", body=True)
+_CHANGED = problems(
+    "agent_run_not_found", "project_not_found", "invalid_transition", "lease_lost", body=True
+)
 
 
 @router.get("/{run_id}", responses=problems("agent_run_not_found"))
@@ -201,7 +203,9 @@ async def patch_agent_run(run_id: RunId, update: AgentRunUpdate, service: Servic
 @router.post(
     "/{run_id}/transitions",
     responses=problems(
-        "agent_run_not_found", "invalid_transition", "lease_lost", "changed_outside", body=True
+        *("agent_run_not_found", "project_not_found", "invalid_transition", "lease_lost"),
+        "changed_outside",
+        body=True,
     ),
 )
 async def transition_agent_run(run_id: RunId, step: RunTransition, service: Service) -> AgentRun:
@@ -218,7 +222,8 @@ async def cancel_agent_run(
 
 
 @router.post(
-    "/{run_id}/heartbeat", responses=problems("agent_run_not_found", "lease_lost", body=True)
+    "/{run_id}/heartbeat",
+    responses=problems("agent_run_not_found", "project_not_found", "lease_lost", body=True),
 )
 async def heartbeat_agent_run(run_id: RunId, beat: RunHeartbeat, service: Service) -> LeasedRun:
     """Extend the lease of a claimed run by the time that the claim asked for."""

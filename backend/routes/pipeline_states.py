@@ -28,7 +28,7 @@ async def list_pipeline_states(
 @router.post(
     "",
     status_code=status.HTTP_201_CREATED,
-    responses=problems("agent_run_not_found", "lease_lost", body=True),
+    responses=problems("agent_run_not_found", "project_not_found", "lease_lost", body=True),
 )
 async def add_pipeline_state(
     run_id: RunId, state: PipelineStateCreate, service: Service

@@ -15,11 +15,11 @@ from backend.dependencies import (
     json_response,
     problems,
 )
-from backend.http.route_policy import Shown, reads, writes
+from backend.http.route_policy import Inclusion, Shown, reads, writes
 from backend.schemas.projects import (
+    ListedProjects,
     ProjectCreate,
     ProjectFull,
-    ProjectList,
     ProjectSettingsUpdate,
     ProjectUpdate,
 )
@@ -35,7 +35,10 @@ router = GuardedRouter(
             Scope.PROJECTS_READ, shows=Shown.CONFIGURATION
         ),
         ("GET", "/api/projects"): reads(
-            Scope.PROJECTS_READ, shows=Shown.PROJECTS, slow_with=("q",)
+            Scope.PROJECTS_READ,
+            shows=Shown.PROJECTS,
+            includes={"runs": Inclusion(Scope.RUNS_READ, Shown.PROJECTS_WITH_RUNS)},
+            slow_with=("q",),
         ),
         ("POST", "/api/projects"): writes(Scope.PROJECTS_WRITE),
         ("GET", "/api/projects/by-repo/{owner}/{repo}"): reads(
@@ -85,7 +88,7 @@ async def get_configuration(project_id: ProjectId, service: Service) -> Response
     return json_response(await service.projects.get_settings_json(project_id))
 
 
-@router.get("", response_model=ProjectList, responses=problems("bad_cursor"))
+@router.get("", response_model=ListedProjects, responses=problems("bad_cursor"))
 async def list_projects(
     service: Service,
     status: Annotated[
@@ -109,12 +112,25 @@ async def list_projects(
         ),
     ] = None,
     sort: Annotated[Sort, Query(description="`-` in front for descending.")] = "-created_at",
+    include: Annotated[
+        Literal["runs"] | None,
+        Query(
+            description="What each project is shown with: its `runs`, for which the token also"
+            " needs `runs:read`."
+        ),
+    ] = None,
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> Response:
     """One page of projects."""
     page = await service.projects.page_json(
-        statuses=status, owner=owner, text=q, sort=sort, limit=limit, cursor=cursor
+        statuses=status,
+        owner=owner,
+        text=q,
+        sort=sort,
+        limit=limit,
+        cursor=cursor,
+        with_runs=include == "runs",
     )
     return json_response(page)
 

@@ -5,12 +5,13 @@ from typing import Annotated
 from fastapi import Path, Query, Response, status
 
 from backend.dependencies import Cursor, Flag, GuardedRouter, Limit, ProjectId, Service, problems
-from backend.http.route_policy import reads, writes
+from backend.http.route_policy import Idempotent, reads, writes
 from backend.schemas.secrets import (
     SecretCreate,
     SecretList,
     SecretMetadata,
     SecretReveal,
+    SecretScanResult,
     SecretsUpsert,
     SecretUpsertResult,
     SecretValue,
@@ -24,6 +25,11 @@ router = GuardedRouter(
         ("GET", "/api/projects/{project_id}/secrets"): reads(Scope.PROJECTS_READ),
         ("POST", "/api/projects/{project_id}/secrets"): writes(Scope.SECRETS_WRITE),
         ("PUT", "/api/projects/{project_id}/secrets"): writes(Scope.SECRETS_WRITE),
+        # What it tells of a value that a client has chosen, a text could be read with, bit by bit:
+        # so it needs the scope of those who may read the values, and shows what the token may read.
+        ("POST", "/api/projects/{project_id}/secrets/scan"): writes(
+            Scope.SECRETS_REVEAL, idempotent=Idempotent.AFTERWARDS, is_slow=True
+        ),
         ("GET", "/api/projects/{project_id}/secrets/{key}"): reads(Scope.PROJECTS_READ),
         ("PUT", "/api/projects/{project_id}/secrets/{key}"): writes(Scope.SECRETS_WRITE),
         # Revealing a value writes to the audit.
@@ -69,6 +75,23 @@ async def upsert_secrets(
     return await service.secrets.upsert(project_id, upsert.secrets)
 
 
+@router.post("/scan", responses=problems("project_not_found", "bad_cursor"))
+async def scan_secrets(
+    project_id: ProjectId,
+    service: Service,
+    cursor: Annotated[
+        str | None, Query(description="`next_cursor` of the previous answer of the same scan.")
+    ] = None,
+) -> SecretScanResult:
+    """Tell where the present values of the project's secrets stand in texts that are stored: in
+    its logs, runs and what belongs to them, its configuration and its versions, and deliveries.
+
+    An answer takes a few seconds at most; with `next_cursor` the next request goes on. Only what
+    the token may read is searched.
+    """
+    return await service.secret_scan.scan(project_id, cursor=cursor)
+
+
 @router.put(
     "/{key}",
     responses={
@@ -80,7 +103,7 @@ async def put_secret(
     project_id: ProjectId, key: Key, secret: SecretValue, service: Service, response: Response
 ) -> SecretMetadata:
     """Set a secret's value; create the secret if the key is new."""
-    metadata, created = await service.secrets.put(project_id, key, secret.value)
+    metadata, created = await service.secrets.put(project_id, key, secret.value, secret.redact)
     if created:
         response.status_code = status.HTTP_201_CREATED
         response.headers["Location"] = f"/api/projects/{project_id}/secrets/{key}"

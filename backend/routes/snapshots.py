@@ -35,7 +35,9 @@ async def list_snapshots(
 @router.post(
     "/api/agent-runs/{run_id}/snapshots",
     status_code=status.HTTP_201_CREATED,
-    responses=problems("agent_run_not_found", "lease_lost", "snapshot_exists", body=True),
+    responses=problems(
+        "agent_run_not_found", "project_not_found", "lease_lost", "snapshot_exists", body=True
+    ),
 )
 async def create_snapshot(
     run_id: RunId, snapshot: SnapshotCreate, service: Service, response: Response
@@ -54,7 +56,9 @@ async def get_snapshot(snapshot_id: SnapshotId, service: Service) -> GrainchainS
 
 @router.patch(
     "/api/snapshots/{snapshot_id}",
-    responses=problems("snapshot_not_found", "lease_lost", "invalid_transition", body=True),
+    responses=problems(
+        "snapshot_not_found", "project_not_found", "lease_lost", "invalid_transition", body=True
+    ),
 )
 async def patch_snapshot(
     snapshot_id: SnapshotId, update: SnapshotUpdate, service: Service

@@ -93,7 +93,7 @@ async def list_test_results(
 @router.post(
     "/api/agent-runs/{run_id}/test-results",
     status_code=status.HTTP_201_CREATED,
-    responses=problems("agent_run_not_found", "lease_lost", body=True),
+    responses=problems("agent_run_not_found", "project_not_found", "lease_lost", body=True),
     openapi_extra={"requestBody": {"content": dict.fromkeys(JUNIT_XML.media_types, _XML)}},
 )
 async def add_test_results(

@@ -20,8 +20,12 @@ from models import (
     ProjectName,
     ProjectSettings,
     ProjectStatus,
+    RunStatus,
+    RunType,
     SecretKey,
     SecretText,
+    UtcTime,
+    ValidationStatus,
 )
 
 SettableStatus = Literal["active", "inactive", "archived"]
@@ -111,9 +115,55 @@ class ProjectDocument(ProjectFields):
     settings: ProjectSettingsCreate | None = None
     secrets: dict[SecretKey, SecretText] = Field(default={})
     secret_keys: list[SecretKey] = Field(default=[])
+    unredacted: list[SecretKey] = Field(default=[])
+
+
+class CurrentRun(BaseModel):
+    """The run that a project is working on, without its texts."""
+
+    id: int
+    run_number: int
+    run_type: RunType
+    status: RunStatus
+    validation_status: ValidationStatus
+    pr_number: int | None
+    pr_url: str | None
+    started_at: UtcTime | None
+    updated_at: UtcTime
+
+
+class ProjectRuns(BaseModel):
+    """What the runs of a project are like."""
+
+    total: int
+    active: int = Field(description="Runs that have not ended: pending, running and paused ones.")
+    success_rate: float | None = Field(
+        description="Completed runs as a share of completed and failed ones, 0 to 1; null without"
+        " any."
+    )
+    current: CurrentRun | None = Field(
+        description="The newest running run; without one the newest paused one, and then the"
+        " pending one that is next."
+    )
+    last_completed_at: UtcTime | None = Field(description="When a run ended last, in any status.")
+
+
+class ListedProject(Project):
+    """A project in a list."""
+
+    runs: ProjectRuns = Field(
+        default_factory=unset, description="What its runs are like; only with `include=runs`."
+    )
+
+
+class ListedProjects(BaseModel):
+    projects: list[ListedProject]
+    next_cursor: str | None
 
 
 class ProjectList(BaseModel):
+    """The same without runs."""
+
     projects: list[Project]
     next_cursor: str | None
 

@@ -58,7 +58,7 @@ class RetentionPlan(BaseModel):
 
     logs: Removable
     own_logs: Removable
-    runs: Removable = Field(description="Runs, with their states, results and snapshots.")
+    runs: Removable = Field(description="Runs, with their states, messages, results and snapshots.")
     deliveries: Removable
     answers: Removable = Field(
         description="Answers that were stored for idempotency keys, more than 24 hours old."

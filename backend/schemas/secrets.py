@@ -1,18 +1,28 @@
 """Secrets: what clients send and receive."""
 
+from enum import StrEnum
 from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
+    SecretStr,
     ValidationError,
 )
+from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import PydanticCustomError
 
 from backend.schemas.base import RequestModel
+from backend.schemas.dotenv_reading import MAX_DOTENV_BYTES, RejectedLine
 from models import MAX_SECRETS_PER_REQUEST, SecretKey, SecretStatus, SecretText, UtcTime
+
+_REDACT = (
+    "Whether the value is replaced where it stands in logs, results, error messages and metadata "
+    "that are stored from now on."
+)
 
 
 def _refuse_bare_null(data: dict[str, Any]) -> None:
@@ -22,6 +32,21 @@ def _refuse_bare_null(data: dict[str, Any]) -> None:
         raise ValidationError.from_exception_data(
             "Secret", [{"type": "string_type", "loc": ("value",), "input": None}]
         )
+
+
+def _with_value(data: dict[str, Any]) -> dict[str, Any]:
+    """The fields with a null value if they lack it and have `redact`, which may change alone."""
+    return {**data, "value": None} if "redact" in data and "value" not in data else data
+
+
+def _value_is_optional(schema: dict[str, Any]) -> None:
+    """`value` may be left out where `_with_value` adds it."""
+    schema["required"] = [name for name in schema["required"] if name != "value"]
+
+
+def _described_value(schema: dict[str, Any]) -> None:
+    _value_is_optional(schema)
+    schema["examples"] = [{"value": "a made-up value"}]
 
 
 class _KeyedSecret(RequestModel):
@@ -44,12 +69,16 @@ class SecretCreate(_KeyedSecret):
     """One secret. The key may also be sent as `key_name`."""
 
     value: SecretText
+    redact: bool = Field(default=True, description=_REDACT)
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"key": "API_KEY", "value": "a made-up value"}]}
     )
 
 
+MaybeRedact = Annotated[
+    bool | None, Field(description=f"{_REDACT} By default as before; true for a new secret.")
+]
 ValueOrNone = Annotated[
     SecretText | None,
     Field(
@@ -64,6 +93,14 @@ class SecretUpsert(_KeyedSecret):
     """One secret with its new value, or its metadata as it was read, which changes nothing."""
 
     value: ValueOrNone
+    redact: MaybeRedact = None
+
+    model_config = ConfigDict(json_schema_extra=_value_is_optional)
+
+    @classmethod
+    def prepared(cls, data: dict[str, Any]) -> dict[str, Any]:
+        """The fields with `key` and `value`."""
+        return _with_value(super().prepared(data))
 
 
 class SecretValue(RequestModel):
@@ -72,23 +109,36 @@ class SecretValue(RequestModel):
     answer_only: ClassVar[frozenset[str]] = RequestModel.answer_only | {"status", "key"}
 
     value: ValueOrNone
+    redact: MaybeRedact = None
 
     @classmethod
     def prepared(cls, data: dict[str, Any]) -> dict[str, Any]:
         """The fields, without a null value that is a mistake."""
         _refuse_bare_null(data)
-        return data
+        return _with_value(data)
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"value": "a made-up value"}]})
+    model_config = ConfigDict(json_schema_extra=_described_value)
 
 
 Keyed = TypeVar("Keyed", bound=_KeyedSecret)
 
 
 def _refuse_repeated_keys(secrets: list[Keyed]) -> list[Keyed]:
+    _require_distinct([secret.key for secret in secrets], "key")
+    return secrets
+
+
+def _refuse_repeated_names(keys: list[str]) -> list[str]:
+    _require_distinct(keys)
+    return keys
+
+
+def _require_distinct(keys: list[str], *place: str) -> None:
+    """Raises `ValidationError` for the first key that is repeated, which stands at `place` in its
+    entry."""
     seen: dict[str, int] = {}
-    for index, secret in enumerate(secrets):
-        first = seen.setdefault(secret.key, index)
+    for index, key in enumerate(keys):
+        first = seen.setdefault(key, index)
         if first != index:
             error = PydanticCustomError(
                 "repeated_key",
@@ -97,9 +147,8 @@ def _refuse_repeated_keys(secrets: list[Keyed]) -> list[Keyed]:
             )
             # With the place of the second entry, and without a value.
             raise ValidationError.from_exception_data(
-                "SecretBatch", [{"type": error, "loc": (index, "key"), "input": None}]
+                "SecretBatch", [{"type": error, "loc": (index, *place), "input": None}]
             )
-    return secrets
 
 
 _ONCE = (
@@ -130,6 +179,7 @@ class SecretMetadata(BaseModel):
     value: None = None
     version: int
     status: SecretStatus
+    redact: bool = Field(description=_REDACT)
     created_at: UtcTime
     updated_at: UtcTime
 
@@ -145,9 +195,121 @@ class SecretUpsertResult(BaseModel):
     unchanged: int
 
 
+class SecretsToReveal(RequestModel):
+    """Which secrets: those with these keys, or all without `keys`."""
+
+    keys: (
+        Annotated[
+            list[SecretKey],
+            Field(min_length=1, max_length=MAX_SECRETS_PER_REQUEST),
+            AfterValidator(_refuse_repeated_names),
+        ]
+        | None
+    ) = Field(
+        default=None, description="Only these, each named once; by default all of the project."
+    )
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"keys": ["API_KEY"]}]})
+
+
+class SecretsReveal(BaseModel):
+    """Values of one moment, by key, and the version of each."""
+
+    model_config = ConfigDict(hide_input_in_errors=True)
+
+    secrets: dict[str, str] = Field(repr=False)
+    versions: dict[str, int]
+
+
+class DotenvUpload(RequestModel):
+    """A dotenv file in JSON."""
+
+    dotenv: Annotated[
+        SecretStr,
+        Field(
+            description="The content of the file, of at most 1 MiB.",
+            json_schema_extra={"writeOnly": True, "maxLength": MAX_DOTENV_BYTES},
+        ),
+    ]
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"dotenv": "API_KEY='a made-up value'\n"}]}
+    )
+
+
+def _file_or_json(body: Any) -> Any:
+    return body if isinstance(body, bytes) else DotenvUpload.model_validate(body)
+
+
+DotenvFileOrJson = Annotated[DotenvUpload | SkipJsonSchema[bytes], BeforeValidator(_file_or_json)]
+"""The bytes are those of a file; no JSON has bytes."""
+
+
+class SecretImport(BaseModel):
+    """What an import does with the variables of a file: their keys, in the order of the file."""
+
+    created: list[str]
+    updated: list[str]
+    unchanged: list[str]
+    rejected: list[RejectedLine] = Field(
+        description="Lines that can't be imported. Empty unless it is a preview, because otherwise "
+        "a file with such a line gets 422."
+    )
+
+
 class SecretReveal(BaseModel):
     model_config = ConfigDict(hide_input_in_errors=True)
 
     key: str
     value: str = Field(repr=False)
     version: int
+
+
+class FoundSecret(BaseModel):
+    """A place where a secret's value stands."""
+
+    key: str
+    resource: str = Field(
+        description="What has the value: `GET /api/<resource>` shows it. `logs` are those of the "
+        "project, and `agent-runs/7/logs` those of a run, which are logs with `agent_run_id`.",
+        examples=["agent-runs/7/test-results"],
+    )
+    count: int = Field(description="How often the value stands there, as it is or encoded.")
+    fields: list[str] = Field(description="The fields that have it.", examples=[["error_message"]])
+    first_at: UtcTime = Field(description="When the oldest of these rows was stored.")
+    last_at: UtcTime = Field(description="When the newest of these rows was stored.")
+
+
+class SkippedSecretReason(StrEnum):
+    """Why a secret was not looked for."""
+
+    TOO_SHORT = "too_short"
+    UNREADABLE = "unreadable"
+
+
+class SkippedSecret(BaseModel):
+    """A secret that was not looked for."""
+
+    key: str
+    reason: SkippedSecretReason = Field(
+        description="`too_short`: its value has fewer than 12 characters, which stand in ordinary "
+        "text too often; `unreadable`: its value can't be decrypted."
+    )
+
+
+class SecretScanResult(BaseModel):
+    """Where the present values of a project's secrets stand."""
+
+    found: list[FoundSecret] = Field(
+        description="Up to about 500 places. A resource with many rows, such as the logs, may be "
+        "in several answers of a scan: add up the counts."
+    )
+    skipped: list[SkippedSecret] = Field(
+        description="The secrets that were not looked for; only in the first answer of a scan."
+    )
+    missing_scopes: list[str] = Field(
+        description="Scopes that the token lacks: what they show was not searched."
+    )
+    next_cursor: str | None = Field(
+        description="Send it as `cursor` to go on; null when all texts were searched."
+    )

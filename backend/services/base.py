@@ -25,6 +25,7 @@ from backend.services.guard import Guard
 from backend.services.listing import Listing
 from backend.services.principal import Principal, current_principal
 from backend.services.recording import Recorder
+from backend.services.redaction.redactor import Redactor
 from backend.services.shown import counted
 from database.base import Clock, utc_now
 from database.connection_manager import DatabaseManager
@@ -139,8 +140,9 @@ class Kit(UnitsOfWork):
         self.kept_versions = KeptVersions()
         chain = AuditChain(keys.audit_chain)
         self.audit = Recorder(chain, self.guard.digests, self.now, self.repositories)
-        self.commits = Commits(self.audit, db_manager.async_pool.table_versions)
-        journal = db_manager.async_pool.journal
+        versions, journal = db_manager.async_pool.table_versions, db_manager.async_pool.journal
+        self.redactor = Redactor(vault, self.guard, self.audit, versions, lambda: journal.number)
+        self.commits = Commits(self.audit, versions)
         journal.write_entries = self.audit.write
         journal.on_commit = self.audit.follow
 

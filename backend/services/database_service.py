@@ -30,11 +30,14 @@ from backend.services.projects.configuration_history import ConfigurationHistory
 from backend.services.projects.documents import Documents
 from backend.services.projects.projects import Projects
 from backend.services.projects.refused_reveals import RefusedReveals
+from backend.services.projects.secret_files import SecretFiles
 from backend.services.projects.secret_history import SecretHistory
+from backend.services.projects.secret_scan import SecretScan
 from backend.services.projects.secret_sealing import SecretSealing
 from backend.services.projects.secrets import Secrets
 from backend.services.runs.backlog import Backlog
 from backend.services.runs.claims import Claims
+from backend.services.runs.messages import Messages
 from backend.services.runs.pipeline_states import PipelineStates
 from backend.services.runs.runs import Runs
 from backend.services.runs.snapshots import Snapshots
@@ -62,12 +65,15 @@ class DatabaseService(UseCases):
         self.secrets = Secrets(kit, self.sealing)
         self.configuration_history = ConfigurationHistory(kit)
         self.secret_history = SecretHistory(kit, self.sealing)
+        self.secret_files = SecretFiles(kit, self.sealing)
+        self.secret_scan = SecretScan(kit, self.sealing)
         self.refused_reveals = RefusedReveals(kit)
         self.documents = Documents(kit, self.sealing, self.projects, self.secrets)
         self.runs = Runs(kit)
         self.claims = Claims(kit)
         self.backlog = Backlog(kit)
         self.pipeline_states = PipelineStates(kit)
+        self.messages = Messages(kit, self.runs)
         self.test_results = TestResults(kit)
         self.snapshots = Snapshots(kit)
         self.webhooks = Webhooks(kit, self.sealing)

@@ -4,10 +4,10 @@ A feed has entries with rising ids. It reads them from the database, and tells w
 `backend.http.streams` sends them to clients.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-Wanted_contra = TypeVar("Wanted_contra", contravariant=True)
+Wanted = TypeVar("Wanted")
 
 Heard = Callable[[Any], None]
 """Called after a commit, on any thread, with what `Feed.committed` makes entries of."""
@@ -42,7 +42,7 @@ class Part(NamedTuple):
     """Whether there were no more."""
 
 
-class Feed(Protocol[Wanted_contra]):
+class Feed(Protocol[Wanted]):
     """Something that grows, seen by clients that want different parts of it.
 
     What a client wants is a hashable value, so that clients that want the same share their bytes.
@@ -59,13 +59,13 @@ class Feed(Protocol[Wanted_contra]):
         ...
 
     async def following(
-        self, wanted: Wanted_contra | None, after_id: int, until_id: int | None, limit: int
+        self, wanted: Wanted | None, after_id: int, until_id: int | None, limit: int
     ) -> Part:
         """Up to `limit` wanted entries after `after_id`, up to `until_id`, in the order of their
         ids; any entries without `wanted`. Fewer if they are large. Raises `DatabaseError`."""
         ...
 
-    def admits(self, wanted: Wanted_contra, entry: Entry) -> bool:
+    def admits(self, wanted: Wanted, entry: Entry) -> bool:
         """Whether the entry is wanted."""
         ...
 
@@ -76,4 +76,15 @@ class Feed(Protocol[Wanted_contra]):
     def committed(self, told: Any) -> Sequence[Entry] | None:
         """All entries of the commit that `heard` was told of, in the order of their ids, which rise
         by one from the newest entry before; `None` if the entries have to be read."""
+        ...
+
+    @property
+    def removals(self) -> int | None:
+        """Rises whenever something that clients follow may have been removed as a whole, such as a
+        run with its messages; `None` while that is being committed."""
+        ...
+
+    async def removed(self, wanted: Collection[Wanted]) -> Collection[Wanted]:
+        """Which of these clients wait for nothing, since what they follow was removed. Raises
+        `DatabaseError`."""
         ...

@@ -10,7 +10,12 @@ from backend.repositories import Repositories
 from backend.repositories.audit_repository import UnnumberedRow
 from backend.repositories.guarded_kinds import CONFIGURATIONS, PROJECTS, SECRETS, GuardedKind
 from backend.repositories.guarded_rows import NewestEntry, RecordedRow, signed_values
-from backend.repositories.version_rows import SECRET_VERSIONS, VersionKind, VersionRow
+from backend.repositories.version_rows import (
+    SECRET_VERSIONS,
+    VersionKind,
+    VersionRow,
+    signed_version,
+)
 from database.engine import Value
 from models import ProjectSettings
 
@@ -161,11 +166,11 @@ class Guard:
 
     def version_mac(self, kind: VersionKind, values: Sequence[Value]) -> str:
         """The MAC of an earlier version, with the values of `kind.columns`."""
-        return self.digests.of_version(kind.table, values)
+        return self.digests.of_version(kind.table, signed_version(kind, values))
 
     def version_macs(self, kind: VersionKind, rows: Iterable[Sequence[Value]]) -> list[str]:
         """The same for several versions."""
-        return self.digests.of_versions(kind.table, rows)
+        return self.digests.of_versions(kind.table, (signed_version(kind, row) for row in rows))
 
     async def forged_versions(
         self, repositories: Repositories, kind: VersionKind, rows: Sequence[VersionRow]

@@ -38,6 +38,8 @@ class Kind(StrEnum):
     SECRET_VERSION_DESTROYED = "secret.version_destroyed", Scope.PROJECTS_READ
     SECRET_REVEALED = "secret.revealed", Scope.AUDIT_READ
     SECRET_REVEAL_REFUSED = "secret.reveal_refused", Scope.AUDIT_READ
+    SECRET_LEAKED = "secret.leaked", Scope.PROJECTS_READ
+    SECRET_SCANNED = "secret.scanned", Scope.AUDIT_READ
     AGENT_RUN_CREATED = "agent_run.created", Scope.RUNS_READ
     AGENT_RUN_UPDATED = "agent_run.updated", Scope.RUNS_READ
     AGENT_RUN_CLAIMED = "agent_run.claimed", Scope.RUNS_READ
@@ -49,6 +51,7 @@ class Kind(StrEnum):
     AGENT_RUN_CANCELLED = "agent_run.cancelled", Scope.RUNS_READ
     AGENT_RUN_REQUEUED = "agent_run.requeued", Scope.RUNS_READ
     PIPELINE_STATE_ADDED = "pipeline_state.added", Scope.RUNS_READ
+    MESSAGE_ADDED = "message.added", Scope.RUNS_READ
     TEST_RESULTS_STORED = "test_results.stored", Scope.RUNS_READ
     SNAPSHOT_CREATED = "snapshot.created", Scope.RUNS_READ
     SNAPSHOT_UPDATED = "snapshot.updated", Scope.RUNS_READ

@@ -54,6 +54,9 @@ class Recorder:
         self.heard: tuple[Callable[[Sequence[tuple[Any, ...]]], None], ...] = ()
         """Called on the writer's thread with the columns of `AuditRow` of each entry of a commit,
         once it is durable; none while no client follows the record or waits for it."""
+        self.on_commit: Callable[[Sequence[LeftRow], Sequence[tuple[Any, ...]]], None] | None = None
+        """Called on the writer's thread with the guarded rows that a commit has changed, and the
+        same columns as `heard`."""
         self._numbered_rows: Sequence[tuple[Any, ...]] = ()
         self._written: list[LeftRow] = []
         self._clock = clock
@@ -81,14 +84,14 @@ class Recorder:
     async def record_all(self, repositories: Repositories, events: Sequence[AuditEvent]) -> None:
         """Append a row for each event, in their order."""
         if events:
-            at = repositories.executor.time(self._read_clock)
+            at = self.time(repositories)
             await repositories.audit.append(_rows(events, at))
 
     async def record_calls(
         self, repositories: Repositories, calls: Iterable[tuple[Call, Sequence[AuditEvent]]]
     ) -> None:
         """The same for units that run as one, each with its events."""
-        at = repositories.executor.time(self._read_clock)
+        at = self.time(repositories)
         for call, events in calls:
             await repositories.audit.append(call.context.run(_rows, events, at))
 
@@ -103,7 +106,7 @@ class Recorder:
     ) -> None:
         """Append a row for each of many changes of one kind: its target, version and guarded
         row. Among units that run as one, `call` is the one that has made them."""
-        at = repositories.executor.time(self._read_clock)
+        at = self.time(repositories)
         name, token_id, request_id, address = (
             _circumstances_in(project_id)
             if call is None
@@ -134,7 +137,12 @@ class Recorder:
             ]
         )
 
-    def _read_clock(self) -> str:
+    def time(self, repositories: Repositories) -> str:
+        """The time of the entries of the transaction."""
+        return repositories.executor.time(self.now)
+
+    def now(self) -> str:
+        """The time of the clock."""
         return time_text(self._clock())
 
     async def write(self, executor: Executor, rows: Sequence[UnnumberedRow]) -> None:
@@ -160,6 +168,8 @@ class Recorder:
     def follow(self) -> None:
         """The transaction whose rows `write` has stored is durable. Called by the engine."""
         self.rows.follow(self._written)
+        if self.on_commit is not None:
+            self.on_commit(self._written, self._numbered_rows)
         for heard in self.heard:
             heard(self._numbered_rows)
         self.end.follow()

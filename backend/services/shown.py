@@ -13,6 +13,8 @@ class Shown(StrEnum):
     """One existing project."""
     PROJECTS = "projects"
     """Any projects: a new one may be among them."""
+    PROJECTS_WITH_RUNS = "projects with runs"
+    """Any projects, each with what its runs are like."""
     CONFIGURATION = "configuration"
     """One project's configuration."""
     FULL = "full"
@@ -23,6 +25,7 @@ _OF_PROJECT = changes_of_rows("projects")
 ENDED_BY: Mapping[Shown, Collection[Change]] = {
     Shown.PROJECT: _OF_PROJECT,
     Shown.PROJECTS: any_change("projects"),
+    Shown.PROJECTS_WITH_RUNS: any_change("projects", "run_queues", "agent_runs"),
     Shown.CONFIGURATION: [*_OF_PROJECT, *any_change("project_settings")],
     Shown.FULL: [
         *_OF_PROJECT,

@@ -130,6 +130,7 @@ def secret_metadata(row: sqlite3.Row) -> SecretMetadata:
         key=row["key_name"],
         version=row["version"],
         status=SecretStatus.OK,
+        redact=True,
         created_at=row["created_at"],
         updated_at=row["updated_at"],
     )

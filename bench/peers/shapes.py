@@ -74,6 +74,7 @@ SECRETS = [
         key=f"SECRET_{number}",
         version=1,
         status=SecretStatus.OK,
+        redact=True,
         created_at=TIME,
         updated_at=TIME,
     )

@@ -28,6 +28,7 @@ class Journal:
         "_has_written",
         "_taken",
         "gathering",
+        "number",
         "on_commit",
         "write_entries",
     )
@@ -38,6 +39,8 @@ class Journal:
         self.on_commit: Callable[[], None] = nothing_follows
         """Called once the entries that `write_entries` wrote are durable, before anyone is
         answered; not when they were rolled back, or when the outcome of the COMMIT is unknown."""
+        self.number = 0
+        """How many transactions have begun."""
         self._entries: list[Any] = []
         self._has_written = False
         self._gathered: list[Any] = []
@@ -57,6 +60,7 @@ class Journal:
 
     def begin(self) -> None:
         """Forget the transaction before, which may have been rolled back."""
+        self.number += 1
         self._entries.clear()
         self._gathered.clear()
         self._has_written = False

@@ -12,7 +12,16 @@ import json
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
-from database.engine import Executor, JsonKind, MalformedText, Params, Row, Value, is_utf8
+from database.engine import (
+    Executor,
+    JsonMember,
+    JsonObject,
+    MalformedText,
+    Params,
+    Row,
+    Value,
+    is_utf8,
+)
 from database.errors import StatementError, TooLong
 
 # JSON escapes every control character, so no row's JSON contains this one.
@@ -24,23 +33,26 @@ async def fetch_json_page(
     select: str,
     params: Params,
     *,
-    members: Mapping[str, JsonKind],
+    members: Mapping[str, JsonMember],
     keys: Sequence[str],
     large: Sequence[str],
     limit: int,
     most_bytes: int,
+    joins: str = "",
 ) -> tuple[list[bytes], tuple[Value, ...] | None]:
     """See `Dialect.fetch_json_page`."""
-    rows = _rows(select, members, keys)
+    # The left side of a LEFT JOIN is read first, so the rows keep their order.
+    source = f"({select}) AS page{joins}"
+    rows = _rows(source, members, keys)
     try:
         try:
-            sql = _whole(select, members, keys) + _no_large_row(large, limit)
+            sql = _whole(source, members, keys) + _no_large_row(large, limit)
             row = await executor.fetch_within(sql, params, most_bytes)
         except TooLong:
             return await _row_by_row(executor, rows, params, limit, most_bytes)
     except StatementError:
         # SQLite does not tell a text that is not JSON from other faults. Those are raised again.
-        rows = _rows(select, members, keys, any_text=True)
+        rows = _rows(source, members, keys, any_text=True)
         return await _row_by_row(executor, rows, params, limit, most_bytes)
     if row is None or row[0] is None:
         return [], None
@@ -102,12 +114,12 @@ def _key(value: Value) -> Value:
     return value if is_utf8(stored) else MalformedText(stored)
 
 
-def _whole(select: str, members: Mapping[str, JsonKind], keys: Sequence[str]) -> str:
+def _whole(source: str, members: Mapping[str, JsonMember], keys: Sequence[str]) -> str:
     # The inner query has its own ORDER BY and LIMIT, so SQLite does not merge it into the outer
     # query, and the rows are aggregated in its order.
     return (
         f"SELECT CAST(group_concat({_object(members)}, char(30)) AS BLOB),"  # noqa: S608
-        f" CAST(group_concat(json_array({', '.join(keys)}), char(30)) AS BLOB) FROM ({select})"
+        f" CAST(group_concat({_array(keys)}, char(30)) AS BLOB) FROM {source}"
     )
 
 
@@ -116,34 +128,65 @@ def _no_large_row(large: Sequence[str], limit: int) -> str:
     # at once, without being allocated. So no row may be larger than twice its share.
     if not large:
         return ""
-    size = " + ".join(f"COALESCE(length({column}), 0)" for column in large)
+    size = " + ".join(f"COALESCE(length(page.{column}), 0)" for column in large)
     return f" WHERE length(zeroblob(({size}) * {(limit + 1) // 2:d})) >= 0"
 
 
 def _rows(
-    select: str, members: Mapping[str, JsonKind], keys: Sequence[str], *, any_text: bool = False
+    source: str, members: Mapping[str, JsonMember], keys: Sequence[str], *, any_text: bool = False
 ) -> str:
     return (
         f"SELECT CAST({_object(members, any_text=any_text)} AS BLOB),"  # noqa: S608
-        f" CAST(json_array({', '.join(keys)}) AS BLOB) FROM ({select})"
+        f" CAST({_array(keys)} AS BLOB) FROM {source}"
     )
 
 
-def _object(members: Mapping[str, JsonKind], *, any_text: bool = False) -> str:
+def _array(columns: Sequence[str]) -> str:
+    return f"json_array({', '.join(f'page.{column}' for column in columns)})"
+
+
+def _object(members: Mapping[str, JsonMember], *, any_text: bool = False) -> str:
     return _object_of(tuple(members.items()), any_text)
 
 
 # To build it again would take as long as to read ten rows.
 @lru_cache(maxsize=64)
-def _object_of(members: tuple[tuple[str, JsonKind], ...], any_text: bool) -> str:
-    parts = ", ".join(f"'{name}', {_expression(name, kind, any_text)}" for name, kind in members)
-    return f"json_object({parts})"
+def _object_of(members: tuple[tuple[str, JsonMember], ...], any_text: bool) -> str:
+    return _joined([(name, _expression(f"page.{name}", kind, any_text)) for name, kind in members])
 
 
-def _expression(name: str, kind: JsonKind, any_text: bool) -> str:
+def _joined(parts: Sequence[tuple[str, str]]) -> str:
+    members = ", ".join(f"'{name}', {expression}" for name, expression in parts)
+    return f"json_object({members})"
+
+
+def _expression(value: str, kind: JsonMember, any_text: bool) -> str:
+    if isinstance(kind, JsonObject):
+        return _part(kind, any_text)
     if kind == "boolean":
-        return f"json(CASE {name} WHEN 1 THEN 'true' WHEN 0 THEN 'false' END)"
+        return f"json(CASE {value} WHEN 1 THEN 'true' WHEN 0 THEN 'false' END)"
+    if kind == "double":
+        return _shortest(value)
     if kind == "json" and any_text:
         # Parsed twice, so only where it is necessary.
-        return f"json(CASE json_valid({name}) WHEN 0 THEN '{{}}' ELSE {name} END)"
-    return f"json({name})" if kind == "json" else name
+        return f"json(CASE json_valid({value}) WHEN 0 THEN '{{}}' ELSE {value} END)"
+    return f"json({value})" if kind == "json" else value
+
+
+def _part(part: JsonObject, any_text: bool) -> str:
+    made = _joined(
+        [(name, _expression(value, kind, any_text)) for name, value, kind in part.members]
+    )
+    if part.unless_null is None:
+        return made
+    return f"CASE WHEN {part.unless_null} IS NULL THEN NULL ELSE {made} END"
+
+
+def _shortest(value: str) -> str:
+    # By itself, SQLite writes 15 digits, with which some doubles read back as others.
+    return (
+        f"CASE WHEN CAST(CAST({value} AS TEXT) AS REAL) = {value} THEN {value}"
+        f" WHEN CAST(printf('%!.16g', {value}) AS REAL) = {value}"
+        f" THEN json(printf('%!.16g', {value}))"
+        f" WHEN {value} IS NOT NULL THEN json(printf('%!.17g', {value})) END"
+    )

@@ -17,6 +17,7 @@ RESOURCES = {
     "secret": "/api/projects/{project_id}/secrets/{key}",
     "agent_run": "/api/agent-runs/{run_id}",
     "pipeline_state": "/api/agent-runs/{run_id}/pipeline-states",
+    "message": "/api/agent-runs/{run_id}/messages",
     "test_results": "/api/agent-runs/{run_id}/test-results",
     "snapshot": "/api/snapshots/{snapshot_id}",
     "webhook": "/api/webhooks/{webhook_id}",
@@ -29,6 +30,7 @@ RESOURCES = {
 NO_CHANGES = {
     Kind.SECRET_REVEALED: Scope.AUDIT_READ,
     Kind.SECRET_REVEAL_REFUSED: Scope.AUDIT_READ,
+    Kind.SECRET_SCANNED: Scope.AUDIT_READ,
     Kind.SECRET_REENCRYPTED: Scope.ADMIN,
     Kind.WEBHOOK_REENCRYPTED: Scope.ADMIN,
 }

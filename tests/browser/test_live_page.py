@@ -121,6 +121,46 @@ def test_it_shows_runs_as_they_change(shown: Shown) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.parametrize(
+    ("typed", "said"), [("the second one", ["the second one"]), ("", []), (None, None)]
+)
+def test_it_lets_a_paused_run_go_on(
+    shown: Shown, typed: str | None, said: list[str] | None
+) -> None:
+    new_run(shown, "ask first")
+    shown.post("/api/agent-runs/claim", worker="w")
+    shown.sign_in(shown.service.token)
+    shown.shows((1, "ask first", "running"))
+    button = shown.page.get_by_role("button", name="Continue")
+    assert not button.count()
+    shown.post("/api/agent-runs/1/messages", role="agent", content=f"Which one? {MARKUP}")
+    shown.post("/api/agent-runs/1/transitions", to="paused")
+    shown.shows((1, "ask first", "paused"))
+    asked: list[str] = []
+
+    def answer(dialog: Any) -> None:
+        asked.append(dialog.message)
+        if typed is None:
+            dialog.dismiss()
+        else:
+            dialog.accept(typed)
+
+    shown.page.on("dialog", answer)
+    with shown.page.expect_event("dialog"):
+        button.click()
+    if said is None:
+        shown.post("/api/agent-runs/1/cancel")
+        shown.shows((1, "ask first", "cancelled"))
+    else:
+        shown.shows((1, "ask first", "running"))
+    button.wait_for(state="detached")
+    assert asked == [f"Which one? {MARKUP}"]
+    with shown.service.client() as client:
+        answers = client.get("/api/agent-runs/1/messages?role=user").json()["messages"]
+    assert [message["content"] for message in answers] == (said or [])
+
+
+@pytest.mark.long
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_it_comes_back_to_a_service_that_was_away(shown: Shown, number: signal.Signals) -> None:
     shown.sign_in(shown.service.token)

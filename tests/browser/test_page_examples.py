@@ -28,6 +28,13 @@ PROOFS = {
         await call("POST", `/api/agent-runs/${run.id}/cancel`)
         await until(() => shown[0].status === "cancelled")
 
+        const heard = []
+        const talking = converse(run, ({content}) => heard.push(content))
+        const hello = {body: {role: "user", content: "Hello"}}
+        await call("POST", `/api/agent-runs/${run.id}/messages`, hello)
+        await until(() => heard.includes("Hello"))
+        talking.close()
+
         const {value, etag} = await call("GET", "/api/projects/1/configuration")
         must(value.setup_commands === "npm ci", "the configuration is saved")
         const {saved} = await save(etag, {setup_commands: "make"})

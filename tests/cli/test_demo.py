@@ -29,6 +29,7 @@ async def week(data_dir: Path, seed: int) -> dict[str, list[dict[str, object]]]:
                 "project_settings",
                 "agent_runs",
                 "pipeline_states",
+                "messages",
                 "test_results",
                 "grainchain_snapshots",
                 "webhook_deliveries",
@@ -46,7 +47,7 @@ async def test_the_same_seed_gives_the_same_week(tmp_path: Path) -> None:
     assert all(first.values())
     assert len(first["projects"]) == PROJECTS
     statuses = {run["status"] for run in first["agent_runs"]}
-    assert {"pending", "running", "completed"} <= statuses
+    assert {"pending", "running", "paused", "completed"} <= statuses
     times = [str(log["created_at"]) for log in first["system_logs"]]
     assert "2026-01-05" <= min(times) < max(times) < "2026-01-13"
 

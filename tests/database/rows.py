@@ -45,6 +45,7 @@ ROWS: dict[str, dict[str, Any]] = {
     "run_queues": {"project_id": 1, "last_run_number": 1},
     "agent_runs": RUN,
     "pipeline_states": {"agent_run_id": 1, "state": "created", "created_at": NOW},
+    "messages": {"agent_run_id": 1, "role": "user", "content": "c", "created_at": NOW},
     "webhooks": {"project_id": 1, "webhook_type": "custom", **TIMES},
     "webhook_deliveries": {
         "webhook_id": 1,

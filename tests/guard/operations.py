@@ -85,6 +85,10 @@ class Operations:
         """True or false."""
         return self.random.random() < 0.5
 
+    def maybe(self) -> bool | None:
+        """True, false, or neither."""
+        return self.random.choice((None, True, False))
+
     def project(self) -> dict[str, Any]:
         """A project's own fields."""
         return {
@@ -149,12 +153,15 @@ async def _create_secret(to: Operations) -> None:
 
 
 async def _put_secret(to: Operations) -> None:
-    await to.service.secrets.put(to.id("project"), to.key(), SecretStr(to.text()))
+    value = SecretStr(to.text())
+    await to.service.secrets.put(to.id("project"), to.key(), value, to.maybe())
 
 
 async def _put_secrets(to: Operations) -> None:
     secrets = [
-        SecretUpsert.model_validate({"key": key, "value": to.text()}) for key in _KEYS if to.flag()
+        SecretUpsert.model_validate({"key": key, "value": to.text(), "redact": to.maybe()})
+        for key in _KEYS
+        if to.flag()
     ]
     await to.service.secrets.upsert(to.id("project"), secrets)
 

@@ -22,7 +22,7 @@ COLUMNS: Mapping[str, str] = {
     "project_settings": "id project_id planning_statement repository_rules setup_commands"
     " branch_name created_at updated_at version actor fields",
     "project_secrets": "id project_id project_key_id key_name ciphertext created_at updated_at"
-    " version actor",
+    " version actor redact",
     "webhooks": "id project_id webhook_type webhook_url events is_active secret_ciphertext"
     " project_key_id secret_version created_at updated_at version",
 }
@@ -35,7 +35,7 @@ TARGETS: Mapping[str, Callable[[Row], str]] = {
     "project_secrets": lambda row: f"projects/{row['project_id']}/secrets/{row['key_name']}",
     "webhooks": lambda row: f"webhooks/{row['id']}",
 }
-LATER: Mapping[str, int] = {"project_settings": 2, "project_secrets": 1}
+LATER: Mapping[str, int] = {"project_settings": 2, "project_secrets": 2}
 """How many columns at the end a digest leaves out while they are null."""
 _KEEPS_VERSION = (
     "secret.deleted",

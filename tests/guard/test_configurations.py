@@ -186,6 +186,11 @@ async def test_a_paused_run_does_not_go_on(world: World) -> None:
         with outside(world.database) as db:
             _set("setup_commands", FORGED_TEXT)(db, world)
         problem(await service.client.post(steps, json={"to": "running"}), "changed_outside")
+        said = {"role": "user", "content": "go on", "continue": True}
+        for verb, body in (("continue", {"message": "go on"}), ("messages", said)):
+            answer = await service.client.post(f"/api/agent-runs/1/{verb}", json=body)
+            problem(answer, "changed_outside")
+        assert (await service.client.get("/api/agent-runs/1/messages")).json()["messages"] == []
         assert (await service.client.post(steps, json={"to": "cancelled"})).is_success
 
 

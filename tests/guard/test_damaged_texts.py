@@ -89,6 +89,7 @@ async def filled_world(made_world: World, tmp_path_factory: pytest.TempPathFacto
         for path, body in (
             ("/api/agent-runs/1/pipeline-states", {"state": "created"}),
             ("/api/agent-runs/1/pipeline-states", {"state": "agent_running"}),
+            ("/api/agent-runs/1/messages", {"role": "user", "content": "c"}),
             ("/api/agent-runs/1/test-results", result),
             ("/api/agent-runs/1/snapshots", {"snapshot_id": "s"}),
             ("/api/logs", {**log, "project_id": 1, "agent_run_id": 1}),

@@ -23,6 +23,7 @@ from tests.support.http import make_project
 FRONT_END = b"https://app.example.com"
 KEPT = sorted(path for (_, path), policy in POLICIES.items() if policy.shows is not None)
 QUERIES = (
+    *(b"include=runs", b"limit=2&include=runs", b"include=run", b"include=runs&include=runs"),
     *(b"", b"limit=2", b"limit=50", b"limit=02", b"limit=0", b"limit=1&limit=2", b"unknown=1"),
     *(
         b"owner=ACME",
@@ -97,6 +98,7 @@ class World:
             lambda: self.client.delete(path),
             lambda: self.client.post(f"{path}/restore"),
             lambda: self.client.post("/api/projects", json=new),
+            lambda: self.client.post(f"{path}/agent-runs", json={"target_text": word}),
             self._token,
         ]
         await chance.choice(changes)()

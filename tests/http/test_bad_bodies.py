@@ -168,7 +168,11 @@ async def test_json_must_be_declared(sender: Sender) -> None:
 
     body = json.dumps({"unknown": SENTINEL}).encode()
     for declared in WRONG_TYPES:
-        await sender.refused(code, body, headers={"Content-Type": declared})
+        # Some calls take another type besides.
+        kind = declared.partition(";")[0].strip().lower()
+        calls = [c for c in sender.calls if kind not in c.operation["requestBody"]["content"]]
+        assert len(calls) >= len(sender.calls) - 1
+        await sender.refused(code, body, headers={"Content-Type": declared}, calls=calls)
     await sender.refused(code, body, headers={})
 
 

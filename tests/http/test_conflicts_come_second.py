@@ -53,6 +53,23 @@ async def _cancelled_twice(client: httpx.AsyncClient, _: FastAPI) -> tuple[str, 
     return "POST", f"{path}/cancel", None, "invalid_transition"
 
 
+async def _continued_early(client: httpx.AsyncClient, _: FastAPI) -> tuple[str, str, Any, str]:
+    path = await run_of(client)
+    return "POST", f"{path}/continue", {"message": "m"}, "invalid_transition"
+
+
+async def _answered_early(client: httpx.AsyncClient, _: FastAPI) -> tuple[str, str, Any, str]:
+    path = await run_of(client)
+    body = {"role": "user", "content": "m", "continue": True}
+    return "POST", f"{path}/messages", body, "invalid_transition"
+
+
+async def _message_of_others(client: httpx.AsyncClient, _: FastAPI) -> tuple[str, str, Any, str]:
+    path = await run_of(client)
+    body = {"role": "agent", "content": "m", "lease_token": "another"}
+    return "POST", f"{path}/messages", body, "lease_lost"
+
+
 async def _lost_lease(client: httpx.AsyncClient, _: FastAPI) -> tuple[str, str, Any, str]:
     path = await run_of(client)
     return "POST", f"{path}/heartbeat", {"lease_token": "another"}, "lease_lost"
@@ -99,6 +116,7 @@ async def _forged_webhook(client: httpx.AsyncClient, app: FastAPI) -> tuple[str,
 
 CONFLICTS: list[Conflict] = [
     *(_taken_repository, _taken_meanwhile, _final_run, _impossible_step, _cancelled_twice),
+    *(_continued_early, _answered_early, _message_of_others),
     *(_lost_lease, _change_of_others, _backward_snapshot, _snapshot_of_others),
     *(_forged_project, _forged_settings, _forged_webhook),
 ]

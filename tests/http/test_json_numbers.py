@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from backend.http.strict_json import parse_json
 from backend.schemas.base import RequestModel
 from backend.schemas.json_numbers import UNKEPT, read_decimal
-from tests.runs.test_metadata import same
 from tests.support.http import JSON, new_project, places
+from tests.support.json_objects import same
 from tests.support.routes import Call, all_calls, make_something_of_everything
 
 UNKEPT_NUMBERS = (

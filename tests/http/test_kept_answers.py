@@ -35,7 +35,7 @@ GUARDS = {"audit_entries", "guarded_targets"}
 
 def offer(version: int | None) -> Offer:
     assert version is not None
-    return Offer(Shown.PROJECT, version, "projects:read", PROJECT, None)
+    return Offer(Shown.PROJECT, version, ("projects:read",), PROJECT, None)
 
 
 class Kept:
@@ -48,7 +48,7 @@ class Kept:
 
     def keep(self, path: str, body: bytes = b"{}", *, version: int | None = None) -> None:
         """Keep an answer that was made at this version, or now."""
-        answer = KeptAnswer("projects:read", PROJECT, [], [], body)
+        answer = KeptAnswer(("projects:read",), PROJECT, [], [], body)
         now = self.answers.version(Shown.PROJECT) if version is None else version
         self.answers.keep(Head(path).scope(), (None, False), offer(now), answer)
 
@@ -135,9 +135,15 @@ async def application(settings: Settings) -> Any:
         yield app
 
 
-def kept_calls(app: FastAPI) -> list[Call]:
-    """The routes whose answers are kept."""
-    return [call for call in calls(app) if POLICIES[call.method, call.template].shows is not None]
+def kept_calls(app: FastAPI) -> list[tuple[Call, str, Shown]]:
+    """The routes whose answers are kept, with each query that makes them show something else."""
+    found = []
+    for call in calls(app):
+        policy = POLICIES[call.method, call.template]
+        if policy.shows is not None:
+            found.append((call, "", policy.shows))
+        found += [(call, f"?include={n}", one.shows) for n, one in policy.includes.items()]
+    return found
 
 
 async def test_a_kept_answer_ends_with_each_table_that_it_was_read_from(
@@ -155,15 +161,13 @@ async def test_a_kept_answer_ends_with_each_table_that_it_was_read_from(
 
     # What the indexing reads in the background.
     others = {"project_index_state", "run_index_state", "run_index_removals", "agent_runs"}
-    for call in kept_calls(application):
-        path = await resources.path(call)
+    for call, query, shows in kept_calls(application):
+        path = await resources.path(call) + query
         read.clear()
         # All statements are compiled again under an authorizer.
         await pool.run_read(lambda connection: connection.set_authorizer(note))
         assert (await client.get(path)).status_code == 200
         await pool.run_read(lambda connection: connection.set_authorizer(None))
-        shows = POLICIES[call.method, call.template].shows
-        assert shows is not None
         ending = {table for table, _ in ENDED_BY[shows]}
         assert {"projects"} <= ending
         assert read - GUARDS - others, call
@@ -181,14 +185,16 @@ async def test_every_kept_answer_is_sent_again_until_a_change(
     application: FastAPI, client: httpx.AsyncClient
 ) -> None:
     resources = Resources(client)
-    for call in kept_calls(application):
-        path = await resources.path(call)
+    for call, query, _ in kept_calls(application):
+        path = await resources.path(call) + query
         first = await client.get(path)
         before = await answered(application)
         assert (await client.get(path)).content == first.content
         assert await answered(application) == before + 1, call
         project_id = await resources.get("project_id")
-        await client.patch(f"/api/projects/{project_id}", json={"name": f"After {call}"[:80]})
+        await client.patch(
+            f"/api/projects/{project_id}", json={"name": f"{query}After {call}"[:80]}
+        )
         await client.get(path)
         assert await answered(application) == before + 1, call
 

@@ -24,6 +24,7 @@ METADATA = {
     "value",
     "version",
     "status",
+    "redact",
     "created_at",
     "updated_at",
 }

@@ -25,9 +25,10 @@ from tests.support.processes import Serving, environment, run
 from tests.support.resources import Resources
 from tests.support.routes import Call, calls, send
 
-SECRET_FIELDS = {"value", "secret_token"}
+SECRET_FIELDS = {"dotenv", "secret_token", "value"}
 OTHER_CORE = "~'\u00fc\U0001f5dd\\w5Q/~\U0001f5dd"
 REVEALING = {
+    "/api/projects/{project_id}/secrets/reveal",
     "/api/projects/{project_id}/secrets/{key}/value",
     "/api/projects/{project_id}/secrets/{key}/versions/{version}/value",
 }
@@ -99,6 +100,15 @@ class Tour:
             self.hidden.given["planted secret"]
             == (await self._client.get(f"{path}/value")).json()["value"]
         )
+
+    async def pause_a_run(self) -> None:
+        """Visit a paused run from now on."""
+        body = {"project_id": self._names["project_id"], "target_text": "t"}
+        run_id = (await self._client.post("/api/agent-runs", json=body)).json()["id"]
+        for status in ("running", "paused"):
+            path = f"/api/agent-runs/{run_id}/transitions"
+            assert (await self._client.post(path, json={"to": status})).is_success
+        self._names = self._names | {"run_id": run_id}
 
     async def visit(self, call: Call) -> None:
         """Send every possible value to this route."""
@@ -191,6 +201,8 @@ async def test_no_route_puts_a_value_anywhere(
         ),
     )
     for call in routes:
+        if call.template.endswith("/continue"):
+            await tour.pause_a_run()
         await tour.visit(call)
     assert tour.visited == POLICIES.keys()
     left = tour.visited - tour.answered

@@ -41,6 +41,9 @@ def test_a_value_is_found_in_every_form() -> None:
     assert sentinels.found_in(value[:-1].encode()) == []
 
 
+TEXT = {"Content-Type": "text/plain"}
+
+
 class Caller:
     """Sends requests, and keeps all answers except revealed values."""
 
@@ -61,6 +64,13 @@ class Caller:
         value: str = self._client.get(f"{path}/value").json()["value"]
         return value
 
+    def reveal_all(self, path: str) -> dict[str, str]:
+        """The values of all secrets; the answers, as JSON and as files, are not kept."""
+        for query in ("?format=dotenv", "?format=docker"):
+            assert self._client.post(f"{path}/reveal{query}").is_success
+        values: dict[str, str] = self._client.post(f"{path}/reveal").json()["secrets"]
+        return values
+
 
 def send_what_is_taken(call: Caller, sentinels: Sentinels) -> None:
     """Send valid values in every possible way, and read each one back."""
@@ -77,16 +87,23 @@ def send_what_is_taken(call: Caller, sentinels: Sentinels) -> None:
     ]
     call("PUT", path, json={"secrets": upsert})
     call("PUT", path, json={"secrets": upsert})
+    file = f"PUT='{new('import of an old one')}'\nIMPORTED='{new('import of a new one')}'\n"
+    for query in ("?dry_run=true", ""):
+        call("POST", f"{path}/import{query}", content=file.encode(), headers=TEXT)
+        call("POST", f"{path}/import{query}", json={"dotenv": file})
     webhook = {"webhook_type": "custom", "secret_token": new("POST webhook")}
     hooks = path.replace("/secrets", "/webhooks")
     id = call("POST", hooks, json=webhook).json()["id"]
     call("PATCH", f"/api/webhooks/{id}", json={"secret_token": new("PATCH webhook")})
     call("GET", f"/api/webhooks/{id}")
-    revealed = {key: call.reveal(f"{path}/{key}") for key in ("MADE", "POSTED", "PUT", "UPSERTED")}
+    keys = ("IMPORTED", "MADE", "POSTED", "PUT", "UPSERTED")
+    revealed = {key: call.reveal(f"{path}/{key}") for key in keys}
+    assert revealed == call.reveal_all(path)
     assert revealed == {
+        "IMPORTED": sentinels.given["import of a new one"],
         "MADE": sentinels.given["POST project"],
         "POSTED": sentinels.given["POST secret"],
-        "PUT": sentinels.given["upsert of an old one"],
+        "PUT": sentinels.given["import of an old one"],
         "UPSERTED": sentinels.given["upsert of a new one"],
     }
     call("GET", path)
@@ -123,6 +140,7 @@ def send_what_is_refused(call: Caller, sentinels: Sentinels) -> None:
         call(method, target, json={}, headers={"Content-Type": quote(new(f"type {target}"))})
         call(method, target, json={}, params={"value": new(f"query {target}")})
         call(method, target, content=value.encode() * 100_000, headers=JSON)
+    send_wrong_files(call, path, sentinels)
     call("GET", f"{path}/{quote(new('path'), safe='')}/value")
     call("GET", f"/{quote(new('unknown path'), safe='')}")
     for name in ("q", "owner", "cursor", "limit", "status", "sort", "unknown"):
@@ -132,6 +150,21 @@ def send_what_is_refused(call: Caller, sentinels: Sentinels) -> None:
         call("GET", "/api/projects", headers={"Authorization": f"{scheme} {token}".strip()})
     call("GET", "/api/projects", headers={"X-Request-ID": quote(new("request id"))})
     call("GET", "/api/projects", headers={"Cookie": quote(new("cookie"))})
+
+
+def send_wrong_files(call: Caller, path: str, sentinels: Sentinels) -> None:
+    """Send files with wrong lines, and a wrong key to reveal."""
+    new = sentinels.new
+    for query in ("?dry_run=true", ""):
+        lines = (new(f"line {query}"), f"A={new(f'NUL {query}')}\0", f"B='{new(f'open {query}')}")
+        for file in ("\n".join(lines), *lines):
+            assert call("POST", f"{path}/import{query}", json={"dotenv": file}).is_success == (
+                query != ""
+            )
+            sent = call("POST", f"{path}/import{query}", content=file.encode(), headers=TEXT)
+            assert sent.is_success == (query != "")
+            call("POST", f"{path}/import{query}", content=file.encode("utf-16"), headers=TEXT)
+    call("POST", f"{path}/reveal", json={"keys": [new("reveal")]})
 
 
 def wrong_secrets(target: str, sentinels: Sentinels) -> Iterator[tuple[str, Any]]:

@@ -31,7 +31,8 @@ def test_every_post_takes_a_key_but_the_excepted_ones() -> None:
 
 def test_what_is_not_one_transaction_is_known() -> None:
     afterwards = {p for p in KEYED if POSTS[p].idempotent is Idempotent.AFTERWARDS}
-    assert afterwards == {"/api/keys/rotate", "/api/backups", "/api/retention/prune"}
+    scan = "/api/projects/{project_id}/secrets/scan"
+    assert afterwards == {"/api/keys/rotate", "/api/backups", "/api/retention/prune", scan}
 
 
 def test_the_project_of_each_name_in_a_path_is_found() -> None:
@@ -61,7 +62,10 @@ async def prepared(client: httpx.AsyncClient, resources: Resources, call: Call) 
     if call.template.endswith(("/transitions", "/heartbeat")):
         claimed = await client.post("/api/agent-runs/claim", json={"worker": "w"})
         assert claimed.json()["id"] == run_id
-        call.body["lease_token"] = claimed.json()["lease_token"]
+        vars(call)["body"] = {**call.body, "lease_token": claimed.json()["lease_token"]}
+    if call.template.endswith("/continue"):
+        for status in ("running", "paused"):
+            await client.post(f"/api/agent-runs/{run_id}/transitions", json={"to": status})
 
 
 async def keyed(client: httpx.AsyncClient, path: str, call: Call) -> httpx.Response:

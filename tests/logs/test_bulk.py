@@ -119,6 +119,8 @@ async def test_a_malformed_line_is_named(
     [error] = found["errors"]
     assert (error["pointer"], error["code"]) == (f"/logs/1{place}", code)
     assert found["detail"].startswith("line 3: ")
+    # Where it is in the line, but not a second number of a line.
+    assert found["detail"].count("line") == 1
     assert error["message"].startswith("line 3: ")
     assert await messages(sender) == []
 
@@ -134,6 +136,7 @@ async def test_a_wrong_value_is_named_by_its_place_and_line(sender: httpx.AsyncC
         ("/logs/3/logs", "extra_forbidden"),
         ("/logs/4", "model_type"),
     ]
+    assert found["errors"][-1]["message"] == "line 6: must be a JSON object"
     told = [error["message"].partition(":")[0] for error in found["errors"]]
     assert told == ["line 3", "line 4", *["line 5"] * 3, "line 6"]
     assert await messages(sender) == []

@@ -1,6 +1,7 @@
 """A page that SQLite writes as JSON equals the same page written from models."""
 
 import json
+import random
 import re
 import sqlite3
 import tracemalloc
@@ -189,3 +190,28 @@ async def test_a_large_item_takes_the_memory_of_its_bytes(manager: DatabaseManag
     (item,) = page.items
     # The item, and the one that was read to find that it no longer fits.
     assert peak < 3 * len(item)
+
+
+async def test_a_double_is_written_in_its_shortest_form(manager: DatabaseManager) -> None:
+    chance = random.Random(5)  # noqa: S311 - no secret
+    doubles = [
+        *(a / b for b in range(1, 60) for a in range(b + 1)),
+        *(chance.random() for _ in range(500)),
+        *(0.1 + 0.2, 1e-7, 123456.789, 1e15 + 0.5),
+    ]
+    values = ", ".join("(?, ?)" for _ in doubles)
+    items, more = await manager.async_pool.dialect.fetch_json_page(
+        manager.async_pool,
+        f"WITH v (id, d) AS (VALUES {values}) SELECT * FROM v ORDER BY id LIMIT 9999",  # noqa: S608
+        [value for pair in enumerate(doubles) for value in pair],
+        members={"d": "double"},
+        keys=("id",),
+        large=(),
+        limit=len(doubles),
+        most_bytes=10**6,
+    )
+    assert more is None
+    assert [json.loads(item)["d"] for item in items] == doubles
+    for item, double in zip(items, doubles, strict=True):
+        written = item.removeprefix(b'{"d":').removesuffix(b"}").decode()
+        assert len(written) <= len(repr(double)) or "e" in written

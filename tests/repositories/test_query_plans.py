@@ -4,6 +4,8 @@ The planner has no statistics: it must choose well on the first day.
 """
 
 import itertools
+from collections import Counter
+from typing import Any
 
 import pytest
 
@@ -127,6 +129,35 @@ async def test_every_list_is_read_in_its_order(
             assert "USING INDEX projects_by_" in found[0]
         else:
             assert found == [], filter
+
+
+@pytest.mark.parametrize("sort", SORTS)
+async def test_a_page_with_runs_is_one_statement_that_looks_each_row_up(
+    repositories: Repositories, explaining: Explaining, sort: str
+) -> None:
+    projects = repositories.using(explaining).projects
+    page: dict[str, Any] = {"sort": sort, "limit": 5, "after": None}
+    for filter in (
+        ProjectFilter(),
+        ProjectFilter(statuses=(ProjectStatus.ACTIVE, ProjectStatus.DELETED)),
+        ProjectFilter(owner="o1"),
+        ProjectFilter(ids=(1, 2)),
+    ):
+        await projects.json_page(filter, **page)
+        [(_, without)] = explaining.plans
+        explaining.plans.clear()
+        await projects.json_page(filter, **page, with_runs=True)
+        [(_, plan)] = explaining.plans
+        explaining.plans.clear()
+        added = list((Counter(plan) - Counter(without)).elements())
+        assert Counter(without) <= Counter(plan)
+        by_status = "SEARCH a USING COVERING INDEX agent_runs_project_status"
+        assert set(added) == {
+            "SEARCH q USING INTEGER PRIMARY KEY (rowid=?) LEFT-JOIN",
+            "SEARCH r USING INTEGER PRIMARY KEY (rowid=?) LEFT-JOIN",
+            f"{by_status} (project_id=? AND status=?)",
+            *(step for step in added if step.startswith("CORRELATED SCALAR SUBQUERY")),
+        }
 
 
 async def test_an_owner_s_projects_of_one_status_are_found_by_both(

@@ -1,6 +1,7 @@
 """Random JUnit XML, written by the standard library and read against a model."""
 
 import json
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 from xml.etree.ElementTree import Element, SubElement, tostring
@@ -115,6 +116,46 @@ def test_what_was_written_is_read(parts: Suites, encoding: str) -> None:
     assert len({same.digest, read_junit(body, "e2e").digest}) == 2
 
 
+PARTS = ("failure", "error", "skipped", "rerunFailure", "flakyError", "system-out")
+
+
+@settings(max_examples=120, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from("ab"),
+            st.lists(st.tuples(st.sampled_from(PARTS), st.booleans()), max_size=3),
+        ),
+        max_size=6,
+    )
+)
+def test_whatever_is_said_in_the_name_of_pytest_is_read(cases: list[Any]) -> None:
+    root = Element("testsuite", {"name": "pytest"})
+    for name, parts in cases:
+        element = SubElement(root, "testcase", {"name": name})
+        for tag, of_teardown in parts:
+            message = "failed on teardown with x" if of_teardown else "m"
+            SubElement(element, tag, {"message": message}).text = "t"
+    results = read_junit(tostring(root), "junit").results
+    assert [result.test.test_name for result in results] == list(expected_of(cases))
+
+
+def expected_of(cases: list[Any]) -> Iterator[str]:
+    """The names of the results: one for each case and each repeated try, but none for a case that
+    only tells of a broken clean-up, and whose test has just failed once."""
+    failed: set[str] = set()
+    for name, parts in cases:
+        said = [part for part in parts if part[0] != "system-out"]
+        if said == [("error", True)] and name in failed:
+            failed.remove(name)
+            continue
+        tags = [tag for tag, _ in said]
+        tries = 1 + tags.count("rerunFailure") + tags.count("flakyError")
+        yield from [name] * tries
+        is_failed = "failure" in tags and not {"error", "skipped"} & set(tags)
+        (failed.add if is_failed and tries == 1 else failed.discard)(name)
+
+
 @settings(max_examples=120, deadline=None)
 @given(st.binary(max_size=60) | st.text("<>/ 'testsuitecase=&;![]?-", max_size=60).map(str.encode))
 def test_any_bytes_are_read_or_refused(body: bytes) -> None:
@@ -141,13 +182,17 @@ def test_any_bytes_are_read_or_refused(body: bytes) -> None:
         ("0,123", 0.123),
         ("12,5", 12.5),
         (",5", 0.5),
+        ("1.234,5", 1234.5),
+        ("1.234.567,5", 1234567.5),
     ],
 )
 def test_durations_of_tools(text: str | None, value: float | None) -> None:
     assert seconds(text) == value
 
 
-@pytest.mark.parametrize("text", ["-1", "-0.001", "nan", "inf", "x", "1_0", "1 2", "1e999", "0x1"])
+@pytest.mark.parametrize(
+    "text", ["-1", "-0.001", "nan", "inf", "x", "1_0", "1 2", "1e999", "0x1", "1.2.3", "1,2.3,4"]
+)
 def test_what_is_no_duration(text: str) -> None:
     with pytest.raises(PydanticCustomError, match="a number of seconds, 0 or more"):
         seconds(text)

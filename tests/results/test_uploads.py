@@ -7,7 +7,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from tests.results.support import actions, listed, make_run, results, upload
+from tests.results.support import XML, actions, listed, make_run, results, upload
 from tests.support.http import JSON, TIME, manager_of, places, problem, row_counts
 
 WHOLE = {
@@ -279,3 +279,25 @@ async def test_an_upload_that_changes_something_is_one_row_of_the_audit(
         "fields": ["test_results"],
     }
     assert await actions(client, "test_results") == [row, row]
+
+
+async def test_attempts_end_where_a_client_could_not_number_them(
+    client: httpx.AsyncClient, run_id: int
+) -> None:
+    last = {"test_type": "junit", "test_name": "a", "status": "failed", "attempt": 1_000_000}
+    stored = await upload(client, run_id, last)
+    # What was read can be sent back.
+    assert await upload(client, run_id, stored) == stored
+    path = f"/api/agent-runs/{run_id}/test-results"
+    again = {"test_type": "junit", "test_name": "a", "status": "passed"}
+    xml = b"<testsuite><testcase name='b'/><testcase name='a'/></testsuite>"
+    for answer in (
+        await client.post(path, json=again),
+        await client.post(path, json={"test_results": [again]}),
+        await client.post(path, content=xml, headers=XML),
+        # The file is not taken for one that was stored.
+        await client.post(path, content=xml, headers=XML),
+    ):
+        found = problem(answer, "validation_failed")
+        assert [error["code"] for error in found["errors"]] == ["too_many_attempts"]
+    assert (await listed(client, run_id))["test_results"] == [stored]

@@ -172,7 +172,7 @@ async def test_runs_go_by_the_time_since_their_end(api: Api, clock: SetClock) ->
     assert counts(plan) == removed == Removed(runs=1, logs=1)
     manager = api.service.db_manager
     assert await rows(manager, "agent_runs") == [long_running["id"], new["id"]]
-    for table in ("pipeline_states", "test_results", "grainchain_snapshots"):
+    for table in ("pipeline_states", "messages", "test_results", "grainchain_snapshots"):
         assert set(await rows(manager, table, "agent_run_id")) <= {long_running["id"], new["id"]}
     assert await messages(api) == [f"of run {new['id']}"]
     await api.get(f"/api/agent-runs/{old['id']}", 404)

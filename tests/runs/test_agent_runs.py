@@ -358,13 +358,6 @@ async def test_a_purged_project_takes_its_runs_along(api: Api) -> None:
     await api.claim_nothing()
 
 
-async def test_the_runs_of_a_deleted_project_can_still_be_read_and_ended(api: Api) -> None:
-    await api.new_run()
-    await api.call("DELETE", "/api/projects/1", status=204)
-    assert (await api.get("/api/agent-runs?project_id=1"))["agent_runs"][0]["status"] == "pending"
-    assert (await api.step(1, "cancelled"))["status"] == "cancelled"
-
-
 async def test_every_change_is_recorded_with_the_names_of_its_fields(api: Api) -> None:
     await api.new_run(run_type="plan")
     await api.patch("/api/agent-runs/1", {"pr_number": 7})

@@ -17,8 +17,8 @@ from database.json_texts import same_json, write_json
 from database.migrator import migrate
 from tests.database.rows import insert, upgraded_to
 from tests.runs.test_json_fields import one_text, texts
-from tests.runs.test_metadata import VALUES
 from tests.support.http import JSON
+from tests.support.json_objects import VALUES
 
 REWRITE_STORED_JSON = 9
 EARLIER = {

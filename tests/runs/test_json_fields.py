@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from backend.schemas.base import RequestModel
 from tests.http.test_json_numbers import KEPT_NUMBERS
-from tests.runs.test_metadata import HEADERS, VALUES, same
 from tests.support.api import Api
+from tests.support.http import JSON
+from tests.support.json_objects import VALUES, same
 
 JSON_FIELDS = {
     ("AgentRunCreate", "metadata"),
@@ -65,7 +66,7 @@ async def fields(api: Api, sent: str) -> list[Any]:
     client, found = api.client, []
 
     async def call(method: str, path: str, body: str | None = None) -> Any:
-        answer = await client.request(method, path, content=body, headers=HEADERS)
+        answer = await client.request(method, path, content=body, headers=JSON)
         assert answer.status_code in (200, 201), answer.text
         return texts(answer.content)
 
@@ -185,7 +186,7 @@ async def test_every_field_refuses_what_would_come_back_as_another_number(
         ("POST", "logs", f'{{"logs": [{log}]}}', ["/logs/0/context"]),
     ]
     for method, path, body, expected in calls:
-        answer = await api.client.request(method, f"/api/{path}", content=body, headers=HEADERS)
+        answer = await api.client.request(method, f"/api/{path}", content=body, headers=JSON)
         assert answer.status_code == 422, body
         assert [error["pointer"] for error in answer.json()["errors"]] == expected
         assert {error["code"] for error in answer.json()["errors"]} == {"json_value"}
@@ -198,7 +199,7 @@ async def test_a_snapshot_sees_differences_that_python_does_not(api: Api) -> Non
     for version, config in enumerate(('{"a": 1.0}', '{"a": true}', '{"a": 0}', '{"a": -0.0}'), 2):
         for _ in range(2):
             answer = await api.client.patch(
-                "/api/snapshots/1", content=f'{{"config": {config}}}', headers=HEADERS
+                "/api/snapshots/1", content=f'{{"config": {config}}}', headers=JSON
             )
             assert same(answer.json()["config"], json.loads(config))
             assert answer.json()["version"] == version

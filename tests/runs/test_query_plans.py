@@ -37,6 +37,7 @@ async def test_no_statement_about_runs_scans_or_sorts(explaining: Explaining, ap
     await runs.update(1, {"pr_number": 7})
     await runs.get_by_id(1)
     await runs.exists(1)
+    assert await runs.get_in_project(1) is not None
     assert len(await runs.pending_after(1, 0, 2)) == 2
     assert [row["id"] for row in await runs.claim({3: lease, 1: lease})] == [1, 3]
     assert len(await runs.claim({5: lease, 1: lease})) == 1
@@ -208,6 +209,33 @@ async def test_a_range_of_time_is_a_range_of_ids(explaining: Explaining, api: Ap
     ]
 
 
+@pytest.mark.parametrize("sort", ["-created_at", "updated_at"])
+async def test_every_combination_of_filters_reads_an_index_in_its_order(
+    explaining: Explaining, api: Api, sort: str
+) -> None:
+    await api.service.run_index.index_next(4)
+    after = (5,) if sort == "-created_at" else (LATER, 5)
+    chosen = itertools.product(
+        (None, (1,), (1, 2)),
+        ((), (RunStatus.PENDING,), (RunStatus.PENDING, RunStatus.FAILED)),
+        ((), (RunType.PLAN,), (RunType.PLAN, RunType.PR)),
+        (None, "w"),
+        (None, "2020-01-01T00:00:00.000000Z"),
+    )
+    for project_ids, statuses, run_types, worker, since in chosen:
+        runs = AgentRunRepository(api.service.db_manager).using(explaining)
+        filter = RunFilter(project_ids, statuses, run_types, worker, since)
+        explaining.plans.clear()
+        await runs.page(filter, sort=sort, limit=2, after=after)
+        # The statements before it find the range of ids that fits the times.
+        plan = explaining.plans[-1][1]
+        careless = [step for step in plan if is_careless(step)]
+        # All runs of a worker, and those of a short range of time, are read and sorted.
+        may_sort = sort == "updated_at" and (worker is not None or since is not None)
+        assert careless == (["USE TEMP B-TREE FOR ORDER BY"] if may_sort else []), filter
+        assert any(step.startswith("SEARCH agent_runs USING ") for step in plan), filter
+
+
 FILTERS = [
     RunFilter(),
     RunFilter((1, 2)),
@@ -328,6 +356,7 @@ async def test_no_statement_about_histories_scans_or_sorts(
             {
                 "page",
                 "json_page",
+                "get_in_project",
                 "change",
                 "columns",
                 "transition",

@@ -18,6 +18,10 @@ CALLS: list[tuple[str, str, Any]] = [
     ("POST", "/heartbeat", {"lease_token": "x"}),
     ("GET", "/pipeline-states", None),
     ("POST", "/pipeline-states", {"state": "created"}),
+    ("GET", "/messages", None),
+    ("POST", "/messages", {"role": "user", "content": "x"}),
+    ("POST", "/messages", {"role": "user", "content": "x", "continue": True}),
+    ("POST", "/continue", {"message": "x"}),
 ]
 
 

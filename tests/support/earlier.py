@@ -33,6 +33,8 @@ were indexed."""
 KEEP_VERSIONS, INDEX_RUNS, KEEP_ATTEMPTS = 17, 18, 22
 """The migrations after which earlier versions were kept, runs were indexed, and attempts of tests
 were kept."""
+COUNT_PENDING, COUNT_RUNS = 6, 26
+"""The migrations after which pending runs were counted, and runs of every status."""
 
 MADE_BY_INDEX_RUNS = (
     "TABLE project_index_counts",
@@ -223,8 +225,12 @@ def forget_runs(connection: sqlite3.Connection) -> None:
 
 
 def forget_attempts(connection: sqlite3.Connection) -> None:
-    """Take back the migrations from `KEEP_ATTEMPTS` on: each test has its last result only, and
-    logs have no timestamp."""
+    """Take back the migrations from `KEEP_ATTEMPTS` on: each test has its last result only, logs
+    have no timestamp, runs no messages, and no secret is exempt from redaction."""
+    connection.execute("DROP TABLE messages")
+    for table in ("project_secrets", "secret_versions"):
+        connection.execute(f"ALTER TABLE {table} DROP COLUMN redact")
+    forget_counts(connection)
     connection.execute("ALTER TABLE system_logs DROP COLUMN timestamp")
     for column in ("first_timestamp", "last_timestamp"):
         connection.execute(f"ALTER TABLE system_log_blocks DROP COLUMN {column}")
@@ -248,3 +254,18 @@ def forget_attempts(connection: sqlite3.Connection) -> None:
     )
     connection.execute("DROP TABLE temp.kept")
     connection.execute("DELETE FROM schema_migrations WHERE version >= ?", (KEEP_ATTEMPTS,))
+
+
+def forget_counts(connection: sqlite3.Connection) -> None:
+    """Take back the migrations from `COUNT_RUNS` on: only pending runs are counted."""
+    for change in ("added", "changed", "removed"):
+        connection.execute(f"DROP TRIGGER agent_runs_count_{change}")
+    for column in (
+        *("running_runs", "paused_runs", "completed_runs", "failed_runs", "cancelled_runs"),
+        "last_completed_at",
+    ):
+        connection.execute(f"ALTER TABLE run_queues DROP COLUMN {column}")
+    for statement in load_migrations()[COUNT_PENDING - 1].statements():
+        if "CREATE TRIGGER" in statement:
+            connection.execute(statement)
+    connection.execute("DELETE FROM schema_migrations WHERE version >= ?", (COUNT_RUNS,))

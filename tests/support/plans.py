@@ -72,6 +72,6 @@ class Explaining:
 def is_careless(step: str) -> bool:
     """Whether a step reads unnecessary rows, or sorts."""
     # The rows of a subquery were found by other steps, or are parameters.
-    given = ("SCAN (subquery", "SCAN new", "SCAN CONSTANT")
+    given = ("SCAN (subquery", "SCAN page", "SCAN new", "SCAN CONSTANT")
     scans = step.startswith("SCAN") and not step.startswith(given)
     return scans or "TEMP B-TREE" in step

@@ -30,10 +30,11 @@ def _plain(shape: dict[str, Any]) -> Any:
 
 
 def about(body: Any, project_id: int) -> Any:
-    """The body with this project id in place of each project id."""
+    """The body with this project id in place of each project id, and with the secret KEY in place
+    of keys: the one that tests give a project."""
     if isinstance(body, list):
         return [about(item, project_id) for item in body]
     if not isinstance(body, dict):
         return body
-    named = {"project_id": project_id, "project_ids": [project_id]}
+    named = {"project_id": project_id, "project_ids": [project_id], "keys": ["KEY"]}
     return {name: named.get(name) or about(value, project_id) for name, value in body.items()}

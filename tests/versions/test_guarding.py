@@ -74,6 +74,7 @@ def test_a_mac_covers_every_column(kind: VersionKind, manager: DatabaseManager) 
         "ciphertext = (SELECT ciphertext FROM project_secrets)",
         "ciphertext = (SELECT ciphertext FROM secret_versions WHERE version = 1)",
         "actor = 'somebody'",
+        "redact = 0",
         "updated_at = '2020-01-01T00:00:00.000000Z'",
         "deleted_at = '2020-01-01T00:00:00.000000Z'",
         "mac = 'sv1:' || mac",

@@ -11,6 +11,7 @@ from fastapi import FastAPI
 
 from backend.http.state import state_of
 from backend.main import create_app
+from backend.routes import POLICIES
 from config.settings import Settings
 from tests.support.clients import client_of, token_of_first_start
 from tests.support.resources import Resources
@@ -18,7 +19,12 @@ from tests.support.routes import Call, all_calls, send
 from tests.waiting.waiting import APPLIED, LONG, PATIENCE, until, waits_of
 
 CALLS = list(all_calls())
-READS = [call for call in CALLS if call.method == "GET" and "304" in call.responses]
+READS = [
+    (call, query)
+    for call in CALLS
+    if call.method == "GET" and "304" in call.responses
+    for query in ({}, *({"include": n} for n in POLICIES[call.method, call.template].includes))
+]
 # Those that would end the test's own token.
 CHANGES = [
     call
@@ -44,16 +50,19 @@ async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
-async def present(client: httpx.AsyncClient, call: Call, names: Any) -> tuple[int, str | None]:
+async def present(
+    client: httpx.AsyncClient, call: Call, names: Any, query: dict[str, str]
+) -> tuple[int, str | None]:
     """The status and the tag of the present answer."""
-    answer = await send(client, call, names)
+    answer = await send(client, call, names, params=query)
     return answer.status_code, answer.headers.get("ETag")
 
 
 def test_the_document_tells_where_a_client_can_wait() -> None:
     assert len(READS) > 18
+    reads = [call for call, _ in READS]
     for call in CALLS:
-        waits = call in READS or call.template == "/api/agent-runs/claim"
+        waits = call in reads or call.template == "/api/agent-runs/claim"
         headers = {parameter["name"] for parameter in call.parameters("header")}
         assert ("Prefer" in headers) is waits, str(call)
         for status in ("200", "204", "304"):
@@ -70,25 +79,33 @@ async def unheard(
     params: dict[str, str] | None = None,
 ) -> tuple[bool, list[str]]:
     """Whether a change succeeded, and the reads whose answers it has changed, and which wait on."""
-    known: list[tuple[Call, tuple[int, str | None]]] = []
-    for call in READS:
-        status, tag = await present(client, call, names)
+    known: list[tuple[Call, dict[str, str], tuple[int, str | None]]] = []
+    for call, query in READS:
+        status, tag = await present(client, call, names, query)
         assert status == 200, str(call)
-        known.append((call, (status, tag)))
+        known.append((call, query, (status, tag)))
     tasks = [
-        asyncio.create_task(send(client, call, names, headers={**LONG, "If-None-Match": str(tag)}))
-        for call, (_, tag) in known
+        asyncio.create_task(
+            send(
+                client,
+                call,
+                names,
+                params=query,
+                headers={**LONG, "If-None-Match": str(tag)},
+            )
+        )
+        for call, query, (_, tag) in known
     ]
     missing = []
     try:
         await until(lambda: waits_of(app).open()["reads"] == len(READS))
         changed = await send(client, change, names, params=params)
-        for (call, before), task in zip(known, tasks, strict=True):
-            if await present(client, call, names) == before:
+        for (call, query, before), task in zip(known, tasks, strict=True):
+            if await present(client, call, names, query) == before:
                 continue
             await asyncio.wait([task], timeout=PATIENCE)
             if not task.done():
-                missing.append(str(call))
+                missing.append(f"{call} {query}")
                 continue
             answer = task.result()
             assert (answer.status_code, answer.headers.get("ETag")) != before

@@ -46,6 +46,8 @@ class Source:
         self._streams: dict[Stream, None] = {}
         """Those that have joined, and those that are about to."""
         self._channels: dict[Any, dict[Stream, None]] = {}
+        self._removals: int | None = None
+        """The feed's `removals` for which all streams that have joined were looked at."""
         self._told: list[Any] = []
         self._must_read = False
         """Whether more entries follow `last_id` than it was told of."""
@@ -73,6 +75,8 @@ class Source:
     def join(self, stream: Stream, wanted: Any) -> None:
         """Write the entries after `last_id` to the stream."""
         self._channels.setdefault(wanted, {})[stream] = None
+        # What it follows may have been removed since it was found.
+        self._removals = None
 
     def leave(self, stream: Stream, wanted: Any) -> None:
         """Write nothing more to the stream."""
@@ -82,6 +86,21 @@ class Source:
             channel.pop(stream, None)
             if not channel:
                 del self._channels[wanted]
+
+    async def end_of_removed(self) -> None:
+        """End the streams of what was removed as a whole. Raises `DatabaseError`."""
+        removals = self.feed.removals
+        if removals is None or removals == self._removals:
+            return
+        self._removals = removals
+        try:
+            removed = await self.feed.removed(list(self._channels))
+        except DatabaseError:
+            self._removals = None
+            raise
+        for wanted in removed:
+            for stream in list(self._channels.get(wanted, ())):
+                stream.end(Ending.REMOVED)
 
     def stop(self) -> None:
         """Stop at once."""

@@ -24,7 +24,7 @@ class Ending(StrEnum):
     SHARE = "share"
     """Another token needed the place."""
     REMOVED = "removed"
-    """What the client was about to get was removed for its age."""
+    """What the client was about to get was removed for its age, or what it follows as a whole."""
     SHUTDOWN = "shutdown"
     """The service ends."""
     FAILED = "failed"

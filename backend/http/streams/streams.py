@@ -19,7 +19,7 @@ from database.errors import DatabaseError
 logger = get_logger("strongroom.streams")
 
 LOOK_SECONDS = 0.25
-"""How often tokens and idle streams are looked at."""
+"""How often tokens, removals and idle streams are looked at."""
 COMMENT_SECONDS = 15.0
 """A stream without news for so long gets a comment."""
 RETRY_AFTER_SECONDS = 5
@@ -156,10 +156,18 @@ class Streams:
                 await self._end_of_tokens()
             except DatabaseError as error:
                 logger.warning("tokens of streams can't be checked", cause=str(error))
+            await self._end_of_removed()
             now = time.monotonic()
             for stream in list(self._open):
                 if now - stream.last_at >= COMMENT_SECONDS:
                     stream.tell(COMMENT, now)
+
+    async def _end_of_removed(self) -> None:
+        for source in list(self._sources.values()):
+            try:
+                await source.end_of_removed()
+            except DatabaseError as error:
+                logger.warning("removals can't be read", feed=source.feed.name, cause=str(error))
 
     async def _end_of_tokens(self) -> None:
         """End the streams whose token has expired or was revoked. Raises `DatabaseError`."""

@@ -41,8 +41,11 @@ class Concern:
         return change.kind is None or change.kind.scope not in self.ignored
 
 
-def concern_of(policy: RoutePolicy, template: str, names: Mapping[str, Any]) -> Concern:
-    """What the answers of this route show, with these values of the names in its path."""
+def concern_of(
+    policy: RoutePolicy, template: str, names: Mapping[str, Any], query: Mapping[str, str]
+) -> Concern:
+    """What the answers of this route show, with these values of the names in its path and this
+    query."""
     place: Place = None
     for name in (PROJECT, *_THINGS):
         text = str(names.get(name, ""))
@@ -53,7 +56,8 @@ def concern_of(policy: RoutePolicy, template: str, names: Mapping[str, Any]) -> 
     # These two show the record itself.
     if policy.scope is not Scope.AUDIT_READ and not policy.or_scopes:
         ignored.add(Scope.AUDIT_READ)
-        if policy.scope is Scope.PROJECTS_READ:
+        included = policy.inclusion(query)
+        if policy.scope is Scope.PROJECTS_READ and included is None:
             ignored.add(Scope.RUNS_READ)
     if policy.scope is Scope.LOGS_READ:
         unrecorded.add(Unrecorded.LOGS)

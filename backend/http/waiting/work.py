@@ -32,7 +32,7 @@ def reading(work: Ask, policy: RoutePolicy, template: str) -> Ask:
     async def wait(request: Request, principal: Principal, seconds: int) -> Response:
         reader = Reader(request, principal, seconds, headers_of(request.scope)[IF_NONE_MATCH])
         key = _key(request, principal, policy)
-        concern = concern_of(policy, template, request.path_params)
+        concern = concern_of(policy, template, request.path_params, request.query_params)
         waits = state_of(request.scope["app"]).waits
         async with (
             waits.entered(reader, running_service(request)),

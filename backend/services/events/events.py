@@ -135,6 +135,15 @@ class EventFeed:
         """The events of a commit, from the columns of its entries."""
         return [_entry(AuditRow._make(columns)) for columns in told]
 
+    @property
+    def removals(self) -> int:
+        """Always 0: the record tells of a removal, and goes on."""
+        return 0
+
+    async def removed(self, wanted: Collection[WantedEvents]) -> Collection[WantedEvents]:  # noqa: ARG002
+        """Nothing."""
+        return ()
+
 
 def _entry(row: AuditRow) -> Entry:
     return Entry(row.id, partial(_json, row), (row.action, row.project_id, row.target))

@@ -1,48 +1,25 @@
 """Logs as a feed."""
 
-from collections.abc import Awaitable, Callable, Sequence
-from functools import lru_cache, partial
-from typing import Any
+from collections.abc import Sequence
+from functools import lru_cache
 
 from backend.repositories.log_words import phrases, words
-from backend.repositories.paging import Page
 from backend.repositories.system_log_repository import LogFilter
-from backend.services.base import Kit
-from backend.services.feeds import Entry, Extent, Heard, Part
-from database.changes import HeardVersion
+from backend.services.feeds import Entry
+from backend.services.row_feed import RowFeed
 from models import LogLevel, SystemLog
 
-Following = Callable[[LogFilter, int, int | None, int], Awaitable[Page[SystemLog]]]
-FindExtent = Callable[[], Awaitable[Extent]]
 
-_ALL = LogFilter()
-
-
-class LogFeed:
+class LogFeed(RowFeed[LogFilter, SystemLog]):
     """All logs, in the order of their ids."""
 
     name = "logs"
+    table = "system_logs"
+    everything = LogFilter()
 
-    def __init__(self, kit: Kit, following: Following, extent: FindExtent) -> None:
-        """`following` and `extent` are the methods of `Logs`."""
-        self._following = following
-        self._extent = extent
-        self._version = HeardVersion()
-        kit.db_manager.async_pool.table_versions.counting(
-            [("system_logs", "insert")], self._version
-        )
-
-    async def extent(self) -> Extent:
-        """Which logs there are."""
-        return await self._extent()
-
-    async def following(
-        self, wanted: LogFilter | None, after_id: int, until_id: int | None, limit: int
-    ) -> Part:
-        """See `Feed.following`."""
-        page = await self._following(wanted or _ALL, after_id, until_id, limit)
-        entries = [Entry(log.id, log.model_dump_json, _Traits(log)) for log in page.items]
-        return Part(entries, page.next_position is None)
+    def traits(self, row: SystemLog) -> "_Traits":
+        """What `admits` looks at."""
+        return _Traits(row)
 
     def admits(self, wanted: LogFilter, entry: Entry) -> bool:
         """Whether the filter would find the log."""
@@ -59,13 +36,6 @@ class LogFeed:
             and _happened_within(log, wanted.timestamp_since, wanted.timestamp_until)
             and (not wanted.words or traits.has(_phrases(wanted.words)))
         )
-
-    def listen(self, heard: Heard | None) -> None:
-        """Call `heard` after each commit with new logs."""
-        self._version.heard = partial(heard, None) if heard is not None else None
-
-    def committed(self, told: Any) -> None:
-        """`None`: logs are read, because what stores them does not know their ids."""
 
 
 class _Traits:

@@ -6,7 +6,6 @@ from typing import Any, Final
 
 from backend.errors import (
     AgentRunNotFound,
-    BadRequest,
     ProjectNotFound,
     StrongroomError,
     ValidationFailed,
@@ -15,14 +14,14 @@ from backend.repositories import Repositories
 from backend.repositories.paging import Page, Position
 from backend.repositories.system_log_repository import LogFilter, NewLog
 from backend.schemas.logs import LogEntry, LogList
-from backend.schemas.plain_logs import PlainLog
+from backend.schemas.plain_logs import MAX_MESSAGE, PlainLog
 from backend.services.base import Kit, UseCases, unit_of_work
 from backend.services.feeds import Extent
-from backend.services.listing import Listing
 from backend.services.logs.log_feed import LogFeed
 from backend.services.places import Place
 from backend.services.principal import current_principal
 from backend.services.recording import note_concerned
+from backend.services.redaction.redaction import Redaction
 from database.base import time_text
 from models import LogLevel, SystemLog
 
@@ -42,7 +41,7 @@ class Logs(UseCases):
 
     def __init__(self, kit: Kit) -> None:
         super().__init__(kit)
-        self.feed = LogFeed(kit, self.following, self.extent)
+        self.feed = LogFeed(kit, self)
 
     async def append(self, logs: Log | Sequence[Log]) -> int:
         """Store one log, or all of several in their order, or none. Returns their number.
@@ -74,7 +73,43 @@ class Logs(UseCases):
             projects = await _projects_of(repositories, owners)
             # Logs are not recorded.
             note_concerned(projects.values())
-            await repositories.logs.append([_row(log, projects) for log in logs])
+            rows = [_row(log, projects) for log in logs]
+            for project_id in set(projects.values()):
+                if project_id is not None:
+                    redaction = await self.kit.redactor.begin(repositories, project_id)
+                    if redaction:
+                        rows = await self._redacted(repositories, project_id, redaction, rows)
+            await repositories.logs.append(rows)
+
+    async def _redacted(
+        self,
+        repositories: Repositories,
+        project_id: int,
+        redaction: Redaction,
+        rows: Sequence[NewLog],
+    ) -> list[NewLog]:
+        """The rows, without values of the project's secrets in those of the project. What was found
+        is recorded."""
+        redacted: list[NewLog] = []
+        leaked: dict[str, set[str]] = {}
+        for row in rows:
+            level, number, message, component, context, correlation_id, owner, run_id, at = row
+            if owner == project_id and not redaction.is_clean(message, context):
+                message, context = (
+                    redaction.text(message, MAX_MESSAGE),
+                    redaction.json_text(context),
+                )
+                if found := redaction.take_found():
+                    place = f"agent-runs/{run_id}/logs" if run_id is not None else "logs"
+                    leaked.setdefault(place, set()).update(found)
+                    row = (  # noqa: PLW2901 - it takes the place of the other
+                        *(level, number, message, component, context),
+                        *(correlation_id, owner, run_id, at),
+                    )
+            redacted.append(row)
+        for place, keys in leaked.items():
+            await self.kit.redactor.record(repositories, project_id, keys, place)
+        return redacted
 
     async def page(
         self,
@@ -94,23 +129,13 @@ class Logs(UseCases):
         if after is None:
             page = await self._page(filter, limit, listing.after)
         else:
-            after_id = await self._begin(after, listing)
+            after_id = await self.feed.begin(after, listing)
             page = await self.following(filter, after_id, None, limit)
         return listing.answer(LogList, page, logs=page.items)
 
     def wanted(self, **filters: Any) -> LogFilter:
         """See `wanted_logs`."""
         return wanted_logs(**filters)
-
-    async def _begin(self, after: Place, listing: Listing) -> int:
-        """The id after which an ascending page begins."""
-        if listing.after is not None:
-            return int(str(listing.after[0]))
-        if after.epoch is not None and after.epoch != (await self.feed.extent()).epoch:
-            raise BadRequest(
-                "the id in after_id is of another epoch: send 0 to begin at the oldest log"
-            )
-        return after.id
 
     @unit_of_work(read_only=True)
     async def following(

@@ -114,10 +114,11 @@ class Documents(UseCases):
         """Set the document's secrets. Returns whether any was new or had another value."""
         changed = False
         secrets = list(document.secrets.items())
+        redact = dict.fromkeys(document.unredacted, False)
         # In parts, because the number of parameters of a statement is limited.
         for first in range(0, len(secrets), MAX_SECRETS_PER_REQUEST):
             part = secrets[first : first + MAX_SECRETS_PER_REQUEST]
-            result = await self._secrets.set_all(repositories, project_id, part)
+            result = await self._secrets.set_all(repositories, project_id, part, redact)
             changed |= result.created + result.updated > 0
         return changed
 
@@ -182,6 +183,8 @@ class Documents(UseCases):
                 events.append(secret_revealed(item.secret))
         await self.kit.audit.record_all(repositories, events)
         content["secrets"] = values
+        if exempt := [item.secret.key_name for item in stored if not item.secret.redact]:
+            content["unredacted"] = exempt
         if unreadable:
             content["secret_keys"] = unreadable
         return ExportedDocument(content, tuple(unreadable))
@@ -198,6 +201,7 @@ def merged(earlier: ProjectDocument, later: ProjectDocument) -> ProjectDocument:
         **{**_given(earlier), **_given(later)},
         settings=settings,
         secrets={**earlier.secrets, **later.secrets},
+        unredacted=list(dict.fromkeys([*earlier.unredacted, *later.unredacted])),
     )
 
 

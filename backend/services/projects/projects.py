@@ -162,23 +162,32 @@ class Projects(UseCases):
         sort: str = "-created_at",
         limit: int = 50,
         cursor: str | None = None,
+        with_runs: bool = False,
     ) -> bytes:
-        """The same page as the JSON of a `ProjectList`. Raises `BadCursor`."""
+        """The same page as the JSON of `ListedProjects`, each project with what its runs are like
+        if that is asked for. Raises `BadCursor`."""
         ids = current_principal().visible_ids
         bound = (statuses, owner, text, ids, sort)
         listing = self.kit.listing("projects", *bound, cursor=cursor)
         filter = ProjectFilter(statuses, owner, text, ids)
         # A search may need several statements, which must see the same projects.
         read = self._read_found if text else self.repositories.projects.json_page
-        return listing.json(await read(filter, sort=sort, limit=limit, after=listing.after))
+        page = await read(filter, sort=sort, limit=limit, after=listing.after, with_runs=with_runs)
+        return listing.json(page)
 
     @unit_of_work(read_only=True)
     async def _read_found(
-        self, filter: ProjectFilter, *, sort: str, limit: int, after: Position | None
+        self,
+        filter: ProjectFilter,
+        *,
+        sort: str,
+        limit: int,
+        after: Position | None,
+        with_runs: bool,
     ) -> JsonPage:
         async with self.transaction() as repositories:
             return await repositories.projects.json_page(
-                filter, sort=sort, limit=limit, after=after
+                filter, sort=sort, limit=limit, after=after, with_runs=with_runs
             )
 
     @unit_of_work

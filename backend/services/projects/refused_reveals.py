@@ -3,7 +3,7 @@
 from backend.services.base import Kit, UseCases
 from backend.services.kinds import Kind
 from backend.services.principal import Principal, acting_as
-from backend.services.projects.secret_sealing import secret_target
+from backend.services.projects.secret_sealing import secret_target, secrets_target
 from backend.services.recording import AuditEvent
 
 MOST_A_MINUTE = 30
@@ -21,11 +21,12 @@ class RefusedReveals(UseCases):
         self._recorded: dict[int | None, set[str]] = {}
         """The targets recorded in this minute, by token."""
 
-    async def record(self, principal: Principal, project_id: int, key: str) -> None:
-        """Record that `principal` was refused the value of a secret, existing or not. Returns once
-        that is durable. Raises `DatabaseError`; the next refusal is then recorded."""
+    async def record(self, principal: Principal, project_id: int, key: str | None) -> None:
+        """Record that `principal` was refused the value of a secret, existing or not, or without
+        a key the values of several. Returns once that is durable. Raises `DatabaseError`; the next
+        refusal is then recorded."""
         self.refused += 1
-        target = secret_target(project_id, key)
+        target = secrets_target(project_id) if key is None else secret_target(project_id, key)
         recorded = self._recorded_by(principal)
         if target in recorded or len(recorded) >= MOST_A_MINUTE:
             return

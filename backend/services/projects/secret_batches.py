@@ -3,7 +3,10 @@
 Most of the time of an upsert goes here, so each step goes through all secrets.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from types import MappingProxyType
 
 from pydantic import SecretStr
 
@@ -18,14 +21,30 @@ from backend.schemas.secrets import SecretUpsertResult
 from backend.services.base import Kit
 from backend.services.kinds import Kind
 from backend.services.principal import current_principal
-from backend.services.projects.secret_sealing import SecretSealing, secret_target, stored_key
+from backend.services.projects.secret_sealing import (
+    SecretSealing,
+    secret_target,
+    stored_key,
+    stored_redact,
+)
 from database.engine import Call
+
+
+@dataclass(frozen=True, slots=True)
+class SetKeys:
+    """The keys of secrets that were set, in the order in which they were given."""
+
+    created: list[str]
+    updated: list[str]
+    unchanged: list[str]
+
 
 GivenSecret = tuple[str, SecretStr]
 """A secret's key, and the value that a client sends for it."""
 PresentSecret = tuple[SecretRow, SecretStr]
 """The stored row of a secret, and its given value."""
 _VALUE = ("value",)
+_NOT_GIVEN: Mapping[str, bool] = MappingProxyType({})
 
 
 class SecretBatches:
@@ -42,18 +61,86 @@ class SecretBatches:
         secrets: Sequence[GivenSecret],
         current: ProjectKey | None,
         call: Call | None = None,
+        redact: Mapping[str, bool] = _NOT_GIVEN,
     ) -> SecretUpsertResult:
         """Set the secrets, which have different keys, and leave the others. Returns how many were
         created, updated and unchanged. `current` is the project's current key, and `call` as for
-        `Recorder.record_alike`."""
+        `Recorder.record_alike`. `redact` tells of some keys whether their values are redacted; the
+        others stay as they are, and new ones are redacted. With `call` there must be none."""
+        new, known, changed, forged = await self._set(
+            repositories, project_id, secrets, current, call, redact
+        )
+        return SecretUpsertResult(
+            created=len(new) - len(forged),
+            updated=len(changed) + len(forged),
+            unchanged=len(known) - len(changed),
+        )
+
+    async def set_keys(
+        self,
+        repositories: Repositories,
+        project_id: int,
+        secrets: Sequence[GivenSecret],
+        current: ProjectKey | None,
+    ) -> SetKeys:
+        """The same, with the keys instead of their numbers."""
+        _, known, changed, forged = await self._set(repositories, project_id, secrets, current)
+        updated = {row.key_name for row, _ in changed}.union(forged)
+        return _sorted(secrets, updated, unchanged={row.key_name for row, _ in known} - updated)
+
+    async def would_set(
+        self,
+        repositories: Repositories,
+        project_id: int,
+        secrets: Sequence[GivenSecret],
+        current: ProjectKey | None,
+        *,
+        compare: bool,
+    ) -> SetKeys:
+        """What `set_keys` would return, without effect. Unless values are compared, those of all
+        present secrets count as updated."""
+        present = await repositories.secrets.rows_of(project_id, [key for key, _ in secrets])
+        unchanged: set[str] = set()
+        if compare and present:
+            forged = await self._kit.guard.forged(
+                repositories, SECRETS, [row.id for row in present.values()]
+            )
+            known = [
+                (row, value)
+                for key, value in secrets
+                if (row := present.get(key)) is not None and row.id not in forged
+            ]
+            changed = await self._changed(repositories, project_id, current, known)
+            unchanged = {row.key_name for row, _ in known} - {row.key_name for row, _ in changed}
+        return _sorted(secrets, present.keys() - unchanged, unchanged)
+
+    async def _set(
+        self,
+        repositories: Repositories,
+        project_id: int,
+        secrets: Sequence[GivenSecret],
+        current: ProjectKey | None,
+        call: Call | None = None,
+        redact: Mapping[str, bool] = _NOT_GIVEN,
+    ) -> tuple[
+        Sequence[GivenSecret], Sequence[PresentSecret], Sequence[PresentSecret], Sequence[str]
+    ]:
+        """Set the secrets. Returns those that were added and those that were known, which of these
+        were replaced, and the keys of those that were added in the place of a forged row."""
         keys = [key for key, _ in secrets]
         present, forged = await self._genuine(repositories, project_id, keys)
         new: list[GivenSecret] = []
         known: list[PresentSecret] = []
+        switched: list[PresentSecret] = []
         for secret in secrets:
             row = present.get(secret[0])
             if row is None:
                 new.append(secret)
+            elif (
+                redact and stored_redact(redact.get(row.key_name, row.redact is None)) != row.redact
+            ):
+                await self._switch(repositories, row, secret[1], redact[row.key_name])
+                switched.append((row, secret[1]))
             else:
                 known.append((row, secret[1]))
         changed = await self._changed(repositories, project_id, current, known) if known else []
@@ -65,18 +152,22 @@ class SecretBatches:
             if changed:
                 await self._replace(repositories, project_id, project_key, changed, call)
             if new:
-                await self._add(repositories, project_id, project_key, new, call)
-        return SecretUpsertResult(
-            created=len(new) - forged,
-            updated=len(changed) + forged,
-            unchanged=len(known) - len(changed),
-        )
+                await self._add(repositories, project_id, project_key, new, call, redact)
+        return new, [*known, *switched], [*changed, *switched], forged
+
+    async def _switch(
+        self, repositories: Repositories, row: SecretRow, value: SecretStr, redact: bool
+    ) -> None:
+        """Set a value, and whether it is redacted, which differs. Few secrets need this."""
+        stored = await repositories.secrets.get(row.project_id, row.key_name)
+        assert stored is not None  # noqa: S101 - its row was just read
+        await self._sealing.replace(repositories, stored, value, redact)
 
     async def _genuine(
         self, repositories: Repositories, project_id: int, keys: Sequence[str]
-    ) -> tuple[dict[str, SecretRow], int]:
+    ) -> tuple[dict[str, SecretRow], Sequence[str]]:
         """The present rows of these keys, by key. Rows that are not as the record left them are
-        removed, and counted."""
+        removed; their keys are returned too."""
         present: dict[str, SecretRow] = {}
         committed = self._kit.audit.rows.of(project_id)
         known = [row for key in keys if (row := committed.get(key)) is not None]
@@ -87,7 +178,7 @@ class SecretBatches:
                     # Not what was found: in a damaged row, a float may equal an integer.
                     present[row.key_name] = row
         if len(present) == len(keys):
-            return present, 0
+            return present, ()
         others = [key for key in keys if key not in present]
         unsure = await repositories.secrets.rows_of(project_id, others)
         ids = [row.id for row in unsure.values()]
@@ -97,7 +188,7 @@ class SecretBatches:
             await repositories.secrets.remove_all(project_id, removed)
             for key in removed:
                 del unsure[key]
-        return present | unsure, len(removed)
+        return present | unsure, removed
 
     async def _changed(
         self,
@@ -174,6 +265,7 @@ class SecretBatches:
         project_key: StoredProjectKey,
         secrets: Sequence[GivenSecret],
         call: Call | None,
+        redact: Mapping[str, bool],
     ) -> None:
         """Encrypt, store and record secrets that are not present."""
         targets = [secret_target(project_id, key) for key, _ in secrets]
@@ -186,7 +278,14 @@ class SecretBatches:
         rows = await repositories.secrets.add_all(
             project_id,
             [
-                SealedSecret(key, version, project_key.id, text, actor)
+                SealedSecret(
+                    key,
+                    version,
+                    project_key.id,
+                    text,
+                    actor,
+                    stored_redact(redact.get(key, True)),
+                )
                 for (key, _), version, text in zip(secrets, versions, texts, strict=True)
             ],
         )
@@ -198,6 +297,17 @@ class SecretBatches:
             zip(targets, versions, rows, strict=True),
             call,
         )
+
+
+def _sorted(
+    secrets: Sequence[GivenSecret], updated: AbstractSet[str], unchanged: AbstractSet[str]
+) -> SetKeys:
+    keys = [key for key, _ in secrets]
+    return SetKeys(
+        [key for key in keys if key not in updated and key not in unchanged],
+        [key for key in keys if key in updated],
+        [key for key in keys if key in unchanged],
+    )
 
 
 def _actor(call: Call | None) -> str:

@@ -61,7 +61,7 @@ class SecretEndings:
         """Destroy a version, if it is not destroyed yet. If it is the present one, the secret is
         deleted. Raises `SecretNotFound` and `VersionNotFound`."""
         values = await self._present(repositories, project_id, key)
-        if values is not None and values[-2] == version:
+        if values is not None and present_version(values).version == version:
             await self._destroy_present(repositories, project_id, key, present_version(values))
             return
         stored = await repositories.secret_versions.get(project_id, key, version)

@@ -10,7 +10,7 @@ from backend.repositories import Repositories
 from backend.repositories.guarded_kinds import SECRETS
 from backend.repositories.guarded_rows import GuardedRow, RecordedRow
 from backend.repositories.keys_repository import ProjectKey
-from backend.repositories.project_secrets_repository import SealedSecret, StoredSecret
+from backend.repositories.project_secrets_repository import SealedSecret, SecretRow, StoredSecret
 from backend.repositories.version_rows import SECRET_VERSIONS
 from backend.schemas.secrets import SecretCreate, SecretMetadata
 from backend.services.base import Kit, existing_project
@@ -57,6 +57,8 @@ class SecretSealing:
         key: str,
         value: SecretStr,
         kind: Kind = Kind.SECRET_CREATED,
+        *,
+        redact: bool = True,
     ) -> ProjectSecret:
         """Encrypt and insert a secret, and record it as `kind`. Raises `SecretExists`."""
         project_key = await self.current_key(repositories, project_id)
@@ -71,6 +73,7 @@ class SecretSealing:
             ciphertext=sealed.ciphertext,
             version=version,
             actor=sealed.actor,
+            redact=stored_redact(redact),
         )
         row = GuardedRow(SECRETS, added.id)
         event = AuditEvent(kind, target, project_id, ("value",), version, None, row)
@@ -78,18 +81,47 @@ class SecretSealing:
         return added
 
     async def replace(
-        self, repositories: Repositories, stored: StoredSecret, value: SecretStr
+        self,
+        repositories: Repositories,
+        stored: StoredSecret,
+        value: SecretStr | None,
+        redact: bool | None = None,
     ) -> ProjectSecret | None:
-        """Encrypt, store and record a new value. Returns `None` when the value is unchanged. A row
-        that was changed outside the service is replaced by a new one."""
+        """Encrypt, store and record a new value, and whether it is redacted; each stays the same if
+        it is `None`. Returns `None` when nothing changes. A row that was changed outside the
+        service is replaced by a new one. Raises `SecretUnreadable` when there is no new value and
+        the present one is unreadable."""
         secret = stored.secret
         row = await self.genuine_row(repositories, secret)
         if row is None:
+            if value is None:
+                raise SecretUnreadable
             await repositories.secrets.remove(secret.project_id, secret.key_name)
-            return await self.add(repositories, secret.project_id, secret.key_name, value)
-        if self.holds(stored.key, secret.key_name, secret.version, secret.ciphertext, value):
+            return await self.add(
+                repositories,
+                secret.project_id,
+                secret.key_name,
+                value,
+                redact=redact is not False,
+            )
+        fields = []
+        if value is not None and not self.holds(
+            stored.key, secret.key_name, secret.version, secret.ciphertext, value
+        ):
+            fields.append("value")
+        if redact is not None and redact != secret.redact:
+            fields.append("redact")
+        if not fields:
             return None
-        return await self.replace_row(repositories, secret, row, value, Kind.SECRET_UPDATED)
+        return await self.replace_row(
+            repositories,
+            secret,
+            row,
+            value if value is not None else self.open_genuine(stored),
+            Kind.SECRET_UPDATED,
+            redact=secret.redact if redact is None else redact,
+            fields=fields,
+        )
 
     async def genuine_row(
         self, repositories: Repositories, secret: ProjectSecret
@@ -107,9 +139,13 @@ class SecretSealing:
         row: Sequence[Value],
         value: SecretStr,
         kind: Kind,
+        *,
+        redact: bool | None = None,
+        fields: Sequence[str] = ("value",),
     ) -> ProjectSecret | None:
         """Encrypt and store a new value in the place of a genuine row, and record it as `kind`. The
-        present version is kept. Returns `None` when the secret is gone."""
+        present version is kept. `redact` is whether the value is redacted, as before by default.
+        Returns `None` when the secret is gone."""
         project_key = await self.current_key(repositories, secret.project_id)
         await self.keep(repositories, [row])
         sealed = self.sealed(project_key, secret.key_name, secret.version + 1, value)
@@ -119,12 +155,13 @@ class SecretSealing:
             project_key_id=sealed.project_key_id,
             ciphertext=sealed.ciphertext,
             actor=sealed.actor,
+            redact=stored_redact(secret.redact if redact is None else redact),
         )
         if replaced is not None:
             target = secret_target(secret.project_id, secret.key_name)
             guarded = GuardedRow(SECRETS, replaced.id)
             event = AuditEvent(
-                kind, target, secret.project_id, ("value",), replaced.version, None, guarded
+                kind, target, secret.project_id, fields, replaced.version, None, guarded
             )
             await self.kit.audit.record_all(repositories, [event])
         return replaced
@@ -155,7 +192,12 @@ class SecretSealing:
     ) -> list[SealedSecret]:
         """The first values of secrets, which `actor` makes, encrypted, in order."""
         seal, id = self.kit.vault.project(project_key).seal, project_key.id
-        return [SealedSecret(one.key, 1, id, seal(one.key, 1, one.value), actor) for one in secrets]
+        return [
+            SealedSecret(
+                one.key, 1, id, seal(one.key, 1, one.value), actor, stored_redact(one.redact)
+            )
+            for one in secrets
+        ]
 
     def holds(
         self, key: ProjectKey, name: str, version: int, ciphertext: str, value: SecretStr
@@ -235,14 +277,25 @@ def metadata_of(secret: ProjectSecret, status: SecretStatus = SecretStatus.OK) -
         key=secret.key_name,
         version=secret.version,
         status=status,
+        redact=secret.redact,
         created_at=secret.created_at,
         updated_at=secret.updated_at,
     )
 
 
+def stored_redact(redact: bool) -> int | None:
+    """The stored form of whether a value is redacted."""
+    return None if redact else 0
+
+
 def secret_target(project_id: int, key: str) -> str:
     """The target of a secret's audit rows."""
     return f"projects/{project_id}/secrets/{key}"
+
+
+def secrets_target(project_id: int) -> str:
+    """The target of audit rows about all secrets of a project."""
+    return f"projects/{project_id}/secrets"
 
 
 def secret_created(project_id: int, key: str, version: int, row: GuardedRow) -> AuditEvent:
@@ -251,7 +304,7 @@ def secret_created(project_id: int, key: str, version: int, row: GuardedRow) -> 
     return AuditEvent(Kind.SECRET_CREATED, target, project_id, ("value",), version, None, row)
 
 
-def secret_revealed(secret: ProjectSecret, version: int | None = None) -> AuditEvent:
+def secret_revealed(secret: ProjectSecret | SecretRow, version: int | None = None) -> AuditEvent:
     """The audit event for a value that was revealed, in a method with `reveals`: of an earlier
     `version` or the present one."""
     require_revealing()
@@ -265,6 +318,6 @@ def stored_key(key: ProjectKey) -> StoredProjectKey:
     return StoredProjectKey(key.id, key.project_id, key.wrapped)
 
 
-def secret_context(secret: ProjectSecret) -> SecretContext:
+def secret_context(secret: ProjectSecret | SecretRow) -> SecretContext:
     """The context that the secret's value is bound to."""
     return SecretContext(secret.project_id, secret.key_name, secret.version)

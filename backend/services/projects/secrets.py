@@ -1,6 +1,6 @@
 """Use cases for secrets. Values come in and go out as `SecretStr`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import SecretStr
@@ -54,17 +54,21 @@ class Secrets(UseCases):
         async with self.transaction() as repositories:
             await require_live_project(repositories, project_id)
             return metadata_of(
-                await self._sealing.add(repositories, project_id, secret.key, secret.value)
+                await self._sealing.add(
+                    repositories, project_id, secret.key, secret.value, redact=secret.redact
+                )
             )
 
     @unit_of_work
     async def put(
-        self, project_id: int, key: str, value: SecretStr | None
+        self, project_id: int, key: str, value: SecretStr | None, redact: bool | None = None
     ) -> tuple[SecretMetadata, bool]:
-        """Set the secret's value, and return its metadata and whether the secret is new.
+        """Set the secret's value, and whether it is redacted, and return its metadata and whether
+        the secret is new.
 
-        Nothing changes without a value, or when the secret already has this value. Raises
-        `ProjectNotFound`, and `InvalidField` when a new secret has no value.
+        What is `None` stays the same, and nothing changes when the secret has both already. Raises
+        `ProjectNotFound`, `InvalidField` when a new secret has no value, and `SecretUnreadable`
+        when the value is to stay but is unreadable.
         """
         async with self.transaction() as repositories:
             await require_live_project(repositories, project_id)
@@ -73,14 +77,19 @@ class Secrets(UseCases):
             if value is None:
                 if stored is None:
                     raise _no_value("value")
+                if redact is not None and redact != stored.secret.redact:
+                    switched = await self._sealing.replace(repositories, stored, None, redact)
+                    return metadata_of(switched or stored.secret), False
                 metadata = self._sealing.metadata(stored)
                 await self._sealing.mark_forged(repositories, [metadata])
                 return metadata, False
             if stored is None:
                 return metadata_of(
-                    await self._sealing.add(repositories, project_id, key, value)
+                    await self._sealing.add(
+                        repositories, project_id, key, value, redact=redact is not False
+                    )
                 ), True
-            replaced = await self._sealing.replace(repositories, stored, value)
+            replaced = await self._sealing.replace(repositories, stored, value, redact)
             return metadata_of(replaced or stored.secret), False
 
     @unit_of_work(together="upsert_together")
@@ -93,6 +102,7 @@ class Secrets(UseCases):
         Raises `ProjectNotFound`, and `InvalidField` when a new secret has no value.
         """
         given = [(secret.key, value) for secret in secrets if (value := secret.value) is not None]
+        redact = _redact(secrets)
         async with self.transaction() as repositories:
             if not current_principal().sees(project_id):
                 raise ProjectNotFound
@@ -101,9 +111,30 @@ class Secrets(UseCases):
                 raise ProjectNotFound
             if len(given) < len(secrets):
                 await self._require_values(repositories, project_id, secrets)
-            result = await self._batches.set_all(repositories, project_id, given, live[project_id])
-            result.unchanged += len(secrets) - len(given)
+            switched = await self._switch(repositories, project_id, secrets)
+            result = await self._batches.set_all(
+                repositories, project_id, given, live[project_id], redact=redact
+            )
+            result.updated += switched
+            result.unchanged += len(secrets) - len(given) - switched
             return result
+
+    async def _switch(
+        self,
+        repositories: Repositories,
+        project_id: int,
+        secrets: Sequence[SecretCreate | SecretUpsert],
+    ) -> int:
+        """Set whether those secrets are redacted that have no new value. Returns how many
+        changed."""
+        switched = 0
+        for secret in secrets:
+            if secret.value is None and secret.redact is not None:
+                stored = await repositories.secrets.get(project_id, secret.key)
+                if stored is not None and stored.secret.redact != secret.redact:
+                    await self._sealing.replace(repositories, stored, None, secret.redact)
+                    switched += 1
+        return switched
 
     async def upsert_together(self, calls: Sequence[Call]) -> Sequence[Any]:
         """The outcomes of several `upsert` at once."""
@@ -122,6 +153,7 @@ class Secrets(UseCases):
                     and self.kit.vault.can_unwrap(stored_key(key))
                     and call.context.run(current_principal).sees(project_id)
                     and all(value is not None for _, value in given)
+                    and not _redact(call.arguments[1])
                 ):
                     outcomes[place] = await self._batches.set_all(
                         repositories, project_id, given, key, call
@@ -142,11 +174,18 @@ class Secrets(UseCases):
                 raise _no_value("secrets", index, "value")
 
     async def set_all(
-        self, repositories: Repositories, project_id: int, secrets: Sequence[GivenSecret]
+        self,
+        repositories: Repositories,
+        project_id: int,
+        secrets: Sequence[GivenSecret],
+        redact: Mapping[str, bool] | None = None,
     ) -> SecretUpsertResult:
-        """The same as a step of a larger transaction."""
+        """The same as a step of a larger transaction. `redact` tells of some keys whether their
+        values are redacted."""
         current = await repositories.keys.current_project_key(project_id)
-        return await self._batches.set_all(repositories, project_id, secrets, current)
+        return await self._batches.set_all(
+            repositories, project_id, secrets, current, redact=redact or {}
+        )
 
     @unit_of_work(read_only=True)
     async def page(self, project_id: int, *, limit: int, cursor: str | None) -> SecretList:
@@ -197,6 +236,15 @@ class Secrets(UseCases):
             await require_live_project(repositories, project_id)
             await match_secret(repositories, project_id, key)
             await self._endings.delete(repositories, project_id, key)
+
+
+def _redact(secrets: Sequence[SecretCreate | SecretUpsert]) -> dict[str, bool]:
+    """Whether values are redacted, by key, of those secrets for which the request says it."""
+    return {
+        secret.key: secret.redact
+        for secret in secrets
+        if secret.redact is not None and "redact" in secret.model_fields_set
+    }
 
 
 def _no_value(*location: str | int) -> InvalidField:

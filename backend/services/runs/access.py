@@ -4,7 +4,7 @@ import hashlib
 import hmac
 from datetime import datetime, timedelta
 
-from backend.errors import AgentRunNotFound, LeaseLost
+from backend.errors import AgentRunNotFound, LeaseLost, ProjectNotFound
 from backend.repositories import Repositories
 from backend.schemas.runs import DEFAULT_LEASE_SECONDS
 from backend.services.principal import current_principal
@@ -21,6 +21,17 @@ async def existing_run(repositories: Repositories, run_id: int) -> AgentRun:
     return run
 
 
+async def changeable_run(repositories: Repositories, run_id: int) -> AgentRun:
+    """The run, for a change of it or of what belongs to it. Raises what `existing_run` does, and
+    `ProjectNotFound` when its project is deleted."""
+    found = await repositories.runs.get_in_project(run_id)
+    if found is None or not current_principal().sees(found.run.project_id):
+        raise AgentRunNotFound
+    if not found.is_live:
+        raise ProjectNotFound
+    return found.run
+
+
 async def writable_run(
     repositories: Repositories, run_id: int, lease_token: str | None
 ) -> AgentRun:
@@ -28,9 +39,9 @@ async def writable_run(
 
     Without a lease token, every principal that may write runs may write. With a lease token, it
     must be the token of the run's last claim; any other means that another worker has the run.
-    Raises `AgentRunNotFound` and `LeaseLost`.
+    Raises what `changeable_run` does, and `LeaseLost`.
     """
-    run = await existing_run(repositories, run_id)
+    run = await changeable_run(repositories, run_id)
     require_lease(run, lease_token)
     return run
 

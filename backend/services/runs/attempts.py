@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from backend.errors import InvalidField
 from backend.repositories.test_attempt_repository import (
     AttemptChanges,
     Content,
@@ -11,7 +12,7 @@ from backend.repositories.test_attempt_repository import (
     StoredAttempt,
     UploadedResult,
 )
-from backend.schemas.results import TestResultCounts
+from backend.schemas.results import MAX_ATTEMPT, TestResultCounts
 from models import TestStatus
 
 _UNFINISHED = frozenset({TestStatus.PENDING.value, TestStatus.RUNNING.value})
@@ -60,7 +61,7 @@ def apply(
     A result after an unfinished one completes that attempt, an identical one changes nothing, and
     another one after a final status begins the next attempt. One with a number is that attempt.
     With `each_is_an_attempt`, several results of a test in the upload are an attempt each, even
-    if they are identical.
+    if they are identical. Raises `InvalidField` if a test has too many.
     """
     tests: dict[ResultKey, _Attempts] = {}
     inserted: dict[Place, Content] = {}
@@ -72,6 +73,9 @@ def apply(
             attempts = tests[test] = _Attempts.of(stored.get(test, ()))
         follows = each_is_an_attempt and attempts.is_uploaded
         number = given or attempts.number_for(content, follows=follows)
+        if number > MAX_ATTEMPT:
+            message = f"a test may have at most {MAX_ATTEMPT} attempts in a run"
+            raise InvalidField((), "too_many_attempts", message)
         attempts.is_uploaded = True
         place = Place(test, number)
         if number not in attempts.contents:

@@ -19,7 +19,7 @@ from backend.services.kinds import Kind
 from backend.services.preconditions import matched
 from backend.services.principal import SYSTEM, acting_as, current_principal
 from backend.services.runs.access import (
-    existing_run,
+    changeable_run,
     extended_lease,
     lease_end,
     lease_token_hash,
@@ -130,8 +130,8 @@ class Claims(UseCases):
     async def heartbeat(self, run_id: int, beat: RunHeartbeat) -> LeasedRun:
         """The run, its lease extended by the duration that the claim asked for.
 
-        Raises `AgentRunNotFound`, and `LeaseLost` when another lease has the run or the run is
-        finished.
+        Raises `AgentRunNotFound`, `ProjectNotFound` when its project is deleted, and `LeaseLost`
+        when another lease has the run or the run is finished.
         """
         # The lease's end depends on a clock that may be set back before the next tick.
         self.presence.note_if_begun()
@@ -147,7 +147,7 @@ class Claims(UseCases):
     @unit_of_work
     async def _extend(self, run_id: int, beat: RunHeartbeat) -> LeasedRun:
         async with self.transaction() as repositories:
-            run = await existing_run(repositories, run_id)
+            run = await changeable_run(repositories, run_id)
             matched(run.version)
             require_lease(run, beat.lease_token)
             extended = await repositories.runs.extend_lease(

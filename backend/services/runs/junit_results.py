@@ -9,7 +9,7 @@ from junitparser.xunit2 import FlakyError, InterimResult, RerunError, TestCase
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import PydanticCustomError, to_json
 
-from backend.errors import MAX_FIELD_ERRORS, ValidationFailed
+from backend.errors import MAX_FIELD_ERRORS, InvalidField, ValidationFailed
 from backend.repositories.test_attempt_repository import Content, ResultKey, UploadedResult
 from backend.schemas.json_object import MAX_JSON_BYTES, object_text
 from backend.schemas.results import TestName
@@ -18,11 +18,18 @@ from backend.services.runs.test_results import TestResultFile
 from models import MAX_TEXT, TestStatus
 
 DEFAULT_TYPE: Final = "junit"
+MAX_DATA: Final = 32 * 1024 * 1024
+"""The most characters of JSON that the results of a file may have as their data. The names of the
+suites around a test case are in each of its results, so that a small file could say very much."""
 _OUTPUTS = (("system_out", "system-out"), ("system_err", "system-err"))
+_BESIDES = frozenset({"system-out", "system-err", "properties"})
+"""What a test case may have besides results."""
 _NOT_RUN = frozenset({"notrun", "disabled", "skipped"})
 """What googletest and its like write as the `status` of a test that did not run."""
 _BY_PYTEST = frozenset({"pytest tests", "pytest"})
 """The names that pytest gives to its suites."""
+_OF_TEARDOWN = "failed on teardown with "
+"""How pytest's message begins when a test's cleaning up breaks."""
 _RAN_AGAIN = "pytest ran the test again, and did not report why this attempt failed"
 _ENVELOPE = 64
 """Bytes for the name of a member and for the mark that it was cut off."""
@@ -51,8 +58,11 @@ class _Reader:
         self.results: list[UploadedResult] = []
         self.wrong: list[dict[str, Any]] = []
         """Errors in pydantic's form."""
+        self._data_size = 0
         self._passed: dict[ResultKey, int] = {}
         """Where among the results the tests stand that have passed last, if pytest ran them."""
+        self._failed: dict[ResultKey, tuple[int, Case]] = {}
+        """The same for those that have failed last, with their test case."""
 
     def take(self, case: Case) -> None:
         """Take a test case: its result, and those of earlier or later attempts that it has."""
@@ -60,13 +70,29 @@ class _Reader:
             return
         try:
             key = ResultKey(self._type, self._name(case))
-            # Most tests have passed, and say nothing more.
-            contents = self._contents(case) if len(case.element) else [self._content(case, [])]
+            if _BY_PYTEST.isdisjoint(case.suites):
+                contents = self._contents(case)
+            elif not (contents := self._of_pytest(key, case)):
+                return
         except _WrongError:
             return
-        if not _BY_PYTEST.isdisjoint(case.suites):
-            self._correct(key, contents)
         self.results += [UploadedResult(key, None, content) for content in contents]
+
+    def _of_pytest(self, key: ResultKey, case: Case) -> list[Content]:
+        """The attempts of a test case of pytest; none if it only completes an earlier one, because
+        a test that fails, and then can't clean up, has two test cases for one attempt."""
+        failed = self._failed.pop(key, None)
+        if failed is not None and _is_of_teardown(case):
+            at, earlier = failed
+            earlier.element.extend(case.element)
+            (whole,) = self._contents(earlier)
+            self.results[at] = UploadedResult(key, None, whole)
+            return []
+        contents = self._contents(case)
+        self._correct(key, contents)
+        if len(contents) == 1 and contents[0].status == TestStatus.FAILED.value:
+            self._failed[key] = (len(self.results), case)
+        return contents
 
     def _correct(self, key: ResultKey, contents: list[Content]) -> None:
         """Correct a result of pytest that another one of the same test follows. Its names are
@@ -96,6 +122,9 @@ class _Reader:
     def _contents(self, case: Case) -> list[Content]:
         """The attempts of a test case, from the first one. What passed has its failed attempts
         before it; what failed was tried again after it."""
+        if not len(case.element):
+            # Most tests have passed, and say nothing more.
+            return [self._content(case, [])]
         test: TestCase = TestCase.fromelem(case.element)  # type: ignore[no-untyped-call]
         own = self._content(case, test.result)
         others = [self._repeated(result, case) for result in test.interim_result]
@@ -106,11 +135,11 @@ class _Reader:
         element = case.element
         reasons = [result for result in results if isinstance(result, Skipped)]
         wrong = [result for result in results if not isinstance(result, Skipped)]
-        if reasons:
+        if any(isinstance(result, Error) for result in wrong):
+            status = TestStatus.ERROR
+        elif reasons:
             # Some tools also tell how a skipped test has failed, which counts for nothing.
             status = TestStatus.SKIPPED
-        elif any(isinstance(result, Error) for result in wrong):
-            status = TestStatus.ERROR
         elif wrong:
             status = TestStatus.FAILED
         elif element.get("status", "").lower() in _NOT_RUN:
@@ -169,9 +198,14 @@ class _Reader:
         if cut:
             data["cut_off"] = cut
         try:
-            return object_text(data) if data else None
+            stored = object_text(data) if data else None
         except PydanticCustomError as error:
             raise self._refuse(case.place, error.type, error.message()) from None
+        self._data_size += len(stored or "")
+        if self._data_size > MAX_DATA:
+            told = "the names of the suites are too long for so many tests: split the file"
+            raise InvalidField(case.place, "data_size", told)
+        return stored
 
     def _message(self, texts: list[str], case: Case) -> str | None:
         message = "\n\n".join(filter(None, texts))
@@ -193,6 +227,16 @@ class _Reader:
 
 class _WrongError(Exception):
     """Something in a test case can't be taken, and was noted."""
+
+
+def _is_of_teardown(case: Case) -> bool:
+    """Whether all that pytest says here is that the test could not clean up."""
+    said = [part for part in case.element if part.tag not in _BESIDES]
+    return (
+        len(said) == 1
+        and said[0].tag == "error"
+        and said[0].get("message", "").startswith(_OF_TEARDOWN)
+    )
 
 
 def _about(case: Case) -> dict[str, Any]:
@@ -229,4 +273,9 @@ def _end_of(text: str, room: int) -> str:
     end = text[-max(room, 0) :] if room > 0 else ""
     while len(to_json(end)) > max(room, 2):
         end = end[len(end) // 8 + 1 :]
+    if len(end) < len(text):
+        # From the beginning of a line, because a part of a secret's value is not recognised.
+        line = end.find("\n") + 1
+        if line <= len(end) // 2:
+            end = end[line:]
     return end

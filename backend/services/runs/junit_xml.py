@@ -18,6 +18,7 @@ from defusedxml.ElementTree import DefusedXMLParser
 from pydantic_core import PydanticCustomError
 
 from backend.errors import BadRequest, InvalidField
+from backend.services.runs.xml_characters import allowed
 
 Place = tuple[str, ...]
 """The way to an element or an attribute, as in XPath: `("testsuite", "testcase[3]", "@name")`."""
@@ -49,9 +50,12 @@ class Case(NamedTuple):
 def read_cases(body: bytes, take: Callable[[Case], None]) -> None:
     """Call `take` with each test case, in their order.
 
+    Control characters that XML does not allow become "?".
+
     Raises `BadRequest` if the body is not XML, or declares a document type or entities, and
     `InvalidField` if it is not JUnit XML, or is nested too deeply.
     """
+    body = allowed(body)
     parser = DefusedXMLParser(target=_Target(take), forbid_dtd=True)
     try:
         # In pieces, so that other threads may run between them.
@@ -165,18 +169,25 @@ def seconds(text: str | None) -> float | None:
     """The duration in an attribute `time`; `None` without one.
 
     Commas group thousands, as in Maven's reports, unless there is only one and it follows a zero or
-    other than three digits follow it. Raises `PydanticCustomError` for what is no duration.
+    a point, or other than three digits follow it. Raises `PydanticCustomError` for what is no
+    duration.
     """
     if text is None or not text.strip():
         return None
     plain = text.strip()
     head, comma, tail = plain.partition(",")
-    if comma and "." not in plain and "," not in tail and (head in ("", "0") or len(tail) != 3):
-        plain = f"{head}.{tail}"
+    if comma and "," not in tail and "." not in tail and ("." in head or _is_fraction(head, tail)):
+        plain = f"{head.replace('.', '')}.{tail}"
+    whole, point, fraction = plain.replace("_", "?").partition(".")
     try:
-        value = float(plain.replace(",", "").replace("_", "?"))
+        value = float(f"{whole.replace(',', '')}{point}{fraction}")
     except ValueError:
         value = -1.0
     if not 0 <= value < float("inf"):
         raise PydanticCustomError("duration", "must be a number of seconds, 0 or more")
     return value
+
+
+def _is_fraction(head: str, tail: str) -> bool:
+    """Whether the digits behind the only comma are a fraction."""
+    return head in ("", "0") or len(tail) != 3

@@ -15,11 +15,13 @@ class PipelineStates(UseCases):
     async def add(self, run_id: int, state: PipelineStateCreate) -> PipelineStateEntry:
         """Add a state at the end of the run's history, and return it with the state before it.
 
-        Raises `AgentRunNotFound` and `LeaseLost`.
+        Raises `AgentRunNotFound`, `ProjectNotFound` when its project is deleted, and `LeaseLost`.
         """
         async with self.transaction() as repositories:
             run = await writable_run(repositories, run_id, state.lease_token)
-            added = await repositories.pipeline_states.append(run_id, state.state, state.metadata)
+            redaction = await self.kit.redactor.begin(repositories, run.project_id)
+            metadata = redaction.json_text(state.metadata)
+            added = await repositories.pipeline_states.append(run_id, state.state, metadata)
             await self.kit.audit.record(
                 repositories,
                 Kind.PIPELINE_STATE_ADDED,
@@ -27,6 +29,10 @@ class PipelineStates(UseCases):
                 project_id=run.project_id,
                 fields=state.model_fields_set - {"lease_token"},
                 version=run.version,
+            )
+            place = f"agent-runs/{run_id}/pipeline-states"
+            await self.kit.redactor.record(
+                repositories, run.project_id, redaction.take_found(), place
             )
         return _entry(TimedState(added, next_at=None))
 

@@ -1,6 +1,6 @@
 """Use cases for agent runs: creating, reading and changing them, and their transitions."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -27,12 +27,18 @@ from backend.services.base import UseCases, differing, existing_project, unit_of
 from backend.services.kinds import Kind
 from backend.services.preconditions import matched
 from backend.services.principal import current_principal
-from backend.services.runs.access import existing_run, extended_lease, require_lease
+from backend.services.redaction.redaction import EMPTY, Redaction
+from backend.services.runs.access import (
+    changeable_run,
+    existing_run,
+    extended_lease,
+    require_lease,
+)
 from backend.services.runs.new_runs import add_runs, defaults_of_runs
 from backend.services.runs.states import FINAL, TRANSITIONS, sources
 from database.base import time_text
 from database.engine import ALONE, Call
-from models import AgentRun, RunStatus
+from models import MAX_TEXT, AgentRun, RunStatus
 
 FIXED_WHEN_FINAL: Final = frozenset(
     {"target_text", "planning_statement", "run_type", "result", "error_message"}
@@ -51,6 +57,7 @@ KINDS: Final = {
 
 
 ALL_RUNS: Final = RunChoice()
+_OUTCOME: Final = ("result", "error_message")
 
 
 class Runs(UseCases):
@@ -68,14 +75,24 @@ class Runs(UseCases):
             defaults = await defaults_of_runs(repositories, [run])
             if not current_principal().sees(run.project_id) or run.project_id not in defaults:
                 raise ProjectNotFound(places=[("project_id",)])
-            [new] = await add_runs(repositories, [run], defaults)
+            redaction = await self.kit.redactor.begin(repositories, run.project_id)
+            redacted = _redacted(redaction, run)
+            [new] = await add_runs(repositories, [redacted], defaults)
             await self.kit.audit.record_all(repositories, [new.event])
+            await self._record_leaks(repositories, redaction, run.project_id, new.id)
             return new.id, new.json
 
     async def create_in_project_json(
         self, project_id: int, run: ProjectRunCreate
     ) -> tuple[int, bytes]:
-        """The same for a run whose project the path names."""
+        """The same for a run whose project the path names. Raises `InvalidField` if the body names
+        another one."""
+        if "project_id" in run.model_fields_set and run.project_id != project_id:
+            raise InvalidField(
+                ("project_id",),
+                "other_project",
+                "the path names another project: send its id, or leave project_id out",
+            )
         try:
             return await self.create_json(run.in_project(project_id))
         except ProjectNotFound:
@@ -93,6 +110,8 @@ class Runs(UseCases):
                 for place, (call, run) in enumerate(zip(calls, runs, strict=True))
                 if run.project_id in defaults
                 and call.context.run(current_principal).sees(run.project_id)
+                # What has a value is recorded for its principal.
+                and not await self._leaks(repositories, run)
             ]
             if not fit:
                 return outcomes
@@ -150,14 +169,19 @@ class Runs(UseCases):
     async def update(self, run_id: int, update: AgentRunUpdate) -> AgentRun:
         """The run with the given fields changed; the same as before when none differs.
 
-        Raises `AgentRunNotFound`, `LeaseLost`, `InvalidField` when the status differs, and
-        `InvalidTransition` for fields that are fixed in a finished run.
+        Raises `AgentRunNotFound`, `ProjectNotFound` when its project is deleted, `LeaseLost`,
+        `InvalidField` when the status differs, and `InvalidTransition` for fields that are fixed in
+        a finished run.
         """
         async with self.transaction() as repositories:
-            run = await existing_run(repositories, run_id)
+            run = await changeable_run(repositories, run_id)
             expected = matched(run.version)
             require_lease(run, update.lease_token)
-            changes = differing(run, update.given_fields())
+            redaction = await self.kit.redactor.begin(repositories, run.project_id)
+            given = redaction.fields(
+                update.given_fields(), texts=_OUTCOME, objects=("metadata",), most=MAX_TEXT
+            )
+            changes = differing(run, given)
             if not changes:
                 return run
             if "status" in changes:
@@ -173,14 +197,16 @@ class Runs(UseCases):
             if updated is None:
                 raise AgentRunNotFound
             await self._record_run(repositories, Kind.AGENT_RUN_UPDATED, updated, changes)
+            await self._record_leaks(repositories, redaction, run.project_id, run_id)
             return updated
 
     @unit_of_work
     async def transition(self, run_id: int, step: RunTransition) -> AgentRun:
         """The run, now in the status `step.to`, with its outcome.
 
-        Raises `AgentRunNotFound`, `LeaseLost`, `InvalidTransition` when its status does not allow
-        this step, and `ChangedOutside` when it can't start with its project or the configuration.
+        Raises `AgentRunNotFound`, `ProjectNotFound` when its project is deleted, `LeaseLost`,
+        `InvalidTransition` when its status does not allow this step, and `ChangedOutside` when it
+        can't start with its project or the configuration.
         """
         return await self._step(run_id, step.to, step)
 
@@ -191,32 +217,75 @@ class Runs(UseCases):
 
     async def _step(self, run_id: int, target: RunStatus, outcome: RunOutcome) -> AgentRun:
         async with self.transaction() as repositories:
-            run = await existing_run(repositories, run_id)
+            run = await changeable_run(repositories, run_id)
             expected = matched(run.version)
             require_lease(run, outcome.lease_token)
-            if target is RunStatus.RUNNING:
-                # The run starts, or goes on, with the project and configuration as they are now.
-                await self.kit.guard.require(repositories, PROJECTS, run.project_id)
-                await self.kit.guard.configuration(repositories, run.project_id)
-            given = outcome.outcome()
-            # The update's own condition decides, so that only one of two racing requests succeeds.
-            moved = await repositories.runs.transition(
-                run_id,
-                target,
-                sources=sources(target),
-                final=target in FINAL,
-                outcome=given,
-                expected=expected,
-                # A lease can't expire during a pause, and a resumed run has its full time again.
-                lease_expires_at=extended_lease(run, self.clock()),
+            return await self._move(
+                repositories, run, target, outcome.outcome(), sources(target), expected
             )
-            if moved is None:
-                current = await existing_run(repositories, run_id)
-                raise _refusal(current, f"a run can't go from {current.status} to {target}")
-            resumed = run.status is RunStatus.PAUSED and target is RunStatus.RUNNING
-            kind = Kind.AGENT_RUN_RESUMED if resumed else KINDS[target]
-            await self._record_run(repositories, kind, moved, {"status", *given})
-            return moved
+
+    async def resume(
+        self, repositories: Repositories, run: AgentRun, expected: int | None
+    ) -> AgentRun:
+        """The paused run, which was just read in this transaction, running again. `expected` is
+        what `matched` has returned for it.
+
+        Raises `InvalidTransition` when it is not paused, and `ChangedOutside` when it can't go on
+        with its project or the configuration.
+        """
+        if run.status is not RunStatus.PAUSED:
+            raise _refusal(run, "only a paused run can be continued")
+        return await self._move(
+            repositories, run, RunStatus.RUNNING, {}, (RunStatus.PAUSED,), expected
+        )
+
+    async def _move(
+        self,
+        repositories: Repositories,
+        run: AgentRun,
+        target: RunStatus,
+        outcome: Mapping[str, str | None],
+        allowed: Sequence[RunStatus],
+        expected: int | None,
+    ) -> AgentRun:
+        if target is RunStatus.RUNNING:
+            # The run starts, or goes on, with the project and configuration as they are now.
+            await self.kit.guard.require(repositories, PROJECTS, run.project_id)
+            await self.kit.guard.configuration(repositories, run.project_id)
+        redaction = await self.kit.redactor.begin(repositories, run.project_id)
+        given = redaction.fields(outcome, texts=_OUTCOME, most=MAX_TEXT)
+        # The update's own condition decides, so that only one of two racing requests succeeds.
+        moved = await repositories.runs.transition(
+            run.id,
+            target,
+            sources=allowed,
+            final=target in FINAL,
+            outcome=given,
+            expected=expected,
+            # A lease can't expire during a pause, and a resumed run has its full time again.
+            lease_expires_at=extended_lease(run, self.clock()),
+        )
+        if moved is None:
+            current = await existing_run(repositories, run.id)
+            raise _refusal(current, f"a run can't go from {current.status} to {target}")
+        resumed = run.status is RunStatus.PAUSED and target is RunStatus.RUNNING
+        kind = Kind.AGENT_RUN_RESUMED if resumed else KINDS[target]
+        await self._record_run(repositories, kind, moved, {"status", *given})
+        await self._record_leaks(repositories, redaction, run.project_id, run.id)
+        return moved
+
+    async def _leaks(self, repositories: Repositories, run: AgentRunCreate) -> bool:
+        """Whether a new run's metadata has a value of a secret."""
+        if run.metadata == EMPTY:
+            return False
+        redaction = await self.kit.redactor.begin(repositories, run.project_id)
+        return redaction.finds(run.metadata)
+
+    async def _record_leaks(
+        self, repositories: Repositories, redaction: Redaction, project_id: int, run_id: int
+    ) -> None:
+        place = f"agent-runs/{run_id}"
+        await self.kit.redactor.record(repositories, project_id, redaction.take_found(), place)
 
     async def _record_run(
         self,
@@ -233,6 +302,11 @@ class Runs(UseCases):
             fields=fields,
             version=run.version,
         )
+
+
+def _redacted(redaction: Redaction, run: AgentRunCreate) -> AgentRunCreate:
+    metadata = redaction.json_text(run.metadata)
+    return run if metadata is run.metadata else run.model_copy(update={"metadata": metadata})
 
 
 def _filter(chosen: RunChoice) -> RunFilter:

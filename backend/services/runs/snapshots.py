@@ -1,12 +1,19 @@
 """Use cases for Grainchain snapshots."""
 
+from collections.abc import Awaitable, Callable
+
 from backend.errors import AgentRunNotFound, InvalidTransition, SnapshotNotFound
 from backend.repositories import Repositories
 from backend.schemas.snapshots import SnapshotCreate, SnapshotList, SnapshotUpdate
 from backend.services.base import UseCases, differing, unit_of_work
 from backend.services.kinds import Kind
 from backend.services.preconditions import matched
-from backend.services.runs.access import existing_run, require_lease, writable_run
+from backend.services.runs.access import (
+    changeable_run,
+    existing_run,
+    require_lease,
+    writable_run,
+)
 from backend.services.runs.snapshot_states import TRANSITIONS, sources
 from models import AgentRun, GrainchainSnapshot, SnapshotStatus
 
@@ -18,8 +25,8 @@ class Snapshots(UseCases):
     async def create(self, run_id: int, snapshot: SnapshotCreate) -> GrainchainSnapshot:
         """A new snapshot of the run.
 
-        Raises `AgentRunNotFound`, `LeaseLost`, and `SnapshotExists` when the run already has a
-        snapshot with this `snapshot_id`.
+        Raises `AgentRunNotFound`, `ProjectNotFound` when its project is deleted, `LeaseLost`, and
+        `SnapshotExists` when the run already has a snapshot with this `snapshot_id`.
         """
         async with self.transaction() as repositories:
             run = await writable_run(repositories, run_id, snapshot.lease_token)
@@ -55,11 +62,11 @@ class Snapshots(UseCases):
     async def update(self, snapshot_id: int, update: SnapshotUpdate) -> GrainchainSnapshot:
         """The snapshot with the given fields changed; the same as before when none differs.
 
-        Raises `SnapshotNotFound`, `LeaseLost`, and `InvalidTransition` when its status does not
-        allow the requested one.
+        Raises `SnapshotNotFound`, `ProjectNotFound` when its project is deleted, `LeaseLost`, and
+        `InvalidTransition` when its status does not allow the requested one.
         """
         async with self.transaction() as repositories:
-            snapshot, run = await _with_run(repositories, snapshot_id)
+            snapshot, run = await _with_run(repositories, snapshot_id, changeable_run)
             expected = matched(snapshot.version)
             require_lease(run, update.lease_token)
             changes = differing(snapshot, update.given_fields())
@@ -86,13 +93,15 @@ class Snapshots(UseCases):
 
 
 async def _with_run(
-    repositories: Repositories, snapshot_id: int
+    repositories: Repositories,
+    snapshot_id: int,
+    find_run: Callable[[Repositories, int], Awaitable[AgentRun]] = existing_run,
 ) -> tuple[GrainchainSnapshot, AgentRun]:
     snapshot = await repositories.snapshots.get_by_id(snapshot_id)
     if snapshot is None:
         raise SnapshotNotFound
     try:
-        return snapshot, await existing_run(repositories, snapshot.agent_run_id)
+        return snapshot, await find_run(repositories, snapshot.agent_run_id)
     except AgentRunNotFound:
         # The principal may not see the run's project, so the snapshot answers as missing too.
         raise SnapshotNotFound from None

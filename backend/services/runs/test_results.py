@@ -16,10 +16,11 @@ from backend.schemas.results import (
 )
 from backend.services.base import UseCases, existing_project, unit_of_work
 from backend.services.kinds import Kind
+from backend.services.redaction.redaction import Redaction
 from backend.services.runs.access import existing_run, writable_run
 from backend.services.runs.attempts import apply
 from backend.services.runs.flakiness import merge
-from models import AgentRun, TestResult, TestStatus
+from models import MAX_TEXT, AgentRun, TestResult, TestStatus
 
 _HISTORY_BYTES = 32 * 1024 * 1024
 """The most bytes of results, over all runs, that a page of a history is made from."""
@@ -52,6 +53,15 @@ def uploaded_result(result: TestResultCreate) -> UploadedResult:
     )
 
 
+def _redacted(redaction: Redaction, upload: UploadedResult) -> UploadedResult:
+    content = upload.content
+    data = redaction.json_text(content.result_data)
+    message = redaction.text(content.error_message, MAX_TEXT)
+    if data is content.result_data and message is content.error_message:
+        return upload
+    return upload._replace(content=content._replace(result_data=data, error_message=message))
+
+
 class TestResults(UseCases):
     """Storing and reading test results."""
 
@@ -59,7 +69,7 @@ class TestResults(UseCases):
     async def add(self, run_id: int, upload: TestResultUpload) -> TestResult:
         """Store a result, and return its attempt.
 
-        Raises `AgentRunNotFound` and `LeaseLost`.
+        Raises `AgentRunNotFound`, `ProjectNotFound` when its project is deleted, and `LeaseLost`.
         """
         uploaded = uploaded_result(upload)
         async with self.transaction() as repositories:
@@ -78,7 +88,7 @@ class TestResults(UseCases):
         """Store all results, or none, as if they came one after another. Returns how many were
         created, updated and unchanged.
 
-        Raises `AgentRunNotFound` and `LeaseLost`.
+        Raises `AgentRunNotFound`, `ProjectNotFound` when its project is deleted, and `LeaseLost`.
         """
         uploads = [uploaded_result(result) for result in batch.test_results]
         async with self.transaction() as repositories:
@@ -92,7 +102,7 @@ class TestResults(UseCases):
         """Store all results of a file, or none. Several results of a test are an attempt each. A
         file that was sent to the run before changes nothing.
 
-        Raises `AgentRunNotFound` and `LeaseLost`.
+        Raises `AgentRunNotFound`, `ProjectNotFound` when its project is deleted, and `LeaseLost`.
         """
         async with self.transaction() as repositories:
             run = await writable_run(repositories, run_id, lease_token)
@@ -108,11 +118,21 @@ class TestResults(UseCases):
         *,
         each_is_an_attempt: bool = False,
     ) -> TestResultCounts:
+        redaction = await self.kit.redactor.begin(repositories, run.project_id)
+        if redaction:
+            # Before they are compared with what is stored.
+            uploads = [_redacted(redaction, upload) for upload in uploads]
         stored = await repositories.test_attempts.stored(run.id, uploads)
         changes, counts = apply(uploads, stored, each_is_an_attempt=each_is_an_attempt)
         if counts.created or counts.updated:
             await repositories.test_attempts.write(run.id, changes)
             await self._record_results(repositories, run)
+            await self.kit.redactor.record(
+                repositories,
+                run.project_id,
+                redaction.take_found(),
+                f"agent-runs/{run.id}/test-results",
+            )
         return counts
 
     @unit_of_work(read_only=True)

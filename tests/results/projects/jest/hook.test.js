@@ -1,0 +1,4 @@
+describe('hook', () => {
+  beforeAll(() => { throw new Error('before all fails'); });
+  test('never runs', () => {});
+});
