@@ -50,7 +50,7 @@ OTHER_RULES = {
         "github_repo",
         "expires_at",
     ),
-    "timestamp",
+    *("timestamp", "at"),
     # They are compared, and shown nowhere.
     *("lease_token", "token"),
 }

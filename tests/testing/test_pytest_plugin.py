@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.processes import environment
+from tests.support.tree import ROOT
 
 NO_ASYNCIO = ("-p", "no:asyncio")
 OPTIONS = ("-p", "no:cacheprovider", "-p", "no:schemathesis", "-W", "error")
@@ -99,7 +100,15 @@ def run_suite(folder: Path, *options: str, **files: str) -> tuple[int, str]:
     """Run a suite of these files in a new process. Returns the exit status and what it prints."""
     for name, text in files.items():
         (folder / f"{name}.py").write_text(text, encoding="utf-8")
-    command = [sys.executable, "-m", "pytest", *OPTIONS, "--basetemp", folder / "tmp", *options]
+    command: list[str | Path] = [
+        sys.executable,
+        "-m",
+        "pytest",
+        *OPTIONS,
+        "--basetemp",
+        folder / "tmp",
+        *options,
+    ]
     done = subprocess.run(
         command,
         cwd=folder,
@@ -248,3 +257,11 @@ def test_a_suite_that_does_not_use_them_pays_nothing(tmp_path: Path) -> None:
 
 def _dedented(text: str) -> str:
     return re.sub(r"^ {8}", "", text, flags=re.MULTILINE)
+
+
+@pytest.mark.long_form
+def test_the_example_of_the_page_runs(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "testing.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    status, text = run_suite(tmp_path, *NO_ASYNCIO, test_example=example)
+    assert (status, outcomes(text)) == (0, {"passed": 4}), text
