@@ -19,7 +19,7 @@ UNKNOWN = "/testing/unknown"
     [
         {"environment": "development"},
         {"environment": "production"},
-        {"host": "0.0.0.0"},  # noqa: S104 - that it is none of loopback is what is tested
+        {"host": "0.0.0.0"},  # noqa: S104 - not a loopback address, on purpose
         {"host": "strongroom.example.com"},
     ],
     ids=["development", "production", "any address", "a name"],
