@@ -21,7 +21,7 @@ endif
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: FORCE help run test long browser indirect twice faults coverage check format lint types schema bench wheel lock clean
+.PHONY: FORCE help run test long browser clients indirect twice faults coverage check format lint types schema bench wheel lock clean
 
 help: ## list the targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -73,6 +73,9 @@ schema: $(VENV)/.dev ## write database/schema.sql, openapi.json and the table of
 browser: $(VENV)/.browser $(VENV)/.node ## try sessions, streams and pages in the Chromium and the Node that are installed
 	@$(BIN)/python -m pytest -rfE $(ARGS) tests/browser
 
+clients: $(VENV)/.clients $(VENV)/.clients-node ## check openapi.json with linters, and generated clients in TypeScript and Python
+	@$(BIN)/python -m pytest -rfE $(ARGS) tests/clients
+
 bench: $(VENV)/.bench ## compare with what people would use instead (ARGS="--quick", ARGS=--help for all)
 	@$(BIN)/python -m bench $(ARGS)
 
@@ -85,15 +88,19 @@ lock: $(VENV)/.dev ## renew the hash-pinned locks from pyproject.toml (ARGS=--up
 	@$(UV_COMPILE) $(ARGS) --group dev --constraints backend/requirements.txt --output-file requirements-dev.txt
 	@$(UV_COMPILE) $(ARGS) --group bench --constraints backend/requirements.txt --output-file bench/requirements.txt
 	@$(UV_COMPILE) $(ARGS) --group browser --constraints requirements-dev.txt --output-file tests/browser/requirements.txt
-	@npm update --prefix tests/browser --package-lock-only --omit-lockfile-registry-resolved --no-audit --no-fund
+	@$(UV_LOCK) $(ARGS) --group clients --output-file tests/clients/requirements.txt
+	@for folder in tests/browser tests/clients; do \
+	  npm update --prefix $$folder --package-lock-only --omit-lockfile-registry-resolved --no-audit --no-fund || exit 1; \
+	done
 
 clean: ## remove the environment and all caches; the data stays
-	@rm -rf $(VENV) tests/browser/node_modules build dist htmlcov .cache .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf $(VENV) tests/browser/node_modules tests/clients/node_modules build dist htmlcov .cache .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # One lock for every Python from 3.11 on, and for Linux and macOS alike.
-UV_COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-  --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' pyproject.toml
+UV_LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+  --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock'
+UV_COMPILE = $(UV_LOCK) pyproject.toml
 
 # Stamp files record the installed locks, so that a second run installs nothing.
 $(VENV)/.made: $(STALE)
@@ -130,6 +137,20 @@ $(VENV)/.node: $(VENV)/.made tests/browser/package-lock.json
 	@if command -v npm >/dev/null; then \
 	  echo "Installing the packages for Node ..." >&2 && \
 	  npm ci --prefix tests/browser --ignore-scripts --no-audit --no-fund --loglevel=error >&2 && touch $@; \
+	fi
+
+# The generator of clients in Python has an environment of its own.
+$(VENV)/.clients: $(VENV)/.dev tests/clients/requirements.txt
+	@echo "Installing the packages for generated clients ..." >&2
+	@$(BIN)/python -m venv --clear --without-pip $(VENV)/clients
+	@PIP_PYTHON=$(VENV)/clients/bin/python $(LOCKED) tests/clients/requirements.txt
+	@touch $@
+
+$(VENV)/.clients-node: $(VENV)/.made tests/clients/package-lock.json
+	@if command -v npm >/dev/null; then \
+	  echo "Installing the packages for Node ..." >&2 && \
+	  { npm ci --prefix tests/clients --ignore-scripts --no-audit --no-fund --loglevel=error >&2 || \
+	    { echo "make: npm can't install tests/clients/package-lock.json: let it reach its registry" >&2; exit 1; }; } && touch $@; \
 	fi
 
 $(VENV)/.bench: $(VENV)/.run bench/requirements.txt pyproject.toml

@@ -18,7 +18,7 @@ from backend.http.fair_queue import FairQueue
 from backend.http.kept_answers import KeptAnswers
 from backend.http.metrics import RequestMetrics
 from backend.http.missing_paths import MissingPaths
-from backend.http.openapi import describe
+from backend.http.openapi.document import describe
 from backend.http.own_origin import OwnOrigin
 from backend.http.rate_limits import RequestLimits
 from backend.http.route_policy import Queue
@@ -28,7 +28,7 @@ from backend.http.streams.streams import Streams
 from backend.http.waiting.waits import Waits
 from backend.observability.log import get_logger
 from backend.observability.log_output import drain_outputs
-from backend.routes import POLICIES, ROUTERS
+from backend.routes import POLICIES, ROUTERS, TAGS
 from backend.runtime import Runtime, connection_config
 from config.loading import load_settings
 from config.settings import Settings
@@ -131,7 +131,7 @@ def create_app(settings: Settings | None = None, *, direct: bool = True) -> Fast
     calls = testing.add_to(app) if testing is not None else ()
     pages = add_docs(app) if settings.docs == "on" else ()
     install_error_handlers(app, MissingPaths([*POLICIES, *calls], pages))
-    describe(app, POLICIES)
+    describe(app, POLICIES, TAGS)
     return app
 
 

@@ -144,3 +144,20 @@ def test_options_of_make_run_reach_the_server() -> None:
     command = [make, "--dry-run", "run", "ARGS=--port 8001"]
     told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert "strongroom serve --port 8001" in told
+
+
+def test_blocks_in_typescript_are_parts_of_the_example() -> None:
+    sources = (ROOT / "examples" / "typescript" / "src").glob("*.ts")
+    texts = [source.read_text(encoding="utf-8") for source in sources]
+    blocks = [block for block in BLOCKS if block.info == "ts"]
+    assert len(blocks) > 5
+    for block in blocks:
+        assert any(block.text in text for text in texts), block.text
+
+
+def test_blocks_of_the_generated_client_are_parts_of_what_is_run() -> None:
+    program = (ROOT / "tests" / "clients" / "first_session.py.txt").read_text(encoding="utf-8")
+    lines = {line.strip() for line in program.splitlines()}
+    blocks = [block for block in BLOCKS if block.page == "docs/clients.md"]
+    (block,) = [block for block in blocks if block.info == "python"]
+    assert set(block.text.splitlines()) <= lines

@@ -35,7 +35,7 @@ def found(text: str) -> list[str]:
 @cache
 def _pages() -> list[Path]:
     pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / ".github").rglob("*.*")]
-    pages += (ROOT / "examples").iterdir()
+    pages += [*(ROOT / "examples").glob("*.*"), *(ROOT / "examples").glob("*/src/*.ts")]
     return sorted([*pages, ROOT / "Makefile", ROOT / "pyproject.toml", ROOT / "openapi.json"])
 
 

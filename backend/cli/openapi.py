@@ -2,7 +2,7 @@
 
 import sys
 
-from backend.http.openapi import document_text
+from backend.http.openapi.document import document_text
 from backend.main import create_app
 from config.settings import Settings
 

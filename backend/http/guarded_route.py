@@ -175,14 +175,16 @@ class GuardedRoute(APIRoute):
 class GuardedRouter(APIRouter):
     """The routes of a resource, and the policy of each."""
 
-    def __init__(self, *, tag: str, policies: Policies, prefix: str = "") -> None:
-        """`policies` needs a row for each route that is added."""
+    def __init__(self, *, tag: str, policies: Policies, prefix: str = "", about: str = "") -> None:
+        """`policies` needs a row for each route that is added. `about` is the description of the
+        tag; one router of each tag has it."""
         super().__init__(
             prefix=prefix,
             tags=[tag],
             route_class=type("GuardedRoute", (GuardedRoute,), {"policies": policies}),
         )
         self.policies = policies
+        self.tag, self.about = tag, about
 
     @property
     def guarded_routes(self) -> Iterator[GuardedRoute]:

@@ -12,7 +12,7 @@ from backend.errors import ERROR_TABLE, NotFound, StrongroomError, ValidationFai
 from backend.http.bulk_bodies import with_lines
 from backend.http.json_answer import JsonAnswer
 from backend.http.missing_paths import MissingPaths
-from backend.schemas.problems import Problem, VersionMismatchProblem
+from backend.http.openapi.problem_schemas import schema_of
 from database.errors import DatabaseBusy, DatabaseError, FilesReplaced, InvalidValue
 
 PROBLEM_JSON = "application/problem+json"
@@ -36,22 +36,10 @@ def problem_responses(codes: Sequence[str]) -> dict[int | str, dict[str, Any]]:
         status: {
             "description": "; ".join(f"`{code}`: {ERROR_TABLE[code][1]}" for code in found),
             "x-codes": found,
-            "content": {
-                PROBLEM_JSON: {"schema": {"$ref": f"#/components/schemas/{_shape(found)}"}}
-            },
+            "content": {PROBLEM_JSON: {"schema": schema_of(found)}},
         }
         for status, found in sorted(by_status.items())
     }
-
-
-SHAPES: dict[str, type[Problem]] = {"version_mismatch": VersionMismatchProblem}
-"""The shapes of errors with members of their own, by code."""
-
-
-def _shape(codes: Sequence[str]) -> str:
-    """The name of the schema of the answers with these codes."""
-    shapes = {SHAPES.get(code, Problem).__name__ for code in codes}
-    return shapes.pop() if len(shapes) == 1 else Problem.__name__
 
 
 def json_response(content: bytes | str, *, location: str | None = None) -> Response:

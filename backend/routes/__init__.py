@@ -58,3 +58,6 @@ POLICIES: Final[Policies] = {
     key: policy for router in ROUTERS for key, policy in router.policies.items()
 }
 """The policy of every route."""
+
+TAGS: Final[dict[str, str]] = {router.tag: router.about for router in ROUTERS if router.about}
+"""What the routes of each tag are about."""

@@ -35,6 +35,7 @@ from models import NO_NUL_PATTERN, AgentRun, Moment, RunStatus, RunType, Scope
 
 router = GuardedRouter(
     tag="agent runs",
+    about="The work of agents: runs, claims and leases.",
     prefix="/api/agent-runs",
     policies={
         ("GET", "/api/agent-runs/{run_id}"): reads(Scope.RUNS_READ),

@@ -8,12 +8,15 @@ from fastapi.responses import StreamingResponse
 from pydantic import Field
 
 from backend.dependencies import Cursor, GuardedRouter, Id, Limit, PlainDigits, Service, problems
+from backend.http.bulk_bodies import NDJSON
+from backend.http.openapi.components import reference, text_of_many
 from backend.http.route_policy import reads
 from backend.schemas.audit import AuditList, ExportedAuditEntry
 from models import MAX_INT64, Scope
 
 router = GuardedRouter(
     tag="audit",
+    about="Who did what, in a chain of MACs.",
     prefix="/api/audit",
     policies={
         ("GET", "/api/audit"): reads(Scope.AUDIT_READ),
@@ -21,7 +24,9 @@ router = GuardedRouter(
     },
 )
 
-NDJSON = "application/x-ndjson"
+_EXPORTED = text_of_many(
+    NDJSON, reference("schemas", ExportedAuditEntry.__name__), "An entry on each line."
+)
 OfProject = Annotated[Id | None, Query(description="Only entries about this project.")]
 OfAction = Annotated[
     str | None, Query(max_length=100, description="Only this action, such as `secret.revealed`.")
@@ -52,7 +57,7 @@ async def list_audit(
     responses={
         200: {
             "description": "One entry per line, oldest first.",
-            "content": {NDJSON: {"schema": ExportedAuditEntry.model_json_schema()}},
+            "content": {NDJSON: {"schema": _EXPORTED}},
         },
         **problems(),
     },

@@ -13,6 +13,7 @@ from models import Scope
 
 router = GuardedRouter(
     tag="backups",
+    about="Backups of the running service.",
     prefix="/api/backups",
     policies={
         ("GET", "/api/backups"): reads(Scope.ADMIN),

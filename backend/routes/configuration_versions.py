@@ -26,6 +26,7 @@ _CONFIGURATION = "/api/projects/{project_id}/configuration"
 
 router = GuardedRouter(
     tag="versions",
+    about="What configurations and secrets were before, and how to go back.",
     policies={
         ("GET", f"{_CONFIGURATION}/versions"): reads(Scope.PROJECTS_READ),
         ("GET", f"{_CONFIGURATION}/diff"): reads(Scope.PROJECTS_READ, is_slow=True),

@@ -80,7 +80,11 @@ def _header(name: str, description: str, example: str) -> dict[str, Any]:
             "description": "The payload, up to 25 MiB.",
             "content": {
                 "application/json": {
-                    "schema": {"type": "object", "examples": [{"action": "opened", "number": 1}]}
+                    "schema": {
+                        "type": "object",
+                        "additionalProperties": True,
+                        "examples": [{"action": "opened", "number": 1}],
+                    }
                 }
             },
         },

@@ -14,6 +14,7 @@ from models import Scope
 
 router = GuardedRouter(
     tag="events",
+    about="What has changed: a list, and a stream to follow.",
     prefix="/api/events",
     policies={
         ("GET", "/api/events"): reads(

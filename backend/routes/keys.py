@@ -13,6 +13,7 @@ from models import Scope
 
 router = GuardedRouter(
     tag="keys",
+    about="Master keys, and their rotation.",
     prefix="/api/keys",
     policies={
         ("GET", "/api/keys"): reads(Scope.ADMIN),

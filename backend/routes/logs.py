@@ -15,6 +15,7 @@ from models import GivenLogLevel, Moment, Scope
 
 router = GuardedRouter(
     tag="logs",
+    about="Logs of agents and services, with search.",
     prefix="/api/logs",
     policies={
         ("GET", "/api/logs"): reads(

@@ -14,6 +14,7 @@ from models import AgentRun, Message, MessageRole, Scope
 
 router = GuardedRouter(
     tag="messages",
+    about="What people and the agent of a run say to each other.",
     prefix="/api/agent-runs/{run_id}",
     policies={
         ("GET", "/api/agent-runs/{run_id}/messages"): reads(Scope.RUNS_READ, follows=True),
@@ -70,7 +71,9 @@ async def _follow(
     "/messages",
     status_code=status.HTTP_201_CREATED,
     responses=problems(
-        "agent_run_not_found", "invalid_transition", "lease_lost", "changed_outside", body=True
+        *("agent_run_not_found", "project_not_found", "invalid_transition", "lease_lost"),
+        "changed_outside",
+        body=True,
     ),
 )
 async def add_message(run_id: RunId, message: MessageCreate, service: Service) -> Message:
@@ -82,7 +85,9 @@ async def add_message(run_id: RunId, message: MessageCreate, service: Service) -
 @router.post(
     "/continue",
     responses=problems(
-        "agent_run_not_found", "invalid_transition", "lease_lost", "changed_outside", body=True
+        *("agent_run_not_found", "project_not_found", "invalid_transition", "lease_lost"),
+        "changed_outside",
+        body=True,
     ),
 )
 async def continue_agent_run(

@@ -9,6 +9,7 @@ from models import Scope
 
 router = GuardedRouter(
     tag="pipeline states",
+    about="The steps of a run.",
     prefix="/api/agent-runs/{run_id}/pipeline-states",
     policies={
         ("GET", "/api/agent-runs/{run_id}/pipeline-states"): reads(Scope.RUNS_READ),

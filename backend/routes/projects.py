@@ -27,6 +27,7 @@ from models import NO_NUL_PATTERN, Project, ProjectSettings, ProjectStatus, Scop
 
 router = GuardedRouter(
     tag="projects",
+    about="Projects, each with a repository on GitHub, and their configuration.",
     prefix="/api/projects",
     policies={
         ("GET", "/api/projects/{project_id}"): reads(Scope.PROJECTS_READ, shows=Shown.PROJECT),

@@ -13,6 +13,7 @@ from models import Scope
 
 router = GuardedRouter(
     tag="retention",
+    about="How long rows are kept, and what would be removed.",
     prefix="/api/retention",
     policies={
         ("GET", "/api/retention"): reads(Scope.ADMIN),
@@ -44,7 +45,7 @@ async def get_retention(pruner: ThePruner) -> RetentionStatus:
         **problems("database_full"),
     },
 )
-async def prune(pruner: ThePruner, response: Response) -> PruneProgress:
+async def prune_rows(pruner: ThePruner, response: Response) -> PruneProgress:
     """Remove what exceeds the limits, in small steps, while serving.
 
     The server does the same on its own every few minutes.

@@ -20,6 +20,7 @@ from models import KEY_PATTERN, Scope
 
 router = GuardedRouter(
     tag="secrets",
+    about="The secrets of projects. Their values are shown only where they are revealed.",
     prefix="/api/projects/{project_id}/secrets",
     policies={
         ("GET", "/api/projects/{project_id}/secrets"): reads(Scope.PROJECTS_READ),

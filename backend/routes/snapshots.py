@@ -11,6 +11,7 @@ from models import GrainchainSnapshot, Scope
 
 router = GuardedRouter(
     tag="snapshots",
+    about="Grainchain snapshots of runs.",
     policies={
         ("GET", "/api/agent-runs/{run_id}/snapshots"): reads(Scope.RUNS_READ),
         ("POST", "/api/agent-runs/{run_id}/snapshots"): writes(Scope.RUNS_WRITE),

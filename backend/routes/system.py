@@ -12,6 +12,7 @@ from models import Scope
 
 router = GuardedRouter(
     tag="system",
+    about="The state of the service.",
     policies={
         ("GET", "/health"): without_token(is_probe=True),
         ("GET", "/"): without_token(),
@@ -27,13 +28,13 @@ router = GuardedRouter(
 
 
 @router.get("/health")
-async def health() -> Health:
+async def get_health() -> Health:
     """200 while the process lives."""
     return Health()
 
 
 @router.get("/")
-async def root() -> Health:
+async def get_root() -> Health:
     """The same as `/health`."""
     return Health()
 
@@ -44,7 +45,7 @@ async def root() -> Health:
         503: {"model": Readiness, "description": "The service can't answer requests: see `checks`."}
     },
 )
-async def ready(service: Service, response: Response) -> Readiness:
+async def get_readiness(service: Service, response: Response) -> Readiness:
     """200 when requests can be served, otherwise 503; `checks` says what is wrong."""
     readiness = await service.readiness.check()
     if readiness.status != "ready":
@@ -56,11 +57,14 @@ async def ready(service: Service, response: Response) -> Readiness:
     "/metrics",
     response_class=Response,
     responses={
-        200: {"content": {"text/plain": {}}, "description": "Prometheus text."},
+        200: {
+            "content": {"text/plain": {"schema": {"type": "string"}}},
+            "description": "Prometheus text.",
+        },
         **problems(),
     },
 )
-async def metrics(request: Request, service: Service) -> Response:
+async def get_metrics(request: Request, service: Service) -> Response:
     """Counters and gauges as Prometheus text."""
     state = state_of(request.app)
     # Tests have a service without an installation.

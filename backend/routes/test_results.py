@@ -34,6 +34,7 @@ from models import Scope, TestResult, TestStatus
 
 router = GuardedRouter(
     tag="test results",
+    about="Test results of runs, and each test's history.",
     policies={
         ("GET", "/api/agent-runs/{run_id}/test-results"): reads(Scope.RUNS_READ),
         ("POST", "/api/agent-runs/{run_id}/test-results"): writes(

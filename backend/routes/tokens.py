@@ -11,6 +11,7 @@ from models import Scope
 
 router = GuardedRouter(
     tag="tokens",
+    about="Tokens, what a token is, and sessions of browsers.",
     prefix="/api/tokens",
     policies={
         ("GET", "/api/tokens"): reads(Scope.ADMIN, is_conditional=False),

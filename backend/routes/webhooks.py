@@ -11,6 +11,7 @@ from models import Scope, Webhook
 
 router = GuardedRouter(
     tag="webhooks",
+    about="Webhooks of projects, and deliveries to them.",
     policies={
         ("GET", "/api/projects/{project_id}/webhooks"): reads(Scope.PROJECTS_READ),
         ("POST", "/api/projects/{project_id}/webhooks"): writes(Scope.PROJECTS_WRITE),

@@ -5,8 +5,11 @@ from typing import Any, ClassVar
 from pydantic import (
     BaseModel,
     ConfigDict,
+    GetJsonSchemaHandler,
     model_validator,
 )
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 
 class RequestModel(BaseModel):
@@ -27,6 +30,17 @@ class RequestModel(BaseModel):
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
         super().__pydantic_init_subclass__(**kwargs)
         cls.answer_only = cls.answer_only.difference(cls.model_fields)
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """The shape with the members that are ignored, so that what was read fits it."""
+        schema = handler(core_schema)
+        members = handler.resolve_ref_schema(schema).setdefault("properties", {})
+        for name in sorted(cls.answer_only):
+            members[name] = {"readOnly": True, "description": "Ignored: only answers have it."}
+        return schema
 
     @model_validator(mode="before")
     @classmethod

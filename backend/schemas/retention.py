@@ -87,6 +87,8 @@ class RetentionPlan(BaseModel):
 class Removed(BaseModel):
     """How many rows were removed."""
 
+    model_config = ConfigDict(json_schema_serialization_defaults_required=True)
+
     logs: int = 0
     own_logs: int = 0
     runs: int = 0

@@ -11,6 +11,7 @@ from pydantic import (
     Field,
     SecretStr,
     ValidationError,
+    WithJsonSchema,
 )
 from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import PydanticCustomError
@@ -173,10 +174,16 @@ class SecretsUpsert(RequestModel):
 class SecretMetadata(BaseModel):
     """A secret without its value: `value` is always null."""
 
+    model_config = ConfigDict(json_schema_serialization_defaults_required=True)
+
     id: int
     project_id: int
     key: str
-    value: None = None
+    # Not of the type null alone: openapi-fetch leaves out such a member.
+    value: Annotated[
+        None,
+        WithJsonSchema({"type": ["string", "null"], "maxLength": 0, "description": "Always null."}),
+    ] = None
     version: int
     status: SecretStatus
     redact: bool = Field(description=_REDACT)

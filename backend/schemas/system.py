@@ -2,15 +2,19 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class Health(BaseModel):
+    model_config = ConfigDict(json_schema_serialization_defaults_required=True)
+
     status: Literal["healthy"] = "healthy"
     service: Literal["strongroom"] = "strongroom"
 
 
 class ReadinessCheck(BaseModel):
+    model_config = ConfigDict(json_schema_serialization_defaults_required=True)
+
     status: Literal["ok", "failed", "full"]
     """`full` means that the disk is full; requests that change nothing are still answered."""
     detail: str | None = None

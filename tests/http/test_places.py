@@ -63,7 +63,9 @@ def batches() -> list[tuple[Call, dict[str, Any], str, dict[str, Any]]]:
                 if "properties" in item:
                     required = set(shape.get("required", ())) - {name}
                     body = {key: call.example[key] for key in sorted(required)}
-                    found.append((call, body, name, item["properties"]))
+                    # The others are ignored, whatever they are.
+                    own = {k: p for k, p in item["properties"].items() if not p.get("readOnly")}
+                    found.append((call, body, name, own))
     return found
 
 

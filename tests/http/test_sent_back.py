@@ -2,12 +2,14 @@
 
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from fastapi import FastAPI
+from jsonschema_rs import Validator, validator_for
 
 from models import ProjectStatus, RunStatus, SnapshotStatus
 from tests.runs.test_json_fields import shapes
@@ -21,7 +23,7 @@ from tests.support.http import (
     problem,
 )
 from tests.support.resources import Resources
-from tests.support.routes import Call, all_calls
+from tests.support.routes import Call, all_calls, document
 
 DOCS = Path(__file__).parents[2] / "docs" / "api.md"
 CALLS = list(all_calls())
@@ -58,6 +60,19 @@ def parts(call: Call) -> Iterator[tuple[str, str | None]]:
         for name, schema in call.resolved({"$ref": shape})["properties"].items():
             if shape := schema.get("items", schema).get("$ref"):
                 yield name, shape
+
+
+@cache
+def _validator(call: str) -> Validator:
+    (found,) = [one for one in CALLS if str(one) == call]
+    content = found.operation["requestBody"]["content"]
+    components = document()["components"]
+    return validator_for({**content["application/json"]["schema"], "components": components})
+
+
+def fits(call: Call, body: Any) -> bool:
+    """Whether the document lets this body be sent."""
+    return _validator(str(call)).is_valid(body)
 
 
 async def post(client: httpx.AsyncClient, path: str, **body: Any) -> dict[str, Any]:
@@ -138,6 +153,7 @@ async def test_every_resource_can_be_sent_back_whole_and_stays_as_it_is(
     for call in CHANGES:
         for path in resources[call.template]:
             read = await client.get(path)
+            assert fits(call, read.json()), f"{call} {path}"
             answer = await client.request(call.method, path, content=read.content, headers=JSON)
             assert answer.status_code == 200, f"{call} {path}: {answer.text}"
             if call.template == SECRETS:
@@ -161,6 +177,7 @@ async def test_every_item_of_a_list_can_be_sent_back_to_where_it_is(
                 names = re.findall(r"\{(\w+)\}", change.template)
                 own = {name: item.get(name, item["id"]) for name in names if name in IN_ITEMS}
                 path = change.path(**dict.fromkeys(names, item["id"]) | own)
+                assert fits(change, item), f"{change} {path}"
                 answer = await client.request(change.method, path, json=item)
                 assert answer.status_code == 200, f"{change} {path}: {answer.text}"
                 assert answer.json() == item
@@ -306,6 +323,8 @@ async def test_an_item_of_every_list_can_be_sent_again(
         listed = (await client.get(call.path())).json()
         for item in next(part for part in listed.values() if isinstance(part, list)):
             answer = await client.post(call.path(), json=item)
+            # What is refused does not fit the document either.
+            assert fits(call, item) is (answer.status_code != 422)
             if item.get("status") == "destroyed":
                 assert places(answer) == ["/status"], "no snapshot begins with its end"
                 continue

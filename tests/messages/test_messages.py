@@ -141,13 +141,18 @@ async def test_a_worker_that_has_lost_its_run_says_nothing_more(api: Api) -> Non
     assert await contents(api) == ["mine"]
 
 
-async def test_the_runs_of_a_deleted_project_still_talk(api: Api) -> None:
+async def test_what_runs_of_a_deleted_project_said_can_be_read(api: Api) -> None:
     await api.new_run()
+    await say(api, "the last word")
     await api.call("DELETE", "/api/projects/1", status=204)
     # As with their pipeline states and results.
-    await api.post("/api/agent-runs/1/pipeline-states", {"state": "testing"}, 201)
-    await say(api, "the last word")
+    for body in ({"role": "user", "content": "more"}, {"role": "agent", "content": "more"}):
+        refused = await api.post("/api/agent-runs/1/messages", body, 404)
+        assert refused["code"] == "project_not_found"
     assert await contents(api) == ["the last word"]
+    await api.post("/api/projects/1/restore")
+    await say(api, "more")
+    assert await contents(api) == ["the last word", "more"]
 
 
 async def test_messages_go_with_their_run_and_their_ids_stay_used(api: Api) -> None:

@@ -12,6 +12,7 @@ from models import RunStatus
 from tests.database.rows import NOW, insert, query
 from tests.support.api import Api
 from tests.support.clocks import SetClock
+from tests.support.earlier import COUNT_RUNS
 
 COUNTED = "SELECT q.project_id, {} FROM run_queues AS q".format(  # noqa: S608
     ", ".join(
@@ -89,7 +90,7 @@ def test_all_runs_are_counted_when_the_other_numbers_come() -> None:
     earlier, later = NOW, "2026-02-03T00:00:00.000000Z"
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
         connection.row_factory = sqlite3.Row
-        migrate(connection, load_migrations()[:23])
+        migrate(connection, load_migrations()[: COUNT_RUNS - 1])
         for project in (1, 2, 3):
             insert(connection, "projects", github_repo=str(project), repo_key=str(project))
         for project in (1, 2):

@@ -10,6 +10,7 @@ import httpx
 from fastapi import FastAPI
 
 from backend.errors import ERROR_TABLE
+from backend.schemas.problems import PROBLEMS, Problem
 from backend.services.database_service import DatabaseService
 from database.connection_manager import DatabaseManager
 
@@ -63,7 +64,10 @@ def problem(response: httpx.Response, code: str) -> dict[str, Any]:
     assert document["detail"]
     assert document["request_id"] == response.headers["x-request-id"]
     assert REQUEST_ID.fullmatch(document["request_id"])
-    assert "errors" in document or code != "validation_failed"
+    shape = PROBLEMS.get(code, Problem)
+    undeclared = document.keys() - shape.model_fields.keys()
+    assert not undeclared, f"{code} needs a shape with {undeclared} in backend.schemas.problems"
+    shape.model_validate(document, strict=True)
     for error in document.get("errors", []):
         assert error.keys() == {"pointer", "code", "message"}
         assert all(isinstance(text, str) for text in error.values())

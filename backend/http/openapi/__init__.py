@@ -1,0 +1,1 @@
+"""The OpenAPI document: what FastAPI makes of the routes, completed by their policies."""
