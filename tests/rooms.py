@@ -35,10 +35,12 @@ FAMILY = (
 
 ROOMS: dict[str, Room] = {
     "strongroom.pytest_plugin": Room(
-        "fixtures for suites of other programs, found by pytest", ("strongroom._test_server",)
+        "fixtures for suites of other programs, found by pytest", ("strongroom",)
     ),
-    "strongroom._test_server": Room("the server for tests as a process, for these fixtures"),
-    "strongroom": Room("the command's entry: sets up signals and standard files", ALL_BELOW),
+    "strongroom.__main__": Room(
+        "the command's entry: sets up signals and standard files", ALL_BELOW
+    ),
+    "strongroom": Room("what programs import: clients, their models and errors"),
     "backend.cli": Room("the command; serving", ALL_BELOW),
     "backend.main": Room("`create_app`, the lifespan: settings in, an application out", ALL_BELOW),
     "backend.testing": Room(
