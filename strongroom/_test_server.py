@@ -76,10 +76,11 @@ class StrongroomServer:
         body: Mapping[str, Any] | None = None,
         *,
         token: str | None = None,
+        method: str = "POST",
         request_id: str | None = None,
     ) -> Any:
-        """What the server answers to a `POST` of a JSON body: of a call for tests, or of another
-        with `token`. Raises `StrongroomServerError` for anything but a success."""
+        """What the server answers to a JSON body: of a call for tests, or of another with
+        `token`. Raises `StrongroomServerError` for anything but a success."""
         # pytest would show the token.
         __tracebackhide__ = True
         headers = {"Authorization": f"Bearer {self._token if token is None else token}"}
@@ -91,20 +92,22 @@ class StrongroomServer:
         connection = HTTPConnection(self._host, self._port, timeout=CALL_SECONDS)
         try:
             connection.request(
-                "POST", path, json.dumps(body) if body is not None else None, headers
+                method, path, json.dumps(body) if body is not None else None, headers
             )
             answer = connection.getresponse()
             text = answer.read()
         except (OSError, HTTPException) as error:
             self.require_running()
             raise StrongroomServerError(
-                f"{self.url} does not answer POST {path} ({type(error).__name__}): see its log in "
-                f"{self.log_path}"
+                f"{self.url} does not answer {method} {path} ({type(error).__name__}): see its "
+                f"log in {self.log_path}"
             ) from None
         finally:
             connection.close()
         if not 200 <= answer.status < 300:
-            raise StrongroomServerError(f"POST {path} was refused: {_detail(answer.status, text)}")
+            raise StrongroomServerError(
+                f"{method} {path} was refused: {_detail(answer.status, text)}"
+            )
         return json.loads(text)
 
     def require_running(self) -> None:

@@ -6,15 +6,19 @@ it. All fixtures are ordinary functions, which belong to no event loop.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
+    from strongroom import AsyncClient
+    from strongroom._leaks import Leaks
     from strongroom._test_server import StrongroomClock, StrongroomFaults, StrongroomServer
+    from strongroom.models import Project
 
-_SERVER = "strongroom_server"
+_SERVER, _LEAKS = "strongroom_server", "strongroom_leaks"
 _LOG_START = pytest.StashKey[int]()
 _RUNNING = pytest.StashKey["StrongroomServer"]()
 
@@ -51,6 +55,62 @@ def strongroom_admin_token(strongroom_server: StrongroomServer) -> str:
         return strongroom_server.reset()
     except StrongroomServerError as error:
         pytest.fail(f"strongroom_admin_token: {error}", pytrace=False)
+
+
+@pytest.fixture
+def strongroom_client(
+    request: pytest.FixtureRequest, strongroom_server: StrongroomServer, strongroom_admin_token: str
+) -> AsyncClient:
+    """An `AsyncClient` of the administrator of an empty store, which is the test's own. It need not
+    be closed, and may be used on any event loop."""
+    from strongroom._leaks import new_client  # noqa: PLC0415
+
+    leaks = request.getfixturevalue(_LEAKS) if _uses(request, _LEAKS) else None
+    return new_client(strongroom_server, strongroom_admin_token, leaks)
+
+
+@pytest.fixture
+def strongroom_project(strongroom_server: StrongroomServer, strongroom_admin_token: str) -> Project:
+    """A project in the test's store."""
+    from strongroom._test_server import StrongroomServerError  # noqa: PLC0415
+    from strongroom.models import Project  # noqa: PLC0415
+
+    body = {"name": "Payments", "github_owner": "acme", "github_repo": "payments"}
+    try:
+        made = strongroom_server.call("/api/projects", body, token=strongroom_admin_token)
+    except StrongroomServerError as error:
+        pytest.fail(f"strongroom_project: {error}", pytrace=False)
+    return Project.model_validate(made)
+
+
+@pytest.fixture
+def strongroom_leaks(
+    request: pytest.FixtureRequest, strongroom_server: StrongroomServer, strongroom_admin_token: str
+) -> Iterator[Leaks]:
+    """Fails the test at its end when the value of a secret stands in an answer that
+    `strongroom_client` got, but for reveals, in what the test or the server has logged, or in a
+    file of the store or of `tmp_path`."""
+    from strongroom._leaks import Leaks  # noqa: PLC0415
+    from strongroom._test_server import StrongroomServerError  # noqa: PLC0415
+
+    leaks = Leaks(strongroom_server, strongroom_admin_token)
+    folders = [request.getfixturevalue(name) for name in ("tmp_path",) if _uses(request, name)]
+    root = logging.getLogger()
+    root.addHandler(leaks)
+    try:
+        yield leaks
+    finally:
+        root.removeHandler(leaks)
+    try:
+        found = leaks.found(folders)
+    except StrongroomServerError as error:
+        pytest.fail(f"{_LEAKS}: the stored values can't be read: {error}", pytrace=False)
+    if found:
+        pytest.fail(f"{_LEAKS}: " + "\n".join(found), pytrace=False)
+
+
+def _uses(request: pytest.FixtureRequest, name: str) -> bool:
+    return name in request.fixturenames
 
 
 @pytest.fixture

@@ -76,7 +76,7 @@ HEADS_SECONDS = 1.0
 """How often the end of the audit is compared, and written to `audit.heads` if it has changed."""
 SPARE_SECONDS = 60.0
 """How often the server checks whether `audit.heads` has too many lines."""
-FIRST_PAUSE_SECONDS = 0.25
+FIRST_PAUSE_SECONDS = 0.5
 """When the background work of an installation begins that has just been emptied. Suites empty it
 for each test, and most tests end before."""
 LEASE_CHECK_SECONDS = 1.0

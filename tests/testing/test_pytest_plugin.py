@@ -128,22 +128,6 @@ def outcomes(text: str) -> dict[str, int]:
     }
 
 
-def test_the_fixtures_and_what_a_failure_shows(tmp_path: Path) -> None:
-    # Modules with the names of the server's are no matter to it, and neither are settings.
-    others = dict.fromkeys(("models", "config", "backend", "database"), "raise RuntimeError\n")
-    (tmp_path / ".env").write_text("STRONGROOM_PORT=nonsense\n")
-    status, text = run_suite(tmp_path, *NO_ASYNCIO, test_sync=SYNC, test_wrong=FAILING, **others)
-    assert (status, outcomes(text)) == (1, {"failed": 3, "passed": 6}), text
-    failed, wrong, without = re.split(r"_{5,} test_\w+ _{5,}", text)[1:]
-    assert "Log of strongroom_server (call)" in failed
-    assert failed.count('"route":"/api/tokens","status":201') == 1
-    assert "everything" not in failed
-    assert "422 validation_failed: see errors; /scopes/0: Input should be" in wrong
-    assert '"status":422' in wrong
-    assert "Log of strongroom_server" not in without
-    assert not re.search(r"sr_[0-9]", text)
-
-
 ASYNC = """
 import asyncio
 
@@ -166,6 +150,114 @@ async def test_two(strongroom_admin_token, seen):
     assert strongroom_admin_token not in seen
     seen.add(strongroom_admin_token)
 """
+
+
+CLIENT = """
+import logging
+
+import pytest
+from strongroom import AsyncClient, DatabaseBusy
+
+LOUD = logging.getLogger("program")
+VALUE = "a value that \\"must\\" stay private"
+
+
+async def test_the_client_and_the_project(strongroom_client, strongroom_project):
+    assert isinstance(strongroom_client, AsyncClient)
+    assert strongroom_project.id == 1
+    assert [one async for one in strongroom_client.projects.list()] == [strongroom_project]
+
+
+async def test_another_store(strongroom_client, strongroom_leaks):
+    assert [one async for one in strongroom_client.projects.list()] == []
+
+
+async def test_a_fault_that_the_client_gets_over(strongroom_client, strongroom_faults):
+    strongroom_faults.fail_next_commit()
+    strongroom_faults.lose_next_answer()
+    made = await strongroom_client.projects.create(name="n", github_owner="o", github_repo="r")
+    assert made.id == 1
+
+
+async def test_nothing_leaks(strongroom_client, strongroom_project, strongroom_leaks, tmp_path):
+    secrets = strongroom_client.secrets
+    await secrets.put(strongroom_project.id, "API_KEY", value=VALUE)
+    assert dict(await secrets.reveal(strongroom_project.id)) == {"API_KEY": VALUE}
+    LOUD.warning("all is well")
+    (tmp_path / "notes").write_text("nothing")
+"""
+LEAKING = """
+import logging
+
+import pytest
+
+VALUE = "a value that \\"must\\" stay private"
+
+
+@pytest.fixture(autouse=True)
+async def stored(strongroom_client, strongroom_project):
+    await strongroom_client.secrets.put(1, "API_KEY", value=VALUE)
+
+
+async def test_line(strongroom_leaks):
+    logging.getLogger("program").warning("the key is %s", VALUE)
+
+
+async def test_file(strongroom_leaks, tmp_path):
+    (tmp_path / "notes").write_text(VALUE)
+
+
+async def test_answer(strongroom_leaks, strongroom_client):
+    # The webhook's URL is no secret, and an answer shows it.
+    url = "https://example.com/" + VALUE.replace(" ", "%20").replace('"', "%22")
+    await strongroom_client.projects.update(1, webhook_url=url)
+
+
+async def test_what_is_left_of_an_earlier_test_is_not_its_own(strongroom_leaks):
+    pass
+"""
+
+
+def test_the_fixtures_and_what_failures_show(tmp_path: Path) -> None:
+    """One suite, because a server for each would take a second of the processor."""
+    # Modules with the names of the server's are no matter to it, and neither are settings.
+    others = dict.fromkeys(("models", "config", "backend", "database"), "raise RuntimeError\n")
+    (tmp_path / ".env").write_text("STRONGROOM_PORT=nonsense\n")
+    status, text = run_suite(
+        tmp_path,
+        *("-o", "asyncio_mode=auto", "-o", "asyncio_default_fixture_loop_scope=function"),
+        test_a_sync=SYNC,
+        test_b_failing=FAILING,
+        test_c_client=CLIENT,
+        test_d_leaking=LEAKING,
+        **others,
+    )
+    assert (status, outcomes(text)) == (1, {"failed": 3, "passed": 14, "errors": 3}), text
+    errors, _, failures = text.partition(" FAILURES ")
+    check_failures(failures)
+    check_leaks(errors)
+    assert not re.search(r"sr_[0-9]", text)
+
+
+def check_failures(text: str) -> None:
+    """Check what pytest shows of the tests of `FAILING`."""
+    failed, wrong, without = re.split(r"_{5,} test_\w+ _{5,}", text)[1:]
+    assert "Log of strongroom_server (call)" in failed
+    assert failed.count('"route":"/api/tokens","status":201') == 1
+    assert "everything" not in failed
+    assert "422 validation_failed: see errors; /scopes/0: Input should be" in wrong
+    assert '"status":422' in wrong
+    assert "Log of strongroom_server" not in without
+
+
+def check_leaks(text: str) -> None:
+    """Check what pytest shows of the tests of `LEAKING`."""
+    line, file, answer = re.split(r"_{5,} ERROR at teardown of test_\w+ _{5,}", text)[1:]
+    assert "the value of API_KEY stands in a line that program has logged" in line
+    assert "the value of API_KEY stands in the file notes" in file
+    assert "the value of API_KEY stands in the answer to PATCH /api/projects/1" in answer
+    assert "the value of API_KEY stands in the file strongroom.db-wal" in answer
+    assert [part.count("stands in") for part in (line, file, answer)] == [1, 1, 2]
 
 
 @pytest.mark.long_form
