@@ -143,46 +143,43 @@ class NotFound(StrongroomError):
             self.extra["errors"] = field_errors(details)
 
 
-class ProjectNotFound(NotFound):
-    code = "project_not_found"
+class _Missing(NotFound):
+    """A resource of one kind does not exist, which is told in its own words."""
 
-    def __init__(self, places: Places = ()) -> None:
-        super().__init__("no project has this id or repository", places)
-
-
-class SecretNotFound(NotFound):
-    code = "secret_not_found"
+    told: ClassVar[str]
 
     def __init__(self, places: Places = (), **extra: Any) -> None:
-        super().__init__("the project has no secret with this key", places, **extra)
+        super().__init__(self.told, places, **extra)
 
 
-class VersionNotFound(NotFound):
+class ProjectNotFound(_Missing):
+    code = "project_not_found"
+    told = "no project has this id or repository"
+
+
+class SecretNotFound(_Missing):
+    code = "secret_not_found"
+    told = "the project has no secret with this key"
+
+
+class VersionNotFound(_Missing):
     code = "version_not_found"
-
-    def __init__(self) -> None:
-        super().__init__("no such version is kept: the list of versions names those that are")
+    told = "no such version is kept: the list of versions names those that are"
 
 
-class VersionDestroyed(NotFound):
+class VersionDestroyed(_Missing):
     code = "version_destroyed"
-
-    def __init__(self) -> None:
-        super().__init__("the value of this version was destroyed for good: use another version")
+    told = "the value of this version was destroyed for good: use another version"
 
 
-class AgentRunNotFound(NotFound):
+class AgentRunNotFound(_Missing):
     code = "agent_run_not_found"
-
-    def __init__(self, places: Places = ()) -> None:
-        super().__init__("no agent run has this id", places)
+    told = "no agent run has this id"
 
 
-class TokenNotFound(NotFound):
+class TokenNotFound(_Missing):
     code = "token_not_found"
-
-    def __init__(self) -> None:
-        super().__init__("no active token has this id")
+    told = "no active token has this id"
 
 
 class InvalidTransition(StrongroomError):
@@ -203,11 +200,9 @@ class LeaseLost(StrongroomError):
         )
 
 
-class SnapshotNotFound(NotFound):
+class SnapshotNotFound(_Missing):
     code = "snapshot_not_found"
-
-    def __init__(self) -> None:
-        super().__init__("no snapshot has this id")
+    told = "no snapshot has this id"
 
 
 class WebhookNotFound(NotFound):
@@ -217,11 +212,9 @@ class WebhookNotFound(NotFound):
         super().__init__(detail)
 
 
-class DeliveryNotFound(NotFound):
+class DeliveryNotFound(_Missing):
     code = "delivery_not_found"
-
-    def __init__(self) -> None:
-        super().__init__("the webhook has no delivery with this id")
+    told = "the webhook has no delivery with this id"
 
 
 class ProjectExists(StrongroomError):

@@ -1,8 +1,13 @@
 """The answers for a path that has no route, or none with the request's method."""
 
+import re
 from collections.abc import Collection, Iterable
+from typing import Final
 
 from backend.http.route_policy import paths_of
+
+TEXT_NAMES: Final = frozenset({"key", "owner", "repo"})
+"""The names in path templates that stand for texts; the others stand for numbers."""
 
 
 class MissingPaths:
@@ -19,10 +24,15 @@ class MissingPaths:
         # If two templates match, the one with fewer names in braces is the likely one.
         templates = sorted({*self._methods, *pages}, key=lambda template: template.count("{"))
         self._forms = [(paths_of(template), template) for template in templates]
+        self._exact = [(_exact(template), methods) for template, methods in self._methods.items()]
 
-    def methods(self, template: str) -> str | None:
-        """The value of `Allow` for a path template; `None` when no route has it."""
-        return ", ".join(self._methods[template]) if template in self._methods else None
+    def methods(self, path: str) -> str | None:
+        """The value of `Allow` for a path; `None` when no route can have it. A path may be that of
+        several templates: a secret can be called `reveal`."""
+        found = [
+            method for form, methods in self._exact if form.fullmatch(path) for method in methods
+        ]
+        return ", ".join(dict.fromkeys(found)) or None
 
     def detail(self, path: str) -> str:
         """The detail of the answer to `path`. It never repeats the path."""
@@ -32,3 +42,12 @@ class MissingPaths:
                 if form.fullmatch(shorter):
                     return f"no such path; remove the slash at the end: {template}"
         return self._end
+
+
+def _exact(template: str) -> re.Pattern[str]:
+    """A pattern for the paths of a template whose names stand for digits, but for `TEXT_NAMES`."""
+    parts = re.split(r"\{([^}]*)\}", template)
+    forms = ["[^/]+" if name in TEXT_NAMES else "[0-9]+" for name in parts[1::2]]
+    return re.compile(
+        "".join(map("".join, zip(map(re.escape, parts[::2]), [*forms, ""], strict=True)))
+    )

@@ -141,7 +141,7 @@ def install_error_handlers(app: FastAPI, missing: MissingPaths) -> None:
         if isinstance(error, HTTPException):
             if error.status_code == 405:
                 # Each route has one method, and Starlette names only the first route's.
-                methods = missing.methods(getattr(request.scope.get("route"), "path_format", ""))
+                methods = missing.methods(request.scope["path"])
                 error.headers = {"Allow": methods} if methods is not None else error.headers
             if error.status_code == 404:
                 error = NotFound(missing.detail(request.scope["path"]))

@@ -8,7 +8,10 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI
+from fastapi.routing import APIRoute
 
+from backend.http.missing_paths import TEXT_NAMES
+from backend.routes import ROUTERS
 from tests.support.http import REQUEST_ID, make_project, manager_of, problem, row_counts, service_of
 
 
@@ -89,6 +92,8 @@ ALLOWED: list[tuple[str, str, set[str]]] = [
     ("GET", "/api/projects/1/restore", {"POST"}),
     ("HEAD", "/api/projects/1/restore", {"POST"}),
     ("DELETE", "/api/projects/1/configuration", {"GET", "HEAD", "PUT", "PATCH"}),
+    # A secret may be called so.
+    ("PATCH", "/api/projects/1/secrets/reveal", {"POST", "GET", "HEAD", "PUT", "DELETE"}),
     ("POST", "/health", {"GET", "HEAD"}),
     ("POST", "/openapi.json", {"GET", "HEAD"}),
 ]
@@ -104,6 +109,18 @@ async def test_a_method_that_a_path_does_not_have_is_told_those_it_has(
         if method != "HEAD":
             problem(response, "method_not_allowed")
         assert {name.strip() for name in response.headers["allow"].split(",")} == allowed
+
+
+def test_names_of_texts_in_paths_are_known() -> None:
+    texts = {
+        parameter.name
+        for router in ROUTERS
+        for route in router.routes
+        if isinstance(route, APIRoute)
+        for parameter in route.dependant.path_params
+        if parameter.field_info.annotation is str
+    }
+    assert texts == TEXT_NAMES
 
 
 async def test_head_is_get_without_the_body(client: httpx.AsyncClient) -> None:

@@ -64,7 +64,7 @@ async def test_all_that_is_wrong_with_a_query_is_told_at_once(client: httpx.Asyn
     assert places(answer) == ["/query/limit", "/query/x", "/query/y"]
     codes = [error["code"] for error in answer.json()["errors"]]
     assert codes == ["repeated_parameter", "unknown_parameter", "unknown_parameter"]
-    assert "cursor, limit, owner, q, sort, status" in answer.json()["errors"][1]["message"]
+    assert "cursor, include, limit, owner, q, sort, status" in answer.json()["errors"][1]["message"]
 
 
 @pytest.mark.shared

@@ -50,6 +50,10 @@ async def test_no_route_stores_a_value(client: httpx.AsyncClient, application: F
             continue
         for body in bodies(call):
             run = await make_run(client, 1)
+            if call.template.endswith("/continue"):
+                for status in ("running", "paused"):
+                    to = f"/api/agent-runs/{run['id']}/transitions"
+                    assert (await client.post(to, json={"to": status})).is_success
             path = call.template.format(**(names | {"run_id": run["id"]}))
             response = await client.request(call.method, path, json=body)
             assert response.is_success, (str(call), response.text)

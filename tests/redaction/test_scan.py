@@ -33,7 +33,7 @@ MADE_BY_THE_SERVICE = {
     *("target_key", "lease_token_hash", "secret_ciphertext", "mac", "actor"),
     # One of a few words, or names of fields.
     *("status", "run_type", "validation_status", "state", "previous_state", "level", "fields"),
-    "webhook_type",
+    *("webhook_type", "role"),
 }
 
 
@@ -70,6 +70,7 @@ async def fill(api: Api) -> None:
     await api.new_run()
     result = {"test_type": "unit", "test_name": "t", "status": "passed"}
     await api.post("/api/agent-runs/1/pipeline-states", {"state": "created"}, 201)
+    await api.post("/api/agent-runs/1/messages", {"role": "user", "content": "m"}, 201)
     await api.post("/api/agent-runs/1/test-results", result, 201)
     await api.post("/api/agent-runs/1/snapshots", {"snapshot_id": "s"}, 201)
     await send(api, log(project_id=1, agent_run_id=1))

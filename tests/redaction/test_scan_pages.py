@@ -143,7 +143,7 @@ async def test_the_audit_tells_once_who_has_scanned(
     while answer["next_cursor"] is not None:
         answer = (await token.post(path, params={"cursor": answer["next_cursor"]})).json()
     [entry] = await entries(client, "secret.scanned")
-    assert (entry["actor"], entry["target"]) == ("t", f"projects/{project['id']}")
+    assert (entry["actor"], entry["target"]) == ("t", f"projects/{project['id']}/secrets")
     assert entry["project_id"] == project["id"]
     # A refused one is no refused reveal of any key.
     weak = await as_token("projects:read")

@@ -12,8 +12,8 @@ from backend.routes import ROUTERS
 
 SERVICES = Path(__file__).parents[2] / "backend" / "services"
 HELPER = SERVICES / "listing.py"
-PLACE = frozenset({"self", "limit", "cursor"})
-"""Parameters that select a page within a list, not the list itself."""
+PLACE = frozenset({"self", "limit", "cursor", "with_runs"})
+"""Parameters that select a page within a list or what is shown of it, not the list itself."""
 
 
 def names_of_parameters(route: APIRoute) -> set[str]:
@@ -21,13 +21,19 @@ def names_of_parameters(route: APIRoute) -> set[str]:
 
 
 ROUTES = [route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)]
-LISTS = [route for route in ROUTES if "cursor" in names_of_parameters(route)]
+LISTS = [
+    route
+    for route in ROUTES
+    # A scan has a cursor too, but each of its answers is as long as its time.
+    if "cursor" in names_of_parameters(route) and route.methods == {"GET"}
+]
 SHAPES: dict[str, type[BaseModel]] = {
     route.response_model.__name__: route.response_model
     for route in ROUTES
     if isinstance(route.response_model, type)
     and issubclass(route.response_model, BaseModel)
     and "next_cursor" in route.response_model.model_fields
+    and route.methods == {"GET"}
 }
 """The answers that can have a next page."""
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -66,7 +72,7 @@ def listing_functions() -> list[tuple[str, Function]]:
         for file, tree in trees()
         for node in ast.walk(tree)
         if isinstance(node, Function)
-        and "cursor" in {argument.arg for argument in node.args.kwonlyargs}
+        and {"cursor", "limit"} <= {argument.arg for argument in node.args.kwonlyargs}
         and calls(node, "listing")
         and file.name != "base.py"
     ]

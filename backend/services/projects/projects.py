@@ -13,9 +13,9 @@ from backend.repositories.paging import JsonPage, Position
 from backend.repositories.project_pages import ProjectFilter
 from backend.repositories.project_repository import repository_key
 from backend.schemas.projects import (
+    ListedProjects,
     ProjectCreate,
     ProjectFull,
-    ProjectList,
     ProjectSettingsUpdate,
     ProjectUpdate,
 )
@@ -142,7 +142,7 @@ class Projects(UseCases):
         sort: str = "-created_at",
         limit: int = 50,
         cursor: str | None = None,
-    ) -> ProjectList:
+    ) -> ListedProjects:
         """One page of projects with one of `statuses`, of `owner`, with `text` in name, owner or
         repository, in the order of `sort`. Without `statuses`, deleted projects are left out.
 
@@ -151,7 +151,7 @@ class Projects(UseCases):
         page = await self.page_json(
             statuses=statuses, owner=owner, text=text, sort=sort, limit=limit, cursor=cursor
         )
-        return ProjectList.model_validate_json(page)
+        return ListedProjects.model_validate_json(page)
 
     async def page_json(
         self,

@@ -255,7 +255,8 @@ class SecretScan(UseCases):
     async def _record(self, project_id: int) -> None:
         async with self.transaction() as repositories:
             await require_live_project(repositories, project_id)
-            event = AuditEvent(Kind.SECRET_SCANNED, project_target(project_id), project_id)
+            target = f"{project_target(project_id)}/secrets"
+            event = AuditEvent(Kind.SECRET_SCANNED, target, project_id)
             await self.kit.audit.record_all(repositories, [event])
 
 
