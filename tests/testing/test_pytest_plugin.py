@@ -355,5 +355,72 @@ def _dedented(text: str) -> str:
 def test_the_example_of_the_page_runs(tmp_path: Path) -> None:
     page = (ROOT / "docs" / "testing.md").read_text(encoding="utf-8")
     (example,) = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
-    status, text = run_suite(tmp_path, *NO_ASYNCIO, test_example=example)
-    assert (status, outcomes(text)) == (0, {"passed": 4}), text
+    options = ("-o", "asyncio_mode=auto", "-o", "asyncio_default_fixture_loop_scope=function")
+    status, text = run_suite(tmp_path, *options, test_example=example)
+    assert (status, outcomes(text)) == (0, {"passed": 5}), text
+
+
+SENDING = """
+import base64, json, logging, urllib.parse
+
+import pytest
+
+VALUE = "a long \\"value\\" to be found"
+
+
+async def in_project(client):
+    await client.projects.create(
+        name="n", github_owner="o", github_repo="r", secrets={"API_KEY": VALUE}
+    )
+    await client.projects.delete(2, purge=True)
+
+
+async def in_list(client):
+    await client.secrets.update(1, {"API_KEY": VALUE})
+    await client.secrets.delete(1, "API_KEY", purge=True)
+
+
+async def in_dotenv(client):
+    await client.secrets.import_dotenv(1, f"# keys\\nexport API_KEY='{VALUE}'\\n")
+    await client.secrets.delete(1, "API_KEY", purge=True)
+
+
+async def in_webhook(client):
+    await client.webhooks.create(
+        1,
+        webhook_type="custom",
+        webhook_url="https://example.com/",
+        events=["push"],
+        secret_token=VALUE,
+    )
+
+
+async def by_another_client(client):
+    token = client._transport.options.headers["Authorization"].removeprefix("Bearer ")
+    async with type(client)(client.url, token) as other:
+        await other.secrets.put(1, "API_KEY", value=VALUE)
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        VALUE,
+        json.dumps(VALUE),
+        urllib.parse.quote(VALUE, safe=""),
+        base64.b64encode(VALUE.encode()).decode(),
+        "",
+    ],
+    ids=["plain", "json", "url", "base64", "nothing"],
+)
+@pytest.mark.parametrize("send", [in_project, in_list, in_dotenv, in_webhook, by_another_client])
+async def test_sent(strongroom_client, strongroom_project, strongroom_leaks, send, form):
+    await send(strongroom_client)
+    logging.getLogger("program").warning("logged: %s", form)
+"""
+
+
+@pytest.mark.long_form
+def test_values_are_known_however_they_were_sent(tmp_path: Path) -> None:
+    options = ("-o", "asyncio_mode=auto", "-o", "asyncio_default_fixture_loop_scope=function")
+    status, text = run_suite(tmp_path, *options, test_sending=SENDING)
+    assert (status, outcomes(text)) == (1, {"passed": 25, "errors": 20}), text
