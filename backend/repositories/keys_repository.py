@@ -59,16 +59,18 @@ class KeysRepository(TableAccess):
             return None
         return Installation(row["installation_id"], row["wrapped_key"])
 
-    async def install(
-        self, installation: Installation, master_key_id: str, *, epoch: int = 1
-    ) -> None:
+    async def install(self, installation: Installation, master_key_id: str) -> None:
         """Store the database's identity. Raises `UniqueViolation` when it already has one."""
         await self.db.execute(
             "INSERT INTO installation"
-            " (id, installation_id, master_key_id, wrapped_key, created_at, epoch)"
-            " VALUES (1, ?, ?, ?, ?, ?)",
-            (installation.id, master_key_id, installation.wrapped_key, self.now(), epoch),
+            " (id, installation_id, master_key_id, wrapped_key, created_at)"
+            " VALUES (1, ?, ?, ?, ?)",
+            (installation.id, master_key_id, installation.wrapped_key, self.now()),
         )
+
+    async def begin_at(self, epoch: int) -> None:
+        """Give out ids in this epoch."""
+        await self.db.execute("UPDATE installation SET epoch = ? WHERE id = 1", (epoch,))
 
     async def canaries(self) -> dict[str, str]:
         """The canary of every master key that was used and is not retired, by key id."""

@@ -117,8 +117,8 @@ class _Beginning(UseCases):
         async with self.transaction() as repositories:
             for key_id in keyring.ids():
                 await repositories.keys.add_canary(key_id, vault.canary(key_id))
-            key_id = vault.current_master_key_id
-            await repositories.keys.install(installation, key_id, epoch=epoch)
+            await repositories.keys.install(installation, vault.current_master_key_id)
+            await repositories.keys.begin_at(epoch)
             await self._tokens.create_first(keep)
 
 
