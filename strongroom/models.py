@@ -369,6 +369,22 @@ class LeasedRun(AgentRun):
     lease_expires_at: datetime
 
 
+ProjectStatus = Annotated[Literal["active", "inactive", "archived", "deleted"], _AnyText]
+
+
+class Project(VersionedModel):
+    id: int
+    created_at: datetime
+    updated_at: datetime
+    name: str
+    github_owner: str
+    github_repo: str
+    status: ProjectStatus
+    webhook_url: str | None
+    auto_merge_enabled: bool
+    auto_confirm_plans: bool
+
+
 class CurrentRun(Model):
     """The run that a project is working on, without its texts."""
 
@@ -397,22 +413,9 @@ class ProjectRuns(Model):
     """When a run ended last, in any status."""
 
 
-ProjectStatus = Annotated[Literal["active", "inactive", "archived", "deleted"], _AnyText]
-
-
-class ListedProject(VersionedModel):
+class ListedProject(Project):
     """A project in a list."""
 
-    id: int
-    created_at: datetime
-    updated_at: datetime
-    name: str
-    github_owner: str
-    github_repo: str
-    status: ProjectStatus
-    webhook_url: str | None
-    auto_merge_enabled: bool
-    auto_confirm_plans: bool
     runs: ProjectRuns | None = None
     """What its runs are like; only with `include=runs`."""
 
@@ -524,19 +527,6 @@ class PipelineHistory(Model):
     agent_run: AgentRun
     pipeline_states: list[PipelineStateEntry]
     next_cursor: str | None
-
-
-class Project(VersionedModel):
-    id: int
-    created_at: datetime
-    updated_at: datetime
-    name: str
-    github_owner: str
-    github_repo: str
-    status: ProjectStatus
-    webhook_url: str | None
-    auto_merge_enabled: bool
-    auto_confirm_plans: bool
 
 
 class ProjectSettings(VersionedModel):

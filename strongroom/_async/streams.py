@@ -11,8 +11,14 @@ from pydantic import BaseModel
 
 from strongroom._async import waiting
 from strongroom._async.transport import Transport
-from strongroom._errors import ConnectionFailed, StreamReset, StrongroomError, UnexpectedAnswer
-from strongroom._retrying import pause
+from strongroom._errors import (
+    ClientClosed,
+    ConnectionFailed,
+    StreamReset,
+    StrongroomError,
+    UnexpectedAnswer,
+)
+from strongroom._retrying import failure_of, pause
 from strongroom._sse import Message, Parser
 
 M = TypeVar("M", bound=BaseModel)
@@ -51,6 +57,8 @@ class Stream(Generic[M]):
         """Connect, and return the id of the newest row: what is read from now on is complete
         together with what the stream tells."""
         while self._ready is None:
+            if self._is_closed:
+                raise ClientClosed("this stream has been closed: open another one")
             message = await self._next()
             if message.event == "message":
                 raise UnexpectedAnswer("the stream does not begin with ready")
@@ -155,6 +163,9 @@ class Stream(Generic[M]):
 
 
 async def _messages(response: httpx.Response, parser: Parser) -> AsyncGenerator[Message, None]:
-    async for chunk in response.aiter_bytes():
-        for message in parser.feed(chunk):
-            yield message
+    try:
+        async for chunk in response.aiter_bytes():
+            for message in parser.feed(chunk):
+                yield message
+    except httpx.TransportError as error:
+        raise failure_of(error, may_have_happened=False) from error

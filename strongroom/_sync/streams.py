@@ -10,8 +10,14 @@ from typing import Any, Generic, Self, TypeVar
 import httpx
 from pydantic import BaseModel
 
-from strongroom._errors import ConnectionFailed, StreamReset, StrongroomError, UnexpectedAnswer
-from strongroom._retrying import pause
+from strongroom._errors import (
+    ClientClosed,
+    ConnectionFailed,
+    StreamReset,
+    StrongroomError,
+    UnexpectedAnswer,
+)
+from strongroom._retrying import failure_of, pause
 from strongroom._sse import Message, Parser
 from strongroom._sync import waiting
 from strongroom._sync.transport import Transport
@@ -52,6 +58,8 @@ class Stream(Generic[M]):
         """Connect, and return the id of the newest row: what is read from now on is complete
         together with what the stream tells."""
         while self._ready is None:
+            if self._is_closed:
+                raise ClientClosed("this stream has been closed: open another one")
             message = self._next()
             if message.event == "message":
                 raise UnexpectedAnswer("the stream does not begin with ready")
@@ -156,6 +164,9 @@ class Stream(Generic[M]):
 
 
 def _messages(response: httpx.Response, parser: Parser) -> Generator[Message, None, None]:
-    for chunk in response.iter_bytes():
-        for message in parser.feed(chunk):
-            yield message
+    try:
+        for chunk in response.iter_bytes():
+            for message in parser.feed(chunk):
+                yield message
+    except httpx.TransportError as error:
+        raise failure_of(error, may_have_happened=False) from error

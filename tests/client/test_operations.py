@@ -178,7 +178,7 @@ async def test_a_method_makes_its_call_with_all_that_the_call_takes(client: Asyn
             queries.setdefault(name, set()).update(request.url.params.keys())
             bodies.setdefault(name, set()).update(_body(request))
             headers.setdefault(name, set()).update(key.lower() for key in request.headers)
-        if "Idempotency-Key" in operation.named("header"):
+        if "Idempotency-Key" in operation.named("header") and names[0] not in WITHOUT_KEY:
             assert request.headers.get("idempotency-key") == "a-key", names
     missing = {
         f"{name}: {kind} {missed}"
