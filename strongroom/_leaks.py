@@ -102,7 +102,7 @@ class Leaks(logging.Handler):
                 yield f"the file {file.name}", file.read_bytes(), self._before.get(file, b"")
 
     def _note_stored(self) -> None:
-        """Note the values that are stored now, whoever has sent them."""
+        """Note the values that are stored now, whatever program has sent them."""
         # A fault of the test's must not be in the way.
         self._server.call("/testing/faults", _NO_FAULTS)
         cursor = ""
