@@ -5,7 +5,7 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
 
@@ -32,8 +32,12 @@ from backend.routes import POLICIES, ROUTERS, TAGS
 from backend.runtime import Runtime, connection_config
 from config.loading import load_settings
 from config.settings import Settings
+from database.base import utc_now
 from database.connection_manager import DatabaseManager
 from database.errors import DatabaseError, FilesReplaced
+
+if TYPE_CHECKING:
+    from backend.testing.testing import ForTests
 
 logger = get_logger("strongroom")
 
@@ -68,6 +72,25 @@ def _new_state(settings: Settings, *, keeps: bool) -> AppState:
     )
 
 
+def _renew(settings: Settings, state: AppState) -> None:
+    """Replace what the application knows of its clients, when its store is emptied."""
+    fresh = _new_state(settings, keeps=False)
+    state.limits, state.queues, state.inbound = fresh.limits, fresh.queues, fresh.inbound
+    state.streams = streams = state.streams.successor()
+    state.waits = state.waits.successor(lambda: len(streams))
+    state.metrics.clear()
+
+
+def _testing(settings: Settings) -> "ForTests | None":
+    """The calls for tests; `None` for an ordinary server."""
+    if settings.environment != "testing" or not settings.is_loopback:
+        return None
+    # An ordinary server does not have the code.
+    from backend.testing.testing import ForTests  # noqa: PLC0415
+
+    return ForTests(partial(_renew, settings))
+
+
 def create_app(settings: Settings | None = None, *, direct: bool = True) -> FastAPI:
     """The application. Its lifespan migrates, opens the pool, and closes everything at the end.
 
@@ -88,6 +111,7 @@ def create_app(settings: Settings | None = None, *, direct: bool = True) -> Fast
         own_origin=None if state.auth_required else state.own_origin,
         state=state,
     )
+    testing = _testing(settings)
     routes = [route for router in ROUTERS for route in router.guarded_routes]
     if not direct:
         routes = [route.through_fastapi() for route in routes]
@@ -96,7 +120,7 @@ def create_app(settings: Settings | None = None, *, direct: bool = True) -> Fast
         routes,
         title="Strongroom",
         version="0.1.0",
-        lifespan=_lifespan,
+        lifespan=partial(_lifespan, testing=testing),
         redirect_slashes=False,
         openapi_url=None,
         # Telemetry records contain exception messages and request values.
@@ -104,19 +128,29 @@ def create_app(settings: Settings | None = None, *, direct: bool = True) -> Fast
     )
     # Replaces Starlette's state, which accepts any attribute.
     app.state = state  # type: ignore[assignment]
+    calls = testing.add_to(app) if testing is not None else ()
     pages = add_docs(app) if settings.docs == "on" else ()
-    install_error_handlers(app, MissingPaths(POLICIES, pages))
+    install_error_handlers(app, MissingPaths([*POLICIES, *calls], pages))
     describe(app, POLICIES, TAGS)
     return app
 
 
 @asynccontextmanager
-async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+async def _lifespan(app: FastAPI, *, testing: "ForTests | None") -> AsyncIterator[None]:
     state = state_of(app)
     loop = asyncio.get_running_loop()
     poisoned: asyncio.Future[DatabaseError] = loop.create_future()
-    manager = DatabaseManager(connection_config(state.settings), on_poison=poisoned.set_result)
-    runtime = await Runtime.start(state.settings, manager=manager)
+    manager = DatabaseManager(
+        connection_config(state.settings),
+        on_poison=poisoned.set_result,
+        faults=testing.faults if testing is not None else None,
+    )
+    if testing is not None:
+        testing.look(state.settings)
+    clock = testing.clock if testing is not None else utc_now
+    runtime = await Runtime.start(state.settings, manager=manager, clock=clock)
+    if testing is not None:
+        testing.begin(state.settings)
     poisoned.add_done_callback(_end_process)
     state.runtime = runtime
     state.service = runtime.service
@@ -131,10 +165,13 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
     finally:
         poisoned.remove_done_callback(_end_process)
+        if testing is not None:
+            await testing.end()
         state.kept.stop()
         state.streams.stop()
         state.waits.stop()
-        await runtime.stop()
+        # Not the one that has begun, if the store was emptied.
+        await state.installation.stop()
 
 
 REFUSING_SECONDS = 0.5

@@ -38,6 +38,10 @@ class TableVersion:
         """Count the start or the end of a commit."""
         self._count += 1
 
+    def follow(self, earlier: "TableVersion") -> None:
+        """Count on from where `earlier` is, and a bit further, so that no number comes twice."""
+        self._count = (earlier._count | 1) + 1
+
 
 class HeardVersion(TableVersion):
     """A version that also tells of each commit, successful or not."""

@@ -9,9 +9,10 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, Self
 
-from database.engine import Executor, Params, Row, Transaction
+from database.engine import CommitFaults, Executor, Params, Row, Transaction
 from database.errors import STATEMENT_ERRORS, DatabaseError, translate
 from database.sqlite.async_pool import AsyncConnectionPool, nobody_to_tell, nothing
+from database.sqlite.commit_faults import FaultyWriteLock
 from database.sqlite.connection import ConnectionConfig, finish
 from database.sqlite.process_lock import ProcessLock
 from database.sqlite.space import disk_problem
@@ -42,13 +43,15 @@ class DatabaseManager:
         config: ConnectionConfig | Path | str,
         *,
         on_poison: Callable[[DatabaseError], None] = nobody_to_tell,
+        faults: CommitFaults | None = None,
     ) -> None:
+        """With `faults`, commits fail when they say so."""
         self.config = (
             config if isinstance(config, ConnectionConfig) else ConnectionConfig(Path(config))
         )
         self.process_lock = ProcessLock(self.config.path)
         self._on_poison = on_poison
-        write_lock = WriteLock()
+        write_lock = WriteLock() if faults is None else FaultyWriteLock(faults)
         self.sync_pool = ConnectionPool(self.config, write_lock)
         self.async_pool = AsyncConnectionPool(
             self.config,
@@ -56,6 +59,7 @@ class DatabaseManager:
             self._poisoned,
             lambda: self.sync_pool.reading > 0,
             self.sync_pool.close,
+            faults,
         )
 
     async def open(self) -> None:

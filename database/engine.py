@@ -63,6 +63,19 @@ _DECODER = codecs.getincrementaldecoder("utf-8")
 _PART = 32 * 1024
 
 
+class CommitFaults(Protocol):
+    """Decides which commits fail, for tests of the programs that use the service. The writer's
+    thread asks."""
+
+    def note_job(self, context: Context) -> None:
+        """Note what was in `context` when a job of the next commit was asked for."""
+        ...
+
+    def of_commit(self, *, has_changes: bool) -> Exception | None:
+        """The error of the commit that is about to happen; `None` if it may succeed."""
+        ...
+
+
 class Row(Protocol):
     """A row of a result: its values by name, or by position in the order of the columns."""
 

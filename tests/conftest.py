@@ -164,7 +164,7 @@ def _read_settings(master_keys: str) -> Settings:
     # Reading settings takes as long as opening a database, and only the directory differs between
     # tests. One reader shows the same as four, and saves a third of the time of a start.
     return Settings(
-        _env_file=None, environment="testing", master_keys=SecretStr(master_keys), db_readers=1
+        _env_file=None, environment="development", master_keys=SecretStr(master_keys), db_readers=1
     )
 
 

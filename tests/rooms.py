@@ -34,12 +34,30 @@ FAMILY = (
 """The rooms that a family of use cases builds on."""
 
 ROOMS: dict[str, Room] = {
+    "strongroom.pytest_plugin": Room(
+        "fixtures for suites of other programs, found by pytest", ("strongroom",)
+    ),
     "strongroom.__main__": Room(
         "the command's entry: sets up signals and standard files", ALL_BELOW
     ),
     "strongroom": Room("what programs import: clients, their models and errors"),
     "backend.cli": Room("the command; serving", ALL_BELOW),
     "backend.main": Room("`create_app`, the lifespan: settings in, an application out", ALL_BELOW),
+    "backend.testing": Room(
+        "a server for tests: the calls that empty the store, set the clock and cause faults",
+        (
+            "backend.http",
+            "backend.runtime",
+            "backend.services.access",
+            "backend.services.database_service",
+            "backend.services",
+            "backend.schemas",
+            "backend.observability",
+            "backend.errors",
+            "database.base",
+            "database.errors",
+        ),
+    ),
     "backend.routes": Room(
         "the HTTP side of a use case: parse, call one method, answer",
         (

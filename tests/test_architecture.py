@@ -142,9 +142,10 @@ CALLING = {"connect_ex", "create_connection", "open_connection", "sock_connect",
 
 
 def test_nothing_calls_other_servers() -> None:
-    # No client can make the service call a URL that only the service can reach.
+    # No client can make the service call a URL that only the service can reach. What users import
+    # is no part of the service, which imports nothing of it.
     for module, file in _modules().items():
-        if _rule_of(module) == CLIENT:
+        if _rule_of(module) in (CLIENT, "strongroom.pytest_plugin"):
             continue
         imported = set(_imports(module)) | {name.partition(".")[0] for name in _imports(module)}
         assert not imported & CLIENTS, module

@@ -4,6 +4,7 @@ import faulthandler
 import shlex
 import socket
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -46,18 +47,27 @@ def serve(
         ),
     ] = None,
     data_dir: DataDir = None,
+    environment: Annotated[
+        str | None,
+        typer.Option(
+            "--environment",
+            help="development, testing or production, instead of STRONGROOM_ENVIRONMENT.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Run the service until SIGTERM or SIGINT."""
+    given = {"host": host, "port": port, "data_dir": data_dir, "environment": environment}
     with never_waiting():
         try:
-            _serve(host, port, data_dir)
+            _serve(given)
         except Exception as error:  # noqa: BLE001 - its message must not wait either
             raise typer.Exit(tell(error)) from None
 
 
-def _serve(host: str | None, port: int | None, data_dir: str | None) -> None:
+def _serve(given: Mapping[str, str | int | None]) -> None:
     with ended_at_once():
-        settings = load_settings(dotenv=True, host=host, port=port, data_dir=data_dir)
+        settings = load_settings(dotenv=True, **given)
         configure_logging(settings.log_level, settings.log_format)
         if retired := retired_variables(dotenv=True):
             logger.warning("settings have no effect any more: remove them", settings=retired)

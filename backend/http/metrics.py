@@ -53,6 +53,10 @@ class RequestMetrics:
         series[0] += seconds
         series[bisect_left(_BUCKETS, seconds) + 1] += 1
 
+    def clear(self) -> None:
+        """Count requests from zero."""
+        self._series.clear()
+
     def families(self) -> Iterator[HistogramMetricFamily | CounterMetricFamily]:
         """The durations as a Prometheus histogram, and the refused connections as a counter."""
         family = HistogramMetricFamily(

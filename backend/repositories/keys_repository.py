@@ -68,6 +68,10 @@ class KeysRepository(TableAccess):
             (installation.id, master_key_id, installation.wrapped_key, self.now()),
         )
 
+    async def begin_at(self, epoch: int) -> None:
+        """Give out ids in this epoch."""
+        await self.db.execute("UPDATE installation SET epoch = ? WHERE id = 1", (epoch,))
+
     async def canaries(self) -> dict[str, str]:
         """The canary of every master key that was used and is not retired, by key id."""
         rows = await self.db.fetch_all("SELECT key_id, canary FROM master_keys ORDER BY key_id")

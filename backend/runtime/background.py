@@ -20,11 +20,13 @@ class BackgroundWork:
     """
 
     def __init__(self) -> None:
+        self.first_pause = 0.0
+        """Seconds before each job runs for the first time."""
         self._stopping = StopSignal()
         self._tasks: list[asyncio.Task[None]] = []
 
     def every(self, seconds: float, name: str, job: Callable[[], Awaitable[object]]) -> None:
-        """Run `job` now, and again `seconds` after each run has ended."""
+        """Run `job` now, or after the first pause, and again `seconds` after each run has ended."""
         self._tasks.append(asyncio.create_task(self._repeat(seconds, name, job), name=name))
 
     async def stop(self) -> None:
@@ -37,6 +39,8 @@ class BackgroundWork:
         self, seconds: float, name: str, job: Callable[[], Awaitable[object]]
     ) -> None:
         told: type[Exception] | None = None
+        if self.first_pause:
+            await self._stopping.rest(self.first_pause)
         while not self._stopping.is_set():
             pause = seconds
             try:

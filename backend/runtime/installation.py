@@ -23,6 +23,7 @@ DATABASE_FILE = "strongroom.db"
 MASTER_KEY_FILE = "master.key"
 AUDIT_HEADS_FILE = "audit.heads"
 TOKEN_FILE = "admin.token"  # noqa: S105 - a file's name
+TESTING_TOKEN_FILE = "testing.token"  # noqa: S105 - the same
 _EMPTY_BYTES = 1
 """SQLite treats a file of one byte as empty too."""
 
@@ -101,6 +102,11 @@ class DataDirectory:
         return self.path / TOKEN_FILE
 
     @property
+    def testing_token(self) -> Path:
+        """The file with the token of the calls for tests, which a server for tests makes."""
+        return self.path / TESTING_TOKEN_FILE
+
+    @property
     def audit_heads(self) -> Path:
         """The file with the exported heads of the audit."""
         return self.path / AUDIT_HEADS_FILE
@@ -124,7 +130,7 @@ class DataDirectory:
     def has_use_for(self, file: Path) -> bool:
         """Whether the path is reserved for a file of the installation, existing or not."""
         names = {f"{DATABASE_FILE}{suffix}" for suffix in ("", "-wal", "-shm", "-journal", ".lock")}
-        names |= {path.name for path in (self.master_key, *self.made_last)}
+        names |= {path.name for path in (self.master_key, self.testing_token, *self.made_last)}
         return file.name in names and file.parent.resolve() == self.path.resolve()
 
     def require_kinds(self) -> None:

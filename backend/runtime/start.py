@@ -76,6 +76,9 @@ HEADS_SECONDS = 1.0
 """How often the end of the audit is compared, and written to `audit.heads` if it has changed."""
 SPARE_SECONDS = 60.0
 """How often the server checks whether `audit.heads` has too many lines."""
+FIRST_PAUSE_SECONDS = 0.5
+"""When the background work of an installation begins that has just been emptied. Suites empty it
+for each test, and most tests end before."""
 LEASE_CHECK_SECONDS = 1.0
 """How often the server looks for expired leases; a claim looks too."""
 
@@ -154,11 +157,14 @@ class Runtime:
             await manager.close()
             raise
 
-    def start_background_work(self) -> None:
-        """Start the background jobs of a server; commands do not need them."""
+    def start_background_work(self, *, is_new: bool = False) -> None:
+        """Start the background jobs of a server; commands do not need them. In an installation that
+        `is_new` there is nothing to do yet, so they begin a moment later."""
+        if is_new:
+            self.background.first_pause = FIRST_PAUSE_SECONDS
         look_at_files = self.manager.async_pool.look_at_files
         self.background.every(FILES_CHECK_SECONDS, "files of the database", look_at_files)
-        self.service.claims.presence.begin()
+        self.service.claims.presence.begin(is_new=is_new)
         self.background.every(TICK_SECONDS, "presence", self.service.claims.note_presence)
         self.background.every(LEASE_CHECK_SECONDS, "leases", self.service.claims.check_leases)
         self.background.every(HEADS_SECONDS, "audit heads", self.heads.export)
@@ -178,8 +184,15 @@ class Runtime:
         self.background.every(LOG_WORDS_SECONDS, "words of logs", self.log_indexer.run)
         self.background.every(OWN_LOGS_SECONDS, "own logs", self.own_logs.store_waiting)
 
-    async def stop(self) -> None:
-        """Let running work finish and close everything."""
+    async def catch_up(self) -> None:
+        """Do what is due by the clock, and usually done within seconds or minutes: take back runs
+        whose lease has expired, and remove what is kept no longer. Raises `DatabaseError`."""
+        await self.service.claims.check_leases()
+        await self.service.sessions.remove_expired()
+        await self.pruner.wake()
+
+    async def end_work(self) -> None:
+        """Let running background work finish, and begin no more. The database stays open."""
         # These stop first, because the background work waits for what they have begun.
         self.project_indexer.stop()
         self.run_indexer.stop()
@@ -188,6 +201,10 @@ class Runtime:
         await self.background.stop()
         await self.rotation.stop()
         await self.backups.stop()
+
+    async def stop(self) -> None:
+        """Let running work finish and close everything."""
+        await self.end_work()
         for last_step in (
             self.service.tokens.store_uses,
             self.service.unknown_tokens.record,

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any, TypeVar
 
 from database.engine import (
+    CommitFaults,
     Params,
     Row,
     Together,
@@ -17,6 +18,7 @@ from database.engine import (
 )
 from database.errors import DatabaseClosed, DatabaseError, WrongEventLoop
 from database.slow_reads import may_be_slow
+from database.sqlite.commit_faults import ObservedQueue
 from database.sqlite.connection import ConnectionConfig, HopConnection, finish
 from database.sqlite.dialect import SQLITE
 from database.sqlite.journal import Journal
@@ -59,14 +61,17 @@ class AsyncConnectionPool:
         on_poison: Callable[[DatabaseError], None] = nobody_to_tell,
         reads_elsewhere: Callable[[], bool] = lambda: False,
         close_others: Callable[[], None] = lambda: None,
+        faults: CommitFaults | None = None,
     ) -> None:
         """`reads_elsewhere` returns whether this process reads the database outside of this pool;
-        `close_others` closes the process's other connections, on any thread."""
+        `close_others` closes the process's other connections, on any thread. `faults` hears what
+        is in each commit."""
         self._config = config
         self._write_lock = write_lock or WriteLock()
         self._on_poison = on_poison
         self._reads_elsewhere = reads_elsewhere
         self._close_others = close_others
+        self._faults = faults
         self.journal = Journal()
         """Set its `write_entries` before a unit appends the first entry."""
         self._checkpointer: Checkpointer | None = None
@@ -129,6 +134,10 @@ class AsyncConnectionPool:
             checkpointer,
             self.journal,
         )
+        if self._faults is not None:
+            writer.queue = ObservedQueue(
+                self._faults, limit=self._config.queue_limit, timeout=self._config.queue_timeout
+            )
         self._checkpointer = checkpointer
         self._files = files
         self._open = writer, readers, slow_readers

@@ -49,6 +49,11 @@ class TableVersions:
             self._by_change[change] = self._by_change.get(change, _NONE) | {version}
         return version
 
+    def forget(self) -> None:
+        """Count no version any more. For the writer's caller, between two commits."""
+        self._all = _NONE
+        self._by_change = {}
+
     def committing(self, connection: sqlite3.Connection) -> AbstractContextManager[None]:
         """Wrap the COMMIT of the changes of `connection`, whether it succeeds or not."""
         return _counted(self._concerned(connection))

@@ -18,7 +18,7 @@ async def made_world(
     shutil.copytree(installation_template, directory)
     settings = Settings(
         _env_file=None,
-        environment="testing",
+        environment="development",
         master_keys=master_keys,
         db_readers=1,
         data_dir=directory,

@@ -30,7 +30,7 @@ def shared(
     (directory / database_template.name).write_bytes(database_template.read_bytes())
     settings = Settings(
         _env_file=None,
-        environment="testing",
+        environment="development",
         data_dir=directory,
         master_keys=SecretStr(master_keys),
         cors_origins=(ORIGIN,),

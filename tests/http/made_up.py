@@ -108,7 +108,7 @@ def validate(
 def served(folder: Path, master_keys: str) -> Iterator[dict[str, Any]]:
     """The URL of a server on this data directory, and the headers for it."""
     settings = Settings.model_construct(
-        data_dir=folder, environment="testing", master_keys=SecretStr(master_keys)
+        data_dir=folder, environment="development", master_keys=SecretStr(master_keys)
     )
     with RunningServer(create_app(settings)) as server:
         # Made-up requests would wait for changes that never come.

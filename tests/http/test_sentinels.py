@@ -200,7 +200,7 @@ def malformed(target: str, sentinels: Sentinels) -> Iterator[tuple[str, bytes]]:
 def test_no_value_is_anywhere_but_where_it_is_asked_for(tmp_path: Path) -> None:
     directory = tmp_path / "data"
     sentinels = Sentinels()
-    env = environment(LOG_LEVEL="DEBUG", LOG_FORMAT="json", ENVIRONMENT="testing")
+    env = environment(LOG_LEVEL="DEBUG", LOG_FORMAT="json", ENVIRONMENT="development")
     with Serving(directory, env=env) as serving:
         with serving.client() as client:
             call = Caller(client)

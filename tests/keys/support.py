@@ -19,7 +19,7 @@ def settings_of(directory: Path, *keys: str) -> Settings:
     """The configuration with these master keys, of which the first one is current."""
     return Settings(
         _env_file=None,
-        environment="testing",
+        environment="development",
         data_dir=directory,
         master_keys=SecretStr(",".join(keys)),
         db_readers=1,

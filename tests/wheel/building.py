@@ -119,6 +119,11 @@ class Environment:
             self._link(distribution(name))
         made(uv, "pip", "check", *options, cwd=self.place)
 
+    def add(self, name: str) -> None:
+        """Add a package that is installed here, with what it requires."""
+        for needed in _needed([name]):
+            self._link(distribution(needed))
+
     def _link(self, package: Distribution) -> None:
         assert package.files is not None
         for name in {file.parts[0] for file in package.files} - {"..", "__pycache__"}:

@@ -25,12 +25,14 @@ import importlib, pkgutil, sys
 path, others = list(sys.path), {OTHERS!r}
 import strongroom
 for module in pkgutil.iter_modules(strongroom.__path__, "strongroom."):
+    if module.name == "strongroom.pytest_plugin":
+        continue
     importlib.import_module(module.name)
     print(module.name)
 assert sys.path == path
 assert not sys.modules.keys() & set(others)
 """
-"""The other program imports all of `strongroom`."""
+"""The other program imports all of `strongroom`, without what only pytest imports."""
 
 TYPED = """import models
 import strongroom
@@ -105,6 +107,28 @@ def _script(there: Environment) -> Sequence[str | Path]:
 
 def _module(there: Environment) -> Sequence[str | Path]:
     return (there.python, "-m", "strongroom")
+
+
+SUITE = """
+import models
+
+def test_the_server_of_the_wheel(strongroom_server, strongroom_token):
+    assert strongroom_token(["projects:read"]).startswith("sr_2_")
+    assert models.OWNER == "the other program"
+"""
+
+
+@pytest.mark.long_form
+def test_the_other_program_s_suite_has_the_fixtures(release: Release, tmp_path: Path) -> None:
+    there = Environment(tmp_path / "environment")
+    there.make(release.wheel)
+    there.add("pytest")
+    program = tmp_path / "program"
+    program.mkdir()
+    (program / "models.py").write_text('OWNER = "the other program"\n')
+    (program / "test_it.py").write_text(SUITE)
+    out = made(there.python, "-m", "pytest", "-W", "error", program, cwd=program)
+    assert "1 passed" in out
 
 
 @pytest.mark.long_form

@@ -61,7 +61,10 @@ def test_its_metadata_are_the_project_s(release: Release) -> None:
     assert "Provides-Extra" not in metadata
     with zipfile.ZipFile(release.wheel) as archive:
         points = archive.read(f"{INFO}/entry_points.txt").decode()
-    assert points.split() == ["[console_scripts]", "strongroom", "=", "strongroom.__main__:main"]
+    assert points.split() == [
+        *("[console_scripts]", "strongroom", "=", "strongroom.__main__:main"),
+        *("[pytest11]", "strongroom", "=", "strongroom.pytest_plugin"),
+    ]
 
 
 def test_an_editable_install_has_a_path_and_no_copies(release: Release, tmp_path: Path) -> None:

@@ -53,6 +53,10 @@ class Streams:
         """Leave a part of the server's connections to other requests."""
         self.limit = min(self.limit, int(connections * _MOST_OF_CONNECTIONS))
 
+    def successor(self) -> "Streams":
+        """The streams of another store, with the same limit, when these end."""
+        return Streams(self.limit)
+
     def __len__(self) -> int:
         """The number of open streams."""
         return len(self._open)

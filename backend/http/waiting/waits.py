@@ -62,6 +62,12 @@ class Waits:
         """Leave a part of the server's connections to other requests."""
         self._limit = int(connections * _MOST_OF_CONNECTIONS)
 
+    def successor(self, streams: Callable[[], int]) -> "Waits":
+        """The requests that wait for another store, with the same limit, when these end."""
+        other = Waits(streams)
+        other._limit = self._limit
+        return other
+
     @property
     def may_wait(self) -> bool:
         """Whether one more request may wait. If not, it is answered at once."""

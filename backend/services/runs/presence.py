@@ -23,10 +23,13 @@ class Presence:
         self.absences = 0
         """The absences so far; the time before the start is the first one."""
 
-    def begin(self) -> None:
-        """Start to count. Absences before this are not noticed."""
+    def begin(self, *, is_new: bool = False) -> None:
+        """Start to count. Absences before this are not noticed. For a store that `is_new`, there is
+        none to make up for."""
         self._seen = self._clock()
         self.absences += 1
+        if is_new:
+            self.make_up_for(self.absences)
 
     def note(self) -> None:
         """Note that the service is running now."""
@@ -40,6 +43,11 @@ class Presence:
         would make up for an absence."""
         if self._seen is not None:
             self.note()
+
+    def note_clock_set(self) -> None:
+        """Note that the clock was set on purpose, which is no absence."""
+        if self._seen is not None:
+            self._seen = self._clock()
 
     def note_failure(self) -> None:
         """A write failed, so the service is absent, if `begin` was called."""
