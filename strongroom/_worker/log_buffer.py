@@ -166,7 +166,6 @@ class LogBuffer:
                     continue
                 refused = _places(error) or set(range(len(entries)))
                 log.warning("run %d: %d logs were refused: %s", self._run_id, len(refused), error)
-                self._left_out += len(refused)
                 entries = [one for place, one in enumerate(entries) if place not in refused]
             else:
                 return

@@ -70,7 +70,10 @@ class Worker:
         cancels them; their runs go to others when their leases run out. To be called in the
         worker's event loop."""
         if self._stopping.is_set():
+            log.info("the worker cancels its handlers")
             self._abort()
+        else:
+            log.info("the worker claims no more")
         self._stopping.set()
         self._has_changed.set()
 
@@ -132,15 +135,23 @@ class Worker:
             await asyncio.wait({asking, stopping})
         if not asking.cancelled():
             return asking.result()
-        # The service may have given out runs just now. The same key gets them.
         try:
             async with asyncio.timeout(LAST_SECONDS):
-                return await claim(None)
+                # The same key gets what was given out just now; without that it would claim more.
+                return await claim(None) if await self._has_unknown_runs() else []
         except TimeoutError:
             return []
         except StrongroomError as error:
             log.warning("the last claim got no answer: %s", error)
             return []
+
+    async def _has_unknown_runs(self) -> bool:
+        """Whether the service has given this worker runs that it does not know of."""
+        page = await self._client.agent_runs.list(
+            worker=self._worker, status="running", limit=MOST_CLAIMED
+        ).page()
+        known = {run_id for run_id, _ in self._executions.values()}
+        return not {run.id for run in page.items} <= known
 
     def _start(self, run: ClaimedRun, *, is_fresh: bool) -> None:
         if self._is_aborted:

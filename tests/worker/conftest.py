@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -37,9 +38,9 @@ async def start(client: AsyncClient, project: Project) -> AsyncIterator[Start]:
     async with asyncio.TaskGroup() as group:
         workers: list[Worker] = []
 
-        def begin(handler: Any, *, own: AsyncClient | None = None, **options: Any) -> Worker:
+        def begin(handler: Any, **options: Any) -> Worker:
             options = {"worker": "baker", "handle_signals": False, **options}
-            worker = Worker(own or client, handler, project_ids=[project.id], **options)
+            worker = Worker(client, handler, project_ids=[project.id], **options)
             group.create_task(worker.run())
             workers.append(worker)
             return worker
@@ -47,6 +48,19 @@ async def start(client: AsyncClient, project: Project) -> AsyncIterator[Start]:
         yield begin
         for worker in workers:
             worker.stop()
+
+
+@asynccontextmanager
+async def working(
+    client: AsyncClient, handler: Any, project: Project, **options: Any
+) -> AsyncIterator[Worker]:
+    """A worker that is stopped at the end of the block, and has ended then."""
+    options = {"worker": "baker", "handle_signals": False, **options}
+    worker = Worker(client, handler, project_ids=[project.id], **options)
+    running = asyncio.create_task(worker.run())
+    yield worker
+    worker.stop()
+    await running
 
 
 async def ended(client: AsyncClient, run_id: int) -> Any:
