@@ -1,5 +1,6 @@
 """The way of a call: sent, perhaps sent again, its answer or an exception."""
 
+import math
 import uuid
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -123,8 +124,9 @@ class Transport:
         sent = dict(headers or {})
         seconds = self.options.timeout
         if wait is not None:
-            sent["Prefer"] = f"wait={wait:g}"
-            seconds = None if seconds is None else seconds + wait
+            # The header takes whole seconds.
+            sent["Prefer"] = f"wait={math.ceil(wait)}"
+            seconds = None if seconds is None else seconds + math.ceil(wait)
         course = Course(method, repeat, seconds=seconds, max_retries=self.options.max_retries)
         while True:
             left = course.seconds_left()

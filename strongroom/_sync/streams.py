@@ -10,7 +10,13 @@ from typing import Any, Generic, Self, TypeVar
 import httpx
 from pydantic import BaseModel
 
-from strongroom._errors import ConnectionFailed, StreamReset, StrongroomError, UnexpectedAnswer
+from strongroom._errors import (
+    ClientClosed,
+    ConnectionFailed,
+    StreamReset,
+    StrongroomError,
+    UnexpectedAnswer,
+)
 from strongroom._retrying import failure_of, pause
 from strongroom._sse import Message, Parser
 from strongroom._sync import waiting
@@ -52,6 +58,8 @@ class Stream(Generic[M]):
         """Connect, and return the id of the newest row: what is read from now on is complete
         together with what the stream tells."""
         while self._ready is None:
+            if self._is_closed:
+                raise ClientClosed("this stream has been closed: open another one")
             message = self._next()
             if message.event == "message":
                 raise UnexpectedAnswer("the stream does not begin with ready")

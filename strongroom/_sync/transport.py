@@ -1,6 +1,7 @@
 # Made of strongroom/_async by `make schema`: change it there.
 """The way of a call: sent, perhaps sent again, its answer or an exception."""
 
+import math
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -124,8 +125,9 @@ class Transport:
         sent = dict(headers or {})
         seconds = self.options.timeout
         if wait is not None:
-            sent["Prefer"] = f"wait={wait:g}"
-            seconds = None if seconds is None else seconds + wait
+            # The header takes whole seconds.
+            sent["Prefer"] = f"wait={math.ceil(wait)}"
+            seconds = None if seconds is None else seconds + math.ceil(wait)
         course = Course(method, repeat, seconds=seconds, max_retries=self.options.max_retries)
         while True:
             left = course.seconds_left()

@@ -12,7 +12,7 @@ from strongroom.models import AgentRun, Project, SystemLog
 
 @pytest.fixture
 async def run(client: AsyncClient, project: Project) -> AgentRun:
-    """A run that nobody works on."""
+    """A run without a worker."""
     return await client.agent_runs.create(project_id=project.id, target_text="Bake")
 
 
