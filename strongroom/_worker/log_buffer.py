@@ -68,6 +68,7 @@ class LogBuffer:
         context: Mapping[str, Any] | None,
     ) -> Room:
         """Take a log. What it has is copied now."""
+        message = message.encode("utf-8", "replace").decode()
         for start in range(0, len(message), LONGEST_MESSAGE):
             entry: dict[str, Any] = {
                 "level": level,

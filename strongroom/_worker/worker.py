@@ -20,6 +20,8 @@ WAIT_SECONDS = 30
 """How long the service waits for a run before it answers that there is none."""
 LAST_SECONDS = 5.0
 """How long a worker that ends asks for the answer to its last claim."""
+LOOKS = (0.0, 0.05, 0.2)
+"""The seconds before each look for runs whose claim got no answer."""
 MOST_CLAIMED = 100
 MOST_LEASE_SECONDS = 3600
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -138,20 +140,28 @@ class Worker:
         try:
             async with asyncio.timeout(LAST_SECONDS):
                 # The same key gets what was given out just now; without that it would claim more.
-                return await claim(None) if await self._has_unknown_runs() else []
+                return await claim(None) if await self._was_given_runs() else []
         except TimeoutError:
             return []
         except StrongroomError as error:
             log.warning("the last claim got no answer: %s", error)
             return []
 
-    async def _has_unknown_runs(self) -> bool:
-        """Whether the service has given this worker runs that it does not know of."""
-        page = await self._client.agent_runs.list(
-            worker=self._worker, status="running", limit=MOST_CLAIMED
-        ).page()
-        known = {run_id for run_id, _ in self._executions.values()}
-        return not {run.id for run in page.items} <= known
+    async def _was_given_runs(self) -> bool:
+        """Whether the service has given this worker runs that it does not know of.
+
+        The service notices a moment later that the claim was given up, so this looks more than
+        once. A run that is given out still later goes to others when its lease runs out.
+        """
+        for seconds in LOOKS:
+            await asyncio.sleep(seconds)
+            page = await self._client.agent_runs.list(
+                worker=self._worker, status="running", limit=MOST_CLAIMED
+            ).page()
+            known = {run_id for run_id, _ in self._executions.values()}
+            if not {run.id for run in page.items} <= known:
+                return True
+        return False
 
     def _start(self, run: ClaimedRun, *, is_fresh: bool) -> None:
         if self._is_aborted:
