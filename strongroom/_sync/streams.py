@@ -10,6 +10,7 @@ from typing import Any, Generic, Self, TypeVar
 import httpx
 from pydantic import BaseModel
 
+from strongroom._answers import model_of
 from strongroom._errors import (
     ClientClosed,
     ConnectionFailed,
@@ -73,7 +74,7 @@ class Stream(Generic[M]):
             message = self._next()
             if message.event == "message":
                 self.last_event_id = message.id or self.last_event_id
-                return self._parsed(message)
+                return model_of(self._item, message.data)
 
     def close(self) -> None:
         """End the stream. Nothing more can be read from it."""
@@ -154,19 +155,11 @@ class Stream(Generic[M]):
         waiting.sleep(seconds + pause(self._failures))
         self._failures += 1
 
-    def _parsed(self, message: Message) -> M:
-        try:
-            return self._item.model_validate_json(message.data)
-        except ValueError as error:
-            raise UnexpectedAnswer(
-                f"the stream has what this version of the package does not expect: {error}"
-            ) from None
-
 
 def _messages(response: httpx.Response, parser: Parser) -> Generator[Message, None, None]:
     try:
         for chunk in response.iter_bytes():
             for message in parser.feed(chunk):
                 yield message
-    except httpx.TransportError as error:
+    except httpx.RequestError as error:
         raise failure_of(error, may_have_happened=False) from error
