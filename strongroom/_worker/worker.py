@@ -74,8 +74,6 @@ class Worker:
         if self._stopping.is_set():
             log.info("the worker cancels its handlers")
             self._abort()
-        else:
-            log.info("the worker claims no more")
         self._stopping.set()
         self._has_changed.set()
 
@@ -94,6 +92,7 @@ class Worker:
                 raise
             finally:
                 self._stopping.set()
+                log.info("the worker claims no more; %d handlers run", len(self._executions))
                 await self._drain()
                 watching.cancel()
                 await asyncio.gather(watching, return_exceptions=True)
