@@ -64,6 +64,8 @@ if TYPE_CHECKING:
     from strongroom._values import UNSET as UNSET
     from strongroom._values import SecretValues as SecretValues
     from strongroom._values import Unset as Unset
+    from strongroom._worker.run import Run as Run
+    from strongroom._worker.worker import Worker as Worker
 
 __all__ = [
     "UNSET",
@@ -98,6 +100,7 @@ __all__ = [
     "ProjectNotFound",
     "RateLimited",
     "RotationRunning",
+    "Run",
     "SecretExists",
     "SecretNotFound",
     "SecretUnreadable",
@@ -121,6 +124,7 @@ __all__ = [
     "VersionMismatch",
     "VersionNotFound",
     "WebhookNotFound",
+    "Worker",
 ]
 
 _PLACES = {
@@ -155,6 +159,7 @@ _PLACES = {
     "ProjectNotFound": "strongroom._problems",
     "RateLimited": "strongroom._problems",
     "RotationRunning": "strongroom._problems",
+    "Run": "strongroom._worker.run",
     "SecretExists": "strongroom._problems",
     "SecretNotFound": "strongroom._problems",
     "SecretUnreadable": "strongroom._problems",
@@ -179,6 +184,7 @@ _PLACES = {
     "VersionMismatch": "strongroom._problems",
     "VersionNotFound": "strongroom._problems",
     "WebhookNotFound": "strongroom._problems",
+    "Worker": "strongroom._worker.worker",
 }
 
 

@@ -37,6 +37,8 @@ def _public() -> dict[str, str]:
         "SecretValues": "strongroom._values",
         "UNSET": "strongroom._values",
         "Unset": "strongroom._values",
+        "Run": "strongroom._worker.run",
+        "Worker": "strongroom._worker.worker",
         **{one.name: "strongroom._errors" for one in errors if isinstance(one, ast.ClassDef)},
     }
 

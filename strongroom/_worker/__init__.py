@@ -1,0 +1,1 @@
+"""Workers: they claim agent runs and give them to a program's handler."""
