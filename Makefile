@@ -63,11 +63,12 @@ lint: $(VENV)/.dev ## check format and lint rules
 types: $(VENV)/.dev ## type check, code and tests
 	@$(BIN)/mypy
 
-schema: $(VENV)/.dev ## write database/schema.sql, openapi.json and the table of rooms from the code
+schema: $(VENV)/.dev ## write database/schema.sql, openapi.json, its part of the client and the table of rooms
 	@$(BIN)/python -m database.migrator --dump-schema >database/schema.sql.new
 	@mv database/schema.sql.new database/schema.sql
 	@$(BIN)/python -m backend.cli.openapi >openapi.json.new
 	@mv openapi.json.new openapi.json
+	@$(BIN)/python -m tests.client.writing
 	@$(BIN)/python -m tests.rooms
 
 browser: $(VENV)/.browser $(VENV)/.node ## try sessions, streams and pages in the Chromium and the Node that are installed

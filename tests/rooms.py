@@ -34,7 +34,10 @@ FAMILY = (
 """The rooms that a family of use cases builds on."""
 
 ROOMS: dict[str, Room] = {
-    "strongroom": Room("the command's entry: sets up signals and standard files", ALL_BELOW),
+    "strongroom.__main__": Room(
+        "the command's entry: sets up signals and standard files", ALL_BELOW
+    ),
+    "strongroom": Room("what programs import: clients, their models and errors"),
     "backend.cli": Room("the command; serving", ALL_BELOW),
     "backend.main": Room("`create_app`, the lifespan: settings in, an application out", ALL_BELOW),
     "backend.routes": Room(

@@ -135,16 +135,29 @@ def test_no_driver_is_imported_above_the_database_package() -> None:
 
 
 CLIENTS = {"aiohttp", "ftplib", "http.client", "httpx", "requests", "smtplib", "urllib.request"}
+CLIENT = "strongroom"
+"""The room of the clients, which call a service. Users import it, and the service does not."""
+LIBRARIES = {"httpx", "pydantic", "pydantic_core"}
 CALLING = {"connect_ex", "create_connection", "open_connection", "sock_connect", "urlopen"}
 
 
 def test_nothing_calls_other_servers() -> None:
     # No client can make the service call a URL that only the service can reach.
     for module, file in _modules().items():
+        if _rule_of(module) == CLIENT:
+            continue
         imported = set(_imports(module)) | {name.partition(".")[0] for name in _imports(module)}
         assert not imported & CLIENTS, module
         names = {node.attr for node in _nodes(file) if isinstance(node, ast.Attribute)}
         assert not names & CALLING, module
+
+
+def test_the_client_imports_little_and_nothing_of_the_server() -> None:
+    modules = [module for module in _modules() if _rule_of(module) == CLIENT]
+    assert "strongroom._async.transport" in modules
+    for module in modules:
+        foreign = {name.partition(".")[0] for name in _imports(module)} - {CLIENT}
+        assert not foreign - sys.stdlib_module_names - LIBRARIES, module
 
 
 def test_every_room_exists_and_stands_above_what_it_may_import() -> None:

@@ -1,0 +1,2 @@
+# Made of strongroom/_async by `make schema`: change it there.
+"""The synchronous client."""
