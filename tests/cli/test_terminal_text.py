@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from backend.cli import common, terminal
+from backend.cli import common
 from backend.cli.report import ImportReport
 from database.text_keys import text_key
+from strongroom._commands import terminal
 from tests.cli.conftest import ChangeEarlier, Command, Install
 from tests.support.processes import document, write_documents
 
