@@ -140,7 +140,7 @@ CLIENT = "strongroom"
 LIBRARIES = {
     CLIENT: {"httpx", "pydantic", "pydantic_core"},
     # Without httpx: the client calls, and the commands call the client.
-    "strongroom._commands": {"keyring", "rich", "typer"},
+    "strongroom._commands": {"rich", "typer"},
 }
 CALLING = {"connect_ex", "create_connection", "open_connection", "sock_connect", "urlopen"}
 

@@ -115,8 +115,7 @@ def _of_the_service(error: StrongroomError) -> str:
     if isinstance(error, ConnectionFailed):
         return f"the service can't be reached: {error}"
     places = [
-        f"{wrong.pointer.removeprefix('/query/')}: {wrong.message}"
-        for wrong in field_errors(error.problem)
+        f"{_shown_pointer(wrong.pointer)}: {wrong.message}" for wrong in field_errors(error.problem)
     ]
     return "; ".join(places) or error.detail
 
@@ -136,6 +135,13 @@ def complain(message: str) -> None:
     except OSError:
         # There is no other place to report it.
         silence(sys.stderr)
+
+
+def _shown_pointer(pointer: str) -> str:
+    """A place in a request, for users of a command line."""
+    if pointer.startswith("/keys/"):
+        return "--only"
+    return pointer.removeprefix("/query").removeprefix("/path").removeprefix("/")
 
 
 def _usage(error: typer.TyperException) -> str:
