@@ -169,6 +169,22 @@ def _keys() -> tuple[Goal, ...]:
     )
 
 
+def _clients() -> tuple[Goal, ...]:
+    return tuple(
+        _at_most(
+            f"{title} with the package's client: processor over httpx",
+            f"client.{kind}.more",
+            120.0,
+            "µs",
+        )
+        for kind, title in (
+            ("read", "a read"),
+            ("create", "a create"),
+            ("read_sync", "a read without coroutines"),
+        )
+    )
+
+
 def _other_use_cases() -> tuple[Goal, ...]:
     return (
         *(
@@ -387,6 +403,7 @@ GOALS = (
     *_latencies(),
     *_answers(),
     *_keys(),
+    *_clients(),
     *_other_use_cases(),
     *_many_rows(),
     *_inside(),

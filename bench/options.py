@@ -14,6 +14,7 @@ SECTIONS = (
     *(
         "logs",
         "redaction",
+        "client",
         "engine",
         "guard",
         "depth",

@@ -17,6 +17,7 @@ from bench import (
     latency,
     memory,
     neighbour,
+    python_client,
     redaction,
     search,
     streams,
@@ -112,6 +113,7 @@ SECTIONS = {
     "bulk": Section(bulk.measure, bulk.FIGURES),
     "logs": Section(uploads.measure, uploads.FIGURES),
     "redaction": Section(_redaction, redaction.FIGURES),
+    "client": Section(python_client.measure, python_client.FIGURES),
     "engine": Section(
         _engine,
         (

@@ -1,11 +1,14 @@
 """From an answer with an error to an exception."""
 
 import json
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
+from pydantic import BaseModel, ValidationError
 
 from strongroom import _errors, _problems
+
+M = TypeVar("M", bound=BaseModel)
 
 BY_STATUS: dict[int, type[_errors.StrongroomError]] = {
     400: _problems.BadRequest,
@@ -83,3 +86,20 @@ def _message(problem: dict[str, Any]) -> str:
     )
     title = problem.get("title") or problem["code"]
     return f"{title}: {places or problem.get('detail')}"
+
+
+def model_of(kind: type[M], content: bytes | str, response: httpx.Response | None = None) -> M:
+    """JSON as a model. What does not fit is told by its places, without any value."""
+    try:
+        return kind.model_validate_json(content)
+    except ValidationError as error:
+        places = [
+            ": ".join(filter(None, (".".join(map(str, each["loc"])), each["msg"])))
+            for each in error.errors(include_url=False, include_context=False, include_input=False)
+        ]
+    # Outside of `except`, since that error has the content in it.
+    raise _errors.UnexpectedAnswer(
+        "the answer is not what this version of the package expects: " + "; ".join(places[:5]),
+        status=None if response is None else response.status_code,
+        request_id=None if response is None else response.headers.get("x-request-id"),
+    )

@@ -13,7 +13,13 @@ from strongroom._errors import NotConfigured
 DEFAULT_TIMEOUT = 30.0
 """Seconds for a call, with all that it is sent again."""
 DEFAULT_RETRIES = 5
-DEFAULT_LIMITS = httpx.Limits(max_connections=100, max_keepalive_connections=20)
+DEFAULT_LIMITS = httpx.Limits(
+    max_connections=100,
+    max_keepalive_connections=20,
+    # The service closes an idle connection after 5 s. A change that is sent at that moment would
+    # be lost, and nothing would tell whether it had its effect.
+    keepalive_expiry=4.0,
+)
 _TOKEN = re.compile(r"[!-~]+")
 
 
@@ -77,7 +83,7 @@ def _token(given: str | None) -> str:
 
 def tls(url: str, verify: ssl.SSLContext | bool) -> ssl.SSLContext | bool:
     """How the service proves who it is. Without TLS no certificates are read, which takes 30 ms;
-    then a context that trusts nobody is there for proxies."""
+    then there is a context for proxies that trusts no certificate."""
     if verify is True and url.startswith("http://"):
         return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     return verify

@@ -14,7 +14,7 @@ LONGEST_SECONDS = 8.0
 NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
 """The request did not reach the service."""
 WRONG = (httpx.LocalProtocolError, httpx.UnsupportedProtocol)
-"""The request can't be sent at all."""
+"""The request can not be sent."""
 _GATEWAY = frozenset({502, 503, 504})
 _LATER = frozenset({"rate_limited", "idempotency_in_progress"})
 _BEFORE_THE_KEY = frozenset({401, 403, 429})

@@ -1,13 +1,13 @@
 """What callers give, as bodies and queries, and what must not be shown."""
 
+import json
 from collections.abc import Iterable, Mapping
-from datetime import date, datetime
+from datetime import datetime
 from enum import Enum
 from typing import Any, Final, Literal
 from urllib.parse import quote
 
 from pydantic import BaseModel, SecretStr
-from pydantic_core import to_json
 
 
 class Unset(Enum):
@@ -75,23 +75,28 @@ def _time(value: datetime) -> str:
 
 def encode(body: Any) -> bytes:
     """The body as JSON. Models are sent with the fields that were set."""
-    return to_json(_plain(body))
+    text = json.dumps(body, default=_plain, ensure_ascii=False, separators=(",", ":"))
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        # The error itself has the whole text in it.
+        raise ValueError(
+            "the text has half of a surrogate pair, which UTF-8 does not have"
+        ) from None
 
 
 def _plain(value: Any) -> Any:
-    """The same in types that JSON has. Values that must not be shown are read out."""
-    if isinstance(value, str | int | float | bool | None):
-        return value
+    """What JSON does not have, in types that it has. What must not be shown is read out."""
     if isinstance(value, SecretStr):
         return value.get_secret_value()
     if isinstance(value, BaseModel):
-        return _plain(value.model_dump(exclude_unset=True))
+        return value.model_dump(exclude_unset=True)
     if isinstance(value, datetime):
         return _time(value)
     if isinstance(value, Mapping):
-        return {str(name): _plain(item) for name, item in value.items()}
-    if isinstance(value, Iterable) and not isinstance(value, bytes | bytearray | date):
-        return [_plain(item) for item in value]
+        return dict(value)
+    if isinstance(value, Iterable) and not isinstance(value, bytes | bytearray):
+        return list(value)
     raise TypeError(f"JSON has no {type(value).__name__}")
 
 

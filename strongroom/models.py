@@ -369,6 +369,62 @@ class LeasedRun(AgentRun):
     lease_expires_at: datetime
 
 
+ProjectStatus = Annotated[Literal["active", "inactive", "archived", "deleted"], _AnyText]
+
+
+class Project(VersionedModel):
+    id: int
+    created_at: datetime
+    updated_at: datetime
+    name: str
+    github_owner: str
+    github_repo: str
+    status: ProjectStatus
+    webhook_url: str | None
+    auto_merge_enabled: bool
+    auto_confirm_plans: bool
+
+
+class CurrentRun(Model):
+    """The run that a project is working on, without its texts."""
+
+    id: int
+    run_number: int
+    run_type: RunType
+    status: RunStatus
+    validation_status: ValidationStatus
+    pr_number: int | None
+    pr_url: str | None
+    started_at: datetime | None
+    updated_at: datetime
+
+
+class ProjectRuns(Model):
+    """What the runs of a project are like."""
+
+    total: int
+    active: int
+    """Runs that have not ended: pending, running and paused ones."""
+    success_rate: float | None
+    """Completed runs as a share of completed and failed ones, 0 to 1; null without any."""
+    current: CurrentRun | None
+    """The newest running run; without one the newest paused one, and then the pending one that is next."""
+    last_completed_at: datetime | None
+    """When a run ended last, in any status."""
+
+
+class ListedProject(Project):
+    """A project in a list."""
+
+    runs: ProjectRuns | None = None
+    """What its runs are like; only with `include=runs`."""
+
+
+class ListedProjects(Model):
+    projects: list[ListedProject]
+    next_cursor: str | None
+
+
 LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], _AnyText]
 
 
@@ -473,22 +529,6 @@ class PipelineHistory(Model):
     next_cursor: str | None
 
 
-ProjectStatus = Annotated[Literal["active", "inactive", "archived", "deleted"], _AnyText]
-
-
-class Project(VersionedModel):
-    id: int
-    created_at: datetime
-    updated_at: datetime
-    name: str
-    github_owner: str
-    github_repo: str
-    status: ProjectStatus
-    webhook_url: str | None
-    auto_merge_enabled: bool
-    auto_confirm_plans: bool
-
-
 class ProjectSettings(VersionedModel):
     id: int
     created_at: datetime
@@ -523,11 +563,6 @@ class ProjectFull(Model):
     settings: ProjectSettings
     secrets: list[SecretMetadata]
     secret_count: int
-
-
-class ProjectList(Model):
-    projects: list[Project]
-    next_cursor: str | None
 
 
 class Removed(Model):

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 
+from strongroom._answers import model_of
 from strongroom._async.pages import Pages
 from strongroom._async.resource import Resource
 from strongroom._operations import operation
@@ -47,4 +48,4 @@ class Audit(Resource):
             "/api/audit/export", query, {}, self._transport.options.timeout
         ) as response:
             async for line in response.aiter_lines():
-                yield ExportedAuditEntry.model_validate_json(line)
+                yield model_of(ExportedAuditEntry, line)

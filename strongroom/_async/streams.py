@@ -9,9 +9,16 @@ from typing import Any, Generic, Self, TypeVar
 import httpx
 from pydantic import BaseModel
 
+from strongroom._answers import model_of
 from strongroom._async import waiting
 from strongroom._async.transport import Transport
-from strongroom._errors import ConnectionFailed, StreamReset, StrongroomError, UnexpectedAnswer
+from strongroom._errors import (
+    ClientClosed,
+    ConnectionFailed,
+    StreamReset,
+    StrongroomError,
+    UnexpectedAnswer,
+)
 from strongroom._retrying import failure_of, pause
 from strongroom._sse import Message, Parser
 
@@ -51,6 +58,8 @@ class Stream(Generic[M]):
         """Connect, and return the id of the newest row: what is read from now on is complete
         together with what the stream tells."""
         while self._ready is None:
+            if self._is_closed:
+                raise ClientClosed("this stream has been closed: open another one")
             message = await self._next()
             if message.event == "message":
                 raise UnexpectedAnswer("the stream does not begin with ready")
@@ -64,7 +73,7 @@ class Stream(Generic[M]):
             message = await self._next()
             if message.event == "message":
                 self.last_event_id = message.id or self.last_event_id
-                return self._parsed(message)
+                return model_of(self._item, message.data)
 
     async def aclose(self) -> None:
         """End the stream. Nothing more can be read from it."""
@@ -145,19 +154,11 @@ class Stream(Generic[M]):
         await waiting.sleep(seconds + pause(self._failures))
         self._failures += 1
 
-    def _parsed(self, message: Message) -> M:
-        try:
-            return self._item.model_validate_json(message.data)
-        except ValueError as error:
-            raise UnexpectedAnswer(
-                f"the stream has what this version of the package does not expect: {error}"
-            ) from None
-
 
 async def _messages(response: httpx.Response, parser: Parser) -> AsyncGenerator[Message, None]:
     try:
         async for chunk in response.aiter_bytes():
             for message in parser.feed(chunk):
                 yield message
-    except httpx.TransportError as error:
+    except httpx.RequestError as error:
         raise failure_of(error, may_have_happened=False) from error

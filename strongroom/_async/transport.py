@@ -1,5 +1,6 @@
 """The way of a call: sent, perhaps sent again, its answer or an exception."""
 
+import math
 import uuid
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -8,9 +9,9 @@ from typing import Any, TypeVar
 import httpx
 from pydantic import BaseModel
 
-from strongroom._answers import error_of
+from strongroom._answers import error_of, model_of, problem_of
 from strongroom._async import waiting
-from strongroom._errors import ClientClosed, StrongroomError, UnexpectedAnswer
+from strongroom._errors import ClientClosed
 from strongroom._options import Options
 from strongroom._retrying import Course, Repeat, failure_of
 from strongroom._values import encode, tag
@@ -123,8 +124,9 @@ class Transport:
         sent = dict(headers or {})
         seconds = self.options.timeout
         if wait is not None:
-            sent["Prefer"] = f"wait={wait:g}"
-            seconds = None if seconds is None else seconds + wait
+            # The header takes whole seconds.
+            sent["Prefer"] = f"wait={math.ceil(wait)}"
+            seconds = None if seconds is None else seconds + math.ceil(wait)
         course = Course(method, repeat, seconds=seconds, max_retries=self.options.max_retries)
         while True:
             left = course.seconds_left()
@@ -132,7 +134,7 @@ class Transport:
             try:
                 async with waiting.limit(left):
                     response = await self._client.send(request, follow_redirects=False)
-            except (httpx.TransportError, TimeoutError) as error:
+            except (httpx.RequestError, TimeoutError) as error:
                 pause = course.after_failure(error)
             else:
                 if response.is_success:
@@ -141,14 +143,16 @@ class Transport:
             await waiting.sleep(pause)
 
     async def once(self, path: str, *, also: int) -> httpx.Response:
-        """Read something once. An answer with the status `also` is not an error."""
+        """Read something once. An answer with the status `also` is not an error, unless it is a
+        problem."""
         request = self._request("GET", path, None, None, {}, self.options.timeout)
         try:
             async with waiting.limit(self.options.timeout):
                 response = await self._client.send(request, follow_redirects=False)
-        except (httpx.TransportError, TimeoutError) as error:
+        except (httpx.RequestError, TimeoutError) as error:
             raise failure_of(error, may_have_happened=False) from error
-        if not response.is_success and response.status_code != also:
+        is_told = response.status_code == also and problem_of(response) is None
+        if not response.is_success and not is_told:
             raise error_of(response)
         return response
 
@@ -174,7 +178,7 @@ class Transport:
                 yield response
             finally:
                 await response.aclose()
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             raise failure_of(error, may_have_happened=False) from error
 
     def _request(
@@ -210,16 +214,4 @@ class Transport:
 
 def parsed(kind: type[M], response: httpx.Response) -> M:
     """The body of an answer as a model."""
-    try:
-        return kind.model_validate_json(response.content)
-    except ValueError as error:
-        # Its text has the places and no value; `from None` keeps the body out of tracebacks.
-        raise _strange(response, str(error)) from None
-
-
-def _strange(response: httpx.Response, what: str) -> StrongroomError:
-    return UnexpectedAnswer(
-        f"the answer is not what this version of the package expects: {what}",
-        status=response.status_code,
-        request_id=response.headers.get("x-request-id"),
-    )
+    return model_of(kind, response.content, response)

@@ -17,8 +17,7 @@ from strongroom._commands.options import (
     connected,
     project_id,
 )
-from strongroom._commands.output import as_json_line
-from strongroom._commands.terminal import printable
+from strongroom._commands.output import print_at_once, print_json
 
 if TYPE_CHECKING:
     from strongroom.models import SystemLog
@@ -110,10 +109,10 @@ def _follow(stream: Any, *, as_json: bool) -> None:
 
 def _print(log: "SystemLog", *, as_json: bool) -> None:
     if as_json:
-        print(as_json_line(log.model_dump(mode="json")), flush=True)
+        print_json(log.model_dump(mode="json"), at_once=True)
         return
     parts = [f"{log.created_at:%Y-%m-%dT%H:%M:%S}.{log.created_at.microsecond // 1000:03}Z"]
     parts += [f"{log.level:<8}", *([log.component] if log.component else []), log.message]
     if log.context:
         parts.append(json.dumps(log.context, ensure_ascii=False))
-    print(printable(" ".join(parts)), flush=True)
+    print_at_once(" ".join(parts))

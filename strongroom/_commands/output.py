@@ -9,9 +9,14 @@ from strongroom._commands.standard_files import writes_utf8
 from strongroom._commands.terminal import printable, printable_json
 
 
-def print_json(result: Mapping[str, Any]) -> None:
+def print_json(result: Mapping[str, Any], *, at_once: bool = False) -> None:
     """Print one JSON object on one line of standard output."""
-    print(as_json_line(result))
+    print(as_json_line(result), flush=at_once)
+
+
+def print_at_once(line: str) -> None:
+    """Print a line for a person who waits for it."""
+    print(printable(line), flush=True)
 
 
 def as_json_line(result: Mapping[str, Any]) -> str:

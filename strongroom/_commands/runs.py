@@ -17,8 +17,7 @@ from strongroom._commands.options import (
     connected,
     project_id,
 )
-from strongroom._commands.output import as_json_line, print_json, print_table
-from strongroom._commands.terminal import printable
+from strongroom._commands.output import print_at_once, print_json, print_table
 
 if TYPE_CHECKING:
     from strongroom.models import AgentRun
@@ -109,7 +108,7 @@ def watch_run(
 
 def _show(run: "AgentRun", *, as_json: bool) -> None:
     if as_json:
-        print(as_json_line(run.model_dump(mode="json")), flush=True)
+        print_json(run.model_dump(mode="json"), at_once=True)
         return
     about = run.error_message or run.result or run.target_text
-    print(f"{run.updated_at:%Y-%m-%d %H:%M:%S}Z {run.status}: {printable(about)}", flush=True)
+    print_at_once(f"{run.updated_at:%Y-%m-%d %H:%M:%S}Z {run.status}: {about}")

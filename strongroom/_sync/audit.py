@@ -3,6 +3,7 @@
 
 from collections.abc import Iterator
 
+from strongroom._answers import model_of
 from strongroom._operations import operation
 from strongroom._sync.pages import Pages
 from strongroom._sync.resource import Resource
@@ -48,4 +49,4 @@ class Audit(Resource):
             "/api/audit/export", query, {}, self._transport.options.timeout
         ) as response:
             for line in response.iter_lines():
-                yield ExportedAuditEntry.model_validate_json(line)
+                yield model_of(ExportedAuditEntry, line)

@@ -10,9 +10,10 @@ from strongroom._sync.resource import Resource
 from strongroom._sync.transport import parsed
 from strongroom._values import UNSET, Pairs, Unset, fields, filters, secret_pairs, segment
 from strongroom.models import (
+    ListedProject,
+    ListedProjects,
     Project,
     ProjectFull,
-    ProjectList,
     ProjectStatus,
 )
 
@@ -73,15 +74,25 @@ class Projects(Resource):
         q: str | None = None,
         sort: Literal["created_at", "-created_at", "updated_at", "-updated_at", "name", "-name"]
         | None = None,
+        include: Literal["runs"] | None = None,
         limit: int | None = None,
         cursor: str | None = None,
-    ) -> Pages[Project, ProjectList]:
-        """Projects, newest first unless `sort` says otherwise."""
+    ) -> Pages[ListedProject, ListedProjects]:
+        """Projects, newest first unless `sort` says otherwise. With `include="runs"` each has
+        `runs`: what its runs are like."""
         return Pages(
             self._transport,
             "/api/projects",
-            filters(status=status, owner=owner, q=q, sort=sort, limit=limit, cursor=cursor),
-            ProjectList,
+            filters(
+                status=status,
+                owner=owner,
+                q=q,
+                sort=sort,
+                include=include,
+                limit=limit,
+                cursor=cursor,
+            ),
+            ListedProjects,
             lambda page: page.projects,
         )
 

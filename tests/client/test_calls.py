@@ -1,5 +1,6 @@
 """Calls to a real server, as programs make them."""
 
+import asyncio
 import uuid
 from datetime import UTC, datetime, timedelta
 
@@ -11,7 +12,7 @@ from strongroom import UNSET, AsyncClient
 from tests.client.conftest import Connect, new_project
 from tests.support.servers import RunningServer
 
-VALUE = "a-made-up-value-that-nobody-sees"
+VALUE = "a-made-up-value-out-of-sight"
 
 
 async def test_a_first_session(python: AsyncClient) -> None:
@@ -96,6 +97,9 @@ async def test_a_run_from_its_claim_to_its_end(python: AsyncClient) -> None:
     page = await python.pipeline_states.list(run.id).page()
     assert page.answer.agent_run.id == run.id
     assert [one.state for one in page.items] == ["created"]
+    listed = [one async for one in python.projects.list(include="runs") if one.id == project_id]
+    assert listed[0].runs is not None
+    assert listed[0].runs.active == 1
     await python.test_results.create(run.id, test_type="unit", test_name="a", status="passed")
     counts = await python.test_results.create_many(
         run.id, [{"test_type": "unit", "test_name": "b", "status": "failed"}]
@@ -154,7 +158,7 @@ async def test_webhooks_and_deliveries(python: AsyncClient) -> None:
 
 async def test_the_installation(python: AsyncClient) -> None:
     assert "# HELP" in await python.system.metrics()
-    assert (await python.system.retention()).would_remove.logs == 0
+    assert (await python.system.retention()).would_remove.logs.rows == 0
     assert (await python.system.prune()).status
     assert (await python.keys.get()).keys
     assert (await python.keys.rotate()).status
@@ -190,12 +194,20 @@ async def test_tokens_and_sessions(
 async def test_reads_wait_for_something_else(python: AsyncClient) -> None:
     project_id = (await new_project(python)).id
     with pytest.raises(strongroom.NotModified):
-        await python.projects.get(project_id, if_none_match=1, wait=0.05)
+        await python.projects.get(project_id, if_none_match=1)
     page = await python.projects.list().page()
     with pytest.raises(strongroom.NotModified):
         await python.projects.list().page(if_none_match=page.etag)
+    # Half a second counts as one.
+    waiting = [
+        asyncio.create_task(python.projects.get(project_id, if_none_match=1, wait=seconds))
+        for seconds in (30, 0.5)
+    ]
+    with pytest.raises(strongroom.NotModified):
+        await waiting[1]
+    assert not waiting[0].done()
     await python.projects.update(project_id, name="other")
-    assert (await python.projects.get(project_id, if_none_match=1, wait=5)).version == 2
+    assert (await waiting[0]).version == 2
     assert (await python.projects.list().page(if_none_match=page.etag)).items
 
 

@@ -126,6 +126,8 @@ async def test_a_success_that_is_not_the_service_s() -> None:
         assert type(error) is strongroom.UnexpectedAnswer
         assert "a-secret-value" not in str(error)
         assert "Welcome" not in str(error)
+        assert error.__context__ is None
+        assert "errors.pydantic.dev" not in str(error)
 
 
 async def test_errors_can_be_copied_and_sent_to_other_processes() -> None:

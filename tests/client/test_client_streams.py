@@ -152,6 +152,10 @@ async def test_a_closed_stream_has_ended(python: AsyncClient) -> None:
     assert (await anext(stream)).id == 1
     await stream.aclose()
     assert [event async for event in stream] == []
+    unread = python.events.stream()
+    await unread.aclose()
+    with pytest.raises(strongroom.ClientClosed):
+        await unread.ready()
 
 
 async def test_a_read_that_is_cancelled_loses_nothing(service: RunningServer, token: str) -> None:

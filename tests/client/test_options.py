@@ -1,14 +1,17 @@
 """Where a client finds its service and its token, and what it never shows."""
 
+import inspect
 import logging
 import pickle
 
 import httpx
 import pytest
+import uvicorn
 from pydantic import SecretStr
 
 import strongroom
 from strongroom import AsyncClient, Client, SecretValues
+from strongroom._options import DEFAULT_LIMITS
 from strongroom._values import encode
 from strongroom.models import SecretReveal, TokenCreated
 from tests.client.conftest import Connect, new_project
@@ -87,6 +90,12 @@ async def test_no_token_is_sent_if_it_is_empty() -> None:
         await client.system.health()
 
 
+def test_idle_connections_are_closed_before_the_service_closes_them() -> None:
+    defaults = inspect.signature(uvicorn.Config).parameters
+    assert DEFAULT_LIMITS.keepalive_expiry is not None
+    assert DEFAULT_LIMITS.keepalive_expiry < defaults["timeout_keep_alive"].default
+
+
 def test_values_are_in_no_repr() -> None:
     client = AsyncClient("http://service.test", TOKEN)
     values = SecretValues({"KEY": VALUE}, {"KEY": 1})
@@ -102,6 +111,9 @@ def test_values_are_in_no_repr() -> None:
 
 def test_secret_strings_are_sent_as_they_are() -> None:
     assert encode({"a": [SecretStr(VALUE)]}) == b'{"a":["a-made-up-value"]}'
+    with pytest.raises(ValueError, match="surrogate") as caught:
+        encode({"a": f"{VALUE}\ud800"})
+    assert caught.value.__cause__ is None
     for wrong in (b"bytes", object()):
         with pytest.raises(TypeError, match="JSON has no"):
             encode({"a": wrong})

@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import random
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator
 
 import httpx
 import pytest
@@ -144,6 +144,17 @@ async def test_random_breaks_double_nothing(
     assert [run.run_number for run in stored] == list(range(runs, 0, -1))
 
 
+class _Bytes(httpx.SyncByteStream, httpx.AsyncByteStream):
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield self._content
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield self._content
+
+
 class _Answers(httpx.BaseTransport, httpx.AsyncBaseTransport):
     """Answers in this order, and then with an empty object."""
 
@@ -246,6 +257,32 @@ async def test_an_error_after_a_lost_answer_says_what_is_known(connect: Connect)
     with pytest.raises(strongroom.ConnectionFailed) as caught:
         await client.agent_runs.create(project_id=1, target_text="x")
     assert caught.value.may_have_happened
+
+
+async def test_an_answer_that_can_not_be_decoded_counts_as_broken(connect: Connect) -> None:
+    def broken() -> httpx.Response:
+        headers = {"Content-Encoding": "gzip", "Content-Type": "application/json"}
+        return httpx.Response(200, headers=headers, stream=_Bytes(b"no gzip"))
+
+    answers = _Answers(broken(), broken())
+    client = connect("http://service.test", transport=answers)
+    assert (await client.logs.create(level="INFO", message="m")).accepted == 1
+    answers.left = [broken()]
+    with pytest.raises(strongroom.ConnectionFailed) as caught:
+        await client.projects.delete(1)
+    assert caught.value.may_have_happened
+
+
+async def test_readiness_is_asked_once_and_is_no_error(connect: Connect) -> None:
+    checks = {"status": "failed", "detail": "down"}
+    names = ("database", "migrations", "keys", "writer_queue", "writes")
+    body = {"status": "not_ready", "checks": dict.fromkeys(names, checks)}
+    answers = _Answers(httpx.Response(503, json=body), _refusal(503, "too_many_connections"))
+    client = connect("http://service.test", transport=answers)
+    assert (await client.system.ready()).status == "not_ready"
+    with pytest.raises(strongroom.TooManyConnections):
+        await client.system.ready()
+    assert len(answers.keys) == 2
 
 
 async def test_no_server_at_all(connect: Connect) -> None:

@@ -62,7 +62,13 @@ async def served(
     return Way(client, await Resources(client).all()), listening
 
 
-@pytest.mark.parametrize("kind", KINDS_OF_CLIENTS)
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *("ordinary", "page"),
+        *(pytest.param(kind, marks=pytest.mark.long_form) for kind in ("other page", "closing")),
+    ],
+)
 async def test_every_route_answers_the_same_in_one_piece(
     settings: Settings, other_settings: Settings, kind: str
 ) -> None:

@@ -24,9 +24,18 @@ class _Run:
     def __init__(
         self, project: int, env: dict[str, str], program: str, *options: str, tty: int | None = None
     ) -> None:
-        words = [str(STRONGROOM), "run", "--project", str(project), *options, "--", sys.executable, "-c"]
+        words = [
+            str(STRONGROOM),
+            "run",
+            "--project",
+            str(project),
+            *options,
+            "--",
+            sys.executable,
+            "-c",
+        ]
         self.process: subprocess.Popen[str] = subprocess.Popen(
-            [*words, program],
+            [*words, sys.executable, "-c", program],
             env=env,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

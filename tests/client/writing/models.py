@@ -10,6 +10,7 @@ Schemas = Mapping[str, Schema]
 BASES = {
     "ClaimedRun": "AgentRun",
     "LeasedRun": "AgentRun",
+    "ListedProject": "Project",
     "TokenCreated": "TokenInfo",
     "WebhookDeliveryFull": "WebhookDelivery",
 }
