@@ -63,6 +63,13 @@ LINES: Final = {
         ("    pipeline_states,", "    notes,"),
         ("    webhooks.router,", "    notes.router,"),
     ],
+    "strongroom/_async/client.py": [
+        (
+            "from strongroom._async.pipeline_states",
+            "from strongroom._async.notes import Notes",
+        ),
+        ("        self.test_results = ", "        self.notes = Notes(self._transport)"),
+    ],
 }
 """For each list: the lines to add, imports first, and the beginning of the line that follows."""
 
@@ -142,6 +149,8 @@ class RepositoryCopy:
             made = self.run("-m", *module)
             assert made.returncode == 0, made.stderr
             self.write(file, made.stdout)
+        made = self.run("-m", "tests.client.writing")
+        assert made.returncode == 0, made.stderr
 
     def test(self, *tests: str) -> dict[str, str | None]:
         """The failure of each test that ran, by its name; `None` for those that passed.
