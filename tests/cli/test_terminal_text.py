@@ -1,6 +1,7 @@
 """Text that clients chose does not control the terminal of the reader."""
 
 import ast
+import inspect
 import json
 import re
 import sys
@@ -120,7 +121,7 @@ def test_commands_print_through_the_one_place_that_makes_it_harmless() -> None:
     # `serve` prints its own URL and path, in a line to be pasted.
     allowed = {"terminal.py", "output.py", "failures.py", "serve.py"}
     found = set()
-    folders = [Path(module.__file__).parent for module in (terminal, common)]
+    folders = [Path(inspect.getfile(module)).parent for module in (terminal, common)]
     for file in [file for folder in folders for file in folder.glob("*.py")]:
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and ast.unparse(node.func) == "print":
