@@ -4,9 +4,12 @@ import gc
 import os
 import signal
 import sys
+from collections.abc import Callable
 from types import FrameType
 
 INTERRUPTED = 130
+OF_THE_CLIENT = frozenset({"login", "logout", "logs", "projects", "run", "runs", "secrets"})
+"""The commands that talk to a running service."""
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP)
 
 
@@ -20,17 +23,13 @@ def main() -> int:
         if signal.getsignal(number) is not signal.SIG_IGN or _is_answered_anyway(number):
             signal.signal(number, _leave)
     # Imported after the signals are set, and the server's modules after its folder is on the path.
-    from strongroom._own_modules import find_own_modules_first  # noqa: PLC0415
-
-    find_own_modules_first()
-    from backend.standard_files import prepare_standard_files  # noqa: PLC0415
+    from strongroom._commands.standard_files import prepare_standard_files  # noqa: PLC0415
 
     # Some modules use the standard files when they are imported.
     prepare_standard_files()
     # The import takes half a second, and garbage collection would make it slower.
     gc.disable()
-    from backend.cli import main as run  # noqa: PLC0415
-
+    run = _client() if sys.argv[1:2] and sys.argv[1] in OF_THE_CLIENT else _whole()
     gc.enable()
     try:
         return run()
@@ -39,6 +38,22 @@ def main() -> int:
     finally:
         # Without this, a useless last garbage collection takes a third of a short command's time.
         gc.freeze()
+
+
+def _client() -> Callable[[], int]:
+    """The commands that talk to a service, without the server."""
+    from strongroom._commands.app import main as run  # noqa: PLC0415
+
+    return run
+
+
+def _whole() -> Callable[[], int]:
+    from strongroom._own_modules import find_own_modules_first  # noqa: PLC0415
+
+    find_own_modules_first()
+    from backend.cli import main as run  # noqa: PLC0415
+
+    return run
 
 
 def _is_answered_anyway(number: signal.Signals) -> bool:

@@ -40,8 +40,11 @@ ROOMS: dict[str, Room] = {
     "strongroom.__main__": Room(
         "the command's entry: sets up signals and standard files", ALL_BELOW
     ),
-    "strongroom": Room("what programs import: clients, their models and errors"),
     "backend.cli": Room("the command; serving", ALL_BELOW),
+    "strongroom._commands": Room(
+        "commands that talk to a running service; what all commands share", ("strongroom",)
+    ),
+    "strongroom": Room("what programs import: clients, their models and errors"),
     "backend.main": Room("`create_app`, the lifespan: settings in, an application out", ALL_BELOW),
     "backend.testing": Room(
         "a server for tests: the calls that empty the store, set the clock and cause faults",
@@ -172,7 +175,6 @@ ROOMS: dict[str, Room] = {
         ),
     ),
     "backend.observability": Room("logs, tracebacks, request ids"),
-    "backend.standard_files": Room("standard input, output and error, even if they are closed"),
     "backend.errors": Room("every error that a client can get, and its status"),
     "config": Room("`Settings`: every variable, read once"),
     "database.base": Room(

@@ -137,7 +137,11 @@ def test_no_driver_is_imported_above_the_database_package() -> None:
 CLIENTS = {"aiohttp", "ftplib", "http.client", "httpx", "requests", "smtplib", "urllib.request"}
 CLIENT = "strongroom"
 """The room of the clients, which call a service. Users import it, and the service does not."""
-LIBRARIES = {"httpx", "pydantic", "pydantic_core"}
+LIBRARIES = {
+    CLIENT: {"httpx", "pydantic", "pydantic_core"},
+    # Without httpx: the client calls, and the commands call the client.
+    "strongroom._commands": {"rich", "typer"},
+}
 CALLING = {"connect_ex", "create_connection", "open_connection", "sock_connect", "urlopen"}
 
 
@@ -154,11 +158,11 @@ def test_nothing_calls_other_servers() -> None:
 
 
 def test_the_client_imports_little_and_nothing_of_the_server() -> None:
-    modules = [module for module in _modules() if _rule_of(module) == CLIENT]
-    assert "strongroom._async.transport" in modules
+    modules = [module for module in _modules() if _rule_of(module) in LIBRARIES]
+    assert {"strongroom._async.transport", "strongroom._commands.app"} <= set(modules)
     for module in modules:
         foreign = {name.partition(".")[0] for name in _imports(module)} - {CLIENT}
-        assert not foreign - sys.stdlib_module_names - LIBRARIES, module
+        assert not foreign - sys.stdlib_module_names - LIBRARIES[_rule_of(module)], module
 
 
 def test_every_room_exists_and_stands_above_what_it_may_import() -> None:
@@ -249,7 +253,8 @@ def test_print_is_for_commands() -> None:
             and node.func.id == "print"
         ]
         # The migrator prints the schema when it runs as a program.
-        allowed = _within(module, "backend.cli") or module == "database.migrator"
+        rooms = ("backend.cli", "strongroom._commands")
+        allowed = module == "database.migrator" or any(_within(module, room) for room in rooms)
         assert allowed or not calls, f"{module} prints in line {calls}"
 
 

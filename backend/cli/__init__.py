@@ -23,6 +23,7 @@ from backend.cli import (
 )
 from backend.cli.failures import guarded
 from backend.cli.process_limits import forbid_core_dumps
+from strongroom._commands.app import add_to
 
 __all__ = ["app", "main"]
 
@@ -68,6 +69,7 @@ app.command()(backups.backup)
 app.command()(backups.restore)
 app.command()(prune.prune)
 app.command()(verify.verify)
+add_to(app)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -8,9 +8,9 @@ import typer
 from backend.cli.common import LARGEST_ID, AsJson, DataDir, counted, print_json, quiet_settings
 from backend.cli.exporting import TWICE_STANDARD_OUTPUT, output
 from backend.cli.failures import WrongUse
-from backend.cli.terminal import printable_json, say
 from backend.runtime import find_keyring, inspection
 from config.settings import Settings
+from strongroom._commands.terminal import printable_json, say
 
 app = typer.Typer(rich_markup_mode=None)
 

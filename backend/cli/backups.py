@@ -16,7 +16,6 @@ from backend.cli.common import (
 )
 from backend.cli.failures import CommandFailed, WrongUse
 from backend.cli.progress import share_bar
-from backend.cli.terminal import say
 from backend.crypto.keyring import Keyring
 from backend.runtime import (
     DataDirectory,
@@ -31,6 +30,7 @@ from backend.runtime import (
 from backend.schemas.backups import BackupVerified
 from backend.services.operations.work_progress import BACKUP_STEPS, WorkProgress
 from config.settings import Settings
+from strongroom._commands.terminal import say
 
 
 def backup(

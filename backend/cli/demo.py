@@ -11,11 +11,11 @@ import typer
 from backend.cli.common import AsJson, DataDir, make_files_private, print_json, quiet_settings
 from backend.cli.demo_week import RUNS, WEEK, DemoClock, DemoWeek
 from backend.cli.progress import progress_bar
-from backend.cli.terminal import say
 from backend.runtime import DataDirectory, Runtime, connection_config, installing
 from config.settings import Settings
 from database.connection_manager import DatabaseManager
 from database.sqlite.backup import row_counts
+from strongroom._commands.terminal import say
 
 
 def demo(

@@ -30,10 +30,10 @@ from backend.cli.failures import (
 from backend.cli.importing import import_stream
 from backend.cli.progress import progress_bar
 from backend.cli.report import ImportReport
-from backend.cli.terminal import say
-from backend.standard_files import can_be_read
 from database.errors import ProcessLockHeld
 from database.sqlite.process_lock import in_use
+from strongroom._commands.standard_files import can_be_read
+from strongroom._commands.terminal import say
 
 
 def import_documents(

@@ -15,12 +15,12 @@ from typing import Any, BinaryIO, Protocol
 from backend.cli.common import given_path
 from backend.cli.failures import CommandFailed
 from backend.cli.offline_writes import offline_service
-from backend.cli.terminal import printable_json
 from backend.repositories.paging import Position
 from backend.runtime import find_keyring, inspection
 from backend.runtime.installation import StartRefused
 from backend.services.projects.documents import ExportedDocument, ExportPage
 from config.settings import Settings
+from strongroom._commands.terminal import printable_json
 
 PAGE = 50
 LISTED_SECRETS = 1000

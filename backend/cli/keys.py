@@ -13,10 +13,10 @@ from backend.cli.common import (
     print_table,
     quiet_settings,
 )
-from backend.cli.terminal import hand_out
 from backend.crypto.keyring import Keyring, generate_master_key
 from backend.runtime import find_keyring, inspection
 from config.settings import Settings
+from strongroom._commands.terminal import hand_out
 
 app = typer.Typer(rich_markup_mode=None)
 

@@ -13,7 +13,6 @@ from backend.cli.common import (
     quiet_settings,
 )
 from backend.cli.failures import FAILURE, CommandFailed
-from backend.cli.terminal import say
 from backend.runtime import (
     DataDirectory,
     migrate_installation,
@@ -25,6 +24,7 @@ from config.settings import Settings
 from database.errors import ProcessLockHeld
 from database.migrator import load_migrations, pending
 from database.sqlite.process_lock import in_use
+from strongroom._commands.terminal import say
 
 
 def migrate(

@@ -10,13 +10,13 @@ from backend.cli.common import AsJson, DataDir, counted, print_json, print_table
 from backend.cli.failures import Interrupted
 from backend.cli.offline_writes import offline_service
 from backend.cli.progress import ProgressBar, progress_bar
-from backend.cli.terminal import say
 from backend.runtime import inspection, retention_limits
 from backend.schemas.retention import Removed, RetentionPlan
 from backend.services.operations.pruner import Pruner
 from config.settings import Settings
 from database.sqlite.space import compact as write_anew
 from database.sqlite.space import space
+from strongroom._commands.terminal import say
 
 _NAMES = {"answers": "stored answers"}
 _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")

@@ -4,8 +4,8 @@ from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from backend.cli.terminal import printable
 from backend.services.projects.documents import ImportOutcome
+from strongroom._commands.terminal import printable
 
 LISTED_LINES = 1000
 """How many rejected lines are listed; further ones are only counted."""

@@ -9,9 +9,9 @@ from backend.cli.common import AsJson, DataDir, counted, print_json, quiet_setti
 from backend.cli.failures import FAILURE, Interrupted, complain
 from backend.cli.offline_writes import offline_service
 from backend.cli.progress import ProgressBar, progress_bar
-from backend.cli.terminal import say
 from backend.schemas.keys import RotationProgress
 from config.settings import Settings
+from strongroom._commands.terminal import say
 
 
 def rotate(

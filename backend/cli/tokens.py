@@ -16,13 +16,13 @@ from backend.cli.common import (
 )
 from backend.cli.failures import WrongUse
 from backend.cli.offline_writes import offline_service
-from backend.cli.terminal import hand_out, say
 from backend.errors import ValidationFailed
 from backend.runtime import find_keyring, inspection
 from backend.schemas.tokens import MAX_TOKEN_PROJECTS, TokenCreate, TokenCreated, TokenInfo
 from backend.services.database_service import validated
 from config.settings import Settings
 from models import Scope
+from strongroom._commands.terminal import hand_out, say
 
 PAGE = 500
 _A_SCOPE = f"must be one or more of {', '.join(Scope)}"

@@ -8,7 +8,6 @@ from backend.cli.common import AsJson, DataDir, counted, print_json, print_table
 from backend.cli.content_checks import RESTORE, Check, content_checks
 from backend.cli.failures import FAILURE, complain, sentence
 from backend.cli.progress import share_bar
-from backend.cli.terminal import say
 from backend.runtime import (
     read_only_manager,
     rows_without_installation,
@@ -23,6 +22,7 @@ from database.sqlite.integrity import (
     sqlite_version,
 )
 from database.sqlite.log_frames import lost_frames
+from strongroom._commands.terminal import say
 
 
 def verify(data_dir: DataDir = None, as_json: AsJson = False) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import typer.main
 
 from backend.cli import app
+from strongroom.__main__ import OF_THE_CLIENT
 
 CALLS: dict[str, tuple[str, ...]] = {
     "serve": ("--port", "0"),
@@ -24,11 +25,27 @@ CALLS: dict[str, tuple[str, ...]] = {
     "restore": ("source.db",),
     "prune": (),
     "verify": (),
+    "secrets set": ("KEY", "--project", "1"),
+    "secrets get": ("KEY", "--project", "1"),
+    "secrets list": ("--project", "1"),
+    "secrets import": ("in.env", "--project", "1"),
+    "secrets export": ("--project", "1"),
+    "run": ("--project", "1", "--", "true"),
+    "projects list": (),
+    "projects show": ("1",),
+    "runs list": (),
+    "runs watch": ("1",),
+    "logs tail": (),
+    "login": (),
+    "logout": (),
 }
 """The arguments that each command requires."""
 
-WITHOUT_DATA = frozenset({"keys generate"})
-WITHOUT_RESULT = frozenset({"serve"})
+OF_A_SERVICE = frozenset(name for name in CALLS if name.partition(" ")[0] in OF_THE_CLIENT)
+"""They talk to a running service, and need no data: see tests/client/commands."""
+OF_AN_INSTALLATION = [name for name in CALLS if name not in OF_A_SERVICE]
+WITHOUT_DATA = frozenset({"keys generate"}) | OF_A_SERVICE
+WITHOUT_RESULT = frozenset({"serve", "run"})
 
 
 def commands() -> dict[str, Any]:

@@ -11,7 +11,16 @@ from sqlite3 import connect
 import pytest
 
 from backend.crypto.keyring import generate_master_key
-from tests.cli.commands import CALLS, WITHOUT_DATA, WITHOUT_RESULT, call, commands, groups
+from tests.cli.commands import (
+    CALLS,
+    OF_A_SERVICE,
+    OF_AN_INSTALLATION,
+    WITHOUT_DATA,
+    WITHOUT_RESULT,
+    call,
+    commands,
+    groups,
+)
 from tests.cli.conftest import Command
 from tests.cli.standard_files import run_with
 from tests.support.processes import PATIENCE, environment, write_documents
@@ -52,7 +61,7 @@ def test_an_empty_data_directory_is_wrong_use(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize("name", OF_AN_INSTALLATION)
 def test_a_file_of_the_working_directory_runs_nothing(
     command: Command, tmp_path: Path, name: str
 ) -> None:
@@ -91,7 +100,7 @@ TAKEN = {
 FOREIGN_WORDS = ("Input should", "Value error", "String should", "List should", "unexpected", "xxx")
 
 
-@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize("name", OF_AN_INSTALLATION)
 def test_an_odd_value_is_one_line_in_our_words(command: Command, tmp_path: Path, name: str) -> None:
     for parameter in commands()[name].params:
         if getattr(parameter, "is_flag", False):
@@ -123,6 +132,7 @@ def test_every_path_that_is_an_argument_is_asked() -> None:
             parameter.metavar for parameter in one.params if parameter.param_type_name == "argument"
         }
         for name, one in commands().items()
+        if name not in OF_A_SERVICE
     }
     known = {"DEST", "SRC", "FILE.jsonl"}
     assert {name for name, found in metavars.items() if found & known} == PATHS
@@ -154,7 +164,7 @@ def _run_all(cases: list[Case]) -> list[tuple[int, str, str]]:
 def lines() -> dict[str, tuple[str, ...]]:
     """A call of each command that ends without a signal."""
     without = {"serve", "demo"}
-    return {name: call(name) for name in CALLS if name not in without}
+    return {name: call(name) for name in OF_AN_INSTALLATION if name not in without}
 
 
 @pytest.fixture(scope="module")

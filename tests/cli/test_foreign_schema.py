@@ -12,7 +12,7 @@ import pytest
 
 from backend.crypto.keyring import generate_master_key
 from database.migrator import load_migrations, migrate
-from tests.cli.commands import CALLS, call
+from tests.cli.commands import OF_AN_INSTALLATION, call
 from tests.cli.conftest import Command, Install
 from tests.support.processes import document
 
@@ -147,7 +147,7 @@ def _tamper(file: Path, tampering: Tampering) -> None:
             connection.execute(statement)
 
 
-OPENING = sorted(CALLS.keys() - {"keys generate", "demo", "restore"})
+OPENING = sorted(set(OF_AN_INSTALLATION) - {"keys generate", "demo", "restore"})
 """Every command that opens an installation."""
 
 
