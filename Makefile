@@ -2,8 +2,8 @@
 
 PYTHON  ?= python3
 ARGS    ?=
-# One more than there are processors, because some tests wait for a process or a time limit.
-WORKERS ?= $(shell expr `getconf _NPROCESSORS_ONLN` + 1)
+# Two more than there are processors, because some tests wait for a process or a time limit.
+WORKERS ?= $(shell expr `getconf _NPROCESSORS_ONLN` + 2)
 
 VENV := .venv
 USE_CASES := $(addprefix tests/,access audit guard http keys logs repositories results retention runs secret_files services webhooks)

@@ -28,9 +28,10 @@ LoginUrl = Annotated[
 
 
 def login(url: LoginUrl = None, token_file: TokenFile = None, as_json: AsJson = False) -> None:
-    """Keep a token for a service, in the system's keyring or in a file that only you can read.
+    """Keep a token for a service.
 
-    The token comes from --token-file, from standard input, or from a prompt that does not show it.
+    It is kept in the system's keyring, or in a file that only you can read. The token comes from
+    --token-file, from standard input, or from a prompt that does not show it.
     """
     chosen = url or os.environ.get("STRONGROOM_URL") or ""
     if not chosen.strip():
@@ -52,8 +53,11 @@ def login(url: LoginUrl = None, token_file: TokenFile = None, as_json: AsJson = 
 
 
 def logout(url: Url = None, as_json: AsJson = False) -> None:
-    """Forget the token of a service, by default that of the last login. It stays valid: revoke it
-    with strongroom token revoke, or DELETE /api/tokens/{token_id}."""
+    """Forget the token of a service.
+
+    Without a URL, that is the service of the last login. The token stays valid: revoke it with
+    strongroom token revoke, or DELETE /api/tokens/{token_id}.
+    """
     forgotten = logins.forget(url)
     if as_json:
         print_json({"url": forgotten})

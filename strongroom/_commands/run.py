@@ -37,8 +37,9 @@ def run(
     url: Url = None,
     token_file: TokenFile = None,
 ) -> None:
-    """Run a command with the project's secrets as environment variables of the command, and nowhere
-    else. Write -- in front of the command.
+    """Run a command with the project's secrets in its environment.
+
+    Nothing else gets them. Write -- in front of the command.
 
     The exit status is that of the command, 128 + n if signal n ended it, 127 if there is no such
     command, and 126 if it can't be executed.

@@ -54,11 +54,17 @@ def test_its_metadata_are_the_project_s(release: Release) -> None:
     assert metadata["Keywords"].split(",") == PROJECT["keywords"]
     assert metadata.get_all("Classifier") == PROJECT["classifiers"]
     needed = metadata.get_all("Requires-Dist", [])
+    extras = PROJECT["optional-dependencies"]
     assert {Requirement(line) for line in needed} == {
-        Requirement(line) for line in PROJECT["dependencies"]
+        *(Requirement(line) for line in PROJECT["dependencies"]),
+        *(
+            Requirement(f'{line}; extra == "{extra}"')
+            for extra, lines in extras.items()
+            for line in lines
+        ),
     }
     # Tools of development are dependency groups, which are not in it.
-    assert "Provides-Extra" not in metadata
+    assert metadata.get_all("Provides-Extra") == list(extras) == ["keyring"]
     with zipfile.ZipFile(release.wheel) as archive:
         points = archive.read(f"{INFO}/entry_points.txt").decode()
     assert points.split() == [

@@ -24,16 +24,7 @@ class _Run:
     def __init__(
         self, project: int, env: dict[str, str], program: str, *options: str, tty: int | None = None
     ) -> None:
-        words = [
-            str(STRONGROOM),
-            "run",
-            "--project",
-            str(project),
-            *options,
-            "--",
-            sys.executable,
-            "-c",
-        ]
+        words = [str(STRONGROOM), "run", "--project", str(project), *options, "--"]
         self.process: subprocess.Popen[str] = subprocess.Popen(
             [*words, sys.executable, "-c", program],
             env=env,
@@ -63,7 +54,8 @@ def started() -> Iterator[list[_Run]]:
     for one in runs:
         if one.process.poll() is None:
             one.process.kill()
-            one.process.communicate()
+        with one.process:
+            pass
 
 
 def test_values_are_in_the_command_s_environment_and_nowhere_else(
