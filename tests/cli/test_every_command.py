@@ -204,7 +204,9 @@ def _cases(
     return dict(zip(lines, _run_all(calls), strict=True))
 
 
-@pytest.mark.parametrize("case", ["closed stdin", "closed stderr"])
+@pytest.mark.parametrize(
+    "case", [pytest.param("closed stdin", marks=pytest.mark.long_form), "closed stderr"]
+)
 def test_what_is_not_needed_may_be_closed_or_full(
     case: str, lines: dict[str, tuple[str, ...]], place: Path
 ) -> None:
@@ -213,7 +215,9 @@ def test_what_is_not_needed_may_be_closed_or_full(
         assert out, name
 
 
-@pytest.mark.parametrize("case", ["closed stdout", "full stdout"])
+@pytest.mark.parametrize(
+    "case", ["closed stdout", pytest.param("full stdout", marks=pytest.mark.long_form)]
+)
 def test_a_result_that_can_not_be_written_is_one_line(
     case: str, lines: dict[str, tuple[str, ...]], place: Path
 ) -> None:

@@ -309,7 +309,14 @@ def test_an_import_makes_no_token_so_that_the_first_start_tells_of_it(
         assert serving.end() == 0
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number",
+    [
+        signal.SIGKILL,
+        signal.SIGTERM,
+        pytest.param(signal.SIGINT, marks=pytest.mark.long_form),
+    ],
+)
 def test_an_import_that_is_ended_leaves_whole_projects(
     command: Command, directory: Path, number: signal.Signals
 ) -> None:

@@ -38,7 +38,8 @@ def _faults(*arguments: str) -> "subprocess.CompletedProcess[str]":
 @pytest.mark.parametrize(
     "names",
     [
-        *FIRST,
+        FIRST[0],
+        pytest.param(FIRST[1], marks=pytest.mark.long_form),
         pytest.param(OTHERS[::2], marks=pytest.mark.long_form),
         pytest.param(OTHERS[1::2], marks=pytest.mark.long_form),
     ],

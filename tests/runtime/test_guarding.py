@@ -258,7 +258,7 @@ def guarding(settings: Settings, kill_after: float | None) -> float:
 MANY = 20
 
 
-@pytest.mark.parametrize("kills", [4, pytest.param(MANY, marks=pytest.mark.long_form)])
+@pytest.mark.parametrize("kills", [2, pytest.param(MANY, marks=pytest.mark.long_form)])
 def test_a_guarding_that_is_killed_goes_on_at_the_next_start(earlier: Settings, kills: int) -> None:
     change(
         earlier,

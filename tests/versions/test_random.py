@@ -308,7 +308,7 @@ def content_of(settings: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     ("operations", "seed"),
-    [(1000, 1), pytest.param(10_000, 2, marks=pytest.mark.long_form)],
+    [(500, 1), pytest.param(10_000, 2, marks=pytest.mark.long_form)],
 )
 async def test_random_operations_do_what_the_model_does(
     api: Api, clock: SetClock, operations: int, seed: int
