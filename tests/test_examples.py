@@ -102,7 +102,13 @@ def bash() -> str:
     return shell
 
 
-@pytest.mark.parametrize("page", SCRIPTS)
+@pytest.mark.parametrize(
+    "page",
+    [
+        page if page == "README.md" else pytest.param(page, marks=pytest.mark.long_form)
+        for page in SCRIPTS
+    ],
+)
 def test_the_examples_of_a_page_run_as_they_are_pasted(
     page: str, tmp_path: Path, bash: str
 ) -> None:

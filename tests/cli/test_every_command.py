@@ -234,6 +234,7 @@ def test_a_complaint_that_can_not_be_written_is_left_out(case: str, place: Path)
     assert _run_all([call]) == [(1, "", "")]
 
 
+@pytest.mark.long_form
 def test_where_only_ascii_can_be_shown_everything_is_shown(
     lines: dict[str, tuple[str, ...]], place: Path
 ) -> None:

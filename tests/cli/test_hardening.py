@@ -141,7 +141,13 @@ def test_the_directory_that_a_start_makes_is_its_owners_alone(tmp_path: Path) ->
 
 
 @ON_LINUX
-@pytest.mark.parametrize("env", [environment(), production()], ids=["development", "production"])
+@pytest.mark.parametrize(
+    "env",
+    [
+        pytest.param(environment(), id="development", marks=pytest.mark.long_form),
+        pytest.param(production(), id="production"),
+    ],
+)
 def test_a_crash_leaves_no_picture_of_the_memory(tmp_path: Path, env: dict[str, str]) -> None:
     with Serving(tmp_path / "data", env=env, installed=True) as serving:
         assert resource.prlimit(serving.process.pid, resource.RLIMIT_CORE) == (0, 0)

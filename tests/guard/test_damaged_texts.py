@@ -160,6 +160,8 @@ async def every_answer_is_readable(service: Running) -> None:
                 await check_pages(service.client, call, names, given)
 
 
+# The short form of the next test damages all texts of a row at once.
+@pytest.mark.long_form
 @pytest.mark.parametrize(("table", "column"), [one for one in COLUMNS if one[0] in GUARDED])
 async def test_a_damaged_text_prevents_nothing(
     filled_world: World, tmp_path: Path, table: str, column: str

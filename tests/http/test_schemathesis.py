@@ -64,6 +64,7 @@ def test_made_up_requests_are_answered_as_the_document_says(
     valid_answers(made_up(count), call, **admin)
 
 
+@pytest.mark.long_form
 @pytest.mark.parametrize("call", SOME, ids=str)
 def test_every_bound_of_the_document_is_held(call: Call, admin: dict[str, Any]) -> None:
     valid_answers(at_the_bounds(), call, **admin)

@@ -65,8 +65,12 @@ async def served(
 @pytest.mark.parametrize(
     "kind",
     [
-        *("ordinary", "page"),
-        *(pytest.param(kind, marks=pytest.mark.long_form) for kind in ("other page", "closing")),
+        "page",
+        *(
+            pytest.param(kind, marks=pytest.mark.long_form)
+            for kind in KINDS_OF_CLIENTS
+            if kind != "page"
+        ),
     ],
 )
 async def test_every_route_answers_the_same_in_one_piece(

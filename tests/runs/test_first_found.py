@@ -11,7 +11,9 @@ from tests.support.http import walk
 
 
 @pytest.mark.parametrize("sort", ["created_at", "-created_at"])
-@pytest.mark.parametrize("indexed", [40, pytest.param(48, marks=pytest.mark.long_form), 60])
+@pytest.mark.parametrize(
+    "indexed", [40, *(pytest.param(more, marks=pytest.mark.long_form) for more in (48, 60))]
+)
 @pytest.mark.parametrize("resource", ["projects", "agent_runs"])
 async def test_pages_of_a_short_part_are_whole(
     api: Api,

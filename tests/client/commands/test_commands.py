@@ -149,6 +149,7 @@ def test_an_error_is_one_line(
     assert outcome.complaint.startswith(complaint)
 
 
+@pytest.mark.long_form
 def test_a_service_that_is_not_there_is_one_line(command: Command) -> None:
     # This port is reserved, and nothing listens on it.
     outcome = command("projects", "list", env={"STRONGROOM_URL": "http://127.0.0.1:1"})
@@ -159,6 +160,7 @@ def test_a_service_that_is_not_there_is_one_line(command: Command) -> None:
     assert "token" in refused.complaint
 
 
+@pytest.mark.long_form
 def test_the_shell_completes_them(variables: dict[str, str]) -> None:
     for typed, expected in (("strongroom se", "secrets"), ("strongroom secrets im", "import")):
         given = {

@@ -125,6 +125,7 @@ def test_a_file_that_others_may_have_written_is_refused(
     assert str(file.parent) in outcome.complaint
 
 
+@pytest.mark.long_form
 def test_a_keyring_has_the_token_where_there_is_one(
     call: Call, home: Path, service: RunningServer, admin: str, tmp_path: Path
 ) -> None:
