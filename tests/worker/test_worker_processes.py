@@ -133,7 +133,7 @@ class Noticed(logging.Handler):
         pytest.param(signal.SIGTERM, 0, marks=pytest.mark.long_form),
         # Far beyond the lease of 2 s.
         pytest.param(signal.SIGKILL, 20, marks=pytest.mark.long_form),
-        pytest.param(signal.SIGTERM, 150, marks=pytest.mark.long_form),
+        pytest.param(signal.SIGTERM, 60, marks=pytest.mark.long_form),
     ],
 )
 async def test_runs_go_on_when_the_server_was_away(
