@@ -32,7 +32,6 @@ from backend.routes import POLICIES, ROUTERS, TAGS
 from backend.runtime import Runtime, connection_config
 from config.loading import load_settings
 from config.settings import Settings
-from database.base import utc_now
 from database.connection_manager import DatabaseManager
 from database.errors import DatabaseError, FilesReplaced
 
@@ -147,8 +146,8 @@ async def _lifespan(app: FastAPI, *, testing: "ForTests | None") -> AsyncIterato
     )
     if testing is not None:
         testing.look(state.settings)
-    clock = testing.clock if testing is not None else utc_now
-    runtime = await Runtime.start(state.settings, manager=manager, clock=clock)
+    start = Runtime.start if testing is None else partial(Runtime.start, clock=testing.clock)
+    runtime = await start(state.settings, manager=manager)
     if testing is not None:
         testing.begin(state.settings)
     poisoned.add_done_callback(_end_process)
