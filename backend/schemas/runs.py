@@ -49,10 +49,6 @@ class ProjectRunCreate(RequestModel):
 
     answer_only: ClassVar[frozenset[str]] = _RUN_ANSWER_ONLY
 
-    project_id: PositiveInt = Field(
-        default_factory=unset, description="The project that the path names, or left out."
-    )
-
     target_text: TargetText
     planning_statement: LongText | None = None
     run_type: AnyRunType = RunType.REGULAR
@@ -65,8 +61,9 @@ class ProjectRunCreate(RequestModel):
     def in_project(self, project_id: int) -> "AgentRunCreate":
         """The same run, with its project."""
         fields = {name: getattr(self, name) for name in type(self).model_fields}
-        fields["project_id"] = project_id
-        return AgentRunCreate.model_construct(self.model_fields_set | {"project_id"}, **fields)
+        return AgentRunCreate.model_construct(
+            self.model_fields_set | {"project_id"}, project_id=project_id, **fields
+        )
 
 
 class AgentRunCreate(ProjectRunCreate):

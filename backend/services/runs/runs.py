@@ -85,14 +85,7 @@ class Runs(UseCases):
     async def create_in_project_json(
         self, project_id: int, run: ProjectRunCreate
     ) -> tuple[int, bytes]:
-        """The same for a run whose project the path names. Raises `InvalidField` if the body names
-        another one."""
-        if "project_id" in run.model_fields_set and run.project_id != project_id:
-            raise InvalidField(
-                ("project_id",),
-                "other_project",
-                "the path names another project: send its id, or leave project_id out",
-            )
+        """The same for a run whose project the path names."""
         try:
             return await self.create_json(run.in_project(project_id))
         except ProjectNotFound:
