@@ -123,8 +123,11 @@ def _make_older(database: Path, version: int, chain: AuditChain) -> ExportedHead
         if table != "schema_migrations":
             _copy_table(connection, table)
     now = time_text(datetime.now(UTC))
-    # Since the newest entry of each target has a row of its own, a start had guarded all rows.
-    is_guarded = "guarded_targets" in schema
+    # The present digests cover columns that came with the earlier versions of rows. Without them, a
+    # start guards all rows again.
+    is_guarded = "secret_versions" in schema
+    if not is_guarded and "guarded_targets" in schema:
+        connection.execute("DELETE FROM main.guarded_targets")
     head = _newest(connection) if is_guarded else _chain_as_before(connection, chain)
     connection.executemany(LOG, ((f"filler {n}", now) for n in range(FILLER)))
     if "system_log_index" in schema and "system_log_words" not in schema:
